@@ -1,0 +1,63 @@
+# Every target sets up what it needs: the first one on a fresh machine makes .venv and installs the
+# lock into it. Python 3.11 to 3.13; choose another with PYTHON=, for instance
+#   make demo PYTHON=python3.12
+PYTHON ?= python3.11
+CORES ?= 2
+DATASET ?= demo
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# make demo BACKBONE=mobilenet_v2 WEIGHTS=imagenet and the like; unset: as in the corpus's card
+OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE)) \
+	$(if $(WEIGHTS),weights=$(WEIGHTS)) $(if $(SEED),seed=$(SEED)) \
+	$(if $(OVERRIDES),"overrides=$(OVERRIDES)")
+CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lab lint lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+# The marker is written last: an interrupted installation is never taken for a finished one.
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "$(PYTHON) is not installed; choose a Python 3.11 to 3.13 with PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "$(PYTHON) is not a Python 3.11 to 3.13; choose one with PYTHON=" >&2; exit 2; }
+	@echo "installing into $(VENV), a few minutes and 2.5 GB ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+install: $(READY)  ## make the environment in .venv
+
+demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) --quiet rules \
+		--rerun-incomplete results/demo/report.html $(CONFIG)
+	@$(BIN)/dslite results demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lab: $(READY)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb
+
+lint: $(READY)  ## ruff, and notebooks without outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+lock: $(READY)  ## solve requirements.lock anew (needs uv)
+	sed -n '/^#/p;/^[^#]/q' requirements.lock > requirements.lock.head
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--quiet --output-file requirements.lock.body
+	cat requirements.lock.head requirements.lock.body > requirements.lock
+	rm requirements.lock.head requirements.lock.body
+
+clean:  ## remove the environment, the cache and what was not committed of the results
+	rm -rf $(VENV) .snakemake data/cache
+	git clean -fdxq results

@@ -1,0 +1,247 @@
+# The chain of notebooks as a workflow: resumable, on one machine or a cluster.
+#
+#   snakemake --cores 2 results/demo/report.html
+#   snakemake --cores 2 results/ravdess/report.html --config backbone=mobilenet_v2 preset=paper
+#   snakemake --cores 2 results/my/report.html --config dataset=path/to/my.csv
+#
+# Every rule runs one notebook with papermill (dslite notebook ...). An output is renamed into place
+# when all cells ran; a failed notebook is kept as results/<dataset>/notebooks/<name>.failed.ipynb.
+
+import os
+from pathlib import Path
+
+from dslite import runs, settings
+from dslite.errors import InputError
+from dslite.settings import AUGMENTATIONS
+from snakemake.exceptions import WorkflowError
+
+# What --config may hold; an empty value leaves the decision to the corpus's card.
+OPTIONS = {"dataset": "", "preset": "", "backbone": "", "weights": "", "overrides": "", "seed": 0}
+# Notebooks run here whatever folder Snakemake was started from.
+os.environ["DSLITE_RESULTS"] = str(Path("results").resolve())
+for variable in ("DSLITE_DATA", "DSLITE_CACHE"):
+    if os.environ.get(variable):
+        os.environ[variable] = str(Path(os.environ[variable]).resolve())
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+NOTEBOOKS = Path(workflow.basedir) / "notebooks"
+
+
+def options():
+    """The workflow's configuration, every key checked."""
+    for key in config:
+        if key not in OPTIONS:
+            raise InputError(f"--config {key}: unknown key{settings.nearest(key, OPTIONS)}")
+    return OPTIONS | config
+
+
+def dataset(wildcards):
+    """Name of the corpus, or the path of the table whose results these are."""
+    table = str(options()["dataset"])
+    if settings.is_table(table) and Path(table).stem == wildcards.dataset:
+        return str(Path(table).resolve())
+    return wildcards.dataset
+
+
+def chosen(wildcards, **named):
+    """A run's settings and seed."""
+    given = options()
+    card = settings.load_card(dataset(wildcards))
+    named |= {key: given[key] for key in ("backbone", "weights")}
+    return settings.load(card, given["preset"], given["overrides"], **named), int(given["seed"])
+
+
+def problem(error):
+    """One line instead of a traceback through Snakemake."""
+    return WorkflowError(str(error))
+
+
+def run_file(wildcards, augmentation="none", kind="", file="run.json"):
+    """A file in the folder of a run."""
+    try:
+        used, seed = chosen(wildcards, augmentation=augmentation)
+    except InputError as error:
+        raise problem(error) from None
+    return f"results/{wildcards.dataset}/{runs.name(used, seed, kind)}/{file}"
+
+
+def trained(wildcards):
+    """What every stage after the training reads."""
+    return [run_file(wildcards, augmentation) for augmentation in AUGMENTATIONS]
+
+
+def parameters(wildcards):
+    """The notebooks' parameters as arguments of ``dslite notebook``."""
+    given = options() | {"dataset": dataset(wildcards)}
+    if "augmentation" in wildcards.keys():
+        given["augmentation"] = wildcards.augmentation
+    pairs = {key: value for key, value in given.items() if value not in ("", None)}
+    return [f"--parameter={key}={value}" for key, value in pairs.items()]
+
+
+def corpus_parameters(wildcards):
+    """Only what the corpus itself depends on, so that a new recipe does not check it again."""
+    return [f"--parameter=dataset={dataset(wildcards)}"]
+
+
+def source(name):
+    return str(NOTEBOOKS / f"{name}.ipynb")
+
+
+for key, value in list(config.items()):
+    config[key] = "" if value is None else value
+try:
+    options()
+except InputError as error:
+    raise problem(error) from None
+
+
+wildcard_constraints:
+    dataset=r"[^/]+",
+    augmentation="|".join(name.replace("+", r"\+") for name in AUGMENTATIONS),
+
+
+localrules:
+    demo,
+
+
+rule demo:
+    input:
+        "results/demo/report.html",
+
+
+rule partition:
+    input:
+        source("1_partition"),
+    output:
+        notebook="results/{dataset}/notebooks/1_partition.ipynb",
+        manifest="results/{dataset}/manifest.csv",
+        table1="results/{dataset}/table1.csv",
+    params:
+        given=corpus_parameters,
+    threads: 2
+    message:
+        "{wildcards.dataset}: partition"
+    shell:
+        "dslite notebook 1_partition {output.notebook:q} {params.given:q}"
+
+
+rule spectrograms:
+    input:
+        source("2_spectrograms"),
+        "results/{dataset}/manifest.csv",
+    output:
+        notebook="results/{dataset}/notebooks/2_spectrograms.ipynb",
+    params:
+        given=parameters,
+    threads: 2
+    message:
+        "{wildcards.dataset}: spectrograms"
+    shell:
+        "dslite notebook 2_spectrograms {output.notebook:q} {params.given:q}"
+
+
+rule training:
+    input:
+        source("3_training"),
+        # The spectrograms are stored by then, so that no two trainings compute them side by side.
+        "results/{dataset}/notebooks/2_spectrograms.ipynb",
+    output:
+        notebook="results/{dataset}/notebooks/3_training-{augmentation}.ipynb",
+    params:
+        given=parameters,
+    threads: 1
+    resources:
+        mem_mb=3000,
+    message:
+        "{wildcards.dataset}: training, augmentation {wildcards.augmentation}"
+    shell:
+        "dslite notebook 3_training {output.notebook:q} {params.given:q}"
+
+
+rule ablation:
+    input:
+        source("4_ablation"),
+        expand(
+            "results/{{dataset}}/notebooks/3_training-{augmentation}.ipynb",
+            augmentation=AUGMENTATIONS,
+        ),
+    output:
+        notebook="results/{dataset}/notebooks/4_ablation.ipynb",
+        table="results/{dataset}/ablation.csv",
+    params:
+        given=parameters,
+    threads: 1
+    message:
+        "{wildcards.dataset}: ablation"
+    shell:
+        "dslite notebook 4_ablation {output.notebook:q} {params.given:q}"
+
+
+rule tflite:
+    input:
+        source("5_tflite"),
+        "results/{dataset}/ablation.csv",
+    output:
+        notebook="results/{dataset}/notebooks/5_tflite.ipynb",
+        table="results/{dataset}/tflite.csv",
+    params:
+        given=parameters,
+    threads: workflow.cores  # it measures time: nothing else should run beside it
+    message:
+        "{wildcards.dataset}: TensorFlow Lite"
+    shell:
+        "dslite notebook 5_tflite {output.notebook:q} {params.given:q}"
+
+
+rule explainability:
+    input:
+        source("6_explainability"),
+        "results/{dataset}/ablation.csv",
+    output:
+        notebook="results/{dataset}/notebooks/6_explainability.ipynb",
+    params:
+        given=parameters,
+    threads: 1
+    message:
+        "{wildcards.dataset}: explainability"
+    shell:
+        "dslite notebook 6_explainability {output.notebook:q} {params.given:q}"
+
+
+rule paper:
+    input:
+        source("7_paper"),
+        "results/{dataset}/table1.csv",
+        "results/{dataset}/ablation.csv",
+        "results/{dataset}/tflite.csv",
+    output:
+        notebook="results/{dataset}/notebooks/7_paper.ipynb",
+    params:
+        given=parameters,
+    threads: 1
+    message:
+        "{wildcards.dataset}: the paper's tables"
+    shell:
+        "dslite notebook 7_paper {output.notebook:q} {params.given:q}"
+
+
+rule report:
+    input:
+        "results/{dataset}/notebooks/1_partition.ipynb",
+        "results/{dataset}/notebooks/2_spectrograms.ipynb",
+        expand(
+            "results/{{dataset}}/notebooks/3_training-{augmentation}.ipynb",
+            augmentation=AUGMENTATIONS,
+        ),
+        "results/{dataset}/notebooks/4_ablation.ipynb",
+        "results/{dataset}/notebooks/5_tflite.ipynb",
+        "results/{dataset}/notebooks/6_explainability.ipynb",
+        "results/{dataset}/notebooks/7_paper.ipynb",
+    output:
+        "results/{dataset}/report.html",
+    threads: 1
+    message:
+        "{wildcards.dataset}: report"
+    shell:
+        "dslite report {wildcards.dataset:q} {output:q} {input:q}"

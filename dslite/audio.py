@@ -1,0 +1,205 @@
+"""Decode, mix down, resample, trim and cut audio; tell two recordings apart."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import soxr
+
+from dslite.errors import InputError
+
+BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a stored file is, before any resampling.
+
+    Attributes
+    ----------
+    duration_s : float
+        Frames over rate, seconds.
+    sample_rate : int
+        Hz.
+    audio_hash : str
+        SHA-256 of rate, channels and samples, hexadecimal: see `facts`.
+    """
+
+    duration_s: float
+    sample_rate: int
+    audio_hash: str
+
+
+@contextmanager
+def _opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
+    """Open an audio file; whatever libsndfile says while it is in use becomes an InputError."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: there is no such audio file")
+    try:
+        file = soundfile.SoundFile(path)
+    except TypeError:  # what soundfile raises for the headerless '.raw'
+        raise InputError(
+            f"{path}: headerless audio tells no sample rate; store it as WAV or FLAC"
+        ) from None
+    except soundfile.SoundFileError as error:
+        raise _unreadable(path, error) from None
+    with file:
+        if not file.frames:
+            raise InputError(f"{path}: the file holds no audio; replace or remove it")
+        try:
+            yield file
+        except soundfile.SoundFileError as error:
+            raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | PathLike, error: Exception) -> InputError:
+    said = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
+    return InputError(f"{path}: not readable as audio ({said}); replace it or store it as WAV/FLAC")
+
+
+def _require_finite(samples: np.ndarray, path: str | PathLike) -> None:
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path}: the audio holds NaN or infinite samples; replace or remove it")
+
+
+def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
+    """Waveform of a file: mean of its channels, at the wanted rate.
+
+    Parameters
+    ----------
+    path : path-like
+        Any container, subtype, rate and number of channels that libsndfile decodes.
+    sample_rate : int
+        Hz; resampled with soxr at "very high quality" where the file's rate differs.
+
+    Returns
+    -------
+    ndarray of float32 [samples]
+        Full scale is 1; resampling may overshoot it a little.
+
+    Raises
+    ------
+    InputError
+        The file is missing, not decodable, without audio, or holds NaN or infinite samples.
+    """
+    with _opened(path) as file:
+        samples = file.read(dtype="float32", always_2d=True)
+        stored_rate = file.samplerate
+    with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
+        waveform = samples.mean(axis=1)
+    _require_finite(waveform, path)
+    if stored_rate != sample_rate:
+        waveform = soxr.resample(waveform, stored_rate, sample_rate, quality="VHQ")
+    if not waveform.size:
+        raise InputError(f"{path}: too short to hold a sample at {sample_rate} Hz; remove it")
+    return waveform
+
+
+def facts(path: str | PathLike) -> Facts:
+    """Duration, rate and identity of a stored file, decoded block by block.
+
+    Notes
+    -----
+    The hash runs over float64 samples, which hold every integer format up to 32 bits and every
+    float format exactly. So it does not depend on the container: 16-bit audio has one hash as WAV,
+    as FLAC and even widened to 24 bits or float. Lossy formats (MP3, Ogg) decode to slightly
+    different samples in different versions of libsndfile, and so may their hashes differ.
+
+    Raises
+    ------
+    InputError
+        As for `read`.
+    """
+    digest = hashlib.sha256()
+    frames = 0
+    with _opened(path) as file:
+        digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
+        while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
+            _require_finite(block, path)
+            # Adding zero turns the float formats' -0.0 into the integer formats' 0.0.
+            digest.update((block + 0.0).astype("<f8", copy=False).tobytes())
+            frames += len(block)
+        return Facts(frames / file.samplerate, file.samplerate, digest.hexdigest())
+
+
+def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> np.ndarray:
+    """Waveform without its leading and trailing silence.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32 [samples]
+    sample_rate : int
+        Hz; levels are taken over 128 ms every 32 ms (librosa's defaults at 16 kHz).
+    top_db : float
+        What lies more than this below the loudest frame counts as silence, dB.
+
+    Returns
+    -------
+    ndarray of float32 [samples]
+        A view, never empty: a waveform that is silent throughout comes back whole.
+
+    See Also
+    --------
+    librosa.effects.trim
+    """
+    import librosa  # here, since it takes longer to import than all the rest of this module
+
+    frame, hop = max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
+    trimmed, _ = librosa.effects.trim(waveform, top_db=top_db, frame_length=frame, hop_length=hop)
+    return trimmed if trimmed.size else waveform
+
+
+def chunk_starts(
+    n_samples: int, chunk: int, hop: int, tail: Literal["keep", "drop"] = "keep"
+) -> np.ndarray:
+    """First samples of a file's chunks.
+
+    Parameters
+    ----------
+    n_samples, chunk, hop : int
+        Lengths of the file and of a chunk, and from one chunk's start to the next, in samples.
+    tail : {"keep", "drop"}
+        "drop" is the published procedure read literally: full chunks at multiples of ``hop``, so
+        that a file shorter than a chunk has none. "keep" adds a chunk that ends with the file if
+        the regular ones do not, and a short file has one chunk (`cut` pads it).
+
+    Returns
+    -------
+    ndarray of int64 [chunks]
+        Strictly increasing; under "keep" never empty.
+    """
+    starts = np.arange(0, n_samples - chunk + 1, hop, dtype=np.int64)
+    if tail == "drop":
+        return starts
+    if not starts.size:
+        return np.zeros(1, np.int64)
+    last = n_samples - chunk
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
+    """Chunks of a waveform; zeros stand in for what lies past its end.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32 [samples]
+    starts : ndarray of int [chunks]
+        See `chunk_starts`.
+    chunk : int
+        Samples in a chunk.
+
+    Returns
+    -------
+    ndarray of float32 [chunks, chunk]
+        A copy.
+    """
+    starts = np.asarray(starts, np.int64)
+    missing = max(0, starts.max(initial=0) + chunk - len(waveform))
+    padded = np.pad(np.asarray(waveform, np.float32), (0, missing))
+    return padded[starts[:, None] + np.arange(chunk)]

@@ -1,0 +1,202 @@
+"""The ``dslite`` command: a few lines over the functions that the notebooks call."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import dslite
+from dslite.errors import InputError, NotebookError
+
+# Rooms are imported inside the commands: the help must not wait for TensorFlow.
+app = typer.Typer(
+    help="Transfer learning from Mel spectrogram images: corpora, training, prediction.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Annotated[str, typer.Argument(help="name of a corpus, or path of a CSV/TSV table")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dslite {dslite.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """See the module."""
+
+
+def _card(dataset: str):
+    from dslite import settings
+
+    return settings.load_card(dataset)
+
+
+def _manifest(dataset: str):
+    """A corpus's checked manifest; warnings go to the user."""
+    from dslite.datasets import manifest
+
+    built = manifest.load(_card(dataset))
+    for warning in manifest.warnings(built):
+        typer.echo(f"warning: {warning}", err=True)
+    return built
+
+
+@app.command()
+def datasets() -> None:
+    """List the corpora: task, classes, licence, and whether each is here."""
+    from dslite import datasets as layouts
+    from dslite import settings
+
+    for name in settings.datasets():
+        card = settings.load_card(name)
+        here = "present" if layouts.is_present(card) else "not here"
+        count = f"{len(card.classes)} classes: " if card.classes else ""
+        typer.echo(f"{name}  ({here})  {card.title}")
+        typer.echo(f"    {card.task}, {count}{', '.join(card.classes)}")
+        typer.echo(f"    licence: {card.licence or 'unknown'}")
+        if here != "present":
+            typer.echo(f"    how to get it: {' '.join(card.obtain.split())}")
+
+
+@app.command()
+def check(dataset: Dataset) -> None:
+    """Check a corpus: files, labels, speakers, partitions; exit 2 when something is wrong."""
+    from dslite.datasets import manifest
+
+    built = _manifest(dataset)
+    typer.echo(f"{built.card.dataset}: {len(built.table)} files, no problem found")
+    typer.echo(manifest.counts(built, "label").to_string())
+
+
+@app.command()
+def partition(dataset: Dataset) -> None:
+    """Print and write a corpus's row of Table 1, and its manifest."""
+    import pandas as pd
+
+    from dslite import paths
+    from dslite.datasets import manifest
+
+    built = _manifest(dataset)
+    row = manifest.write_partition(built)
+    typer.echo(pd.DataFrame([row]).to_string(index=False))
+    typer.echo(f"written: {paths.shown(paths.results(built.card.dataset) / 'table1.csv')}")
+
+
+@app.command()
+def fetch(dataset: Dataset) -> None:
+    """Download a corpus that may be downloaded, check it and unpack it."""
+    from dslite.datasets import download
+
+    typer.echo(f"{dataset}: {download.fetch(dataset)}")
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    augmentation: Annotated[
+        str, typer.Option(help="none, cutmix, specaugment or both with +")
+    ] = "",
+    backbone: Annotated[str, typer.Option(help="densenet121, mobilenet_v2, squeezenet")] = "",
+    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
+    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
+) -> None:
+    """Train one configuration: chosen on devel, evaluated once on test."""
+    from dslite import paths, settings
+
+    chosen = settings.load(
+        _card(dataset),
+        preset,
+        overrides or "",
+        augmentation=augmentation,
+        backbone=backbone,
+        weights=weights,
+    )
+    built = _manifest(dataset)
+    from dslite import experiment, runs
+
+    run = experiment.run(built, chosen, seed, preset, force, log=typer.echo)
+    for part in ("devel", "test"):
+        typer.echo(f"{part}: {runs.headline(run.metrics[part])}")
+    typer.echo(f"results: {paths.shown(run.folder)}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.keras of a run, or the run's folder")],
+    audio: Annotated[list[Path], typer.Argument(help="audio files")],
+) -> None:
+    """Predict audio files with a trained model; prints CSV, one row a file."""
+    from dslite import prediction
+
+    sys.stdout.write(prediction.files(model, audio).to_csv(index=False, float_format="%.4f"))
+
+
+@app.command()
+def results(dataset: Dataset) -> None:
+    """Print a corpus's ablation table and where its report lies."""
+    from dslite import paper, paths
+
+    name = _card(dataset).dataset
+    block = paper.ablation_block(name, paper.runs())
+    typer.echo(f"{block.attrs['caption']}\n{block.to_string()}")
+    report_file = paths.results(name) / "report.html"
+    if report_file.is_file():
+        typer.echo(f"report: {paths.shown(report_file)}")
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="3_training, or a path")],
+    output: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="name=value (repeatable)")
+    ] = None,
+) -> None:
+    """Run a notebook with papermill; a failed one is kept as NAME.failed.ipynb."""
+    from dslite import notebooks
+
+    notebooks.execute(name, output, notebooks.parse_parameters(parameter or []))
+
+
+@app.command()
+def report(
+    title: Annotated[str, typer.Argument()],
+    output: Annotated[Path, typer.Argument(help="the HTML page")],
+    executed: Annotated[list[Path], typer.Argument(help="executed notebooks, in order")],
+) -> None:
+    """Gather executed notebooks into one self-contained HTML page."""
+    from dslite import notebooks, paths
+
+    typer.echo(f"report: {paths.shown(notebooks.report(title, executed, output))}")
+
+
+def run() -> None:
+    """Entry point: a message instead of a traceback where the user can mend it, status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NotebookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

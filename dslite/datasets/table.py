@@ -1,0 +1,255 @@
+"""An own corpus: a CSV or TSV table with ``path, label[, speaker][, partition]`` and its audio."""
+
+import csv
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dslite.datasets import require_none
+from dslite.errors import InputError
+from dslite.settings import PARTITIONS, Card, nearest
+
+SPLIT_SEED = 0  # of the split that is made where the user gives none
+FOLDS = 5  # of which one becomes test and one devel: about 60 / 20 / 20
+REGRESSION_BINS = 5  # quantile bins of a regression label, so that partitions have its whole range
+MANY_CLASSES = 50  # more labels than this look like the values of a regression
+REQUIRED = ("path", "label")
+OPTIONAL = ("speaker", "partition")
+UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
+SPELLINGS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("devel", "dev", "development", "val", "valid", "validation"), "devel"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def _cells(table: Path) -> list[list[str]]:
+    """Rows of the file, header first, as they stand; the last one is not blank."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            possible = "\t" if table.suffix.lower() == ".tsv" else ",;\t"
+            delimiter = max(possible, key=header.count)
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter)]
+    except UnicodeDecodeError:
+        raise InputError(f"{table}: not UTF-8; save the table as 'CSV UTF-8'") from None
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{table}: not readable as a table: {error}") from None
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if len(rows) < 2:
+        raise InputError(
+            f"{table}: no rows below the header; give at least path and label of files"
+        )
+    return rows
+
+
+def _columns(table: Path) -> pd.DataFrame:
+    """The columns this project knows, each a column of strings; problems name the file's rows."""
+    header, *rows = _cells(table)
+    names = [name.lower() for name in header]
+    for name in REQUIRED:
+        if name not in names:
+            raise InputError(
+                f"{table}: no column '{name}' in its first row{nearest(name, header)}"
+                f" (needed are path and label; speaker and partition may be there)"
+            )
+    known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    twice = [name for name in known if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{table}: there are two columns '{twice[0]}'; keep one")
+    problems, kept = [], []
+    for number, row in enumerate(rows, start=2):
+        if not any(row):
+            problems.append(f"row {number} is blank; delete it")
+        elif len(row) < len(names) or any(row[len(names) :]):
+            problems.append(f"row {number} has {len(row)} cells where the header has {len(names)}")
+        else:
+            kept.append([row[names.index(name)] for name in known])
+            problems += [
+                f"row {number}, {kept[-1][0] or 'no path'}: {name} is empty{_remedy(name)}"
+                for name, cell in zip(known, kept[-1], strict=True)
+                if not cell
+            ]
+    require_none(problems, str(table))
+    return pd.DataFrame(kept, columns=known, dtype="str")
+
+
+def _remedy(column: str) -> str:
+    return {
+        "label": f"; where a test file's label is unknown write {UNKNOWN}",
+        "speaker": "; give every file a speaker, or leave the whole column out",
+        "partition": "; give every file a partition, or leave the whole column out",
+    }.get(column, "")
+
+
+def _require_task(card: Card, labels: pd.Series) -> None:
+    """Refuse what looks like a regression and does not say so."""
+    found = labels[labels != UNKNOWN].nunique()
+    if found > MANY_CLASSES and "task" not in card.model_fields_set:
+        raise InputError(
+            f"{card.table}: {found} different labels; if they are values, write "
+            f"'task: regression' into {Path(card.table).with_suffix('.yaml')}, if they are "
+            "classes, 'task: classification'"
+        )
+
+
+def _from_column(columns: pd.DataFrame, table: Path) -> pd.Series:
+    """Partition as the user wrote it, under this project's names."""
+    spelled = columns["partition"].str.lower()
+    require_none(
+        [
+            f"row {i + 2}, {columns['path'][i]}: partition '{columns['partition'][i]}' is not known"
+            f"{nearest(spelled[i], PARTITIONS)}"
+            for i in np.flatnonzero(~spelled.isin(list(SPELLINGS)))
+        ],
+        str(table),
+    )
+    return spelled.map(SPELLINGS)
+
+
+def _from_card(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
+    """Partition from the card's lists of speakers."""
+    if "speaker" not in columns:
+        raise InputError(
+            f"{table}: the card lists speakers of each partition, so the table needs a column "
+            "'speaker'"
+        )
+    partitions = {speaker: key for key, listed in card.partition.items() for speaker in listed}
+    found = columns["speaker"].map(partitions)
+    missing = columns["speaker"][found.isna()].drop_duplicates()
+    require_none(
+        [
+            f"row {i + 2}, {columns['path'][i]}: speaker '{speaker}' is in no partition "
+            "of the card; add the speaker there"
+            for i, speaker in missing.items()
+        ],
+        str(table),
+    )
+    return found
+
+
+def _bins(labels: pd.Series) -> pd.Series:
+    """Quantile bin of each regression label; -1 for what is no number, which is for the check."""
+    values = pd.to_numeric(labels, errors="coerce").where(np.isfinite)
+    edges = np.unique(values.quantile(np.arange(1, REGRESSION_BINS) / REGRESSION_BINS).dropna())
+    found = np.searchsorted(edges, values)
+    return pd.Series(np.where(values.isna(), -1, found), index=labels.index)
+
+
+def split(labels: pd.Series, groups: pd.Series) -> np.ndarray:
+    """Speaker-independent, stratified partitions of about 60 / 20 / 20 % of the files.
+
+    scikit-learn's StratifiedGroupKFold, shuffled with `SPLIT_SEED`: one fold becomes test, one
+    devel. The same rows in the same order give the same partitions.
+
+    Parameters
+    ----------
+    labels, groups : Series [files]
+        What each partition should have alike, and what must not be divided.
+
+    Returns
+    -------
+    ndarray of str [files]
+
+    Raises
+    ------
+    InputError
+        There are not even three groups, or no label occurs three times.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = min(FOLDS, groups.nunique(), labels.value_counts().max())
+    if folds < len(PARTITIONS):
+        raise InputError(
+            f"{groups.nunique()} speakers (files, where no speakers are given) and at most "
+            f"{labels.value_counts().max()} files of one label; 3 of each are needed to make train,"
+            " devel and test. Add files, give a column 'partition' or, where labels are values, "
+            "write 'task: regression' into the card"
+        )
+    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
+    partition = np.full(len(labels), "train", dtype=object)
+    with warnings.catch_warnings():
+        # "The least populated class ...": a class absent from a partition is reported by the
+        # manifest's check, in the user's terms.
+        warnings.simplefilter("ignore", UserWarning)
+        parts = [held_out for _, held_out in folder.split(labels, labels, groups)]
+    partition[parts[0]] = "test"
+    partition[parts[1]] = "devel"
+    return partition
+
+
+def _made_up(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
+    """Partition by `split`."""
+    unknown = np.flatnonzero(columns["label"] == UNKNOWN)
+    if unknown.size:
+        raise InputError(
+            f"{table}: row {unknown[0] + 2}, {columns['path'][unknown[0]]}: a label is unknown "
+            f"({UNKNOWN}), so the table needs a column 'partition' that puts such files into test"
+        )
+    labels = columns["label"]
+    if card.task == "regression":
+        labels = _bins(labels)
+    # Files of one path stay together, so that a file listed twice is one problem, not two.
+    groups = columns["speaker"] if "speaker" in columns else columns["path"]
+    try:
+        return pd.Series(split(labels, groups), index=columns.index)
+    except InputError as error:
+        raise InputError(f"{table}: {error}") from None
+
+
+def read(card: Card) -> pd.DataFrame:
+    """Manifest rows of a user's table.
+
+    Parameters
+    ----------
+    card : Card
+        ``table`` is the table's path; commas, semicolons (CSV) or tabs (TSV), UTF-8, a header in
+        any case and order. Paths are relative to the table's folder or absolute; further columns
+        are ignored. Every cell is a string, so labels such as ``0`` or ``007`` stay what they are.
+        Partitions come from ``partition`` in the card (lists of speakers) or from the column
+        ``partition``, and where there is neither they are made here (`split`, `SPLIT_SEED`).
+
+    Returns
+    -------
+    DataFrame
+        Columns of strings ``path``, ``label`` (empty: unknown), ``speaker`` (empty: unknown) and
+        ``partition``, in the table's order: row i stands in row i + 2 of the file.
+
+    Raises
+    ------
+    InputError
+        The table is not readable, lacks a column or a cell, has an unknown partition, an unknown
+        label outside test or over 50 labels and no task in its card, or cannot be split.
+    """
+    table = Path(card.table)
+    columns = _columns(table)
+    _require_task(card, columns["label"])
+    if card.partition and "partition" in columns:
+        raise InputError(
+            f"{table}: both the table (a column 'partition') and the card (speakers of each "
+            "partition) divide the corpus; keep one of the two"
+        )
+    if card.partition:
+        partition = _from_card(card, columns, table)
+    elif "partition" in columns:
+        partition = _from_column(columns, table)
+    else:
+        partition = _made_up(card, columns, table)
+    columns["partition"] = partition.astype("str")
+    unknown = columns["label"] == UNKNOWN
+    require_none(
+        [
+            f"row {i + 2}, {columns['path'][i]}: the label is unknown ({UNKNOWN}) in "
+            f"{columns['partition'][i]}; only test files may do without"
+            for i in np.flatnonzero(unknown & (columns["partition"] != "test"))
+        ],
+        str(table),
+    )
+    columns["label"] = columns["label"].mask(unknown, "")
+    if "speaker" not in columns:
+        columns["speaker"] = ""
+    return columns[["path", "label", "speaker", "partition"]].astype("str")

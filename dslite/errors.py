@@ -1,0 +1,12 @@
+"""The one kind of error that is a message to the user, not a fault of the program."""
+
+
+class InputError(ValueError):
+    """Something a user gave cannot be used; the text names what, where and the remedy.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class NotebookError(RuntimeError):
+    """A notebook's cell failed; the text shows where and why in one screen. Exit status 1."""

@@ -1,0 +1,300 @@
+"""Scores: arrays of labels and predictions in, numbers out.
+
+The paper's measure is the unweighted average recall (UAR) of whole files with a 95 % bootstrap
+interval (3.3). Every share is a fraction, 0 to 1; a table or a figure turns it into per cent.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import confusion_matrix
+
+from dslite.errors import InputError
+
+Interval = tuple[float, float]
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count the files of every true class (row) and predicted class (column).
+
+    Takes class indices int [files] and gives int64 [n_classes, n_classes]; ValueError for an index
+    that is not a class, or without files.
+    """
+    for indices in map(np.asarray, (labels, predictions)):
+        if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
+            raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {indices!r}")
+    return confusion_matrix(labels, predictions, labels=np.arange(n_classes)).astype(np.int64)
+
+
+def _recalls(matrices: np.ndarray) -> np.ndarray:
+    """Recalls [..., classes] of confusion matrices [..., classes, classes]; NaN for empty rows."""
+    right = np.diagonal(matrices, axis1=-2, axis2=-1).astype(np.float64)
+    files = matrices.sum(axis=-1)
+    return np.divide(right, files, out=np.full(right.shape, np.nan), where=files > 0)
+
+
+def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
+    """Share of every class's files that were recognised: float64 [n_classes], NaN without files."""
+    return _recalls(confusion(labels, predictions, n_classes))
+
+
+def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
+    """Unweighted average recall: mean over the classes that occur, sklearn's balanced accuracy."""
+    return float(np.nanmean(recalls(labels, predictions, n_classes)))
+
+
+def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndarray:
+    """Scores of files from the scores of their chunks.
+
+    Parameters
+    ----------
+    scores : float [chunks, C]
+        Class probabilities, or one predicted number (C = 1).
+    files : int [chunks]
+        The file of every chunk, 0 to files - 1; a file's chunks need not be neighbours.
+    fusion : {"mean", "vote"}
+        Mean over a file's chunks, or every class's share of the chunks whose largest score it is.
+
+    Returns
+    -------
+    float64 [files, C]
+        With "vote", a millionth of the weight lies on the mean, which breaks a tie of the votes
+        (in a file of up to a million chunks) and changes no other order.
+
+    Raises
+    ------
+    InputError
+        An unknown fusion, or votes on a number.
+    ValueError
+        A file without chunks, or lengths that differ.
+    """
+    scores, files = np.asarray(scores, dtype=np.float64), np.asarray(files)
+    if fusion not in ("mean", "vote"):
+        raise InputError(f"fusion '{fusion}': there is 'mean' and 'vote'")
+    if fusion == "vote" and scores.shape[1] == 1:
+        raise InputError("fusion 'vote' needs classes; use fusion=mean for regression")
+    if len(files) != len(scores):
+        raise ValueError(f"{len(scores)} chunks with scores, {len(files)} with a file")
+    chunks = np.bincount(files)
+    if not chunks.all():
+        raise ValueError(f"file {int(np.argmin(chunks))} has no chunk")
+
+    def mean(of_chunks: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(chunks), scores.shape[1]))
+        np.add.at(sums, files, of_chunks)
+        return sums / chunks[:, None]
+
+    if fusion == "mean":
+        return mean(scores)
+    votes = np.eye(scores.shape[1])[scores.argmax(axis=1)]
+    return (1 - 1e-6) * mean(votes) + 1e-6 * mean(scores)
+
+
+def _percentiles(draws: np.ndarray, level: float) -> Interval | None:
+    """Percentile interval of the draws in which the score is defined."""
+    if np.isnan(draws).all():
+        return None
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    n_classes: int,
+    groups: Sequence[str] | np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """Percentile bootstrap interval of the UAR (paper 3.3).
+
+    Parameters
+    ----------
+    labels, predictions : int [files]
+    groups : str or int [files], optional
+        Speaker of every file: draws whole speakers, whose files are not independent, not files.
+    level : float
+        Share of the draws inside the interval.
+
+    Returns
+    -------
+    (low, high) or None
+        Fractions; None with fewer than two files or groups, where nothing varies.
+
+    Notes
+    -----
+    A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
+    a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
+    confusion matrix are interchangeable and drawn together. A class absent from a draw is left
+    out of that draw's mean.
+    """
+    matrix = confusion(labels, predictions, n_classes)
+    if groups is None:
+        units, tables = int(matrix.sum()), np.eye(n_classes**2)
+        shares = matrix.ravel() / units
+    else:
+        names, group = np.unique(np.asarray(groups), return_inverse=True)
+        units, tables = len(names), np.zeros((len(names), n_classes**2))
+        np.add.at(tables, (group, np.asarray(labels) * n_classes + np.asarray(predictions)), 1)
+        shares = np.full(units, 1 / units)
+    if units < 2:
+        return None
+    times_drawn = np.random.default_rng(seed).multinomial(units, shares, size=draws)
+    drawn = (times_drawn @ tables).reshape(draws, n_classes, n_classes)
+    return _percentiles(np.nanmean(_recalls(drawn), axis=1), level)
+
+
+def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Spearman's rank correlation of float [files], NaN where one side is constant."""
+    ranks = rankdata(np.stack([labels, predictions]), axis=1)
+    if (ranks == ranks[:, :1]).all(axis=1).any():
+        return float("nan")
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Concordance correlation of float [files], NaN if undefined (Lin 1989, 10.2307/2532051)."""
+    labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    covariance = np.mean((labels - labels.mean()) * (predictions - predictions.mean()))
+    spread = labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2
+    return float(2 * covariance / spread) if spread > 0 else float("nan")
+
+
+def mae(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean absolute error of float [files], in the label's unit."""
+    return float(np.mean(np.abs(np.asarray(predictions) - np.asarray(labels))))
+
+
+def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Root of the mean squared error of float [files], in the label's unit."""
+    return float(np.sqrt(np.mean((np.asarray(predictions) - np.asarray(labels)) ** 2)))
+
+
+def bootstrap_interval_rho(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    groups: Sequence[str] | np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """Interval of `rho` for float [files], as `bootstrap_interval`; constant draws left out."""
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    names, group = np.unique(groups, return_inverse=True)
+    units = len(names)
+    if units < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = np.empty(draws)
+    for draw in range(draws):
+        times_drawn = np.bincount(rng.integers(units, size=units), minlength=units)
+        files = np.repeat(np.arange(len(labels)), times_drawn[group])
+        drawn[draw] = rho(labels[files], predictions[files])
+    return _percentiles(drawn, level)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it: no numpy type, no tuple, None for what is undefined."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None:
+    """Speakers [files], or None if the speaker of any file is unknown."""
+    names = [] if speakers is None else list(speakers)
+    if len(names) not in (0, n_files):
+        raise ValueError(f"{len(names)} speakers for {n_files} files")
+    known = names and all(isinstance(name, str) and name.strip() for name in names)
+    return np.array(names) if known else None
+
+
+def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, Any]:
+    """What is told of files and of chunks alike, from labels [n] and scores [n, C]."""
+    if task == "regression":
+        named = {"score": rho, "ccc": ccc, "mae": mae, "rmse": rmse}
+        return {"n": len(labels)} | {name: of(labels, scores[:, 0]) for name, of in named.items()}
+    matrix = confusion(labels, scores.argmax(axis=1), scores.shape[1])
+    return {"n": len(labels), "score": np.nanmean(_recalls(matrix)), "confusion": matrix}
+
+
+def evaluate(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    files: np.ndarray,
+    speakers: Sequence[str] | None,
+    classes: Sequence[str],
+    *,
+    task: str = "classification",
+    fusion: str = "mean",
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything a run records about one partition, ready for JSON.
+
+    Parameters
+    ----------
+    labels : int or float [chunks]
+        Class index, or the number to predict; the same in all chunks of a file.
+    scores, files, fusion
+        As in `fuse`; the fused scores decide ``score``, the recalls and the intervals.
+    speakers : str [files] or None
+        None, empty, or with an empty name where speakers are unknown: no interval over speakers.
+    classes : str [C]
+        Unused in regression.
+    task : {"classification", "regression"}
+
+    Returns
+    -------
+    dict
+        ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` the number ``n``
+        and the ``score``; classification: ``confusion``; regression: ``ccc``, ``mae``, ``rmse``.
+        ``file`` also has ``score_mean`` and ``score_vote`` (None in regression),
+        ``interval_files``, ``interval_speakers`` (None if unknown) and, in classification, the
+        ``recall`` of every class (None for one without files).
+
+    Raises
+    ------
+    InputError
+        Scores that are not finite (training diverged), or a fusion that cannot be.
+    ValueError
+        Arrays that do not fit together.
+    """
+    labels, scores, files = np.asarray(labels), np.asarray(scores), np.asarray(files)
+    regression = task == "regression"
+    if scores.shape != (len(labels), 1 if regression else len(classes)):
+        raise ValueError(f"scores {scores.shape} of {len(labels)} chunks, classes {classes}")
+    if not np.isfinite(scores).all():
+        raise InputError("the scores are not finite: training diverged; lower learning_rate")
+    fused = fuse(scores, files, fusion)
+    truth = labels[np.unique(files, return_index=True)[1]]
+    if (truth[files] != labels).any():
+        raise ValueError("chunks of one file have different labels")
+    groups = _speakers(speakers, len(truth))
+
+    def interval(by: np.ndarray | None) -> Interval | None:
+        if regression:
+            return bootstrap_interval_rho(truth, fused[:, 0], by, draws, seed)
+        return bootstrap_interval(truth, fused.argmax(axis=1), len(classes), by, draws, seed)
+
+    file = _measures(truth, fused, task)
+    file |= {
+        "score_mean": _measures(truth, fuse(scores, files), task)["score"],
+        "score_vote": None,
+        "interval_files": interval(None),
+        "interval_speakers": interval(groups) if groups is not None else None,
+    }
+    if not regression:
+        file["score_vote"] = _measures(truth, fuse(scores, files, "vote"), task)["score"]
+        file["recall"] = dict(zip(classes, _recalls(file["confusion"]), strict=True))
+    metric, chance = ("spearman", 0.0) if regression else ("uar", 1 / len(classes))
+    chunk = _measures(labels, scores, task)
+    return _plain({"metric": metric, "chance": chance, "file": file, "chunk": chunk})

@@ -1,0 +1,67 @@
+"""What augmentation does, for the eye: its policy in numbers and a sample under each method."""
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from dslite import augmentation, spectrogram
+from dslite.settings import AUGMENTATIONS, Settings
+
+GREY = 127.5  # stands for 0 after input scaling, the value of masked areas
+STRENGTHS = (0.25, 0.6, 1.0)
+
+
+def policy(settings: Settings) -> pd.DataFrame:
+    """SapAugment's policy over a batch (paper 3.2).
+
+    Returns
+    -------
+    DataFrame
+        One row a rank: ``rank`` (1: the lowest loss), ``strength`` (lambda, 0 to 1),
+        ``probability`` of execution, ``patch_px`` and ``mask_px`` (sides in this image's pixels).
+    """
+    losses = tf.range(settings.batch_size, dtype=tf.float32)
+    lam = augmentation.strength(losses, settings.sap_a, settings.sap_s).numpy()
+    span = settings.probability_max - settings.probability_min
+    return pd.DataFrame(
+        {
+            "rank": np.arange(1, settings.batch_size + 1),
+            "strength": lam,
+            "probability": settings.probability_min + span * lam,
+            "patch_px": np.round(settings.cutmix_px * settings.image_scale * lam),
+            "mask_px": np.round(settings.mask_px * settings.image_scale * lam),
+        }
+    )
+
+
+def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[str, np.ndarray]]:
+    """The first of some samples under the four configurations at three strengths.
+
+    Parameters
+    ----------
+    mel : ndarray of uint8, shape [n, mel_bands, frames]
+        At least two samples: patches come from the others.
+    settings : Settings
+    seed : int
+
+    Returns
+    -------
+    list of (title, picture)
+        Pictures float32 [image_size, image_size, 3] from 0 to 1; first the sample itself.
+    """
+    pictures = spectrogram.picture(tf.constant(mel), settings) - GREY
+    labels = tf.eye(len(mel))
+    cutmix_px = settings.cutmix_px * settings.image_scale
+    mask_px = settings.mask_px * settings.image_scale
+    shown = [("none", pictures)]
+    for strength in STRENGTHS:
+        lam = tf.fill([len(mel)], strength)
+        seeds = tf.random.split(tf.constant([seed, round(100 * strength)]), 2)
+        pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], cutmix_px)
+        masked, _ = augmentation.specaugment(pictures, lam, seeds[1], mask_px)
+        both, _ = augmentation.specaugment(pasted, lam, seeds[1], mask_px)
+        kept = f"λ = {strength:g}, label {100 * float(mixed[0, 0]):.0f} %"
+        titles = (f"{AUGMENTATIONS[1]}\n{kept}", f"{AUGMENTATIONS[2]}\nλ = {strength:g}")
+        titles += (f"{AUGMENTATIONS[3]}\n{kept}",)
+        shown += zip(titles, (pasted, masked, both), strict=True)
+    return [(title, ((batch[0] + GREY) / 255).numpy()) for title, batch in shown]

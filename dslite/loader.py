@@ -1,0 +1,294 @@
+"""Manifest -> chunks -> stored Mel spectrograms -> batches."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from dslite import audio, paths, provenance, spectrogram
+from dslite.datasets.manifest import Manifest
+from dslite.errors import InputError
+from dslite.settings import Settings
+
+BATCH = 64  # chunks a call of the spectrogram function
+KEY = (  # the settings that a stored spectrogram depends on
+    *("sample_rate", "chunk_length_s", "chunk_hop_s", "tail", "trim"),
+    *("window_ms", "hop_ms", "mel_bands", "top_db"),
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Stored Mel spectrograms of a corpus.
+
+    Attributes
+    ----------
+    mel : memmap of uint8, shape [chunks, mel_bands, frames]
+    file : ndarray of int64, shape [chunks]
+        Row of ``files`` that a chunk was cut from.
+    start_s : ndarray of float64, shape [chunks]
+        Where in the file it starts, in seconds (of the trimmed file where ``trim`` is on).
+    files : DataFrame
+        The manifest's table.
+    folder : Path
+        What the table's paths are relative to.
+    dropped : tuple of str
+        Files without any chunk (``tail: drop`` and shorter than a chunk).
+    """
+
+    mel: np.ndarray
+    file: np.ndarray
+    start_s: np.ndarray
+    files: pd.DataFrame
+    folder: Path
+    dropped: tuple[str, ...]
+
+    def chunks(self, *partitions: str) -> np.ndarray:
+        """Indices of the chunks of one or more partitions, int64, ascending."""
+        rows = np.flatnonzero(self.files["partition"].isin(partitions))
+        return np.flatnonzero(np.isin(self.file, rows))
+
+
+def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Read an audio file and cut it.
+
+    Returns
+    -------
+    chunks : ndarray of float32, shape [chunks, samples]
+    start_s : ndarray of float64, shape [chunks]
+    """
+    waveform = audio.read(path, settings.sample_rate)
+    if settings.trim == "on":
+        waveform = audio.trim_silence(waveform, settings.sample_rate)
+    starts = audio.chunk_starts(
+        len(waveform), settings.chunk_samples, settings.chunk_hop_samples, settings.tail
+    )
+    return audio.cut(waveform, starts, settings.chunk_samples), starts / settings.sample_rate
+
+
+def spectrogram_function(settings: Settings):
+    """A compiled `dslite.spectrogram.mel_image` for chunks of one length."""
+    samples = settings.chunk_samples
+
+    @tf.function(input_signature=[tf.TensorSpec([None, samples], tf.float32)], autograph=False)
+    def compute(waveforms):
+        return spectrogram.mel_image(waveforms, settings)
+
+    return compute
+
+
+def read_mel(paths_: list[Path], settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Mel spectrograms of some files, without storing them.
+
+    Returns
+    -------
+    mel : ndarray of uint8, shape [chunks, mel_bands, frames]
+    file : ndarray of int64, shape [chunks]
+        Which of the files a chunk comes from.
+    """
+    compute = spectrogram_function(settings)
+    cut = [chunks_of(path, settings)[0] for path in paths_]
+    mel = [compute(chunks).numpy() for chunks in cut]
+    return np.concatenate(mel), np.repeat(np.arange(len(cut)), [len(chunks) for chunks in cut])
+
+
+def store_key(manifest: Manifest, settings: Settings) -> str:
+    """Hash of the audio's content and of all that its spectrograms depend on."""
+    content = manifest.table["audio_hash"].tolist()
+    used = {key: getattr(settings, key) for key in KEY}
+    return provenance.digest([spectrogram.VERSION, used, content])
+
+
+def load(manifest: Manifest, settings: Settings) -> Store:
+    """Spectrograms of a corpus: computed once for each setting, then memory-mapped.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or ``tail: drop`` leaves a partition without any chunk.
+    """
+    folder = paths.cache() / "spectrograms" / manifest.card.dataset
+    folder /= store_key(manifest, settings)[:16]
+    if not (folder / "index.json").is_file():
+        with paths.replacing(folder) as draft:
+            _compute(manifest, settings, draft)
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    store = Store(
+        np.memmap(folder / "mel.u8", np.uint8, "r", shape=tuple(index["shape"])),
+        np.array(index["file"], dtype=np.int64),
+        np.array(index["start_s"], dtype=np.float64),
+        manifest.table,
+        manifest.folder,
+        tuple(index["dropped"]),
+    )
+    if store.dropped:
+        print(
+            f"{len(store.dropped)} of {len(store.files)} files are shorter than a chunk of "
+            f"{settings.chunk_length_s} s and dropped (tail: drop)",
+            flush=True,
+        )
+    for partition in store.files["partition"].unique():
+        if not len(store.chunks(partition)):
+            raise InputError(
+                f"{manifest.card.dataset}: no file of partition {partition} is as long as a chunk "
+                f"({settings.chunk_length_s} s): use tail=keep or a shorter chunk_length_s"
+            )
+    return store
+
+
+def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
+    """Cut every file and store its spectrograms; the index is written last."""
+    folder.mkdir()
+    begin = time.perf_counter()
+    files = [manifest.folder / path for path in manifest.table["path"]]
+    compute = spectrogram_function(settings)
+    owner, start_s, dropped = [], [], []
+    waiting: list[np.ndarray] = []
+
+    # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
+    with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as stored:
+        cut = _ahead(pool, lambda path: chunks_of(path, settings), files)
+        for row, (chunks, starts) in enumerate(cut):
+            owner.extend([row] * len(starts))
+            start_s.extend(starts.tolist())
+            waiting.append(chunks)
+            if not len(starts):
+                dropped.append(str(manifest.table["path"].iloc[row]))
+            if sum(map(len, waiting)) >= BATCH or row == len(files) - 1:
+                stored.write(compute(np.concatenate(waiting)).numpy().tobytes())
+                waiting.clear()
+    if not owner:
+        raise InputError(
+            f"{manifest.card.dataset}: no file is as long as a chunk ({settings.chunk_length_s} s):"
+            " use tail=keep or a shorter chunk_length_s"
+        )
+    shape = (len(owner), settings.mel_bands, spectrogram.frames(settings))
+    index = {"shape": shape, "file": owner, "start_s": start_s, "dropped": dropped}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    print(
+        f"spectrograms: {len(files)} files -> {len(owner)} chunks of {settings.chunk_length_s} s, "
+        f"{np.prod(shape) / 2**20:.0f} MB, {time.perf_counter() - begin:.1f} s",
+        flush=True,
+    )
+
+
+def _ahead(pool: ThreadPoolExecutor, function, items: list, most: int = 16) -> Iterator:
+    """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
+    futures = []
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) >= most:
+            yield futures.pop(0).result()
+    while futures:
+        yield futures.pop(0).result()
+
+
+def targets(files: pd.DataFrame, classes: tuple[str, ...], task: str) -> np.ndarray:
+    """What the model is to learn for each file.
+
+    Returns
+    -------
+    ndarray of float32, shape [files, classes] or [files, 1]
+        One-hot classes, or the value of a regression; zeros where a label is unknown.
+    """
+    if task == "regression":
+        return pd.to_numeric(files["label"]).fillna(0).to_numpy(np.float32)[:, None]
+    position = {name: i for i, name in enumerate(classes)}
+    known = files["label"].map(position)
+    hot = np.zeros((len(files), len(classes)), np.float32)
+    rows = np.flatnonzero(known.notna())
+    hot[rows, known.iloc[rows].astype(int)] = 1.0
+    return hot
+
+
+def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
+    """Order in which an epoch shows the chunks.
+
+    Parameters
+    ----------
+    classes : ndarray of int64, shape [chunks]
+        Class of each chunk (all 0 for a regression).
+    balance : {"upsample", "weights", "none"}
+        ``upsample`` shows every chunk, and chunks of the smaller classes again, drawn without
+        replacement as far as they last, until all classes are as large as the largest.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int64
+        Positions in ``classes``, shuffled.
+    """
+    if balance != "upsample":
+        return rng.permutation(len(classes))
+    members = [np.flatnonzero(classes == c) for c in np.unique(classes)]
+    largest = max(len(member) for member in members)
+    drawn = []
+    for member in members:
+        rounds = -(-largest // len(member))
+        again = np.concatenate([member, *(rng.permutation(member) for _ in range(rounds - 1))])
+        drawn.append(again[:largest])
+    return rng.permutation(np.concatenate(drawn))
+
+
+def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
+    """Weight of each chunk's loss, float32; with ``weights`` every class counts the same."""
+    if balance != "weights":
+        return np.ones(len(classes), np.float32)
+    _, inverse, count = np.unique(classes, return_inverse=True, return_counts=True)
+    return (len(classes) / (len(count) * count[inverse])).astype(np.float32)
+
+
+def batches(
+    store: Store, chunks: np.ndarray, size: int, *arrays: np.ndarray
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches of stored spectrograms with the rows of ``arrays`` that belong to them.
+
+    The last batch holds what is left. Reading runs one batch ahead of the consumer.
+    """
+
+    def read(begin: int) -> tuple[np.ndarray, ...]:
+        part = slice(begin, begin + size)
+        return store.mel[chunks[part]], *(array[part] for array in arrays)
+
+    with ThreadPoolExecutor(1) as pool:
+        yield from _ahead(pool, read, list(range(0, len(chunks), size)), most=3)
+
+
+def predict(predictor, store: Store, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:
+    """Outputs of a compiled predictor (`dslite.model.predictor`) for some chunks.
+
+    Returns
+    -------
+    ndarray of float32, shape [chunks, outputs]
+    """
+    parts = [predictor(mel).numpy() for (mel,) in batches(store, chunks, size)]
+    return np.concatenate(parts)
+
+
+def waveforms(store: Store, chunks: np.ndarray, settings: Settings) -> Iterator[np.ndarray]:
+    """The audio of some chunks (in the order of their files), float32 [samples] each."""
+    for row in np.unique(store.file[chunks]):
+        cut, _ = chunks_of(store.folder / store.files["path"].iloc[row], settings)
+        own = np.flatnonzero(store.file == row)
+        yield from cut[np.isin(own, chunks)]
+
+
+def first_chunks(store: Store, classes: tuple[str, ...]) -> dict[str, int]:
+    """A chunk to show of each class: the first one of its first training file.
+
+    Of a regression (no classes) the lowest, the middle and the highest label.
+    """
+    train = store.files[store.files["partition"] == "train"]
+    if classes:
+        rows = {name: train.index[train["label"] == name][0] for name in classes}
+    else:
+        ranked = pd.to_numeric(train["label"]).sort_values(kind="stable").index
+        rows = {store.files["label"][row]: row for row in ranked[[0, len(ranked) // 2, -1]]}
+    present = {name: np.flatnonzero(store.file == row) for name, row in rows.items()}
+    return {name: int(chunks[0]) for name, chunks in present.items() if len(chunks)}

@@ -1,0 +1,287 @@
+"""Running the notebooks by machine, and the report made of them."""
+
+import ast
+import html
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dslite import paths, settings
+from dslite.errors import InputError, NotebookError
+from dslite.settings import Card, Settings
+
+ORDER = (
+    "1_partition",
+    "2_spectrograms",
+    "3_training",
+    "4_ablation",
+    "5_tflite",
+    "6_explainability",
+    "7_paper",
+)
+INJECTED = "# Parameters"  # first line of the cell that papermill adds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a notebook's parameters come to."""
+
+    card: Card
+    settings: Settings
+    preset: str
+    seed: int
+
+    def summary(self) -> str:
+        """Corpus, recipe, and everything that differs from the recipe, as Markdown."""
+        used, weights = self.settings, Path(self.settings.weights).name
+        lines = [
+            f"**{self.card.title}** (`{self.card.dataset}`), "
+            f"licence {self.card.licence or 'unknown'}",
+            f"Preset `{self.preset or 'defaults'}`, backbone `{used.backbone}`, "
+            f"weights `{weights}`, augmentation `{used.augmentation}`, seed {self.seed}",
+        ]
+        if used.random_weights:
+            lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
+        changed = settings.overridden(self.card, used, self.preset)
+        told = {key: pair for key, pair in changed.items() if key != "augmentation"}
+        if told:
+            items = (f"`{key}` {was} → **{_short(now)}**" for key, (was, now) in told.items())
+            lines.append(f"**Differs from the preset:** {', '.join(items)}")
+        return "  \n".join(lines)
+
+
+def _short(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and os.sep in value else value
+
+
+def begin(
+    dataset: str,
+    preset: str = "",
+    seed: int = 0,
+    overrides: Any = "",
+    *,
+    known: Iterable[str] = (),
+    **named,
+) -> Stage:
+    """First call of every notebook: check its parameters and make settings of them.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of a corpus or path of a table.
+    preset, overrides, **named
+        See `dslite.settings.load`.
+    seed : int
+    known : iterable of str
+        Parameters of this notebook alone.
+
+    Raises
+    ------
+    InputError
+        A parameter was mistyped (papermill only warns of it) or has no valid value.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    given = {"dataset", "preset", "seed", "overrides", *named, *known}
+    check_injected(given, _history())
+    card = settings.load_card(dataset)
+    chosen = settings.load(card, preset, overrides, **named)
+    return Stage(card, chosen, preset or card.default_preset, seed)
+
+
+def _history() -> list[str]:
+    """Sources of the cells that this kernel has run; empty outside a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return list(shell.user_ns.get("In", [])) if shell else []
+
+
+def check_injected(known: Iterable[str], history: Iterable[str]) -> None:
+    """Fail on a parameter that papermill injected and the notebook does not have.
+
+    Parameters
+    ----------
+    known : iterable of str
+        The notebook's parameters.
+    history : iterable of str
+        Sources of the cells run so far.
+    """
+    for source in history:
+        if source.startswith(INJECTED):
+            for node in ast.parse(source).body:
+                if isinstance(node, ast.Assign):
+                    require_known(known, [node.targets[0].id])
+
+
+def require_known(known: Iterable[str], names: Iterable[str]) -> None:
+    """Fail on the first name that is no parameter, with the nearest valid one."""
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown parameter '{name}'{settings.nearest(name, known)}")
+
+
+def parse_parameters(pairs: Iterable[str]) -> dict[str, Any]:
+    """``["seed=1", "dataset=demo"]`` as a mapping; a value is read as YAML, empty as ``""``."""
+    parsed = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"parameter '{pair}': expected name=value")
+        parsed[name] = value if name == "overrides" or not value else yaml.safe_load(value)
+    return parsed
+
+
+def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) -> Path:
+    """Run one of the project's notebooks with papermill.
+
+    Parameters
+    ----------
+    notebook : str
+        Name (``3_training``) or path.
+    output : path
+        Written only when every cell ran; a failed notebook is kept as ``<name>.failed.ipynb``.
+    parameters : mapping
+
+    Raises
+    ------
+    InputError
+        No such notebook, an unknown parameter, or a cell that ended with an InputError.
+    NotebookError
+        Another error in a cell; the text fits on one screen.
+    """
+    import logging
+
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    source = paths.notebooks() / f"{notebook}.ipynb"
+    source = source if source.is_file() else paths.find(notebook)
+    if not source.is_file():
+        raise InputError(f"there is no notebook '{notebook}'{settings.nearest(notebook, ORDER)}")
+    require_known(papermill.inspect_notebook(str(source)), parameters)
+    output = Path(output)
+    failed = output.with_name(f"{output.stem}.failed.ipynb")
+    logging.basicConfig(format=f"[{output.stem}] %(message)s", stream=sys.stderr)
+    logging.getLogger("papermill").setLevel(logging.INFO)
+    logging.getLogger("papermill").addFilter(_Progress())
+    failed.unlink(missing_ok=True)
+    with paths.replacing(output) as draft:
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(draft),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=True,
+                cwd=str(Path.cwd()),
+            )
+        except papermill.PapermillExecutionError as error:
+            draft.replace(failed)
+            text = _one_screen(output.stem, error, failed)
+            kind = InputError if error.ename == "InputError" else NotebookError
+            raise kind(text) from None
+        except DeadKernelError:
+            draft.replace(failed)
+            raise NotebookError(
+                f"{output.stem}: the kernel died, most likely for want of memory; "
+                f"as far as it came: {paths.shown(failed)}"
+            ) from None
+    return output
+
+
+class _Progress:
+    """Let through what a reader follows: the cells' own lines, not papermill's bookkeeping."""
+
+    NOISE = ("Input Notebook", "Output Notebook", "Executing", "Ending Cell", "<Figure", "<IPython")
+
+    def filter(self, record) -> bool:
+        text = record.getMessage()
+        return bool(text.strip()) and not text.startswith(self.NOISE)
+
+
+def _one_screen(name: str, error, failed: Path, most: int = 12) -> str:
+    """What a failed cell said, in at most a screen of lines."""
+    lines = [f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}"]
+    if error.ename != "InputError":
+        lines.append("the cell:")
+        lines += [f"    {line}" for line in error.source.strip().splitlines()[:most]]
+        trace = [line for frame in error.traceback for line in frame.splitlines()]
+        lines += ["the end of its traceback:", *(f"    {line}" for line in trace[-most:])]
+    lines.append(f"the notebook as far as it came: {paths.shown(failed)}")
+    return "\n".join(lines)
+
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #777; }
+body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
+nav { position: fixed; top: 0; bottom: 0; width: 15rem; overflow: auto; padding: 1rem;
+      border-right: 1px solid var(--line); box-sizing: border-box; font-size: .9rem; }
+nav ol { padding-left: 1.2rem; } nav li { margin: .3rem 0; }
+main { margin-left: 15rem; padding: 1rem 2rem; max-width: 60rem; }
+section { border-top: 2px solid var(--line); margin-top: 3rem; }
+details.code { color: var(--dim); font-size: .85rem; margin: .5rem 0; }
+.highlight, .output_stream pre, .output_stdout pre { background: #8881; border-radius: 4px; }
+pre { padding: .5rem; overflow-x: auto; font-size: .82rem; white-space: pre-wrap; margin: .3rem 0; }
+table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
+th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.output_png img, .jp-OutputArea-output img { background: white; }
+img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
+@media (max-width: 50rem) { nav { position: static; width: auto; } main { margin: 0; } }
+@media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
+"""
+
+TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
+{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
+{% endblock %}"""
+
+
+def report(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
+    """One self-contained HTML page of executed notebooks with an index.
+
+    Parameters
+    ----------
+    title : str
+    notebooks : iterable of path
+        Executed notebooks in the order they are shown.
+    output : path
+
+    Raises
+    ------
+    InputError
+        A notebook is missing.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    exporter = HTMLExporter(template_name="basic", embed_images=True)
+    exporter.raw_template = TEMPLATE
+    index, sections = [], []
+    for path in map(Path, notebooks):
+        if not path.is_file():
+            raise InputError(f"{path}: the report needs this executed notebook")
+        content = nbformat.read(path, as_version=4)
+        body, _ = exporter.from_notebook_node(content)
+        anchor = html.escape(path.stem)
+        index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
+        sections.append(f'<section id="{anchor}">{body}</section>')
+    code = HtmlFormatter(style="default").get_style_defs(".highlight")
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}\n"
+        f"@media (prefers-color-scheme: light) {{ {code} }}</style></head>\n"
+        f"<body><nav><strong>{html.escape(title)}</strong><ol>{''.join(index)}</ol></nav>\n"
+        f"<main><h1>{html.escape(title)}</h1>{''.join(sections)}</main></body></html>\n"
+    )
+    output = Path(output)
+    with paths.replacing(output) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return output

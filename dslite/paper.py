@@ -1,0 +1,319 @@
+"""The paper's tables, and what was measured here beside them.
+
+Published values are read from ``data/paper/``, ours from ``results/``. A run with another backbone,
+preset or setting than the paper's is shown, and its remark says so.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dslite import paths, settings
+from dslite.errors import InputError
+
+BACKBONE, PRESET = "densenet121", "paper"
+LABELS = {
+    "svm": "Deep Spectrum + linear SVM",
+    "none": "no augmentation",
+    "cutmix": "CutMix",
+    "specaugment": "SpecAugment",
+    "cutmix+specaugment": "CutMix+SpecAugment",
+}
+# How to get the corpora that may not be handed on; a corpus card that says more goes first.
+RESTRICTED = {
+    **dict.fromkeys(["ccs", "css"], "data transfer agreement with the University of Cambridge"),
+    "demos": "signed agreement, on request through Zenodo record 2544829",
+    "ess": "on request from its authors (TU Delft); it was handed out for ComParE 2021",
+    "iemocap": "release form of the USC SAIL laboratory (sail.usc.edu/iemocap)",
+    "mpssc": "on request from its authors; it was handed out for ComParE 2017",
+    "sleep": "on request from its owners; it was handed out for ComParE 2019",
+}
+OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
+PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
+RUN_COLUMNS = {
+    **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
+    **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
+    **{"metric": str, "overrides": int, "changed": str},
+}
+DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
+
+
+def table(n: int) -> pd.DataFrame:
+    """Published Table ``n`` (1 to 5) as transcribed in ``data/paper/``; an empty cell is NaN."""
+    # "none" is a configuration; only an empty cell is missing.
+    return pd.read_csv(paths.published() / f"table{n}.csv", keep_default_na=False, na_values=[""])
+
+
+def runs(folder: Path | None = None) -> pd.DataFrame:
+    """Every finished run, one a row.
+
+    Parameters
+    ----------
+    folder : path, optional
+        What to look through instead of ``results/``. A run's folder without ``metrics.json`` is
+        unfinished and passed over.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``dataset, run, configuration`` (``svm`` or the augmentation), ``backbone, preset,
+        seed, random_weights, overridden``; ``devel, test`` and the test's 95 % intervals over
+        files ``low, high`` and over speakers ``low_speakers, high_speakers`` (percent at file
+        level; NaN where there is none, 100 rho for regression); ``chance, metric`` and what was
+        overridden, as a number of settings ``overrides`` and in words, ``changed``. The backbone
+        and the augmentation have columns of their own and do not count as overrides.
+    """
+    finished = Path(folder or paths.results()).glob("*/*/metrics.json")
+    found = [_run(path) for path in sorted(finished)]
+    return pd.DataFrame(found, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths.shown(path)}: not readable ({error}); run it again") from None
+
+
+def _run(path: Path) -> dict[str, Any]:
+    run = _read(path)
+    devel, test = (run.get(part) or {} for part in ("devel", "test"))
+    files, known = test.get("file", {}), devel or test
+    own_column = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
+    overrides = {k: v for k, v in (run.get("overrides") or {}).items() if k not in own_column}
+    pair = [np.nan, np.nan]
+    shares = [
+        *(devel.get("file", {}).get("score"), files.get("score")),
+        *(files.get("interval_files") or pair),
+        *(files.get("interval_speakers") or pair),
+        known.get("chance"),
+    ]
+    return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
+        **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
+        **{"dataset": path.parent.parent.name, "run": path.parent.name},
+        "configuration": "svm" if run["kind"] == "svm" else run["augmentation"],
+        "metric": known.get("metric", ""),
+        **{"overridden": bool(overrides), "overrides": len(overrides)},
+        "changed": _changed(overrides),
+    }
+
+
+def _changed(overrides: Mapping[str, Any]) -> str:
+    epochs, others = [], []
+    for key, values in sorted(overrides.items()):
+        # Where a user's weights file lies is nobody's business.
+        old, new = (Path(v).name for v in values) if key == "weights" else values
+        fewer = key.startswith("epochs_") and new < old
+        (epochs if fewer else others).append(f"{key} {old} -> {new}")
+    said = [f"fewer epochs (override {'; '.join(epochs)})"] if epochs else []
+    return ", ".join(said + ([f"override {'; '.join(others)}"] if others else []))
+
+
+def _preferred(found: pd.DataFrame) -> pd.DataFrame:
+    """Runs in the order in which they are to stand for a published row.
+
+    Pre-trained ones first, then the paper's backbone with the paper's preset, then the fewest
+    overrides, then the lowest seed: never by the score.
+    """
+    other = (found["backbone"] != BACKBONE) | (found["preset"] != PRESET)
+    order = ["random_weights", "other", "overrides", "backbone", "preset", "seed", "dataset", "run"]
+    return found.assign(other=other).sort_values(order, ignore_index=True).drop(columns="other")
+
+
+def beside(n: int) -> pd.DataFrame:
+    """Published Table 3 or 4 with our runs beside it.
+
+    Returns
+    -------
+    DataFrame
+        The published rows with ``ours_devel, ours_test, ours_low, ours_high`` (interval over
+        files), ``ours_run`` and ``remark``: why a cell is empty, or what is not as in the paper.
+    """
+    if n not in (3, 4):
+        raise InputError(f"results are in Tables 3 and 4, not {n}")
+    published, found = table(n), _preferred(runs())
+    return published.join(pd.DataFrame([_ours(row, found) for row in published.itertuples()]))
+
+
+def _ours(row: Any, found: pd.DataFrame) -> dict[str, Any]:
+    same = found[(found["dataset"] == row.dataset) & (found["configuration"] == row.configuration)]
+    recalls = same[same["metric"] == "uar"]
+    columns = ("devel", "test", "low", "high")
+    if recalls.empty:
+        remark = "only a regression run, which has no UAR" if len(same) else _absent(row.dataset)
+        return {**{f"ours_{c}": np.nan for c in columns}, "ours_run": "", "remark": remark}
+    run = recalls.iloc[0]
+    said = _differences(run.backbone, run.preset, run.changed, run.random_weights)
+    if np.isnan(run.test):
+        said.append("no test score (labels blinded)")
+    if abs(run.chance - row.chance) > 0.1:
+        said.append(f"chance {run.chance:.1f} instead of {row.chance:.1f}")
+    if row.dataset in OWN_PARTITION:
+        said.append("partition of our own (none is published)")
+    values = {f"ours_{c}": round(run[c], 1) for c in columns}
+    return {**values, "ours_run": run.run, "remark": ", ".join(said) or "the paper's settings"}
+
+
+def _differences(backbone: str, preset: str, changed: str, random_weights: bool) -> list[str]:
+    said = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
+    said += [f"preset {preset or 'none'}"] if preset != PRESET else []
+    said += [changed] if changed else []
+    return said + (["random weights"] if random_weights else [])
+
+
+def _absent(dataset: str) -> str:
+    """Why there is no run: the corpus is not free, or nobody has run it."""
+    if dataset not in RESTRICTED or paths.raw(dataset).is_dir():
+        return "not run"
+    obtain = settings.load_card(dataset).obtain if dataset in settings.datasets() else ""
+    return f"corpus restricted: {' '.join(obtain.split()) or RESTRICTED[dataset]}"
+
+
+def beside_table1() -> pd.DataFrame:
+    """Published Table 1 with the counts of the corpora at hand, ``ours_files`` to ``ours_std_s``.
+
+    The ``remark`` compares them after rounding to the published decimals.
+    """
+    published = table(1)
+    rows = []
+    for row in published.to_dict("records"):
+        path, raw = paths.results(row["dataset"]) / "table1.csv", paths.raw(row["dataset"])
+        ours = pd.read_csv(path).iloc[0].to_dict() if path.is_file() else {}
+        absent = "partition not run" if raw.is_dir() else "corpus not present"
+        rows.append(ours | {"remark": _compared(row, ours) if ours else absent})
+    counts = dict.fromkeys(["files", "classes", "speakers"], "Int64")
+    ours = pd.DataFrame(rows, columns=[*DECIMALS, "remark"]).astype(counts)
+    return published.join(ours.rename(columns={key: f"ours_{key}" for key in DECIMALS}))
+
+
+def _compared(row: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    said = []
+    for key, decimals in DECIMALS.items():
+        if pd.isna(ours[key]) or ours[key] == 0:
+            said.append(f"{key} unknown")
+        elif round(ours[key], decimals) != row[key]:
+            said.append(f"{key} {ours[key]:.{decimals}f} instead of {row[key]}")
+    return f"differs: {', '.join(said)}" if said else "equal as published (rounded)"
+
+
+def beside_table5() -> pd.DataFrame:
+    """Published Table 5 with our measurements beside it, one block of rows per measured run.
+
+    Ours are ``ours_preprocessing`` to ``ours_tflite_phone``; ``ours_run`` is ``dataset/run``, and
+    a ``remark`` says why a cell is empty.
+    """
+    published = table(5)
+    measured = [(path, _read(path)) for path in paths.results().glob("*/*/tflite.json")]
+    if not measured:
+        nothing = {f"ours_{column}": np.nan for column in published.columns[2:]}
+        return published.assign(**nothing, ours_run="", hardware="", remark="not run")
+    measured.sort(key=lambda m: (m[1]["random_weights"], m[1]["backbone"] != BACKBONE, m[0]))
+    blocks = [published.join(_measured(path, content)) for path, content in measured]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
+    """Our columns of Table 5 from one ``tflite.json``: rows in the published order."""
+    rows = {
+        "mean_time": ("ms", 1, []),
+        "flops": ("multiply_adds", 1e9, ["multiply-adds, as published; FLOPs are twice as many"]),
+        "parameters": ("parameters", 1e6, ["counted in the TF model only"]),
+        "mean_memory": ("memory", 1, ["memory not measured"]),
+        "model_size": ("size_bytes", 1e6, []),
+    }
+    keys, units, notes = zip(*(rows[quantity] for quantity in table(5)["quantity"]), strict=True)
+    stages = {"preprocessing": "spectrogram", "tf_model": "tf_model", "tflite_cpu": "tflite"}
+    ours = {
+        f"ours_{column}": np.array([(content[stage] or {}).get(k) for k in keys], float) / units
+        for column, stage in stages.items()
+    }
+    differs = _differences(content["backbone"], PRESET, "", content["random_weights"])
+    return pd.DataFrame(ours).assign(
+        ours_tflite_phone=np.nan,
+        ours_run=f"{path.parent.parent.name}/{path.parent.name}",
+        hardware=f"{content['hardware']}, {content['threads']} threads",
+        remark=["; ".join([*differs, *note, "phone not available"]) for note in notes],
+    )
+
+
+def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """One corpus's block of Table 3 or 4, from our ``runs`` alone.
+
+    The four networks differ in nothing but the augmentation: of several groups that share
+    backbone, preset, weights, seed and overrides, the one with the most configurations is shown,
+    and of equals the one nearest to the paper's settings.
+
+    Returns
+    -------
+    DataFrame
+        Strings: percent (regression: rho), ``–`` where there is none; ``attrs["caption"]`` names
+        the group.
+    """
+    own = _preferred(runs[runs["dataset"] == dataset])
+    block, caption = {}, "not run"
+    if len(own):
+        shared = ["backbone", "preset", "random_weights", "seed", "changed"]
+        networks = own[own["configuration"] != "svm"]
+        groups = (own if networks.empty else networks).groupby(shared, sort=False)
+        group = dict(zip(shared, groups["configuration"].nunique().idxmax(), strict=True))
+        agree = own[shared] == pd.Series(group)
+        # The SVM hardly depends on the seed and not at all on epochs and the like.
+        svm = own[(own["configuration"] == "svm") & agree[shared[:3]].all(axis=1)]
+        svm = svm.sort_values("seed", key=lambda seed: seed != group["seed"], kind="stable")
+        fits = pd.concat([svm.head(1), networks[agree.all(axis=1)[networks.index]]])
+        block = {run.configuration: _cells(run) for run in fits.itertuples()}
+        said = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
+        said += [group["changed"], "random weights" if group["random_weights"] else ""]
+        caption = ", ".join(filter(None, said))
+    columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)"]
+    rows = [block.get(configuration, ["–"] * 4) for configuration in LABELS]
+    frame = pd.DataFrame(rows, columns=columns, index=pd.Index(LABELS.values(), name=dataset))
+    frame.attrs["caption"] = f"{dataset}: {caption}"
+    return frame
+
+
+def _cells(run: Any) -> list[str]:
+    unit, decimals = (1, 1) if run.metric == "uar" else (100, 2)
+
+    def shown(*values: float) -> str:
+        known = not any(np.isnan(value) for value in values)
+        return "–".join(f"{value / unit:.{decimals}f}" for value in values) if known else "–"
+
+    speakers = shown(run.low_speakers, run.high_speakers)
+    return [shown(run.devel), shown(run.test), shown(run.low, run.high), speakers]
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A frame, without its index, as a Markdown table; a missing value is an empty cell."""
+
+    def shown(value: Any) -> str:
+        if pd.isna(value):
+            return ""
+        return str(round(value, 4) if isinstance(value, float) else value).replace("|", r"\|")
+
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(shown(value) for value in row) + " |" for row in rows)
+
+
+def forest(runs: pd.DataFrame) -> pd.DataFrame:
+    """Our runs in the shape that `dslite.plots.ablation` draws: fractions, test with intervals."""
+    ordered = runs.assign(place=runs["configuration"].map(list(LABELS).index)).sort_values("place")
+    rows = []
+    for run in ordered.itertuples():
+        for partition, low, high in (("devel", np.nan, np.nan), ("test", run.low, run.high)):
+            score = getattr(run, partition)
+            rows.append((LABELS[run.configuration], partition, score, low, high))
+    table = pd.DataFrame(rows, columns=["configuration", "partition", "score", "low", "high"])
+    numbers = ["score", "low", "high"]
+    return table.assign(**(table[numbers] / 100))
+
+
+def shown(frame: pd.DataFrame):
+    """A table for a notebook: Markdown, so that every cell's remark is seen whole."""
+    from IPython.display import Markdown
+
+    return Markdown(to_markdown(frame))

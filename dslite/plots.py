@@ -1,0 +1,321 @@
+"""One function per kind of picture, all in one style.
+
+Every function returns a `matplotlib.figure.Figure` that pyplot does not know, so a notebook (after
+``%matplotlib inline``) shows it once, as the last expression of a cell, and nothing stays open.
+Scores come in as fractions, a UAR is drawn in per cent. Low frequencies lie at the bottom.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's colours, told apart by the colour-blind (jfly.uni-koeln.de/color)
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "figure.dpi": 110}
+STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
+# Fonts are embedded as fonts, so that text stays text; the same picture gives the same file.
+STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
+METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
+COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
+# Blue to red, see-through at 0, where the spectrogram underneath shows
+_ENDS = [(0, "#2166acff"), (0.5, "#2166ac00"), (0.5, "#b2182b00"), (1, "#b2182bff")]
+RAISES_LOWERS = LinearSegmentedColormap.from_list("raises_lowers", _ENDS)
+styled = mpl.rc_context(STYLE)
+
+
+def _panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **shared: Any):
+    """Figure in inches (7: an A4 page's text) and its axes [rows, columns], or the only one."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **shared)
+
+
+def _whole() -> MaxNLocator:
+    """Ticks at round whole numbers."""
+    return MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True)
+
+
+@styled
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, PDF or SVG, by the path's suffix, without a date."""
+    undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+    figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()))
+
+
+def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Positions, float [ticks] in bands, and texts of round frequencies on an axis of Mel bands.
+
+    Takes the bands' ascending centres, float [mel] in Hz; the axis ends half a band beyond them.
+    """
+    centres = np.asarray(mel_frequencies_hz, dtype=float)
+    # A filter bank's ends lie one band outside of its outermost centres; Mel scales are linear at
+    # the bottom and logarithmic at the top.
+    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
+    hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low - 1 <= f <= 1.001 * high]
+    positions = np.interp(hz, [low, *centres, high], np.arange(-1, len(centres) + 1))
+    texts = [f"{f // 1000}k" if f >= 1000 else f"{f}" for f in hz]
+    return np.clip(positions, -0.5, len(centres) - 0.5), texts
+
+
+def _mel(axes: Axes, image: np.ndarray, start_s: float, end_s: float, hz: np.ndarray, **how: Any):
+    """Draw bands [mel, frames] with origin="lower", or an image [H, W(, 3)], between two times."""
+    drawn = axes.imshow(image, extent=(start_s, end_s, -0.5, len(hz) - 0.5), aspect="auto", **how)
+    axes.set_yticks(*hz_ticks(hz))
+    axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)")
+    return drawn
+
+
+@styled
+def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> Figure:
+    """Histogram of durations in s, float [files] of every partition, and the chunk's length."""
+    figure, axes = _panels(2.7)
+    values = [np.asarray(of, dtype=float) for of in durations_s.values()]
+    bins = np.histogram_bin_edges(np.concatenate(values), bins=40)
+    labels = [f"{name} ({len(of)} files)" for name, of in durations_s.items()]
+    axes.hist(values, bins, stacked=True, label=labels, color=COLOURS[: len(values)])
+    axes.axvline(chunk_length_s, color="black", ls="--", label=f"chunk ({chunk_length_s:g} s)")
+    axes.set(xlabel="Duration of a file (s)", ylabel="Files")
+    axes.yaxis.set_major_locator(_whole())
+    figure.legend(loc="outside upper right", ncols=len(values) + 1)
+    return figure
+
+
+@styled
+def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
+    """Stacked bars of counts: index classes or speakers, columns partitions."""
+    figure, axes = _panels(2.8)
+    texts, places = [str(name) for name in table.index], np.arange(len(table))
+    few, below = len(texts) <= 12, np.zeros(len(texts))
+    for colour, (partition, column) in zip(COLOURS, table.fillna(0).items(), strict=False):
+        bars = axes.bar(places, column, bottom=below, color=colour, label=partition)
+        below += column.to_numpy()
+        if few:
+            how = {"fontsize": 8, "color": "white" if colour == COLOURS[0] else "black"}
+            axes.bar_label(
+                bars, [f"{n:.0f}" if n else "" for n in column], label_type="center", **how
+            )
+    turn = 90 if not few or max(map(len, texts)) * len(texts) > 80 else 0
+    size = max(5, min(8, 380 / len(texts)))  # points, so that a letter is no higher than a bar
+    axes.set_xticks(places, texts, rotation=turn, fontsize=size)
+    axes.set(ylabel=label, xlim=(-0.6, len(texts) - 0.4), ylim=(0, 1.05 * max(1, *below)))
+    axes.yaxis.set_major_locator(_whole())
+    figure.legend(loc="outside upper right", ncols=table.shape[1])
+    return figure
+
+
+@styled
+def waveform_and_mel(
+    waveform: np.ndarray,
+    sample_rate: int,
+    mel: np.ndarray,
+    mel_frequencies_hz: np.ndarray,
+    hop_s: float,
+    title: str = "",
+) -> Figure:
+    """Waveform float [n] in full scale, above its Mel spectrogram uint8 [mel, frames]."""
+    figure, (above, below) = _panels(4.2, 2, sharex=True, height_ratios=(1, 2))
+    end = len(waveform) / sample_rate
+    above.plot(np.arange(len(waveform)) / sample_rate, waveform, lw=0.5, rasterized=True)
+    above.set(ylabel="Amplitude", title=title)
+    # Whether or not the signal was padded, its frames lie symmetrically in it.
+    margin = (end - mel.shape[1] * hop_s) / 2
+    how = {"origin": "lower", "vmin": 0, "vmax": 255}
+    _mel(below, mel, margin, end - margin, mel_frequencies_hz, **how)
+    below.set_xlim(0, end)
+    return figure
+
+
+@styled
+def colour_maps(
+    mel: np.ndarray, mel_frequencies_hz: np.ndarray, hop_s: float, names: Sequence = COLOUR_MAPS
+) -> Figure:
+    """Mel spectrogram uint8 [mel, frames] under several colour maps, each even to the eye."""
+    figure, row = _panels(2.2, 1, len(names), squeeze=False)
+    for axes, name in zip(row[0], names, strict=True):
+        how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
+        _mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
+        axes.set_title(name)
+        axes.label_outer()
+    return figure
+
+
+@styled
+def images_row(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Images float [H, W, 3] of 0 to 1, row 0 at the top, up to five to a line."""
+    lines = -(-len(images) // 5)
+    columns = -(-len(images) // lines)
+    width = min(7, 1.8 * columns)
+    figure, grid = _panels((width / columns + 0.2) * lines, lines, columns, width, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        axes.imshow(np.clip(image, 0, 1))
+        axes.set_title(title, fontsize=7)
+    return figure
+
+
+@styled
+def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
+    """Losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
+
+    Columns: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``, ``devel_loss``,
+    ``devel_score`` (a fraction; `metric` is a key of `METRICS`).
+    """
+    scored = history["devel_score"].notna().any()
+    figure, row = _panels(2.7, 1, 1 + scored, squeeze=False)
+    for name, dash in (("train", "-"), ("devel", "--")):
+        if history[f"{name}_loss"].notna().any():
+            row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
+    row[0, 0].set_ylabel("Loss")
+    if scored:
+        label, factor, digits = METRICS[metric]
+        score = factor * history["devel_score"]
+        best, epoch = score.max(), history["epoch"][score.idxmax()]
+        row[0, 1].plot(history["epoch"], score, "--", color=COLOURS[1])
+        row[0, 1].plot(epoch, best, "k*", ms=9, label=f"best: {best:{digits}} in epoch {epoch}")
+        row[0, 1].set_ylabel(f"Devel {label}")
+    second = history.loc[history["phase"] == 2, "epoch"]
+    for axes in row[0]:
+        if 0 < len(second) < len(history):
+            axes.axvline(second.min() - 0.5, color="grey", lw=1, ls=":", label="phase 2 begins")
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(_whole())
+        axes.legend(fontsize=8)
+    return figure
+
+
+@styled
+def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
+    """Files int [C, C] of every true class (row): number, and share of the row (paper, Figure 3).
+
+    The darker a cell, the higher its share; a class without files has no shares.
+    """
+    import seaborn as sns  # here: importing it takes a second
+
+    matrix, names = np.asarray(matrix), list(classes)
+    files = matrix.sum(axis=1, keepdims=True)
+    shares = 100 * matrix / np.maximum(files, 1)
+    texts = np.char.add(np.char.mod("%d\n", matrix), np.char.mod("%.1f %%", shares))
+    texts = np.where(files > 0, texts, "0\n–")
+    side = min(5.2, 1.2 + 0.72 * len(names))
+    figure, axes = _panels(side + 0.6, width=side + 1.8)
+    cells = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 9 if len(names) <= 7 else 7}}
+    scale = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True}
+    bar = {"label": "Share of the true class (%)", "shrink": 0.8}
+    shares = pd.DataFrame(shares, index=names, columns=names)
+    sns.heatmap(shares, ax=axes, cbar_kws=bar, **cells, **scale)
+    turn = 90 if 6 * max(map(len, names)) > 72 * (side - 1) / len(names) else 0  # text, cell: pt
+    axes.tick_params(axis="x", rotation=turn, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
+    return figure
+
+
+@styled
+def predicted_against_true(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
+    """Predicted over true numbers, float [files] in the label's unit, and where they are equal."""
+    figure, axes = _panels(3.6, width=3.8)
+    axes.axline(
+        (np.mean(true),) * 2, slope=1, color="grey", lw=1, ls="--", label="predicted = true"
+    )
+    axes.scatter(true, predicted, s=14, alpha=0.5, linewidths=0)
+    axes.set(xlabel="True label", ylabel="Predicted label", title=title)
+    axes.set_aspect("equal", "datalim")
+    axes.legend(fontsize=8)
+    return figure
+
+
+@styled
+def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
+    """Scores with their intervals: a line per configuration, a mark per partition.
+
+    Columns: ``configuration``, ``partition``, ``score``, ``low``, ``high`` (fractions; an interval
+    may be missing; `metric` is a key of `METRICS`). `chance` is the score of guessing.
+    """
+    label, factor, digits = METRICS[metric]
+    names, partitions = (list(table[of].unique()) for of in ("configuration", "partition"))
+    figure, axes = _panels(1 + 0.3 * len(names) * max(2, len(partitions)))
+    axes.axvline(factor * chance, color="grey", ls="--", lw=1, label="chance")
+    for i, partition in enumerate(partitions):
+        rows = table[table["partition"] == partition]
+        shift = 0.6 * ((i + 0.5) / len(partitions) - 0.5)
+        places = np.array([names.index(name) for name in rows["configuration"]]) + shift
+        score, low, high = factor * rows[["score", "low", "high"]].to_numpy(dtype=float).T
+        axes.hlines(places, low, high, color=COLOURS[i])
+        axes.plot(score, places, "os^D"[i], color=COLOURS[i], ms=5, label=partition)
+        for point in zip(score, places, strict=True):
+            above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{point[0]:{digits}}", point, fontsize=7, **above)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.6))
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper right", ncols=len(partitions) + 1)
+    return figure
+
+
+@styled
+def shap_figure(
+    rows: Sequence[Mapping[str, Any]], seconds: float, mel_frequencies_hz: np.ndarray
+) -> Figure:
+    """Spectrograms beside their SHAP values, a line and a colour scale each (paper, Figure 2).
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``image``, uint8 or float of 0 to 1 [H, W, 3], row 0 (highest frequency) at the top;
+        ``values``, float [H, W], summed over the colour channels; ``title``; ``base``, the model's
+        expected output for the explained class, and ``output``, to which the values lead from it;
+        optionally ``limit``, the end of the scale (else the largest absolute value).
+    seconds, mel_frequencies_hz : float, float [mel]
+        Duration of an image, and centres of the bands that it was made from.
+    """
+    widths = (1, 1, 0.04)
+    figure, grid = _panels(2.5 * len(rows), len(rows), 3, squeeze=False, width_ratios=widths)
+    for (left, right, scale), row in zip(grid, rows, strict=True):
+        image, span = np.asarray(row["image"]), (0, seconds, mel_frequencies_hz)
+        image = image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
+        limit = row.get("limit") or np.abs(row["values"]).max() or 1.0  # nothing to tell: any scale
+        _mel(left, image, *span)
+        grey = image @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
+        _mel(right, grey, *span, cmap="gray", vmin=-1, vmax=1)
+        how = {"cmap": RAISES_LOWERS, "vmin": -limit, "vmax": limit}
+        values = _mel(right, row["values"], *span, **how)
+        left.set_title(row["title"])
+        right.set_title(f"SHAP values: expected {row['base']:.2f}, output {row['output']:.2f}")
+        left.label_outer()
+        right.label_outer()
+        bar = figure.colorbar(values, cax=scale, label="red raises, blue lowers")
+        bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.2g}", "0", f"{limit:.2g}"])
+    return figure
+
+
+@styled
+def latency(names: Sequence[str], mean_ms: np.ndarray, std_ms: np.ndarray) -> Figure:
+    """Bars of the mean time of a run, float [names] in ms, each with one standard deviation."""
+    figure, axes = _panels(0.8 + 0.32 * len(names))
+    mean_ms, std_ms = np.asarray(mean_ms, float), np.asarray(std_ms, float)
+    bars = axes.barh(list(names), mean_ms, xerr=std_ms, height=0.6, capsize=2)
+    told = [f"{mean:.3g} ± {std:.2g}" for mean, std in zip(mean_ms, std_ms, strict=True)]
+    axes.bar_label(bars, told, padding=4, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="Time of one run (ms)", xlim=(0, 1.2 * (mean_ms + std_ms).max()))
+    return figure
+
+
+@styled
+def policy(table: pd.DataFrame) -> Figure:
+    """SapAugment over a batch: columns ``rank``, ``strength``, ``probability``, ``mask_px``."""
+    figure, axes = _panels(2.4)
+    axes.plot(table["rank"], table["strength"], "o-", ms=3, label="strength λ")
+    axes.plot(table["rank"], table["probability"], "s--", ms=3, label="probability of execution")
+    axes.set(xlabel="Rank of the sample's loss in the batch (1: lowest)", ylim=(-0.03, 1.03))
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure

@@ -1,0 +1,273 @@
+"""A run's folder: its name, its identity, what it holds, and reading it again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dslite import evaluation, paths, provenance
+from dslite.errors import InputError
+from dslite.settings import Card, Settings, overridden
+
+LAST = "run.json"  # written last: a folder without it is not a finished run
+NETWORK, SVM = "deepspectrumlite", "svm"  # kinds of run
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it lies on disk."""
+
+    folder: Path
+    record: dict[str, Any]
+    settings: Settings
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(self.record["classes"])
+
+    @property
+    def task(self) -> str:
+        """``classification`` or ``regression``."""
+        return self.record["task"]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``."""
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Content of ``predictions.csv``."""
+        return pd.read_csv(
+            self.folder / "predictions.csv",
+            dtype={"file": str, "speaker": str, "partition": str, "label": str, "prediction": str},
+            keep_default_na=False,
+        )
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Content of ``history.csv``: one row an epoch."""
+        return pd.read_csv(self.folder / "history.csv")
+
+
+def name(settings: Settings, seed: int, kind: str = "") -> str:
+    """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``."""
+    return f"{settings.backbone}-{kind or settings.augmentation}-s{seed}"
+
+
+def folder(card: Card, settings: Settings, seed: int, kind: str = "") -> Path:
+    """Where a run's files lie."""
+    return paths.results(card.dataset) / name(settings, seed, kind)
+
+
+def weights_record(settings: Settings) -> dict[str, Any]:
+    """Which weights a run starts from; a file by its content, not by where it lies."""
+    named = settings.weights in ("imagenet", "random")
+    return {
+        "name": settings.weights if named else Path(settings.weights).name,
+        "sha256": None if named else provenance.file_digest(settings.weights),
+        "random": settings.random_weights,
+    }
+
+
+def describe(
+    card: Card, settings: Settings, seed: int, preset: str, manifest_digest: str, kind: str
+) -> dict[str, Any]:
+    """Everything that can change a run's numbers, and its hash as ``identity``."""
+    weights = weights_record(settings)
+    described = {
+        "dataset": card.dataset,
+        "kind": kind,
+        "seed": seed,
+        "settings": settings.model_dump() | {"weights": weights["name"]},
+        "weights": weights,
+        "classes": list(card.classes),
+        "task": card.task,
+        "manifest": manifest_digest,
+        "versions": provenance.versions(),
+    }
+    identity = provenance.digest(described)
+    changed = overridden(card, settings, preset)
+    return described | {
+        "identity": identity,
+        "preset": preset or card.default_preset,
+        "overrides": {key: list(pair) for key, pair in changed.items() if key != "augmentation"}
+        | ({"weights": [changed["weights"][0], weights["name"]]} if "weights" in changed else {}),
+    }
+
+
+def is_finished(place: Path, identity: str) -> bool:
+    """Whether a folder holds the finished run of that identity."""
+    try:
+        return json.loads((place / LAST).read_text(encoding="utf-8"))["identity"] == identity
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def load(place: str | Path) -> Run:
+    """Read a finished run.
+
+    Parameters
+    ----------
+    place : path
+        The run's folder, or a model file inside it.
+
+    Raises
+    ------
+    InputError
+        There is no finished run.
+    """
+    found = paths.find(place)
+    if found.is_file():
+        found = found.parent
+    if not (found / LAST).is_file():
+        raise InputError(
+            f"{found}: no finished run here ({LAST} is missing); "
+            "a model is read together with the run.json beside it"
+        )
+    record = json.loads((found / LAST).read_text(encoding="utf-8"))
+    return Run(found, record, Settings(**record["settings"]))
+
+
+def headline(metrics: dict[str, Any] | None) -> str:
+    """One partition's score in words, for a log."""
+    if metrics is None:
+        return "labels blinded, predicted only"
+    file = metrics["file"]
+    low, high = file["interval_files"] or (np.nan, np.nan)
+    if metrics["metric"] == "uar":
+        return (
+            f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
+            f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
+        )
+    return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files"
+
+
+def score_table(run: Run) -> pd.DataFrame:
+    """A run's scores: one row a partition and level, fractions, with both intervals."""
+    rows = []
+    for partition in ("devel", "test"):
+        metrics = run.metrics[partition]
+        if metrics is None:
+            continue
+        for level in ("file", "chunk"):
+            part = metrics[level]
+            row = {"partition": partition, "level": level, "n": part["n"]}
+            row |= {metrics["metric"]: part["score"]}
+            if level == "file":
+                for name in ("interval_files", "interval_speakers"):
+                    low, high = part[name] or (np.nan, np.nan)
+                    row[name] = f"{low:.3f}–{high:.3f}" if part[name] else "unknown"
+                if part["score_vote"] is not None:
+                    row |= {"mean fusion": part["score_mean"], "vote": part["score_vote"]}
+            rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def predictions_table(
+    files: pd.DataFrame, rows: np.ndarray, scores: np.ndarray, classes: tuple[str, ...]
+) -> pd.DataFrame:
+    """One row a file: path, speaker, partition, label, prediction and one column an output.
+
+    Parameters
+    ----------
+    files : DataFrame
+        The manifest's table.
+    rows : ndarray of int64, shape [n]
+        Which of its rows the scores belong to.
+    scores : ndarray of float, shape [n, outputs]
+        Fused over each file's chunks.
+    classes : tuple of str
+        Empty for a regression.
+    """
+    chosen = files.iloc[rows]
+    table = pd.DataFrame(
+        {
+            "file": chosen["path"].to_numpy(),
+            "speaker": chosen["speaker"].to_numpy(),
+            "partition": chosen["partition"].to_numpy(),
+            "label": chosen["label"].to_numpy(),
+        }
+    )
+    if classes:
+        table["prediction"] = np.asarray(classes)[scores.argmax(axis=1)]
+        return table.join(pd.DataFrame(scores.round(6), columns=list(classes)))
+    return table.assign(prediction=scores[:, 0].round(6))
+
+
+def score(
+    store_files: pd.DataFrame,
+    card: Card,
+    settings: Settings,
+    chunk_file: np.ndarray,
+    scores: np.ndarray,
+    seed: int,
+) -> tuple[dict[str, Any] | None, pd.DataFrame]:
+    """Evaluate one partition's chunk scores at chunk and at file level.
+
+    Parameters
+    ----------
+    store_files : DataFrame
+        The manifest's table.
+    card, settings
+        Of the run.
+    chunk_file : ndarray of int64, shape [chunks]
+        The manifest row of each chunk.
+    scores : ndarray of float32, shape [chunks, outputs]
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    metrics : dict or None
+        None where labels are blinded.
+    predictions : DataFrame
+        See `predictions_table`.
+    """
+    rows, file = np.unique(chunk_file, return_inverse=True)
+    fused = evaluation.fuse(scores, file, settings.fusion)
+    table = predictions_table(store_files, rows, fused, card.classes)
+    text = store_files["label"].iloc[rows]
+    if (text == "").any():
+        return None, table
+    if card.task == "regression":
+        labels = pd.to_numeric(text).to_numpy(float)
+    else:
+        labels = text.map({c: i for i, c in enumerate(card.classes)}).to_numpy(int)
+    metrics = evaluation.evaluate(
+        labels[file],
+        scores,
+        file,
+        store_files["speaker"].iloc[rows].tolist(),
+        list(card.classes),
+        task=card.task,
+        fusion=settings.fusion,
+        draws=settings.bootstrap_draws,
+        seed=seed,
+    )
+    return metrics, table
+
+
+def write(
+    draft: Path,
+    described: dict[str, Any],
+    metrics: dict[str, dict[str, Any] | None],
+    predictions: pd.DataFrame,
+    seconds: float,
+) -> None:
+    """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
+    shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
+    summary = {key: described[key] for key in shared} | {
+        "backbone": described["settings"]["backbone"],
+        "augmentation": described["settings"]["augmentation"],
+        "random_weights": described["weights"]["random"],
+        "weights": described["weights"]["name"],
+    }
+    provenance.write_json(draft / "metrics.json", summary | metrics)
+    predictions.to_csv(draft / "predictions.csv", index=False)
+    finished = described | provenance.record() | {"seconds": round(seconds, 1)}
+    provenance.write_json(draft / LAST, finished)

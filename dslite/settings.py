@@ -1,0 +1,305 @@
+"""Typed settings and corpus cards, read from ``data/cards/*.yaml``.
+
+A run's settings are, from weakest to strongest: the defaults below, the card's ``settings`` (what
+holds for the corpus whatever the recipe), one of the card's ``presets`` and the user's overrides.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dslite import paths
+from dslite.errors import InputError
+
+AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
+PARTITIONS = ("train", "devel", "test")
+SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask sizes refer to it
+
+
+class Strict(BaseModel):
+    """A mistyped key is an error, a value is checked, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Settings(Strict):
+    """Everything that can change a run's numbers, except the corpus and the seed."""
+
+    # Chunks (paper 2.1; Table 2 for the length)
+    sample_rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
+    chunk_length_s: float = Field(4.0, gt=0.05, description="seconds of audio per image")
+    chunk_hop_s: float | None = Field(None, gt=0, description="seconds; half a chunk if unset")
+    tail: Literal["keep", "drop"] = "keep"
+    trim: Literal["off", "on"] = "off"
+
+    # Spectrogram (paper 2.1)
+    window_ms: float = Field(32.0, gt=1)
+    hop_ms: float = Field(16.0, gt=0.5)
+    mel_bands: int = Field(128, ge=8, le=512)
+    top_db: float | None = Field(None, gt=0, description="dB below the chunk's maximum; none: off")
+    image_size: int = Field(SIDE, ge=32, le=1024, description="pixels, both sides")
+
+    # Model (paper 2.1; Table 2)
+    backbone: Literal["densenet121", "mobilenet_v2", "squeezenet"] = "densenet121"
+    weights: str = Field("imagenet", description="imagenet, random, or the path of a weights file")
+    units: int = Field(512, ge=1)
+    dropout: float = Field(0.25, ge=0, lt=1)
+
+    # Training (paper 3.2; Table 2)
+    learning_rate: float = Field(0.001, gt=0, description="of AdaDelta; a tenth of it in phase 2")
+    batch_size: int = Field(32, ge=2)
+    epochs_phase1: int = Field(40, ge=0)
+    epochs_phase2: int = Field(80, ge=0)
+    trained_share: float = Field(0.1, ge=0, le=1, description="of the backbone's layers, phase 2")
+    fine_tune_reading: Literal["paper", "code"] = "paper"
+    balance: Literal["upsample", "weights", "none"] = "upsample"
+
+    # Augmentation (paper 2.1 and 3.2)
+    augmentation: Literal["none", "cutmix", "specaugment", "cutmix+specaugment"] = "none"
+    sap_a: float = Field(0.5, gt=0, lt=1)
+    sap_s: float = Field(10.0, gt=0)
+    probability_min: float = Field(0.10, ge=0, le=1)
+    probability_max: float = Field(0.25, ge=0, le=1)
+    cutmix_px: float = Field(56, ge=0, description="largest side of a patch on a 224-pixel image")
+    mask_px: float = Field(67, ge=0, description="largest width of a mask on a 224-pixel image")
+
+    # Evaluation (paper 3.3)
+    fusion: Literal["mean", "vote"] = "mean"
+    bootstrap_draws: int = Field(1000, ge=10)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.hop_ms > self.window_ms:
+            raise ValueError(f"hop_ms {self.hop_ms} is longer than window_ms {self.window_ms}")
+        if self.window_ms > 1000 * self.chunk_length_s:
+            raise ValueError(f"window_ms {self.window_ms} does not fit into a chunk")
+        if self.probability_min > self.probability_max:
+            raise ValueError("probability_min is larger than probability_max")
+        fine_tuned = self.random_weights or self.trained_share > 0
+        if not self.epochs_phase1 and not (self.epochs_phase2 and fine_tuned):
+            raise ValueError("no epoch to train: raise epochs_phase1 or epochs_phase2")
+        return self
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples in a chunk."""
+        return round(self.chunk_length_s * self.sample_rate)
+
+    @property
+    def chunk_hop_samples(self) -> int:
+        """Samples from one chunk's start to the next one's."""
+        return max(1, round((self.chunk_hop_s or self.chunk_length_s / 2) * self.sample_rate))
+
+    @property
+    def window_samples(self) -> int:
+        """Samples in an STFT window (512 for 32 ms at 16 kHz)."""
+        return round(self.window_ms / 1000 * self.sample_rate)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one STFT window to the next."""
+        return round(self.hop_ms / 1000 * self.sample_rate)
+
+    @property
+    def image_scale(self) -> float:
+        """Factor from the paper's pixels (224 a side) to this image's."""
+        return self.image_size / SIDE
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether nothing is pre-trained, so that nothing is frozen either."""
+        return self.weights == "random"
+
+
+class Card(Strict):
+    """What the project knows of one corpus."""
+
+    dataset: str
+    layout: Literal["demo", "ravdess", "table"]
+    title: str
+    citation: str = ""
+    licence: str = ""
+    obtain: str = ""
+    task: Literal["classification", "regression"] = "classification"
+    classes: tuple[str, ...] = ()
+    paper_column: str = Field("", description="the corpus's name in the paper's tables")
+    partition: dict[Literal["train", "devel", "test"], tuple[str, ...]] = Field(
+        default_factory=dict, description="speakers of each partition"
+    )
+    default_preset: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    table: str = Field("", description="path of the user's table (layout: table)")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Card":
+        if self.default_preset and self.default_preset not in self.presets:
+            raise ValueError(f"default_preset {self.default_preset!r} is not among the presets")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is listed twice")
+        speakers = [s for listed in self.partition.values() for s in listed]
+        twice = sorted({s for s in speakers if speakers.count(s) > 1})
+        if twice:
+            raise ValueError(f"speakers listed twice in partition: {', '.join(twice)}")
+        return self
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the valid name most like a mistyped one, or the whole list."""
+    valid = [str(v) for v in valid]
+    like = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    return f"; did you mean '{like[0]}'?" if like else f"; there is: {', '.join(valid)}"
+
+
+def _check(model: type[Strict], values: Mapping[str, Any], where: str) -> Any:
+    """Validate ``values``; every problem becomes one readable line that names ``where``."""
+    for key in values:
+        if key not in model.model_fields:
+            raise InputError(f"{where}: unknown key '{key}'{nearest(key, model.model_fields)}")
+    try:
+        return model(**values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            said = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{key} = {item['input']!r}: {said}" if key else said)
+        raise InputError(f"{where}: {'; '.join(problems)}") from None
+
+
+def datasets() -> list[str]:
+    """Names of the corpora that have a card."""
+    return sorted(path.stem for path in paths.cards().glob("*.yaml"))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
+    return content
+
+
+def is_table(dataset: str) -> bool:
+    """Whether a user's DATASET is the path of a table rather than the name of a card."""
+    return Path(dataset).suffix.lower() in {".csv", ".tsv"}
+
+
+def load_card(dataset: str) -> Card:
+    """Card of a corpus by name, or of a user's table by path.
+
+    Parameters
+    ----------
+    dataset : str
+        A name (``demo``, ``ravdess``) or the path of a CSV/TSV table; a card ``my.yaml`` beside
+        ``my.csv`` is read where there is one.
+
+    Raises
+    ------
+    InputError
+        Unknown name, missing table, or a card that does not validate.
+    """
+    if is_table(dataset):
+        table = paths.find(dataset)
+        if not table.is_file():
+            raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
+        if table.stem in datasets():
+            raise InputError(
+                f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
+                f"would be mixed with yours; rename the table"
+            )
+        values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
+        beside = table.with_suffix(".yaml")
+        if beside.is_file():
+            values |= _read_yaml(beside)
+        return _checked_card(values | {"table": str(table)}, beside)
+    path = paths.cards() / f"{dataset}.yaml"
+    if dataset not in datasets():
+        raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, datasets())}")
+    return _checked_card(_read_yaml(path), path)
+
+
+def _checked_card(values: dict[str, Any], path: Path) -> Card:
+    card = _check(Card, values, str(path))
+    for preset, keys in {"settings": card.settings, **card.presets}.items():
+        _check(Settings, keys, f"{path}, {preset}")
+    return card
+
+
+def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """``"units=64 tail=drop"``, ``["units=64"]`` or a mapping as a mapping.
+
+    Values are read as YAML, so that ``none``-like values are written ``null``.
+    """
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    items = overrides.split() if isinstance(overrides, str) else list(overrides)
+    parsed = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise InputError(f"override '{item}': expected key=value, for instance units=64")
+        try:
+            parsed[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"override '{item}': the value cannot be read") from None
+    return parsed
+
+
+def load(
+    card: Card,
+    preset: str = "",
+    overrides: str | Iterable[str] | Mapping[str, Any] = "",
+    **named: Any,
+) -> Settings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    card : Card
+    preset : str
+        Name of one of the card's presets; empty for the card's default one.
+    overrides : str, list of str or mapping
+        See `parse_overrides`.
+    **named
+        Settings given by name (``augmentation="cutmix"``); empty ones (``""`` or ``None``) are
+        passed over, so that a notebook's parameters can be handed on as they are.
+
+    Raises
+    ------
+    InputError
+        Unknown preset or key, or a value out of its range.
+    """
+    preset = preset or card.default_preset
+    if preset and preset not in card.presets:
+        raise InputError(f"{card.dataset} has no preset '{preset}'{nearest(preset, card.presets)}")
+    values = dict(card.settings)
+    values |= card.presets.get(preset, {})
+    values |= {key: value for key, value in named.items() if value not in ("", None)}
+    values |= parse_overrides(overrides)
+    settings = _check(Settings, values, f"settings of {card.dataset}")
+    if settings.weights not in ("imagenet", "random"):
+        found = paths.find(settings.weights)
+        if not found.is_file():
+            raise InputError(
+                f"weights {settings.weights}: no such file; give 'imagenet', 'random' or the path "
+                "of a weights file"
+            )
+        settings = settings.model_copy(update={"weights": str(found)})
+    return settings
+
+
+def overridden(card: Card, settings: Settings, preset: str = "") -> dict[str, tuple[Any, Any]]:
+    """What a user changed: setting -> (value of the preset, value of this run)."""
+    base = load(card, preset)
+    return {
+        key: (getattr(base, key), value)
+        for key, value in settings.model_dump().items()
+        if getattr(base, key) != value
+    }

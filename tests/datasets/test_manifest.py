@@ -1,0 +1,267 @@
+"""The manifest: audio facts and their store, every check, the numbers made of it."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from dslite import paths, settings
+from dslite.datasets import facts, manifest
+from dslite.errors import InputError
+
+RATE = 16000
+PLACES = ("train", "train", "devel", "test")
+
+
+@pytest.fixture
+def card(tmp_path, cache, rng):
+    """Four speakers x two classes of an own corpus, in three partitions."""
+    rows = ["path,label,speaker,partition"]
+    for speaker, partition in enumerate(PLACES):
+        for label in ("no", "yes"):
+            name = f"s{speaker}_{label}.wav"
+            seconds = 0.1 * (1 + speaker)
+            noise = rng.uniform(-0.1, 0.1, round(seconds * RATE))
+            soundfile.write(tmp_path / name, noise, RATE)
+            rows.append(f"{name},{label},s{speaker},{partition}")
+    table = tmp_path / "own.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return settings.load_card(str(table))
+
+
+@pytest.fixture
+def built(card):
+    return manifest.build(card)
+
+
+def with_cells(built, **cells):
+    """The manifest with some cells changed: column=(row index, value)."""
+    table = built.table.copy()
+    for column, (i, value) in cells.items():
+        table.loc[i, column] = value
+    return dataclasses.replace(built, table=table)
+
+
+def problems(built) -> list[str]:
+    with pytest.raises(InputError) as error:
+        manifest.check(built)
+    return str(error.value).splitlines()[1:]
+
+
+def test_columns_and_types(built, tmp_path):
+    assert built.folder == tmp_path
+    assert list(built.table.columns) == list(manifest.COLUMNS)
+    assert built.table["duration_s"].dtype == np.float64
+    assert built.table["sample_rate"].dtype == np.int64
+    assert built.table["duration_s"].iloc[-1] == pytest.approx(0.4)
+    assert manifest.classes(built) == built.card.classes == ("no", "yes")
+    manifest.check(built)
+
+
+def test_second_build_decodes_nothing(card, built, monkeypatch):
+    def forbidden(file):
+        raise AssertionError(f"decoded {file} again")
+
+    monkeypatch.setattr(facts, "facts", forbidden)
+    pd.testing.assert_frame_equal(manifest.build(card).table, built.table, check_exact=True)
+
+
+def test_changed_file_is_decoded_again(card, built):
+    changed = built.folder / built.table["path"][2]
+    soundfile.write(changed, np.zeros(RATE), RATE)
+    again = manifest.build(card)
+    differs = (again.table != built.table).any(axis=1)
+    assert differs.to_numpy().nonzero()[0].tolist() == [2]
+    assert manifest.digest(again) != manifest.digest(built)
+
+
+def test_same_size_other_time_is_decoded_again(card, built):
+    file = built.folder / built.table["path"][2]
+    seconds, time = built.table["duration_s"][2], file.stat().st_mtime_ns
+    soundfile.write(file, np.full(round(seconds * RATE), 0.25), RATE)
+    os.utime(file, ns=(time, time + 1))
+    assert manifest.build(card).table["audio_hash"][2] != built.table["audio_hash"][2]
+
+
+@pytest.mark.parametrize("content", ["", "not,ours\n1,2\n", "path,size,mtime_ns\n", "\0\0\xff"])
+def test_damaged_store_is_made_again(card, built, content):
+    store = paths.cache() / "audio" / "own.csv"
+    whole = store.read_bytes()
+    store.write_bytes(content.encode("latin-1"))
+    pd.testing.assert_frame_equal(manifest.build(card).table, built.table)
+    assert store.read_bytes() == whole
+
+
+def test_store_with_other_types_is_made_again(card, built):
+    store = paths.cache() / "audio" / "own.csv"
+    store.write_text(store.read_text().replace("16000", "fast"))
+    pd.testing.assert_frame_equal(manifest.build(card).table, built.table)
+
+
+def test_progress_bar_for_much_work_only(card, capsys, monkeypatch):
+    manifest.build(card)
+    assert capsys.readouterr().err == ""
+    (paths.cache() / "audio" / "own.csv").unlink()
+    monkeypatch.setattr(facts, "QUIET", 2)
+    manifest.build(card)
+    captured = capsys.readouterr()
+    assert "decoding own" in captured.err
+    assert captured.out == ""
+
+
+def test_missing_and_broken_files_are_all_named(card, built):
+    names = built.table["path"].tolist()
+    (built.folder / names[0]).unlink()
+    (built.folder / names[5]).unlink()
+    (built.folder / names[3]).write_text("not audio")
+    again = manifest.build(card)
+    assert again.table["audio_hash"].eq("").sum() == 3
+    said = problems(again)
+    assert len(said) == 3
+    assert said[0].startswith(f"  - row 2, {names[0]}: there is no such file in ")
+    assert said[1].startswith(f"  - row 5, {names[3]}: not readable as audio (Format not rec")
+    assert said[2].startswith(f"  - row 7, {names[5]}: there is no such file")
+
+
+def test_unknown_label(built):
+    said = problems(with_cells(built, label=(4, "maybe")))
+    assert "row 6, s2_no.wav: label 'maybe' is not a class of the card (no, yes)" in said[0]
+
+
+def test_missing_label_outside_test(built):
+    assert "row 3, s0_yes.wav: no label" in problems(with_cells(built, label=(1, "")))[0]
+
+
+def test_blinded_test_partition_passes(built):
+    manifest.check(with_cells(built, label=(slice(6, 7), "")))
+
+
+def test_regression_needs_numbers(built):
+    card = built.card.model_copy(update={"task": "regression", "classes": ()})
+    table = built.table.assign(label=["1", "2.5", "-3", "1e2", "nan", "inf", "x", ""])
+    said = problems(manifest.Manifest(card, built.folder, table))
+    assert [line.split(" is ")[0] for line in said] == [
+        "  - row 6, s2_no.wav: label 'nan'",
+        "  - row 7, s2_yes.wav: label 'inf'",
+        "  - row 8, s3_no.wav: label 'x'",
+    ]
+    manifest.check(manifest.Manifest(card, built.folder, built.table.assign(label="1")))
+
+
+def test_speaker_in_two_partitions(built):
+    said = problems(with_cells(built, speaker=(7, "s0")))
+    assert said == [
+        "  - speaker 's0' is in train (row 2, s0_no.wav) and in test (row 9, s3_yes.wav); "
+        "a speaker belongs into one partition"
+    ]
+
+
+def test_unknown_speakers_are_no_leak(built):
+    table = built.table.assign(speaker="")
+    unknown = dataclasses.replace(built, table=table)
+    manifest.check(unknown)
+    assert manifest.table1_row(unknown)["speakers"] == 0
+
+
+def test_same_audio_in_two_partitions(card, built):
+    waveform, _ = soundfile.read(built.folder / "s0_no.wav", dtype="int16")
+    (built.folder / "s3_no.wav").unlink()
+    soundfile.write(built.folder / "s3_no.wav", waveform, RATE, format="FLAC")
+    said = problems(manifest.build(card))
+    assert said == [
+        "  - row 8, s3_no.wav: the same audio is in train (row 2, s0_no.wav) and in test; "
+        "remove one"
+    ]
+
+
+def test_same_audio_within_a_partition_is_a_warning(built):
+    twice = with_cells(built, audio_hash=(2, built.table["audio_hash"][0]))
+    manifest.check(twice)
+    assert manifest.warnings(built) == []
+    assert manifest.warnings(twice) == [
+        "row 4, s1_no.wav: the same audio as row 2, s0_no.wav (train)"
+    ]
+
+
+def test_path_twice(built):
+    said = problems(with_cells(built, path=(1, "./s0_no.wav")))
+    assert said == ["  - row 3, ./s0_no.wav: this file is in row 2 already; remove one"]
+
+
+def test_empty_partition_and_absent_class(built):
+    table = built.table[built.table["partition"] != "devel"].reset_index(drop=True)
+    said = problems(dataclasses.replace(built, table=table))
+    assert said == ["  - partition devel is empty; it needs files of every class"]
+    said = problems(with_cells(built, label=(4, "yes")))
+    assert len(said) == 1
+    assert "class 'no' has no file in devel" in said[0]
+
+
+def test_unknown_partition_and_single_class(built):
+    said = problems(with_cells(built, partition=(0, "dev")))
+    assert "row 2, s0_no.wav: partition 'dev' is none of" in said[0]
+    card = built.card.model_copy(update={"classes": ("no",)})
+    said = problems(manifest.Manifest(card, built.folder, built.table.assign(label="no")))
+    assert said == ["  - all labels are 'no'; two classes are needed"]
+
+
+def test_long_lists_of_problems_are_cut(built):
+    table = pd.concat([built.table] * 4, ignore_index=True)
+    said = problems(dataclasses.replace(built, table=table))
+    assert len(said) == 21
+    assert said[-1] == "  ... and 4 more"
+
+
+def test_table_1_row(built):
+    row = manifest.table1_row(built)
+    seconds = np.repeat([0.1, 0.2, 0.3, 0.4], 2)
+    assert (row["files"], row["classes"], row["speakers"]) == (8, 2, 4)
+    assert row["minutes"] == pytest.approx(seconds.sum() / 60)
+    assert row["mean_s"] == pytest.approx(0.25)
+    assert row["std_s"] == pytest.approx(np.std(seconds))
+
+
+def test_digest_follows_content(card, built, tmp_path):
+    assert manifest.digest(manifest.build(card)) == manifest.digest(built)
+    for column, value in [
+        ("path", "x.wav"),
+        ("label", "yes"),
+        ("speaker", "x"),
+        ("partition", "devel"),
+        ("audio_hash", "0"),
+    ]:
+        assert manifest.digest(with_cells(built, **{column: (0, value)})) != manifest.digest(built)
+
+
+def test_write_is_read_back(built, tmp_path):
+    manifest.write(built, tmp_path / "results" / "manifest.csv")
+    back = pd.read_csv(tmp_path / "results" / "manifest.csv", dtype={"label": str})
+    assert back["audio_hash"].tolist() == built.table["audio_hash"].tolist()
+    np.testing.assert_allclose(back["duration_s"], built.table["duration_s"])
+
+
+def test_file_that_became_readable_since_is_named(built):
+    table = built.table.assign(audio_hash="")
+    said = problems(dataclasses.replace(built, table=table))
+    assert len(said) == 8
+    assert "the file has changed; build the manifest again" in said[0]
+
+
+def test_demo_is_generated_on_first_use(cache, monkeypatch):
+    from dslite.datasets import demo
+
+    generate = demo.generate
+    calls = []
+
+    def small(folder, progress=None):
+        calls.append(folder)
+        generate(folder, takes=1, progress=progress)
+
+    monkeypatch.setattr(demo, "generate", small)
+    built = manifest.build(settings.load_card("demo"))
+    assert calls == [cache / "demo"]
+    assert manifest.classes(built) == demo.CLASSES
+    manifest.check(built)

@@ -1,0 +1,173 @@
+"""RAVDESS song: the published tree, what mirrors make of it, and what may be wrong in it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from dslite import datasets, paths, settings
+from dslite.datasets import manifest, ravdess
+from dslite.errors import InputError
+
+ACTORS = [f"{n:02d}" for n in range(1, 25) if n != 18]
+
+
+def sound(file: Path, channels: int = 1) -> Path:
+    """A few samples that no other file has, at 48 kHz, in 16 bits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seed = list(str(file).encode())
+    samples = np.random.default_rng(seed).integers(-999, 999, (480, channels), np.int16)
+    soundfile.write(file, samples, 48000, format=file.suffix[1:].upper())
+    return file
+
+
+@pytest.fixture
+def card():
+    return settings.load_card("ravdess")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, cache):
+    """All 23 actors with one file per emotion; one is stereo, two are FLAC, one ends in .WAV."""
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
+    top = tmp_path / "raw" / "ravdess"
+    for actor in ACTORS:
+        for emotion in ravdess.EMOTIONS:
+            sound(top / f"Actor_{actor}" / f"03-02-{emotion}-01-01-01-{actor}.wav")
+    (top / "Actor_24" / "03-02-01-01-01-01-24.wav").unlink()
+    sound(top / "Actor_24" / "03-02-01-01-01-01-24.wav", channels=2)
+    sound(top / "Actor_23" / "03-02-01-01-02-01-23.flac")
+    sound(top / "Actor_23" / "03-02-01-01-02-02-23.flac")
+    sound(top / "Actor_22" / "03-02-01-01-02-01-22.WAV")
+    (top / "README.md").write_text("not audio")
+    return top
+
+
+def test_reads_the_published_tree(card, folder):
+    found, table = datasets.read_table(card)
+    assert found == folder
+    assert list(table.columns) == ["path", "label", "speaker", "partition"]
+    assert len(table) == 23 * 6 + 3
+    assert table["path"].is_monotonic_increasing
+    row = table.set_index("path").loc["Actor_16/03-02-05-01-01-01-16.wav"]
+    assert row.to_list() == ["angry", "16", "devel"]
+    assert table.groupby("partition")["speaker"].nunique().to_dict() == {
+        "train": 15,
+        "devel": 4,
+        "test": 4,
+    }
+    assert set(table["label"]) == set(card.classes)
+
+
+def test_manifest_passes_its_check(card, folder):
+    built = manifest.build(card)
+    manifest.check(built)
+    assert manifest.warnings(built) == []
+    assert manifest.table1_row(built)["speakers"] == 23
+
+
+@pytest.mark.parametrize("nest", ["archive", "Audio_Song_Actors_01-24"])
+def test_takes_what_archives_put_around(card, folder, nest):
+    _, plain = datasets.read_table(card)
+    folder.rename(folder.parent / "aside")
+    folder.mkdir()
+    (folder.parent / "aside").rename(folder / nest)
+    found, table = datasets.read_table(card)
+    assert found == folder / nest
+    assert datasets.is_present(card)
+    assert table.equals(plain)
+
+
+def test_leaves_speech_videos_and_hidden_files(card, folder):
+    expected = ravdess.read(card, folder)
+    sound(folder / "Actor_01" / "03-01-08-01-01-01-01.wav")
+    sound(folder / "audio_speech_actors_01-24" / "Actor_01" / "03-01-08-01-01-01-01.wav")
+    sound(folder / "Actor_01" / "01-02-03-01-01-01-01.wav")
+    (folder / "Actor_01" / "._03-02-01-01-01-01-01.wav").write_bytes(b"resource fork")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._x.wav").write_bytes(b"resource fork")
+    assert ravdess.read(card, folder).equals(expected)
+
+
+def test_follows_linked_folders(card, folder, tmp_path):
+    expected = ravdess.read(card, folder)
+    (folder / "Actor_05").rename(tmp_path / "elsewhere")
+    (folder / "Actor_05").symlink_to(tmp_path / "elsewhere")
+    assert ravdess.read(card, folder).equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Actor_02/03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_0"),
+        ("03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_01"),
+        ("Actor_01/03-02-07-01-01-01-01.wav", "emotion 07 does not occur in song"),
+        ("Actor_01/03-02-02-01-01-03-01.wav", "not of the form 03-02-EE-II-SS-RR-AA"),
+        ("Actor_01/notes.flac", "not of the form"),
+        ("Actor_01/03-02-02-01-01-01-01 (copy).wav", "not of the form"),
+        ("Actor_01/take.mp3", "neither WAV nor FLAC"),
+        ("Actor_01/03-02-01-01-01-01-01.flac", "the same recording is there as"),
+        ("Actor_18/03-02-01-01-01-01-18.wav", "actor 18 is in no partition"),
+    ],
+)
+def test_surplus_audio_is_named(card, folder, name, said):
+    (folder / name).parent.mkdir(exist_ok=True)
+    if name.endswith("mp3"):
+        (folder / name).write_bytes(b"")
+    else:
+        sound(folder / name)
+    with pytest.raises(InputError) as error:
+        ravdess.read(card, folder)
+    assert said in str(error.value)
+    assert Path(name).stem in str(error.value)
+    assert "1 problem to mend" in str(error.value)
+
+
+def test_all_problems_at_once(card, folder):
+    for n in range(25):
+        sound(folder / "Actor_01" / f"surplus{n:02d}.wav")
+    with pytest.raises(InputError) as error:
+        ravdess.read(card, folder)
+    lines = str(error.value).splitlines()
+    assert "25 problems" in lines[0]
+    assert len(lines) == 22
+    assert lines[-1] == "  ... and 5 more"
+
+
+def test_missing_corpus_says_what_to_do(card, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
+    assert not datasets.is_present(card)
+    with pytest.raises(InputError, match=r"dslite fetch ravdess.*DSLITE_DATA") as error:
+        datasets.read_table(card)
+    assert str(tmp_path / "raw" / "ravdess") in str(error.value)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_card_is_the_papers(card):
+    literal = settings.load(card, "paper")
+    assert (literal.units, literal.dropout, literal.learning_rate) == (128, 0.5, 0.001)
+    assert (literal.epochs_phase1, literal.epochs_phase2) == (40, 80)
+    assert int(427 * literal.trained_share) == 42
+    assert literal.chunk_length_s == 4.0
+    assert settings.load(card).learning_rate > literal.learning_rate
+    assert [len(card.partition[p]) for p in settings.PARTITIONS] == [15, 4, 4]
+
+
+@pytest.mark.real
+def test_real_corpus_reproduces_table_1(card, cache, monkeypatch):
+    sibling = paths.ROOT.parent / "shared" / "corpora"
+    real_data = os.environ.get("DSLITE_REAL_DATA", str(sibling))
+    monkeypatch.setenv("DSLITE_DATA", real_data)
+    if not datasets.is_present(card):
+        pytest.skip(f"no RAVDESS song in {real_data}")
+    built = manifest.build(card)
+    manifest.check(built)
+    row = manifest.table1_row(built)
+    assert (row["files"], row["classes"], row["speakers"]) == (1012, 6, 23)
+    assert round(row["minutes"], 1) == 78.4
+    assert round(row["mean_s"], 2) == 4.65
+    assert round(row["std_s"], 4) == 0.4213
+    sizes = built.table["partition"].value_counts().to_dict()
+    assert sizes == {"train": 660, "devel": 176, "test": 176}

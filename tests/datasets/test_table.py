@@ -1,0 +1,193 @@
+"""Own corpora: every spelling of a table that is accepted, and what each refusal says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import datasets, settings
+from dslite.datasets import table
+from dslite.errors import InputError
+
+FULL = "path,label,speaker,partition\na.wav,no,s1,train\nb.wav,yes,s2,devel\nc.wav,no,s3,test\n"
+
+
+def load(tmp_path, text, name="own.csv", card=""):
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    if card:
+        (tmp_path / "own.yaml").write_text(card)
+    return table.read(settings.load_card(str(tmp_path / name)))
+
+
+def refusal(tmp_path, text, name="own.csv", card="") -> str:
+    with pytest.raises(InputError) as error:
+        load(tmp_path, text, name, card)
+    assert name in str(error.value)
+    return str(error.value)
+
+
+def speakers(n, files=6, labels=("no", "yes")) -> str:
+    rows = [f"s{s}/{f}.wav,{labels[f % len(labels)]},s{s}" for s in range(n) for f in range(files)]
+    return "path,label,speaker\n" + "\n".join(rows) + "\n"
+
+
+def test_full_table(tmp_path):
+    found = load(tmp_path, FULL)
+    assert found.values.tolist() == [
+        ["a.wav", "no", "s1", "train"],
+        ["b.wav", "yes", "s2", "devel"],
+        ["c.wav", "no", "s3", "test"],
+    ]
+    card = settings.load_card(str(tmp_path / "own.csv"))
+    assert datasets.is_present(card)
+    assert datasets.read_table(card)[0] == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (FULL.replace(",", ";"), "own.csv"),
+        (FULL.replace(",", "\t"), "own.csv"),
+        (FULL.replace(",", "\t"), "own.tsv"),
+        (FULL.replace("\n", "\r\n"), "own.csv"),
+        (b"\xef\xbb\xbf" + FULL.encode(), "own.csv"),
+        (FULL.replace(",", " , "), "own.csv"),
+        (FULL + "\n,,,\n\n", "own.csv"),
+        (FULL.replace("\n", ",\n"), "own.csv"),
+        (FULL.replace("path,label", "Path,LABEL"), "own.csv"),
+        (FULL.replace("a.wav", '"a.wav"'), "own.csv"),
+        (FULL.replace("devel", "Validation").replace("test", "TEST"), "own.csv"),
+        (FULL.rstrip("\n"), "own.csv"),
+    ],
+    ids=["semicolons", "tabs", "tsv", "windows", "bom", "spaces", "blank end", "trailing comma",
+         "header case", "quotes", "partition names", "no last newline"],
+)  # fmt: skip
+def test_spellings(tmp_path, text, name):
+    expected = load(tmp_path, FULL)
+    pd.testing.assert_frame_equal(load(tmp_path, text, name), expected)
+
+
+@pytest.mark.parametrize("spelling", ["dev", "val", "validation", "Devel", "development"])
+def test_partition_names(tmp_path, spelling):
+    assert load(tmp_path, FULL.replace("devel", spelling))["partition"][1] == "devel"
+
+
+def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
+    found = load(
+        tmp_path,
+        "age,partition,label,path\n3,train,0,a.wav\n,dev,007,NA\n"
+        "5,test,?,ä b.wav\n6,test,NaN,/d.wav\n",
+    )
+    assert list(found.columns) == ["path", "label", "speaker", "partition"]
+    assert found["label"].tolist() == ["0", "007", "", "NaN"]
+    assert found["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
+    assert found["speaker"].tolist() == [""] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no rows below the header"),
+        ("path,label\n", "no rows below the header"),
+        ("paths,label\na.wav,no\n", "no column 'path' in its first row; did you mean 'paths'?"),
+        ("path,klass\na.wav,no\n", "no column 'label' in its first row; there is: path, klass"),
+        ("a.wav,no\nb.wav,yes\n", "no column 'path' in its first row; there is: a.wav, no"),
+        ("path,label,Label\na.wav,no,no\n", "two columns 'label'; keep one"),
+        (FULL.replace("b.wav", ""), "row 3, no path: path is empty"),
+        (FULL.replace("yes", ""), "row 3, b.wav: label is empty; where a test file's label is un"),
+        (FULL.replace("s2", ""), "row 3, b.wav: speaker is empty; give every file a speaker"),
+        (FULL.replace("devel", ""), "row 3, b.wav: partition is empty; give every file"),
+        (FULL.replace("devel", "tets"), "row 3, b.wav: partition 'tets' is not known; did you mea"),
+        (FULL.replace("devel", "eval"), "partition 'eval' is not known"),
+        (FULL.replace("b.wav,", "\nb.wav,"), "row 3 is blank; delete it"),
+        (FULL.replace("b.wav,", "b.wav;"), "row 3 has 3 cells where the header has 4"),
+        (FULL.replace("devel", "devel,x"), "row 3 has 5 cells where the header has 4"),
+        (FULL.replace("yes", "?"), "row 3, b.wav: the label is unknown (?) in devel; only test"),
+        (FULL.encode("utf-16"), "not UTF-8; save the table as 'CSV UTF-8'"),
+        (FULL.replace("yes", "ja ä").encode("latin-1"), "not UTF-8"),
+    ],
+)
+def test_refusals(tmp_path, text, said):
+    assert said in refusal(tmp_path, text)
+
+
+def test_every_empty_cell_is_named(tmp_path):
+    said = refusal(tmp_path, FULL.replace("s1", "").replace("yes", "")).splitlines()
+    assert "2 problems" in said[0]
+    assert said[1].startswith("  - row 2, a.wav: speaker is empty")
+    assert said[2].startswith("  - row 3, b.wav: label is empty")
+
+
+def test_card_divides_by_speakers(tmp_path):
+    lists = "partition: {train: [s0], devel: [s1], test: [s2]}\n"
+    found = load(tmp_path, speakers(3), card=lists)
+    assert found.groupby("speaker")["partition"].unique().explode().to_dict() == {
+        "s0": "train",
+        "s1": "devel",
+        "s2": "test",
+    }
+    said = refusal(tmp_path, speakers(4), card=lists)
+    assert "row 20, s3/0.wav: speaker 's3' is in no partition of the card" in said
+    assert "keep one of the two" in refusal(tmp_path, FULL, card=lists)
+    assert "needs a column 'speaker'" in refusal(tmp_path, "path,label\na.wav,no\n", card=lists)
+
+
+@pytest.mark.parametrize("n", [5, 10, 23])
+def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
+    found = load(tmp_path, speakers(n))
+    assert (found.groupby("speaker")["partition"].nunique() == 1).all()
+    shares = found["partition"].value_counts(normalize=True)
+    assert shares["train"] == pytest.approx(0.6, abs=0.05)
+    assert shares["devel"] == pytest.approx(0.2, abs=0.05)
+    assert (found.groupby("partition")["label"].nunique() == 2).all()
+    pd.testing.assert_frame_equal(load(tmp_path, speakers(n)), found)
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_split_of_few_speakers(tmp_path, n):
+    found = load(tmp_path, speakers(n))
+    assert set(found["partition"]) == set(settings.PARTITIONS)
+
+
+def test_split_of_files_without_speakers(tmp_path):
+    rows = [f"{n}.wav,{'no' if n % 4 else 'yes'}" for n in range(100)]
+    found = load(tmp_path, "path,label\n" + "\n".join(rows))
+    counts = found.groupby(["partition", "label"]).size()
+    assert counts["devel"].to_dict() == {"no": 15, "yes": 5}
+    assert counts["train"].to_dict() == {"no": 45, "yes": 15}
+
+
+def test_too_little_to_split(tmp_path):
+    assert "own.csv: 2 speakers (files" in refusal(tmp_path, speakers(2))
+    assert "give a column 'partition'" in refusal(tmp_path, "path,label\na.wav,no\nb.wav,yes\n")
+
+
+def test_unknown_label_cannot_be_split(tmp_path):
+    said = refusal(tmp_path, speakers(6).replace("s1/0.wav,no", "s1/0.wav,?"))
+    assert "row 8, s1/0.wav: a label is unknown (?)" in said
+
+
+def test_regression_is_split_over_the_labels_range(tmp_path, rng):
+    values = rng.permutation(np.linspace(0, 1, 200) ** 3)
+    rows = [f"{n}.wav,{value:.6f}" for n, value in enumerate(values)]
+    found = load(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n")
+    values = found["label"].astype(float).groupby(found["partition"])
+    assert values.size().to_dict() == {"devel": 40, "test": 40, "train": 120}
+    assert (values.median() - 0.125).abs().max() < 0.05
+    assert values.max().min() > 0.5
+
+
+def test_regression_split_leaves_bad_labels_to_the_check(tmp_path):
+    rows = [f"{n}.wav,{value}" for n, value in enumerate(["x", "inf", "nan", *"123456789"])]
+    found = load(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n")
+    assert set(found["partition"]) == set(settings.PARTITIONS)
+    assert found["label"][0] == "x"
+
+
+def test_many_labels_ask_for_the_task(tmp_path):
+    text = "path,label\n" + "\n".join(f"{n}.wav,{n}" for n in range(60))
+    said = refusal(tmp_path, text)
+    assert "60 different labels" in said
+    assert f"'task: regression' into {tmp_path / 'own.yaml'}" in said
+    assert len(load(tmp_path, text, card="task: regression\n")) == 60
+    partitioned = "path,label,partition\n" + "\n".join(f"{n}.wav,{n},train" for n in range(60))
+    assert len(load(tmp_path, partitioned, card="task: classification\n")) == 60
