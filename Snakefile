@@ -156,7 +156,7 @@ rule training:
     message:
         "{wildcards.dataset}: training, augmentation {wildcards.augmentation}"
     shell:
-        "dslite notebook 3_training {output.notebook:q} {params.given:q}"
+        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.given:q}"
 
 
 rule ablation:

@@ -95,7 +95,7 @@ def cutmix(
     area = tf.reduce_mean(tf.cast(patch, tf.float32), axis=[1, 2])
     weight = area[:, None]
     labels = (1.0 - weight) * labels + weight * tf.gather(labels, partner)
-    return mixed, labels, area > 0
+    return mixed, labels, (area > 0) & (partner != tf.range(batch))
 
 
 def specaugment(

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,9 @@ def download(name: str) -> Path:
     except ValueError as error:
         raise InputError(f"{url} is not the published file ({error}); {by_hand}") from None
     except OSError as error:
-        reason = str(error).splitlines()[0][:120]
+        # A lost connection is told by urllib3's cause, inside an exception of requests'.
+        cause = getattr(error.args[0], "reason", error) if error.args else error
+        reason = str(cause).splitlines()[0][:120]
         raise InputError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
     if source.size and fetched.stat().st_size != source.size:
         found = fetched.stat().st_size
@@ -189,22 +192,23 @@ def build(name: str, weights: str, size: int) -> keras.Model:
     if weights == "random":
         return model
     path = download(name) if weights == "imagenet" else Path(weights)
-    before = [variable.numpy() for variable in model.weights]
+    # Keras passes over layers that a file lacks: weights of another network would go unnoticed.
+    kernels = [variable for variable in model.weights if len(variable.shape) > 1]
+    for kernel in kernels:
+        kernel.assign(np.full(kernel.shape, np.nan))
     try:
         with warnings.catch_warnings():  # Keras warns once a layer of what is checked below
             warnings.simplefilter("ignore")
             model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0][:160]
         raise InputError(
             f"weights {path} do not fit {BACKBONES[name].title} without top: {reason}"
         ) from None
-    # Keras passes over layers that a file lacks: weights of another network would go unnoticed.
-    kernels = [i for i, value in enumerate(before) if value.ndim > 1]
-    unchanged = sum(np.array_equal(before[i], model.weights[i].numpy()) for i in kernels)
-    if unchanged:
+    unset = sum(np.isnan(kernel.numpy()).any() for kernel in kernels)
+    if unset:
         raise InputError(
-            f"weights {path} leave {unchanged} of {len(kernels)} kernels of "
+            f"weights {path} leave {unset} of {len(kernels)} kernels of "
             f"{BACKBONES[name].title} unset: they belong to another network"
         )
     return model

@@ -1,6 +1,5 @@
 """The ``dslite`` command: a few lines over the functions that the notebooks call."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 import dslite
+from dslite import quiet
 from dslite.errors import InputError, NotebookError
 
 # Rooms are imported inside the commands: the help must not wait for TensorFlow.
@@ -128,6 +128,7 @@ def train(
         weights=weights,
     )
     built = _manifest(dataset)
+    quiet.import_tensorflow()
     from dslite import experiment, runs
 
     run = experiment.run(built, chosen, seed, preset, force, log=typer.echo)
@@ -142,6 +143,7 @@ def predict(
     audio: Annotated[list[Path], typer.Argument(help="audio files")],
 ) -> None:
     """Predict audio files with a trained model; prints CSV, one row a file."""
+    quiet.import_tensorflow()
     from dslite import prediction
 
     sys.stdout.write(prediction.files(model, audio).to_csv(index=False, float_format="%.4f"))
@@ -188,7 +190,6 @@ def report(
 
 def run() -> None:
     """Entry point: a message instead of a traceback where the user can mend it, status 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         app()
     except InputError as error:

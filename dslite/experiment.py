@@ -104,4 +104,9 @@ def best_of(
             finished.append(runs.load(place))
     if not finished:
         return run(manifest, settings, seed, preset, log=log)
-    return max(finished, key=lambda found: found.metrics["devel"]["file"]["score"])
+
+    def devel(found: runs.Run) -> float:
+        score = found.metrics["devel"]["file"]["score"]
+        return -np.inf if score is None else score
+
+    return max(finished, key=devel)

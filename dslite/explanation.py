@@ -192,6 +192,7 @@ def outcome_figures(run: runs.Run) -> dict[str, Figure]:
         else:
             own = predictions[predictions["partition"] == partition]
             true, predicted = (own[c].astype(float).to_numpy() for c in ("label", "prediction"))
-            title = f"{partition}: rho {metrics['file']['score']:.3f}"
+            score = metrics["file"]["score"]
+            title = f"{partition}: rho {'undefined' if score is None else f'{score:.3f}'}"
             figures[f"predicted_{partition}"] = plots.predicted_against_true(true, predicted, title)
     return figures

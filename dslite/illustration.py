@@ -47,21 +47,23 @@ def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[s
     Returns
     -------
     list of (title, picture)
-        Pictures float32 [image_size, image_size, 3] from 0 to 1; first the sample itself.
+        Pictures float32 [image_size, image_size, 3] from 0 to 1; for each strength the four
+        configurations in the order of `dslite.settings.AUGMENTATIONS`.
     """
     pictures = spectrogram.picture(tf.constant(mel), settings) - GREY
     labels = tf.eye(len(mel))
     cutmix_px = settings.cutmix_px * settings.image_scale
     mask_px = settings.mask_px * settings.image_scale
-    shown = [("none", pictures)]
+    shown = []
     for strength in STRENGTHS:
         lam = tf.fill([len(mel)], strength)
         seeds = tf.random.split(tf.constant([seed, round(100 * strength)]), 2)
         pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], cutmix_px)
         masked, _ = augmentation.specaugment(pictures, lam, seeds[1], mask_px)
         both, _ = augmentation.specaugment(pasted, lam, seeds[1], mask_px)
-        kept = f"λ = {strength:g}, label {100 * float(mixed[0, 0]):.0f} %"
-        titles = (f"{AUGMENTATIONS[1]}\n{kept}", f"{AUGMENTATIONS[2]}\nλ = {strength:g}")
-        titles += (f"{AUGMENTATIONS[3]}\n{kept}",)
-        shown += zip(titles, (pasted, masked, both), strict=True)
+        told = f"λ = {strength:g}"
+        kept = f"{told}, label kept {100 * float(mixed[0, 0]):.0f} %"
+        lines = (told, kept, told, kept)
+        titles = [f"{name}\n{line}" for name, line in zip(AUGMENTATIONS, lines, strict=True)]
+        shown += zip(titles, (pictures, pasted, masked, both), strict=True)
     return [(title, ((batch[0] + GREY) / 255).numpy()) for title, batch in shown]

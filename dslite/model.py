@@ -67,6 +67,20 @@ def build(
     return keras.Model(image, x, name=f"dslite_{settings.backbone}")
 
 
+def learning(model: keras.Model, pictures: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """A model's output while it learns: dropout on, a pre-trained backbone in inference mode.
+
+    Layer by layer, since ``training=True`` given to the whole model goes before the
+    ``training=False`` that `build` gave to the backbone, and its unfrozen batch normalisation
+    would update.
+    """
+    x = pictures
+    for layer in model.layers[1:]:
+        fixed = isinstance(layer, keras.Model) and not settings.random_weights
+        x = layer(x, training=not fixed)
+    return x
+
+
 def backbone_of(model: keras.Model) -> keras.Model:
     """The backbone inside a model of `build`."""
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))

@@ -3,13 +3,12 @@
 import ast
 import html
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from dslite import paths, settings
 from dslite.errors import InputError, NotebookError
@@ -132,7 +131,7 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"parameter '{pair}': expected name=value")
-        parsed[name] = value if name == "overrides" or not value else yaml.safe_load(value)
+        parsed[name] = value if name == "overrides" or not value else settings.read_value(value)
     return parsed
 
 
@@ -205,13 +204,15 @@ class _Progress:
         return bool(text.strip()) and not text.startswith(self.NOISE)
 
 
-def _one_screen(name: str, error, failed: Path, most: int = 12) -> str:
-    """What a failed cell said, in at most a screen of lines."""
-    lines = [f"{name}, cell {error.exec_count}: {error.ename}: {error.evalue}"]
+def _one_screen(name: str, error, failed: Path, most: int = 10) -> str:
+    """What a failed cell said, in at most a screen of lines, without colours."""
+    said = error.evalue if error.ename == "InputError" else error.evalue.partition("\n")[0]
+    lines = [f"{name}, cell {error.exec_count}: {error.ename}: {said}"]
     if error.ename != "InputError":
         lines.append("the cell:")
         lines += [f"    {line}" for line in error.source.strip().splitlines()[:most]]
-        trace = [line for frame in error.traceback for line in frame.splitlines()]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        trace = [line for line in plain.splitlines() if line.strip()]
         lines += ["the end of its traceback:", *(f"    {line}" for line in trace[-most:])]
     lines.append(f"the notebook as far as it came: {paths.shown(failed)}")
     return "\n".join(lines)

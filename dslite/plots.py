@@ -148,9 +148,9 @@ def colour_maps(
 
 
 @styled
-def images_row(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Images float [H, W, 3] of 0 to 1, row 0 at the top, up to five to a line."""
-    lines = -(-len(images) // 5)
+def images_row(images: Sequence[np.ndarray], titles: Sequence[str], most: int = 5) -> Figure:
+    """Images float [H, W, 3] of 0 to 1, row 0 at the top, up to `most` to a line."""
+    lines = -(-len(images) // most)
     columns = -(-len(images) // lines)
     width = min(7, 1.8 * columns)
     figure, grid = _panels((width / columns + 0.2) * lines, lines, columns, width, squeeze=False)

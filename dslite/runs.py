@@ -96,7 +96,7 @@ def describe(
         "identity": identity,
         "preset": preset or card.default_preset,
         "overrides": {key: list(pair) for key, pair in changed.items() if key != "augmentation"}
-        | ({"weights": [changed["weights"][0], weights["name"]]} if "weights" in changed else {}),
+        | ({"weights": [Path(w).name for w in changed["weights"]]} if "weights" in changed else {}),
     }
 
 
@@ -144,11 +144,13 @@ def headline(metrics: dict[str, Any] | None) -> str:
             f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
             f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
         )
+    if file["score"] is None:
+        return f"rho undefined of {file['n']} files: one number predicted for all"
     return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files"
 
 
 def score_table(run: Run) -> pd.DataFrame:
-    """A run's scores: one row a partition and level, fractions, with both intervals."""
+    """A run's scores: one row a partition and level, fractions to 3 decimals, both intervals."""
     rows = []
     for partition in ("devel", "test"):
         metrics = run.metrics[partition]
@@ -165,7 +167,7 @@ def score_table(run: Run) -> pd.DataFrame:
                 if part["score_vote"] is not None:
                     row |= {"mean fusion": part["score_mean"], "vote": part["score_vote"]}
             rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows).round(3).astype(object).fillna("")
 
 
 def predictions_table(

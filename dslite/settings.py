@@ -23,7 +23,7 @@ SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask size
 class Strict(BaseModel):
     """A mistyped key is an error, a value is checked, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Settings(Strict):
@@ -159,7 +159,7 @@ def _check(model: type[Strict], values: Mapping[str, Any], where: str) -> Any:
     """Validate ``values``; every problem becomes one readable line that names ``where``."""
     for key in values:
         if key not in model.model_fields:
-            raise InputError(f"{where}: unknown key '{key}'{nearest(key, model.model_fields)}")
+            raise InputError(f"{where}: unknown key '{key}'{nearest(str(key), model.model_fields)}")
     try:
         return model(**values)
     except ValidationError as error:
@@ -176,9 +176,26 @@ def datasets() -> list[str]:
     return sorted(path.stem for path in paths.cards().glob("*.yaml"))
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting has
+    the value ``on``, and a corpus may have the class ``no``.
+    """
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if first in "tTfF" or not tag.endswith("bool")]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_value(text: str) -> Any:
+    """YAML text as a value: ``3``, ``true``, ``null``, ``[a, b]``, words."""
+    return yaml.load(text, Loader=_Yaml)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_value(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(content, dict):
@@ -218,7 +235,13 @@ def load_card(dataset: str) -> Card:
         beside = table.with_suffix(".yaml")
         if beside.is_file():
             values |= _read_yaml(beside)
-        return _checked_card(values | {"table": str(table)}, beside)
+        card = _checked_card(values | {"table": str(table)}, beside)
+        if card.layout != "table" or card.dataset in datasets():
+            raise InputError(
+                f"{beside}: it is the card of {card.dataset} (layout: {card.layout}), not of "
+                f"{table.name}; leave out its keys 'dataset' and 'layout'"
+            )
+        return card
     path = paths.cards() / f"{dataset}.yaml"
     if dataset not in datasets():
         raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, datasets())}")
@@ -246,7 +269,7 @@ def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[
         if not equals or not key:
             raise InputError(f"override '{item}': expected key=value, for instance units=64")
         try:
-            parsed[key] = yaml.safe_load(value)
+            parsed[key] = read_value(value)
         except yaml.YAMLError:
             raise InputError(f"override '{item}': the value cannot be read") from None
     return parsed

@@ -47,8 +47,8 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
 def convert(function: Callable, network: keras.Model) -> bytes:
     """A float32 TensorFlow Lite file of built-in operators only.
 
-    The function goes through an exported SavedModel: converted directly, a Keras 3 model leaves
-    its weights outside the file.
+    The function goes through an exported SavedModel that tracks the variables: converted directly,
+    or exported with the model instead of its variables, Keras 3 leaves its weights outside.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def convert(function: Callable, network: keras.Model) -> bytes:
         The file is too small to hold the weights that the function uses.
     """
     holder = tf.Module()
-    holder.network = network
+    holder.weights = [variable.value for variable in network.variables]
     holder.function = function
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(holder, folder, signatures={"serving_default": function})

@@ -116,7 +116,7 @@ def train_step(network: keras.Model, rate: float, task: Task):
             pictures, labels, _ = augmentation.augment(pictures, labels, losses, seed, settings)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            losses = weights * loss_of(labels, network(pictures, training=True))
+            losses = weights * loss_of(labels, model.learning(network, pictures, settings))
             mean = tf.reduce_mean(losses)
         gradients = tape.gradient(mean, [variable.value for variable in variables])
         optimizer.apply(gradients, variables)
@@ -203,8 +203,10 @@ def fit(
             if devel is not None:
                 loss, score = _devel_score(task, network, devel, predictor)
                 row |= {"devel_loss": loss, "devel_score": score}
-                if (score, -loss) > best:
-                    best, kept = (score, -loss), network.get_weights()
+                # A correlation with a constant is no number: worse than any score.
+                rank = (-np.inf if np.isnan(score) else score, -loss)
+                if rank > best:
+                    best, kept = rank, network.get_weights()
             row["seconds"] = time.perf_counter() - begin
             history.append(row)
             log(_line(row, last, task.regression))

@@ -21,3 +21,111 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DSLITE_CACHE", str(folder))
     return folder
+
+
+SMALL_CARD = """\
+title: A part of the demo corpus as somebody's own table
+licence: CC0-1.0
+classes: [calm, happy, sad, angry]
+settings:
+  chunk_length_s: 2.0
+  image_size: 32
+  mel_bands: 32
+  backbone: squeezenet
+  weights: {weights}
+  top_db: 80
+  batch_size: 16
+  bootstrap_draws: 50
+default_preset: tuned
+presets:
+  tuned:
+    units: 8
+    learning_rate: 1.0
+    epochs_phase1: 2
+    epochs_phase2: 1
+    trained_share: 0.3
+  untrained: {{units: 8, weights: random, learning_rate: 1.0, epochs_phase1: 1, epochs_phase2: 1}}
+"""
+
+
+def _filters_that_pass_a_signal(network):
+    """Random filters scaled as by He et al. 2015; Keras' own let a picture fade to nothing."""
+    drawn = np.random.default_rng(0)
+    for variable in network.trainable_variables:
+        if len(variable.shape) == 4:
+            size = np.sqrt(2 / np.prod(variable.shape[:-1]))
+            if variable.path.startswith("conv1"):
+                size /= 60  # the first ones see values to about 130
+            variable.assign(drawn.normal(0, size, variable.shape))
+    return network
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory):
+    """Path of ``small.csv``: 96 clips of the demo corpus as a user's own table with its card.
+
+    The backbone's weights come from a file (of random numbers), so that both phases are run.
+    """
+    from dslite import backbones, settings
+    from dslite.datasets import demo
+
+    folder = tmp_path_factory.mktemp("small") / "small"
+    demo.generate(folder, takes=2)
+    demo.read(settings.load_card("demo"), folder).to_csv(folder / "small.csv", index=False)
+    weights = folder / "small.weights.h5"
+    _filters_that_pass_a_signal(backbones.build("squeezenet", "random", 32)).save_weights(weights)
+    (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
+    return folder / "small.csv"
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory):
+    """Cache folder in which the small corpus's spectrograms are computed once."""
+    return tmp_path_factory.mktemp("small_cache")
+
+
+@pytest.fixture
+def workplace(small_cache, tmp_path, monkeypatch):
+    """An empty results folder of this test's own; spectrograms of the small corpus are shared."""
+    monkeypatch.setenv("DSLITE_CACHE", str(small_cache))
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def small_run(small_corpus, small_cache, tmp_path_factory):
+    """A finished run of the small corpus with its preset. Tests only read it."""
+    from dslite import experiment, settings
+    from dslite.datasets import manifest
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DSLITE_CACHE", str(small_cache))
+        patched.setenv("DSLITE_RESULTS", str(tmp_path_factory.mktemp("small_results")))
+        card = settings.load_card(str(small_corpus))
+        chosen = settings.load(card)
+        return experiment.run(manifest.load(card), chosen, seed=0, log=lambda line: None)
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A CNN of 8 layers in SqueezeNet's place; gives the path of weights for it."""
+    import keras
+
+    from dslite import backbones
+
+    layers = keras.layers
+
+    def build(size):
+        image = keras.Input((size, size, 3), name="image")
+        x = layers.Conv2D(8, 3, strides=2, name="conv1")(image)
+        x = layers.ReLU(name="relu1")(layers.BatchNormalization(name="bn1")(x))
+        x = layers.Conv2D(8, 3, strides=2, name="conv2")(x)
+        x = layers.ReLU(name="relu2")(layers.BatchNormalization(name="bn2")(x))
+        return keras.Model(image, layers.Conv2D(16, 3, name="conv3")(x), name="tiny")
+
+    squeezenet = backbones.BACKBONES["squeezenet"]
+    small = backbones.Backbone("Tiny", build, squeezenet.scale, None)
+    monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
+    path = tmp_path / "tiny.weights.h5"
+    _filters_that_pass_a_signal(build(32)).save_weights(path)
+    return path

@@ -1,5 +1,6 @@
 """Corpora on disk: one module for each layout, one schema for all (`manifest`)."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,8 +55,10 @@ def _generate_demo(folder: Path) -> None:
 
     from dslite.datasets import demo
 
-    there = demo.is_complete(folder)
-    with tqdm(desc="making the demo corpus", unit="clip", leave=False, disable=there) as bar:
+    if demo.is_complete(folder):
+        return
+    print("making the demo corpus ...", file=sys.stderr, flush=True)
+    with tqdm(desc="voices", unit="clip", leave=False, disable=None) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

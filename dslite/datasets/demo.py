@@ -12,7 +12,8 @@ import pandas as pd
 import soundfile
 
 from dslite import paths
-from dslite.datasets.voices import AFFECTS, Speaker, draw_expression, draw_speaker, synthesise
+from dslite.datasets.cues import AFFECTS, draw_expression
+from dslite.datasets.voices import Speaker, draw_speaker, synthesise
 from dslite.errors import InputError
 from dslite.settings import Card
 

@@ -69,6 +69,8 @@ def gather(files: Sequence[Path], dataset: str) -> pd.DataFrame:
     states = [_state(file) for file in files]
     todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in known}
     decoded = {}
+    if len(todo) > QUIET and not sys.stderr.isatty():
+        print(f"{dataset}: decoding {len(todo)} files ...", flush=True)
     with (
         ThreadPoolExecutor() as pool,  # decoding and hashing release Python's lock
         tqdm(
@@ -77,7 +79,7 @@ def gather(files: Sequence[Path], dataset: str) -> pd.DataFrame:
             unit="file",
             file=sys.stderr,
             leave=False,
-            disable=len(todo) <= QUIET,
+            disable=True if len(todo) <= QUIET else None,  # None: only where somebody watches
         ) as bar,
     ):
         for state, found in zip(todo, pool.map(_facts_or_none, todo.values()), strict=True):

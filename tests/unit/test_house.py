@@ -11,7 +11,7 @@ from dslite import paths
 PACKAGE = paths.ROOT / "dslite"
 FLOORS = {
     **{"errors": 0},
-    **dict.fromkeys(["paths", "evaluation", "plots"], 1),
+    **dict.fromkeys(["paths", "evaluation", "plots", "quiet"], 1),
     **{"settings": 2},
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones"], 3),
     **dict.fromkeys(["datasets", "provenance"], 3),

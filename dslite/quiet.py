@@ -1,0 +1,34 @@
+"""TensorFlow without its start-up chatter, which no setting of its own turns off."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Send what libraries write to file descriptor 2 to nowhere; Python's errors still raise."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def import_tensorflow() -> None:
+    """Import and start TensorFlow once, so that a log begins with what the user asked for.
+
+    Its C++ parts print warnings before any log level applies. Call this before importing a room
+    that uses TensorFlow; errors of the import are raised as ever.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, outside of widgets
+    with silent_stderr():
+        import tensorflow as tf
+
+        tf.zeros(1)

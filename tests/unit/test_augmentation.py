@@ -1,0 +1,382 @@
+"""SapAugment, CutMix and SpecAugment, counted pixel by pixel."""
+
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+
+from dslite import augmentation
+from dslite.settings import Settings
+
+
+def key(*numbers: int) -> tf.Tensor:
+    return tf.constant(numbers or (0, 0), tf.int32)
+
+
+def numbered(batch: int, height: int, width: int) -> np.ndarray:
+    """Images whose every pixel tells its sample, row and column; exact in float32, never 0."""
+    sample, row, column = np.ogrid[1 : batch + 1, :height, :width]
+    value = (10_000 * sample + 100 * row + column).astype(np.float32)
+    return np.stack([value, value + 0.25, value + 0.5], axis=-1)
+
+
+def sources(images: np.ndarray) -> np.ndarray:
+    """Sample that every pixel comes from, [batch, height, width]; -1 where masked.
+
+    Asserts that no pixel has moved and that its three colours stay together.
+    """
+    batch, height, width, _ = images.shape
+    sample = np.int64(images[..., 0]) // 10_000 - 1
+    kept = sample >= 0
+    expected = numbered(batch, height, width)[
+        sample, np.arange(height)[None, :, None], np.arange(width)[None, None, :]
+    ]
+    np.testing.assert_array_equal(images[kept], expected[kept])
+    assert not images[~kept].any()
+    return sample
+
+
+def box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right (exclusive) of a filled rectangle."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    edges = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    assert mask[edges[0] : edges[1], edges[2] : edges[3]].all()
+    assert mask.sum() == (edges[1] - edges[0]) * (edges[3] - edges[2])
+    return edges
+
+
+def within(count: int, draws: int, p: float) -> bool:
+    """Whether a count is plausible: one in a million of correct ones is not."""
+    low, high = scipy.stats.binom.interval(1 - 1e-6, draws, p)
+    return low <= count <= high
+
+
+# The policy
+
+
+@pytest.mark.parametrize(("a", "s"), [(0.5, 10.0), (0.2, 10.0), (0.8, 3.0)])
+@pytest.mark.parametrize("batch", [1, 2, 7, 32])
+def test_strength_is_the_incomplete_beta_function(rng, a, s, batch):
+    losses = rng.exponential(size=batch).astype(np.float32)
+    rank = scipy.stats.rankdata(losses)
+    expected = 1 - scipy.special.betainc(s * (1 - a), s * a, rank / batch)
+    found = augmentation.strength(losses, a, s).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_strength_falls_with_the_loss(rng):
+    losses = rng.normal(size=32).astype(np.float32)
+    found = augmentation.strength(losses, 0.5, 10.0).numpy()[np.argsort(losses)]
+    assert (np.diff(found) <= 0).all()
+    assert found[0] > 0.99
+    assert found[-1] == 0
+    assert found[15] == pytest.approx(0.5, abs=1e-5)  # rank 16 of 32, a = 0.5: symmetric
+
+
+@pytest.mark.parametrize("transform", [np.exp, lambda x: 5 * x - 3, np.arctan])
+def test_strength_depends_on_the_order_only(rng, transform):
+    losses = rng.permutation(np.linspace(-2, 2, 16)).astype(np.float32)
+    same = augmentation.strength(transform(losses).astype(np.float32), 0.5, 10.0)
+    np.testing.assert_array_equal(augmentation.strength(losses, 0.5, 10.0), same)
+
+
+def test_equal_losses_are_ranked_in_order():
+    found = augmentation.strength(np.ones(8, np.float32), 0.5, 10.0).numpy()
+    assert (np.diff(found) < 0).all()
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 0.83, 1.0])
+def test_execution_probability(lam):
+    draws = 10_000
+    run = augmentation.executed(tf.fill([draws], lam), key(3, round(100 * lam)), 0.10, 0.25)
+    assert run.dtype == tf.bool
+    assert within(int(tf.reduce_sum(tf.cast(run, tf.int32))), draws, 0.10 + 0.15 * lam)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.0, False), (1.0, True)])
+def test_execution_at_the_ends(p, expected):
+    run = augmentation.executed(tf.linspace(0.0, 1.0, 10_000), key(), p, p).numpy()
+    assert (run == expected).all()
+
+
+# CutMix
+
+HEIGHT, WIDTH, LARGEST = 40, 48, 16.0
+
+
+def cut(batch: int, seed: int, lam, largest=LARGEST, height=HEIGHT, width=WIDTH):
+    lam = np.broadcast_to(np.float32(lam), batch)
+    return [
+        np.asarray(part)
+        for part in augmentation.cutmix(
+            numbered(batch, height, width), tf.eye(batch), lam, key(7, seed), largest
+        )
+    ]
+
+
+@pytest.mark.parametrize("batch", [2, 3, 32])
+def test_cutmix_pixel_by_pixel(rng, batch):
+    clipped = whole = 0
+    partners = set()
+    for seed in range(12):
+        lam = rng.uniform(size=batch).astype(np.float32)
+        images, labels, changed = cut(batch, seed, lam)
+        source = sources(images)
+        for i in range(batch):
+            foreign = source[i] != i
+            side = int(np.round(np.float32(LARGEST) * lam[i]))
+            assert changed[i] == foreign.any()
+            if not foreign.any():
+                assert side == 0  # the centre lies inside the image, so that any other shows
+                np.testing.assert_array_equal(labels[i], np.eye(batch)[i])
+                continue
+            (partner,) = set(source[i][foreign])
+            partners.add((i, partner))
+            top, bottom, left, right = box(foreign)
+            for low, high, length in ((top, bottom, HEIGHT), (left, right, WIDTH)):
+                touches = low == 0 or high == length
+                assert high - low == side or (touches and high - low < side)
+            cropped = foreign.sum() < side**2
+            clipped, whole = clipped + cropped, whole + (not cropped)
+            area = foreign.sum() / (HEIGHT * WIDTH)
+            expected = (1 - area) * np.eye(batch)[i] + area * np.eye(batch)[partner]
+            np.testing.assert_allclose(labels[i], expected, atol=1e-6)
+            assert labels[i].sum() == pytest.approx(1, abs=1e-6)
+    assert clipped
+    assert whole
+    assert all(i != partner for i, partner in partners)
+    if batch < 32:
+        assert len(partners) == batch * (batch - 1)  # everybody lends to everybody
+
+
+def test_partners_are_drawn_evenly():
+    draws = [sources(cut(5, seed, 1.0, 8.0, 8, 8)[0]) for seed in range(150)]
+    counts = np.zeros((5, 5), int)
+    for source in draws:
+        for i in range(5):
+            counts[i, (set(source[i].ravel()) - {i}).pop()] += 1
+    others = counts[~np.eye(5, dtype=bool)]
+    assert not counts.diagonal().any()
+    assert all(within(count, 150, 1 / 4) for count in others)
+
+
+def test_patch_centres_cover_the_image():
+    """Every border clips some patch, and the centres are uniform along both axes."""
+    edges = []
+    for seed in range(20):
+        images, _, changed = cut(32, seed, 1.0, 7.0)  # an odd side has a middle pixel
+        source = sources(images)
+        edges += [box(source[i] != i) for i in range(32) if changed[i]]
+    top, bottom, left, right = np.array(edges).T
+    for low, high, length in ((top, bottom, HEIGHT), (left, right, WIDTH)):
+        assert within((high <= length // 2).sum(), len(edges), (length // 2 - 3) / length)
+        assert within((low >= length // 2).sum(), len(edges), (length // 2 - 3) / length)
+        assert within(((low == 0) & (high < 7)).sum(), len(edges), 3 / length)
+        assert within(((high == length) & (high - low < 7)).sum(), len(edges), 3 / length)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cutmix_of_one_has_nobody_to_borrow_from(seed):
+    images, labels, changed = cut(1, seed, 1.0)
+    np.testing.assert_array_equal(images, numbered(1, HEIGHT, WIDTH))
+    np.testing.assert_array_equal(labels, [[1]])
+    assert not changed.any()
+
+
+def test_patches_grow_with_lambda():
+    lams = np.linspace(0, 1, 9, dtype=np.float32)
+    pasted = np.zeros(9)
+    for seed in range(10):
+        for j, lam in enumerate(lams):
+            pasted[j] += (sources(cut(8, seed, lam)[0]) != np.arange(8)[:, None, None]).sum()
+    assert pasted[0] == 0
+    assert (np.diff(pasted) > 0).all()
+
+
+def test_no_strength_no_patch():
+    images, labels, changed = cut(8, 0, 0.0)
+    np.testing.assert_array_equal(images, numbered(8, HEIGHT, WIDTH))
+    np.testing.assert_array_equal(labels, np.eye(8))
+    assert not changed.any()
+
+
+# SpecAugment
+
+
+@pytest.mark.parametrize(("height", "width", "largest"), [(80, 100, 67.0), (64, 48, 19.14)])
+def test_specaugment_pixel_by_pixel(rng, height, width, largest):
+    batch = 16
+    first, last = np.zeros(2, bool), np.zeros(2, bool)  # a stretch at the start, at the end
+    lows = []
+    for seed in range(12):
+        lam = rng.uniform(size=batch).astype(np.float32)
+        images, changed = augmentation.specaugment(
+            numbered(batch, height, width), lam, key(5, seed), largest
+        )
+        source = sources(images.numpy())
+        for i in range(batch):
+            masked = source[i] < 0
+            assert set(source[i][~masked]) == {i}
+            wide = int(np.round(np.float32(largest) * lam[i]))
+            assert bool(changed[i]) == masked.any() == (wide > 0)
+            frequency, time = masked.all(axis=1), masked.all(axis=0)
+            np.testing.assert_array_equal(masked, frequency[:, None] | time[None, :])
+            for axis, line in enumerate((frequency, time)):
+                positions = np.flatnonzero(line)
+                assert len(positions) == wide
+                if wide:
+                    assert positions[-1] - positions[0] == wide - 1  # one stretch
+                    first[axis] |= positions[0] == 0
+                    last[axis] |= positions[-1] == len(line) - 1
+                    lows.append((axis, positions[0] / (len(line) - wide)))
+    assert first.all()
+    assert last.all()
+    for axis in (0, 1):
+        assert np.mean([low for a, low in lows if a == axis]) == pytest.approx(0.5, abs=0.1)
+    places = np.array([low for _, low in lows]).reshape(-1, 2)
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.3  # time and frequency are drawn apart
+
+
+def test_no_strength_no_mask():
+    images, changed = augmentation.specaugment(
+        numbered(4, 40, 40), tf.zeros([4]), key(), tf.constant(30.0)
+    )
+    np.testing.assert_array_equal(images, numbered(4, 40, 40))
+    assert not changed.numpy().any()
+
+
+def test_specaugment_masks_the_whole_image_at_most():
+    images, changed = augmentation.specaugment(numbered(4, 20, 20), tf.ones([4]), key(), 67.0)
+    assert not images.numpy().any()
+    assert changed.numpy().all()
+
+
+# Both, by configuration
+
+SIZE = 64  # patches up to 56 * 64 / 224 = 16 pixels, masks up to 67 * 64 / 224 = 19.1
+
+
+def configured(name: str, p: float | None = None, **differs) -> Settings:
+    differs |= {} if p is None else {"probability_min": p, "probability_max": p}
+    return Settings(augmentation=name, image_size=SIZE, **differs)
+
+
+def augmented(settings: Settings, seed: int = 0, batch: int = 32, size: int = SIZE, labels=None):
+    """The batch augmented, losses ascending: sample 0 is the easiest."""
+    found = augmentation.augment(
+        tf.constant(numbered(batch, size, size)),
+        tf.eye(batch) if labels is None else tf.constant(labels),
+        tf.range(batch, dtype=tf.float32),
+        key(11, seed),
+        settings,
+    )
+    return [np.asarray(part) for part in found]
+
+
+@pytest.mark.parametrize("p", [None, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["none", "cutmix", "specaugment", "cutmix+specaugment"])
+def test_configurations(name, p):
+    cutmixed = specaugmented = 0
+    for seed in range(4):
+        images, labels, changed = augmented(configured(name, p), seed)
+        source = sources(images)
+        own = np.arange(32)[:, None, None]
+        foreign, masked = (source != own) & (source >= 0), source < 0
+        np.testing.assert_array_equal(changed, (foreign | masked).any(axis=(1, 2)))
+        mixed = (labels != np.eye(32)).any(axis=1)
+        np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+        if "specaugment" not in name:
+            np.testing.assert_array_equal(mixed, foreign.any(axis=(1, 2)))
+        assert mixed[foreign.any(axis=(1, 2))].all()  # a mask may hide a patch, not its label
+        cutmixed += mixed.sum()
+        specaugmented += masked.any(axis=(1, 2)).sum()
+    assert bool(cutmixed) == ("cutmix" in name)
+    assert bool(specaugmented) == ("specaugment" in name)
+    if p == 1.0 and name != "none":
+        # The hardest few are left as they are: their patch or mask rounds to no pixel.
+        lam = 1 - scipy.special.betainc(5, 5, np.arange(1, 33) / 32)
+        largest = 67 if "specaugment" in name else 56
+        np.testing.assert_array_equal(changed, np.round(largest * SIZE / 224 * lam) > 0)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_sizes_scale_with_the_image(size):
+    scale = size / 224
+    used = Settings(image_size=size, probability_min=1, probability_max=1)
+    cutmix = used.model_copy(update={"augmentation": "cutmix"})
+    sides = []
+    for seed in range(10):
+        source = sources(augmented(cutmix, seed, 32, size)[0])
+        sides.append(np.sqrt((source[0] != 0).sum()))
+    assert max(sides) == round(56 * scale)
+    spec = used.model_copy(update={"augmentation": "specaugment"})
+    source = sources(augmented(spec, 0, 32, size)[0])
+    assert (source[0] < 0).all(axis=0).sum() == round(67 * scale)
+    assert (source[0] < 0).all(axis=1).sum() == round(67 * scale)
+
+
+def test_methods_are_drawn_independently():
+    batch, draws = 500, 4
+    cutmixed, specaugmented = [], []
+    for seed in range(draws):
+        images, labels, _ = augmented(configured("cutmix+specaugment", 0.5), seed, batch, 16)
+        half = slice(0, 250)  # strong enough that both methods show
+        cutmixed.append((labels != np.eye(batch)).any(axis=1)[half])
+        specaugmented.append((images[..., 0] == 0).any(axis=(1, 2))[half])
+    one, two = np.concatenate(cutmixed), np.concatenate(specaugmented)
+    assert within(one.sum(), len(one), 0.5)
+    assert within(two.sum(), len(two), 0.5)
+    assert within((one & two).sum(), len(one), 0.25)
+
+
+def test_the_easy_are_augmented_more_often():
+    runs = np.zeros(32)
+    for seed in range(120):
+        runs += augmented(configured("specaugment"), seed, 32, 8)[2]
+    assert within(runs[:8].sum(), 960, 0.25)  # strength 0.98 and more
+    assert within(runs[15:17].sum(), 240, 0.10 + 0.15 * 0.5)
+    assert runs[31] == 0
+
+
+@pytest.mark.parametrize("name", ["cutmix", "specaugment", "cutmix+specaugment"])
+def test_the_seed_decides(name):
+    used = configured(name, 0.5)
+    for one, other in zip(augmented(used, 1), augmented(used, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (augmented(used, 1)[0] != augmented(used, 2)[0]).any()
+
+
+def test_regression_targets_are_mixed_linearly(rng):
+    targets = rng.normal(size=(32, 1)).astype(np.float32)
+    images, mixed, _ = augmented(configured("cutmix", 1.0), labels=targets)
+    assert mixed.shape == (32, 1)
+    source = sources(images)
+    for i in range(32):
+        expected = targets[source[i].ravel(), 0].mean(dtype=np.float64)
+        assert mixed[i, 0] == pytest.approx(expected, abs=1e-5)
+    assert not np.allclose(mixed, targets)
+
+
+def test_one_trace_for_all_batch_sizes():
+    traces = []
+    used = configured("cutmix+specaugment", 0.5)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 32, 32, 3]),
+            tf.TensorSpec([None, None]),
+            tf.TensorSpec([None]),
+            tf.TensorSpec([2], tf.int32),
+        ]
+    )
+    def compiled(images, labels, losses, seed):
+        traces.append(1)
+        return augmentation.augment(images, labels, losses, seed, used)
+
+    for batch in (32, 32, 7, 1):
+        given = numbered(batch, 32, 32), tf.eye(batch), tf.range(batch, dtype=tf.float32), key(4, 2)
+        expected = augmentation.augment(*map(tf.constant, given), used)
+        for one, other in zip(compiled(*given), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert len(traces) == 1
