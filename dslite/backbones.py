@@ -1,6 +1,7 @@
 """The registry of image CNNs: how each is built, fed and given its weights."""
 
 import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -151,7 +152,7 @@ def download(name: str) -> Path:
     by_hand = f"download it by hand and give its path: weights=.../{file}"
     try:
         known = f"md5:{source.md5}" if source.md5 else None
-        fetched = Path(pooch.retrieve(url, known, file, folder, progressbar=not known))
+        fetched = Path(pooch.retrieve(url, known, file, folder, progressbar=sys.stderr.isatty()))
     except ValueError as error:
         raise InputError(f"{url} is not the published file ({error}); {by_hand}") from None
     except OSError as error:
@@ -209,6 +210,6 @@ def build(name: str, weights: str, size: int) -> keras.Model:
     if unset:
         raise InputError(
             f"weights {path} leave {unset} of {len(kernels)} kernels of "
-            f"{BACKBONES[name].title} unset: they belong to another network"
+            f"{BACKBONES[name].title} unset or NaN: they are damaged or belong to another network"
         )
     return model

@@ -91,8 +91,14 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
     draft = workshop / target.name
     try:
         yield draft
+        old = workshop / "replaced"
         if draft.is_dir() and target.is_dir():
-            target.rename(workshop / "replaced")
-        draft.replace(target)
+            target.rename(old)
+        try:
+            draft.replace(target)
+        except BaseException:
+            if old.exists():
+                old.rename(target)
+            raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)

@@ -32,3 +32,4 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.zeros(1)
+    tf.get_logger().setLevel("ERROR")  # "Assets written to ..." and the like

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from dslite import model, paths, runs, spectrogram
+from dslite import model, paths, quiet, runs, spectrogram
 from dslite.settings import Settings
 
 
@@ -90,8 +90,9 @@ def convert_run(run: runs.Run) -> dict[str, Path]:
 
 def runner(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], np.ndarray]:
     """A function that runs a ``.tflite`` on one input at a time."""
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    interpreter.allocate_tensors()
+    with quiet.silent_stderr():  # it announces its delegate
+        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
 

@@ -70,7 +70,7 @@ def gather(files: Sequence[Path], dataset: str) -> pd.DataFrame:
     todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in known}
     decoded = {}
     if len(todo) > QUIET and not sys.stderr.isatty():
-        print(f"{dataset}: decoding {len(todo)} files ...", flush=True)
+        print(f"decoding {dataset}: {len(todo)} files ...", file=sys.stderr, flush=True)
     with (
         ThreadPoolExecutor() as pool,  # decoding and hashing release Python's lock
         tqdm(

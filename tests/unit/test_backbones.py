@@ -199,6 +199,15 @@ def test_weights_that_lack_a_layer(files, tmp_path, where):
     assert str(path) in refusal(backbones.build, "squeezenet", str(path), SIDE)
 
 
+def test_weights_that_are_no_numbers(files, tmp_path):
+    path = tmp_path / "nan.weights.h5"
+    path.write_bytes(files["squeezenet"].read_bytes())
+    with h5py.File(path, "a") as file:
+        file["layers/conv2d_7/vars/0"][0, 0, 0, 0] = np.nan
+    message = refusal(backbones.build, "squeezenet", str(path), SIDE)
+    assert message.startswith(f"weights {path} leave 1 of 25 kernels of SqueezeNet 1.1 unset")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

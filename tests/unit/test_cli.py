@@ -14,8 +14,28 @@ from typer.testing import CliRunner
 import dslite
 from dslite import cli, paths, settings
 
-COMMANDS = "datasets check partition fetch train predict results notebook report".split()
-HEAVY = "tensorflow keras shap pandas librosa numpy sklearn matplotlib papermill".split()
+COMMANDS = [
+    "datasets",
+    "check",
+    "partition",
+    "fetch",
+    "train",
+    "predict",
+    "results",
+    "notebook",
+    "report",
+]
+HEAVY = [
+    "tensorflow",
+    "keras",
+    "shap",
+    "pandas",
+    "librosa",
+    "numpy",
+    "sklearn",
+    "matplotlib",
+    "papermill",
+]
 
 
 @pytest.fixture
@@ -88,14 +108,14 @@ def test_every_command_is_helped_with_a_sentence():
 
 
 def test_without_a_command_there_is_the_help(command):
-    status, out, err = command()
+    _status, out, err = command()
     assert "Usage" in out + err
     assert "Traceback" not in out + err
 
 
 def test_an_unknown_command_and_an_unknown_option(command):
     for words in (["trian", "demo"], ["train", "demo", "--backbon", "x"], ["train"]):
-        status, out, err = command(*words)
+        status, _out, err = command(*words)
         assert status == 2
         assert "Traceback" not in err
 

@@ -186,6 +186,13 @@ def test_set_trained_frees_what_was_frozen(backbone):
             assert count == (everything if last else 0)
 
 
+def test_set_trained_frees_a_backbone_frozen_as_a_whole():
+    network = model.build(chosen(), 3)
+    model.backbone_of(network).trainable = False
+    assert model.set_trained(network, 37) == 50
+    assert_trained(network, 37)
+
+
 def test_set_trained_counts_by_hand():
     """SqueezeNet ends with: squeeze, two expansions, concatenation."""
     network = model.build(chosen(), 3)

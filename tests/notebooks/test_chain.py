@@ -1,0 +1,226 @@
+"""All seven notebooks on the small corpus through the workflow, in a folder of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
+import pytest
+
+from dslite import paths
+from dslite.settings import AUGMENTATIONS
+
+pytestmark = pytest.mark.notebooks
+
+TRAININGS = [f"3_training-{name}" for name in AUGMENTATIONS]
+EXECUTED = ["1_partition", "2_spectrograms", *TRAININGS, "4_ablation", "5_tflite"]
+EXECUTED += ["6_explainability", "7_paper"]
+# Small in everything that takes time, and pre-trained, so that there are two phases.
+QUICK = "bootstrap_draws=20"
+
+
+class Chain:
+    """A folder in which Snakemake runs on the small corpus."""
+
+    def __init__(self, folder, table):
+        self.folder, self.table = folder, table
+        self.results = folder / "results"
+        own = {"DSLITE_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        here = str(Path(sys.executable).parent)
+        self.env = os.environ | own | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
+        self.env.pop("DSLITE_RESULTS", None)
+
+    def run(self, *config):
+        """Ask for the report; gives status and everything said."""
+        words = ["snakemake", "--cores", "2", "--directory", str(self.folder)]
+        words += ["-s", str(paths.ROOT / "Snakefile"), "results/small/report.html", "--config"]
+        words += [f"dataset={self.table}", f"overrides={QUICK}", *config]
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=900
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def times(self):
+        """When each file of the results was written."""
+        files = [path for path in self.results.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.results)): path.stat().st_mtime_ns for path in files}
+
+
+@pytest.fixture(scope="module")
+def chain(small_corpus, tmp_path_factory):
+    """The finished chain."""
+    made = Chain(tmp_path_factory.mktemp("chain"), small_corpus)
+    status, said = made.run()
+    assert status == 0, said[-5000:]
+    made.said = said
+    return made
+
+
+def book(chain, name):
+    return nbformat.read(chain.results / "small" / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+def test_every_file_is_there(chain):
+    found = chain.results / "small"
+    wanted = ["manifest.csv", "table1.csv", "spectrogram.png", "ablation.csv", "ablation.png"]
+    wanted += ["tflite.csv", "shap.png", "confusion_devel.png", "confusion_test.png", "report.html"]
+    wanted += [f"notebooks/{name}.ipynb" for name in EXECUTED]
+    run_files = ["metrics.json", "predictions.csv", "history.csv", "run.json"]
+    wanted += [f"squeezenet-svm-s0/{file}" for file in run_files]
+    for name in AUGMENTATIONS:
+        wanted += [f"squeezenet-{name}-s0/{file}" for file in [*run_files, "model.keras"]]
+    (measured,) = found.glob("*/tflite.json")
+    converted = ["tflite.json", "model.tflite", "cnn.tflite", "spectrogram.tflite"]
+    wanted += [f"{measured.parent.name}/{file}" for file in converted]
+    there = {str(path.relative_to(found)) for path in found.rglob("*") if path.is_file()}
+    assert there == set(wanted)  # and no failed notebook, and nothing half written
+    assert sorted(path.name for path in (chain.results / "paper").iterdir()) == [
+        f"table{n}.csv" for n in range(1, 6)
+    ]
+
+
+@pytest.mark.parametrize("name", EXECUTED)
+def test_a_notebook_ran_in_order_and_without_an_error(chain, name):
+    code = [cell for cell in book(chain, name).cells if cell.cell_type == "code"]
+    # The cell that papermill injects counts as well.
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    kinds = [output.output_type for cell in code for output in cell.outputs]
+    assert "error" not in kinds
+    assert any("written to" in output.get("text", "") for output in code[-1].outputs)
+    injected = [c for c in code if "injected-parameters" in c.metadata.get("tags", [])]
+    assert len(injected) == 1
+    assert str(chain.table) in injected[0].source
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        *[("1_partition", 3), ("2_spectrograms", 7), ("3_training-none", 1)],
+        *[("4_ablation", 1), ("5_tflite", 1), ("6_explainability", 3)],
+    ],
+)
+def test_figures_are_in_the_notebook(chain, name, least):
+    outputs = [o for cell in book(chain, name).cells for o in cell.get("outputs", [])]
+    pictures = [o for o in outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) >= least
+    assert not [o for o in outputs if "Figure(" in o.get("data", {}).get("text/html", "")]
+
+
+def test_overrides_reach_the_runs_and_are_told(chain):
+    for name in AUGMENTATIONS:
+        run = json.loads((chain.results / f"small/squeezenet-{name}-s0/run.json").read_text())
+        assert run["settings"]["bootstrap_draws"] == 20
+        assert run["settings"]["augmentation"] == name
+        assert run["overrides"] == {"bootstrap_draws": [50, 20]}
+        summary = str(book(chain, f"3_training-{name}").cells)
+        assert "`bootstrap_draws` 50 → **20**" in summary
+
+
+def test_the_ablation_table_holds_what_the_runs_hold(chain):
+    table = pd.read_csv(chain.results / "small" / "ablation.csv", index_col=0)
+    assert len(table) == 5
+    for name, row in zip(["svm", *AUGMENTATIONS], table.itertuples(), strict=True):
+        metrics = json.loads(
+            (chain.results / f"small/squeezenet-{name}-s0/metrics.json").read_text()
+        )
+        for partition, shown in (("devel", row.Dev), ("test", row.Test)):
+            score = metrics[partition]["file"]["score"]
+            assert float(shown) == pytest.approx(100 * score, abs=0.0501)
+
+
+def test_the_best_on_devel_was_converted_and_agrees(chain):
+    (measured,) = (chain.results / "small").glob("*/tflite.json")
+    scores = {}
+    for name in AUGMENTATIONS:
+        path = chain.results / f"small/squeezenet-{name}-s0/metrics.json"
+        scores[path.parent.name] = json.loads(path.read_text())["devel"]["file"]["score"]
+    assert scores[measured.parent.name] == max(scores.values())
+    agreement = json.loads(measured.read_text())["agreement"]
+    assert agreement["largest_difference"] < 1e-3
+    table = pd.read_csv(chain.results / "small" / "tflite.csv")
+    assert set(table["run"]) == {measured.parent.name}
+    assert (table["ms"] > 0).all()
+
+
+def test_the_papers_tables_say_what_is_missing(chain):
+    table = pd.read_csv(chain.results / "paper" / "table4.csv")
+    assert table["remark"].notna().all()
+    assert "small" in str(book(chain, "7_paper").cells)
+
+
+def test_the_report_holds_every_section_and_needs_nothing_else(chain):
+    page = (chain.results / "small" / "report.html").read_text("utf-8")
+    assert re.findall(r'<section id="([^"]+)"', page) == EXECUTED
+    assert page.count("data:image/png;base64,") >= 16
+    addresses = re.findall(r"""<[a-z][^<>]*?\s(?:src|href)\s*=\s*["']([^"']{0,80})""", page)
+    assert [a for a in addresses if not a.startswith(("data:", "#"))] == []
+    assert not re.search(r"<(script|link|iframe)\b", page)
+    assert "@import" not in page
+
+
+def test_a_second_call_has_nothing_to_do(chain):
+    before = chain.times()
+    status, said = chain.run()
+    assert status == 0
+    assert "Nothing to be done" in said
+    assert chain.times() == before
+
+
+def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain):
+    before = chain.times()
+    (chain.results / "small" / "notebooks" / "5_tflite.ipynb").unlink()
+    # While the target is newer than all that is there, Snakemake does not miss an intermediate.
+    (chain.results / "small" / "report.html").unlink()
+    status, said = chain.run()
+    assert status == 0, said[-3000:]
+    after = chain.times()
+    assert after.keys() == before.keys()
+    changed = {name for name in after if after[name] != before[name]}
+    changed = {name for name in changed if "tflite.json" not in name and ".tflite" not in name}
+    notebooks = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
+    tables = {f"paper/table{n}.csv" for n in range(1, 6)}
+    assert changed == notebooks | tables | {"small/tflite.csv", "small/report.html"}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("bakbone=squeezenet", "--config bakbone: unknown key; did you mean 'backbone'?"),
+        ("sead=3", "--config sead: unknown key; did you mean 'seed'?"),
+    ],
+)
+def test_a_mistyped_key_of_the_configuration(chain, config, told):
+    before = chain.times()
+    status, said = chain.run(config)
+    assert status != 0
+    assert told in said
+    assert "Traceback" not in said
+    assert chain.times() == before
+
+
+def test_one_notebook_with_plain_papermill(chain, small_corpus, tmp_path):
+    """As documented for those who do not want Snakemake: its own results, another seed."""
+    output = tmp_path / "executed.ipynb"
+    words = ["papermill", str(paths.notebooks() / "3_training.ipynb"), str(output)]
+    words += ["-p", "dataset", str(small_corpus), "-p", "augmentation", "specaugment"]
+    words += ["-p", "overrides", "epochs_phase2=0 units=4", "-p", "seed", "5"]
+    env = chain.env | {"DSLITE_RESULTS": str(tmp_path / "results")}
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Unable to parse" not in done.stderr
+    assert "unknown parameter" not in done.stderr.lower()
+    folder = tmp_path / "results" / "small" / "squeezenet-specaugment-s5"
+    run = json.loads((folder / "run.json").read_text("utf-8"))
+    assert (run["seed"], run["settings"]["units"]) == (5, 4)
+    history = pd.read_csv(folder / "history.csv")
+    assert set(history["phase"]) == {1}
+    assert np.isfinite(history["train_loss"]).all()
+    assert (
+        papermill.execute.nbformat.read(output, as_version=4).metadata.papermill.exception is None
+    )
