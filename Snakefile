@@ -10,7 +10,7 @@
 import os
 from pathlib import Path
 
-from dslite import runs, settings
+from dslite import settings
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS
 from snakemake.exceptions import WorkflowError
@@ -43,36 +43,15 @@ def dataset(wildcards):
     return wildcards.dataset
 
 
-def chosen(wildcards, **named):
-    """A run's settings and seed."""
-    given = options()
-    card = settings.load_card(dataset(wildcards))
-    named |= {key: given[key] for key in ("backbone", "weights")}
-    return settings.load(card, given["preset"], given["overrides"], **named), int(given["seed"])
-
-
-def problem(error):
-    """One line instead of a traceback through Snakemake."""
-    return WorkflowError(str(error))
-
-
-def run_file(wildcards, augmentation="none", kind="", file="run.json"):
-    """A file in the folder of a run."""
-    try:
-        used, seed = chosen(wildcards, augmentation=augmentation)
-    except InputError as error:
-        raise problem(error) from None
-    return f"results/{wildcards.dataset}/{runs.name(used, seed, kind)}/{file}"
-
-
-def trained(wildcards):
-    """What every stage after the training reads."""
-    return [run_file(wildcards, augmentation) for augmentation in AUGMENTATIONS]
-
-
 def parameters(wildcards):
-    """The notebooks' parameters as arguments of ``dslite notebook``."""
+    """The notebooks' parameters as arguments of ``dslite notebook``, their values checked."""
     given = options() | {"dataset": dataset(wildcards)}
+    try:
+        card = settings.load_card(given["dataset"])
+        named = {key: given[key] for key in ("backbone", "weights")}
+        settings.load(card, given["preset"], given["overrides"], **named)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
     if "augmentation" in wildcards.keys():
         given["augmentation"] = wildcards.augmentation
     pairs = {key: value for key, value in given.items() if value not in ("", None)}
@@ -93,7 +72,7 @@ for key, value in list(config.items()):
 try:
     options()
 except InputError as error:
-    raise problem(error) from None
+    raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:

@@ -158,7 +158,7 @@ def additivity_error(explained: list[Explanation]) -> float:
 
 
 def rows(explained: list[Explanation], titles: list[str]) -> list[dict]:
-    """Explanations as `dslite.plots.shap_figure` takes them."""
+    """Explanations as `dslite.pictures.shap_figure` takes them."""
     return [
         {
             "image": e.picture / 255,

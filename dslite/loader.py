@@ -133,13 +133,24 @@ def load(manifest: Manifest, settings: Settings) -> Store:
             f"{settings.chunk_length_s} s and dropped (tail: drop)",
             flush=True,
         )
-    for partition in store.files["partition"].unique():
-        if not len(store.chunks(partition)):
+    _require_chunks(store, manifest, settings)
+    return store
+
+
+def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> None:
+    """Dropping short files must not empty a partition; say so where it takes a class out of one."""
+    name, files = manifest.card.dataset, store.files
+    kept = files[np.isin(np.arange(len(files)), store.file)]
+    for partition in files["partition"].unique():
+        before, left = (t["label"][t["partition"] == partition] for t in (files, kept))
+        if left.empty:
             raise InputError(
-                f"{manifest.card.dataset}: no file of partition {partition} is as long as a chunk "
+                f"{name}: no file of partition {partition} is as long as a chunk "
                 f"({settings.chunk_length_s} s): use tail=keep or a shorter chunk_length_s"
             )
-    return store
+        lost = sorted(set(before) - set(left)) if manifest.card.task == "classification" else []
+        if lost:
+            print(f"warning: partition {partition} has lost class {', '.join(lost)}", flush=True)
 
 
 def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:

@@ -34,6 +34,7 @@ class Stage:
     settings: Settings
     preset: str
     seed: int
+    augmentation: str = ""
 
     def summary(self) -> str:
         """Corpus, recipe, and everything that differs from the recipe, as Markdown."""
@@ -42,7 +43,8 @@ class Stage:
             f"**{self.card.title}** (`{self.card.dataset}`), "
             f"licence {self.card.licence or 'unknown'}",
             f"Preset `{self.preset or 'defaults'}`, backbone `{used.backbone}`, "
-            f"weights `{weights}`, augmentation `{used.augmentation}`, seed {self.seed}",
+            f"weights `{weights}`, seed {self.seed}"
+            + (f", augmentation `{self.augmentation}`" if self.augmentation else ""),
         ]
         if used.random_weights:
             lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
@@ -84,12 +86,11 @@ def begin(
     InputError
         A parameter was mistyped (papermill only warns of it) or has no valid value.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
     given = {"dataset", "preset", "seed", "overrides", *named, *known}
     check_injected(given, _history())
     card = settings.load_card(dataset)
     chosen = settings.load(card, preset, overrides, **named)
-    return Stage(card, chosen, preset or card.default_preset, seed)
+    return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
 
 
 def _history() -> list[str]:
@@ -166,8 +167,9 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     logging.basicConfig(format=f"[{output.stem}] %(message)s", stream=sys.stderr)
-    logging.getLogger("papermill").setLevel(logging.INFO)
-    logging.getLogger("papermill").addFilter(_Progress())
+    logger = logging.getLogger("papermill")
+    logger.setLevel(logging.INFO)
+    logger.filters = [_Progress()]
     failed.unlink(missing_ok=True)
     with paths.replacing(output) as draft:
         try:
@@ -243,6 +245,17 @@ TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
 {% endblock %}"""
 
 
+def _described(body: str) -> str:
+    """The page with a description of each picture: the heading that it stands under."""
+    parts = re.split(r"(<h[1-3][^>]*>.*?</h[1-3]>)", body, flags=re.DOTALL)
+    heading = ""
+    for i, part in enumerate(parts):
+        if i % 2:
+            heading = re.sub(r"<[^>]+>|¶", "", part).strip()
+        parts[i] = re.sub(r'alt="No description[^"]*"', f'alt="{heading}"', part)
+    return "".join(parts)
+
+
 def report(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
     """One self-contained HTML page of executed notebooks with an index.
 
@@ -260,10 +273,13 @@ def report(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
     """
     import nbformat
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     from pygments.formatters import HtmlFormatter
 
     exporter = HTMLExporter(template_name="basic", embed_images=True)
     exporter.raw_template = TEMPLATE
+    # papermill leaves an output for each printed line
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     index, sections = [], []
     for path in map(Path, notebooks):
         if not path.is_file():
@@ -271,6 +287,10 @@ def report(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
         content = nbformat.read(path, as_version=4)
         body, _ = exporter.from_notebook_node(content)
         anchor = html.escape(path.stem)
+        body = _described(body)
+        # Every notebook has a heading "Settings": ids get the notebook's name in front.
+        body = re.sub(r'\bid="', f'id="{anchor}-', body)
+        body = re.sub(r'\bhref="#', f'href="#{anchor}-', body)
         index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
         sections.append(f'<section id="{anchor}">{body}</section>')
     code = HtmlFormatter(style="default").get_style_defs(".highlight")

@@ -12,8 +12,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -25,14 +23,10 @@ STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
 # Fonts are embedded as fonts, so that text stays text; the same picture gives the same file.
 STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
 METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
-COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
-# Blue to red, see-through at 0, where the spectrogram underneath shows
-_ENDS = [(0, "#2166acff"), (0.5, "#2166ac00"), (0.5, "#b2182b00"), (1, "#b2182bff")]
-RAISES_LOWERS = LinearSegmentedColormap.from_list("raises_lowers", _ENDS)
 styled = mpl.rc_context(STYLE)
 
 
-def _panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **shared: Any):
+def panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **shared: Any):
     """Figure in inches (7: an A4 page's text) and its axes [rows, columns], or the only one."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **shared)
@@ -50,33 +44,10 @@ def save(figure: Figure, path: str | Path) -> None:
     figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()))
 
 
-def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Positions, float [ticks] in bands, and texts of round frequencies on an axis of Mel bands.
-
-    Takes the bands' ascending centres, float [mel] in Hz; the axis ends half a band beyond them.
-    """
-    centres = np.asarray(mel_frequencies_hz, dtype=float)
-    # A filter bank's ends lie one band outside of its outermost centres; Mel scales are linear at
-    # the bottom and logarithmic at the top.
-    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
-    hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low - 1 <= f <= 1.001 * high]
-    positions = np.interp(hz, [low, *centres, high], np.arange(-1, len(centres) + 1))
-    texts = [f"{f // 1000}k" if f >= 1000 else f"{f}" for f in hz]
-    return np.clip(positions, -0.5, len(centres) - 0.5), texts
-
-
-def _mel(axes: Axes, image: np.ndarray, start_s: float, end_s: float, hz: np.ndarray, **how: Any):
-    """Draw bands [mel, frames] with origin="lower", or an image [H, W(, 3)], between two times."""
-    drawn = axes.imshow(image, extent=(start_s, end_s, -0.5, len(hz) - 0.5), aspect="auto", **how)
-    axes.set_yticks(*hz_ticks(hz))
-    axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)")
-    return drawn
-
-
 @styled
 def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> Figure:
     """Histogram of durations in s, float [files] of every partition, and the chunk's length."""
-    figure, axes = _panels(2.7)
+    figure, axes = panels(2.7)
     values = [np.asarray(of, dtype=float) for of in durations_s.values()]
     bins = np.histogram_bin_edges(np.concatenate(values), bins=40)
     labels = [f"{name} ({len(of)} files)" for name, of in durations_s.items()]
@@ -91,7 +62,7 @@ def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> F
 @styled
 def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
     """Stacked bars of counts: index classes or speakers, columns partitions."""
-    figure, axes = _panels(2.8)
+    figure, axes = panels(2.8)
     texts, places = [str(name) for name in table.index], np.arange(len(table))
     few, below = len(texts) <= 12, np.zeros(len(texts))
     for colour, (partition, column) in zip(COLOURS, table.fillna(0).items(), strict=False):
@@ -112,57 +83,6 @@ def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
 
 
 @styled
-def waveform_and_mel(
-    waveform: np.ndarray,
-    sample_rate: int,
-    mel: np.ndarray,
-    mel_frequencies_hz: np.ndarray,
-    hop_s: float,
-    title: str = "",
-) -> Figure:
-    """Waveform float [n] in full scale, above its Mel spectrogram uint8 [mel, frames]."""
-    figure, (above, below) = _panels(4.2, 2, sharex=True, height_ratios=(1, 2))
-    end = len(waveform) / sample_rate
-    above.plot(np.arange(len(waveform)) / sample_rate, waveform, lw=0.5, rasterized=True)
-    above.set(ylabel="Amplitude", title=title)
-    # Whether or not the signal was padded, its frames lie symmetrically in it.
-    margin = (end - mel.shape[1] * hop_s) / 2
-    how = {"origin": "lower", "vmin": 0, "vmax": 255}
-    _mel(below, mel, margin, end - margin, mel_frequencies_hz, **how)
-    below.set_xlim(0, end)
-    return figure
-
-
-@styled
-def colour_maps(
-    mel: np.ndarray, mel_frequencies_hz: np.ndarray, hop_s: float, names: Sequence = COLOUR_MAPS
-) -> Figure:
-    """Mel spectrogram uint8 [mel, frames] under several colour maps, each even to the eye."""
-    figure, row = _panels(2.2, 1, len(names), squeeze=False)
-    for axes, name in zip(row[0], names, strict=True):
-        how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
-        _mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
-        axes.set_title(name)
-        axes.label_outer()
-    return figure
-
-
-@styled
-def images_row(images: Sequence[np.ndarray], titles: Sequence[str], most: int = 5) -> Figure:
-    """Images float [H, W, 3] of 0 to 1, row 0 at the top, up to `most` to a line."""
-    lines = -(-len(images) // most)
-    columns = -(-len(images) // lines)
-    width = min(7, 1.8 * columns)
-    figure, grid = _panels((width / columns + 0.2) * lines, lines, columns, width, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(np.clip(image, 0, 1))
-        axes.set_title(title, fontsize=7)
-    return figure
-
-
-@styled
 def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     """Losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
 
@@ -170,7 +90,7 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     ``devel_score`` (a fraction; `metric` is a key of `METRICS`).
     """
     scored = history["devel_score"].notna().any()
-    figure, row = _panels(2.7, 1, 1 + scored, squeeze=False)
+    figure, row = panels(2.7, 1, 1 + scored, squeeze=False)
     for name, dash in (("train", "-"), ("devel", "--")):
         if history[f"{name}_loss"].notna().any():
             row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
@@ -206,7 +126,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = ""
     texts = np.char.add(np.char.mod("%d\n", matrix), np.char.mod("%.1f %%", shares))
     texts = np.where(files > 0, texts, "0\n–")
     side = min(5.2, 1.2 + 0.72 * len(names))
-    figure, axes = _panels(side + 0.6, width=side + 1.8)
+    figure, axes = panels(side + 0.6, width=side + 1.8)
     cells = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 9 if len(names) <= 7 else 7}}
     scale = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True}
     bar = {"label": "Share of the true class (%)", "shrink": 0.8}
@@ -222,7 +142,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = ""
 @styled
 def predicted_against_true(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
     """Predicted over true numbers, float [files] in the label's unit, and where they are equal."""
-    figure, axes = _panels(3.6, width=3.8)
+    figure, axes = panels(3.6, width=3.8)
     axes.axline(
         (np.mean(true),) * 2, slope=1, color="grey", lw=1, ls="--", label="predicted = true"
     )
@@ -242,7 +162,7 @@ def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
     """
     label, factor, digits = METRICS[metric]
     names, partitions = (list(table[of].unique()) for of in ("configuration", "partition"))
-    figure, axes = _panels(1 + 0.3 * len(names) * max(2, len(partitions)))
+    figure, axes = panels(1 + 0.3 * len(names) * max(2, len(partitions)))
     axes.axvline(factor * chance, color="grey", ls="--", lw=1, label="chance")
     for i, partition in enumerate(partitions):
         rows = table[table["partition"] == partition]
@@ -262,45 +182,9 @@ def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
 
 
 @styled
-def shap_figure(
-    rows: Sequence[Mapping[str, Any]], seconds: float, mel_frequencies_hz: np.ndarray
-) -> Figure:
-    """Spectrograms beside their SHAP values, a line and a colour scale each (paper, Figure 2).
-
-    Parameters
-    ----------
-    rows : list of dict
-        ``image``, uint8 or float of 0 to 1 [H, W, 3], row 0 (highest frequency) at the top;
-        ``values``, float [H, W], summed over the colour channels; ``title``; ``base``, the model's
-        expected output for the explained class, and ``output``, to which the values lead from it;
-        optionally ``limit``, the end of the scale (else the largest absolute value).
-    seconds, mel_frequencies_hz : float, float [mel]
-        Duration of an image, and centres of the bands that it was made from.
-    """
-    widths = (1, 1, 0.04)
-    figure, grid = _panels(2.5 * len(rows), len(rows), 3, squeeze=False, width_ratios=widths)
-    for (left, right, scale), row in zip(grid, rows, strict=True):
-        image, span = np.asarray(row["image"]), (0, seconds, mel_frequencies_hz)
-        image = image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
-        limit = row.get("limit") or np.abs(row["values"]).max() or 1.0  # nothing to tell: any scale
-        _mel(left, image, *span)
-        grey = image @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
-        _mel(right, grey, *span, cmap="gray", vmin=-1, vmax=1)
-        how = {"cmap": RAISES_LOWERS, "vmin": -limit, "vmax": limit}
-        values = _mel(right, row["values"], *span, **how)
-        left.set_title(row["title"])
-        right.set_title(f"SHAP values: expected {row['base']:.2f}, output {row['output']:.2f}")
-        left.label_outer()
-        right.label_outer()
-        bar = figure.colorbar(values, cax=scale, label="red raises, blue lowers")
-        bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.2g}", "0", f"{limit:.2g}"])
-    return figure
-
-
-@styled
 def latency(names: Sequence[str], mean_ms: np.ndarray, std_ms: np.ndarray) -> Figure:
     """Bars of the mean time of a run, float [names] in ms, each with one standard deviation."""
-    figure, axes = _panels(0.8 + 0.32 * len(names))
+    figure, axes = panels(0.8 + 0.32 * len(names))
     mean_ms, std_ms = np.asarray(mean_ms, float), np.asarray(std_ms, float)
     bars = axes.barh(list(names), mean_ms, xerr=std_ms, height=0.6, capsize=2)
     told = [f"{mean:.3g} ± {std:.2g}" for mean, std in zip(mean_ms, std_ms, strict=True)]
@@ -313,7 +197,7 @@ def latency(names: Sequence[str], mean_ms: np.ndarray, std_ms: np.ndarray) -> Fi
 @styled
 def policy(table: pd.DataFrame) -> Figure:
     """SapAugment over a batch: columns ``rank``, ``strength``, ``probability``, ``mask_px``."""
-    figure, axes = _panels(2.4)
+    figure, axes = panels(2.4)
     axes.plot(table["rank"], table["strength"], "o-", ms=3, label="strength λ")
     axes.plot(table["rank"], table["probability"], "s--", ms=3, label="probability of execution")
     axes.set(xlabel="Rank of the sample's loss in the batch (1: lowest)", ylim=(-0.03, 1.03))

@@ -248,6 +248,12 @@ def load_card(dataset: str) -> Card:
     return _checked_card(_read_yaml(path), path)
 
 
+def _beside(table: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a card in which a weights file that lies beside the table is found."""
+    file = table.parent / str(values.get("weights", ""))
+    return values | ({"weights": str(file)} if file.is_file() else {})
+
+
 def _checked_card(values: dict[str, Any], path: Path) -> Card:
     card = _check(Card, values, str(path))
     for preset, keys in {"settings": card.settings, **card.presets}.items():

@@ -145,18 +145,27 @@ def test_devel_predictions_are_not_the_final_models_which_learnt_from_devel(
     assert np.abs(found[CLASSES].to_numpy() - table[CLASSES].to_numpy()).max() > 1e-3
 
 
-def test_devel_predictions_are_the_first_trainings(short, small_corpus, workplace):
+def test_devel_is_the_first_trainings_and_test_the_final_ones(short, small_corpus):
+    """The final training begins anew, on train + devel, for as many epochs as were best."""
     built = corpus(small_corpus)
     used = short(built)
     run = experiment.run(built, used, 1, log=quiet)
     task = training.task_of(built.card, used, loader.load(built, used))
     train, devel = task.store.chunks("train"), task.store.chunks("devel")
-    network = training.build_model(task, train, 1)
-    training.fit(network, task, train, 1, devel, log=quiet)
-    outputs = network(training.model.inputs(task.store.mel[devel], used), training=False).numpy()
-    fused = pd.DataFrame(outputs).groupby(task.store.file[devel]).mean().to_numpy()
-    table = run.predictions.query("partition == 'devel'")
-    np.testing.assert_allclose(table[CLASSES], fused, atol=2e-6)
+    both = np.concatenate([train, devel])
+    expected = {}
+    for partition, learnt, choice in (("devel", train, devel), ("test", both, None)):
+        network = training.build_model(task, learnt, 1)
+        epochs = None if choice is not None else run.record["epochs"]
+        training.fit(network, task, learnt, 1, choice, epochs, log=quiet)
+        chunks = task.store.chunks(partition)
+        pictures = training.model.inputs(task.store.mel[chunks], used)
+        outputs = pd.DataFrame(network(pictures, training=False).numpy())
+        expected[partition] = outputs.groupby(task.store.file[chunks]).mean().to_numpy()
+    for partition, fused in expected.items():
+        table = run.predictions
+        table = table[table["partition"] == partition]
+        np.testing.assert_allclose(table[CLASSES], fused, atol=2e-6)
 
 
 def shuffled_test_labels(table):

@@ -12,7 +12,7 @@ PACKAGE = paths.ROOT / "dslite"
 FLOORS = {
     **{"errors": 0},
     **dict.fromkeys(["paths", "evaluation", "plots", "quiet"], 1),
-    **{"settings": 2},
+    **dict.fromkeys(["settings", "pictures"], 2),
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones"], 3),
     **dict.fromkeys(["datasets", "provenance"], 3),
     **dict.fromkeys(["loader", "model", "runs"], 4),

@@ -208,6 +208,15 @@ def test_nothing_is_said_of_nothing_dropped(corpus, capsys):
     assert "dropped" not in capsys.readouterr().out
 
 
+def test_a_class_that_leaves_a_partition_is_told(corpus, capsys):
+    seconds = [0.1, *[0.5] * (len(PLACES) - 1)]
+    built = corpus(seconds=seconds)
+    loader.load(built, USED.model_copy(update={"tail": "drop"}))
+    said = capsys.readouterr().out
+    assert f"warning: partition train has lost class {built.table['label'][0]}\n" in said
+    assert said.count("warning") == 1
+
+
 @pytest.mark.parametrize("place", ["train", "devel", "test"])
 def test_a_partition_without_chunks_is_refused(corpus, place):
     seconds = [0.1 if p == place else 0.5 for p in PLACES]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dslite import plots
+from dslite import pictures, plots
 
 BANDS = 64
 
@@ -64,7 +64,7 @@ def tick_texts(axis):
 
 
 def test_hz_ticks_lie_where_interpolation_puts_them(hz):
-    positions, texts = plots.hz_ticks(hz)
+    positions, texts = pictures.hz_ticks(hz)
     assert texts == ["0", "250", "500", "1k", "2k", "4k", "8k"]
     inner = np.interp([250, 500, 1000, 2000, 4000], hz, np.arange(BANDS))
     np.testing.assert_allclose(positions[1:-1], inner)
@@ -72,15 +72,15 @@ def test_hz_ticks_lie_where_interpolation_puts_them(hz):
 
 
 def test_hz_ticks_keep_to_the_filter_bank(hz):
-    _, texts = plots.hz_ticks(hz[20:40])  # about 1 to 3 kHz
+    _, texts = pictures.hz_ticks(hz[20:40])  # about 1 to 3 kHz
     assert texts == ["1k", "2k"]
-    assert plots.hz_ticks(np.linspace(0, 22050, 128))[1][-1] == "16k"
+    assert pictures.hz_ticks(np.linspace(0, 22050, 128))[1][-1] == "16k"
 
 
 def test_low_frequencies_lie_at_the_bottom_in_step_with_the_waveform(hz):
     mel = np.zeros((BANDS, 40), np.uint8)
     mel[0] = 255  # the lowest band
-    figure = plots.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025, "a title")
+    figure = pictures.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025, "a title")
     above, below = drawn(figure)
     image = below.get_images()[0]
     assert image.origin == "lower"
@@ -89,7 +89,7 @@ def test_low_frequencies_lie_at_the_bottom_in_step_with_the_waveform(hz):
     assert image.get_cmap().name == "viridis"
     bottom, top = below.get_ylim()
     assert bottom < top
-    np.testing.assert_allclose(below.get_yticks(), plots.hz_ticks(hz)[0])
+    np.testing.assert_allclose(below.get_yticks(), pictures.hz_ticks(hz)[0])
     assert (below.get_xlabel(), below.get_ylabel()) == ("Time (s)", "Frequency (Hz)")
     assert above.get_xlim() == below.get_xlim() == (0, 1)
     assert above.get_title(loc="left") == "a title"
@@ -98,23 +98,23 @@ def test_low_frequencies_lie_at_the_bottom_in_step_with_the_waveform(hz):
 @pytest.mark.parametrize(("frames", "start"), [(41, -0.0125), (39, 0.0125)])
 def test_frames_of_padded_and_unpadded_signals_lie_symmetrically(hz, frames, start):
     mel = np.zeros((BANDS, frames), np.uint8)
-    _, below = drawn(plots.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025))
+    _, below = drawn(pictures.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025))
     assert below.get_images()[0].get_extent()[:2] == pytest.approx([start, 1 - start])
 
 
 def test_five_colour_maps_of_the_same_image(mel, hz):
-    axes = drawn(plots.colour_maps(mel, hz, 0.016))
-    assert [of.get_images()[0].get_cmap().name for of in axes] == list(plots.COLOUR_MAPS)
+    axes = drawn(pictures.colour_maps(mel, hz, 0.016))
+    assert [of.get_images()[0].get_cmap().name for of in axes] == list(pictures.COLOUR_MAPS)
     assert all(of.get_images()[0].origin == "lower" for of in axes)
     assert axes[0].get_ylabel() == "Frequency (Hz)"
     assert axes[1].get_ylabel() == ""
-    assert len(drawn(plots.colour_maps(mel, hz, 0.016, ["gray"]))) == 1
+    assert len(drawn(pictures.colour_maps(mel, hz, 0.016, ["gray"]))) == 1
 
 
 @pytest.mark.parametrize("n", [1, 4, 5, 8])
 def test_images_with_their_titles(rng, n):
     images = rng.random((n, 8, 8, 3)) * 1.2  # augmentation may leave the range a little
-    axes = drawn(plots.images_row(images, [f"image {i}" for i in range(n)]))
+    axes = drawn(pictures.images_row(images, [f"image {i}" for i in range(n)]))
     assert [of.get_title(loc="left") for of in axes if of.get_images()] == [
         f"image {i}" for i in range(n)
     ]
@@ -296,7 +296,7 @@ def sample(rng, **changed):
 
 def test_shap_scale_is_symmetric_and_each_row_has_its_own(rng, hz):
     rows = [sample(rng), sample(rng, title="positive", values=np.full((32, 32), -4.0))]
-    axes = drawn(plots.shap_figure(rows, 4.0, hz))
+    axes = drawn(pictures.shap_figure(rows, 4.0, hz))
     assert len(axes) == 6
     for row, (left, right, bar) in zip(rows, np.reshape(axes, (2, 3)), strict=True):
         largest = np.abs(row["values"]).max()
@@ -310,12 +310,12 @@ def test_shap_scale_is_symmetric_and_each_row_has_its_own(rng, hz):
         assert overlay.get_extent()[:2] == [0, 4]
         assert overlay.origin == "upper"  # row 0 of an image is its highest frequency
         assert left.get_ylim()[0] < left.get_ylim()[1]
-        np.testing.assert_allclose(left.get_yticks(), plots.hz_ticks(hz)[0])
+        np.testing.assert_allclose(left.get_yticks(), pictures.hz_ticks(hz)[0])
     assert axes[3].get_xlabel() == "Time (s)"
 
 
 def test_shap_red_raises_blue_lowers_and_nothing_is_see_through():
-    low, middle, high = plots.RAISES_LOWERS([0.0, 0.5, 1.0])
+    low, middle, high = pictures.RAISES_LOWERS([0.0, 0.5, 1.0])
     assert low[2] > low[0]
     assert high[0] > high[2]
     assert low[3] == high[3] == 1
@@ -324,10 +324,10 @@ def test_shap_red_raises_blue_lowers_and_nothing_is_see_through():
 
 def test_shap_takes_bytes_a_limit_and_no_effect_at_all(rng, hz):
     image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    axes = drawn(plots.shap_figure([sample(rng, image=image, limit=0.5)], 3.0, hz))
+    axes = drawn(pictures.shap_figure([sample(rng, image=image, limit=0.5)], 3.0, hz))
     assert axes[0].get_images()[0].get_array().max() <= 1
     assert axes[1].get_images()[1].get_clim() == (-0.5, 0.5)
-    drawn(plots.shap_figure([sample(rng, values=np.zeros((32, 32)))], 3.0, hz))
+    drawn(pictures.shap_figure([sample(rng, values=np.zeros((32, 32)))], 3.0, hz))
 
 
 # The style
@@ -337,7 +337,7 @@ def test_a_picture_leaves_no_trace(mel, hz):
     import matplotlib.pyplot as plt
 
     before = mpl.rcParams.copy()
-    drawn(plots.colour_maps(mel, hz, 0.016))
+    drawn(pictures.colour_maps(mel, hz, 0.016))
     drawn(plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]))
     assert plt.get_fignums() == []
     assert mpl.rcParams == before
