@@ -35,8 +35,8 @@ $(READY): requirements.lock pyproject.toml
 install: $(READY)  ## make the environment in .venv
 
 demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) --quiet rules \
-		--rerun-incomplete results/demo/report.html $(CONFIG)
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) results/demo/report.html --rerun-incomplete \
+		--quiet host reason $(CONFIG)
 	@$(BIN)/dslite results demo
 
 test: $(READY)  ## all tests

@@ -181,6 +181,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
                 progress_bar=False,
                 log_output=True,
                 cwd=str(Path.cwd()),
+                config=_kernel_config(),
             )
         except papermill.PapermillExecutionError as error:
             draft.replace(failed)
@@ -196,14 +197,24 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     return output
 
 
+def _kernel_config():
+    """Reach the kernel through sockets of the file system: TCP is open to the machine's users."""
+    from traitlets.config import Config
+
+    return Config() if sys.platform == "win32" else Config(KernelManager={"transport": "ipc"})
+
+
 class _Progress:
     """Let through what a reader follows: the cells' own lines, not papermill's bookkeeping."""
 
-    NOISE = ("Input Notebook", "Output Notebook", "Executing", "Ending Cell", "<Figure", "<IPython")
+    NOISE = (
+        *("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending Cell"),
+        *("<Figure", "<IPython"),
+    )
 
     def filter(self, record) -> bool:
-        text = record.getMessage()
-        return bool(text.strip()) and not text.startswith(self.NOISE)
+        record.msg, record.args = record.getMessage().rstrip(), ()
+        return bool(record.msg) and not record.msg.startswith(self.NOISE)
 
 
 def _one_screen(name: str, error, failed: Path, most: int = 10) -> str:

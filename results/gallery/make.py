@@ -8,26 +8,27 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from dslite import paths, plots
+from dslite import paths
 
-TILES = (  # file of results/demo, title, place in a grid of 2 x 12
-    ("spectrogram.png", "2  one chunk, five colour maps", (0, slice(0, 7))),
-    ("ablation.png", "4  ablation", (0, slice(7, 12))),
-    ("shap.png", "6  what the model listens to", (1, slice(0, 7))),
-    ("confusion_test.png", "6  confusion on test", (1, slice(7, 12))),
+TILES = (  # file of results/demo, title, rows and column in a grid of 3 x 2
+    ("shap.png", "6  what the model listens to", (slice(0, 3), 0)),
+    ("spectrogram.png", "2  one chunk, five colour maps", (0, 1)),
+    ("ablation.png", "4  ablation", (1, 1)),
+    ("confusion_test.png", "6  confusion on test", (2, 1)),
 )
 
 
 def main() -> None:
     """Lay four of the demo's pictures beside each other."""
-    figure = Figure(figsize=(11, 8.6), layout="constrained", facecolor="white")
-    grid = figure.add_gridspec(2, 12, height_ratios=(1, 2.4))
-    for name, title, (row, columns) in TILES:
-        axes = figure.add_subplot(grid[row, columns])
+    figure = Figure(figsize=(11, 8.2), layout="constrained", facecolor="white")
+    grid = figure.add_gridspec(3, 2, height_ratios=(1, 1.2, 1.9), width_ratios=(1.15, 1))
+    for name, title, place in TILES:
+        axes = figure.add_subplot(grid[place])
         axes.imshow(imread(paths.results("demo") / name), interpolation="lanczos")
         axes.set_title(title, loc="left", fontsize=11)
+        axes.set_anchor("NW")
         axes.set_axis_off()
-    plots.save(figure, Path(__file__).with_name("chain.png"))
+    figure.savefig(Path(__file__).with_name("chain.png"), dpi=110)
 
 
 if __name__ == "__main__":
