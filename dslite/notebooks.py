@@ -5,6 +5,7 @@ import html
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     logger.setLevel(logging.INFO)
     logger.filters = [_Progress()]
     failed.unlink(missing_ok=True)
-    with paths.replacing(output) as draft:
+    with paths.replacing(output) as draft, tempfile.TemporaryDirectory() as sockets:
         try:
             papermill.execute_notebook(
                 str(source),
@@ -181,7 +182,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
                 progress_bar=False,
                 log_output=True,
                 cwd=str(Path.cwd()),
-                config=_kernel_config(),
+                config=_kernel_config(sockets),
             )
         except papermill.PapermillExecutionError as error:
             draft.replace(failed)
@@ -197,11 +198,17 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     return output
 
 
-def _kernel_config():
-    """Reach the kernel through sockets of the file system: TCP is open to the machine's users."""
+def _kernel_config(folder: str):
+    """Reach the kernel through sockets in a folder of its own: TCP is open to all local users.
+
+    Jupyter's own choice, ``kernel-ipc-1`` in the working folder, is taken twice by two kernels
+    that start side by side.
+    """
     from traitlets.config import Config
 
-    return Config() if sys.platform == "win32" else Config(KernelManager={"transport": "ipc"})
+    if sys.platform == "win32":
+        return Config()
+    return Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
 
 
 class _Progress:
