@@ -126,15 +126,36 @@ def require_known(known: Iterable[str], names: Iterable[str]) -> None:
             raise InputError(f"unknown parameter '{name}'{settings.nearest(name, known)}")
 
 
-def parse_parameters(pairs: Iterable[str]) -> dict[str, Any]:
-    """``["seed=1", "dataset=demo"]`` as a mapping; a value is read as YAML, empty as ``""``."""
+def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
+    """``["seed=1", "dataset=demo"]`` as a mapping of texts; `execute` knows their types."""
     parsed = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"parameter '{pair}': expected name=value")
-        parsed[name] = value if name == "overrides" or not value else settings.read_value(value)
+        parsed[name] = value
     return parsed
+
+
+def typed(given: Mapping[str, Any], declared: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Parameters as a notebook declares them: a text for a number is read as one.
+
+    Parameters
+    ----------
+    given : mapping
+    declared : mapping
+        Of `papermill.inspect_notebook`.
+    """
+    require_known(declared, given)
+    found = dict(given)
+    for name, value in found.items():
+        kind = declared[name]["inferred_type_name"]
+        if isinstance(value, str) and kind in ("int", "float"):
+            try:
+                found[name] = {"int": int, "float": float}[kind](value)
+            except ValueError:
+                raise InputError(f"parameter {name} = '{value}': expected {kind}") from None
+    return found
 
 
 def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) -> Path:
@@ -164,7 +185,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
         raise InputError(f"there is no notebook '{notebook}'{settings.nearest(notebook, ORDER)}")
-    require_known(papermill.inspect_notebook(str(source)), parameters)
+    parameters = typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     logging.basicConfig(format=f"[{output.stem}] %(message)s", stream=sys.stderr)
@@ -177,7 +198,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
             papermill.execute_notebook(
                 str(source),
                 str(draft),
-                parameters=dict(parameters),
+                parameters=parameters,
                 kernel_name="python3",
                 progress_bar=False,
                 log_output=True,

@@ -235,7 +235,7 @@ def _measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(ours).assign(
         ours_tflite_phone=np.nan,
         ours_run=f"{path.parent.parent.name}/{path.parent.name}",
-        hardware=f"{content['hardware']}, {content['threads']} threads",
+        hardware=f"{content['hardware']}, {content['threads']} thread(s)",
         remark=["; ".join([*differs, *note, "phone not available"]) for note in notes],
     )
 
@@ -285,35 +285,3 @@ def _cells(run: Any) -> list[str]:
 
     speakers = shown(run.low_speakers, run.high_speakers)
     return [shown(run.devel), shown(run.test), shown(run.low, run.high), speakers]
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A frame, without its index, as a Markdown table; a missing value is an empty cell."""
-
-    def shown(value: Any) -> str:
-        if pd.isna(value):
-            return ""
-        return str(round(value, 4) if isinstance(value, float) else value).replace("|", r"\|")
-
-    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(shown(value) for value in row) + " |" for row in rows)
-
-
-def forest(runs: pd.DataFrame) -> pd.DataFrame:
-    """Our runs in the shape that `dslite.plots.ablation` draws: fractions, test with intervals."""
-    ordered = runs.assign(place=runs["configuration"].map(list(LABELS).index)).sort_values("place")
-    rows = []
-    for run in ordered.itertuples():
-        for partition, low, high in (("devel", np.nan, np.nan), ("test", run.low, run.high)):
-            score = getattr(run, partition)
-            rows.append((LABELS[run.configuration], partition, score, low, high))
-    table = pd.DataFrame(rows, columns=["configuration", "partition", "score", "low", "high"])
-    numbers = ["score", "low", "high"]
-    return table.assign(**(table[numbers] / 100))
-
-
-def shown(frame: pd.DataFrame):
-    """A table for a notebook: Markdown, so that every cell's remark is seen whole."""
-    from IPython.display import Markdown
-
-    return Markdown(to_markdown(frame))

@@ -140,6 +140,22 @@ def _devel_score(task: Task, network: keras.Model, chunks: np.ndarray, predictor
     return float(np.mean(loss)), float(score)
 
 
+def _learn(step, task: Task, train: np.ndarray, rng: np.random.Generator) -> float:
+    """One epoch of steps; the mean loss of a chunk as it was shown."""
+    settings = task.settings
+    classes = task.classes[train]
+    order = loader.epoch_order(classes, settings.balance, rng)
+    weights = loader.class_weights(classes, settings.balance)[order]
+    chunks = train[order]
+    total = 0.0
+    for mel, targets, weight in loader.batches(
+        task.store, chunks, settings.batch_size, task.targets[chunks], weights
+    ):
+        seed = rng.integers(2**31, size=2, dtype=np.int32)
+        total += float(step(mel, targets, weight, seed))
+    return total / len(chunks)
+
+
 def fit(
     network: keras.Model,
     task: Task,
@@ -177,7 +193,6 @@ def fit(
     planned = sum(phase[1] for phase in phases)
     last = planned if epochs is None else min(epochs, planned)
     predictor = model.predictor(network, settings) if devel is not None else None
-    weights = loader.class_weights(task.classes[train], settings.balance)
     history, best, kept = [], (-np.inf, -np.inf), None
     for number, length, rate, layers in phases:
         if len(history) >= last:
@@ -186,26 +201,18 @@ def fit(
         step = train_step(network, rate, task)
         for _ in range(min(length, last - len(history))):
             begin = time.perf_counter()
-            order = loader.epoch_order(task.classes[train], settings.balance, rng)
-            chunks = train[order]
-            total = 0.0
-            feed = loader.batches(
-                task.store, chunks, settings.batch_size, task.targets[chunks], weights[order]
-            )
-            for mel, targets, weight in feed:
-                total += float(step(mel, targets, weight, rng.integers(2**31, size=2, dtype="i4")))
             row = {
                 "epoch": len(history) + 1,
                 "phase": number,
                 "learning_rate": rate,
-                "train_loss": total / len(chunks),
+                "train_loss": _learn(step, task, train, rng),
             }
             if devel is not None:
                 loss, score = _devel_score(task, network, devel, predictor)
                 row |= {"devel_loss": loss, "devel_score": score}
                 # A correlation with a constant is no number: worse than any score.
                 rank = (-np.inf if np.isnan(score) else score, -loss)
-                if rank > best:
+                if kept is None or rank > best:
                     best, kept = rank, network.get_weights()
             row["seconds"] = time.perf_counter() - begin
             history.append(row)

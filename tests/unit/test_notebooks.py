@@ -198,14 +198,27 @@ def test_papermill_still_marks_its_cell_as_we_look_for_it():
 def test_parameters_from_the_command_line():
     given = ["seed=3", "dataset=a=b.csv", "overrides=units=4 tail=drop", "preset=", "share=0.5"]
     assert notebooks.parse_parameters(given) == {
-        "seed": 3,
+        "seed": "3",
         "dataset": "a=b.csv",
         "overrides": "units=4 tail=drop",
         "preset": "",
-        "share": 0.5,
+        "share": "0.5",
     }
     with pytest.raises(InputError, match="'seed': expected name=value"):
         notebooks.parse_parameters(["seed"])
+
+
+def test_parameters_get_the_declared_type():
+    kinds = {"seed": "int", "share": "float", "dataset": "str"}
+    declared = {name: {"inferred_type_name": kind} for name, kind in kinds.items()}
+    given = {"seed": "3", "share": "0.5", "dataset": "2021 #1: a.csv"}
+    typed = notebooks.typed(given, declared)
+    assert typed == {"seed": 3, "share": 0.5, "dataset": "2021 #1: a.csv"}
+    assert notebooks.typed({"seed": 4}, declared) == {"seed": 4}
+    with pytest.raises(InputError, match="parameter seed = 'x': expected int"):
+        notebooks.typed({"seed": "x"}, declared)
+    with pytest.raises(InputError, match="unknown parameter 'sead'; did you mean 'seed'"):
+        notebooks.typed({"sead": "1"}, declared)
 
 
 def test_begin_outside_a_notebook():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paper, runs, settings
+from dslite import paper, runs, settings, tables
 from dslite.errors import InputError
 from dslite.evaluation import evaluate
 
@@ -347,7 +347,7 @@ def test_beside_table5(results):
     assert first.loc["model_size", ours].tolist() == [0.12, 30, 29]
     assert first.loc["mean_memory", ours].isna().all()
     assert first.loc["mean_memory", "remark"] == "memory not measured; phone not available"
-    assert first["hardware"].eq("two cores, 2 threads").all()
+    assert first["hardware"].eq("two cores, 2 thread(s)").all()
     assert beside["ours_tflite_phone"].isna().all()
     assert beside.loc[5, "remark"].startswith("other backbone (mobilenet_v2); random weights")
     assert beside["tf_model"].head(5).equals(paper.table(5)["tf_model"])
@@ -401,4 +401,35 @@ def test_ablation_block_of_a_regression_shows_rho(results):
 
 def test_to_markdown():
     frame = pd.DataFrame({"a": [1.5, np.nan], "b": ["x|y", "z"]})
-    assert paper.to_markdown(frame) == "| a | b |\n| --- | --- |\n| 1.5 | x\\|y |\n|  | z |"
+    assert tables.to_markdown(frame) == "| a | b |\n| ---: | :--- |\n| 1.5 | x\\|y |\n|  | z |"
+
+
+def test_readable_puts_ours_below_the_published_row():
+    frame = pd.DataFrame(
+        {
+            "dataset": ["ccs", "ravdess", "sleep"],
+            "devel": [56.5, 84.7, 66.0],
+            "ci_low": [62.2, 72.7, 62.9],
+            "chance": [50.0, 20.0, 50.0],
+            "ours_devel": [np.nan, 45.8333, np.nan],
+            "ours_low": [np.nan, 30.04, np.nan],
+            "ours_run": ["", "mobilenet_v2-none-s0", ""],
+            "remark": ["restricted", "other backbone", "restricted"],
+        }
+    )
+    table = tables.readable(frame)
+    assert table["source"].tolist() == ["published", "published", "ours", "published"]
+    assert table["devel"].tolist() == ["56.5", "84.7", "45.8", "66.0"]
+    assert table["ci_low"].tolist() == ["62.2", "72.7", "30.0", "62.9"]
+    said = ["restricted", "", "mobilenet_v2-none-s0; other backbone", "restricted"]
+    assert table["remark"].tolist() == said
+    assert "chance" not in table
+    same = tables.readable(frame.iloc[[0, 2]])
+    assert same["remark"].tolist() == ["restricted", "″"]
+
+
+def test_table_2_as_printed_marks_what_is_assumed():
+    table = tables.hyperparameters(paper.table(2)).set_index("hyperparameter")
+    assert table.loc["fine_tuned_layers", "ravdess"] == "42"
+    assert table.loc["dropout", "css"] == "0.4"
+    assert table.loc["chunk_length_s", "ravdess"] == "4*"
