@@ -3,7 +3,6 @@
 #   make demo PYTHON=python3.12
 PYTHON ?= python3.11
 CORES ?= 2
-DATASET ?= demo
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -58,6 +57,5 @@ lock: $(READY)  ## solve requirements.lock anew (needs uv)
 	cat requirements.lock.head requirements.lock.body > requirements.lock
 	rm requirements.lock.head requirements.lock.body
 
-clean:  ## remove the environment, the cache and what was not committed of the results
-	rm -rf $(VENV) .snakemake data/cache
-	git clean -fdxq results
+clean:  ## remove the environment, the cache and the demo's results; your own results stay
+	rm -rf $(VENV) .snakemake data/cache results/demo results/paper

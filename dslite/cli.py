@@ -98,9 +98,10 @@ def partition(dataset: Dataset) -> None:
 @app.command()
 def fetch(dataset: Dataset) -> None:
     """Download a corpus that may be downloaded, check it and unpack it."""
+    from dslite import paths
     from dslite.datasets import download
 
-    typer.echo(f"{dataset}: {download.fetch(dataset)}")
+    typer.echo(f"{dataset}: {paths.shown(download.fetch(dataset))}")
 
 
 @app.command()

@@ -68,11 +68,11 @@ def run(
     network = training.build_model(task, both, seed)
     final = training.fit(network, task, both, seed, epochs=epochs, log=log)
     test_metrics, test_table = scored(test)
+    trainings = [history.assign(training="train"), final.assign(training="train+devel")]
     with paths.replacing(place) as draft:
         draft.mkdir()
         network.save(draft / "model.keras")
-        both_histories = [history.assign(training="train"), final.assign(training="train+devel")]
-        pd.concat(both_histories).to_csv(draft / "history.csv", index=False)
+        pd.concat(trainings).to_csv(draft / "history.csv", index=False)
         runs.write(
             draft,
             described | {"epochs": epochs},
