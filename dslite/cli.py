@@ -92,6 +92,7 @@ def partition(dataset: Dataset) -> None:
     built = _manifest(dataset)
     row = manifest.write_partition(built)
     typer.echo(pd.DataFrame([row]).to_string(index=False))
+    typer.echo(f"partition: {built.partition_source}")
     typer.echo(f"written: {paths.shown(paths.results(built.card.dataset) / 'table1.csv')}")
 
 

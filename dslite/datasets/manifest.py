@@ -14,6 +14,7 @@ from dslite.datasets import facts, read_table, require_none
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Card
 
+CARD_LISTS = "the card's lists of speakers"
 COLUMNS = ("path", "label", "speaker", "partition", *facts.COLUMNS)
 
 
@@ -32,11 +33,14 @@ class Manifest:
         ``partition`` and ``audio_hash`` (empty: not decodable) are strings, ``duration_s`` float64
         (seconds), ``sample_rate`` int64 (Hz). The index counts from 0, so that row i stands in row
         i + 2 of a CSV file with a header.
+    partition_source : str
+        Where the partition comes from, in words, with the seed where it was drawn.
     """
 
     card: Card
     folder: Path
     table: pd.DataFrame
+    partition_source: str = CARD_LISTS
 
 
 def build(card: Card) -> Manifest:
@@ -51,9 +55,10 @@ def build(card: Card) -> Manifest:
     """
     folder, table = read_table(card)
     card = card.model_copy(update={"classes": _resolved_classes(card, table["label"])})
+    source = table.attrs.get("partition_source", CARD_LISTS)
     found = facts.gather([folder / path for path in table["path"]], card.dataset)
     table = pd.concat([table.reset_index(drop=True), found], axis=1)
-    return Manifest(card, folder, table[list(COLUMNS)])
+    return Manifest(card, folder, table[list(COLUMNS)], source)
 
 
 def classes(manifest: Manifest) -> tuple[str, ...]:
@@ -274,10 +279,21 @@ def durations(manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def write_partition(manifest: Manifest) -> dict[str, float]:
-    """Write ``manifest.csv`` and ``table1.csv`` into the corpus's results; the row of Table 1."""
+    """Write a corpus's division into its results; return its row of Table 1.
+
+    Writes ``manifest.csv``, ``table1.csv`` and ``partition.json`` (where the partition comes
+    from, files in each, and the manifest's hash).
+    """
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
     write(manifest, folder / "manifest.csv")
     with paths.replacing(folder / "table1.csv") as draft:
         pd.DataFrame([row]).to_csv(draft, index=False)
+    origin = {
+        "source": manifest.partition_source,
+        "files": {name: len(seconds) for name, seconds in durations(manifest).items()},
+        "manifest": digest(manifest),
+    }
+    with paths.replacing(folder / "partition.json") as draft:
+        draft.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     return row

@@ -218,6 +218,7 @@ def read(card: Card) -> pd.DataFrame:
     DataFrame
         Columns of strings ``path``, ``label`` (empty: unknown), ``speaker`` (empty: unknown) and
         ``partition``, in the table's order: row i stands in row i + 2 of the file.
+        ``attrs["partition_source"]`` says in words where the partition comes from.
 
     Raises
     ------
@@ -234,12 +235,15 @@ def read(card: Card) -> pd.DataFrame:
             "partition) divide the corpus; keep one of the two"
         )
     if card.partition:
-        partition = _from_card(card, columns, table)
+        partition, source = _from_card(card, columns, table), "the card's lists of speakers"
     elif "partition" in columns:
-        partition = _from_column(columns, table)
+        partition, source = _from_column(columns, table), "the table's column 'partition'"
     else:
         partition = _made_up(card, columns, table)
+        by = "speaker" if "speaker" in columns else "file"
+        source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {SPLIT_SEED}"
     columns["partition"] = partition.astype("str")
+    columns.attrs["partition_source"] = source
     unknown = columns["label"] == UNKNOWN
     require_none(
         [

@@ -1,6 +1,7 @@
 """The manifest: audio facts and their store, every check, the numbers made of it."""
 
 import dataclasses
+import json
 import os
 
 import numpy as np
@@ -265,3 +266,29 @@ def test_demo_is_generated_on_first_use(cache, monkeypatch):
     assert calls == [cache / "demo"]
     assert manifest.classes(built) == demo.CLASSES
     manifest.check(built)
+
+
+def test_write_partition(built, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    row = manifest.write_partition(built)
+    folder = paths.results(built.card.dataset)
+    table1 = pd.read_csv(folder / "table1.csv")
+    assert table1.columns.tolist() == ["dataset", *manifest.table1_row(built)]
+    assert table1.iloc[0].to_dict() == pytest.approx(row)
+    stored = pd.read_csv(folder / "manifest.csv", dtype={"label": str, "speaker": str})
+    assert stored["path"].tolist() == built.table["path"].tolist()
+    origin = json.loads((folder / "partition.json").read_text("utf-8"))
+    assert origin["source"] == built.partition_source
+    assert origin["files"] == built.table["partition"].value_counts().to_dict()
+    assert origin["manifest"] == manifest.digest(built)
+
+
+def test_counts_and_durations(built):
+    counts = manifest.counts(built, "label")
+    assert counts.index.tolist() == list(manifest.classes(built))
+    assert counts.columns.tolist() == ["train", "devel", "test"]
+    for (name, partition), files in built.table.groupby(["label", "partition"]):
+        assert counts.loc[name, partition] == len(files)
+    seconds = manifest.durations(built)
+    assert sum(len(found) for found in seconds.values()) == len(built.table)
+    assert sum(found.sum() for found in seconds.values()) == built.table["duration_s"].sum()

@@ -191,3 +191,13 @@ def test_many_labels_ask_for_the_task(tmp_path):
     assert len(load(tmp_path, text, card="task: regression\n")) == 60
     partitioned = "path,label,partition\n" + "\n".join(f"{n}.wav,{n},train" for n in range(60))
     assert len(load(tmp_path, partitioned, card="task: classification\n")) == 60
+
+
+def test_where_the_partition_comes_from_is_recorded(tmp_path):
+    assert load(tmp_path, FULL).attrs["partition_source"] == "the table's column 'partition'"
+    drawn = load(tmp_path, speakers(10)).attrs["partition_source"]
+    assert drawn.startswith("drawn here: stratified, by speaker")
+    assert drawn.endswith(f"seed {table.SPLIT_SEED}")
+    lists = "partition: {train: [s0, s1], devel: [s2], test: [s3]}"
+    given = load(tmp_path, speakers(4), card=lists).attrs["partition_source"]
+    assert given == "the card's lists of speakers"
