@@ -1,5 +1,6 @@
 """The ``dslite`` command: a few lines over the functions that the notebooks call."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -192,6 +193,8 @@ def report(
 
 def run() -> None:
     """Entry point: a message instead of a traceback where the user can mend it, status 2."""
+    # A scheduler ends a job with SIGTERM: leave through the same door, so that drafts are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except InputError as error:
