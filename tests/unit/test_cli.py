@@ -287,7 +287,7 @@ def test_train_then_predict_then_results(command, workplace, small_corpus, tiny)
     assert (folder / "run.json").is_file()
     assert "devel: UAR" in out
     assert "test: UAR" in out
-    assert str(folder) in out
+    assert paths.shown(folder) in out
     epochs = [line for line in out.splitlines() if line.startswith("phase ")]
     assert len(epochs) == 2  # one line an epoch and training
 
