@@ -68,7 +68,8 @@ def book(chain, name):
 
 def test_every_file_is_there(chain):
     found = chain.results / "small"
-    wanted = ["manifest.csv", "table1.csv", "spectrogram.png", "ablation.csv", "ablation.png"]
+    wanted = ["manifest.csv", "table1.csv", "partition.json", "spectrogram.png", "ablation.csv"]
+    wanted += ["ablation.png"]
     wanted += ["tflite.csv", "shap.png", "confusion_devel.png", "confusion_test.png", "report.html"]
     wanted += [f"notebooks/{name}.ipynb" for name in EXECUTED]
     run_files = ["metrics.json", "predictions.csv", "history.csv", "run.json"]
