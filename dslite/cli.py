@@ -186,9 +186,10 @@ def report(
     executed: Annotated[list[Path], typer.Argument(help="executed notebooks, in order")],
 ) -> None:
     """Gather executed notebooks into one self-contained HTML page."""
-    from dslite import notebooks, paths
+    from dslite import paths
+    from dslite import report as page
 
-    typer.echo(f"report: {paths.shown(notebooks.report(title, executed, output))}")
+    typer.echo(f"report: {paths.shown(page.build(title, executed, output))}")
 
 
 def run() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dslite import paths
+from dslite import paths, yaml_files
 from dslite.errors import InputError
 
 AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
@@ -176,33 +176,6 @@ def datasets() -> list[str]:
     return sorted(path.stem for path in paths.cards().glob("*.yaml"))
 
 
-class _Yaml(yaml.SafeLoader):
-    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting has
-    the value ``on``, and a corpus may have the class ``no``.
-    """
-
-
-_Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if first in "tTfF" or not tag.endswith("bool")]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def read_value(text: str) -> Any:
-    """YAML text as a value: ``3``, ``true``, ``null``, ``[a, b]``, words."""
-    return yaml.load(text, Loader=_Yaml)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = read_value(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
-    return content
-
-
 def is_table(dataset: str) -> bool:
     """Whether a user's DATASET is the path of a table rather than the name of a card."""
     return Path(dataset).suffix.lower() in {".csv", ".tsv"}
@@ -234,7 +207,7 @@ def load_card(dataset: str) -> Card:
         values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
         beside = table.with_suffix(".yaml")
         if beside.is_file():
-            values |= _read_yaml(beside)
+            values |= yaml_files.read(beside)
         card = _checked_card(values | {"table": str(table)}, beside)
         if card.layout != "table" or card.dataset in datasets():
             raise InputError(
@@ -245,7 +218,7 @@ def load_card(dataset: str) -> Card:
     path = paths.cards() / f"{dataset}.yaml"
     if dataset not in datasets():
         raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, datasets())}")
-    return _checked_card(_read_yaml(path), path)
+    return _checked_card(yaml_files.read(path), path)
 
 
 def _beside(table: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -275,7 +248,7 @@ def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[
         if not equals or not key:
             raise InputError(f"override '{item}': expected key=value, for instance units=64")
         try:
-            parsed[key] = read_value(value)
+            parsed[key] = yaml_files.read_value(value)
         except yaml.YAMLError:
             raise InputError(f"override '{item}': the value cannot be read") from None
     return parsed

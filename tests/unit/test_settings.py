@@ -372,3 +372,22 @@ def test_overridden(own):
     # Against the preset it was made from, not the card's default one.
     used = settings.load(card, "second", overrides="units=8")
     assert settings.overridden(card, used, "second") == {"units": (7, 8)}
+
+
+def test_on_and_no_are_words(tmp_path):
+    (tmp_path / "own.csv").write_text("path,label\na.wav,no\n")
+    (tmp_path / "own.yaml").write_text("classes: [no, yes]\nsettings: {trim: on, tail: keep}\n")
+    card = settings.load_card(str(tmp_path / "own.csv"))
+    assert card.classes == ("no", "yes")
+    assert settings.load(card).trim == "on"
+    assert settings.load(card, overrides="trim=off").trim == "off"
+    assert settings.parse_overrides("top_db=null a=true b=3") == {"top_db": None, "a": True, "b": 3}
+
+
+def test_weights_beside_the_table_are_found(tmp_path, monkeypatch):
+    (tmp_path / "own.csv").write_text("path,label\na.wav,no\n")
+    (tmp_path / "w.weights.h5").write_text("")
+    (tmp_path / "own.yaml").write_text("settings: {weights: w.weights.h5}\n")
+    monkeypatch.chdir("/")
+    card = settings.load_card(str(tmp_path / "own.csv"))
+    assert settings.load(card).weights == str(tmp_path / "w.weights.h5")
