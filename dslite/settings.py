@@ -214,7 +214,10 @@ def load_card(dataset: str) -> Card:
                 f"{beside}: it is the card of {card.dataset} (layout: {card.layout}), not of "
                 f"{table.name}; leave out its keys 'dataset' and 'layout'"
             )
-        return card
+        presets = {name: _beside(table, keys) for name, keys in card.presets.items()}
+        return card.model_copy(
+            update={"settings": _beside(table, card.settings), "presets": presets}
+        )
     path = paths.cards() / f"{dataset}.yaml"
     if dataset not in datasets():
         raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, datasets())}")
