@@ -1,7 +1,9 @@
 # Every target sets up what it needs: the first one on a fresh machine makes .venv and installs the
-# lock into it. Python 3.11 to 3.13; choose another with PYTHON=, for instance
+# lock into it. The first Python 3.11 to 3.13 that runs is taken; choose another with PYTHON=:
 #   make demo PYTHON=python3.12
-PYTHON ?= python3.11
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c '$(SUITS)' 2>/dev/null && { echo "$$p"; break; }; done)
 CORES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,10 +23,9 @@ help:  ## list the targets
 
 # The marker is written last: an interrupted installation is never taken for a finished one.
 $(READY): requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { \
-		echo "$(PYTHON) is not installed; choose a Python 3.11 to 3.13 with PYTHON=" >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo "$(PYTHON) is not a Python 3.11 to 3.13; choose one with PYTHON=" >&2; exit 2; }
+	@"$(PYTHON)" -c '$(SUITS)' 2>/dev/null || { \
+		echo "no Python 3.11 to 3.13 ('$(PYTHON)'): install one, or name it with PYTHON=" >&2; \
+		exit 2; }
 	@echo "installing into $(VENV), a few minutes and 2.5 GB ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
