@@ -40,7 +40,7 @@ def run(
     """
     card = manifest.card
     described = runs.describe(card, settings, seed, preset, digest(manifest), runs.NETWORK)
-    place = runs.folder(card, settings, seed)
+    place = runs.folder(card, settings, seed, preset=preset)
     if not force and runs.is_finished(place, described["identity"]):
         log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
         return runs.load(place)
@@ -99,7 +99,7 @@ def best_of(
     for name in AUGMENTATIONS:
         used = settings.model_copy(update={"augmentation": name})
         described = runs.describe(manifest.card, used, seed, preset, known, runs.NETWORK)
-        place = runs.folder(manifest.card, used, seed)
+        place = runs.folder(manifest.card, used, seed, preset=preset)
         if runs.is_finished(place, described["identity"]):
             finished.append(runs.load(place))
     if not finished:

@@ -54,14 +54,19 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
 
-def name(settings: Settings, seed: int, kind: str = "") -> str:
-    """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``."""
-    return f"{settings.backbone}-{kind or settings.augmentation}-s{seed}"
+def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
+    """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``.
+
+    ``variant`` stands at the end, so that the results of two presets do not replace each other.
+    """
+    named = f"{settings.backbone}-{kind or settings.augmentation}-s{seed}"
+    return f"{named}-{variant}" if variant else named
 
 
-def folder(card: Card, settings: Settings, seed: int, kind: str = "") -> Path:
-    """Where a run's files lie."""
-    return paths.results(card.dataset) / name(settings, seed, kind)
+def folder(card: Card, settings: Settings, seed: int, kind: str = "", preset: str = "") -> Path:
+    """Where a run's files lie; a preset other than the card's default one is part of the name."""
+    variant = "" if preset == card.default_preset else preset
+    return paths.results(card.dataset) / name(settings, seed, kind, variant)
 
 
 def weights_record(settings: Settings) -> dict[str, Any]:

@@ -391,3 +391,15 @@ def test_weights_beside_the_table_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     card = settings.load_card(str(tmp_path / "own.csv"))
     assert settings.load(card).weights == str(tmp_path / "w.weights.h5")
+
+
+def test_runs_of_two_presets_lie_apart():
+    from dslite import runs
+
+    card = settings.load_card("ravdess")
+    tuned, paper = (settings.load(card, preset, weights="random") for preset in ("tuned", "paper"))
+    usual = runs.folder(card, tuned, 3)
+    assert usual.name == "densenet121-none-s3"
+    assert runs.folder(card, tuned, 3, preset="tuned") == usual
+    assert runs.folder(card, paper, 3, preset="paper").name == "densenet121-none-s3-paper"
+    assert runs.folder(card, paper, 3, runs.SVM, "paper").name == "densenet121-svm-s3-paper"
