@@ -219,8 +219,10 @@ rule report:
         "results/{dataset}/notebooks/7_paper.ipynb",
     output:
         "results/{dataset}/report.html",
+    params:
+        title=lambda wildcards: f"{wildcards.dataset}: from audio to the device",
     threads: 1
     message:
         "{wildcards.dataset}: report"
     shell:
-        "dslite report {wildcards.dataset:q} {output:q} {input:q}"
+        "dslite report {params.title:q} {output:q} {input:q}"

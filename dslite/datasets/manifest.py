@@ -15,6 +15,7 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Card
 
 CARD_LISTS = "the card's lists of speakers"
+RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction"})  # columns
 COLUMNS = ("path", "label", "speaker", "partition", *facts.COLUMNS)
 
 
@@ -67,9 +68,16 @@ def classes(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _resolved_classes(card: Card, labels: pd.Series) -> tuple[str, ...]:
-    if card.classes or card.task == "regression":
+    if card.task == "regression":
         return card.classes
-    return tuple(sorted(set(labels) - {""}))
+    found = card.classes or tuple(sorted(set(labels) - {""}))
+    taken = sorted(RESERVED.intersection(found))
+    if taken:
+        raise InputError(
+            f"{card.table or card.dataset}: a class is called '{taken[0]}', as is a column of "
+            "predictions.csv; give it another name"
+        )
+    return found
 
 
 # Checks: each takes a manifest and returns its problems, one sentence each

@@ -292,3 +292,8 @@ def test_counts_and_durations(built):
     seconds = manifest.durations(built)
     assert sum(len(found) for found in seconds.values()) == len(built.table)
     assert sum(found.sum() for found in seconds.values()) == built.table["duration_s"].sum()
+
+
+def test_a_class_named_like_a_column_of_the_predictions_is_refused(card, built):
+    with pytest.raises(InputError, match="a class is called 'label'"):
+        manifest.build(card.model_copy(update={"classes": (*manifest.classes(built), "label")}))
