@@ -193,7 +193,7 @@ def build(name: str, weights: str, size: int) -> keras.Model:
     if weights == "random":
         return model
     path = download(name) if weights == "imagenet" else Path(weights)
-    # Keras passes over layers that a file lacks: weights of another network would go unnoticed.
+    # What a file leaves unset stays NaN, so that an incomplete or damaged one cannot go unnoticed.
     kernels = [variable for variable in model.weights if len(variable.shape) > 1]
     for kernel in kernels:
         kernel.assign(np.full(kernel.shape, np.nan))

@@ -103,11 +103,12 @@ def run(
     """
     card = manifest.card
     settings = settings.model_copy(update={"augmentation": "none"})
-    described = runs.describe(card, settings, seed, preset, digest(manifest), runs.SVM)
-    place = runs.folder(card, settings, seed, runs.SVM, preset)
-    if not force and runs.is_finished(place, described["identity"]):
-        log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
-        return runs.load(place)
+    described, place, finished = runs.look_up(
+        card, settings, seed, preset, digest(manifest), runs.SVM
+    )
+    if finished and not force:
+        log(runs.not_repeated(finished))
+        return finished
     begin = time.perf_counter()
     store = loader.load(manifest, settings)
     values = features(store, settings)

@@ -39,11 +39,12 @@ def run(
         Is given the lines of the log.
     """
     card = manifest.card
-    described = runs.describe(card, settings, seed, preset, digest(manifest), runs.NETWORK)
-    place = runs.folder(card, settings, seed, preset=preset)
-    if not force and runs.is_finished(place, described["identity"]):
-        log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
-        return runs.load(place)
+    described, place, finished = runs.look_up(
+        card, settings, seed, preset, digest(manifest), runs.NETWORK
+    )
+    if finished and not force:
+        log(runs.not_repeated(finished))
+        return finished
     begin = time.perf_counter()
     tf.config.experimental.enable_op_determinism()
     if settings.random_weights:
@@ -95,13 +96,9 @@ def best_of(
     Where none is finished, the configuration of ``settings`` is trained.
     """
     known = digest(manifest)
-    finished = []
-    for name in AUGMENTATIONS:
-        used = settings.model_copy(update={"augmentation": name})
-        described = runs.describe(manifest.card, used, seed, preset, known, runs.NETWORK)
-        place = runs.folder(manifest.card, used, seed, preset=preset)
-        if runs.is_finished(place, described["identity"]):
-            finished.append(runs.load(place))
+    each = [settings.model_copy(update={"augmentation": name}) for name in AUGMENTATIONS]
+    found = [runs.look_up(manifest.card, s, seed, preset, known, runs.NETWORK)[2] for s in each]
+    finished = [done for done in found if done]
     if not finished:
         return run(manifest, settings, seed, preset, log=log)
 

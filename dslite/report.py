@@ -39,7 +39,7 @@ def _described(body: str) -> str:
     heading = ""
     for i, part in enumerate(parts):
         if i % 2:
-            heading = re.sub(r"<[^>]+>|¶", "", part).strip()
+            heading = re.sub(r"<[^>]+>|¶", "", part).strip().replace('"', "&quot;")
         parts[i] = re.sub(r'alt="No description[^"]*"', f'alt="{heading}"', part)
     return "".join(parts)
 

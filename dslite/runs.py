@@ -113,6 +113,23 @@ def is_finished(place: Path, identity: str) -> bool:
         return False
 
 
+def look_up(
+    card: Card, settings: Settings, seed: int, preset: str, manifest_digest: str, kind: str
+) -> tuple[dict[str, Any], Path, Run | None]:
+    """What a run would be, where it would lie, and the run itself if it is finished already.
+
+    Parameters and the first value are those of `describe`; the second is that of `folder`.
+    """
+    described = describe(card, settings, seed, preset, manifest_digest, kind)
+    place = folder(card, settings, seed, "" if kind == NETWORK else kind, preset)
+    return described, place, load(place) if is_finished(place, described["identity"]) else None
+
+
+def not_repeated(run: Run) -> str:
+    """What a log says of a finished run instead of repeating it."""
+    return f"{paths.shown(run.folder)}: finished before with the same settings, not repeated"
+
+
 def load(place: str | Path) -> Run:
     """Read a finished run.
 

@@ -10,6 +10,7 @@ from dslite import paths
 from dslite.errors import InputError
 from dslite.settings import Card
 
+CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in words
 SHOWN = 20  # problems listed in one message
 
 

@@ -1,7 +1,5 @@
 """The manifest: one row per file of a corpus, checked before anything is computed from it."""
 
-import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dslite import audio, paths
-from dslite.datasets import facts, read_table, require_none
+from dslite import audio, paths, provenance
+from dslite.datasets import CARD_LISTS, facts, read_table, require_none
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Card
 
-CARD_LISTS = "the card's lists of speakers"
 RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction"})  # columns
 COLUMNS = ("path", "label", "speaker", "partition", *facts.COLUMNS)
 
@@ -246,7 +243,7 @@ def digest(manifest: Manifest) -> str:
     """
     columns = ["path", "label", "speaker", "partition", "audio_hash"]
     rows = manifest.table[columns].to_numpy(dtype=object).tolist()
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return provenance.digest(rows)
 
 
 def write(manifest: Manifest, path: str | os.PathLike) -> None:
@@ -302,6 +299,5 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
         "files": {name: len(seconds) for name, seconds in durations(manifest).items()},
         "manifest": digest(manifest),
     }
-    with paths.replacing(folder / "partition.json") as draft:
-        draft.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+    provenance.write_json(folder / "partition.json", origin)
     return row

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dslite.datasets import require_none
+from dslite.datasets import CARD_LISTS, require_none
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Card, nearest
 
@@ -235,7 +235,7 @@ def read(card: Card) -> pd.DataFrame:
             "partition) divide the corpus; keep one of the two"
         )
     if card.partition:
-        partition, source = _from_card(card, columns, table), "the card's lists of speakers"
+        partition, source = _from_card(card, columns, table), CARD_LISTS
     elif "partition" in columns:
         partition, source = _from_column(columns, table), "the table's column 'partition'"
     else:

@@ -12,9 +12,9 @@ PACKAGE = paths.ROOT / "dslite"
 FLOORS = {
     **{"errors": 0},
     **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files"], 1),
-    **dict.fromkeys(["settings", "pictures"], 2),
+    **dict.fromkeys(["settings", "pictures", "provenance"], 2),
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones"], 3),
-    **dict.fromkeys(["datasets", "provenance"], 3),
+    **{"datasets": 3},
     **dict.fromkeys(["loader", "model", "runs"], 4),
     **dict.fromkeys(["training", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **{"illustration": 5},
