@@ -19,7 +19,7 @@ from dslite.settings import Settings
 BATCH = 64  # chunks a call of the spectrogram function
 KEY = (  # the settings that a stored spectrogram depends on
     *("sample_rate", "chunk_length_s", "chunk_hop_s", "tail", "trim"),
-    *("window_ms", "hop_ms", "mel_bands", "top_db"),
+    *("window_ms", "hop_ms", "mel_bands", "mel_min_hz", "mel_max_hz", "top_db"),
 )
 
 

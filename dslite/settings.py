@@ -17,6 +17,13 @@ from dslite.errors import InputError
 
 AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
 PARTITIONS = ("train", "devel", "test")
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd")
+# The public implementation's list, and two newer ones
+BACKBONE_NAMES = (
+    *("vgg16", "vgg19", "resnet50", "xception", "inception_v3", "densenet121", "densenet169"),
+    *("densenet201", "mobilenet", "mobilenet_v2", "nasnet_large", "nasnet_mobile"),
+    *("inception_resnet_v2", "squeezenet", "efficientnet_v2_b0", "mobilenet_v3_small"),
+)
 SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask sizes refer to it
 
 
@@ -40,23 +47,41 @@ class Settings(Strict):
     window_ms: float = Field(32.0, gt=1)
     hop_ms: float = Field(16.0, gt=0.5)
     mel_bands: int = Field(128, ge=8, le=512)
+    mel_min_hz: float = Field(0.0, ge=0, description="lower edge of the lowest Mel band")
+    mel_max_hz: float | None = Field(None, gt=0, description="upper edge; none: half the rate")
     top_db: float | None = Field(None, gt=0, description="dB below the chunk's maximum; none: off")
     image_size: int = Field(SIDE, ge=32, le=1024, description="pixels, both sides")
 
     # Model (paper 2.1; Table 2)
-    backbone: Literal["densenet121", "mobilenet_v2", "squeezenet"] = "densenet121"
+    backbone: Literal[BACKBONE_NAMES] = "densenet121"
     weights: str = Field("imagenet", description="imagenet, random, or the path of a weights file")
+    feature_layer: str = Field("", description="of the backbone; its last one if unset")
+    pooling: Literal["global", "time"] = Field(
+        "global", description="time: average over time only, frequency is kept"
+    )
     units: int = Field(512, ge=1)
     dropout: float = Field(0.25, ge=0, lt=1)
 
     # Training (paper 3.2; Table 2)
-    learning_rate: float = Field(0.001, gt=0, description="of AdaDelta; a tenth of it in phase 2")
+    optimizer: Literal[OPTIMIZERS] = "adadelta"
+    learning_rate: float = Field(0.001, gt=0, description="a tenth of it in phase 2")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="within each phase")
+    warmup_epochs: int = Field(0, ge=0, description="of each phase, the rate rising linearly")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled from the gradient; 0: none")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    patience: int | None = Field(
+        None, ge=1, description="epochs of a phase without a better devel score before it ends"
+    )
     batch_size: int = Field(32, ge=2)
     epochs_phase1: int = Field(40, ge=0)
     epochs_phase2: int = Field(80, ge=0)
     trained_share: float = Field(0.1, ge=0, le=1, description="of the backbone's layers, phase 2")
     fine_tune_reading: Literal["paper", "code"] = "paper"
     balance: Literal["upsample", "weights", "none"] = "upsample"
+    trunk_cache: Literal["on", "off"] = Field(
+        "on", description="store the frozen layers' output of every un-augmented picture"
+    )
+    trunk_cache_gib: float = Field(20.0, ge=0, description="largest size of one such store")
 
     # Augmentation (paper 2.1 and 3.2)
     augmentation: Literal["none", "cutmix", "specaugment", "cutmix+specaugment"] = "none"
@@ -66,6 +91,15 @@ class Settings(Strict):
     probability_max: float = Field(0.25, ge=0, le=1)
     cutmix_px: float = Field(56, ge=0, description="largest side of a patch on a 224-pixel image")
     mask_px: float = Field(67, ge=0, description="largest width of a mask on a 224-pixel image")
+    probability_reading: Literal["paper", "code"] = Field(
+        "paper", description="code: minimum + maximum * lambda"
+    )
+    cutmix_reading: Literal["paper", "code"] = Field(
+        "paper", description="code: labels weighted by side^2, also where the patch was clipped"
+    )
+    mask_reading: Literal["paper", "code"] = Field(
+        "paper", description="code: masks of ImageNet's mean colour on pictures already normalised"
+    )
 
     # Evaluation (paper 3.3)
     fusion: Literal["mean", "vote"] = "mean"
@@ -77,6 +111,12 @@ class Settings(Strict):
             raise ValueError(f"hop_ms {self.hop_ms} is longer than window_ms {self.window_ms}")
         if self.window_ms > 1000 * self.chunk_length_s:
             raise ValueError(f"window_ms {self.window_ms} does not fit into a chunk")
+        highest = self.mel_max_hz or self.sample_rate / 2
+        if not self.mel_min_hz < highest <= self.sample_rate / 2:
+            raise ValueError(
+                f"mel_min_hz {self.mel_min_hz} to mel_max_hz {highest} does not lie within 0 to "
+                f"half the sample rate, {self.sample_rate / 2}"
+            )
         if self.probability_min > self.probability_max:
             raise ValueError("probability_min is larger than probability_max")
         fine_tuned = self.random_weights or self.trained_share > 0

@@ -2,6 +2,7 @@
 TensorFlow Lite alike (paper 2.1).
 """
 
+import warnings
 from functools import cache
 
 import librosa
@@ -16,9 +17,31 @@ PEAK = 10 ** (-3 / 20)  # -3 dBFS
 POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 
 
+@cache
 def fft_length(settings: Settings) -> int:
-    """Length of the FFT: the window's, or the next power of two (the device's FFT needs one)."""
-    return 1 << (settings.window_samples - 1).bit_length()
+    """Length of the FFT: the smallest power of two that holds a window and leaves no band empty.
+
+    The device's FFT needs a power of two. Where the Mel bands lie closer together than the
+    window's own frequency bins (many bands below a low ``mel_max_hz``), zero padding interpolates
+    the spectrum, so that every filter covers at least one bin.
+    """
+    length = 1 << (settings.window_samples - 1).bit_length()
+    while length < 1 << 16 and not _filters(settings, length).any(axis=1).all():
+        length *= 2
+    return length
+
+
+def _filters(settings: Settings, length: int) -> np.ndarray:
+    """Librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
+    with warnings.catch_warnings():  # librosa warns of empty filters, which `fft_length` avoids
+        warnings.simplefilter("ignore", UserWarning)
+        return librosa.filters.mel(
+            sr=settings.sample_rate,
+            n_fft=length,
+            n_mels=settings.mel_bands,
+            fmin=settings.mel_min_hz,
+            fmax=settings.mel_max_hz,
+        )
 
 
 def frames(settings: Settings) -> int:
@@ -28,7 +51,7 @@ def frames(settings: Settings) -> int:
 
 @cache
 def mel_filters(settings: Settings) -> np.ndarray:
-    """Triangular Mel filters from 0 Hz to half the sample rate, librosa's (Slaney's scale, area 1).
+    """Triangular Mel filters between the settings' edges, librosa's (Slaney's scale, area 1).
 
     On this scale no filter of 128 falls between two bins of a 512-point FFT. On the HTK scale
     some do, their empty bands sit at the floor, and min-max scaling squeezes all that is audible.
@@ -37,15 +60,14 @@ def mel_filters(settings: Settings) -> np.ndarray:
     -------
     ndarray of float32, shape [bins, mel_bands]
     """
-    filters = librosa.filters.mel(
-        sr=settings.sample_rate, n_fft=fft_length(settings), n_mels=settings.mel_bands
-    )
+    filters = _filters(settings, fft_length(settings))
     return np.ascontiguousarray(filters.T, dtype=np.float32)
 
 
 def mel_frequencies(settings: Settings) -> np.ndarray:
     """Centre of each Mel band in Hz, float64, shape [mel_bands]."""
-    edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=0.0, fmax=settings.sample_rate / 2)
+    highest = settings.mel_max_hz or settings.sample_rate / 2
+    edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
     return edges[1:-1]
 
 

@@ -238,7 +238,7 @@ def test_derived_lengths():
         ("top_db=0", "top_db = 0: "),
         ("chunk_hop_s=0", "chunk_hop_s = 0: "),
         ("image_size=16", "image_size = 16: "),
-        ("backbone=vgg16", "backbone = 'vgg16': "),
+        ("backbone=vgg61", "backbone = 'vgg61': "),
         ("augmentation=mixup", "augmentation = 'mixup': "),
         ("weights=7", "weights = 7: "),
         ("hop_ms=40", "hop_ms 40.0 is longer than window_ms 32.0"),
