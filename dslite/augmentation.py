@@ -1,11 +1,51 @@
 """Augmentation on the fly: SapAugment's policy over CutMix and SpecAugment (paper 2.1 and 3.2).
 
 Every function works on a whole batch at once and is pure: the same seed gives the same result.
+What is done to a batch is decided first (`plan`, which needs no picture) and carried out
+afterwards, so that a training only has to draw the pictures that really change.
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from dslite.settings import Settings
+
+# Losses closer than this are equal to the ranking. It lies far above the rounding errors by which
+# two copies of a sample differ, which would otherwise decide which of them is augmented more.
+LOSS_STEP = 1e-4
+# The public implementation's masks: ImageNet's mean colour, on pictures already normalised.
+CODE_MASK = (0.485, 0.456, 0.406)
+
+
+class Plan(NamedTuple):
+    """What is done to each sample of a batch.
+
+    Attributes
+    ----------
+    partner : Tensor of int32, shape [batch]
+        Row that CutMix's patch is cut from; the sample's own where there is none.
+    patch : Tensor of int32, shape [batch, 4]
+        Its top, bottom, left and right in pixels, ends excluded; zeros where there is none.
+    weight : Tensor of float32, shape [batch]
+        Of the partner's label.
+    mask : Tensor of int32, shape [batch, 4]
+        SpecAugment's first and last row and first and last column, ends excluded, or zeros.
+    """
+
+    partner: tf.Tensor
+    patch: tf.Tensor
+    weight: tf.Tensor
+    mask: tf.Tensor
+
+    @property
+    def changed(self) -> tf.Tensor:
+        """Which samples are altered: bool, shape [batch]."""
+        return (self.patch[:, 1] > self.patch[:, 0]) | (self.mask[:, 1] > self.mask[:, 0])
+
+    def rows(self, rows: tf.Tensor) -> "Plan":
+        """The plan of some samples; their partners remain rows of the whole batch."""
+        return Plan(*(tf.gather(part, rows) for part in self))
 
 
 def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
@@ -25,130 +65,177 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
     Returns
     -------
     Tensor of float32, shape [batch]
-        0 to 1; equal losses are ranked in the order of the batch.
+        0 to 1; losses that are equal (to `LOSS_STEP`) are ranked in the order of the batch.
     """
+    losses = tf.round(losses / LOSS_STEP)
     rank = tf.argsort(tf.argsort(losses, stable=True), stable=True) + 1
     share = tf.cast(rank, tf.float32) / tf.cast(tf.shape(losses)[0], tf.float32)
     return 1.0 - tf.math.betainc(s * (1.0 - a), s * a, share)
 
 
-def executed(lam: tf.Tensor, seed: tf.Tensor, lowest: float, highest: float) -> tf.Tensor:
-    """Draw which samples a method is applied to: p = lowest + (highest - lowest) * lambda.
+def probability(lam: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """Probability that a method is applied to each sample: min + (max - min) * lambda.
 
-    Returns
-    -------
-    Tensor of bool, shape [batch]
+    The reading ``code`` adds the maximum instead of the difference: min + max * lambda.
     """
-    probability = lowest + (highest - lowest) * lam
-    return tf.random.stateless_uniform(tf.shape(lam), seed) < probability
+    low, high = settings.probability_min, settings.probability_max
+    return low + (high if settings.probability_reading == "code" else high - low) * lam
 
 
-def _inside(start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def executed(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """Draw which samples a method is applied to: bool, shape [batch]."""
+    return tf.random.stateless_uniform(tf.shape(lam), seed) < probability(lam, settings)
+
+
+def _inside(start: tf.Tensor, stop: tf.Tensor, length: int) -> tf.Tensor:
     """Positions of [0, length) in [start, stop): bool, shape [batch, length]."""
     position = tf.range(length)[None, :]
     return (position >= start[:, None]) & (position < stop[:, None])
 
 
-def _uniform_int(seed: tf.Tensor, size: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
-    """Whole numbers in [0, below), where ``below`` may differ from sample to sample."""
-    drawn = tf.random.stateless_uniform(size[None], seed)
+def _uniform_int(seed: tf.Tensor, below: tf.Tensor) -> tf.Tensor:
+    """Whole numbers in [0, below), int32, where ``below`` [batch] may differ between samples."""
+    drawn = tf.random.stateless_uniform(tf.shape(below), seed)
     scaled = tf.cast(tf.floor(drawn * tf.cast(below, tf.float32)), tf.int32)
     return tf.minimum(scaled, below - 1)  # a float32 just below 1 can round up
 
 
-def cutmix(
-    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, largest: float
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Paste a square patch of another sample at the same place; mix the labels by its area.
+def _size(lam: tf.Tensor, largest: float, settings: Settings) -> tf.Tensor:
+    """round(largest * lambda) in this image's pixels, ``largest`` being the paper's: int32."""
+    return tf.cast(tf.round(largest * settings.image_scale * lam), tf.int32)
 
-    The patch's centre is uniform over the image, so that a patch may be clipped at the border;
-    the labels are mixed by the area really pasted (Yun et al. 2019, arXiv:1905.04899).
+
+def _nothing(lam: tf.Tensor) -> Plan:
+    corners = tf.zeros([tf.shape(lam)[0], 4], tf.int32)
+    return Plan(tf.range(tf.shape(lam)[0]), corners, tf.zeros_like(lam), corners)
+
+
+def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """Where CutMix pastes what (Yun et al. 2019, arXiv:1905.04899).
+
+    A square patch, side = round(cutmix_px * lambda), of another sample at the same place. Its
+    centre is uniform over the image, so that it may be clipped at the border; the labels are
+    mixed by the area really pasted (reading ``code``: by side^2 all the same).
 
     Parameters
     ----------
-    images : Tensor of float32, shape [batch, height, width, 3]
-    labels : Tensor of float32, shape [batch, outputs]
     lam : Tensor of float32, shape [batch]
-        Side = round(largest * lambda).
     seed : Tensor of int32, shape [2]
-    largest : float
-        Pixels.
-
-    Returns
-    -------
-    images, labels : Tensor
-        As given, mixed.
-    changed : Tensor of bool, shape [batch]
+    settings : Settings
     """
-    batch, height, width = tf.shape(images)[0], tf.shape(images)[1], tf.shape(images)[2]
-    seeds = tf.random.split(seed, 3)
-    side = tf.cast(tf.round(largest * lam), tf.int32)
-    top = _uniform_int(seeds[0], batch, tf.fill([batch], height)) - side // 2
-    left = _uniform_int(seeds[1], batch, tf.fill([batch], width)) - side // 2
-    rows = _inside(top, top + side, height)
-    columns = _inside(left, left + side, width)
-    patch = rows[:, :, None] & columns[:, None, :]
+    batch, length = tf.shape(lam)[0], settings.image_size
+    where, when = tf.unstack(tf.random.split(seed, 2))
+    seeds = tf.random.split(where, 3)
+    side = _size(lam, settings.cutmix_px, settings)
+    top = _uniform_int(seeds[0], tf.fill([batch], length)) - side // 2
+    left = _uniform_int(seeds[1], tf.fill([batch], length)) - side // 2
+    corners = tf.clip_by_value(tf.stack([top, top + side, left, left + side], 1), 0, length)
     # A shift of 1..B-1 never lands on the sample itself. A batch of one has nobody to borrow from.
-    shift = 1 + _uniform_int(seeds[2], batch, tf.fill([batch], tf.maximum(batch - 1, 1)))
-    partner = (tf.range(batch) + shift) % batch
-    mixed = tf.where(patch[..., None], tf.gather(images, partner), images)
-    area = tf.reduce_mean(tf.cast(patch, tf.float32), axis=[1, 2])
-    weight = area[:, None]
-    labels = (1.0 - weight) * labels + weight * tf.gather(labels, partner)
-    return mixed, labels, (area > 0) & (partner != tf.range(batch))
+    shift = 1 + _uniform_int(seeds[2], tf.fill([batch], tf.maximum(batch - 1, 1)))
+    run = executed(lam, when, settings) & (side > 0) & (batch > 1)
+    nothing = _nothing(lam)
+    partner = tf.where(run, (nothing.partner + shift) % batch, nothing.partner)
+    patch = tf.where(run[:, None], corners, nothing.patch)
+    area = (patch[:, 1] - patch[:, 0]) * (patch[:, 3] - patch[:, 2])
+    if settings.cutmix_reading == "code":
+        area = tf.where(run, side**2, 0)
+    return Plan(partner, patch, tf.cast(area, tf.float32) / length**2, nothing.mask)
+
+
+def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """Where SpecAugment masks: one stretch of time and one of frequency.
+
+    Park et al. 2019, doi: 10.21437/Interspeech.2019-2680; widths and counts as in paper 3.2:
+    either mask is round(mask_px * lambda) wide. Parameters as in `plan_cutmix`.
+    """
+    where, when = tf.unstack(tf.random.split(seed, 2))
+    seeds = tf.random.split(where, 2)
+    wide = _size(lam, settings.mask_px, settings)
+    low = _uniform_int(seeds[0], settings.image_size - wide + 1)
+    early = _uniform_int(seeds[1], settings.image_size - wide + 1)
+    run = executed(lam, when, settings) & (wide > 0)
+    mask = tf.stack([low, low + wide, early, early + wide], 1)
+    nothing = _nothing(lam)
+    return nothing._replace(mask=tf.where(run[:, None], mask, nothing.mask))
+
+
+def plan(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """What the configuration of ``settings.augmentation`` does to a batch.
+
+    Parameters as in `plan_cutmix`; each method is drawn for itself.
+    """
+    seeds = tf.random.split(seed, 2)
+    planned = _nothing(lam)
+    if "cutmix" in settings.augmentation:
+        planned = plan_cutmix(lam, seeds[0], settings)
+    if "specaugment" in settings.augmentation:
+        planned = planned._replace(mask=plan_specaugment(lam, seeds[1], settings).mask)
+    return planned
+
+
+def paste(images: tf.Tensor, partners: tf.Tensor, planned: Plan) -> tf.Tensor:
+    """Carry out CutMix: patches of ``partners`` on ``images``, float32 [batch, rows, cols, 3]."""
+    top, bottom, left, right = tf.unstack(planned.patch, axis=1)
+    rows = _inside(top, bottom, images.shape[1])
+    columns = _inside(left, right, images.shape[2])
+    patch = rows[:, :, None] & columns[:, None, :]
+    return tf.where(patch[..., None], partners, images)
+
+
+def mask(images: tf.Tensor, planned: Plan, settings: Settings) -> tf.Tensor:
+    """Carry out SpecAugment on images scaled for the backbone, float32 [batch, rows, cols, 3].
+
+    What is masked takes the mean value, after the scaling 0.
+    """
+    low, high, early, late = tf.unstack(planned.mask, axis=1)
+    frequency = _inside(low, high, images.shape[1])
+    time = _inside(early, late, images.shape[2])
+    masked = frequency[:, :, None] | time[:, None, :]
+    fill = CODE_MASK if settings.mask_reading == "code" else (0.0, 0.0, 0.0)
+    return tf.where(masked[..., None], tf.constant(fill), images)
+
+
+def mixed(labels: tf.Tensor, planned: Plan) -> tf.Tensor:
+    """Labels [batch, outputs] after CutMix: each and its partner's by the area of the patch."""
+    weight = planned.weight[:, None]
+    return (1.0 - weight) * labels + weight * tf.gather(labels, planned.partner)
+
+
+def carried_out(
+    images: tf.Tensor, labels: tf.Tensor, planned: Plan, settings: Settings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Do to a whole batch what was planned; the result is that of `augment`."""
+    pasted = paste(images, tf.gather(images, planned.partner), planned)
+    return mask(pasted, planned, settings), mixed(labels, planned), planned.changed
+
+
+def cutmix(
+    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """CutMix alone; parameters and result as in `augment`."""
+    return carried_out(images, labels, plan_cutmix(lam, seed, settings), settings)
 
 
 def specaugment(
-    images: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, largest: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mask one stretch of time and one of frequency with the mean value, 0 after scaling.
-
-    Park et al. 2019, doi: 10.21437/Interspeech.2019-2680; widths and counts as in paper 3.2.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape [batch, frequency, time, 3]
-        Scaled for the backbone.
-    lam : Tensor of float32, shape [batch]
-        Width of either mask = round(largest * lambda).
-    seed : Tensor of int32, shape [2]
-    largest : float
-        Pixels.
-
-    Returns
-    -------
-    images : Tensor
-        As given, masked.
-    changed : Tensor of bool, shape [batch]
-    """
-    batch, height, width = tf.shape(images)[0], tf.shape(images)[1], tf.shape(images)[2]
-    seeds = tf.random.split(seed, 2)
-    wide = tf.cast(tf.round(largest * lam), tf.int32)
-    low = _uniform_int(seeds[0], batch, height - wide + 1)
-    early = _uniform_int(seeds[1], batch, width - wide + 1)
-    frequency = _inside(low, low + wide, height)
-    time = _inside(early, early + wide, width)
-    masked = frequency[:, :, None] | time[:, None, :]
-    return tf.where(masked[..., None], 0.0, images), wide > 0
+    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """SpecAugment alone; parameters and result as in `augment`. Labels stay as they are."""
+    return carried_out(images, labels, plan_specaugment(lam, seed, settings), settings)
 
 
 def augment(
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    losses: tf.Tensor,
-    seed: tf.Tensor,
-    settings: Settings,
+    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Apply the configuration of ``settings.augmentation`` to a batch.
 
     Parameters
     ----------
-    images : Tensor of float32, shape [batch, height, width, 3]
-        Scaled for the backbone.
+    images : Tensor of float32, shape [batch, image_size, image_size, 3]
+        Scaled for the backbone; rows are frequency, columns time.
     labels : Tensor of float32, shape [batch, outputs]
         One-hot classes, or [batch, 1] targets of a regression.
-    losses : Tensor of float32, shape [batch]
-        Current loss of each un-augmented sample.
+    lam : Tensor of float32, shape [batch]
+        Of `strength`.
     seed : Tensor of int32, shape [2]
     settings : Settings
 
@@ -159,21 +246,4 @@ def augment(
     changed : Tensor of bool, shape [batch]
         Which samples were altered.
     """
-    lam = strength(losses, settings.sap_a, settings.sap_s)
-    seeds = tf.random.split(seed, 4)
-    low, high = settings.probability_min, settings.probability_max
-    changed = tf.zeros_like(lam, dtype=tf.bool)
-    if "cutmix" in settings.augmentation:
-        largest = settings.cutmix_px * settings.image_scale
-        new_images, new_labels, pasted = cutmix(images, labels, lam, seeds[0], largest)
-        run = executed(lam, seeds[1], low, high) & pasted
-        images = tf.where(run[:, None, None, None], new_images, images)
-        labels = tf.where(run[:, None], new_labels, labels)
-        changed |= run
-    if "specaugment" in settings.augmentation:
-        largest = settings.mask_px * settings.image_scale
-        new_images, masked = specaugment(images, lam, seeds[2], largest)
-        run = executed(lam, seeds[3], low, high) & masked
-        images = tf.where(run[:, None, None, None], new_images, images)
-        changed |= run
-    return images, labels, changed
+    return carried_out(images, labels, plan(lam, seed, settings), settings)

@@ -1,5 +1,6 @@
 """One configuration from settings to results: chosen on devel, tested once (paper 3.3)."""
 
+import shutil
 import time
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import loader, model, paths, runs, training
+from dslite import loader, model, paths, progress, runs, steps, training
 from dslite.datasets.manifest import Manifest, digest
 from dslite.settings import AUGMENTATIONS, Settings
 
@@ -24,7 +25,8 @@ def run(
 
     The first training (train partition) gives the devel column and the number of epochs; the
     second one (train + devel, as many epochs) gives the model that is kept and the test column
-    (paper 3.3). A finished run of the same identity is not repeated.
+    (paper 3.3). A finished run of the same identity is not repeated, an interrupted one goes on
+    from its last finished epoch.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def run(
     preset : str
         Only written down.
     force : bool
-        Train even if the run is finished already.
+        Train from the start even if the run is finished or was interrupted.
     log : callable
         Is given the lines of the log.
     """
@@ -49,26 +51,43 @@ def run(
     tf.config.experimental.enable_op_determinism()
     if settings.random_weights:
         log("random weights: nothing is pre-trained, the whole network is trained")
-    task = training.task_of(card, settings, loader.load(manifest, settings))
+    task = steps.task_of(card, settings, loader.load(manifest, settings))
     train, devel, test = (task.store.chunks(p) for p in ("train", "devel", "test"))
+    trunks = steps.Trunks(task, log)
+    interrupted = paths.cache() / "checkpoints" / card.dataset / described["identity"][:16]
+    boards = paths.cache() / "tensorboard" / card.dataset / place.name
+    if force:
+        shutil.rmtree(interrupted, ignore_errors=True)
+
+    def trained(name: str, chunks: np.ndarray, **given):
+        network = training.build_model(task, chunks, seed)
+        history = training.fit(
+            network,
+            task,
+            chunks,
+            seed,
+            trunks=trunks,
+            checkpoint=(interrupted / f"{name}.npz", described["identity"]),
+            board=progress.tensorboard(boards / name),
+            log=log,
+            **given,
+        )
+        return network, history
+
+    def scored(network, chunks: np.ndarray):
+        whole = model.predictor(network, settings)
+        outputs = loader.predict(whole, task.store.mel, chunks)
+        return runs.score(task.store.files, card, settings, task.store.file[chunks], outputs, seed)
 
     log(f"training on train: {len(train)} chunks; devel {len(devel)}, test {len(test)}")
-    network = training.build_model(task, train, seed)
-    history = training.fit(network, task, train, seed, devel=devel, log=log)
-    files = task.store.files
+    network, history = trained("train", train, devel=devel)
+    devel_metrics, devel_table = scored(network, devel)
 
-    def scored(chunks: np.ndarray):
-        outputs = loader.predict(model.predictor(network, settings), task.store, chunks)
-        return runs.score(files, card, settings, task.store.file[chunks], outputs, seed)
-
-    devel_metrics, devel_table = scored(devel)
-    epochs = int(history.loc[history["best"], "epoch"].iloc[0]) if len(history) else 0
-
-    log(f"training on train + devel for the {epochs} epochs that were best on devel")
+    epochs = training.epochs_to_best(history)
+    log(f"training on train + devel for the {sum(epochs.values())} epochs that were best on devel")
     both = np.concatenate([train, devel])
-    network = training.build_model(task, both, seed)
-    final = training.fit(network, task, both, seed, epochs=epochs, log=log)
-    test_metrics, test_table = scored(test)
+    network, final = trained("train+devel", both, epochs=epochs)
+    test_metrics, test_table = scored(network, test)
     trainings = [history.assign(training="train"), final.assign(training="train+devel")]
     with paths.replacing(place) as draft:
         draft.mkdir()
@@ -76,11 +95,12 @@ def run(
         pd.concat(trainings).to_csv(draft / "history.csv", index=False)
         runs.write(
             draft,
-            described | {"epochs": epochs},
+            described | {"epochs": sum(epochs.values()), "trunk_cache": trunks.used},
             {"devel": devel_metrics, "test": test_metrics},
             pd.concat([devel_table, test_table], ignore_index=True),
             time.perf_counter() - begin,
         )
+    shutil.rmtree(interrupted, ignore_errors=True)
     return runs.load(place)
 
 

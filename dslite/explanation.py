@@ -77,7 +77,7 @@ def samples(
         else:
             best = table.loc[pd.to_numeric(table["prediction"]).idxmax()]
         chunks = np.flatnonzero(store.file == positions[best["file"]])
-        scores = loader.predict(outputs, store, chunks)
+        scores = loader.predict(outputs, store.mel, chunks)
         chosen = int(scores[:, output].argmax())
         predicted = run.classes[scores[chosen].argmax()] if run.classes else best["prediction"]
         rows.append(

@@ -21,15 +21,15 @@ def policy(settings: Settings) -> pd.DataFrame:
         ``probability`` of execution, ``patch_px`` and ``mask_px`` (sides in this image's pixels).
     """
     losses = tf.range(settings.batch_size, dtype=tf.float32)
-    lam = augmentation.strength(losses, settings.sap_a, settings.sap_s).numpy()
-    span = settings.probability_max - settings.probability_min
+    lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
+    probability = augmentation.probability(lam, settings).numpy()
     return pd.DataFrame(
         {
             "rank": np.arange(1, settings.batch_size + 1),
-            "strength": lam,
-            "probability": settings.probability_min + span * lam,
-            "patch_px": np.round(settings.cutmix_px * settings.image_scale * lam),
-            "mask_px": np.round(settings.mask_px * settings.image_scale * lam),
+            "strength": lam.numpy(),
+            "probability": probability,
+            "patch_px": np.round(settings.cutmix_px * settings.image_scale * lam.numpy()),
+            "mask_px": np.round(settings.mask_px * settings.image_scale * lam.numpy()),
         }
     )
 
@@ -52,15 +52,15 @@ def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[s
     """
     pictures = spectrogram.picture(tf.constant(mel), settings) - GREY
     labels = tf.eye(len(mel))
-    cutmix_px = settings.cutmix_px * settings.image_scale
-    mask_px = settings.mask_px * settings.image_scale
+    always = {"probability_min": 1.0, "probability_max": 1.0, "probability_reading": "paper"}
+    settings = settings.model_copy(update=always)
     shown = []
     for strength in STRENGTHS:
         lam = tf.fill([len(mel)], strength)
         seeds = tf.random.split(tf.constant([seed, round(100 * strength)]), 2)
-        pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], cutmix_px)
-        masked, _ = augmentation.specaugment(pictures, lam, seeds[1], mask_px)
-        both, _ = augmentation.specaugment(pasted, lam, seeds[1], mask_px)
+        pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], settings)
+        masked, _, _ = augmentation.specaugment(pictures, labels, lam, seeds[1], settings)
+        both, _, _ = augmentation.specaugment(pasted, labels, lam, seeds[1], settings)
         told = f"λ = {strength:g}"
         kept = f"{told}, label kept {100 * float(mixed[0, 0]):.0f} %"
         lines = (told, kept, told, kept)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class Store:
         What the table's paths are relative to.
     dropped : tuple of str
         Files without any chunk (``tail: drop`` and shorter than a chunk).
+    key : str
+        Hash of the audio's content and the settings, see `store_key`.
     """
 
     mel: np.ndarray
@@ -48,6 +50,7 @@ class Store:
     files: pd.DataFrame
     folder: Path
     dropped: tuple[str, ...]
+    key: str
 
     def chunks(self, *partitions: str) -> np.ndarray:
         """Indices of the chunks of one or more partitions, int64, ascending."""
@@ -114,7 +117,8 @@ def load(manifest: Manifest, settings: Settings) -> Store:
         A file cannot be read, or ``tail: drop`` leaves a partition without any chunk.
     """
     folder = paths.cache() / "spectrograms" / manifest.card.dataset
-    folder /= store_key(manifest, settings)[:16]
+    key = store_key(manifest, settings)
+    folder /= key[:16]
     if not (folder / "index.json").is_file():
         with paths.replacing(folder) as draft:
             _compute(manifest, settings, draft)
@@ -126,6 +130,7 @@ def load(manifest: Manifest, settings: Settings) -> Store:
         manifest.table,
         manifest.folder,
         tuple(index["dropped"]),
+        key,
     )
     if store.dropped:
         print(
@@ -256,29 +261,46 @@ def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
 
 
 def batches(
-    store: Store, chunks: np.ndarray, size: int, *arrays: np.ndarray
+    sources: Sequence[np.ndarray], chunks: np.ndarray, size: int, *arrays: np.ndarray
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of stored spectrograms with the rows of ``arrays`` that belong to them.
+    """Batches of what is stored of each chunk, with the rows of ``arrays`` that belong to them.
 
     The last batch holds what is left. Reading runs one batch ahead of the consumer.
+
+    Parameters
+    ----------
+    sources : sequence of ndarray, shape [all chunks, ...]
+        Read by chunk: spectrograms, activations.
+    chunks : ndarray of int64, shape [n]
+    size : int
+    *arrays : ndarray, shape [n, ...]
+        In the order of ``chunks`` already.
     """
 
     def read(begin: int) -> tuple[np.ndarray, ...]:
         part = slice(begin, begin + size)
-        return store.mel[chunks[part]], *(array[part] for array in arrays)
+        rows = chunks[part]
+        return *(source[rows] for source in sources), *(array[part] for array in arrays)
 
     with ThreadPoolExecutor(1) as pool:
         yield from _ahead(pool, read, list(range(0, len(chunks), size)), most=3)
 
 
-def predict(predictor, store: Store, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:
-    """Outputs of a compiled predictor (`dslite.model.predictor`) for some chunks.
+def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:
+    """Outputs of a compiled predictor for what is stored of some chunks.
+
+    Parameters
+    ----------
+    predictor : callable
+        `dslite.model.predictor` for spectrograms, `dslite.steps.predictor` for activations.
+    source : ndarray, shape [all chunks, ...]
+    chunks : ndarray of int64
 
     Returns
     -------
     ndarray of float32, shape [chunks, outputs]
     """
-    parts = [predictor(mel).numpy() for (mel,) in batches(store, chunks, size)]
+    parts = [predictor(part).numpy() for (part,) in batches([source], chunks, size)]
     return np.concatenate(parts)
 
 

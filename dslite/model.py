@@ -30,7 +30,7 @@ class AReLU(keras.layers.Layer):
 def build(
     settings: Settings, outputs: int, scale: tuple[float, float] | None = None
 ) -> keras.Model:
-    """Backbone, global average pooling and the head.
+    """Backbone, pooling and the head.
 
     Parameters
     ----------
@@ -52,11 +52,8 @@ def build(
     A pre-trained backbone runs in inference mode throughout: its batch normalisation never
     updates, in neither phase. One with random weights is trained whole, batch normalisation too.
     """
-    backbone = backbones.build(settings.backbone, settings.weights, settings.image_size)
-    image = keras.Input(backbone.input_shape[1:], name="picture")
-    maps = backbone(image) if settings.random_weights else backbone(image, training=False)
-    x = keras.layers.GlobalAveragePooling2D(name="pooling")(maps)
-    x = keras.layers.Dense(settings.units, name="hidden")(x)
+    pooled = features(settings)
+    x = keras.layers.Dense(settings.units, name="hidden")(pooled.output)
     x = AReLU(name="arelu")(x)
     x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
     if scale is None:
@@ -64,21 +61,52 @@ def build(
     else:
         x = keras.layers.Dense(outputs, name="standardised")(x)
         x = keras.layers.Rescaling(scale[1], offset=scale[0], name="output")(x)
-    return keras.Model(image, x, name=f"dslite_{settings.backbone}")
+    return keras.Model(pooled.input, x, name=f"dslite_{settings.backbone}")
 
 
-def learning(model: keras.Model, pictures: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """A model's output while it learns: dropout on, a pre-trained backbone in inference mode.
+def features(settings: Settings) -> keras.Model:
+    """Backbone and pooling: Deep Spectrum features of a picture.
 
-    Layer by layer, since ``training=True`` given to the whole model goes before the
+    ``pooling: global`` averages over the picture; ``time`` over its columns only, so that where on
+    the frequency axis a thing was is not forgotten.
+
+    Returns
+    -------
+    keras.Model
+        Pictures scaled for the backbone -> float32 [batch, maps], or [batch, rows * maps].
+    """
+    backbone = backbones.build(
+        settings.backbone, settings.weights, settings.image_size, settings.feature_layer
+    )
+    image = keras.Input(backbone.input_shape[1:], name="picture")
+    maps = backbone(image) if settings.random_weights else backbone(image, training=False)
+    if settings.pooling == "global":
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(maps)
+    else:
+        columns = keras.layers.AveragePooling2D((1, maps.shape[2]), name="pooling")(maps)
+        pooled = keras.layers.Flatten(name="flatten")(columns)
+    return keras.Model(image, pooled, name="features")
+
+
+def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
+    """The pooling of a model of `build`: [batch, rows, columns, maps] -> [batch, features]."""
+    for name in ("pooling", "flatten"):
+        if any(layer.name == name for layer in model.layers):
+            maps = model.get_layer(name)(maps)
+    return maps
+
+
+def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
+    """What follows the pooling: [batch, features] -> outputs; ``training`` turns dropout on.
+
+    Layer by layer, since ``training=True`` given to a whole model goes before the
     ``training=False`` that `build` gave to the backbone, and its unfrozen batch normalisation
     would update.
     """
-    x = pictures
-    for layer in model.layers[1:]:
-        fixed = isinstance(layer, keras.Model) and not settings.random_weights
-        x = layer(x, training=not fixed)
-    return x
+    first = model.layers.index(model.get_layer("hidden"))
+    for layer in model.layers[first:]:
+        pooled = layer(pooled, training=training)
+    return pooled
 
 
 def backbone_of(model: keras.Model) -> keras.Model:

@@ -1,66 +1,44 @@
-"""Fine-tuning in two phases, choosing on devel, and the one evaluation on test (paper 2.1, 3.2)."""
+"""Fine-tuning in two phases, choosing on devel, going on after an interruption (paper 2.1, 3.2)."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-from dslite import augmentation, evaluation, loader, model
-from dslite.loader import Store
-from dslite.settings import Card, Settings
+from dslite import checkpoints, evaluation, loader, model, progress, steps
+from dslite.settings import Settings
+from dslite.steps import Task
 
 
 @dataclass(frozen=True)
-class Task:
-    """The corpus as the training sees it, chunk by chunk.
+class Phase:
+    """A phase of the schedule: ``trained`` is the number of the backbone's trained layers."""
 
-    Attributes
-    ----------
-    store : Store
-    targets : ndarray of float32, shape [chunks, outputs]
-    classes : ndarray of int64, shape [chunks]
-        Position of the class; 0 everywhere for a regression.
-    card : Card
-    settings : Settings
-    """
-
-    store: Store
-    targets: np.ndarray
-    classes: np.ndarray
-    card: Card
-    settings: Settings
-
-    @property
-    def regression(self) -> bool:
-        """Whether the target is a number."""
-        return self.card.task == "regression"
+    number: int
+    epochs: int
+    rate: float
+    trained: int
 
 
-def task_of(card: Card, settings: Settings, store: Store) -> Task:
-    """Bring a store's labels to its chunks."""
-    targets = loader.targets(store.files, card.classes, card.task)[store.file]
-    classes = np.zeros(len(targets), np.int64) if card.task == "regression" else targets.argmax(1)
-    return Task(store, targets, classes, card, settings)
-
-
-def schedule(settings: Settings, layers: int) -> list[tuple[int, int, float, int]]:
-    """The phases: (number, epochs, learning rate, trained layers of the backbone).
+def schedule(settings: Settings, layers: int) -> list[Phase]:
+    """The phases of a training of a backbone with so many layers.
 
     Phase 2 has a tenth of the learning rate. With random weights there is nothing to keep
     frozen: one phase trains the whole network. Without fine-tuned layers there is no phase 2.
     """
     rate = settings.learning_rate
     if settings.random_weights:
-        return [(1, settings.epochs_phase1 + settings.epochs_phase2, rate, layers)]
+        return [Phase(1, settings.epochs_phase1 + settings.epochs_phase2, rate, layers)]
     last = model.trained_layers(settings, layers)
-    phases = [(1, settings.epochs_phase1, rate, 0)]
+    phases = [Phase(1, settings.epochs_phase1, rate, 0)]
     if last:
-        phases.append((2, settings.epochs_phase2, rate / 10, last))
-    return [phase for phase in phases if phase[1]]
+        phases.append(Phase(2, settings.epochs_phase2, rate / 10, last))
+    return [phase for phase in phases if phase.epochs]
 
 
 def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
@@ -73,62 +51,20 @@ def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
     return model.build(task.settings, task.targets.shape[1], scale)
 
 
-def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Loss of each sample, [batch, outputs] twice -> [batch].
-
-    Cross-entropy (paper 3.2), or the squared error of the standardised target.
-    """
-    if task.regression:
-        deviation = network.get_layer("output").scale
-        return lambda labels, outputs: tf.reduce_mean(((labels - outputs) / deviation) ** 2, -1)
-    return keras.losses.CategoricalCrossentropy(reduction="none")
-
-
-def train_step(network: keras.Model, rate: float, task: Task):
-    """A compiled step: rank, augment, learn.
-
-    Returns
-    -------
-    function
-        (mel uint8 [batch, mel, frames], targets [batch, outputs], weights [batch], seed int32 [2])
-        -> summed loss of the batch as learnt from, augmented.
-    """
-    settings = task.settings
-    optimizer = keras.optimizers.Adadelta(rate)
-    variables = network.trainable_variables
-    optimizer.build(variables)
-    loss_of = loss_function(task, network)
-
-    @tf.function(
-        autograph=False,  # nothing here needs it, and tracing is faster without
-        input_signature=[
-            tf.TensorSpec([None, None, None], tf.uint8),
-            tf.TensorSpec([None, task.targets.shape[1]], tf.float32),
-            tf.TensorSpec([None], tf.float32),
-            tf.TensorSpec([2], tf.int32),
-        ],
-    )
-    def step(mel, labels, weights, seed):
-        pictures = model.inputs(mel, settings)
-        if settings.augmentation != "none":
-            # SapAugment ranks by the loss of the un-augmented picture, dropout off.
-            losses = loss_of(labels, network(pictures, training=False))
-            pictures, labels, _ = augmentation.augment(pictures, labels, losses, seed, settings)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in variables])
-            losses = weights * loss_of(labels, model.learning(network, pictures, settings))
-            mean = tf.reduce_mean(losses)
-        gradients = tape.gradient(mean, [variable.value for variable in variables])
-        optimizer.apply(gradients, variables)
-        return tf.reduce_sum(losses)
-
-    return step
+def learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
+    """Every variable that a training changes, in any phase; the dropout's random state too."""
+    if settings.random_weights:
+        return network.variables
+    model.set_trained(network, max(phase.trained for phase in phases))
+    weights = {id(variable) for variable in network.weights}
+    random_states = [v for v in network.variables if id(v) not in weights]
+    return [*network.trainable_variables, *random_states]
 
 
-def _devel_score(task: Task, network: keras.Model, chunks: np.ndarray, predictor):
+def _devel_score(task: Task, network: keras.Model, chunks: np.ndarray, predict: Callable):
     """Loss and file-level score of the devel partition: (float, float)."""
-    outputs = loader.predict(predictor, task.store, chunks)
-    loss = loss_function(task, network)(task.targets[chunks], outputs)
+    outputs = predict(chunks)
+    loss = steps.loss_function(task, network)(task.targets[chunks], outputs)
     _, file = np.unique(task.store.file[chunks], return_inverse=True)
     fused = evaluation.fuse(outputs, file, task.settings.fusion)
     first = np.unique(file, return_index=True)[1]
@@ -140,20 +76,137 @@ def _devel_score(task: Task, network: keras.Model, chunks: np.ndarray, predictor
     return float(np.mean(loss)), float(score)
 
 
-def _learn(step, task: Task, train: np.ndarray, rng: np.random.Generator) -> float:
-    """One epoch of steps; the mean loss of a chunk as it was shown."""
+def epoch_losses(
+    step: Callable,
+    stage: steps.Stage,
+    task: Task,
+    train: np.ndarray,
+    rng: np.random.Generator,
+):
+    """Take one epoch of steps; yields the losses of each batch as learnt from, float32 [batch]."""
     settings = task.settings
     classes = task.classes[train]
     order = loader.epoch_order(classes, settings.balance, rng)
     weights = loader.class_weights(classes, settings.balance)[order]
     chunks = train[order]
-    total = 0.0
-    for mel, targets, weight in loader.batches(
-        task.store, chunks, settings.batch_size, task.targets[chunks], weights
-    ):
+    read = steps.sources(stage, task)
+    for batch in loader.batches(read, chunks, settings.batch_size, task.targets[chunks], weights):
         seed = rng.integers(2**31, size=2, dtype=np.int32)
-        total += float(step(mel, targets, weight, seed))
-    return total / len(chunks)
+        yield step(*batch, seed).numpy()
+
+
+def rank(row: progress.Row) -> tuple[float, float]:
+    """How good an epoch is on devel: by score, then by loss; the first of equals is taken.
+
+    A correlation with a constant is no number: worse than any score.
+    """
+    score, loss = row["devel_score"], row["devel_loss"]
+    return (-math.inf if math.isnan(score) else score, -math.inf if math.isnan(loss) else -loss)
+
+
+def out_of_patience(rows: list[progress.Row], patience: int | None) -> bool:
+    """Whether the last ``patience`` epochs of a phase all were no better than one before."""
+    if patience is None or len(rows) <= patience:
+        return False
+    ranks = [rank(row) for row in rows]
+    return max(ranks[-patience:]) <= max(ranks[:-patience])
+
+
+@dataclass
+class _Training:
+    """A training under way: what does not change from epoch to epoch, and its state."""
+
+    network: keras.Model
+    task: Task
+    train: np.ndarray
+    devel: np.ndarray | None
+    trunks: steps.Trunks
+    variables: list[keras.Variable]
+    rng: np.random.Generator
+    state: checkpoints.State
+    checkpoint: tuple[Path, str] | None
+    board: Callable[[progress.Row], None]
+    log: Callable[[str], None]
+
+    @property
+    def history(self) -> list[progress.Row]:
+        return self.state.facts["history"]
+
+    def done(self, phase: Phase) -> list[progress.Row]:
+        return [row for row in self.history if row["phase"] == phase.number]
+
+    def resume(self) -> None:
+        """Take up the state of an interrupted training."""
+        stored = checkpoints.load(*self.checkpoint) if self.checkpoint else None
+        if stored:
+            self.state = stored
+            _assign(self.variables, stored.arrays["variables"])
+            self.rng.bit_generator.state = stored.facts["order"]
+            self.log(f"going on after epoch {len(self.history)}, where it was interrupted")
+
+    def run(self, phase: Phase, epochs: int, later: int) -> None:
+        """What is left of a phase of so many epochs; ``later`` are those of phases to come."""
+        patience, done = self.task.settings.patience, self.done(phase)
+        begun = any(row["phase"] > phase.number for row in self.history)
+        if begun or len(done) >= epochs or out_of_patience(done, patience):
+            return
+        model.set_trained(self.network, phase.trained)
+        stage = self.trunks.stage(self.network, phase.trained)
+        optimiser = steps.optimizer(
+            self.task.settings, phase.rate, self.network.trainable_variables
+        )
+        if done:
+            _assign(optimiser.variables, self.state.arrays["optimizer"])
+        step = steps.train_step(self.network, stage, self.task, optimiser)
+        predict = steps.predictor(self.network, stage, self.task)
+        for epoch in range(len(done), epochs):
+            row = self.epoch(phase, epoch, optimiser, step, stage, predict)
+            self.save(optimiser)
+            self.board(row)
+            last = row["epoch"] + epochs - epoch - 1 + later
+            self.log(progress.line(row, last, self.task.regression))
+            if self.devel is not None and out_of_patience(self.done(phase), patience):
+                self.log(f"phase {phase.number} ends: no better epoch in {patience}")
+                break
+
+    def epoch(
+        self,
+        phase: Phase,
+        epoch: int,
+        optimiser: keras.optimizers.Optimizer,
+        step: Callable,
+        stage: steps.Stage,
+        predict: Callable,
+    ) -> progress.Row:
+        """Learn from every training chunk, then look at devel; the history's new row."""
+        begin = time.perf_counter()
+        rate = steps.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
+        optimiser.learning_rate = rate
+        batches = epoch_losses(step, stage, self.task, self.train, self.rng)
+        losses = np.concatenate(list(batches))
+        row = {
+            "epoch": len(self.history) + 1,
+            "phase": phase.number,
+            "learning_rate": rate,
+            "train_loss": float(losses.mean(dtype=np.float64)),
+            "images_per_s": len(losses) / (time.perf_counter() - begin),
+        }
+        if self.devel is not None:
+            loss, score = _devel_score(self.task, self.network, self.devel, predict)
+            row |= {"devel_loss": loss, "devel_score": score}
+            if not self.history or rank(row) > max(map(rank, self.history)):
+                self.state.arrays["best"] = _values(self.variables)
+        row["seconds"] = time.perf_counter() - begin
+        self.history.append(row)
+        return row
+
+    def save(self, optimiser: keras.optimizers.Optimizer) -> None:
+        """Keep the state after an epoch."""
+        if self.checkpoint:
+            self.state.arrays["variables"] = _values(self.variables)
+            self.state.arrays["optimizer"] = _values(optimiser.variables)
+            self.state.facts["order"] = self.rng.bit_generator.state
+            checkpoints.save(*self.checkpoint, self.state)
 
 
 def fit(
@@ -162,7 +215,10 @@ def fit(
     train: np.ndarray,
     seed: int,
     devel: np.ndarray | None = None,
-    epochs: int | None = None,
+    epochs: dict[int, int] | None = None,
+    trunks: steps.Trunks | None = None,
+    checkpoint: tuple[Path, str] | None = None,
+    board: Callable[[progress.Row], None] = lambda row: None,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train in phases; with a devel partition, end with the weights of its best epoch.
@@ -176,8 +232,15 @@ def fit(
         Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
     seed : int
         Of the order of samples, of augmentation and dropout.
-    epochs : int, optional
-        Stop after so many epochs in all, wherever in the schedule that is.
+    epochs : dict, optional
+        Phase -> number of its epochs, instead of the settings' (see `epochs_to_best`).
+    trunks : Trunks, optional
+        Shared by trainings from the same weights.
+    checkpoint : (path, identity), optional
+        File that holds the state after every epoch. Where it is one of the same identity, the
+        training goes on from there and ends with the numbers of an unbroken one.
+    board : callable
+        Is given every row of the history.
     log : callable
         Is given one line an epoch.
 
@@ -185,59 +248,51 @@ def fit(
     -------
     DataFrame
         One row an epoch: epoch, phase, learning_rate, train_loss, devel_loss, devel_score,
-        seconds, best (whether its weights were the best on devel by score, then by loss).
+        images_per_s (of the training alone), seconds, best (whether its weights were the best on
+        devel by score, then by loss).
     """
     settings = task.settings
-    rng = np.random.default_rng(seed)
     phases = schedule(settings, len(model.backbone_of(network).layers))
-    planned = sum(phase[1] for phase in phases)
-    last = planned if epochs is None else min(epochs, planned)
-    predictor = model.predictor(network, settings) if devel is not None else None
-    history, best, kept = [], (-np.inf, -np.inf), None
-    for number, length, rate, layers in phases:
-        if len(history) >= last:
-            break
-        model.set_trained(network, layers)
-        step = train_step(network, rate, task)
-        for _ in range(min(length, last - len(history))):
-            begin = time.perf_counter()
-            row = {
-                "epoch": len(history) + 1,
-                "phase": number,
-                "learning_rate": rate,
-                "train_loss": _learn(step, task, train, rng),
-            }
-            if devel is not None:
-                loss, score = _devel_score(task, network, devel, predictor)
-                row |= {"devel_loss": loss, "devel_score": score}
-                # A correlation with a constant is no number: worse than any score.
-                rank = (-np.inf if np.isnan(score) else score, -loss)
-                if kept is None or rank > best:
-                    best, kept = rank, network.get_weights()
-            row["seconds"] = time.perf_counter() - begin
-            history.append(row)
-            log(_line(row, last, task.regression))
-    table = pd.DataFrame(history)
-    if devel is not None and kept is not None:
-        network.set_weights(kept)
-        table["best"] = table.index == _best(table)
+    lengths = {p.number: p.epochs for p in phases}
+    if epochs is not None:
+        lengths = {number: epochs.get(number, 0) for number in lengths}
+    training = _Training(
+        network,
+        task,
+        train,
+        devel,
+        trunks or steps.Trunks(task, log),
+        learnt(network, phases, settings),
+        np.random.default_rng(seed),
+        checkpoints.State({"best": []}, {"history": []}),
+        checkpoint,
+        board,
+        log,
+    )
+    training.resume()
+    for place, phase in enumerate(phases):
+        later = sum(lengths[other.number] for other in phases[place + 1 :])
+        training.run(phase, lengths[phase.number], later)
+    table = pd.DataFrame(training.history)
+    if devel is not None and len(table):
+        _assign(training.variables, training.state.arrays["best"])
+        ranks = [rank(row) for row in training.history]
+        table["best"] = table.index == ranks.index(max(ranks))
     return table
 
 
-def _best(history: pd.DataFrame) -> int:
-    """Row of the best epoch on devel: highest score, then lowest loss, then first."""
-    ranked = history.sort_values(
-        ["devel_score", "devel_loss"], ascending=[False, True], kind="stable"
-    )
-    return int(ranked.index[0])
+def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
+    """Epochs of each phase up to the best one on devel: what the final model trains for."""
+    if not len(history):
+        return {}
+    taken = history.iloc[: int(np.flatnonzero(history["best"])[0]) + 1]
+    return {int(phase): len(rows) for phase, rows in taken.groupby("phase")}
 
 
-def _line(row: dict, last: int, regression: bool) -> str:
-    text = (
-        f"phase {row['phase']} epoch {row['epoch']:3d}/{last}  train loss {row['train_loss']:.3f}"
-    )
-    if "devel_score" in row:
-        score = row["devel_score"]
-        named = f"rho {score:.3f}" if regression else f"UAR {100 * score:.1f} %"
-        text += f"  devel loss {row['devel_loss']:.3f}  devel {named}"
-    return f"{text}  {row['seconds']:.1f} s"
+def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
+
+
+def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
