@@ -1,62 +1,53 @@
 """The registry of image CNNs: how each is built, fed and given its weights."""
 
-import os
-import sys
+import re
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import pooch
 import tensorflow as tf
 
-from dslite import paths
+from dslite import weights_files
 from dslite.errors import InputError
-
-MIRROR = "DSLITE_MIRROR"  # environment variable: another host with the same files
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A published file of ImageNet weights without top.
-
-    ``md5`` is None where its publisher names no checksum; the size is compared all the same.
-    """
-
-    url: str
-    size: int | None
-    md5: str | None
-    licence: str
+from dslite.settings import nearest
+from dslite.weights_files import IMAGENET, WeightsFile
 
 
 @dataclass(frozen=True)
 class Backbone:
     """An image CNN of the registry.
 
-    ``build`` takes the image's side in pixels and returns the network without top and with random
-    weights. ``scale`` maps RGB from 0 to 255 to what the network was pre-trained on, where the
-    mean of ImageNet (or of the value range) is 0.
+    ``build`` takes the image's side in pixels, ``smallest`` at the least, and returns the network
+    without top and with random weights. ``scale`` maps RGB from 0 to 255 to what the network was
+    pre-trained on, where the mean of ImageNet (or of the value range) is 0.
     """
 
     title: str
     build: Callable[[int], keras.Model]
     scale: Callable[[tf.Tensor], tf.Tensor]
-    imagenet: WeightsFile | None
+    imagenet: WeightsFile
+    smallest: int = 32
 
 
-def _scale_densenet(rgb: tf.Tensor) -> tf.Tensor:
-    return (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+def _scale_bgr(rgb: tf.Tensor) -> tf.Tensor:
+    """Of networks that come from Caffe: BGR minus ImageNet's mean."""
+    return tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68]
 
 
-def _scale_mobilenet(rgb: tf.Tensor) -> tf.Tensor:
+def _scale_range(rgb: tf.Tensor) -> tf.Tensor:
+    """Of most networks that come from TensorFlow: -1 to 1."""
     return rgb / 127.5 - 1.0
 
 
-def _scale_squeezenet(rgb: tf.Tensor) -> tf.Tensor:
-    return tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68]
+def _scale_normal(rgb: tf.Tensor) -> tf.Tensor:
+    """Of networks that come from Torch: ImageNet's mean 0 and standard deviation 1."""
+    return (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
 
 
 def _fire(x: keras.KerasTensor, number: int, squeeze: int, expand: int) -> keras.KerasTensor:
@@ -93,41 +84,49 @@ def squeezenet(size: int) -> keras.Model:
     return keras.Model(image, x, name="squeezenet")
 
 
-def _keras_application(name: str) -> Callable[[int], keras.Model]:
+def _application(
+    title: str,
+    scale: Callable[[tf.Tensor], tf.Tensor],
+    imagenet: WeightsFile,
+    smallest: int = 32,
+    **given: Any,
+) -> Backbone:
+    """The network of this title in `keras.applications`."""
+
     def build(size: int) -> keras.Model:
-        application = getattr(keras.applications, name)
-        return application(include_top=False, weights=None, input_shape=(size, size, 3))
+        function = getattr(keras.applications, title)
+        return function(include_top=False, weights=None, input_shape=(size, size, 3), **given)
 
-    return build
+    return Backbone(title, build, scale, imagenet, smallest)
 
 
-_KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications"
+_UNSCALED = {"include_preprocessing": False}  # ours is outside, as it is for every network
 
 BACKBONES: dict[str, Backbone] = {
-    "densenet121": Backbone(
-        "DenseNet121",
-        _keras_application("DenseNet121"),
-        _scale_densenet,
-        WeightsFile(
-            f"{_KERAS_FILES}/densenet/densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            None,
-            "30ee3e1110167f948a6b9946edeeb738",
-            "BSD-3-Clause",
-        ),
+    "vgg16": _application("VGG16", _scale_bgr, IMAGENET["vgg16"]),
+    "vgg19": _application("VGG19", _scale_bgr, IMAGENET["vgg19"]),
+    "resnet50": _application("ResNet50", _scale_bgr, IMAGENET["resnet50"]),
+    "xception": _application("Xception", _scale_range, IMAGENET["xception"], 71),
+    "inception_v3": _application("InceptionV3", _scale_range, IMAGENET["inception_v3"], 75),
+    "densenet121": _application("DenseNet121", _scale_normal, IMAGENET["densenet121"]),
+    "densenet169": _application("DenseNet169", _scale_normal, IMAGENET["densenet169"]),
+    "densenet201": _application("DenseNet201", _scale_normal, IMAGENET["densenet201"]),
+    "mobilenet": _application("MobileNet", _scale_range, IMAGENET["mobilenet"]),
+    "mobilenet_v2": _application("MobileNetV2", _scale_range, IMAGENET["mobilenet_v2"]),
+    "nasnet_large": _application("NASNetLarge", _scale_range, IMAGENET["nasnet_large"]),
+    "nasnet_mobile": _application("NASNetMobile", _scale_range, IMAGENET["nasnet_mobile"]),
+    "inception_resnet_v2": _application(
+        "InceptionResNetV2", _scale_range, IMAGENET["inception_resnet_v2"], 75
     ),
-    "mobilenet_v2": Backbone(
-        "MobileNetV2",
-        _keras_application("MobileNetV2"),
-        _scale_mobilenet,
-        WeightsFile(
-            f"{_KERAS_FILES}/mobilenet_v2/"
-            "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-            9_406_464,
-            None,
-            "Apache-2.0",
-        ),
+    "squeezenet": Backbone(
+        "SqueezeNet 1.1", squeezenet, _scale_bgr, IMAGENET["squeezenet"], smallest=31
     ),
-    "squeezenet": Backbone("SqueezeNet 1.1", squeezenet, _scale_squeezenet, None),
+    "efficientnet_v2_b0": _application(
+        "EfficientNetV2B0", _scale_normal, IMAGENET["efficientnet_v2_b0"], **_UNSCALED
+    ),
+    "mobilenet_v3_small": _application(
+        "MobileNetV3Small", _scale_range, IMAGENET["mobilenet_v3_small"], **_UNSCALED
+    ),
 }
 
 
@@ -137,37 +136,12 @@ def download(name: str) -> Path:
     Raises
     ------
     InputError
-        No published file, no connection, or a file that is not the published one.
+        No connection, or a file that is not the published one.
     """
-    source = BACKBONES[name].imagenet
-    if source is None:
-        raise InputError(
-            f"{BACKBONES[name].title} has no published Keras weights: "
-            "give the path of a weights file (weights=PATH) or weights=random"
-        )
-    folder, file = paths.cache() / "weights", Path(source.url).name
-    url = source.url
-    if os.environ.get(MIRROR):
-        url = f"{os.environ[MIRROR].rstrip('/')}/{file}"
-    by_hand = f"download it by hand and give its path: weights=.../{file}"
-    try:
-        known = f"md5:{source.md5}" if source.md5 else None
-        fetched = Path(pooch.retrieve(url, known, file, folder, progressbar=sys.stderr.isatty()))
-    except ValueError as error:
-        raise InputError(f"{url} is not the published file ({error}); {by_hand}") from None
-    except OSError as error:
-        # A lost connection is told by urllib3's cause, inside an exception of requests'.
-        cause = getattr(error.args[0], "reason", error) if error.args else error
-        reason = str(cause).splitlines()[0][:120]
-        raise InputError(f"{url} cannot be downloaded ({reason}); {by_hand}") from None
-    if source.size and fetched.stat().st_size != source.size:
-        found = fetched.stat().st_size
-        fetched.unlink()
-        raise InputError(f"{url} has {found} bytes instead of {source.size}; {by_hand}")
-    return fetched
+    return weights_files.fetch(BACKBONES[name].imagenet)
 
 
-def build(name: str, weights: str, size: int) -> keras.Model:
+def build(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
     """A backbone without top.
 
     Parameters
@@ -178,6 +152,8 @@ def build(name: str, weights: str, size: int) -> keras.Model:
         ``imagenet`` (downloaded once), ``random`` or the path of a Keras weights file.
     size : int
         Side of the image in pixels.
+    feature_layer : str, optional
+        Layer whose output the network ends with; empty: its last one.
 
     Returns
     -------
@@ -187,12 +163,64 @@ def build(name: str, weights: str, size: int) -> keras.Model:
     Raises
     ------
     InputError
-        The weights cannot be had or belong to another network.
+        The image is too small, there is no such layer, or the weights cannot be had or belong to
+        another network.
     """
-    model = BACKBONES[name].build(size)
-    if weights == "random":
-        return model
-    path = download(name) if weights == "imagenet" else Path(weights)
+    entry = BACKBONES[name]
+    if size < entry.smallest:
+        raise InputError(
+            f"image_size {size} is too small for {entry.title} (backbone={name}), which needs "
+            f"{entry.smallest} pixels at the least"
+        )
+    model = entry.build(size)
+    _number(model)
+    maps = _feature_maps(model, entry.title, feature_layer) if feature_layer else model.output
+    if weights != "random":
+        _load(model, entry.title, download(name) if weights == "imagenet" else Path(weights))
+    return keras.Model(model.input, maps, name=model.name) if feature_layer else model
+
+
+def _number(model: keras.Model) -> None:
+    """Names that Keras gave (``conv2d_93``) as they are in the first network of a process.
+
+    It numbers layers without a name of their own over all networks of a process; a layer could not
+    be asked for by name, nor found again in a saved run.
+    """
+    numbered: dict[str, list[tuple[int, keras.layers.Layer]]] = {}
+    for layer in model.layers[1:]:
+        words = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
+        kind = words.lower()
+        found = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
+        if found:
+            numbered.setdefault(kind, []).append((int(found[1] or 0), layer))
+    for kind, layers in numbered.items():
+        for i, (_, layer) in enumerate(sorted(layers, key=lambda pair: pair[0])):
+            layer.name = f"{kind}_{i}" if i else kind
+
+
+def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTensor:
+    """Output of a layer by name, which must have the shape of feature maps."""
+    inner = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
+    outputs = {each.name: each.output for each in inner}
+    # The last ones first: where nothing is alike, a list of hundreds of names is cut.
+    valid = [each for each in reversed(outputs) if len(outputs[each].shape) == 4]
+    if layer not in valid:
+        if layer in outputs:
+            reason = f"has an output of shape {outputs[layer].shape}"
+        elif layer in {each.name for each in model.layers}:
+            reason = "is the input"
+        else:
+            reason = "does not exist"
+        hint = textwrap.shorten(nearest(layer, valid), 200, placeholder=" ...")
+        raise InputError(
+            f"feature_layer {layer} of {title} {reason}; it takes a layer whose output is "
+            f"[batch, rows, columns, maps]{hint}"
+        )
+    return outputs[layer]
+
+
+def _load(model: keras.Model, title: str, path: Path) -> None:
+    """Read all weights of a model from a file, or raise an `InputError`."""
     # What a file leaves unset stays NaN, so that an incomplete or damaged one cannot go unnoticed.
     kernels = [variable for variable in model.weights if len(variable.shape) > 1]
     for kernel in kernels:
@@ -203,13 +231,10 @@ def build(name: str, weights: str, size: int) -> keras.Model:
             model.load_weights(path)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0][:160]
-        raise InputError(
-            f"weights {path} do not fit {BACKBONES[name].title} without top: {reason}"
-        ) from None
+        raise InputError(f"weights {path} do not fit {title} without top: {reason}") from None
     unset = sum(np.isnan(kernel.numpy()).any() for kernel in kernels)
     if unset:
         raise InputError(
-            f"weights {path} leave {unset} of {len(kernels)} kernels of "
-            f"{BACKBONES[name].title} unset or NaN: they are damaged or belong to another network"
+            f"weights {path} leave {unset} of {len(kernels)} kernels of {title} unset or NaN: "
+            "they are damaged or belong to another network"
         )
-    return model

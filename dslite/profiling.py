@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from dslite import loader, model, provenance, runs, tflite
 
@@ -35,23 +36,21 @@ def multiply_adds(network: keras.Model) -> int:
     """Multiply-adds of one sample's forward pass: convolutions and dense layers.
 
     The paper's Table 5 calls this number FLOPs; counted as operations it is twice as large.
+
+    They are counted in TensorFlow's graph of the pass, where a separable convolution is the two
+    that it consists of, and a layer that is used twice (or in another model, too) counts as often
+    as this network uses it. Grouped convolutions, which Keras compiles apart, are not counted; no
+    backbone has one.
     """
+    picture = tf.TensorSpec((1, *network.input_shape[1:]), network.input.dtype)
+    traced = tf.function(lambda x: network(x, training=False)).get_concrete_function(picture)
     total = 0
-    for layer in _layers(network):
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            rows, columns, _ = layer.output.shape[1:]
-            total += rows * columns * int(np.prod(layer.kernel.shape))
-        elif isinstance(layer, keras.layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
+    for operation in traced.graph.get_operations():
+        if operation.type in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
+            kernel = operation.inputs[1].shape
+            places = operation.outputs[0].shape[:-1]  # every kernel number is used once at each
+            total += int(np.prod(places)) * int(np.prod(kernel))
     return total
-
-
-def _layers(network: keras.Model):
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def measure(run: runs.Run, mel: np.ndarray, threads: int = 1) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def faithfulness(run: runs.Run, store: loader.Store, most: int | None = None) ->
     if most is not None and len(chunks) > most:
         chunks = chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
     network = keras.models.load_model(run.folder / "model.keras", compile=False)
-    expected = loader.predict(model.predictor(network, run.settings), store, chunks)
+    expected = loader.predict(model.predictor(network, run.settings), store.mel, chunks)
     call = tflite.runner(run.folder / "model.tflite")
     found = [call(wave[None]) for wave in loader.waveforms(store, chunks, run.settings)]
     return tflite.agreement(expected, np.concatenate(found), run.task)
