@@ -16,10 +16,10 @@ OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE
 CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lab lint lock clean
+.PHONY: help install demo test test-slow lab lint lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 # The marker is written last: an interrupted installation is never taken for a finished one.
 $(READY): requirements.lock pyproject.toml
@@ -39,8 +39,11 @@ demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
 		--quiet host reason $(CONFIG)
 	@$(BIN)/dslite results demo
 
-test: $(READY)  ## all tests
+test: $(READY)  ## all tests but the slow ones
 	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## every backbone built, cut, trained, converted (minutes)
+	$(BIN)/python -m pytest -m slow
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb

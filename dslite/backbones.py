@@ -1,5 +1,6 @@
 """The registry of image CNNs: how each is built, fed and given its weights."""
 
+import math
 import re
 import textwrap
 import warnings
@@ -153,7 +154,8 @@ def build(name: str, weights: str, size: int, feature_layer: str = "") -> keras.
     size : int
         Side of the image in pixels.
     feature_layer : str, optional
-        Layer whose output the network ends with; empty: its last one.
+        Layer whose output the network ends with; empty: its last one; ``stride4`` (8, 16): the
+        last one whose maps are a 4th (8th, 16th) of the picture's side, in any backbone.
 
     Returns
     -------
@@ -199,11 +201,20 @@ def _number(model: keras.Model) -> None:
 
 
 def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTensor:
-    """Output of a layer by name, which must have the shape of feature maps."""
+    """Output of a layer by name or stride, which must have the shape of feature maps."""
     inner = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
     outputs = {each.name: each.output for each in inner}
     # The last ones first: where nothing is alike, a list of hundreds of names is cut.
     valid = [each for each in reversed(outputs) if len(outputs[each].shape) == 4]
+    stride = re.fullmatch(r"stride(4|8|16)", layer)
+    if stride:
+        # Strides are counted in octaves: without padding, maps lack a pixel or two.
+        octave = int(stride[1]).bit_length() - 1
+        side = model.input_shape[1]
+        frames = keras.layers.ZeroPadding2D | keras.layers.Cropping2D
+        padding = {each.name for each in inner if isinstance(each, frames)}
+        rows = {each: outputs[each].shape[1] for each in valid if each not in padding}
+        layer = next(each for each in rows if round(math.log2(side / rows[each])) == octave)
     if layer not in valid:
         if layer in outputs:
             reason = f"has an output of shape {outputs[layer].shape}"

@@ -1,43 +1,55 @@
-"""Deep Spectrum features + linear SVM: the first row of the paper's Table 3."""
+"""The baselines: features of whole files and a support vector machine.
+
+Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Acoustic statistics
+(`dslite.acoustics`) + an SVM with radial basis functions need no image and no pre-trained network.
+"""
 
 import time
 import warnings
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC, LinearSVR
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from dslite import backbones, evaluation, loader, model, paths, runs
+from dslite import acoustics, evaluation, loader, model, paths, runs
 from dslite.datasets.manifest import Manifest, digest
 from dslite.settings import Settings
 
-COMPLEXITIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+TITLES = {runs.SVM: "Deep Spectrum + linear SVM", runs.LIBROSA: "librosa statistics + RBF-SVM"}
+COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.1, 1.0, 10.0)}
 
 
 def features(store: loader.Store, settings: Settings) -> np.ndarray:
-    """Deep Spectrum features: a file's pooled backbone activations, averaged over its chunks.
+    """Deep Spectrum features: a file's pooled activations of the backbone, mean over its chunks.
 
     Returns
     -------
-    ndarray of float32, shape [files, maps]
+    ndarray of float32, shape [files, features]
         NaN for a file without chunks.
     """
-    backbone = backbones.build(settings.backbone, settings.weights, settings.image_size)
-    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output)
-    predictor = model.predictor(keras.Model(backbone.input, pooled), settings)
-    activations = loader.predict(predictor, store, np.arange(len(store.mel)))
+    predictor = model.predictor(model.features(settings), settings)
+    activations = loader.predict(predictor, store.mel, np.arange(len(store.mel)))
     table = pd.DataFrame(activations).groupby(store.file).mean()
     return table.reindex(range(len(store.files))).to_numpy(np.float32)
 
 
-def machine(complexity: float, regression: bool, seed: int):
-    """Standardisation and a linear support vector machine, balanced between classes."""
-    if regression:
+def machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
+    """Standardisation and a support vector machine, balanced between classes.
+
+    Linear, or of the kind `LIBROSA` with radial basis functions whose width is the features'
+    (gamma = 1 / (features x variance)); its regression also standardises the target.
+    """
+    if kind == runs.LIBROSA:
+        if regression:
+            svm = TransformedTargetRegressor(SVR(C=complexity), transformer=StandardScaler())
+        else:
+            svm = SVC(C=complexity, class_weight="balanced")
+    elif regression:
         svm = LinearSVR(C=complexity, max_iter=20_000, random_state=seed)
     else:
         svm = LinearSVC(C=complexity, class_weight="balanced", max_iter=5_000, random_state=seed)
@@ -57,28 +69,31 @@ def choose(
     devel: tuple[np.ndarray, np.ndarray],
     classes: int,
     seed: int,
+    kind: str = runs.SVM,
 ) -> pd.DataFrame:
     """Devel score of every complexity.
 
     Parameters
     ----------
     train, devel : tuple of ndarray
-        Features [files, maps] and labels [files].
+        Features [files, features] and labels [files].
     classes : int
         Number of classes, 0 for a regression.
     seed : int
         Of the solver.
+    kind : {"svm", "librosa"}
+        See `machine`.
 
     Returns
     -------
     DataFrame
-        Columns complexity, devel_score.
+        Columns complexity, devel_score; the score is NaN where all predictions are the same.
     """
     rows = []
-    for complexity in COMPLEXITIES:
+    for complexity in COMPLEXITIES[kind]:
         with warnings.catch_warnings():  # large complexities may stop early; devel decides
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = machine(complexity, not classes, seed).fit(*train)
+            fitted = machine(complexity, not classes, seed, kind).fit(*train)
         scores = _scores(fitted, devel[0], classes)
         if classes:
             score = evaluation.uar(devel[1], scores.argmax(1), classes)
@@ -88,6 +103,17 @@ def choose(
     return pd.DataFrame(rows)
 
 
+def _deep_spectrum(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Features [files, features], and the rows that have some: not those without any chunk."""
+    store = loader.load(manifest, settings)
+    return features(store, settings), np.unique(store.file)
+
+
+def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Features [files, features], and all rows."""
+    return acoustics.features(manifest, settings.sample_rate), np.arange(len(manifest.table))
+
+
 def run(
     manifest: Manifest,
     settings: Settings,
@@ -95,42 +121,46 @@ def run(
     preset: str = "",
     force: bool = False,
     log: Callable[[str], None] = print,
+    kind: str = runs.SVM,
 ) -> runs.Run:
-    """The baseline of a corpus: complexity chosen on devel, retrained on train + devel.
+    """A baseline of a corpus: complexity chosen on devel, retrained on train + devel.
 
-    Parameters and files are those of `dslite.training.run`; ``predictions.csv`` holds decision
-    values instead of probabilities, ``history.csv`` the devel score of every complexity.
+    Parameters and files are those of `dslite.experiment.run`; ``predictions.csv`` holds decision
+    values instead of probabilities, ``history.csv`` the devel score of every complexity. The kind
+    is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
+    basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    card = manifest.card
-    settings = settings.model_copy(update={"augmentation": "none"})
-    described, place, finished = runs.look_up(
-        card, settings, seed, preset, digest(manifest), runs.SVM
-    )
+    card, known = manifest.card, digest(manifest)
+    if kind == runs.LIBROSA:
+        settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
+        versions = {"acoustics": acoustics.VERSION}
+    else:
+        settings, versions = settings.model_copy(update={"augmentation": "none"}), {}
+    described, place, finished = runs.look_up(card, settings, seed, preset, known, kind, **versions)
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
     begin = time.perf_counter()
-    store = loader.load(manifest, settings)
-    values = features(store, settings)
+    values, present = (_acoustic if kind == runs.LIBROSA else _deep_spectrum)(manifest, settings)
+    files = manifest.table
     classes = len(card.classes) if card.task == "classification" else 0
-    targets = loader.targets(store.files, card.classes, card.task)
+    targets = loader.targets(files, card.classes, card.task)
     labels = targets.argmax(1) if classes else targets[:, 0]
-    rows = {p: np.unique(store.file[store.chunks(p)]) for p in ("train", "devel", "test")}
+    rows = {p: present[files["partition"].iloc[present] == p] for p in ("train", "devel", "test")}
 
     def part(*partitions: str) -> tuple[np.ndarray, np.ndarray]:
         chosen = np.concatenate([rows[p] for p in partitions])
         return values[chosen], labels[chosen]
 
-    tried = choose(part("train"), part("devel"), classes, seed)
-    complexity = float(tried.loc[tried["devel_score"].idxmax(), "complexity"])
-    log(f"Deep Spectrum + linear SVM: complexity {complexity:g} chosen on devel")
+    tried = choose(part("train"), part("devel"), classes, seed, kind)
+    best = tried["devel_score"].fillna(-np.inf).idxmax()
+    complexity = float(tried.loc[best, "complexity"])
+    log(f"{TITLES[kind]}: complexity {complexity:g} chosen on devel")
     metrics, tables = {}, []
     for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
-        fitted = machine(complexity, not classes, seed).fit(*part(*learnt))
+        fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
         scores = _scores(fitted, values[rows[partition]], classes)
-        metrics[partition], table = runs.score(
-            store.files, card, settings, rows[partition], scores, seed
-        )
+        metrics[partition], table = runs.score(files, card, settings, rows[partition], scores, seed)
         tables.append(table)
     with paths.replacing(place) as draft:
         draft.mkdir()

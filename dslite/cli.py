@@ -112,14 +112,17 @@ def train(
     augmentation: Annotated[
         str, typer.Option(help="none, cutmix, specaugment or both with +")
     ] = "",
-    backbone: Annotated[str, typer.Option(help="densenet121, mobilenet_v2, squeezenet")] = "",
+    backbone: Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")] = "",
     weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
     preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
 ) -> None:
-    """Train one configuration: chosen on devel, evaluated once on test."""
+    """Train one configuration: chosen on devel, evaluated once on test.
+
+    An interrupted training goes on from its last finished epoch.
+    """
     from dslite import paths, settings
 
     chosen = settings.load(
@@ -135,6 +138,40 @@ def train(
     from dslite import experiment, runs
 
     run = experiment.run(built, chosen, seed, preset, force, log=typer.echo)
+    for part in ("devel", "test"):
+        typer.echo(f"{part}: {runs.headline(run.metrics[part])}")
+    typer.echo(f"results: {paths.shown(run.folder)}")
+
+
+@app.command()
+def baseline(
+    dataset: Dataset,
+    features: Annotated[
+        str, typer.Option(help="network: Deep Spectrum, linear SVM; librosa: statistics, RBF-SVM")
+    ] = "network",
+    backbone: Annotated[str, typer.Option(help="of the features network")] = "",
+    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
+    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
+) -> None:
+    """Features and a support vector machine: chosen on devel, evaluated once on test."""
+    from dslite import paths, runs, settings
+
+    if features not in runs.FEATURES:
+        raise InputError(f"--features {features}{settings.nearest(features, runs.FEATURES)}")
+    kind = runs.FEATURES[features]
+    if kind == runs.LIBROSA and (backbone or weights):
+        raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
+    chosen = settings.load(
+        _card(dataset), preset, overrides or "", backbone=backbone, weights=weights
+    )
+    built = _manifest(dataset)
+    quiet.import_tensorflow()
+    from dslite import baseline as machines
+
+    run = machines.run(built, chosen, seed, preset, force, log=typer.echo, kind=kind)
     for part in ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(run.metrics[part])}")
     typer.echo(f"results: {paths.shown(run.folder)}")

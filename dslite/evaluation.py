@@ -155,6 +155,14 @@ def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
+def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Pearson's linear correlation of float [files], NaN where one side is constant."""
+    pair = np.stack([labels, predictions]).astype(np.float64)
+    if (pair == pair[:, :1]).all(axis=1).any():
+        return float("nan")
+    return float(np.corrcoef(pair)[0, 1])
+
+
 def ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Concordance correlation of float [files], NaN if undefined (Lin 1989, 10.2307/2532051)."""
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
@@ -220,7 +228,7 @@ def _speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None
 def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, Any]:
     """What is told of files and of chunks alike, from labels [n] and scores [n, C]."""
     if task == "regression":
-        named = {"score": rho, "ccc": ccc, "mae": mae, "rmse": rmse}
+        named = {"score": rho, "pearson": pearson, "ccc": ccc, "mae": mae, "rmse": rmse}
         return {"n": len(labels)} | {name: of(labels, scores[:, 0]) for name, of in named.items()}
     matrix = confusion(labels, scores.argmax(axis=1), scores.shape[1])
     return {"n": len(labels), "score": np.nanmean(_recalls(matrix)), "confusion": matrix}
@@ -256,7 +264,8 @@ def evaluate(
     -------
     dict
         ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` the number ``n``
-        and the ``score``; classification: ``confusion``; regression: ``ccc``, ``mae``, ``rmse``.
+        and the ``score``; classification: ``confusion``; regression, whose score is Spearman's
+        rho: ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``.
         ``file`` also has ``score_mean`` and ``score_vote`` (None in regression),
         ``interval_files``, ``interval_speakers`` (None if unknown) and, in classification, the
         ``recall`` of every class (None for one without files).

@@ -18,11 +18,13 @@ from dslite.errors import InputError
 BACKBONE, PRESET = "densenet121", "paper"
 LABELS = {
     "svm": "Deep Spectrum + linear SVM",
+    "librosa": "librosa statistics + RBF-SVM",  # ours: no published table has it
     "none": "no augmentation",
     "cutmix": "CutMix",
     "specaugment": "SpecAugment",
     "cutmix+specaugment": "CutMix+SpecAugment",
 }
+BASELINES = ("svm", "librosa")  # kinds of run in `dslite.runs`; a network is its augmentation
 # How to get the corpora that may not be handed on; a corpus card that says more goes first.
 RESTRICTED = {
     **dict.fromkeys(["ccs", "css"], "data transfer agreement with the University of Cambridge"),
@@ -60,12 +62,12 @@ def runs(folder: Path | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``dataset, run, configuration`` (``svm`` or the augmentation), ``backbone, preset,
-        seed, random_weights, overridden``; ``devel, test`` and the test's 95 % intervals over
-        files ``low, high`` and over speakers ``low_speakers, high_speakers`` (percent at file
-        level; NaN where there is none, 100 rho for regression); ``chance, metric`` and what was
-        overridden, as a number of settings ``overrides`` and in words, ``changed``. The backbone
-        and the augmentation have columns of their own and do not count as overrides.
+        Columns ``dataset, run, configuration`` (a key of `LABELS`), ``backbone`` (empty where there
+        is none), ``preset, seed, random_weights, overridden``; ``devel, test`` and the test's 95 %
+        intervals over files ``low, high`` and over speakers ``low_speakers, high_speakers``
+        (percent at file level; NaN where there is none, 100 rho for regression); ``chance, metric``
+        and what was overridden, as a number of settings ``overrides`` and in words, ``changed``.
+        The backbone and the augmentation have columns of their own and do not count as overrides.
     """
     finished = Path(folder or paths.results()).glob("*/*/metrics.json")
     found = [_run(path) for path in sorted(finished)]
@@ -95,7 +97,7 @@ def _run(path: Path) -> dict[str, Any]:
     return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
         **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
         **{"dataset": path.parent.parent.name, "run": path.parent.name},
-        "configuration": "svm" if run["kind"] == "svm" else run["augmentation"],
+        "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
         "metric": known.get("metric", ""),
         **{"overridden": bool(overrides), "overrides": len(overrides)},
         "changed": _changed(overrides),
@@ -245,7 +247,8 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
 
     The four networks differ in nothing but the augmentation: of several groups that share
     backbone, preset, weights, seed and overrides, the one with the most configurations is shown,
-    and of equals the one nearest to the paper's settings.
+    and of equals the one nearest to the paper's settings. The baselines beside it share its preset,
+    and the one that has a backbone that too.
 
     Returns
     -------
@@ -257,14 +260,20 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
     block, caption = {}, "not run"
     if len(own):
         shared = ["backbone", "preset", "random_weights", "seed", "changed"]
-        networks = own[own["configuration"] != "svm"]
-        groups = (own if networks.empty else networks).groupby(shared, sort=False)
+        networks = own[~own["configuration"].isin(BASELINES)]
+        svm, acoustic = (own[own["configuration"] == kind] for kind in BASELINES)
+        leading = next(rows for rows in (networks, svm, acoustic) if len(rows))
+        groups = leading.groupby(shared, sort=False)
         group = dict(zip(shared, groups["configuration"].nunique().idxmax(), strict=True))
         agree = own[shared] == pd.Series(group)
-        # The SVM hardly depends on the seed and not at all on epochs and the like.
-        svm = own[(own["configuration"] == "svm") & agree[shared[:3]].all(axis=1)]
-        svm = svm.sort_values("seed", key=lambda seed: seed != group["seed"], kind="stable")
-        fits = pd.concat([svm.head(1), networks[agree.all(axis=1)[networks.index]]])
+        # A baseline hardly depends on the seed and not at all on epochs and the like.
+        svm = svm[agree[shared[:3]].all(axis=1)[svm.index]]
+        acoustic = acoustic[agree["preset"][acoustic.index]]
+        baselines = [
+            rows.sort_values("seed", key=lambda seed: seed != group["seed"], kind="stable").head(1)
+            for rows in (svm, acoustic)
+        ]
+        fits = pd.concat([*baselines, networks[agree.all(axis=1)[networks.index]]])
         block = {run.configuration: _cells(run) for run in fits.itertuples()}
         said = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
         said += [group["changed"], "random weights" if group["random_weights"] else ""]

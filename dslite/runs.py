@@ -13,7 +13,11 @@ from dslite.errors import InputError
 from dslite.settings import Card, Settings, overridden
 
 LAST = "run.json"  # written last: a folder without it is not a finished run
-NETWORK, SVM = "deepspectrumlite", "svm"  # kinds of run
+NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
+FEATURES = {"network": SVM, "librosa": LIBROSA}  # of a baseline -> its kind
+# What a run without a backbone depends on; every other kind depends on all settings.
+ACOUSTIC = ("sample_rate", "bootstrap_draws")
+ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "soxr")
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,11 @@ class Run:
 def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
     """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``.
 
-    ``variant`` stands at the end, so that the results of two presets do not replace each other.
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. ``variant`` stands at the end, so
+    that the results of two presets do not replace each other.
     """
-    named = f"{settings.backbone}-{kind or settings.augmentation}-s{seed}"
+    what = f"{settings.backbone}-{kind or settings.augmentation}"
+    named = f"{'librosa-svm' if kind == LIBROSA else what}-s{seed}"
     return f"{named}-{variant}" if variant else named
 
 
@@ -80,23 +86,41 @@ def weights_record(settings: Settings) -> dict[str, Any]:
 
 
 def describe(
-    card: Card, settings: Settings, seed: int, preset: str, manifest_digest: str, kind: str
+    card: Card,
+    settings: Settings,
+    seed: int,
+    preset: str,
+    manifest_digest: str,
+    kind: str,
+    **features: Any,
 ) -> dict[str, Any]:
-    """Everything that can change a run's numbers, and its hash as ``identity``."""
-    weights = weights_record(settings)
+    """Everything that can change a run's numbers, and its hash as ``identity``.
+
+    A run of the kind `LIBROSA` has neither a backbone nor a training: of the settings, only those
+    of `ACOUSTIC` count. ``features`` is what else its features depend on.
+    """
+    acoustic = kind == LIBROSA
+    weights = {"name": "", "sha256": None, "random": False}
+    weights = weights if acoustic else weights_record(settings)
+    used = settings.model_dump() | {"weights": weights["name"]}
+    versions = provenance.versions()
+    if acoustic:
+        used = {key: used[key] for key in ACOUSTIC}
+        versions = {key: versions[key] for key in ACOUSTIC_PACKAGES if key in versions}
     described = {
         "dataset": card.dataset,
         "kind": kind,
         "seed": seed,
-        "settings": settings.model_dump() | {"weights": weights["name"]},
+        "settings": used,
         "weights": weights,
         "classes": list(card.classes),
         "task": card.task,
         "manifest": manifest_digest,
-        "versions": provenance.versions(),
+        "versions": versions,
+        **features,
     }
     identity = provenance.digest(described)
-    changed = overridden(card, settings, preset)
+    changed = {k: v for k, v in overridden(card, settings, preset).items() if k in used}
     return described | {
         "identity": identity,
         "preset": preset or card.default_preset,
@@ -114,13 +138,19 @@ def is_finished(place: Path, identity: str) -> bool:
 
 
 def look_up(
-    card: Card, settings: Settings, seed: int, preset: str, manifest_digest: str, kind: str
+    card: Card,
+    settings: Settings,
+    seed: int,
+    preset: str,
+    manifest_digest: str,
+    kind: str,
+    **features: Any,
 ) -> tuple[dict[str, Any], Path, Run | None]:
     """What a run would be, where it would lie, and the run itself if it is finished already.
 
     Parameters and the first value are those of `describe`; the second is that of `folder`.
     """
-    described = describe(card, settings, seed, preset, manifest_digest, kind)
+    described = describe(card, settings, seed, preset, manifest_digest, kind, **features)
     place = folder(card, settings, seed, "" if kind == NETWORK else kind, preset)
     return described, place, load(place) if is_finished(place, described["identity"]) else None
 
@@ -156,7 +186,7 @@ def load(place: str | Path) -> Run:
 
 
 def headline(metrics: dict[str, Any] | None) -> str:
-    """One partition's score in words, for a log."""
+    """One partition's score in words, for a log; a regression's errors in the label's unit."""
     if metrics is None:
         return "labels blinded, predicted only"
     file = metrics["file"]
@@ -166,13 +196,23 @@ def headline(metrics: dict[str, Any] | None) -> str:
             f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
             f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
         )
+    errors = f"MAE {file['mae']:.3g}, RMSE {file['rmse']:.3g}"
     if file["score"] is None:
-        return f"rho undefined of {file['n']} files: one number predicted for all"
-    return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files"
+        return f"rho undefined of {file['n']} files: one number predicted for all; {errors}"
+    linear = "".join(
+        f"{said} {file[key]:.3f}, "
+        for key, said in (("pearson", "Pearson"), ("ccc", "CCC"))
+        if file.get(key) is not None
+    )
+    return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files; {linear}{errors}"
 
 
 def score_table(run: Run) -> pd.DataFrame:
-    """A run's scores: one row a partition and level, fractions to 3 decimals, both intervals."""
+    """A run's scores: one row a partition and level, fractions to 3 decimals, both intervals.
+
+    A regression has columns spearman, pearson, ccc and, in the label's unit and to 4 digits, mae
+    and rmse.
+    """
     rows = []
     for partition in ("devel", "test"):
         metrics = run.metrics[partition]
@@ -181,15 +221,25 @@ def score_table(run: Run) -> pd.DataFrame:
         for level in ("file", "chunk"):
             part = metrics[level]
             row = {"partition": partition, "level": level, "n": part["n"]}
-            row |= {metrics["metric"]: part["score"]}
+            row |= {metrics["metric"]: _rounded(part["score"], ".3f")}
+            if run.task == "regression":
+                row |= {key: _rounded(part.get(key), ".3f") for key in ("pearson", "ccc")}
+                errors = ("mae", "rmse")
+                row |= {f"{key} (label's unit)": _rounded(part[key], ".4g") for key in errors}
             if level == "file":
                 for name in ("interval_files", "interval_speakers"):
                     low, high = part[name] or (np.nan, np.nan)
                     row[name] = f"{low:.3f}–{high:.3f}" if part[name] else "unknown"
                 if part["score_vote"] is not None:
-                    row |= {"mean fusion": part["score_mean"], "vote": part["score_vote"]}
+                    row["mean fusion"] = _rounded(part["score_mean"], ".3f")
+                    row["vote"] = _rounded(part["score_vote"], ".3f")
             rows.append(row)
-    return pd.DataFrame(rows).round(3).astype(object).fillna("")
+    return pd.DataFrame(rows).astype(object).fillna("")
+
+
+def _rounded(value: float | None, digits: str) -> float:
+    """A number as it is shown; NaN where it is undefined or an older run did not measure it."""
+    return np.nan if value is None else float(format(value, digits))
 
 
 def predictions_table(
@@ -286,8 +336,9 @@ def write(
     """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
     shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
     summary = {key: described[key] for key in shared} | {
-        "backbone": described["settings"]["backbone"],
-        "augmentation": described["settings"]["augmentation"],
+        # Empty, and no augmentation, for a run without a backbone.
+        "backbone": described["settings"].get("backbone", ""),
+        "augmentation": described["settings"].get("augmentation", "none"),
         "random_weights": described["weights"]["random"],
         "weights": described["weights"]["name"],
     }

@@ -55,7 +55,9 @@ class Settings(Strict):
     # Model (paper 2.1; Table 2)
     backbone: Literal[BACKBONE_NAMES] = "densenet121"
     weights: str = Field("imagenet", description="imagenet, random, or the path of a weights file")
-    feature_layer: str = Field("", description="of the backbone; its last one if unset")
+    feature_layer: str = Field(
+        "", description="a layer's name, or stride4, stride8, stride16; the last one if unset"
+    )
     pooling: Literal["global", "time"] = Field(
         "global", description="time: average over time only, frequency is kept"
     )

@@ -20,6 +20,7 @@ COMMANDS = [
     "partition",
     "fetch",
     "train",
+    "baseline",
     "predict",
     "results",
     "notebook",

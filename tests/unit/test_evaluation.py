@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from dslite import evaluation
@@ -66,6 +66,9 @@ def test_regression_measures(rng):
     assert evaluation.rho(labels, predictions) == pytest.approx(
         spearmanr(labels, predictions).statistic
     )
+    assert evaluation.pearson(labels, predictions) == pytest.approx(
+        pearsonr(labels, predictions).statistic
+    )
     assert evaluation.mae(labels, predictions) == pytest.approx(abs(predictions - labels).mean())
     assert evaluation.rmse([0.0, 0.0], [3.0, -4.0]) == pytest.approx(np.sqrt(12.5))
     # Lin's form: Pearson's r times the bias correction
@@ -81,10 +84,32 @@ def test_regression_measures_of_perfect_shifted_and_constant_predictions():
     assert evaluation.ccc(labels, labels) == pytest.approx(1)
     assert evaluation.ccc(labels, labels + 5) < 0.1
     assert evaluation.rho(labels, labels**3) == pytest.approx(1)
+    assert evaluation.pearson(labels, 5 - 2 * labels) == pytest.approx(-1)
+    assert 0.9 < evaluation.pearson(labels, labels**3) < 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(evaluation.rho(labels, np.full(3, 0.1)))
+        assert np.isnan(evaluation.pearson(labels, np.full(3, 0.1)))
+        assert np.isnan(evaluation.pearson(np.full(3, 0.1), labels))
         assert np.isnan(evaluation.ccc(np.ones(3), np.ones(3)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-100, 100), st.integers(-100, 100)), min_size=3, max_size=30),
+    st.floats(0.01, 100),
+    st.floats(-100, 100),
+)
+def test_pearson_is_scipys_and_does_not_depend_on_the_unit(pairs, factor, offset):
+    labels, predictions = np.array(pairs, float).T
+    found = evaluation.pearson(labels, predictions)
+    if len(set(labels)) == 1 or len(set(predictions)) == 1:
+        assert np.isnan(found)
+        return
+    assert found == pytest.approx(pearsonr(labels, predictions).statistic, abs=1e-9)
+    assert evaluation.pearson(labels, factor * predictions + offset) == pytest.approx(
+        found, abs=1e-6
+    )
+    assert abs(evaluation.ccc(labels, predictions)) <= abs(found) + 1e-9
 
 
 # From chunks to files
@@ -286,7 +311,11 @@ def test_regression_record(rng):
     assert (record["metric"], record["chance"]) == ("spearman", 0.0)
     file, chunk = record["file"], record["chunk"]
     assert {"recall", "confusion"}.isdisjoint(file)
-    assert set(chunk) == {"n", "score", "ccc", "mae", "rmse"}
+    measures = {"n", "score", "pearson", "ccc", "mae", "rmse"}
+    assert set(chunk) == measures < set(file)
+    fused = scores.reshape(60, 2).mean(axis=1)
+    assert file["pearson"] == pytest.approx(pearsonr(labels, fused).statistic)
+    assert chunk["pearson"] == pytest.approx(pearsonr(labels[files], scores[:, 0]).statistic)
     assert file["score"] == file["score_mean"] > chunk["score"]
     assert file["score_vote"] is None
     assert file["rmse"] == pytest.approx(
@@ -315,6 +344,7 @@ def test_what_is_undefined_becomes_none():
         [1.0, 2.0], np.full((2, 1), 0.1), [0, 1], None, [], task="regression"
     )
     assert constant["file"]["score"] is None
+    assert constant["file"]["pearson"] is None
     assert constant["file"]["interval_files"] is None
     assert sane(record)
     assert sane(constant)

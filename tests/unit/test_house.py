@@ -29,7 +29,7 @@ EXCEPTIONS = {
 }
 LIGHT = (
     *("cli", "settings", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
-    *("provenance", "notebooks"),
+    *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

@@ -31,15 +31,16 @@ def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
 
 def write_run(results, dataset="ravdess", configuration="none", seed=0, **changes):
     """One finished run; `changes` replaces entries of its metrics."""
-    svm = configuration == "svm"
+    baseline, acoustic = configuration in paper.BASELINES, configuration == "librosa"
     content = {
-        **{"dataset": dataset, "kind": "svm" if svm else "deepspectrumlite"},
-        **{"backbone": "densenet121", "preset": "paper", "seed": seed, "random_weights": False},
-        **{"augmentation": "none" if svm else configuration, "weights": "imagenet"},
+        **{"dataset": dataset, "kind": configuration if baseline else "deepspectrumlite"},
+        **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": seed},
+        **{"random_weights": False, "weights": "" if acoustic else "imagenet"},
+        **{"augmentation": "none" if baseline else configuration},
         **{"overrides": {}, "task": "classification", "classes": ["calm", "sad"]},
         **{"devel": evaluation(0.7), "test": evaluation(0.766)},
     } | changes
-    folder = results / dataset / f"{content['backbone']}-{configuration}-s{seed}"
+    folder = results / dataset / f"{content['backbone'] or 'acoustic'}-{configuration}-s{seed}"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(content))
     return folder
@@ -377,19 +378,72 @@ def test_ablation_block_mixes_no_settings(results):
     write_run(results, configuration="specaugment", **other, overrides={"units": [128, 64]})
     block = paper.ablation_block("ravdess", paper.runs())
     assert block.attrs["caption"] == "ravdess: mobilenet_v2, preset tuned, seed 0"
-    assert block["Test"].tolist() == ["50.0", "50.0", "50.0", "–", "–"]
+    assert block["Test"].tolist() == ["50.0", "–", "50.0", "50.0", "–", "–"]
 
 
 def test_ablation_block_takes_the_svm_of_another_seed(results):
     write_run(results, configuration="svm", test=evaluation(0.4))
     write_run(results, configuration="none", seed=2)
-    assert paper.ablation_block("ravdess", paper.runs())["Test"].tolist()[:2] == ["40.0", "76.6"]
+    block = paper.ablation_block("ravdess", paper.runs())
+    assert block["Test"].tolist()[:3] == ["40.0", "–", "76.6"]
 
 
 def test_ablation_block_of_a_baseline_alone(results):
     write_run(results, configuration="svm")
     block = paper.ablation_block("ravdess", paper.runs())
-    assert block["Test"].tolist() == ["76.6", "–", "–", "–", "–"]
+    assert block["Test"].tolist() == ["76.6", "–", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
+
+
+def test_the_acoustic_baseline_stands_below_the_svm_whatever_the_backbone(results):
+    other = {"backbone": "mobilenet_v2"}
+    write_run(results, configuration="svm", **other)
+    write_run(results, configuration="librosa", test=evaluation(0.9))
+    alone = paper.ablation_block("ravdess", paper.runs())
+    assert alone.attrs["caption"] == "ravdess: mobilenet_v2, preset paper, seed 0"
+    write_run(results, configuration="none", seed=2, overrides={"units": [128, 64]}, **other)
+    block = paper.ablation_block("ravdess", paper.runs())
+    assert list(block.index[:3]) == [
+        "Deep Spectrum + linear SVM",
+        "librosa statistics + RBF-SVM",
+        "no augmentation",
+    ]
+    assert block["Test"].tolist()[:4] == ["76.6", "90.0", "76.6", "–"]
+
+
+def test_the_acoustic_baseline_of_another_preset_is_not_shown(results):
+    write_run(results, configuration="none")
+    write_run(results, configuration="librosa", preset="tuned")
+    assert paper.ablation_block("ravdess", paper.runs())["Test"].tolist()[:3] == ["–", "–", "76.6"]
+
+
+def test_ablation_block_of_the_acoustic_baseline_alone(results):
+    write_run(results, configuration="librosa")
+    block = paper.ablation_block("ravdess", paper.runs())
+    assert block["Test"].tolist() == ["–", "76.6", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: preset paper, seed 0"
+
+
+def test_the_published_tables_know_nothing_of_the_acoustic_baseline(results):
+    before = [paper.beside(n) for n in (3, 4)]
+    write_run(results, configuration="librosa")
+    write_run(results, "iemocap", configuration="librosa")
+    for n, frame in zip((3, 4), before, strict=True):
+        pd.testing.assert_frame_equal(paper.beside(n), frame)
+    assert paper.runs()["configuration"].tolist() == ["librosa", "librosa"]
+    assert paper.runs()["backbone"].tolist() == ["", ""]
+
+
+def test_the_figure_has_the_baselines_first(results):
+    for configuration in ("none", "librosa", "svm"):
+        write_run(results, configuration=configuration)
+    drawn = tables.forest(paper.runs())["configuration"].unique().tolist()
+    assert drawn == list(paper.LABELS.values())[:3]
+
+
+def test_the_baselines_are_kinds_of_runs():
+    assert tuple(runs.FEATURES.values()) == paper.BASELINES
+    assert set(paper.LABELS) == {*paper.BASELINES, *settings.AUGMENTATIONS}
 
 
 def test_ablation_block_of_a_regression_shows_rho(results):
