@@ -66,7 +66,8 @@ class Settings(Strict):
 
     # Training (paper 3.2; Table 2)
     optimizer: Literal[OPTIMIZERS] = "adadelta"
-    learning_rate: float = Field(0.001, gt=0, description="a tenth of it in phase 2")
+    learning_rate: float = Field(0.001, gt=0, description="of phase 1")
+    learning_rate_phase2: float | None = Field(None, gt=0, description="none: a tenth of phase 1's")
     schedule: Literal["constant", "cosine"] = Field("constant", description="within each phase")
     warmup_epochs: int = Field(0, ge=0, description="of each phase, the rate rising linearly")
     weight_decay: float = Field(0.0, ge=0, description="decoupled from the gradient; 0: none")

@@ -28,8 +28,9 @@ class Phase:
 def schedule(settings: Settings, layers: int) -> list[Phase]:
     """The phases of a training of a backbone with so many layers.
 
-    Phase 2 has a tenth of the learning rate. With random weights there is nothing to keep
-    frozen: one phase trains the whole network. Without fine-tuned layers there is no phase 2.
+    Phase 2 has a tenth of the learning rate, unless it is given its own. With random weights
+    there is nothing to keep frozen: one phase trains the whole network. Without fine-tuned layers
+    there is no phase 2.
     """
     rate = settings.learning_rate
     if settings.random_weights:
@@ -37,7 +38,8 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
     last = model.trained_layers(settings, layers)
     phases = [Phase(1, settings.epochs_phase1, rate, 0)]
     if last:
-        phases.append(Phase(2, settings.epochs_phase2, rate / 10, last))
+        rate = settings.learning_rate_phase2 or rate / 10
+        phases.append(Phase(2, settings.epochs_phase2, rate, last))
     return [phase for phase in phases if phase.epochs]
 
 

@@ -1,6 +1,8 @@
 """Every network of the registry: built, cut, trained one step, converted and reloaded."""
 
-import gc
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,20 +18,28 @@ CLASSES = ("low", "high")
 CHUNKS = 4
 
 
-def a_task(used, rng) -> steps.Task:
-    mel = rng.integers(0, 256, (CHUNKS, used.mel_bands, spectrogram.frames(used)), dtype=np.uint8)
+def a_task(used: settings.Settings) -> steps.Task:
+    shape = (CHUNKS, used.mel_bands, spectrogram.frames(used))
+    mel = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     files = pd.DataFrame({"path": [f"{i}.wav" for i in range(CHUNKS)]})
     start_s = np.zeros(CHUNKS)
-    store = Store(mel, np.arange(CHUNKS), start_s, files, None, (), used.backbone)
+    store = Store(mel, np.arange(CHUNKS), start_s, files, Path(), (), used.backbone)
     card = settings.Card(dataset="noise", layout="table", title="Noise", classes=CLASSES)
     classes = np.arange(CHUNKS) % 2
     return steps.Task(store, np.eye(2, dtype=np.float32)[classes], classes, card, used)
 
 
 @pytest.mark.parametrize("name", settings.BACKBONE_NAMES)
-def test_from_the_registry_to_the_device(name, rng, cache, tmp_path):
+def test_from_the_registry_to_the_device(name, cache, tmp_path):
+    # A process of its own: TensorFlow keeps the graphs of all networks, many GiB for sixteen.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        pool.submit(whole_life, name, tmp_path).result()
+
+
+def whole_life(name: str, folder: Path) -> None:
     size = max(64, backbones.BACKBONES[name].smallest)
-    weights = tmp_path / "random.weights.h5"
+    weights = folder / "random.weights.h5"
     backbones.build(name, "random", size).save_weights(weights)
     used = settings.Settings(
         backbone=name,
@@ -42,7 +52,7 @@ def test_from_the_registry_to_the_device(name, rng, cache, tmp_path):
         optimizer="adam",
         batch_size=2,
     )
-    task = a_task(used, rng)
+    task = a_task(used)
     chunks = np.arange(CHUNKS)
     network = training.build_model(task, chunks, seed=0)
     frozen = {v.path: v.numpy() for v in model.backbone_of(network).non_trainable_variables}
@@ -59,7 +69,7 @@ def test_from_the_registry_to_the_device(name, rng, cache, tmp_path):
         before = [v.numpy() for v in network.trainable_variables]
         optimiser = steps.optimizer(used, 1e-3, network.trainable_variables)
         step = steps.train_step(network, stage, task, optimiser)
-        losses = list(training.epoch_losses(step, stage, task, chunks, rng))
+        losses = list(training.epoch_losses(step, stage, task, chunks, np.random.default_rng(0)))
         assert np.isfinite(losses).all()
         after = [v.numpy() for v in network.trainable_variables]
         changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
@@ -69,16 +79,14 @@ def test_from_the_registry_to_the_device(name, rng, cache, tmp_path):
         if variable.path in frozen:
             np.testing.assert_array_equal(variable.numpy(), frozen[variable.path])
 
-    network.save(tmp_path / "model.keras")
-    reloaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    network.save(folder / "model.keras")
+    reloaded = keras.models.load_model(folder / "model.keras", compile=False)
     expected = model.predictor(network, used)(task.store.mel).numpy()
     again = model.predictor(reloaded, used)(task.store.mel).numpy()
     np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-5)
 
-    device = tmp_path / "cnn.tflite"
+    device = folder / "cnn.tflite"
     device.write_bytes(tflite.convert(tflite.functions(reloaded, used)["cnn"], reloaded))
     run = tflite.runner(device)
     on_device = np.concatenate([run(task.store.mel[i : i + 1]) for i in range(CHUNKS)])
     np.testing.assert_allclose(on_device, expected, rtol=1e-2, atol=2e-3)
-    keras.backend.clear_session()
-    gc.collect()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from dslite import baseline, experiment, loader, prediction, runs, settings, training
+from dslite import baseline, experiment, loader, prediction, runs, settings, steps, training
 from dslite.datasets import manifest
 from dslite.settings import AUGMENTATIONS
 
@@ -150,14 +150,14 @@ def test_devel_is_the_first_trainings_and_test_the_final_ones(short, small_corpu
     built = corpus(small_corpus)
     used = short(built)
     run = experiment.run(built, used, 1, log=quiet)
-    task = training.task_of(built.card, used, loader.load(built, used))
+    task = steps.task_of(built.card, used, loader.load(built, used))
     train, devel = task.store.chunks("train"), task.store.chunks("devel")
     both = np.concatenate([train, devel])
-    expected = {}
+    expected, epochs = {}, None
     for partition, learnt, choice in (("devel", train, devel), ("test", both, None)):
         network = training.build_model(task, learnt, 1)
-        epochs = None if choice is not None else run.record["epochs"]
-        training.fit(network, task, learnt, 1, choice, epochs, log=quiet)
+        history = training.fit(network, task, learnt, 1, choice, epochs, log=quiet)
+        epochs = training.epochs_to_best(history) if choice is not None else None
         chunks = task.store.chunks(partition)
         pictures = training.model.inputs(task.store.mel[chunks], used)
         outputs = pd.DataFrame(network(pictures, training=False).numpy())
@@ -187,7 +187,7 @@ def test_test_labels_decide_nothing(short, small_corpus, kind, change):
     found = []
     for built in (honest, other):
         run = kind.run(built, short(built), 0, log=quiet)
-        history = run.history.drop(columns="seconds", errors="ignore")
+        history = run.history.drop(columns=["seconds", "images_per_s"], errors="ignore")
         outputs = run.predictions[CLASSES]
         found.append((history, outputs, run.metrics["devel"], run.metrics["test"]))
     pd.testing.assert_frame_equal(found[0][0], found[1][0], check_exact=True)
@@ -370,7 +370,7 @@ def test_a_regression_that_predicts_one_number_for_all_is_finished(
 ):
     built = corpus(small_corpus, as_ages, REGRESSION_CARD)
 
-    def constant(predictor, store, chunks, size=64):
+    def constant(predictor, source, chunks, size=64):
         return np.full((len(chunks), 1), 40, np.float32)
 
     monkeypatch.setattr(loader, "predict", constant)
@@ -429,7 +429,7 @@ def test_features_are_pooled_activations_averaged_over_a_files_chunks(short, sma
     used = short(built)
     store = loader.load(built, used)
     found = baseline.features(store, used)
-    backbone = baseline.backbones.build("squeezenet", used.weights, 32)
+    backbone = baseline.model.backbones.build("squeezenet", used.weights, 32)
     for row in (0, 50, 95):
         own = np.flatnonzero(store.file == row)
         maps = backbone(training.model.inputs(store.mel[own], used), training=False).numpy()

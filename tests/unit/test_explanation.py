@@ -124,7 +124,7 @@ def chosen(tmp_path, monkeypatch, table, task="classification"):
     files = pd.DataFrame({"path": names})
     chunks = np.arange(len(owner), dtype=np.uint8)[:, None, None]
     store = loader.Store(
-        chunks, owner, owner * 0.0 + np.tile([0, 1.5], len(names)), files, None, ()
+        chunks, owner, owner * 0.0 + np.tile([0, 1.5], len(names)), files, None, (), ""
     )
     monkeypatch.setattr(
         explanation.model,

@@ -80,6 +80,7 @@ def test_store_holds_the_chunks_of_every_file(corpus, monkeypatch, tail, batch):
     assert store.dropped == (("f1.wav",) if tail == "drop" else ())
     assert store.folder == built.folder
     pd.testing.assert_frame_equal(store.files, built.table)
+    assert store.key == loader.store_key(built, used)
 
 
 def test_chunks_of_partitions(corpus):
@@ -133,12 +134,16 @@ CHANGES = {
     "window_ms": 64,
     "hop_ms": 8,
     "mel_bands": 20,
+    "mel_min_hz": 50.0,
+    "mel_max_hz": 3000.0,
     "top_db": 60,
 }
 HARMLESS = {
     **{"image_size": 64, "backbone": "mobilenet_v2", "units": 9, "dropout": 0.1},
     **{"learning_rate": 0.5, "batch_size": 7, "augmentation": "cutmix", "balance": "none"},
     **{"fusion": "vote", "trained_share": 0.9, "epochs_phase1": 1, "mask_px": 3},
+    **{"optimizer": "adam", "pooling": "time", "feature_layer": "fire9_concat", "patience": 2},
+    **{"trunk_cache": "off", "trunk_cache_gib": 0.0, "schedule": "cosine", "warmup_epochs": 1},
 }
 
 
@@ -153,6 +158,10 @@ def test_the_key_holds_all_that_a_spectrogram_depends_on(corpus):
         for name, value in HARMLESS.items()
     }
     assert same == {loader.store_key(built, USED)}
+
+
+def test_every_setting_of_the_key_was_tried():
+    assert set(loader.KEY) == set(CHANGES)
 
 
 def test_a_setting_of_the_spectrogram_makes_another_store(corpus, cache):
@@ -374,18 +383,20 @@ def test_batches_cover_all_in_order(corpus, rng, size):
     store = loader.load(corpus(), USED)
     chunks = rng.permutation(np.repeat(np.arange(len(store.mel)), 2))
     extra = rng.normal(size=(len(chunks), 3))
-    found = list(loader.batches(store, chunks, size, extra, chunks))
+    second = np.arange(2 * len(store.mel)).reshape(-1, 2)
+    found = list(loader.batches([store.mel, second], chunks, size, extra, chunks))
     full, rest = divmod(len(chunks), size)
     assert [len(mel) for mel, *_ in found] == [size] * full + [rest] * (rest > 0)
-    mel, again, index = (np.concatenate(part) for part in zip(*found, strict=True))
+    mel, numbers, again, index = (np.concatenate(part) for part in zip(*found, strict=True))
     np.testing.assert_array_equal(mel, store.mel[chunks])
+    np.testing.assert_array_equal(numbers, second[chunks])
     np.testing.assert_array_equal(again, extra)
     np.testing.assert_array_equal(index, chunks)
 
 
 def test_no_chunks_no_batches(corpus):
     store = loader.load(corpus(), USED)
-    assert list(loader.batches(store, np.zeros(0, int), 4)) == []
+    assert list(loader.batches([store.mel], np.zeros(0, int), 4)) == []
 
 
 def test_predict_covers_the_last_incomplete_batch(corpus):
@@ -393,7 +404,7 @@ def test_predict_covers_the_last_incomplete_batch(corpus):
     used = USED.model_copy(update={"backbone": "squeezenet"})
     network = model.build(used, 2)
     chunks = store.chunks("train", "test")[::-1]
-    found = loader.predict(model.predictor(network, used), store, chunks, size=4)
+    found = loader.predict(model.predictor(network, used), store.mel, chunks, size=4)
     assert len(chunks) % 4
     expected = network(model.inputs(tf.constant(store.mel[chunks]), used))
     np.testing.assert_allclose(found, expected, rtol=1e-4)

@@ -140,6 +140,75 @@ def test_weights_come_from_the_file(weights):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+# Its parts
+
+
+@pytest.mark.parametrize("pooling", ["global", "time"])
+def test_backbone_pooling_and_head_are_the_network(rng, pooling):
+    network = model.build(chosen(pooling=pooling, image_size=64), 3)
+    images = rng.normal(scale=50, size=(4, 64, 64, 3)).astype(np.float32)
+    maps = model.backbone_of(network)(images)
+    found = model.head(network, model.pool(network, maps), False)
+    np.testing.assert_allclose(found, network(images, training=False), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("pooling", "length"), [("global", 512), ("time", 3 * 512)])
+def test_features_are_means_of_the_maps(rng, weights, pooling, length):
+    settings = chosen(pooling=pooling, image_size=64, weights=weights["squeezenet"])
+    features = model.features(settings)
+    images = rng.normal(scale=50, size=(4, 64, 64, 3)).astype(np.float32)
+    maps = model.backbone_of(features)(images).numpy()
+    assert maps.shape == (4, 3, 3, 512)
+    if pooling == "global":
+        expected = maps.mean(axis=(1, 2))
+    else:  # columns are time
+        expected = maps.mean(axis=2).reshape(4, length)
+    assert features.output_shape == (None, length)
+    np.testing.assert_allclose(features(images), expected, rtol=1e-5, atol=1e-6)
+    assert model.build(settings, 3).get_layer("hidden").kernel.shape == (length, 5)
+
+
+def test_pooling_over_time_keeps_the_frequency(rng):
+    """Energy in another row or in another column: global pooling forgets both."""
+    maps = np.zeros((3, 4, 6, 5), np.float32)
+    maps[0, 1, 2], maps[1, 3, 2], maps[2, 1, 5] = 1, 1, 1
+    pooled = {}
+    for name in ("global", "time"):
+        image = keras.Input((4, 6, 5))
+        layers = keras.layers
+        if name == "global":
+            out = layers.GlobalAveragePooling2D(name="pooling")(image)
+        else:
+            columns = layers.AveragePooling2D((1, 6), name="pooling")(image)
+            out = layers.Flatten(name="flatten")(columns)
+        pooled[name] = model.pool(keras.Model(image, out), maps).numpy()
+    assert pooled["time"].shape == (3, 20)
+    np.testing.assert_array_equal(pooled["global"][0], pooled["global"][1])
+    assert (pooled["time"][0] != pooled["time"][1]).any()
+    np.testing.assert_array_equal(pooled["time"][0], pooled["time"][2])
+
+
+def test_a_picture_with_energy_at_another_frequency_has_other_features(weights):
+    """A bright bar in low or high rows, seen by the whole network."""
+    images = np.full((2, 64, 64, 3), -50, np.float32)
+    images[0, 8:24], images[1, 40:56] = 100, 100
+    used = chosen(image_size=64, weights=weights["squeezenet"], pooling="time")
+    found = model.features(used)(images).numpy().reshape(2, 3, 512)
+    scale = found.std()
+    assert scale > 0
+    assert np.abs(found[0] - found[1]).max() > scale
+    # The energy lies in other rows, not in other maps alone.
+    assert np.abs(found[0] - found[1])[[0, 2]].max() > scale / 2
+
+
+def test_a_feature_layer_ends_the_backbone(rng):
+    network = model.build(chosen(feature_layer="fire5_concat", image_size=64), 3)
+    inner = model.backbone_of(network)
+    assert inner.layers[-1].name == "fire5_concat"
+    assert network.get_layer("hidden").kernel.shape == (256, 5)
+    assert model.features(chosen(feature_layer="fire5_concat")).output_shape == (None, 256)
+
+
 # What is trained
 
 
@@ -245,6 +314,12 @@ def statistics(network) -> list[np.ndarray]:
     return [v.numpy() for v in model.backbone_of(network).weights if v.path.endswith(moving)]
 
 
+def learning(network, images):
+    """The network as a step of training computes it (see `dslite.steps`)."""
+    maps = model.backbone_of(network)(images, training=False)
+    return model.head(network, model.pool(network, maps), True)
+
+
 @pytest.mark.parametrize("last", [0, 20, 154])
 def test_pretrained_statistics_never_update(rng, weights, last):
     settings = chosen("mobilenet_v2", weights=weights["mobilenet_v2"])
@@ -253,17 +328,16 @@ def test_pretrained_statistics_never_update(rng, weights, last):
     before = statistics(network)
     assert len(before) == 2 * 52
     for _ in range(2):
-        model.learning(network, tf.constant(pictures(rng)), settings)
+        learning(network, tf.constant(pictures(rng)))
     for one, other in zip(before, statistics(network), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_random_weights_learn_their_statistics(rng):
-    settings = chosen("mobilenet_v2")
-    network = model.build(settings, 3)
+    network = model.build(chosen("mobilenet_v2"), 3)
     model.set_trained(network, 154)
     before = statistics(network)
-    model.learning(network, tf.constant(pictures(rng)), settings)
+    network(pictures(rng), training=True)
     changed = [(a != b).any() for a, b in zip(before, statistics(network), strict=True)]
     assert all(changed)
 
@@ -286,7 +360,7 @@ def test_dropout_is_on_while_learning_only(rng, weights, rate):
     network.get_layer("hidden").bias.assign(rng.normal(size=64))
     images = tf.constant(pictures(rng))
     still = network(images, training=False).numpy()
-    found = [model.learning(network, images, settings).numpy() for _ in range(2)]
+    found = [learning(network, images).numpy() for _ in range(2)]
     for one, other in ((still, found[0]), (found[0], found[1])):
         assert np.allclose(one, other, atol=1e-6) == (rate == 0)
 

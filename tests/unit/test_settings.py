@@ -5,7 +5,7 @@ import csv
 import pytest
 from pydantic import ValidationError
 
-from dslite import paths, settings
+from dslite import backbones, paths, settings
 from dslite.errors import InputError
 
 CARD = """\
@@ -180,7 +180,7 @@ def test_paper_presets_are_table_2():
     compared = 0
     for name in settings.datasets():
         card = settings.load_card(name)
-        if "paper" not in card.presets:
+        if "paper" not in card.presets or not card.paper_column:  # the demo corpus has none
             continue
         loaded = settings.load(card, "paper")
         column = card.paper_column.lower()
@@ -206,6 +206,25 @@ def test_defaults_are_the_paper():
     assert (default.cutmix_px, default.mask_px) == (56, 67)
     assert default.backbone == "densenet121"
     assert not default.random_weights
+    readings = [name for name in settings.Settings.model_fields if name.endswith("_reading")]
+    assert sorted(readings) == [
+        *("cutmix_reading", "fine_tune_reading", "mask_reading", "probability_reading")
+    ]
+    assert {getattr(default, name) for name in readings} == {"paper"}
+    assert (default.optimizer, default.schedule, default.warmup_epochs) == (
+        *("adadelta", "constant", 0),
+    )
+    assert (default.weight_decay, default.label_smoothing, default.patience) == (0, 0, None)
+    assert (default.mel_min_hz, default.mel_max_hz) == (0, None)
+    assert (default.pooling, default.feature_layer) == ("global", "")
+
+
+def test_sixteen_backbones():
+    """The public implementation's list, and two newer ones."""
+    assert len(settings.BACKBONE_NAMES) == len(set(settings.BACKBONE_NAMES)) == 16
+    assert set(backbones.BACKBONES) == set(settings.BACKBONE_NAMES)
+    for name in settings.BACKBONE_NAMES:
+        assert settings.Settings(backbone=name).backbone == name
 
 
 def test_derived_lengths():
@@ -241,6 +260,28 @@ def test_derived_lengths():
         ("backbone=vgg61", "backbone = 'vgg61': "),
         ("augmentation=mixup", "augmentation = 'mixup': "),
         ("weights=7", "weights = 7: "),
+        ("optimizer=adamax", "optimizer = 'adamax': Input should be 'adadelta', "),
+        ("optimizer=Adam", "optimizer = 'Adam': "),
+        ("schedule=linear", "schedule = 'linear': Input should be 'constant' or 'cosine'"),
+        ("warmup_epochs=-1", "warmup_epochs = -1: "),
+        ("warmup_epochs=0.5", "warmup_epochs = 0.5: "),
+        ("weight_decay=-0.1", "weight_decay = -0.1: "),
+        ("label_smoothing=1", "label_smoothing = 1: "),
+        ("label_smoothing=-0.1", "label_smoothing = -0.1: "),
+        ("patience=0", "patience = 0: "),
+        ("pooling=max", "pooling = 'max': Input should be 'global' or 'time'"),
+        ("trunk_cache=true", "trunk_cache = True: "),
+        ("trunk_cache=yes", "trunk_cache = 'yes': Input should be 'on' or 'off'"),
+        ("trunk_cache_gib=-1", "trunk_cache_gib = -1: "),
+        ("probability_reading=mine", "probability_reading = 'mine': "),
+        ("cutmix_reading=mine", "cutmix_reading = 'mine': "),
+        ("mask_reading=mine", "mask_reading = 'mine': "),
+        ("mel_min_hz=-1", "mel_min_hz = -1: "),
+        ("mel_max_hz=0", "mel_max_hz = 0: "),
+        ("mel_max_hz=9000", "mel_min_hz 0.0 to mel_max_hz 9000.0 does not lie within 0 to half"),
+        ("mel_min_hz=8000", "mel_min_hz 8000.0 to mel_max_hz 8000.0 does not lie within"),
+        ("mel_min_hz=500 mel_max_hz=500", "mel_min_hz 500.0 to mel_max_hz 500.0 does not"),
+        ("mel_max_hz=8000 sample_rate=8000", "half the sample rate, 4000.0"),
         ("hop_ms=40", "hop_ms 40.0 is longer than window_ms 32.0"),
         ("window_ms=500 chunk_length_s=0.4", "window_ms 500.0 does not fit into a chunk"),
         ("probability_min=0.5", "probability_min is larger than probability_max"),
@@ -269,6 +310,19 @@ def test_every_wrong_value_is_named(plain):
         ("top_db=60", "top_db", 60.0),
         ("epochs_phase1=0", "epochs_phase1", 0),
         ("weights=random", "weights", "random"),
+        ("trunk_cache=on", "trunk_cache", "on"),
+        ("trunk_cache=off", "trunk_cache", "off"),
+        ("trunk_cache_gib=0", "trunk_cache_gib", 0.0),
+        ("mel_min_hz=20 mel_max_hz=8000", "mel_max_hz", 8000.0),
+        ("mel_max_hz=null", "mel_max_hz", None),
+        ("patience=null", "patience", None),
+        ("patience=1", "patience", 1),
+        ("pooling=time", "pooling", "time"),
+        ("feature_layer=avg_pool", "feature_layer", "avg_pool"),
+        ("optimizer=sgd", "optimizer", "sgd"),
+        ("schedule=cosine", "schedule", "cosine"),
+        ("weight_decay=1e-4", "weight_decay", 1e-4),
+        ("backbone=nasnet_large", "backbone", "nasnet_large"),
         ("augmentation=cutmix+specaugment", "augmentation", "cutmix+specaugment"),
     ],
 )
@@ -376,11 +430,15 @@ def test_overridden(own):
 
 def test_on_and_no_are_words(tmp_path):
     (tmp_path / "own.csv").write_text("path,label\na.wav,no\n")
-    (tmp_path / "own.yaml").write_text("classes: [no, yes]\nsettings: {trim: on, tail: keep}\n")
+    (tmp_path / "own.yaml").write_text(
+        "classes: [no, yes]\nsettings: {trim: on, trunk_cache: off}\n"
+    )
     card = settings.load_card(str(tmp_path / "own.csv"))
     assert card.classes == ("no", "yes")
     assert settings.load(card).trim == "on"
+    assert settings.load(card).trunk_cache == "off"
     assert settings.load(card, overrides="trim=off").trim == "off"
+    assert settings.load(card, overrides="trunk_cache=on").trunk_cache == "on"
     assert settings.parse_overrides("top_db=null a=true b=3") == {"top_db": None, "a": True, "b": 3}
 
 

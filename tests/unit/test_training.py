@@ -1,5 +1,7 @@
 """Two phases, choosing on devel, what is learnt from: on a toy corpus and a CNN of 8 layers."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,9 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 from sklearn.utils.class_weight import compute_class_weight
 
-from dslite import loader, model, training
+from dslite import activations, checkpoints, loader, model, steps, training
 from dslite.settings import AUGMENTATIONS, Card, Settings
+from dslite.training import Phase
 
 CLASSES = ("low", "middle", "high")
 LAYERS = 8  # of the fixture `tiny`
@@ -20,7 +23,7 @@ def deterministic():
 
 
 @pytest.fixture
-def chosen(tiny):
+def chosen(tiny, cache):
     """Settings of a training on 32 pixels with pre-trained weights; takes what differs."""
 
     def make(**differs):
@@ -60,22 +63,24 @@ def toy(settings, per_class=(8, 8, 8), task="classification", chunks_each=2):
     )
     owner = np.repeat(np.arange(count), chunks_each)
     start_s = np.zeros(len(owner))
-    store = loader.Store(np.concatenate(mel).astype(np.uint8), owner, start_s, files, None, ())
+    mel = np.concatenate(mel).astype(np.uint8)
+    key = hashlib.sha256(mel).hexdigest()
+    store = loader.Store(mel, owner, start_s, files, None, (), key)
     classes = () if task == "regression" else CLASSES
     card = Card(dataset="toy", layout="table", title="toy", task=task, classes=classes)
-    return training.task_of(card, settings, store)
+    return steps.task_of(card, settings, store)
 
 
 def quiet(line):
     """A log that nobody reads."""
 
 
-def trained(task, seed=0, devel=True, epochs=None):
+def trained(task, seed=0, devel=True, epochs=None, log=quiet, **given):
     """A network after `fit`, and its history."""
     train = task.store.chunks("train")
     network = training.build_model(task, train, seed)
     parts = task.store.chunks("devel") if devel else None
-    return network, training.fit(network, task, train, seed, parts, epochs, log=quiet)
+    return network, training.fit(network, task, train, seed, parts, epochs, log=log, **given)
 
 
 def fresh(task, seed=0):
@@ -104,30 +109,33 @@ def reference_losses(task, network, chunks):
 
 def test_two_phases_with_a_tenth_of_the_rate():
     settings = Settings(learning_rate=0.5, epochs_phase1=3, epochs_phase2=4, trained_share=0.3)
-    assert training.schedule(settings, 427) == [(1, 3, 0.5, 0), (2, 4, 0.05, 128)]
+    assert training.schedule(settings, 427) == [
+        Phase(1, 3, 0.5, 0),
+        Phase(2, 4, 0.05, 128),
+    ]
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.7, 298), (0.3, 128), (0.2, 85), (0.1, 42)])
 def test_phase_2_trains_the_published_number_of_layers(share, layers):
-    assert training.schedule(Settings(trained_share=share), 427)[1][3] == layers
+    assert training.schedule(Settings(trained_share=share), 427)[1].trained == layers
     read_as_code = Settings(trained_share=share, fine_tune_reading="code")
-    assert training.schedule(read_as_code, 427)[1][3] == 427 - layers
+    assert training.schedule(read_as_code, 427)[1].trained == 427 - layers
 
 
 @pytest.mark.parametrize("reading", ["paper", "code"])
 def test_without_trained_layers_there_is_one_phase(reading):
     settings = Settings(trained_share=0, epochs_phase1=3, fine_tune_reading=reading)
-    assert training.schedule(settings, 427) == [(1, 3, 0.001, 0)]
+    assert training.schedule(settings, 427) == [Phase(1, 3, 0.001, 0)]
 
 
 def test_random_weights_are_trained_whole_in_one_phase():
     settings = Settings(weights="random", epochs_phase1=3, epochs_phase2=4, trained_share=0)
-    assert training.schedule(settings, 50) == [(1, 7, 0.001, 50)]
+    assert training.schedule(settings, 50) == [Phase(1, 7, 0.001, 50)]
 
 
 def test_a_phase_without_epochs_is_left_out():
-    assert [p[0] for p in training.schedule(Settings(epochs_phase1=0), 427)] == [2]
-    assert [p[0] for p in training.schedule(Settings(epochs_phase2=0), 427)] == [1]
+    assert [p.number for p in training.schedule(Settings(epochs_phase1=0), 427)] == [2]
+    assert [p.number for p in training.schedule(Settings(epochs_phase2=0), 427)] == [1]
 
 
 # Learning
@@ -161,7 +169,7 @@ def test_a_regression_is_learnt_in_the_labels_unit(chosen):
 def test_the_regression_loss_is_the_squared_error_of_the_standardised_target(chosen):
     task = toy(chosen(), task="regression")
     network = fresh(task)
-    loss = training.loss_function(task, network)(
+    loss = steps.loss_function(task, network)(
         tf.constant([[2.0], [5.0]]), tf.constant([[2.5], [1.0]])
     )
     spread = np.std(task.targets[task.store.chunks("train")])
@@ -267,18 +275,28 @@ def test_without_devel_the_last_epochs_weights_remain(chosen):
     network, history = trained(task, devel=False)
     assert not {"devel_loss", "devel_score", "best"} & set(history.columns)
     again, _ = trained(toy(chosen(epochs_phase1=3)), devel=False)
-    shorter, _ = trained(task, devel=False, epochs=2)
+    shorter, _ = trained(task, devel=False, epochs={1: 2})
     assert all(map(np.array_equal, network.get_weights(), again.get_weights()))
     assert not all(map(np.array_equal, network.get_weights(), shorter.get_weights()))
 
 
 @pytest.mark.parametrize(
     ("epochs", "phases"),
-    [(0, []), (1, [1]), (2, [1, 1]), (3, [1, 1, 2]), (None, [1, 1, 2, 2]), (9, [1, 1, 2, 2])],
+    [
+        ({}, []),
+        ({1: 0, 2: 0}, []),
+        ({1: 1}, [1]),
+        ({1: 2}, [1, 1]),
+        ({1: 2, 2: 1}, [1, 1, 2]),
+        ({1: 1, 2: 2}, [1, 2, 2]),
+        ({2: 1}, [2]),
+        (None, [1, 1, 2, 2]),
+    ],
 )
-def test_it_stops_after_the_epochs_asked_for(chosen, epochs, phases):
+@pytest.mark.parametrize("devel", [False, True])
+def test_each_phase_has_the_epochs_asked_for(chosen, epochs, phases, devel):
     task = toy(chosen(epochs_phase1=2, epochs_phase2=2, trained_share=0.5), (2, 2, 2))
-    _, history = trained(task, devel=False, epochs=epochs)
+    _, history = trained(task, devel=devel, epochs=epochs)
     assert len(history) == len(phases)
     if phases:
         assert history["phase"].tolist() == phases
@@ -286,17 +304,253 @@ def test_it_stops_after_the_epochs_asked_for(chosen, epochs, phases):
         assert history["learning_rate"].tolist() == [{1: 1.0, 2: 0.1}[p] for p in phases]
 
 
-def test_devel_loss_and_score_are_what_numpy_says(chosen):
-    task = toy(chosen(epochs_phase1=1))
-    network, history = trained(task)
-    devel = task.store.chunks("devel")
-    losses = reference_losses(task, network, devel)
-    assert history["devel_loss"].iloc[0] == pytest.approx(losses.mean(), rel=1e-4)
-    outputs = network(model.inputs(task.store.mel[devel], task.settings), training=False).numpy()
-    fused = pd.DataFrame(outputs).groupby(task.store.file[devel]).mean().to_numpy().argmax(1)
-    true = pd.Series(task.classes[devel]).groupby(task.store.file[devel]).first().to_numpy()
-    recalls = [np.mean(fused[true == c] == c) for c in range(3)]
-    assert history["devel_score"].iloc[0] == pytest.approx(np.mean(recalls))
+def test_nothing_is_learnt_in_no_epoch(chosen):
+    task = toy(chosen(), (2, 2, 2))
+    network, history = trained(task, epochs={})
+    assert training.epochs_to_best(history) == {}
+    assert all(map(np.array_equal, network.get_weights(), fresh(task).get_weights()))
+
+
+COLUMNS = ["epoch", "phase", "learning_rate", "train_loss", "images_per_s"]
+
+
+def test_columns_of_the_history(chosen):
+    task = toy(chosen(epochs_phase1=1), (2, 2, 2))
+    seen = []
+    _, history = trained(task, board=seen.append)
+    assert history.columns.tolist() == [*COLUMNS, "devel_loss", "devel_score", "seconds", "best"]
+    assert history["best"].dtype == bool
+    assert (history["seconds"] > 0).all()
+    # Of the training alone: at least as many a second as over the whole epoch.
+    assert (history["images_per_s"] * history["seconds"] >= len(task.store.chunks("train"))).all()
+    assert pd.DataFrame(seen).equals(history.drop(columns="best"))
+    _, history = trained(task, devel=False)
+    assert history.columns.tolist() == [*COLUMNS, "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("phases", "best", "taken"),
+    [
+        ([1, 1, 1, 2, 2], 1, {1: 1}),
+        ([1, 1, 1, 2, 2], 3, {1: 3}),
+        ([1, 1, 1, 2, 2], 5, {1: 3, 2: 2}),
+        ([1, 1, 2, 2, 2], 4, {1: 2, 2: 2}),  # phase 1 ended early: the final one's does too
+        ([2, 2], 1, {2: 1}),
+    ],
+)
+def test_epochs_to_the_best(phases, best, taken):
+    number = np.arange(1, len(phases) + 1)
+    history = pd.DataFrame({"epoch": number, "phase": phases, "best": number == best})
+    assert training.epochs_to_best(history) == taken
+
+
+# The rate
+
+
+def test_the_rate_warms_up_and_falls_in_each_phase(chosen, monkeypatch):
+    used = []
+
+    def recorder(network, stage, task, optimiser):
+        def step(mel, stored, targets, weights, seed):
+            used.append(float(optimiser.learning_rate))
+            return tf.zeros(len(targets))
+
+        return step
+
+    monkeypatch.setattr(steps, "train_step", recorder)
+    differs = {"epochs_phase1": 3, "epochs_phase2": 3, "trained_share": 0.5, "batch_size": 100}
+    task = toy(chosen(schedule="cosine", warmup_epochs=1, **differs), (2, 2, 2))
+    _, history = trained(task)
+    expected = [0.5, 1.0, 0.5, 0.05, 0.1, 0.05]
+    np.testing.assert_allclose(history["learning_rate"], expected)
+    np.testing.assert_allclose(used, expected, rtol=1e-6)
+
+
+def test_a_shortened_phase_falls_as_the_whole_one_does(chosen):
+    """The final training's epochs are those of the first one, up to the best."""
+    task = toy(chosen(epochs_phase1=4, schedule="cosine"), (2, 2, 2))
+    whole, short = (trained(task, epochs=epochs)[1] for epochs in (None, {1: 2}))
+    assert short["learning_rate"].tolist() == whole["learning_rate"].tolist()[:2]
+    assert len(set(whole["learning_rate"])) == 4
+
+
+# Patience
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "end"),
+    [
+        ([0.5, 0.4, 0.3, 0.2], None, None),
+        ([0.5, 0.4, 0.3, 0.2], 1, 2),
+        ([0.5, 0.4, 0.3, 0.2], 2, 3),
+        ([0.5, 0.4, 0.6, 0.5], 2, None),
+        ([0.5, 0.4, 0.6, 0.5], 1, 2),
+        ([0.1, 0.2, 0.3, 0.4], 1, None),
+        ([0.5, 0.5, 0.5, 0.5], 2, 3),  # equal is not better
+        ([np.nan, 0.1, np.nan, np.nan], 2, 4),  # a number is better than none
+        ([np.nan, np.nan, np.nan, 0.1], 2, 3),
+    ],
+)
+def test_when_patience_ends(scores, patience, end):
+    rows = [{"devel_score": score, "devel_loss": 1.0} for score in scores]
+    ends = [n for n in range(1, 5) if training.out_of_patience(rows[:n], patience)]
+    assert (ends[0] if ends else None) == end
+
+
+def test_of_equal_scores_the_lower_loss_is_better():
+    def row(score, loss):
+        return {"devel_score": score, "devel_loss": loss}
+
+    rows = [row(0.2, 0.1), row(0.2, 0.3), row(0.2, np.nan), row(np.nan, 0.1), row(np.nan, np.nan)]
+    ranks = [training.rank(r) for r in rows]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(set(ranks)) == 5
+    assert training.out_of_patience([row(0.2, 0.2), row(0.2, 0.3)], 1)
+    assert not training.out_of_patience([row(0.2, 0.3), row(0.2, 0.2)], 1)
+
+
+@pytest.mark.parametrize(
+    ("phase2", "best", "taken"),
+    [([0.7, 0.75, 0.7, 0.7], 2, {1: 2}), ([0.7, 0.9, 0.7, 0.6], 6, {1: 4, 2: 2})],
+)
+def test_out_of_patience_a_phase_ends_and_the_best_weights_are_kept(
+    chosen, monkeypatch, phase2, best, taken
+):
+    seen, script = [], iter([0.3, 0.8, 0.5, 0.6, *phase2])
+
+    def scripted(task, network, chunks, predictor):
+        seen.append(network.get_weights())
+        return 1.0, next(script)
+
+    monkeypatch.setattr(training, "_devel_score", scripted)
+    lines = []
+    differs = {"epochs_phase1": 6, "epochs_phase2": 6, "trained_share": 0.5, "patience": 2}
+    task = toy(chosen(**differs), (4, 4, 4))
+    network, history = trained(task, log=lines.append)
+    assert history["phase"].tolist() == [1] * 4 + [2] * 4
+    assert history["epoch"].tolist() == list(range(1, 9))
+    assert history.index[history["best"]].tolist() == [best - 1]
+    same = [all(map(np.array_equal, weights, network.get_weights())) for weights in seen]
+    assert [place for place, equal in enumerate(same) if equal] == [best - 1]
+    said = [line for line in lines if "no better" in line]
+    assert said == [f"phase {n} ends: no better epoch in 2" for n in (1, 2)]
+    assert training.epochs_to_best(history) == taken
+    # Without devel there is nothing to lose patience over.
+    _, final = trained(task, devel=False, epochs={1: 5, 2: 1})
+    assert final["phase"].tolist() == [1] * 5 + [2]
+
+
+# Interruptions (see test_resume.py for real ones)
+
+
+@pytest.mark.parametrize("devel", [True, False])
+@pytest.mark.parametrize("after", [3, 5])
+def test_an_interrupted_training_goes_on(chosen, tmp_path, devel, after):
+    differs = {"epochs_phase1": 4, "epochs_phase2": 3, "trained_share": 0.5, "dropout": 0.5}
+    task = toy(chosen(optimizer="adam", learning_rate=0.01, patience=1, **differs), (4, 4, 4))
+    whole, expected = trained(task, 1, devel)
+    after = min(after, len(expected) - 1)  # patience ends phases on devel
+    file = tmp_path / "state.npz"
+    lines = []
+
+    def interrupted(line):
+        lines.append(line)
+        if f"epoch {after:3d}/" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(task, 1, devel, log=interrupted, checkpoint=(file, "one"))
+    lines.clear()
+    network, history = trained(task, 1, devel, log=lines.append, checkpoint=(file, "one"))
+    assert lines[0] == f"going on after epoch {after}, where it was interrupted"
+    assert len([line for line in lines if "train loss" in line]) == len(expected) - after
+    timed = ["seconds", "images_per_s"]
+    pd.testing.assert_frame_equal(
+        history.drop(columns=timed), expected.drop(columns=timed), check_exact=True
+    )
+    assert all(map(np.array_equal, network.get_weights(), whole.get_weights()))
+    # Finished, it learns nothing more.
+    again, same = trained(task, 1, devel, checkpoint=(file, "one"))
+    assert same.equals(history)
+    assert all(map(np.array_equal, again.get_weights(), whole.get_weights()))
+
+
+def test_another_trainings_state_is_not_taken_up(chosen, tmp_path):
+    task, lines = toy(chosen(epochs_phase1=2), (2, 2, 2)), []
+    file = tmp_path / "state.npz"
+    trained(task, checkpoint=(file, "one"))
+    assert checkpoints.load(file, "one") is not None
+    _, history = trained(task, log=lines.append, checkpoint=(file, "other"))
+    assert len(history) == 2
+    assert not any("going on" in line for line in lines)
+    assert checkpoints.load(file, "one") is None
+    assert len(checkpoints.load(file, "other").facts["history"]) == 2
+
+
+# Stored activations
+
+
+BOTH = {"epochs_phase1": 2, "epochs_phase2": 2, "trained_share": 0.5, "dropout": 0.25}
+
+
+@pytest.mark.parametrize("augmentation", ["none", "cutmix+specaugment"])
+def test_stored_activations_change_no_number(chosen, augmentation):
+    found = {}
+    for name in ("on", "off"):
+        task = toy(chosen(trunk_cache=name, augmentation=augmentation, **BOTH), (6, 6, 6))
+        trunks = steps.Trunks(task, quiet)
+        _, found[name] = trained(task, trunks=trunks)
+        assert trunks.used == ([0, 4] if name == "on" else [])
+    assert found["on"]["best"].tolist() == found["off"]["best"].tolist()
+    for name in ("train_loss", "devel_loss", "devel_score"):
+        np.testing.assert_allclose(found["on"][name], found["off"][name], rtol=1e-4)
+
+
+def test_two_trainings_share_one_trunk(chosen, monkeypatch):
+    calls = {"frozen": 0, "pictures": 0, "load": 0}
+    frozen, load = steps.trunk.frozen, activations.load
+
+    def counted_frozen(*given):
+        calls["frozen"] += 1
+        return frozen(*given)
+
+    def counted_load(name, key, chunks, size, compute, *more):
+        calls["load"] += 1
+
+        def counted(part):
+            calls["pictures"] += len(range(*part.indices(chunks)))
+            return compute(part)
+
+        return load(name, key, chunks, size, counted, *more)
+
+    monkeypatch.setattr(steps.trunk, "frozen", counted_frozen)
+    monkeypatch.setattr(activations, "load", counted_load)
+    task = toy(chosen(augmentation="specaugment", **BOTH), (6, 6, 6))
+    trunks = steps.Trunks(task, quiet)
+    first = trained(task, trunks=trunks)
+    assert calls == {"frozen": 2, "pictures": 2 * len(task.store.mel), "load": 2}
+    second = trained(task, trunks=trunks)  # once for each phase, in both trainings together
+    assert calls == {"frozen": 2, "pictures": 2 * len(task.store.mel), "load": 2}
+    alone = trained(task)  # the store is on the disk by now
+    assert calls == {"frozen": 4, "pictures": 2 * len(task.store.mel), "load": 4}
+    for network, history in (second, alone):
+        assert history["train_loss"].tolist() == first[1]["train_loss"].tolist()
+        assert all(map(np.array_equal, network.get_weights(), first[0].get_weights()))
+
+
+def test_a_store_over_the_limit_is_not_written(chosen, cache):
+    found, told = {}, {}
+    for limit in (0.0, 20.0):  # in this order: one that lies there is read whatever its size
+        lines = []
+        task = toy(chosen(trunk_cache_gib=limit, **BOTH | {"epochs_phase2": 0}), (6, 6, 6))
+        _, found[limit] = trained(task, log=lines.append)
+        told[limit] = [line for line in lines if line.startswith("trunk cache")]
+        assert len(list(cache.rglob("activations.bin"))) == bool(limit)
+    (line,) = told[0.0]
+    assert "more than trunk_cache_gib = 0: the frozen layers run at every step" in line
+    assert "stored once" in told[20.0][0]
+    for name in ("train_loss", "devel_loss", "devel_score"):
+        np.testing.assert_allclose(found[0.0][name], found[20.0][name], rtol=1e-4)
 
 
 # Seeds
@@ -308,7 +562,7 @@ def test_the_same_seed_gives_the_same_bits(chosen, augmentation):
     task = toy(chosen(augmentation=augmentation, **differs))
     results = [trained(task, seed) for seed in (3, 3, 4)]
     weights = [np.concatenate([w.ravel() for w in n.get_weights()]) for n, _ in results]
-    histories = [h.drop(columns="seconds") for _, h in results]
+    histories = [h.drop(columns=["seconds", "images_per_s"]) for _, h in results]
     np.testing.assert_array_equal(weights[0], weights[1])
     pd.testing.assert_frame_equal(histories[0], histories[1], check_exact=True)
     assert not np.array_equal(weights[0], weights[2])
@@ -323,15 +577,17 @@ def test_every_chunk_is_learnt_from_in_every_epoch(chosen, monkeypatch, balance,
     """9 files of one chunk in batches of 8: the incomplete batch counts too."""
     given = []
 
-    def recorder(network, rate, task):
-        def step(mel, targets, weights, seed):
+    def recorder(network, stage, task, optimiser):
+        def step(mel, stored, targets, weights, seed):
             given.append((np.asarray(mel), np.asarray(targets)))
-            return 0.0
+            return tf.zeros(len(targets))
 
         return step
 
-    monkeypatch.setattr(training, "train_step", recorder)
-    task = toy(chosen(epochs_phase1=2, balance=balance), per_class, chunks_each=1)
+    monkeypatch.setattr(steps, "train_step", recorder)
+    task = toy(
+        chosen(epochs_phase1=2, balance=balance, trunk_cache="off"), per_class, chunks_each=1
+    )
     trained(task, devel=False)
     train = task.store.chunks("train")
     sizes = [len(mel) for mel, _ in given]
@@ -374,8 +630,12 @@ def test_class_weights_pull_towards_the_rare_class(chosen):
     outputs = network(model.inputs(task.store.mel[chunks], task.settings), training=False).numpy()
     gradient = (weights[:, None] * (outputs - task.targets[chunks])).mean(0)
     before = bias.numpy()
-    step = training.train_step(network, 1.0, task)
-    step(task.store.mel[chunks], task.targets[chunks], weights, np.zeros(2, np.int32))
+    training.model.set_trained(network, 0)
+    stage = steps.Trunks(task, quiet).stage(network, 0)
+    optimiser = steps.optimizer(task.settings, 1.0, network.trainable_variables)
+    step = steps.train_step(network, stage, task, optimiser)
+    read = [source[chunks] for source in steps.sources(stage, task)]
+    step(*read, task.targets[chunks], weights, np.zeros(2, np.int32))
     # AdaDelta's first step (Zeiler 2012): -sqrt(eps) / sqrt(0.05 g^2 + eps) * g
     expected = -np.sqrt(1e-7) / np.sqrt(0.05 * gradient**2 + 1e-7) * gradient
     np.testing.assert_allclose(bias.numpy() - before, expected, rtol=1e-2)
@@ -386,18 +646,18 @@ def test_class_weights_pull_towards_the_rare_class(chosen):
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_a_configuration_is_traced_once_a_phase(chosen, monkeypatch, augmentation):
-    steps, make = [], training.train_step
+    made, make = [], steps.train_step
 
     def kept(*given):
-        steps.append(make(*given))
-        return steps[-1]
+        made.append(make(*given))
+        return made[-1]
 
-    monkeypatch.setattr(training, "train_step", kept)
+    monkeypatch.setattr(steps, "train_step", kept)
     differs = {"epochs_phase1": 2, "epochs_phase2": 1, "trained_share": 0.5}
     task = toy(chosen(augmentation=augmentation, **differs), (9, 9, 9), chunks_each=1)
     assert len(task.store.chunks("train")) % 8  # so that the last batch has another size
     network, history = trained(task)
-    assert [step.experimental_get_tracing_count() for step in steps] == [1, 1]
+    assert [step.experimental_get_tracing_count() for step in made] == [1, 1]
     assert np.isfinite(history["train_loss"]).all()
     assert all(np.isfinite(w).all() for w in network.get_weights())
 
@@ -409,32 +669,6 @@ def test_augmentation_changes_what_is_learnt(chosen):
         _, history = trained(toy(chosen(augmentation=name, **certain)), devel=False)
         losses[name] = history["train_loss"].iloc[0]
     assert len(set(losses.values())) == 4
-
-
-def test_samples_are_ranked_by_their_unaugmented_loss(chosen, monkeypatch):
-    given, augment = [], training.augmentation.augment
-
-    def spy(images, labels, losses, seed, settings):
-        given.append(losses)
-        return augment(images, labels, losses, seed, settings)
-
-    monkeypatch.setattr(training.augmentation, "augment", spy)
-    task = toy(chosen(augmentation="specaugment", dropout=0.5))
-    network = fresh(task)
-    chunks = task.store.chunks("train")[:8]
-    expected = reference_losses(task, network, chunks)
-    tf.config.run_functions_eagerly(True)
-    try:
-        step = training.train_step(network, 1.0, task)
-        step(
-            tf.constant(task.store.mel[chunks]),
-            tf.constant(task.targets[chunks]),
-            tf.ones(8),
-            tf.constant([1, 2]),
-        )
-    finally:
-        tf.config.run_functions_eagerly(False)
-    np.testing.assert_allclose(given[-1], expected, rtol=1e-4)
 
 
 def test_a_last_batch_of_one_is_learnt_from_under_cutmix(chosen):
