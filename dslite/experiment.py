@@ -58,6 +58,8 @@ def run(
     boards = paths.cache() / "tensorboard" / card.dataset / place.name
     if force:
         shutil.rmtree(interrupted, ignore_errors=True)
+    if not interrupted.exists():
+        shutil.rmtree(boards, ignore_errors=True)
 
     def trained(name: str, chunks: np.ndarray, **given):
         network = training.build_model(task, chunks, seed)
@@ -95,7 +97,7 @@ def run(
         pd.concat(trainings).to_csv(draft / "history.csv", index=False)
         runs.write(
             draft,
-            described | {"epochs": sum(epochs.values()), "trunk_cache": trunks.used},
+            described | {"epochs": sum(epochs.values())},
             {"devel": devel_metrics, "test": test_metrics},
             pd.concat([devel_table, test_table], ignore_index=True),
             time.perf_counter() - begin,

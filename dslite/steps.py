@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dslite import activations, augmentation, loader, model, provenance, trunk
+from dslite import activations, augmentation, loader, model, paths, provenance, trunk
 from dslite.loader import Store
 from dslite.settings import Card, Settings
 
@@ -132,17 +132,23 @@ class Trunks:
             described = {name: getattr(settings, name) for name in used}
             described |= {"place": place, "weights": weights_digest(frozen)}
             described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
+            described |= {"batch": settings.batch_size}
             key = provenance.digest([activations.VERSION, described])[:16]
 
-            def compute(part: slice) -> np.ndarray:
-                return trunk_of(model.inputs(tf.constant(mel[part]), settings)).numpy()
+            # Compiled, drawing included, and in batches of the training's size: as a step without
+            # the store would compute it, to the last bit. A difference in the last bit is enough
+            # for two trainings at a high rate to part after some steps.
+            @tf.function(
+                input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False
+            )
+            def compute(mel):
+                return trunk_of(model.inputs(mel, settings))
 
             self._stored[last] = activations.load(
-                self.task.card.dataset,
-                key,
-                len(mel),
-                size,
-                compute,
+                paths.cache() / "activations" / self.task.card.dataset / key,
+                (len(mel), size),
+                lambda part: compute(mel[part]).numpy(),
+                settings.batch_size,
                 settings.trunk_cache_gib,
                 self.log,
             )

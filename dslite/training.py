@@ -137,6 +137,10 @@ class _Training:
     def done(self, phase: Phase) -> list[progress.Row]:
         return [row for row in self.history if row["phase"] == phase.number]
 
+    def out_of_patience(self, phase: Phase) -> bool:
+        patience = self.task.settings.patience
+        return self.devel is not None and out_of_patience(self.done(phase), patience)
+
     def resume(self) -> None:
         """Take up the state of an interrupted training."""
         stored = checkpoints.load(*self.checkpoint) if self.checkpoint else None
@@ -148,9 +152,9 @@ class _Training:
 
     def run(self, phase: Phase, epochs: int, later: int) -> None:
         """What is left of a phase of so many epochs; ``later`` are those of phases to come."""
-        patience, done = self.task.settings.patience, self.done(phase)
+        done = self.done(phase)
         begun = any(row["phase"] > phase.number for row in self.history)
-        if begun or len(done) >= epochs or out_of_patience(done, patience):
+        if begun or len(done) >= epochs or self.out_of_patience(phase):
             return
         model.set_trained(self.network, phase.trained)
         stage = self.trunks.stage(self.network, phase.trained)
@@ -167,8 +171,8 @@ class _Training:
             self.board(row)
             last = row["epoch"] + epochs - epoch - 1 + later
             self.log(progress.line(row, last, self.task.regression))
-            if self.devel is not None and out_of_patience(self.done(phase), patience):
-                self.log(f"phase {phase.number} ends: no better epoch in {patience}")
+            if self.out_of_patience(phase):
+                self.log(f"phase {phase.number} ends early: devel does not get better")
                 break
 
     def epoch(

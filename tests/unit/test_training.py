@@ -104,6 +104,17 @@ def reference_losses(task, network, chunks):
     return -np.log(outputs[np.arange(len(chunks)), task.classes[chunks]])
 
 
+def step_of(task, network, chunks):
+    """A step of phase 1 on some chunks; takes their weights and a seed."""
+    model.set_trained(network, 0)
+    stage = steps.Trunks(task, quiet).stage(network, 0)
+    optimiser = steps.optimizer(task.settings, 1.0, network.trainable_variables)
+    step = steps.train_step(network, stage, task, optimiser)
+    read = [tf.constant(source[chunks]) for source in steps.sources(stage, task)]
+    targets = tf.constant(task.targets[chunks])
+    return lambda weights, seed: step(*read, targets, tf.constant(weights), tf.constant(seed))
+
+
 # The schedule
 
 
@@ -113,6 +124,13 @@ def test_two_phases_with_a_tenth_of_the_rate():
         Phase(1, 3, 0.5, 0),
         Phase(2, 4, 0.05, 128),
     ]
+
+
+def test_phase_2_may_have_a_rate_of_its_own():
+    settings = Settings(learning_rate=0.5, learning_rate_phase2=0.2)
+    assert [phase.rate for phase in training.schedule(settings, 427)] == [0.5, 0.2]
+    whole = Settings(weights="random", learning_rate=0.5, learning_rate_phase2=0.2)
+    assert [phase.rate for phase in training.schedule(whole, 427)] == [0.5]
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.7, 298), (0.3, 128), (0.2, 85), (0.1, 42)])
@@ -432,8 +450,8 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_are_kept(
     assert history.index[history["best"]].tolist() == [best - 1]
     same = [all(map(np.array_equal, weights, network.get_weights())) for weights in seen]
     assert [place for place, equal in enumerate(same) if equal] == [best - 1]
-    said = [line for line in lines if "no better" in line]
-    assert said == [f"phase {n} ends: no better epoch in 2" for n in (1, 2)]
+    said = [line for line in lines if "ends early" in line]
+    assert said == [f"phase {n} ends early: devel does not get better" for n in (1, 2)]
     assert training.epochs_to_best(history) == taken
     # Without devel there is nothing to lose patience over.
     _, final = trained(task, devel=False, epochs={1: 5, 2: 1})
@@ -514,14 +532,14 @@ def test_two_trainings_share_one_trunk(chosen, monkeypatch):
         calls["frozen"] += 1
         return frozen(*given)
 
-    def counted_load(name, key, chunks, size, compute, *more):
+    def counted_load(folder, shape, compute, *more):
         calls["load"] += 1
 
         def counted(part):
-            calls["pictures"] += len(range(*part.indices(chunks)))
+            calls["pictures"] += len(range(*part.indices(shape[0])))
             return compute(part)
 
-        return load(name, key, chunks, size, counted, *more)
+        return load(folder, shape, counted, *more)
 
     monkeypatch.setattr(steps.trunk, "frozen", counted_frozen)
     monkeypatch.setattr(activations, "load", counted_load)
@@ -630,12 +648,7 @@ def test_class_weights_pull_towards_the_rare_class(chosen):
     outputs = network(model.inputs(task.store.mel[chunks], task.settings), training=False).numpy()
     gradient = (weights[:, None] * (outputs - task.targets[chunks])).mean(0)
     before = bias.numpy()
-    training.model.set_trained(network, 0)
-    stage = steps.Trunks(task, quiet).stage(network, 0)
-    optimiser = steps.optimizer(task.settings, 1.0, network.trainable_variables)
-    step = steps.train_step(network, stage, task, optimiser)
-    read = [source[chunks] for source in steps.sources(stage, task)]
-    step(*read, task.targets[chunks], weights, np.zeros(2, np.int32))
+    step_of(task, network, chunks)(weights, np.zeros(2, np.int32))
     # AdaDelta's first step (Zeiler 2012): -sqrt(eps) / sqrt(0.05 g^2 + eps) * g
     expected = -np.sqrt(1e-7) / np.sqrt(0.05 * gradient**2 + 1e-7) * gradient
     np.testing.assert_allclose(bias.numpy() - before, expected, rtol=1e-2)
@@ -669,6 +682,28 @@ def test_augmentation_changes_what_is_learnt(chosen):
         _, history = trained(toy(chosen(augmentation=name, **certain)), devel=False)
         losses[name] = history["train_loss"].iloc[0]
     assert len(set(losses.values())) == 4
+
+
+@pytest.mark.parametrize("trunk_cache", ["on", "off"])
+def test_samples_are_ranked_by_their_unaugmented_loss(chosen, monkeypatch, trunk_cache):
+    given, strength = [], steps.augmentation.strength
+
+    def spy(losses, a, s):
+        given.append(losses)
+        return strength(losses, a, s)
+
+    monkeypatch.setattr(steps.augmentation, "strength", spy)
+    task = toy(chosen(augmentation="specaugment", dropout=0.5, trunk_cache=trunk_cache))
+    network = fresh(task)
+    chunks = task.store.chunks("train")[:8]
+    expected = reference_losses(task, network, chunks)
+    given_to_step = step_of(task, network, chunks)
+    tf.config.run_functions_eagerly(True)
+    try:
+        given_to_step(np.ones(8, np.float32), np.array([1, 2], np.int32))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    np.testing.assert_allclose(given[-1], expected, rtol=1e-4)
 
 
 def test_a_last_batch_of_one_is_learnt_from_under_cutmix(chosen):
