@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dslite import activations, augmentation, loader, model, paths, provenance, trunk
+from dslite import activations, augmentation, loader, model, optimisation, paths, provenance, trunk
 from dslite.loader import Store
 from dslite.settings import Card, Settings
 
@@ -163,39 +163,6 @@ def weights_digest(network: keras.Model) -> str:
     return content.hexdigest()
 
 
-def optimizer(settings: Settings, rate: float, variables: list) -> keras.optimizers.Optimizer:
-    """An optimiser of the settings' name, ready for some variables; ``sgd`` has momentum 0.9."""
-    classes = {
-        "adadelta": keras.optimizers.Adadelta,
-        "adagrad": keras.optimizers.Adagrad,
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "nadam": keras.optimizers.Nadam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    given = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
-    if settings.weight_decay or settings.optimizer == "adamw":
-        given["weight_decay"] = settings.weight_decay  # AdamW's own default is not 0
-    made = classes[settings.optimizer](rate, **given)
-    made.build(variables)
-    return made
-
-
-def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
-    """Learning rate of an epoch (0 is the first one) of a phase of ``epochs``.
-
-    Over ``warmup_epochs`` it rises linearly to ``rate``; then it stays, or falls along half a
-    cosine towards 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
-    """
-    warm = settings.warmup_epochs
-    if epoch < warm:
-        return rate * (epoch + 1) / (warm + 1)
-    if settings.schedule == "constant":
-        return rate
-    return rate * 0.5 * (1 + float(np.cos(np.pi * (epoch - warm) / max(1, epochs - warm))))
-
-
 def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Loss of each sample, [batch, outputs] twice -> [batch].
 
@@ -205,11 +172,6 @@ def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.T
         deviation = network.get_layer("output").scale
         return lambda labels, outputs: tf.reduce_mean(((labels - outputs) / deviation) ** 2, -1)
     return keras.losses.CategoricalCrossentropy(reduction="none")
-
-
-def smoothed(labels: tf.Tensor, share: float) -> tf.Tensor:
-    """One-hot labels of which a share lies evenly on all classes (Szegedy et al. 2016)."""
-    return labels * (1.0 - share) + share / tf.cast(tf.shape(labels)[1], tf.float32)
 
 
 def train_step(
@@ -230,10 +192,30 @@ def train_step(
     settings = task.settings
     variables = network.trainable_variables
     loss_of = loss_function(task, network)
-    batch_norm = settings.random_weights  # see `model.build`
+    batch_norm = settings.random_weights  # learns, see `model.build`
 
-    def outputs(crossing: tf.Tensor, training: bool) -> tf.Tensor:
-        return model.head(network, stage.tail(crossing, training and batch_norm), training)
+    def planned(labels, pooled, seed) -> augmentation.Plan:
+        # SapAugment ranks by the loss of the un-augmented picture, dropout off.
+        losses = loss_of(labels, model.head(network, pooled, False))
+        lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
+        return augmentation.plan(lam, seed, settings)
+
+    def learnt_from(crossing, mel, labels, seed, tape) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pooled features and labels, augmented."""
+        if settings.augmentation == "none":
+            return stage.tail(crossing, batch_norm), labels
+        if batch_norm:  # its statistics are those of the augmented batch as a whole
+            with tape.stop_recording():
+                plan = planned(labels, stage.tail(crossing, False), seed)
+                crossing = _replaced(crossing, plan, _altered(mel, plan, stage, settings))
+            return stage.tail(crossing, True), augmentation.mixed(labels, plan)
+        # One pass through the tail both ranks and is learnt from; the altered ones follow.
+        pooled = stage.tail(crossing, False)
+        with tape.stop_recording():
+            plan = planned(labels, pooled, seed)
+            altered = _altered(mel, plan, stage, settings)
+        pooled = _replaced(pooled, plan, stage.tail(altered, False))
+        return pooled, augmentation.mixed(labels, plan)
 
     @tf.function(
         autograph=False,  # nothing here needs it, and tracing is faster without
@@ -250,18 +232,12 @@ def train_step(
             crossing = stage.trunk(model.inputs(mel, settings))
         else:
             crossing = tf.ensure_shape(stored, [None, stage.size])
-        if settings.augmentation != "none":
-            # SapAugment ranks by the loss of the un-augmented picture, dropout off.
-            losses = loss_of(labels, outputs(crossing, False))
-            lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
-            planned = augmentation.plan(lam, seed, settings)
-            labels = augmentation.mixed(labels, planned)
-            crossing = _altered(crossing, mel, planned, stage, settings)
-        if settings.label_smoothing and not task.regression:
-            labels = smoothed(labels, settings.label_smoothing)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            losses = weights * loss_of(labels, outputs(crossing, True))
+            pooled, labels = learnt_from(crossing, mel, labels, seed, tape)
+            if settings.label_smoothing and not task.regression:
+                labels = optimisation.smoothed(labels, settings.label_smoothing)
+            losses = weights * loss_of(labels, model.head(network, pooled, True))
             mean = tf.reduce_mean(losses)
         gradients = tape.gradient(mean, [variable.value for variable in variables])
         optimiser.apply(gradients, variables)
@@ -270,29 +246,37 @@ def train_step(
     return step
 
 
-def _altered(
-    crossing: tf.Tensor,
-    mel: tf.Tensor,
-    planned: augmentation.Plan,
-    stage: Stage,
-    settings: Settings,
-) -> tf.Tensor:
-    """Put what the trunk makes of the altered pictures in place of the un-augmented ones."""
-    # Convolutions of an empty batch fail: where nothing is altered, the first picture goes
-    # through the trunk as it is.
-    rows = tf.cond(
-        tf.reduce_any(planned.changed),
-        lambda: tf.where(planned.changed)[:, 0],
+def _rows(plan: augmentation.Plan) -> tf.Tensor:
+    """Rows of the altered samples, int64.
+
+    Convolutions of an empty batch fail: where nothing is altered, the first picture goes through
+    the trunk once more as it is.
+    """
+    return tf.cond(
+        tf.reduce_any(plan.changed),
+        lambda: tf.where(plan.changed)[:, 0],
         lambda: tf.zeros([1], tf.int64),
     )
-    some = planned.rows(rows)
+
+
+def _altered(
+    mel: tf.Tensor, plan: augmentation.Plan, stage: Stage, settings: Settings
+) -> tf.Tensor:
+    """What the trunk makes of the altered pictures, gathered across the batch."""
+    rows = _rows(plan)
+    some = plan.rows(rows)
     pictures = model.inputs(tf.gather(mel, rows), settings)
     if "cutmix" in settings.augmentation:
         partners = model.inputs(tf.gather(mel, some.partner), settings)
         pictures = augmentation.paste(pictures, partners, some)
     if "specaugment" in settings.augmentation:
         pictures = augmentation.mask(pictures, some, settings)
-    return tf.tensor_scatter_nd_update(crossing, rows[:, None], stage.trunk(pictures))
+    return stage.trunk(pictures)
+
+
+def _replaced(batch: tf.Tensor, plan: augmentation.Plan, altered: tf.Tensor) -> tf.Tensor:
+    """Put the altered samples in place of the un-augmented ones."""
+    return tf.tensor_scatter_nd_update(batch, _rows(plan)[:, None], altered)
 
 
 def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dslite import checkpoints, evaluation, loader, model, progress, steps
+from dslite import checkpoints, evaluation, loader, model, optimisation, progress, steps
 from dslite.settings import Settings
 from dslite.steps import Task
 
@@ -158,7 +158,7 @@ class _Training:
             return
         model.set_trained(self.network, phase.trained)
         stage = self.trunks.stage(self.network, phase.trained)
-        optimiser = steps.optimizer(
+        optimiser = optimisation.optimizer(
             self.task.settings, phase.rate, self.network.trainable_variables
         )
         if done:
@@ -186,7 +186,7 @@ class _Training:
     ) -> progress.Row:
         """Learn from every training chunk, then look at devel; the history's new row."""
         begin = time.perf_counter()
-        rate = steps.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
+        rate = optimisation.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
         optimiser.learning_rate = rate
         batches = epoch_losses(step, stage, self.task, self.train, self.rng)
         losses = np.concatenate(list(batches))

@@ -14,7 +14,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 # Frozen layers may be computed again in the tail where that makes what is stored smaller, as long
 # as they add at most this share to the multiply-adds of the trained layers.
-RECOMPUTED = 0.2
+RECOMPUTED = 0.1
 
 
 @dataclass(frozen=True)

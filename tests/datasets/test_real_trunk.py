@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paths
+from dslite import optimisation, paths
 from dslite.settings import Card, Settings
 
 SHARED = paths.ROOT.parent / "shared"
@@ -52,7 +52,7 @@ def losses(task, share, spoil=None):
     if spoil:
         stage = dataclasses.replace(stage, stored=spoil(stage.stored))
     rate = task.settings.learning_rate * (0.1 if last else 1)
-    optimiser = steps.optimizer(task.settings, rate, network.trainable_variables)
+    optimiser = optimisation.optimizer(task.settings, rate, network.trainable_variables)
     step = steps.train_step(network, stage, task, optimiser)
     rng, found = np.random.default_rng(0), []
     while len(found) < STEPS:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import backbones, model, settings, spectrogram, steps, tflite, training
+from dslite import backbones, model, optimisation, settings, spectrogram, steps, tflite, training
 from dslite.loader import Store
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ def whole_life(name: str, folder: Path) -> None:
         found = steps.predictor(network, stage, task)(chunks)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
         before = [v.numpy() for v in network.trainable_variables]
-        optimiser = steps.optimizer(used, 1e-3, network.trainable_variables)
+        optimiser = optimisation.optimizer(used, 1e-3, network.trainable_variables)
         step = steps.train_step(network, stage, task, optimiser)
         losses = list(training.epoch_losses(step, stage, task, chunks, np.random.default_rng(0)))
         assert np.isfinite(losses).all()

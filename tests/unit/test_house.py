@@ -15,7 +15,7 @@ FLOORS = {
     **dict.fromkeys(["settings", "pictures", "provenance", "checkpoints", "progress"], 2),
     **{"weights_files": 2},
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones", "trunk"], 3),
-    **dict.fromkeys(["datasets", "activations"], 3),
+    **dict.fromkeys(["datasets", "activations", "optimisation"], 3),
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **{"illustration": 5},

@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 from sklearn.utils.class_weight import compute_class_weight
 
-from dslite import activations, checkpoints, loader, model, steps, training
+from dslite import activations, checkpoints, loader, model, optimisation, steps, training
 from dslite.settings import AUGMENTATIONS, Card, Settings
 from dslite.training import Phase
 
@@ -108,7 +108,7 @@ def step_of(task, network, chunks):
     """A step of phase 1 on some chunks; takes their weights and a seed."""
     model.set_trained(network, 0)
     stage = steps.Trunks(task, quiet).stage(network, 0)
-    optimiser = steps.optimizer(task.settings, 1.0, network.trainable_variables)
+    optimiser = optimisation.optimizer(task.settings, 1.0, network.trainable_variables)
     step = steps.train_step(network, stage, task, optimiser)
     read = [tf.constant(source[chunks]) for source in steps.sources(stage, task)]
     targets = tf.constant(task.targets[chunks])
