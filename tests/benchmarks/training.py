@@ -87,22 +87,16 @@ def plain_step(network: keras.Model, task: steps.Task):
     }.get(used.augmentation)
 
     def one(pictures, labels, planned, sample):
-        """One sample: its picture and label, altered if it is to be."""
+        """One sample: its picture and label; an empty patch or mask where nothing is to be done."""
         part = planned.rows([sample])
-        own, partner = pictures[sample : sample + 1], tf.gather(pictures, part.partner)
-
-        def altered():
-            picture = own
-            if "cutmix" in used.augmentation:
-                picture = augmentation.paste(picture, partner, part)
-            if "specaugment" in used.augmentation:
-                picture = augmentation.mask(picture, part, used)
-            return picture
-
+        picture = pictures[sample : sample + 1]
+        if "cutmix" in used.augmentation:
+            picture = augmentation.paste(picture, tf.gather(pictures, part.partner), part)
+        if "specaugment" in used.augmentation:
+            picture = augmentation.mask(picture, part, used)
         weight = part.weight[:, None]
         label = (1 - weight) * labels[sample : sample + 1]
-        label += weight * tf.gather(labels, part.partner)
-        return tf.cond(part.changed[0], altered, lambda: own), label
+        return picture, label + weight * tf.gather(labels, part.partner)
 
     @tf.function(autograph=False)
     def step(pictures, labels, seed):
