@@ -160,7 +160,9 @@ def run(
     for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
         fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
         scores = _scores(fitted, values[rows[partition]], classes)
-        metrics[partition], table = runs.score(files, card, settings, rows[partition], scores, seed)
+        metrics[partition], table = scoring.score(
+            files, card, settings, rows[partition], scores, seed
+        )
         tables.append(table)
     with paths.replacing(place) as draft:
         draft.mkdir()

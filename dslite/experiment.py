@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import loader, model, paths, progress, runs, steps, training
+from dslite import loader, model, paths, progress, runs, scoring, steps, training
 from dslite.datasets.manifest import Manifest, digest
 from dslite.settings import AUGMENTATIONS, Settings
 
@@ -79,7 +79,9 @@ def run(
     def scored(network, chunks: np.ndarray):
         whole = model.predictor(network, settings)
         outputs = loader.predict(whole, task.store.mel, chunks)
-        return runs.score(task.store.files, card, settings, task.store.file[chunks], outputs, seed)
+        return scoring.score(
+            task.store.files, card, settings, task.store.file[chunks], outputs, seed
+        )
 
     log(f"training on train: {len(train)} chunks; devel {len(devel)}, test {len(test)}")
     network, history = trained("train", train, devel=devel)

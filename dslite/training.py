@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dslite import checkpoints, evaluation, loader, model, optimisation, progress, steps
+from dslite import checkpoints, evaluation, loader, model, optimisation, progress, sampling, steps
 from dslite.settings import Settings
 from dslite.steps import Task
 
@@ -88,8 +88,8 @@ def epoch_losses(
     """Take one epoch of steps; yields the losses of each batch as learnt from, float32 [batch]."""
     settings = task.settings
     classes = task.classes[train]
-    order = loader.epoch_order(classes, settings.balance, rng)
-    weights = loader.class_weights(classes, settings.balance)[order]
+    order = sampling.epoch_order(classes, settings.balance, rng)
+    weights = sampling.class_weights(classes, settings.balance)[order]
     chunks = train[order]
     read = steps.sources(stage, task)
     for batch in loader.batches(read, chunks, settings.batch_size, task.targets[chunks], weights):

@@ -11,11 +11,11 @@ from dslite import paths
 PACKAGE = paths.ROOT / "dslite"
 FLOORS = {
     **{"errors": 0},
-    **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files"], 1),
+    **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files", "sampling"], 1),
     **dict.fromkeys(["settings", "pictures", "provenance", "checkpoints", "progress"], 2),
     **{"weights_files": 2},
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones", "trunk"], 3),
-    **dict.fromkeys(["datasets", "activations", "optimisation"], 3),
+    **dict.fromkeys(["datasets", "activations", "optimisation", "scoring"], 3),
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **{"illustration": 5},
