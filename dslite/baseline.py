@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from dslite import acoustics, evaluation, loader, model, paths, runs
+from dslite import acoustics, evaluation, loader, model, paths, runs, scoring
 from dslite.datasets.manifest import Manifest, digest
 from dslite.settings import Settings
 
