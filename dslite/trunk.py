@@ -143,7 +143,9 @@ def frozen(function: Callable[[tf.Tensor], tf.Tensor], *shape: int) -> Callable:
     """A compiled function of a batch, its variables turned into constants.
 
     With constants TensorFlow folds batch normalisation into the convolutions, which makes a
-    DenseNet121 a tenth to a fifth faster. The result no longer depends on the model, so that two
+    DenseNet121 a tenth to a fifth faster. The batch goes through in two halves of one graph: while
+    the threads of one half wait for each other at the end of an operation, those of the other
+    go on (another tenth, on two cores). The result no longer depends on the model, so that two
     trainings from the same weights share it.
 
     Parameters
@@ -151,7 +153,15 @@ def frozen(function: Callable[[tf.Tensor], tf.Tensor], *shape: int) -> Callable:
     function : callable
         float32 [batch, *shape] -> float32 [batch, numbers].
     """
+
+    def halves(batch: tf.Tensor) -> tf.Tensor:
+        count = tf.shape(batch)[0]
+        middle = count // 2
+        # A convolution of an empty batch fails: of a single sample both halves are the sample.
+        first, second = batch[: tf.maximum(middle, 1)], batch[tf.minimum(middle, count - 1) :]
+        return tf.concat([function(first), function(second)], 0)[:count]
+
     spec = [tf.TensorSpec([None, *shape], tf.float32)]
-    traced = tf.function(function, input_signature=spec, autograph=False)
+    traced = tf.function(halves, input_signature=spec, autograph=False)
     constant = convert_variables_to_constants_v2(traced.get_concrete_function())
     return lambda batch: constant(batch)[0]
