@@ -42,8 +42,8 @@ demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
 test: $(READY)  ## all tests but the slow ones
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)  ## every backbone built, cut, trained, converted (minutes)
-	$(BIN)/python -m pytest -m slow
+test-slow: $(READY)  ## every backbone built, cut, trained, converted (10 minutes); ONLY="vgg16 or ..."
+	$(BIN)/python -m pytest -m slow $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb

@@ -43,7 +43,7 @@ from dslite import (
 )
 from dslite.loader import Store
 
-CHUNKS, BATCH, CLASSES = 256, 32, 6
+CHUNKS, BATCH, CLASSES = 192, 32, 6
 ROUNDS = 3
 LABELS = {"none": "none", "cutmix": "CutMix", "specaugment": "SpecAugment"}
 COLUMNS = (
@@ -185,7 +185,7 @@ def measure(backbone: str, weights: str, last: int, share: float, method: str) -
             runs[name] = plain_step(network, task)
         else:
             runs[name], stage = our_step(network, task, last)
-    count = {"a": 2, "b": 4, "c": 8}
+    count = {"a": 2, "b": 3, "c": 6}
     times = {name: [] for name in runs}
     for name, run in runs.items():  # traces, fills caches
         run(count[name])

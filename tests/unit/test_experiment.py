@@ -11,7 +11,6 @@ from sklearn.metrics import balanced_accuracy_score
 from dslite import (
     baseline,
     experiment,
-    explanation,
     loader,
     prediction,
     runs,
@@ -86,9 +85,6 @@ def test_run_json_says_how_it_came_about(small_run):
     assert record["preset"] == "tuned"
     assert record["overrides"] == {}
     assert record["classes"] == CLASSES
-    network = explanation.load_network(small_run)
-    layers = len(training.model.backbone_of(network).layers)
-    assert record["trunk_cache"] == [0, int(0.3 * layers)]  # of phase 1 and of phase 2
 
 
 def test_no_file_tells_where_this_machine_keeps_things(small_run, small_corpus, small_cache):
