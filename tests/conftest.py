@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +22,24 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DSLITE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command as a shell would: gives status, stdout and stderr."""
+    from dslite import cli
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["dslite", *map(str, words)])
+        status = 0
+        try:
+            cli.run()
+        except SystemExit as left:
+            status = left.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
 
 
 SMALL_CARD = """\

@@ -1,7 +1,6 @@
 """The acoustic baseline: its files, its identity, what is chosen on what, and its command."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
 
-from dslite import acoustics, baseline, cli, evaluation, loader, model, runs, settings
+from dslite import acoustics, baseline, evaluation, loader, model, runs, settings
 from dslite.datasets import manifest
 
 CARD = "classes: [calm, happy, sad, angry]\nsettings: {backbone: squeezenet, bootstrap_draws: 30}\n"
@@ -268,23 +267,6 @@ def test_a_classification_has_no_column_of_a_regression(corpus):
 
 
 # The command
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command as a shell would: gives status, stdout and stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["dslite", *map(str, words)])
-        status = 0
-        try:
-            cli.run()
-        except SystemExit as left:
-            status = left.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 def test_the_command_prints_both_headlines(command, corpus):

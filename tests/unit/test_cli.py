@@ -39,23 +39,6 @@ HEAVY = [
 ]
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command as a shell would: gives status, stdout and stderr."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["dslite", *map(str, words)])
-        status = 0
-        try:
-            cli.run()
-        except SystemExit as left:
-            status = left.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
 def refused(found, *told):
     """Status 2, nothing on stdout, one message that tells something, and no traceback."""
     status, out, err = found

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from random_networks import alive
 
 from dslite import augmentation, backbones, loader, model, optimisation, steps, training
 from dslite.settings import OPTIMIZERS, Card, Settings
@@ -22,22 +23,6 @@ AGREEMENT = {"rtol": 1e-4, "atol": 1e-6}
 RATE = 1.0
 
 
-def alive(network, seed=0):
-    """Random weights through which a signal passes, with statistics that matter."""
-    drawn = np.random.default_rng(seed)
-    for variable in network.weights:
-        shape, name = variable.shape, variable.path.rpartition("/")[2]
-        if len(shape) == 4:
-            inputs = np.prod(shape[:2] if "depthwise" in variable.path else shape[:-1])
-            size = np.sqrt(2 / inputs) / (60 if variable.path.startswith("conv1/k") else 1)
-            variable.assign(drawn.normal(0, size, shape))
-        elif name in ("gamma", "moving_variance"):
-            variable.assign(drawn.uniform(0.7, 1.4, shape))
-        else:
-            variable.assign(drawn.normal(0, 0.3, shape))
-    return network
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Path of a backbone's random weights, which count as pre-trained ones."""
@@ -46,7 +31,7 @@ def weights(tmp_path_factory):
     def path(name):
         file = folder / f"{name}.weights.h5"
         if not file.exists():
-            alive(backbones.build(name, "random", SIDE[name])).save_weights(file)
+            alive(backbones.build(name, "random", SIDE[name]), first=1 / 60).save_weights(file)
         return str(file)
 
     return path
@@ -359,7 +344,7 @@ def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
         return stored_keys(cache) - before
 
     others = tmp_path / "others.weights.h5"
-    alive(backbones.build("squeezenet", "random", 64), seed=9).save_weights(others)
+    alive(backbones.build("squeezenet", "random", 64), seed=9, first=1 / 60).save_weights(others)
     assert len(key()) == 1
     assert key() == set()  # found again
     for irrelevant in ({"units": 4}, {"learning_rate": 0.3}, {"augmentation": "cutmix"}):

@@ -4,27 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from random_networks import alive
 
 from dslite import backbones, trunk
 
 SIDE = 64
 NAMES = ("densenet121", "mobilenet_v2", "squeezenet")
 SHARES = (0.1, 0.2, 0.3, 0.7, 1.0)  # Table 2's, and all
-
-
-def alive(network, seed=0):
-    """Random weights through which a signal passes, with statistics that matter."""
-    drawn = np.random.default_rng(seed)
-    for variable in network.weights:
-        shape, name = variable.shape, variable.path.rpartition("/")[2]
-        if len(shape) == 4:
-            inputs = np.prod(shape[:2] if "depthwise" in variable.path else shape[:-1])
-            variable.assign(drawn.normal(0, np.sqrt(2 / inputs), shape))
-        elif name in ("gamma", "moving_variance"):
-            variable.assign(drawn.uniform(0.7, 1.4, shape))
-        else:
-            variable.assign(drawn.normal(0, 0.3, shape))
-    return network
 
 
 @pytest.fixture(scope="module")
