@@ -55,6 +55,15 @@ def _manifest(dataset: str):
     return built
 
 
+def _tell(finished) -> None:
+    """What a finished run has reached, and where it lies."""
+    from dslite import paths, runs
+
+    for part in ("devel", "test"):
+        typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
+    typer.echo(f"results: {paths.shown(finished.folder)}")
+
+
 @app.command()
 def datasets() -> None:
     """List the corpora: task, classes, licence, and whether each is here."""
@@ -123,7 +132,7 @@ def train(
 
     An interrupted training goes on from its last finished epoch.
     """
-    from dslite import paths, settings
+    from dslite import settings
 
     chosen = settings.load(
         _card(dataset),
@@ -135,12 +144,10 @@ def train(
     )
     built = _manifest(dataset)
     quiet.import_tensorflow()
-    from dslite import experiment, runs
+    from dslite import experiment
 
     run = experiment.run(built, chosen, seed, preset, force, log=typer.echo)
-    for part in ("devel", "test"):
-        typer.echo(f"{part}: {runs.headline(run.metrics[part])}")
-    typer.echo(f"results: {paths.shown(run.folder)}")
+    _tell(run)
 
 
 @app.command()
@@ -157,7 +164,7 @@ def baseline(
     force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
-    from dslite import paths, runs, settings
+    from dslite import runs, settings
 
     if features not in runs.FEATURES:
         raise InputError(f"--features {features}{settings.nearest(features, runs.FEATURES)}")
@@ -172,9 +179,7 @@ def baseline(
     from dslite import baseline as machines
 
     run = machines.run(built, chosen, seed, preset, force, log=typer.echo, kind=kind)
-    for part in ("devel", "test"):
-        typer.echo(f"{part}: {runs.headline(run.metrics[part])}")
-    typer.echo(f"results: {paths.shown(run.folder)}")
+    _tell(run)
 
 
 @app.command()

@@ -207,14 +207,17 @@ def train_step(
         if batch_norm:  # its statistics are those of the augmented batch as a whole
             with tape.stop_recording():
                 plan = planned(labels, stage.tail(crossing, False), seed)
-                crossing = _replaced(crossing, plan, _altered(mel, plan, stage, settings))
+                rows = _rows(plan)
+                altered = _altered(mel, plan, rows, stage, settings)
+                crossing = tf.tensor_scatter_nd_update(crossing, rows[:, None], altered)
             return stage.tail(crossing, True), augmentation.mixed(labels, plan)
         # One pass through the tail both ranks and is learnt from; the altered ones follow.
         pooled = stage.tail(crossing, False)
         with tape.stop_recording():
             plan = planned(labels, pooled, seed)
-            altered = _altered(mel, plan, stage, settings)
-        pooled = _replaced(pooled, plan, stage.tail(altered, False))
+            rows = _rows(plan)
+            altered = _altered(mel, plan, rows, stage, settings)
+        pooled = tf.tensor_scatter_nd_update(pooled, rows[:, None], stage.tail(altered, False))
         return pooled, augmentation.mixed(labels, plan)
 
     @tf.function(
@@ -260,10 +263,9 @@ def _rows(plan: augmentation.Plan) -> tf.Tensor:
 
 
 def _altered(
-    mel: tf.Tensor, plan: augmentation.Plan, stage: Stage, settings: Settings
+    mel: tf.Tensor, plan: augmentation.Plan, rows: tf.Tensor, stage: Stage, settings: Settings
 ) -> tf.Tensor:
     """What the trunk makes of the altered pictures, gathered across the batch."""
-    rows = _rows(plan)
     some = plan.rows(rows)
     pictures = model.inputs(tf.gather(mel, rows), settings)
     if "cutmix" in settings.augmentation:
@@ -272,11 +274,6 @@ def _altered(
     if "specaugment" in settings.augmentation:
         pictures = augmentation.mask(pictures, some, settings)
     return stage.trunk(pictures)
-
-
-def _replaced(batch: tf.Tensor, plan: augmentation.Plan, altered: tf.Tensor) -> tf.Tensor:
-    """Put the altered samples in place of the un-augmented ones."""
-    return tf.tensor_scatter_nd_update(batch, _rows(plan)[:, None], altered)
 
 
 def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from changed_labels import blinded, shuffled_test_labels
 from sklearn.metrics import balanced_accuracy_score
 
 from dslite import (
@@ -175,17 +176,6 @@ def test_devel_is_the_first_trainings_and_test_the_final_ones(short, small_corpu
         table = run.predictions
         table = table[table["partition"] == partition]
         np.testing.assert_allclose(table[CLASSES], fused, atol=2e-6)
-
-
-def shuffled_test_labels(table):
-    rows = table["partition"] == "test"
-    table.loc[rows, "label"] = np.random.default_rng(5).permutation(table.loc[rows, "label"])
-    return table
-
-
-def blinded(table):
-    table.loc[table["partition"] == "test", "label"] = "?"
-    return table
 
 
 @pytest.mark.parametrize("change", [shuffled_test_labels, blinded])
