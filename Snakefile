@@ -10,7 +10,7 @@
 import os
 from pathlib import Path
 
-from dslite import settings
+from dslite import cards, settings
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS
 from snakemake.exceptions import WorkflowError
@@ -38,7 +38,7 @@ def options():
 def dataset(wildcards):
     """Name of the corpus, or the path of the table whose results these are."""
     table = str(options()["dataset"])
-    if settings.is_table(table) and Path(table).stem == wildcards.dataset:
+    if cards.is_table(table) and Path(table).stem == wildcards.dataset:
         return str(Path(table).resolve())
     return wildcards.dataset
 
@@ -47,9 +47,9 @@ def parameters(wildcards):
     """The notebooks' parameters as arguments of ``dslite notebook``, their values checked."""
     given = options() | {"dataset": dataset(wildcards)}
     try:
-        card = settings.load_card(given["dataset"])
+        card = cards.load(given["dataset"])
         named = {key: given[key] for key in ("backbone", "weights")}
-        settings.load(card, given["preset"], given["overrides"], **named)
+        cards.settings_of(card, given["preset"], given["overrides"], **named)
     except InputError as error:
         raise WorkflowError(str(error)) from None
     if "augmentation" in wildcards.keys():

@@ -40,9 +40,9 @@ def main(
 
 
 def _card(dataset: str):
-    from dslite import settings
+    from dslite import cards
 
-    return settings.load_card(dataset)
+    return cards.load(dataset)
 
 
 def _manifest(dataset: str):
@@ -67,11 +67,11 @@ def _tell(finished) -> None:
 @app.command()
 def datasets() -> None:
     """List the corpora: task, classes, licence, and whether each is here."""
+    from dslite import cards
     from dslite import datasets as layouts
-    from dslite import settings
 
-    for name in settings.datasets():
-        card = settings.load_card(name)
+    for name in cards.names():
+        card = cards.load(name)
         here = "present" if layouts.is_present(card) else "not here"
         count = f"{len(card.classes)} classes: " if card.classes else ""
         typer.echo(f"{name}  ({here})  {card.title}")
@@ -132,9 +132,9 @@ def train(
 
     An interrupted training goes on from its last finished epoch.
     """
-    from dslite import settings
+    from dslite import cards
 
-    chosen = settings.load(
+    chosen = cards.settings_of(
         _card(dataset),
         preset,
         overrides or "",
@@ -164,14 +164,14 @@ def baseline(
     force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
-    from dslite import runs, settings
+    from dslite import cards, runs, settings
 
     if features not in runs.FEATURES:
         raise InputError(f"--features {features}{settings.nearest(features, runs.FEATURES)}")
     kind = runs.FEATURES[features]
     if kind == runs.LIBROSA and (backbone or weights):
         raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
-    chosen = settings.load(
+    chosen = cards.settings_of(
         _card(dataset), preset, overrides or "", backbone=backbone, weights=weights
     )
     built = _manifest(dataset)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import paths, settings
+from dslite import cards, paths, settings
+from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
-from dslite.settings import Card, Settings
+from dslite.settings import Settings
 
 ORDER = (
     "1_partition",
@@ -48,7 +49,7 @@ class Stage:
         ]
         if used.random_weights:
             lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
-        changed = settings.overridden(self.card, used, self.preset)
+        changed = cards.overridden(self.card, used, self.preset)
         told = {key: pair for key, pair in changed.items() if key != "augmentation"}
         if told:
             items = (f"`{key}` {was} → **{_short(now)}**" for key, (was, now) in told.items())
@@ -76,7 +77,7 @@ def begin(
     dataset : str
         Name of a corpus or path of a table.
     preset, overrides, **named
-        See `dslite.settings.load`.
+        See `dslite.cards.settings_of`.
     seed : int
     known : iterable of str
         Parameters of this notebook alone.
@@ -88,8 +89,8 @@ def begin(
     """
     given = {"dataset", "preset", "seed", "overrides", *named, *known}
     check_injected(given, _history())
-    card = settings.load_card(dataset)
-    chosen = settings.load(card, preset, overrides, **named)
+    card = cards.load(dataset)
+    chosen = cards.settings_of(card, preset, overrides, **named)
     return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
 
 

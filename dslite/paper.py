@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import paths, settings
+from dslite import cards, paths
 from dslite.errors import InputError
 
 BACKBONE, PRESET = "densenet121", "paper"
@@ -171,7 +171,7 @@ def _absent(dataset: str) -> str:
     """Why there is no run: the corpus is not free, or nobody has run it."""
     if dataset not in RESTRICTED or paths.raw(dataset).is_dir():
         return "not run"
-    obtain = settings.load_card(dataset).obtain if dataset in settings.datasets() else ""
+    obtain = cards.load(dataset).obtain if dataset in cards.names() else ""
     return f"corpus restricted: {' '.join(obtain.split()) or RESTRICTED[dataset]}"
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
+from dslite.cards import Card, overridden
 from dslite.errors import InputError
-from dslite.settings import Card, Settings, overridden
+from dslite.settings import Settings
 
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run

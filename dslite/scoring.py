@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from dslite import evaluation
-from dslite.settings import Card, Settings
+from dslite.cards import Card
+from dslite.settings import Settings
 
 
 def predictions_table(

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from dslite import activations, augmentation, loader, model, optimisation, paths, provenance, trunk
+from dslite.cards import Card
 from dslite.loader import Store
-from dslite.settings import Card, Settings
+from dslite.settings import Settings
 
 
 @dataclass(frozen=True)

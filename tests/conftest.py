@@ -85,12 +85,12 @@ def small_corpus(tmp_path_factory):
 
     The backbone's weights come from a file (of random numbers), so that both phases are run.
     """
-    from dslite import backbones, settings
+    from dslite import backbones, cards
     from dslite.datasets import demo
 
     folder = tmp_path_factory.mktemp("small") / "small"
     demo.generate(folder, takes=2)
-    demo.read(settings.load_card("demo"), folder).to_csv(folder / "small.csv", index=False)
+    demo.read(cards.load("demo"), folder).to_csv(folder / "small.csv", index=False)
     weights = folder / "small.weights.h5"
     _filters_that_pass_a_signal(backbones.build("squeezenet", "random", 32)).save_weights(weights)
     (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
@@ -114,14 +114,14 @@ def workplace(small_cache, tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def small_run(small_corpus, small_cache, tmp_path_factory):
     """A finished run of the small corpus with its preset. Tests only read it."""
-    from dslite import experiment, settings
+    from dslite import cards, experiment
     from dslite.datasets import manifest
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DSLITE_CACHE", str(small_cache))
         patched.setenv("DSLITE_RESULTS", str(tmp_path_factory.mktemp("small_results")))
-        card = settings.load_card(str(small_corpus))
-        chosen = settings.load(card)
+        card = cards.load(str(small_corpus))
+        chosen = cards.settings_of(card)
         return experiment.run(manifest.load(card), chosen, seed=0, log=lambda line: None)
 
 

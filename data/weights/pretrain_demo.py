@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dslite import backbones, loader, model, paths, settings
+from dslite import backbones, cards, loader, model, paths, settings
 from dslite.datasets import cues
 
 SEED = 20220317
@@ -79,8 +79,8 @@ def main() -> None:
         "--output", type=Path, default=Path(__file__).with_name("demo_squeezenet.weights.h5")
     )
     asked = parser.parse_args()
-    card = settings.load_card("demo")
-    used = settings.load(card, weights="random")
+    card = cards.load("demo")
+    used = cards.settings_of(card, weights="random")
     keras.utils.set_random_seed(SEED)
     mel, targets = spectrograms(asked.clips, SEED, used)
     held_mel, held = spectrograms(500, SEED + 1, used)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from dslite import paths
+from dslite.cards import Card
 from dslite.errors import InputError
-from dslite.settings import Card
 
 CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in words
 SHOWN = 20  # problems listed in one message

@@ -12,10 +12,10 @@ import pandas as pd
 import soundfile
 
 from dslite import paths
+from dslite.cards import Card
 from dslite.datasets.cues import AFFECTS, draw_expression
 from dslite.datasets.voices import Speaker, draw_speaker, synthesise
 from dslite.errors import InputError
-from dslite.settings import Card
 
 CLASSES = AFFECTS
 SEED = 20210423

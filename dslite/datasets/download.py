@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from dslite import paths, settings
+from dslite import cards, paths
 from dslite.errors import InputError
 
 AUDIO = {".wav", ".flac"}
@@ -88,7 +88,7 @@ def fetch(dataset: str, base_url: str | None = None) -> Path:
         The corpus cannot be downloaded by a program, or the download failed.
     """
     if dataset not in ARCHIVES:
-        card = settings.load_card(dataset)
+        card = cards.load(dataset)
         raise InputError(
             f"`dslite fetch` has no download for {dataset}. "
             f"{card.obtain or 'Its card does not say where the audio comes from.'}"

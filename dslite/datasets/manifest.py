@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from dslite import audio, paths, provenance
+from dslite.cards import Card
 from dslite.datasets import CARD_LISTS, facts, read_table, require_none
 from dslite.errors import InputError
-from dslite.settings import PARTITIONS, Card
+from dslite.settings import PARTITIONS
 
 RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction"})  # columns
 COLUMNS = ("path", "label", "speaker", "partition", *facts.COLUMNS)
@@ -33,12 +34,16 @@ class Manifest:
         i + 2 of a CSV file with a header.
     partition_source : str
         Where the partition comes from, in words, with the seed where it was drawn.
+    fold : str
+        ``5folds/fold2`` in a cross-validation (`dslite.folds`): where below a run's usual place
+        its results lie. Empty otherwise.
     """
 
     card: Card
     folder: Path
     table: pd.DataFrame
     partition_source: str = CARD_LISTS
+    fold: str = ""
 
 
 def build(card: Card) -> Manifest:

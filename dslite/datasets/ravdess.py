@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from dslite.cards import Card
 from dslite.datasets import require_none
 from dslite.errors import InputError
-from dslite.settings import Card
 
 EMOTIONS = {
     "01": "neutral",

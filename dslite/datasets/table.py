@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dslite.cards import Card
 from dslite.datasets import CARD_LISTS, require_none
 from dslite.errors import InputError
-from dslite.settings import PARTITIONS, Card, nearest
+from dslite.settings import PARTITIONS, nearest
 
 SPLIT_SEED = 0  # of the split that is made where the user gives none
 FOLDS = 5  # of which one becomes test and one devel: about 60 / 20 / 20

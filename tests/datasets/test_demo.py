@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from dslite import settings
+from dslite import cards
 from dslite.datasets import cues, demo, voices
 from dslite.errors import InputError
 
@@ -21,7 +21,7 @@ RATE = demo.SAMPLE_RATE
 
 @pytest.fixture(scope="module")
 def card():
-    return settings.load_card("demo")
+    return cards.load("demo")
 
 
 @pytest.fixture(scope="module")

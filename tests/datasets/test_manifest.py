@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite import paths, settings
+from dslite import cards, paths
 from dslite.datasets import facts, manifest
 from dslite.errors import InputError
 
@@ -30,7 +30,7 @@ def card(tmp_path, cache, rng):
             rows.append(f"{name},{label},s{speaker},{partition}")
     table = tmp_path / "own.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return settings.load_card(str(table))
+    return cards.load(str(table))
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_demo_is_generated_on_first_use(cache, monkeypatch):
         generate(folder, takes=1, progress=progress)
 
     monkeypatch.setattr(demo, "generate", small)
-    built = manifest.build(settings.load_card("demo"))
+    built = manifest.build(cards.load("demo"))
     assert calls == [cache / "demo"]
     assert manifest.classes(built) == demo.CLASSES
     manifest.check(built)

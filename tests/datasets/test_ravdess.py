@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dslite import datasets, paths, settings
+from dslite import cards, datasets, paths, settings
 from dslite.datasets import manifest, ravdess
 from dslite.errors import InputError
 
@@ -25,7 +25,7 @@ def sound(file: Path, channels: int = 1) -> Path:
 
 @pytest.fixture
 def card():
-    return settings.load_card("ravdess")
+    return cards.load("ravdess")
 
 
 @pytest.fixture
@@ -146,14 +146,14 @@ def test_missing_corpus_says_what_to_do(card, tmp_path, monkeypatch):
 
 
 def test_card_is_the_papers(card):
-    literal = settings.load(card, "paper")
+    literal = cards.settings_of(card, "paper")
     assert (literal.units, literal.dropout, literal.learning_rate) == (128, 0.5, 0.001)
     assert (literal.epochs_phase1, literal.epochs_phase2) == (40, 80)
     assert int(427 * literal.trained_share) == 42
     assert literal.chunk_length_s == 4.0
     # Not the default: AdaDelta hardly moves the head at the printed rate.
     assert literal.optimizer == "adadelta"
-    assert settings.load(card).optimizer == "adam"
+    assert cards.settings_of(card).optimizer == "adam"
     assert [len(card.partition[p]) for p in settings.PARTITIONS] == [15, 4, 4]
 
 

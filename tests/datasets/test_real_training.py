@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dslite import paths, settings
+from dslite import cards, paths
 from dslite.datasets import manifest
 
 SHARED = paths.ROOT.parent / "shared"
@@ -25,8 +25,8 @@ def test_two_epochs_on_ravdess_beat_chance(cache, tmp_path, monkeypatch):
 
     monkeypatch.setenv("DSLITE_DATA", str(CORPORA))
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    card = settings.load_card("ravdess")
-    used = settings.load(
+    card = cards.load("ravdess")
+    used = cards.settings_of(
         card,
         "tuned",
         "image_size=96 epochs_phase1=1 epochs_phase2=1 trained_share=0.2",

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from dslite import optimisation, paths
-from dslite.settings import Card, Settings
+from dslite.cards import Card
+from dslite.settings import Settings
 
 SHARED = paths.ROOT.parent / "shared"
 CORPORA = Path(os.environ.get("DSLITE_REAL_DATA", SHARED / "corpora"))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import datasets, settings
+from dslite import cards, datasets, settings
 from dslite.datasets import table
 from dslite.errors import InputError
 
@@ -15,7 +15,7 @@ def load(tmp_path, text, name="own.csv", card=""):
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     if card:
         (tmp_path / "own.yaml").write_text(card)
-    return table.read(settings.load_card(str(tmp_path / name)))
+    return table.read(cards.load(str(tmp_path / name)))
 
 
 def refusal(tmp_path, text, name="own.csv", card="") -> str:
@@ -37,7 +37,7 @@ def test_full_table(tmp_path):
         ["b.wav", "yes", "s2", "devel"],
         ["c.wav", "no", "s3", "test"],
     ]
-    card = settings.load_card(str(tmp_path / "own.csv"))
+    card = cards.load(str(tmp_path / "own.csv"))
     assert datasets.is_present(card)
     assert datasets.read_table(card)[0] == tmp_path
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from dslite import acoustics, audio, settings
+from dslite import acoustics, audio, cards
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 
@@ -157,7 +157,7 @@ def built(tmp_path, cache):
         soundfile.write(tmp_path / f"{name}.wav", waveform, RATE)
         rows.append((f"{name}.wav", audio.facts(tmp_path / f"{name}.wav").audio_hash))
     table = pd.DataFrame(rows, columns=["path", "audio_hash"])
-    return Manifest(settings.load_card("demo"), tmp_path, table)
+    return Manifest(cards.load("demo"), tmp_path, table)
 
 
 def test_features_are_in_the_order_of_the_files(built):

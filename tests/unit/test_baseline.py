@@ -9,7 +9,7 @@ from changed_labels import blinded, shuffled_test_labels
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
 
-from dslite import acoustics, baseline, evaluation, loader, model, runs, settings
+from dslite import acoustics, baseline, cards, evaluation, loader, model, runs
 from dslite.datasets import manifest
 
 CARD = "classes: [calm, happy, sad, angry]\nsettings: {backbone: squeezenet, bootstrap_draws: 30}\n"
@@ -25,13 +25,13 @@ def corpus(small_corpus, workplace, tmp_path):
         table["path"] = [str(small_corpus.parent / path) for path in table["path"]]
         change(table).to_csv(tmp_path / "mine.csv", index=False)
         (tmp_path / "mine.yaml").write_text(card, encoding="utf-8")
-        return manifest.load(settings.load_card(str(tmp_path / "mine.csv")))
+        return manifest.load(cards.load(str(tmp_path / "mine.csv")))
 
     return make
 
 
 def compute(built, seed=0, log=lambda line: None, force=False, **differs):
-    used = settings.load(built.card, "", differs)
+    used = cards.settings_of(built.card, "", differs)
     return baseline.run(built, used, seed, force=force, log=log, kind=runs.LIBROSA)
 
 
@@ -133,7 +133,7 @@ def test_deep_spectrum_features_follow_the_pooling(corpus, tiny):
     """Averaged over the rows that `pooling: time` keeps, they are those of `pooling: global`."""
     built, found = corpus(), {}
     for pooling in ("global", "time"):
-        used = settings.load(
+        used = cards.settings_of(
             built.card, "", {"weights": str(tiny), "image_size": 32}, pooling=pooling
         )
         found[pooling] = baseline.features(loader.load(built, used), used)
@@ -173,7 +173,7 @@ def test_only_what_can_change_its_numbers_is_its_identity(corpus, monkeypatch):
 
 def test_the_networks_packages_are_not_its_packages(corpus, monkeypatch):
     built = corpus()
-    used = settings.load(built.card)
+    used = cards.settings_of(built.card)
 
     def identity(kind, **versions):
         known = {"python": "3", "tensorflow": "2", "librosa": "0.11"} | versions
@@ -192,8 +192,8 @@ def test_only_its_own_overrides_are_told(corpus):
 
 
 def test_names():
-    card = settings.load_card("ravdess")
-    used = settings.load(card, weights="random")
+    card = cards.load("ravdess")
+    used = cards.settings_of(card, weights="random")
     assert runs.name(used, 3, runs.SVM) == "densenet121-svm-s3"
     assert runs.name(used, 3, runs.LIBROSA) == "librosa-svm-s3"
     assert runs.folder(card, used, 0, runs.LIBROSA, "tuned").name == "librosa-svm-s0"
@@ -263,7 +263,7 @@ def test_the_command_prints_both_headlines(command, corpus):
     built = corpus()
     status, out, err = command("baseline", built.card.table, "--features", "librosa", "--seed", 2)
     assert status == 0, err
-    run = runs.load(runs.folder(built.card, settings.load(built.card), 2, runs.LIBROSA))
+    run = runs.load(runs.folder(built.card, cards.settings_of(built.card), 2, runs.LIBROSA))
     for partition in ("devel", "test"):
         assert f"{partition}: {runs.headline(run.metrics[partition])}" in out
     assert "librosa-svm-s2" in out

@@ -12,7 +12,7 @@ import soxr
 from typer.testing import CliRunner
 
 import dslite
-from dslite import cli, paths, settings
+from dslite import cards, cli, paths
 
 COMMANDS = [
     "datasets",
@@ -110,14 +110,12 @@ def test_an_unknown_command_and_an_unknown_option(command):
 def test_datasets_lists_every_card(command):
     status, out, _ = command("datasets")
     assert status == 0
-    for name in settings.datasets():
-        card = settings.load_card(name)
+    for name in cards.names():
+        card = cards.load(name)
         assert any(line.startswith(f"{name}  (") for line in out.splitlines())
         assert card.title in out
         assert ", ".join(card.classes) in out
-    assert len([line for line in out.splitlines() if "licence:" in line]) == len(
-        settings.datasets()
-    )
+    assert len([line for line in out.splitlines() if "licence:" in line]) == len(cards.names())
 
 
 def test_check_counts(command, workplace, small_corpus):
@@ -232,7 +230,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(command, monkeypatch):
     def fails():
         raise ZeroDivisionError
 
-    monkeypatch.setattr(settings, "datasets", fails)
+    monkeypatch.setattr(cards, "names", fails)
     with pytest.raises(ZeroDivisionError):
         command("datasets")
 
@@ -253,7 +251,7 @@ def test_an_interruption_is_a_word(command, monkeypatch):
     def stopped():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(settings, "datasets", stopped)
+    monkeypatch.setattr(cards, "names", stopped)
     status, _, err = command("datasets")
     assert status == 130
     assert "Traceback" not in err

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from dslite import (
     baseline,
+    cards,
     experiment,
     loader,
     prediction,
@@ -44,7 +45,7 @@ def corpus(small_corpus, change=None, card=""):
         content = card or small_corpus.with_suffix(".yaml").read_text("utf-8")
         (folder / "small.yaml").write_text(content, encoding="utf-8")
         small_corpus = folder / "small.csv"
-    return manifest.load(settings.load_card(str(small_corpus)))
+    return manifest.load(cards.load(str(small_corpus)))
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def short(tiny, workplace):
     """Settings of a training that takes a second; takes a manifest and what differs."""
 
     def make(built, **differs):
-        return settings.load(built.card, "", SHORT | {"weights": str(tiny)} | differs)
+        return cards.settings_of(built.card, "", SHORT | {"weights": str(tiny)} | differs)
 
     return make
 
@@ -244,7 +245,7 @@ def test_the_weights_content_is_part_of_a_runs_identity(small_corpus, tmp_path):
         file = tmp_path / folder / "my.weights.h5"
         file.parent.mkdir()
         file.write_bytes(content)
-        used = settings.load(built.card, weights=str(file))
+        used = cards.settings_of(built.card, weights=str(file))
         described = runs.describe(built.card, used, 0, "", manifest.digest(built), runs.NETWORK)
         identities.append(described["identity"])
     assert identities[0] == identities[1] != identities[2]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from dslite import explanation, loader, model, runs
+from dslite import cards, explanation, loader, model, runs
 from dslite.settings import Settings
 
 SIDE = 32
@@ -206,10 +206,9 @@ def test_of_a_regression_the_highest_prediction(tmp_path, monkeypatch):
 
 
 def test_samples_of_the_small_run(workplace, small_run, small_corpus):
-    from dslite import settings
     from dslite.datasets import manifest
 
-    built = manifest.load(settings.load_card(str(small_corpus)))
+    built = manifest.load(cards.load(str(small_corpus)))
     store = loader.load(built, small_run.settings)
     found = explanation.samples(small_run, store, explanation.load_network(small_run))
     assert found["true"].tolist() == ["calm", "happy", "sad", "angry"]

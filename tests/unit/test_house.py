@@ -12,7 +12,7 @@ PACKAGE = paths.ROOT / "dslite"
 FLOORS = {
     **{"errors": 0},
     **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files", "sampling"], 1),
-    **dict.fromkeys(["settings", "pictures", "provenance", "checkpoints", "progress"], 2),
+    **dict.fromkeys(["settings", "cards", "pictures", "provenance", "checkpoints", "progress"], 2),
     **{"weights_files": 2},
     **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones", "trunk"], 3),
     **dict.fromkeys(["datasets", "activations", "optimisation", "scoring"], 3),
@@ -25,10 +25,11 @@ FLOORS = {
 }
 # (importing room, imported room): imports that break the rule for a reason given beside them.
 EXCEPTIONS = {
+    ("cards", "settings"),  # a card's presets are settings, and checked as such
     ("datasets", "audio"),  # a manifest holds what decoding shows: durations, digests
 }
 LIGHT = (
-    *("cli", "settings", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
+    *("cli", "settings", "cards", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}

@@ -9,7 +9,7 @@ import scipy.stats
 import soundfile
 import tensorflow as tf
 
-from dslite import audio, loader, model, sampling, settings, spectrogram
+from dslite import audio, cards, loader, model, sampling, spectrogram
 from dslite.datasets import manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -36,7 +36,7 @@ def corpus(tmp_path, cache):
         (tmp_path / "own.csv").write_text("\n".join(rows) + "\n")
         if card:
             (tmp_path / "own.yaml").write_text(card)
-        return manifest.load(settings.load_card(str(tmp_path / "own.csv")))
+        return manifest.load(cards.load(str(tmp_path / "own.csv")))
 
     return make
 
@@ -102,7 +102,7 @@ def test_trim_removes_silence_before_cutting(corpus, tmp_path):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
     silence = np.zeros(2 * RATE)
     soundfile.write(tmp_path / "f0.wav", np.concatenate([silence, noise, silence]), RATE)
-    built = manifest.load(settings.load_card(str(tmp_path / "own.csv")))
+    built = manifest.load(cards.load(str(tmp_path / "own.csv")))
     counts = {
         trim: (loader.load(built, USED.model_copy(update={"trim": trim})).file == 0).sum()
         for trim in ("off", "on")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paper, runs, settings, tables
+from dslite import cards, paper, runs, settings, tables
 from dslite.errors import InputError
 from dslite.evaluation import evaluate
 
@@ -174,8 +174,8 @@ def test_runs_reads_finished_runs_only(results):
 
 def test_runs_reads_what_a_run_writes(results):
     """The other side of the schema: `dslite.runs.write`, `dslite.evaluation.evaluate`."""
-    card = settings.load_card("ravdess")
-    chosen = settings.load(card, "paper", augmentation="cutmix", units=64)
+    card = cards.load("ravdess")
+    chosen = cards.settings_of(card, "paper", augmentation="cutmix", units=64)
     described = runs.describe(card, chosen, 5, "paper", "", "deepspectrumlite")
     labels = np.arange(6).repeat(4)
     scores = np.eye(6)[np.where(np.arange(24) % 4, labels, 0)]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import checkpoints, experiment, runs, settings, training
+from dslite import cards, checkpoints, experiment, runs, training
 from dslite.datasets import manifest
 
 # Everything that has a state: the optimiser, the rate, the dropout, the augmentation.
@@ -32,7 +32,7 @@ TIMED = ["seconds", "images_per_s"]
 CHILD = """
 import io, json, os, signal, sys
 import numpy as np
-from dslite import checkpoints, experiment, runs, settings, steps
+from dslite import cards, checkpoints, experiment, runs, steps
 from dslite.datasets import manifest
 
 table, used, seed, place, count = sys.argv[1:]
@@ -74,9 +74,9 @@ def written(draft, *given):
     passing("results")
 
 steps.train_step, checkpoints.np.savez, runs.write = counted_step, half_a_checkpoint, written
-card = settings.load_card(table)
+card = cards.load(table)
 experiment.run(
-    manifest.load(card), settings.load(card, "", json.loads(used)), int(seed), log=log
+    manifest.load(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
 )
 print("not killed")
 """
@@ -96,8 +96,8 @@ class Place:
     def run(self, seed=SEED, force=False, log=None, **differs):
         """In this process; gives the run and its log."""
         self.enter()
-        card, lines = settings.load_card(str(self.table)), []
-        chosen = settings.load(card, "", USED | differs)
+        card, lines = cards.load(str(self.table)), []
+        chosen = cards.settings_of(card, "", USED | differs)
         run = experiment.run(
             manifest.load(card), chosen, seed, force=force, log=log or lines.append
         )
@@ -130,8 +130,8 @@ def stored(small_corpus, small_cache, tmp_path_factory):
     """A cache with the spectrograms and nothing else."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DSLITE_CACHE", str(small_cache))
-        card = settings.load_card(str(small_corpus))
-        training.loader.load(manifest.load(card), settings.load(card))
+        card = cards.load(str(small_corpus))
+        training.loader.load(manifest.load(card), cards.settings_of(card))
     folder = tmp_path_factory.mktemp("stored") / "cache"
     shutil.copytree(small_cache / "spectrograms", folder / "spectrograms")
     return folder
@@ -281,8 +281,8 @@ def test_a_checkpoint_of_other_settings_or_seed_is_left_alone(interrupted):
 
 def test_a_checkpoint_in_the_wrong_place_is_not_taken_up(interrupted):
     (file,) = interrupted.checkpoints
-    card = settings.load_card(str(interrupted.table))
-    chosen = settings.load(card, "", USED | SHORT)
+    card = cards.load(str(interrupted.table))
+    chosen = cards.settings_of(card, "", USED | SHORT)
     digest = manifest.digest(manifest.load(card))
     described, _, _ = runs.look_up(card, chosen, SEED, "", digest, runs.NETWORK)
     there = file.parent.parent / described["identity"][:16]

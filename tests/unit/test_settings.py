@@ -5,7 +5,7 @@ import csv
 import pytest
 from pydantic import ValidationError
 
-from dslite import backbones, paths, settings
+from dslite import backbones, cards, paths, settings
 from dslite.errors import InputError
 
 CARD = """\
@@ -25,7 +25,7 @@ def own(tmp_path):
         (tmp_path / f"{name}.csv").write_text("path,label\n")
         if text is not None:
             (tmp_path / f"{name}.yaml").write_text(text)
-        return settings.load_card(str(tmp_path / f"{name}.csv"))
+        return cards.load(str(tmp_path / f"{name}.csv"))
 
     return load
 
@@ -94,7 +94,7 @@ def test_broken_yaml_names_the_card(own, tmp_path):
     ],
 )
 def test_unknown_dataset(name, said):
-    assert said in refusal(settings.load_card, name)
+    assert said in refusal(cards.load, name)
 
 
 def test_table_without_a_card(own, tmp_path):
@@ -102,7 +102,7 @@ def test_table_without_a_card(own, tmp_path):
     assert (card.dataset, card.layout, card.task) == ("my", "table", "classification")
     assert card.table == str(tmp_path / "my.csv")
     assert (card.classes, card.partition, card.settings, card.presets) == ((), {}, {}, {})
-    assert settings.load(card) == settings.Settings()
+    assert cards.settings_of(card) == settings.Settings()
 
 
 def test_table_with_a_card(own, tmp_path):
@@ -111,25 +111,25 @@ def test_table_with_a_card(own, tmp_path):
     assert card.task == "regression"
     assert card.table == str(tmp_path / "my.csv")
     assert card.classes == ("no", "yes", "off")
-    assert settings.load(card).units == 3
+    assert cards.settings_of(card).units == 3
 
 
 def test_table_of_a_relative_path(own, tmp_path, monkeypatch):
     own("title: Mine")
     monkeypatch.chdir(tmp_path)
-    card = settings.load_card("my.csv")
+    card = cards.load("my.csv")
     assert card.table == str(tmp_path / "my.csv")
     assert card.title == "Mine"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".CSV"])
 def test_what_is_a_table(suffix):
-    assert settings.is_table(f"a/b{suffix}")
-    assert not settings.is_table("demo")
+    assert cards.is_table(f"a/b{suffix}")
+    assert not cards.is_table("demo")
 
 
 def test_missing_table(tmp_path):
-    message = refusal(settings.load_card, str(tmp_path / "none.csv"))
+    message = refusal(cards.load, str(tmp_path / "none.csv"))
     assert message.startswith(f"{tmp_path / 'none.csv'}: there is no such table")
 
 
@@ -152,22 +152,22 @@ def test_a_card_does_not_change(plain):
 
 def committed():
     names = sorted(path.stem for path in paths.cards().glob("*.yaml"))
-    return [(name, preset) for name in names for preset in ["", *settings.load_card(name).presets]]
+    return [(name, preset) for name in names for preset in ["", *cards.load(name).presets]]
 
 
 def test_datasets_are_the_cards():
-    assert settings.datasets() == sorted({name for name, _ in committed()})
-    assert {"demo", "ravdess"} <= set(settings.datasets())
+    assert cards.names() == sorted({name for name, _ in committed()})
+    assert {"demo", "ravdess"} <= set(cards.names())
 
 
 @pytest.mark.parametrize(("name", "preset"), committed())
 def test_every_preset_of_every_card_loads(name, preset):
-    card = settings.load_card(name)
+    card = cards.load(name)
     assert card.dataset == name
     assert card.title
     assert card.licence
     assert set(card.partition) == {"train", "devel", "test"}
-    loaded = settings.load(card, preset)
+    loaded = cards.settings_of(card, preset)
     stated = card.settings | card.presets.get(preset or card.default_preset, {})
     for key, value in stated.items():
         if key != "weights":  # a path is made absolute
@@ -178,11 +178,11 @@ def test_paper_presets_are_table_2():
     with (paths.published() / "table2.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     compared = 0
-    for name in settings.datasets():
-        card = settings.load_card(name)
+    for name in cards.names():
+        card = cards.load(name)
         if "paper" not in card.presets or not card.paper_column:  # the demo corpus has none
             continue
-        loaded = settings.load(card, "paper")
+        loaded = cards.settings_of(card, "paper")
         column = card.paper_column.lower()
         published = {r["hyperparameter"]: r["value"] for r in rows if r["dataset"] == column}
         assert published.pop("fine_tuned_layers") == str(int(427 * loaded.trained_share))
@@ -291,13 +291,13 @@ def test_derived_lengths():
     ],
 )
 def test_refused_values(plain, overrides, said):
-    message = refusal(settings.load, plain, overrides=overrides)
+    message = refusal(cards.settings_of, plain, overrides=overrides)
     assert message.startswith("settings of my: ")
     assert said in message
 
 
 def test_every_wrong_value_is_named(plain):
-    message = refusal(settings.load, plain, overrides="units=0 tail=maybe")
+    message = refusal(cards.settings_of, plain, overrides="units=0 tail=maybe")
     assert "units = 0: " in message
     assert "tail = 'maybe': " in message
 
@@ -329,7 +329,7 @@ def test_every_wrong_value_is_named(plain):
     ],
 )
 def test_accepted_values(plain, overrides, key, value):
-    found = getattr(settings.load(plain, overrides=overrides), key)
+    found = getattr(cards.settings_of(plain, overrides=overrides), key)
     assert found == value
     assert type(found) is type(value)
 
@@ -347,14 +347,14 @@ def test_accepted_values(plain, overrides, key, value):
     ],
 )
 def test_unknown_keys(own, given, said):
-    assert said in refusal(settings.load, own(CARD), **given)
+    assert said in refusal(cards.settings_of, own(CARD), **given)
 
 
 def test_weights_by_path(plain, tmp_path, monkeypatch):
     (tmp_path / "w.h5").write_text("")
     monkeypatch.chdir(tmp_path)
-    assert settings.load(plain, weights="w.h5").weights == str(tmp_path / "w.h5")
-    message = refusal(settings.load, plain, weights="v.h5")
+    assert cards.settings_of(plain, weights="w.h5").weights == str(tmp_path / "w.h5")
+    message = refusal(cards.settings_of, plain, weights="v.h5")
     assert message.startswith("weights v.h5: no such file; give 'imagenet', 'random' or the path")
 
 
@@ -363,7 +363,7 @@ def test_weights_by_path(plain, tmp_path, monkeypatch):
 
 def test_precedence(own):
     """Defaults, then the card's settings, the preset, what is named, the overrides."""
-    used = settings.load(own(CARD), overrides="batch_size=6", learning_rate=0.5, batch_size=5)
+    used = cards.settings_of(own(CARD), overrides="batch_size=6", learning_rate=0.5, batch_size=5)
     assert used.epochs_phase1 == settings.Settings().epochs_phase1
     assert used.units == 1  # card
     assert used.dropout == 0.2  # preset over card
@@ -373,20 +373,20 @@ def test_precedence(own):
 
 
 def test_named_preset_stands_in_for_the_default_one(own):
-    used = settings.load(own(CARD), "second")
+    used = cards.settings_of(own(CARD), "second")
     assert (used.units, used.dropout, used.batch_size) == (7, 0.1, 3)
 
 
 def test_empty_named_settings_are_passed_over(own):
     card = own(CARD)
-    assert settings.load(card, augmentation="", units=None) == settings.load(card)
-    assert settings.load(card, dropout=0).dropout == 0
+    assert cards.settings_of(card, augmentation="", units=None) == cards.settings_of(card)
+    assert cards.settings_of(card, dropout=0).dropout == 0
 
 
 def test_null_unsets(own):
     card = own(CARD)
-    assert settings.load(card, overrides="top_db=null").top_db is None
-    assert settings.load(card, overrides={"top_db": None}).top_db is None
+    assert cards.settings_of(card, overrides="top_db=null").top_db is None
+    assert cards.settings_of(card, overrides={"top_db": None}).top_db is None
 
 
 @pytest.mark.parametrize(
@@ -422,12 +422,12 @@ def test_unreadable_override():
 
 def test_overridden(own):
     card = own(CARD)
-    assert settings.overridden(card, settings.load(card)) == {}
-    used = settings.load(card, overrides="units=1 dropout=0.3 top_db=null")
-    assert settings.overridden(card, used) == {"dropout": (0.2, 0.3), "top_db": (31.0, None)}
+    assert cards.overridden(card, cards.settings_of(card)) == {}
+    used = cards.settings_of(card, overrides="units=1 dropout=0.3 top_db=null")
+    assert cards.overridden(card, used) == {"dropout": (0.2, 0.3), "top_db": (31.0, None)}
     # Against the preset it was made from, not the card's default one.
-    used = settings.load(card, "second", overrides="units=8")
-    assert settings.overridden(card, used, "second") == {"units": (7, 8)}
+    used = cards.settings_of(card, "second", overrides="units=8")
+    assert cards.overridden(card, used, "second") == {"units": (7, 8)}
 
 
 def test_on_and_no_are_words(tmp_path):
@@ -435,12 +435,12 @@ def test_on_and_no_are_words(tmp_path):
     (tmp_path / "own.yaml").write_text(
         "classes: [no, yes]\nsettings: {trim: on, trunk_cache: off}\n"
     )
-    card = settings.load_card(str(tmp_path / "own.csv"))
+    card = cards.load(str(tmp_path / "own.csv"))
     assert card.classes == ("no", "yes")
-    assert settings.load(card).trim == "on"
-    assert settings.load(card).trunk_cache == "off"
-    assert settings.load(card, overrides="trim=off").trim == "off"
-    assert settings.load(card, overrides="trunk_cache=on").trunk_cache == "on"
+    assert cards.settings_of(card).trim == "on"
+    assert cards.settings_of(card).trunk_cache == "off"
+    assert cards.settings_of(card, overrides="trim=off").trim == "off"
+    assert cards.settings_of(card, overrides="trunk_cache=on").trunk_cache == "on"
     assert settings.parse_overrides("top_db=null a=true b=3") == {"top_db": None, "a": True, "b": 3}
 
 
@@ -449,15 +449,16 @@ def test_weights_beside_the_table_are_found(tmp_path, monkeypatch):
     (tmp_path / "w.weights.h5").write_text("")
     (tmp_path / "own.yaml").write_text("settings: {weights: w.weights.h5}\n")
     monkeypatch.chdir("/")
-    card = settings.load_card(str(tmp_path / "own.csv"))
-    assert settings.load(card).weights == str(tmp_path / "w.weights.h5")
+    card = cards.load(str(tmp_path / "own.csv"))
+    assert cards.settings_of(card).weights == str(tmp_path / "w.weights.h5")
 
 
 def test_runs_of_two_presets_lie_apart():
-    from dslite import runs
+    from dslite import cards, runs
 
-    card = settings.load_card("ravdess")
-    tuned, paper = (settings.load(card, preset, weights="random") for preset in ("tuned", "paper"))
+    card = cards.load("ravdess")
+    presets = ("tuned", "paper")
+    tuned, paper = (cards.settings_of(card, preset, weights="random") for preset in presets)
     usual = runs.folder(card, tuned, 3)
     assert usual.name == "densenet121-none-s3"
     assert runs.folder(card, tuned, 3, preset="tuned") == usual

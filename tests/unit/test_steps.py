@@ -10,7 +10,8 @@ import tensorflow as tf
 from random_networks import alive
 
 from dslite import augmentation, backbones, loader, model, optimisation, steps, training
-from dslite.settings import OPTIMIZERS, Card, Settings
+from dslite.cards import Card
+from dslite.settings import OPTIMIZERS, Settings
 
 CLASSES = ("low", "middle", "high")
 BATCH = 8

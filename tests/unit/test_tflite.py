@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from dslite import backbones, loader, model, profiling, runs, settings, spectrogram, tflite
+from dslite import backbones, cards, loader, model, profiling, runs, spectrogram, tflite
 from dslite.datasets import manifest
 from dslite.settings import Settings
 
@@ -32,7 +32,7 @@ def network(converted):
 
 @pytest.fixture
 def store(workplace, small_corpus, converted):
-    built = manifest.load(settings.load_card(str(small_corpus)))
+    built = manifest.load(cards.load(str(small_corpus)))
     return loader.load(built, converted.settings)
 
 

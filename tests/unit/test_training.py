@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from sklearn.utils.class_weight import compute_class_weight
 
 from dslite import activations, checkpoints, loader, model, optimisation, steps, training
-from dslite.settings import AUGMENTATIONS, Card, Settings
+from dslite.cards import Card
+from dslite.settings import AUGMENTATIONS, Settings
 from dslite.training import Phase
 
 CLASSES = ("low", "middle", "high")
