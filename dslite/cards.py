@@ -15,18 +15,65 @@ from dslite.errors import InputError
 from dslite.settings import Settings, Strict, checked, nearest, parse_overrides
 
 
+class Package(Strict):
+    """Names inside a ComParE challenge package (layout: compare)."""
+
+    name: str = Field(description="of the package's folder, which holds wav/ and lab/")
+    labels: tuple[str, ...] = Field(description="label files in lab/ that every package has")
+    revealing: tuple[str, ...] = Field(
+        (), description="label files in lab/ that some packages have, with the test labels"
+    )
+    metadata: str = Field("", description="table beside the packages of a later release")
+    low_rate: str = Field("", description="list beside it of files that were up-sampled")
+
+
+class Expectation(Strict):
+    """How many files a partition should have, and who says so."""
+
+    partition: Literal["all", "train", "devel", "test"] = "all"
+    files: int | None = None
+    counts: dict[str, int] = Field(default_factory=dict, description="files of each class")
+    source: str
+
+
+class Table1(Strict):
+    """The corpus's row of the paper's Table 1."""
+
+    files: int
+    classes: int
+    speakers: int
+    minutes: float
+    mean_s: float
+    std_s: float
+
+
 class Card(Strict):
     """What the project knows of one corpus."""
 
     dataset: str
-    layout: Literal["demo", "ravdess", "table"]
+    layout: Literal["compare", "demo", "demos", "iemocap", "ravdess", "table"]
     title: str
     citation: str = ""
     licence: str = ""
-    obtain: str = ""
+    obtain: str = Field("", description="how to get it, and where to put it")
+    publish: bool = Field(False, description="whether the licence lets file names be published")
+    folder: str = Field(
+        "", description="the corpus's folder; relative: below DSLITE_DATA, or beside the table"
+    )
+    table: str = Field("", description="path of the user's table (layout: table)")
+    package: Package | None = Field(None, description="names on disk (layout: compare)")
+
     task: Literal["classification", "regression"] = "classification"
     classes: tuple[str, ...] = ()
-    paper_column: str = Field("", description="the corpus's name in the paper's tables")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="label in the corpus's own files -> class"
+    )
+    excluded: dict[str, str] = Field(
+        default_factory=dict, description="labels whose files are left out -> why"
+    )
+    threshold: float | None = Field(
+        None, description="scores above it are of the second class, the others of the first"
+    )
     partition: dict[Literal["train", "devel", "test"], tuple[str, ...]] = Field(
         default_factory=dict, description="speakers of each partition"
     )
@@ -35,10 +82,13 @@ class Card(Strict):
         description="regular expression; its group is the part of a speaker's name that a fold "
         "of a cross-validation keeps together (IEMOCAP: the session of a dialogue's two speakers)",
     )
+    paper_column: str = Field("", description="the corpus's name in the paper's tables")
+    table1: Table1 | None = None
+    expected: tuple[Expectation, ...] = ()
+
     default_preset: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    table: str = Field("", description="path of the user's table (layout: table)")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
@@ -50,6 +100,14 @@ class Card(Strict):
         twice = sorted({s for s in speakers if speakers.count(s) > 1})
         if twice:
             raise ValueError(f"speakers listed twice in partition: {', '.join(twice)}")
+        if (self.layout == "compare") != bool(self.package):
+            raise ValueError("package belongs to the layout compare, and to no other")
+        if self.threshold is not None and len(self.classes) != 2:
+            raise ValueError("a threshold makes two classes; name them in classes")
+        named = {*self.labels.values(), *(c for e in self.expected for c in e.counts)}
+        unknown = sorted(named - set(self.classes))
+        if unknown and self.classes:
+            raise ValueError(f"labels or expected name {unknown[0]!r}, which is not in classes")
         return self
 
 
@@ -63,7 +121,7 @@ def is_table(dataset: str) -> bool:
     return Path(dataset).suffix.lower() in {".csv", ".tsv"}
 
 
-def load(dataset: str) -> Card:
+def load(dataset: str, folder: str | Path = "") -> Card:
     """Card of a corpus by name, or of a user's table by path.
 
     Parameters
@@ -71,39 +129,59 @@ def load(dataset: str) -> Card:
     dataset : str
         A name (``demo``, ``ravdess``) or the path of a CSV/TSV table; a card ``my.yaml`` beside
         ``my.csv`` is read where there is one.
+    folder : path
+        Where the corpus lies, if not where the card says.
 
     Raises
     ------
     InputError
-        Unknown name, missing table, or a card that does not validate.
+        Unknown name, missing table or folder, or a card that does not validate.
     """
     if is_table(dataset):
-        table = paths.find(dataset)
-        if not table.is_file():
-            raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
-        if table.stem in names():
-            raise InputError(
-                f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
-                f"would be mixed with yours; rename the table"
-            )
-        values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
-        beside = table.with_suffix(".yaml")
-        if beside.is_file():
-            values |= yaml_files.read(beside)
-        card = _checked_card(values | {"table": str(table)}, beside)
-        if card.layout != "table" or card.dataset in names():
-            raise InputError(
-                f"{beside}: it is the card of {card.dataset} (layout: {card.layout}), not of "
-                f"{table.name}; leave out its keys 'dataset' and 'layout'"
-            )
-        presets = {name: _beside(table, keys) for name, keys in card.presets.items()}
-        return card.model_copy(
-            update={"settings": _beside(table, card.settings), "presets": presets}
+        card = _table_card(paths.find(dataset))
+    else:
+        path = paths.cards() / f"{dataset}.yaml"
+        if dataset not in names():
+            raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
+        card = _checked_card(yaml_files.read(path), path)
+    if not folder:
+        return card
+    place = paths.find(folder)
+    if not place.is_dir():
+        raise InputError(f"{place}: there is no such folder")
+    return card.model_copy(update={"folder": str(place)})
+
+
+def _table_card(table: Path) -> Card:
+    """Card of a user's table; its ``folder`` is absolute."""
+    if not table.is_file():
+        raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
+    if table.stem in names():
+        raise InputError(
+            f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
+            f"would be mixed with yours; rename the table"
         )
-    path = paths.cards() / f"{dataset}.yaml"
-    if dataset not in names():
-        raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
-    return _checked_card(yaml_files.read(path), path)
+    values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
+    beside = table.with_suffix(".yaml")
+    if beside.is_file():
+        values |= yaml_files.read(beside)
+    card = _checked_card(values | {"table": str(table)}, beside)
+    if card.layout != "table" or card.dataset in names():
+        raise InputError(
+            f"{beside}: it is the card of {card.dataset} (layout: {card.layout}), not of "
+            f"{table.name}; leave out its keys 'dataset' and 'layout'"
+        )
+    folder = table.parent / Path(card.folder).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{beside}: folder {card.folder}: there is no such folder")
+    presets = {name: _beside(table, keys) for name, keys in card.presets.items()}
+    return card.model_copy(
+        update={
+            "folder": str(folder),
+            "settings": _beside(table, card.settings),
+            "presets": presets,
+        }
+    )
 
 
 def _beside(table: Path, values: dict[str, Any]) -> dict[str, Any]:

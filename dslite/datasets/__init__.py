@@ -1,7 +1,9 @@
 """Corpora on disk: one module for each layout, one schema for all (`manifest`)."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -11,19 +13,109 @@ from dslite.cards import Card
 from dslite.errors import InputError
 
 CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in words
+COLUMNS = ("path", "label", "speaker", "partition", "source_label")  # of a listing
+UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
+AUDIO = {".wav", ".flac"}  # suffixes of a corpus's audio
+OTHER_AUDIO = {".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 SHOWN = 20  # problems listed in one message
 
 
-def read_table(card: Card) -> tuple[Path, pd.DataFrame]:
-    """Files of a corpus, their labels, speakers and partitions, in the corpus's own layout.
+@dataclass(frozen=True)
+class Listing:
+    """What a corpus's own label files or file names say of it.
 
-    Returns
-    -------
+    Attributes
+    ----------
     folder : Path
         What the paths are relative to.
-    table : DataFrame
-        Columns of strings ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty:
-        unknown) and ``partition`` (train, devel or test).
+    table : DataFrame [files, COLUMNS]
+        Strings: ``path`` (with ``/``), ``label`` (a class or a number; empty: unknown), ``speaker``
+        (empty: unknown), ``partition`` (train, devel or test) and ``source_label`` (as the corpus
+        itself writes it: ``exc``, ``7``, ``?``).
+    partition_source : str
+        Where the partition comes from, in words, with the seed where it was drawn.
+    problems : tuple of str
+        What has to be mended, one sentence each.
+    surplus : tuple of str
+        Audio on disk that no label mentions, as ``path`` is written.
+    excluded : mapping of str to int
+        Why files were left out on purpose -> how many.
+    notes : tuple of str
+        What else a reader should know, one sentence each.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    partition_source: str = CARD_LISTS
+    problems: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A corpus, resolved.
+
+    Attributes
+    ----------
+    card : Card
+        Its ``classes`` are never empty in a classification.
+    folder : Path
+        What the paths are relative to.
+    table : DataFrame [files, manifest.COLUMNS]
+        ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty: unknown),
+        ``partition``, ``source_label`` (as the corpus writes it) and ``audio_hash`` (empty: not
+        decodable) are strings, ``duration_s`` (seconds) and ``peak`` float64, ``sample_rate``
+        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `audio.Facts`. The index counts
+        from 0, so that row i stands in row i + 2 of a CSV file with a header.
+    partition_source : str
+        Where the partition comes from, in words, with the seed where it was drawn.
+    fold : str
+        ``5folds/fold2`` in a cross-validation (`dslite.folds`): where below a run's usual place
+        its results lie. Empty otherwise.
+    problems, surplus, excluded, notes
+        What reading the corpus's own files has shown, see `dslite.datasets.Listing`.
+    """
+
+    card: Card
+    folder: Path
+    table: pd.DataFrame
+    partition_source: str = CARD_LISTS
+    fold: str = ""
+    problems: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in the order of the network's outputs; none in a regression."""
+        return self.card.classes
+
+
+def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """A listing's table from rows in the order of `COLUMNS`, sorted by path."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype="str")
+    return table.sort_values("path", ignore_index=True)
+
+
+def home(card: Card) -> Path:
+    """Folder in which a corpus lies or should lie."""
+    if card.layout == "demo":
+        return paths.cache() / "demo"
+    return paths.raw(card.folder or card.dataset)
+
+
+def _layout(card: Card):
+    """The module of a card's layout; imported here, since listing datasets needs none of them."""
+    from importlib import import_module
+
+    return import_module(f"dslite.datasets.{card.layout}")
+
+
+def read(card: Card) -> Listing:
+    """Files of a corpus, their labels, speakers and partitions, from the corpus's own layout.
 
     Raises
     ------
@@ -34,21 +126,10 @@ def read_table(card: Card) -> tuple[Path, pd.DataFrame]:
     -----
     The demo corpus is generated on its first use.
     """
-    # Each layout's module is imported where it is needed: listing datasets needs none of them.
+    folder = home(card)
     if card.layout == "demo":
-        from dslite.datasets import demo
-
-        folder = paths.cache() / "demo"
         _generate_demo(folder)
-        return folder, demo.read(card, folder)
-    if card.layout == "ravdess":
-        from dslite.datasets import ravdess
-
-        folder = ravdess.top(paths.raw(card.dataset))
-        return folder, ravdess.read(card, folder)
-    from dslite.datasets import table
-
-    return Path(card.table).parent, table.read(card)
+    return _layout(card).read(card, folder)
 
 
 def _generate_demo(folder: Path) -> None:
@@ -69,14 +150,26 @@ def _generate_demo(folder: Path) -> None:
 
 
 def is_present(card: Card) -> bool:
-    """Whether `read_table` has something to read without a download; touches nothing."""
+    """Whether `read` has something to read without a download; touches nothing."""
     if card.layout == "demo":
         return True  # made on the spot
-    if card.layout == "ravdess":
-        from dslite.datasets import ravdess
+    return _layout(card).is_present(card, home(card))
 
-        return ravdess.is_present(paths.raw(card.dataset))
-    return Path(card.table).is_file()
+
+def audio_files(folder: Path, deep: int = 3) -> list[Path]:
+    """Audio in ``folder`` and up to ``deep`` folders below, sorted, without what is hidden."""
+    found = []
+    # Not rglob, which does not enter a folder that is a link.
+    for file in (f for depth in range(deep + 1) for f in folder.glob("*/" * depth + "*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix.lower() in AUDIO | OTHER_AUDIO and not hidden and file.is_file():
+            found.append(file)
+    return sorted(found)
+
+
+def leads_out(folder: Path, path: str) -> bool:
+    """Whether a path, its links followed, leads out of the corpus's folder."""
+    return not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
 
 
 def require_none(problems: Sequence[str], heading: str) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import soundfile
 
 from dslite import paths
 from dslite.cards import Card
+from dslite.datasets import Listing, placement, table_of
 from dslite.datasets.cues import AFFECTS, draw_expression
 from dslite.datasets.voices import Speaker, draw_speaker, synthesise
 from dslite.errors import InputError
@@ -103,8 +103,8 @@ def generate(
         (draft / MARKER).write_text(json.dumps(_marker(takes)) + "\n", encoding="utf-8")
 
 
-def read(card: Card, folder: Path) -> pd.DataFrame:
-    """Manifest of a generated corpus.
+def read(card: Card, folder: Path) -> Listing:
+    """A generated corpus.
 
     Parameters
     ----------
@@ -113,25 +113,16 @@ def read(card: Card, folder: Path) -> pd.DataFrame:
     folder : Path
         Made by `generate`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns of strings ``path`` (relative to ``folder``, with ``/``), ``label``, ``speaker``
-        and ``partition``, sorted by ``path``.
-
     Raises
     ------
     InputError
-        There is no finished corpus, or the card does not place one of its speakers.
+        There is no finished corpus.
     """
     if not (folder / MARKER).is_file():
         raise InputError(f"{folder}: no finished demo corpus there; it has to be generated first")
-    partitions = {name: key for key, names in card.partition.items() for name in names}
-    rows = []
-    for file in sorted(folder.glob("*/*.wav")):
-        name, label, _ = file.stem.split("_")
-        if name not in partitions:
-            raise InputError(f"card '{card.dataset}': speaker {name} is in no partition")
-        rows.append((file.relative_to(folder).as_posix(), label, name, partitions[name]))
-    manifest = pd.DataFrame(rows, columns=["path", "label", "speaker", "partition"], dtype="str")
-    return manifest.sort_values("path", ignore_index=True)
+    files = [file.relative_to(folder) for file in sorted(folder.glob("*/*.wav"))]
+    named = {file.as_posix(): file.stem.split("_")[:2] for file in files}
+    speakers = {path: speaker for path, (speaker, _) in named.items()}
+    partitions, source, problems = placement.place(card, folder, speakers)
+    rows = [(path, label, s, partitions.get(path, ""), label) for path, (s, label) in named.items()]
+    return Listing(folder, table_of(rows), source, problems=tuple(problems))

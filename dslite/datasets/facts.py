@@ -1,4 +1,4 @@
-"""Durations and hashes of a corpus's files, decoded once and stored in the cache."""
+"""What a corpus's files are (`dslite.audio.Facts`), decoded once and stored in the cache."""
 
 import sys
 from collections.abc import Sequence
@@ -12,15 +12,20 @@ from dslite import paths
 from dslite.audio import Facts, facts
 from dslite.errors import InputError
 
-COLUMNS = {"duration_s": "float64", "sample_rate": "int64", "audio_hash": "str"}
+COLUMNS = {
+    **{"duration_s": "float64", "sample_rate": "int64", "channels": "int64", "peak": "float64"},
+    **{"clipped": "int64", "truncated": "int64", "audio_hash": "str"},
+}
 QUIET = 200  # files decoded without a progress bar
 
 State = tuple[str, int, int]  # a file is decoded again when any of these changed:
 STATE = {"path": "str", "size": "int64", "mtime_ns": "int64"}
 
 
-def _state(file: Path) -> State | None:
+def _state(file: Path | None) -> State | None:
     """What a file's facts are stored under; None for a missing file."""
+    if file is None:
+        return None
     try:
         found = file.stat()
     except OSError:
@@ -51,12 +56,13 @@ def _facts_or_none(file: Path) -> Facts | None:
         return None
 
 
-def gather(files: Sequence[Path], dataset: str) -> pd.DataFrame:
+def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     """Facts of files, from ``cache/audio/<dataset>.csv`` where they did not change.
 
     Parameters
     ----------
-    files : sequence of Path
+    files : sequence of Path or None
+        None: not to be opened.
     dataset : str
 
     Returns
@@ -89,6 +95,6 @@ def gather(files: Sequence[Path], dataset: str) -> pd.DataFrame:
     known |= decoded
     if decoded:
         _save(store, {state: known[state] for state in states if state in known})
-    unknown = Facts(float("nan"), 0, "")
+    unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")
     rows = [vars(known.get(state, unknown)) for state in states]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

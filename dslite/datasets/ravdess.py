@@ -3,10 +3,8 @@
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from dslite.cards import Card
-from dslite.datasets import require_none
+from dslite.datasets import AUDIO, Listing, audio_files, placement, table_of
 from dslite.errors import InputError
 
 EMOTIONS = {
@@ -18,8 +16,6 @@ EMOTIONS = {
     "06": "fearful",
 }
 NESTED = ("Audio_Song_Actors_01-24", "archive")  # unpacked with its name; as mirrors nest it
-AUDIO = {".wav", ".flac"}
-OTHER_AUDIO = {".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 
 # modality - channel - emotion - intensity - statement - repetition - actor
 NAME = re.compile(r"(0[123])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(\d\d)")
@@ -34,30 +30,16 @@ def top(folder: Path) -> Path:
     return folder
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    """Audio in ``folder`` and down to two folders below, sorted, without what is hidden."""
-    found = []
-    # Not rglob, which does not enter an actor's folder that is a link.
-    for file in (f for depth in ("*", "*/*", "*/*/*") for f in folder.glob(depth)):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix.lower() in AUDIO | OTHER_AUDIO and not hidden and file.is_file():
-            found.append(file)
-    return sorted(found)
-
-
-def is_present(folder: Path) -> bool:
+def is_present(card: Card, folder: Path) -> bool:
     """Whether there is any audio of an actor."""
     files = top(folder).glob("Actor_[0-9][0-9]/*")
     return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
 
 
-def _problem(file: Path, place: Path) -> str:
-    """What is wrong with the name or place of an audio-only song file; empty if nothing is."""
+def _problem(file: Path, place: Path, match: re.Match) -> str:
+    """What is wrong with the kind or place of an audio-only song file; empty if nothing is."""
     if file.suffix.lower() not in AUDIO:
         return f"{place}: neither WAV nor FLAC; remove it or convert it"
-    match = NAME.fullmatch(file.stem)
-    if not match:
-        return f"{place}: the name is not of the form 03-02-EE-II-SS-RR-AA; move the file away"
     emotion, actor = match[3], match[7]
     if emotion not in EMOTIONS:
         return f"{place}: emotion {emotion} does not occur in song (01 to 06); move the file away"
@@ -67,14 +49,10 @@ def _problem(file: Path, place: Path) -> str:
     return ""
 
 
-def _is_other_half(file: Path) -> bool:
-    """Whether it is speech, or sound of a video: mirrors store these among the songs."""
-    match = NAME.fullmatch(file.stem)
-    return bool(match) and (match[1], match[2]) != ("03", "02")
+def read(card: Card, folder: Path) -> Listing:
+    """The sung files.
 
-
-def read(card: Card, folder: Path) -> pd.DataFrame:
-    """Manifest rows of the sung files.
+    Speech, and the sound of videos, which mirrors store among the songs, are left out.
 
     Parameters
     ----------
@@ -85,42 +63,47 @@ def read(card: Card, folder: Path) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        Columns of strings ``path`` (relative to ``top(folder)``), ``label``, ``speaker`` and
-        ``partition``, sorted by ``path``.
+    Listing
+        Its problems: audio in the wrong place, as WAV and as FLAC, or in no partition.
 
     Raises
     ------
     InputError
-        There is no audio, or some has a wrong name or place, occurs as WAV and as FLAC, or is of
-        an actor in no partition. All such files are named at once.
+        There is no song.
     """
     home = top(folder)
-    files = [file for file in _audio_files(home) if not _is_other_half(file)]
-    if not files:
+    problems, surplus, stems, speakers, emotions = [], [], {}, {}, {}
+    other = 0
+    for file in audio_files(home, deep=2):
+        place = file.relative_to(home)
+        match = NAME.fullmatch(file.stem)
+        if not match:
+            surplus.append(place.as_posix())
+        elif (match[1], match[2]) != ("03", "02"):
+            other += 1
+        elif problem := _problem(file, place, match):
+            problems.append(problem)
+        else:
+            twin = stems.setdefault(place.with_suffix(""), place)
+            if twin != place:
+                problems.append(f"{place}: the same recording is there as {twin.name}; keep one")
+            speakers[place.as_posix()] = match[7]
+            emotions[place.as_posix()] = match[3]
+    if not (speakers or problems):
         raise InputError(
             f"{folder}: no RAVDESS song there; run `dslite fetch {card.dataset}`, or let "
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
-    partitions = {actor: key for key, actors in card.partition.items() for actor in actors}
-    problems, rows, stems, unplaced = [], [], {}, {}
-    for file in files:
-        place = file.relative_to(home)
-        if problem := _problem(file, place):
-            problems.append(problem)
-            continue
-        emotion, actor = NAME.fullmatch(file.stem).group(3, 7)
-        twin = stems.setdefault(place.with_suffix(""), place)
-        if twin != place:
-            problems.append(f"{place}: the same recording is there as {twin.name}; keep one")
-        if actor not in partitions:
-            unplaced.setdefault(actor, place)
-        else:
-            rows.append((place.as_posix(), EMOTIONS[emotion], actor, partitions[actor]))
-    problems += [
-        f"{place}: actor {actor} is in no partition; add it to `partition` in the card"
-        for actor, place in unplaced.items()
+    partitions, source, unplaced = placement.place(card, home, speakers)
+    rows = [
+        (path, EMOTIONS[emotions[path]], speakers[path], part, emotions[path])
+        for path, part in partitions.items()
     ]
-    require_none(problems, str(home))
-    table = pd.DataFrame(rows, columns=["path", "label", "speaker", "partition"], dtype="str")
-    return table.sort_values("path", ignore_index=True)
+    return Listing(
+        home,
+        table_of(rows),
+        source,
+        problems=(*problems, *unplaced),
+        surplus=tuple(surplus),
+        excluded={"speech, or sound of a video": other} if other else {},
+    )

@@ -1,6 +1,6 @@
 """An own corpus: a CSV or TSV table with ``path, label[, speaker][, partition]`` and its audio."""
 
-import csv
+import os
 import warnings
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dslite.cards import Card
-from dslite.datasets import CARD_LISTS, require_none
+from dslite.datasets import CARD_LISTS, UNKNOWN, Listing, audio_files, cells, require_none
+from dslite.datasets.placement import SPELLINGS
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
 
@@ -18,39 +19,11 @@ REGRESSION_BINS = 5  # quantile bins of a regression label, so that partitions h
 MANY_CLASSES = 50  # more labels than this look like the values of a regression
 REQUIRED = ("path", "label")
 OPTIONAL = ("speaker", "partition")
-UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
-SPELLINGS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("devel", "dev", "development", "val", "valid", "validation"), "devel"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-
-
-def _cells(table: Path) -> list[list[str]]:
-    """Rows of the file, header first, as they stand; the last one is not blank."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            possible = "\t" if table.suffix.lower() == ".tsv" else ",;\t"
-            delimiter = max(possible, key=header.count)
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, delimiter=delimiter)]
-    except UnicodeDecodeError:
-        raise InputError(f"{table}: not UTF-8; save the table as 'CSV UTF-8'") from None
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{table}: not readable as a table: {error}") from None
-    while rows and not any(rows[-1]):
-        rows.pop()
-    if len(rows) < 2:
-        raise InputError(
-            f"{table}: no rows below the header; give at least path and label of files"
-        )
-    return rows
 
 
 def _columns(table: Path) -> pd.DataFrame:
     """The columns this project knows, each a column of strings; problems name the file's rows."""
-    header, *rows = _cells(table)
+    header, *rows = cells.read(table, "\t" if table.suffix.lower() == ".tsv" else ",;\t")
     names = [name.lower() for name in header]
     for name in REQUIRED:
         if name not in names:
@@ -202,24 +175,29 @@ def _made_up(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
         raise InputError(f"{table}: {error}") from None
 
 
-def read(card: Card) -> pd.DataFrame:
-    """Manifest rows of a user's table.
+def is_present(card: Card, folder: Path) -> bool:
+    """Whether the table is there."""
+    return Path(card.table).is_file()
+
+
+def read(card: Card, folder: Path) -> Listing:
+    """A user's table.
 
     Parameters
     ----------
     card : Card
         ``table`` is the table's path; commas, semicolons (CSV) or tabs (TSV), UTF-8, a header in
-        any case and order. Paths are relative to the table's folder or absolute; further columns
-        are ignored. Every cell is a string, so labels such as ``0`` or ``007`` stay what they are.
-        Partitions come from ``partition`` in the card (lists of speakers) or from the column
-        ``partition``, and where there is neither they are made here (`split`, `SPLIT_SEED`).
+        any case and order. Further columns are ignored. Every cell is a string, so labels such as
+        ``0`` or ``007`` stay what they are. Partitions come from ``partition`` in the card (lists
+        of speakers) or from the column ``partition``, and where there is neither they are made
+        here (`split`, `SPLIT_SEED`).
+    folder : Path
+        What the table's paths are relative to.
 
     Returns
     -------
-    DataFrame
-        Columns of strings ``path``, ``label`` (empty: unknown), ``speaker`` (empty: unknown) and
-        ``partition``, in the table's order: row i stands in row i + 2 of the file.
-        ``attrs["partition_source"]`` says in words where the partition comes from.
+    Listing
+        In the table's order: row i stands in row i + 2 of the file.
 
     Raises
     ------
@@ -230,31 +208,49 @@ def read(card: Card) -> pd.DataFrame:
     table = Path(card.table)
     columns = _columns(table)
     _require_task(card, columns["label"])
+    partition, source = _partition(card, columns, table)
+    unknown = columns["label"] == UNKNOWN
+    require_none(
+        [
+            f"row {i + 2}, {columns['path'][i]}: the label is unknown ({UNKNOWN}) in "
+            f"{partition[i]}; only test files may do without"
+            for i in np.flatnonzero(unknown & (partition != "test"))
+        ],
+        str(table),
+    )
+    rows = pd.DataFrame(
+        {
+            "path": columns["path"],
+            "label": columns["label"].mask(unknown, ""),
+            "speaker": columns.get("speaker", ""),
+            "partition": partition,
+            "source_label": columns["label"],
+        }
+    )
+    return Listing(folder, rows.astype("str"), source, surplus=_surplus(folder, rows["path"]))
+
+
+def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Series, str]:
+    """Each file's partition, and in words where it comes from."""
     if card.partition and "partition" in columns:
         raise InputError(
             f"{table}: both the table (a column 'partition') and the card (speakers of each "
             "partition) divide the corpus; keep one of the two"
         )
     if card.partition:
-        partition, source = _from_card(card, columns, table), CARD_LISTS
-    elif "partition" in columns:
-        partition, source = _from_column(columns, table), "the table's column 'partition'"
-    else:
-        partition = _made_up(card, columns, table)
-        by = "speaker" if "speaker" in columns else "file"
-        source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {SPLIT_SEED}"
-    columns["partition"] = partition.astype("str")
-    columns.attrs["partition_source"] = source
-    unknown = columns["label"] == UNKNOWN
-    require_none(
-        [
-            f"row {i + 2}, {columns['path'][i]}: the label is unknown ({UNKNOWN}) in "
-            f"{columns['partition'][i]}; only test files may do without"
-            for i in np.flatnonzero(unknown & (columns["partition"] != "test"))
-        ],
-        str(table),
-    )
-    columns["label"] = columns["label"].mask(unknown, "")
-    if "speaker" not in columns:
-        columns["speaker"] = ""
-    return columns[["path", "label", "speaker", "partition"]].astype("str")
+        return _from_card(card, columns, table), CARD_LISTS
+    if "partition" in columns:
+        return _from_column(columns, table), "the table's column 'partition'"
+    by = "speaker" if "speaker" in columns else "file"
+    source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {SPLIT_SEED}"
+    return _made_up(card, columns, table), source
+
+
+def _surplus(folder: Path, listed: pd.Series) -> tuple[str, ...]:
+    """Audio beside the listed files, in the same folders, that the table does not list."""
+    named = {os.path.normpath(folder / path) for path in listed}
+    found = []
+    for place in sorted({str(Path(path).parent) for path in named}):
+        if Path(place).is_relative_to(folder):
+            found += [file for file in audio_files(Path(place), deep=0) if str(file) not in named]
+    return tuple(file.relative_to(folder).as_posix() for file in found)
