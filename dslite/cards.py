@@ -40,7 +40,7 @@ class Table1(Strict):
     """The corpus's row of the paper's Table 1."""
 
     files: int
-    classes: int
+    classes: int | None = None
     speakers: int
     minutes: float
     mean_s: float
@@ -55,7 +55,8 @@ class Card(Strict):
     title: str
     citation: str = ""
     licence: str = ""
-    obtain: str = Field("", description="how to get it, and where to put it")
+    obtain: str = Field("", description="how to get it")
+    place: str = Field("", description="where to put it, and what may lie around it")
     publish: bool = Field(False, description="whether the licence lets file names be published")
     folder: str = Field(
         "", description="the corpus's folder; relative: below DSLITE_DATA, or beside the table"

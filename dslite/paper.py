@@ -25,15 +25,6 @@ LABELS = {
     "cutmix+specaugment": "CutMix+SpecAugment",
 }
 BASELINES = ("svm", "librosa")  # kinds of run in `dslite.runs`; a network is its augmentation
-# How to get the corpora that may not be handed on; a corpus card that says more goes first.
-RESTRICTED = {
-    **dict.fromkeys(["ccs", "css"], "data transfer agreement with the University of Cambridge"),
-    "demos": "signed agreement, on request through Zenodo record 2544829",
-    "ess": "on request from its authors (TU Delft); it was handed out for ComParE 2021",
-    "iemocap": "release form of the USC SAIL laboratory (sail.usc.edu/iemocap)",
-    "mpssc": "on request from its authors; it was handed out for ComParE 2017",
-    "sleep": "on request from its owners; it was handed out for ComParE 2019",
-}
 OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
 PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
 RUN_COLUMNS = {
@@ -168,11 +159,10 @@ def _differences(backbone: str, preset: str, changed: str, random_weights: bool)
 
 
 def _absent(dataset: str) -> str:
-    """Why there is no run: the corpus is not free, or nobody has run it."""
-    if dataset not in RESTRICTED or paths.raw(dataset).is_dir():
+    """Why there is no run: the corpus is not at hand, or nobody has run it."""
+    if paths.raw(dataset).is_dir():
         return "not run"
-    obtain = cards.load(dataset).obtain if dataset in cards.names() else ""
-    return f"corpus restricted: {' '.join(obtain.split()) or RESTRICTED[dataset]}"
+    return f"corpus not at hand: {cards.load(dataset).obtain.strip()}"
 
 
 def beside_table1() -> pd.DataFrame:

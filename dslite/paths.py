@@ -4,6 +4,7 @@ Every folder can be moved by an environment variable: ``DSLITE_DATA`` (the corpo
 ``DSLITE_CACHE`` (what can be computed again), ``DSLITE_RESULTS`` (what a run leaves).
 """
 
+import glob
 import os
 import shutil
 import tempfile
@@ -47,6 +48,11 @@ def cards() -> Path:
     return ROOT / "data" / "cards"
 
 
+def partitions() -> Path:
+    """Folder of the published partitions."""
+    return ROOT / "data" / "partitions"
+
+
 def published() -> Path:
     """Folder of the paper's transcribed tables."""
     return ROOT / "data" / "paper"
@@ -83,7 +89,8 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
     Notes
     -----
     After an exception the temporary name is removed and an older target is left as it was, so an
-    interrupted stage is never taken for a finished one.
+    interrupted stage is never taken for a finished one. A killed process leaves the temporary name,
+    which nobody reads; `clear_drafts` removes it.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,3 +109,15 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def clear_drafts(target: str | os.PathLike) -> None:
+    """Remove what killed processes left of `replacing` one target.
+
+    A process that is still at it looks the same: whoever calls this holds a lock that the others
+    would have to hold.
+    """
+    target = Path(target)
+    for left in target.parent.glob(f".{glob.escape(target.stem)}-????????"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)

@@ -121,7 +121,9 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
     """
     values = manifest.table[column].replace("", "unknown")
     if column == "label" and manifest.card.task == "regression":
-        values = pd.cut(pd.to_numeric(manifest.table["label"]), 10).astype(str)
+        numbers = pd.to_numeric(manifest.table["label"], errors="coerce")
+        steps = pd.cut(numbers, 10).astype(str)
+        values = steps.where(numbers.notna(), values)
     crossed = pd.crosstab(values, manifest.table["partition"])
     order = [name for name in manifest.classes if name in crossed.index]
     order += [name for name in crossed.index if name not in order]

@@ -226,9 +226,9 @@ def test_beside_says_why_a_cell_is_empty(results, tmp_path):
     assert len(three) == 20
     assert len(four) == 16
     pd.testing.assert_frame_equal(three[paper.table(3).columns], paper.table(3))
-    assert cell(three, "ccs")["remark"].startswith("corpus restricted: ")
+    assert cell(three, "ccs")["remark"].startswith("corpus not at hand: ")
     assert "\n" not in cell(three, "ccs")["remark"]
-    assert cell(four, "ravdess")["remark"] == "not run"
+    assert "dslite fetch ravdess" in cell(four, "ravdess")["remark"]
     (tmp_path / "raw" / "ccs").mkdir(parents=True)
     assert cell(paper.beside(3), "ccs")["remark"] == "not run"
     assert not three["remark"].eq("").any()
