@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from dslite import acoustics, evaluation, loader, model, paths, runs, scoring
-from dslite.datasets.manifest import Manifest, digest
+from dslite.datasets.manifest import Manifest
 from dslite.settings import Settings
 
 TITLES = {runs.SVM: "Deep Spectrum + linear SVM", runs.LIBROSA: "librosa statistics + RBF-SVM"}
@@ -130,13 +130,13 @@ def run(
     is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
     basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    card, known = manifest.card, digest(manifest)
+    card = manifest.card
     if kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
         versions = {"acoustics": acoustics.VERSION}
     else:
         settings, versions = settings.model_copy(update={"augmentation": "none"}), {}
-    described, place, finished = runs.look_up(card, settings, seed, preset, known, kind, **versions)
+    described, place, finished = runs.look_up(manifest, settings, seed, preset, kind, **versions)
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished

@@ -3,7 +3,7 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,8 +19,15 @@ app = typer.Typer(
 )
 
 Dataset = Annotated[str, typer.Argument(help="name of a corpus, or path of a CSV/TSV table")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="folder of the corpus, if not where DSLITE_DATA says")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(help="cross-validation: so many speaker-independent folds, each file tested once"),
 ]
 
 
@@ -45,12 +52,13 @@ def _card(dataset: str):
     return cards.load(dataset)
 
 
-def _manifest(dataset: str):
+def _manifest(dataset: str, data: Path | None = None):
     """A corpus's checked manifest; warnings go to the user."""
-    from dslite.datasets import manifest
+    from dslite import cards
+    from dslite.datasets import checks, manifest
 
-    built = manifest.load(_card(dataset))
-    for warning in manifest.warnings(built):
+    built = manifest.load(cards.load(dataset, data or ""))
+    for warning in checks.in_short(checks.warnings(built)):
         typer.echo(f"warning: {warning}", err=True)
     return built
 
@@ -62,6 +70,20 @@ def _tell(finished) -> None:
     for part in ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
     typer.echo(f"results: {paths.shown(finished.folder)}")
+
+
+def _run(built, k: int | None, run_one) -> None:
+    """A run of the corpus as it is divided, or one in each of k folds, and what came of it."""
+    if k is None:
+        _tell(run_one(built))
+        return
+    from dslite import folds, paths
+
+    found = folds.run(built, k, run_one, log=typer.echo)
+    typer.echo(found.table.round(3).to_string(index=False))
+    for line in folds.headline(found):
+        typer.echo(line)
+    typer.echo(f"results: {paths.shown(found.folder)}")
 
 
 @app.command()
@@ -78,32 +100,86 @@ def datasets() -> None:
         typer.echo(f"    {card.task}, {count}{', '.join(card.classes)}")
         typer.echo(f"    licence: {card.licence or 'unknown'}")
         if here != "present":
-            typer.echo(f"    how to get it: {' '.join(card.obtain.split())}")
+            typer.echo(f"    how to get it: {' '.join(f'{card.obtain} {card.place}'.split())}")
 
 
 @app.command()
-def check(dataset: Dataset) -> None:
-    """Check a corpus: files, labels, speakers, partitions; exit 2 when something is wrong."""
-    from dslite.datasets import manifest
+def check(
+    dataset: Dataset,
+    data: Data = None,
+    preset: Annotated[str, typer.Option(help="whose chunks are counted: paper or tuned")] = "",
+    overrides: Overrides = None,
+    strict: Annotated[bool, typer.Option(help="exit 1 when there are warnings")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
+) -> None:
+    """Report on a corpus: counts, durations, audio, chunks; exit 2 when something is wrong."""
+    import json
 
-    built = _manifest(dataset)
-    typer.echo(f"{built.card.dataset}: {len(built.table)} files, no problem found")
-    typer.echo(manifest.counts(built, "label").to_string())
+    from dslite import cards
+    from dslite.datasets import audit, manifest
+
+    try:
+        card = cards.load(dataset, data or "")
+        settings = cards.settings_of(card, preset, overrides or "")
+        found = audit.findings(manifest.build(card), settings)
+    except InputError as error:
+        if not as_json:
+            raise
+        found = {"dataset": dataset, "verdict": "errors", "errors": {"layout": [str(error)]}}
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(audit.text(found))
+        typer.echo(f"\nverdict: {found['verdict']}")
+        if found["errors"]:
+            typer.echo(audit.sentences("error", found["errors"]), err=True)
+    if found["errors"]:
+        raise typer.Exit(2)
+    if strict and found["warnings"]:
+        raise typer.Exit(1)
 
 
 @app.command()
-def partition(dataset: Dataset) -> None:
-    """Print and write a corpus's row of Table 1, and its manifest."""
+def partition(
+    dataset: Dataset,
+    data: Data = None,
+    verify: Annotated[bool, typer.Option(help="compare with the published partition")] = False,
+    publish: Annotated[bool, typer.Option(help="write it for others to compare with")] = False,
+) -> None:
+    """Print and write a corpus's row of Table 1 and its manifest; or compare its partition."""
     import pandas as pd
 
     from dslite import paths
-    from dslite.datasets import manifest
+    from dslite.datasets import manifest, published
 
-    built = _manifest(dataset)
+    built = _manifest(dataset, data)
+    if verify:
+        _compare(built.card.dataset, published.verify(built))
+        return
+    if publish:
+        typer.echo(f"published: {paths.shown(published.publish(built))}")
     row = manifest.write_partition(built)
     typer.echo(pd.DataFrame([row]).to_string(index=False))
     typer.echo(f"partition: {built.partition_source}")
     typer.echo(f"written: {paths.shown(paths.results(built.card.dataset) / 'table1.csv')}")
+
+
+def _compare(dataset: str, found: dict[str, list[str]]) -> None:
+    """Tell what a comparison with the published partition has found; exit 1 if they differ."""
+    from dslite.datasets import audit, published
+
+    same = published.agrees(found)
+    typer.echo(f"{dataset}: {'the same' if same else 'NOT the same'} split as the published one")
+    for kind, meaning in (
+        (published.SAME, "the same samples"),
+        (published.OTHER, "the same recording at another rate or in another encoding"),
+    ):
+        if kind in found:
+            typer.echo(f"{len(found[kind]):,} files: {meaning}")
+    if not same:
+        different = {k: v for k, v in found.items() if k not in (published.SAME, published.OTHER)}
+        typer.echo(audit.sentences("different", different), err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -126,6 +202,7 @@ def train(
     preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     overrides: Overrides = None,
+    folds: Folds = None,
     force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
 ) -> None:
     """Train one configuration: chosen on devel, evaluated once on test.
@@ -146,8 +223,8 @@ def train(
     quiet.import_tensorflow()
     from dslite import experiment
 
-    run = experiment.run(built, chosen, seed, preset, force, log=typer.echo)
-    _tell(run)
+    given = (chosen, seed, preset, force)
+    _run(built, folds, lambda part: experiment.run(part, *given, log=typer.echo))
 
 
 @app.command()
@@ -161,6 +238,7 @@ def baseline(
     preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     overrides: Overrides = None,
+    folds: Folds = None,
     force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
@@ -178,20 +256,41 @@ def baseline(
     quiet.import_tensorflow()
     from dslite import baseline as machines
 
-    run = machines.run(built, chosen, seed, preset, force, log=typer.echo, kind=kind)
-    _tell(run)
+    given = (chosen, seed, preset, force)
+    _run(built, folds, lambda part: machines.run(part, *given, log=typer.echo, kind=kind))
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="model.keras of a run, or the run's folder")],
-    audio: Annotated[list[Path], typer.Argument(help="audio files")],
+    audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
+    level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
+        "file"
+    ),
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
+    ] = "csv",
 ) -> None:
-    """Predict audio files with a trained model; prints CSV, one row a file."""
+    """Predict audio with a trained model: rows on stdout, as soon as they are known.
+
+    What cannot be read is named on stderr, the rest is predicted, and the status is 1.
+    """
     quiet.import_tensorflow()
     from dslite import prediction
 
-    sys.stdout.write(prediction.files(model, audio).to_csv(index=False, float_format="%.4f"))
+    failed: list[InputError] = []
+
+    def report(error: InputError) -> None:
+        failed.append(error)
+        typer.echo("error: " + str(error).replace("\n", " "), err=True)
+
+    predictor = prediction.load(model)
+    sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
+    for rows in prediction.lines(predictor, audio, level, form, report):
+        sys.stdout.write(rows)
+        sys.stdout.flush()
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

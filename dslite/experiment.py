@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from dslite import loader, model, paths, progress, runs, scoring, steps, training
-from dslite.datasets.manifest import Manifest, digest
+from dslite.datasets.manifest import Manifest
 from dslite.settings import AUGMENTATIONS, Settings
 
 
@@ -41,9 +41,7 @@ def run(
         Is given the lines of the log.
     """
     card = manifest.card
-    described, place, finished = runs.look_up(
-        card, settings, seed, preset, digest(manifest), runs.NETWORK
-    )
+    described, place, finished = runs.look_up(manifest, settings, seed, preset, runs.NETWORK)
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
@@ -55,7 +53,7 @@ def run(
     train, devel, test = (task.store.chunks(p) for p in ("train", "devel", "test"))
     trunks = steps.Trunks(task, log)
     interrupted = paths.cache() / "checkpoints" / card.dataset / described["identity"][:16]
-    boards = paths.cache() / "tensorboard" / card.dataset / place.name
+    boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
     if force:
         shutil.rmtree(interrupted, ignore_errors=True)
     if not interrupted.exists():
@@ -119,9 +117,8 @@ def best_of(
 
     Where none is finished, the configuration of ``settings`` is trained.
     """
-    known = digest(manifest)
     each = [settings.model_copy(update={"augmentation": name}) for name in AUGMENTATIONS]
-    found = [runs.look_up(manifest.card, s, seed, preset, known, runs.NETWORK)[2] for s in each]
+    found = [runs.look_up(manifest, s, seed, preset, runs.NETWORK)[2] for s in each]
     finished = [done for done in found if done]
     if not finished:
         return run(manifest, settings, seed, preset, log=log)

@@ -267,6 +267,8 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
         block = {run.configuration: _cells(run) for run in fits.itertuples()}
         said = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
         said += [group["changed"], "random weights" if group["random_weights"] else ""]
+        blinded = fits["devel"].notna().any() and fits["test"].isna().all()
+        said += ["test labels blinded: predicted, not scored"] if blinded else []
         caption = ", ".join(filter(None, said))
     columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)"]
     rows = [block.get(configuration, ["–"] * 4) for configuration in LABELS]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.cards import Card, overridden
+from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
 
@@ -70,10 +71,17 @@ def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> st
     return f"{named}-{variant}" if variant else named
 
 
-def folder(card: Card, settings: Settings, seed: int, kind: str = "", preset: str = "") -> Path:
-    """Where a run's files lie; a preset other than the card's default one is part of the name."""
+def folder(
+    card: Card, settings: Settings, seed: int, kind: str = "", preset: str = "", fold: str = ""
+) -> Path:
+    """Where a run's files lie; a preset other than the card's default one is part of the name.
+
+    A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
+    no run, and what looks through the corpus's runs passes its folds over.
+    """
     variant = "" if preset == card.default_preset else preset
-    return paths.results(card.dataset) / name(settings, seed, kind, variant)
+    named = name(settings, seed, kind, variant)
+    return paths.results(card.dataset) / (f"{named}-{fold}" if fold else named)
 
 
 def weights_record(settings: Settings) -> dict[str, Any]:
@@ -139,20 +147,23 @@ def is_finished(place: Path, identity: str) -> bool:
 
 
 def look_up(
-    card: Card,
+    manifest: Manifest,
     settings: Settings,
     seed: int,
     preset: str,
-    manifest_digest: str,
     kind: str,
     **features: Any,
 ) -> tuple[dict[str, Any], Path, Run | None]:
     """What a run would be, where it would lie, and the run itself if it is finished already.
 
-    Parameters and the first value are those of `describe`; the second is that of `folder`.
+    Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
+    of a cross-validation; the second is that of `folder`.
     """
-    described = describe(card, settings, seed, preset, manifest_digest, kind, **features)
-    place = folder(card, settings, seed, "" if kind == NETWORK else kind, preset)
+    card, fold = manifest.card, manifest.fold
+    described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
+    # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
+    described |= {"fold": fold} if fold else {}
+    place = folder(card, settings, seed, "" if kind == NETWORK else kind, preset, fold)
     return described, place, load(place) if is_finished(place, described["identity"]) else None
 
 
@@ -172,7 +183,7 @@ def load(place: str | Path) -> Run:
     Raises
     ------
     InputError
-        There is no finished run.
+        There is no finished run, or its record cannot be read.
     """
     found = paths.find(place)
     if found.is_file():
@@ -182,8 +193,14 @@ def load(place: str | Path) -> Run:
             f"{found}: no finished run here ({LAST} is missing); "
             "a model is read together with the run.json beside it"
         )
-    record = json.loads((found / LAST).read_text(encoding="utf-8"))
-    return Run(found, record, Settings(**record["settings"]))
+    try:
+        record = json.loads((found / LAST).read_text(encoding="utf-8"))
+        return Run(found, record, Settings(**record["settings"]))
+    except (ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{found / LAST}: not the record of a run of this version ({said})"
+        ) from None
 
 
 def headline(metrics: dict[str, Any] | None) -> str:

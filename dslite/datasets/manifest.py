@@ -12,7 +12,7 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
 COLUMNS = (*datasets.COLUMNS, *facts.COLUMNS)
-RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction"})  # columns
+RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction", "fold"})  # columns
 
 
 def build(card: Card) -> Manifest:
@@ -29,7 +29,8 @@ def build(card: Card) -> Manifest:
     folder, table = listing.folder, listing.table.reset_index(drop=True)
     card = card.model_copy(update={"classes": _resolved_classes(card, table["label"])})
     # What leads out of the corpus's folder is not even opened.
-    files = [None if leads_out(folder, path) else folder / path for path in table["path"]]
+    files = [folder / path for path in table["path"]]
+    files = [None if leads_out(datasets.home(card), file) else file for file in files]
     found = facts.gather(files, card.dataset)
     return Manifest(
         card,

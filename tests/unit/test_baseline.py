@@ -22,9 +22,9 @@ def corpus(small_corpus, workplace, tmp_path):
 
     def make(change=lambda table: table, card=CARD):
         table = pd.read_csv(small_corpus, dtype=str)
-        table["path"] = [str(small_corpus.parent / path) for path in table["path"]]
         change(table).to_csv(tmp_path / "mine.csv", index=False)
-        (tmp_path / "mine.yaml").write_text(card, encoding="utf-8")
+        content = f"folder: {small_corpus.parent}\n{card}"
+        (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
         return manifest.load(cards.load(str(tmp_path / "mine.csv")))
 
     return make

@@ -121,25 +121,28 @@ def test_datasets_lists_every_card(command):
 def test_check_counts(command, workplace, small_corpus):
     status, out, err = command("check", small_corpus)
     assert (status, err) == (0, "")
-    assert "small: 96 files, no problem found" in out
+    assert "small: 96 files in" in out
+    assert "verdict: clean" in out
     assert not workplace.exists()  # it only looks
 
 
 def test_check_warns_of_what_may_stay(command, workplace, small_corpus):
     table = pd.read_csv(small_corpus, dtype=str)
-    folder = small_corpus.parent / "twice"
-    folder.mkdir(exist_ok=True)
-    table["path"] = [str(small_corpus.parent / path) for path in table["path"]]
-    first = table.iloc[0]
-    audio, rate = soundfile.read(first["path"])
-    soundfile.write(folder / "copy.wav", audio, rate, subtype="PCM_16")
-    copy = first.to_frame().T.assign(path="copy.wav")
-    pd.concat([table, copy]).to_csv(folder / "twice.csv", index=False)
-    status, out, err = command("check", folder / "twice.csv")
-    assert status == 0
+    copy = small_corpus.with_name("copy.wav")
+    copy.write_bytes((small_corpus.parent / table["path"][0]).read_bytes())
+    row = table.iloc[0].to_frame().T.assign(path="copy.wav")
+    pd.concat([table, row]).to_csv(small_corpus.with_name("twice.csv"), index=False)
+    status, out, err = command("check", small_corpus.with_name("twice.csv"))
+    assert (status, err) == (0, "")
     assert "97 files" in out
-    assert err.count("warning: ") == 1
-    assert "copy.wav" in err
+    assert out.count("warning, ") == 1
+    assert "copy.wav" in out
+    # The other commands say it, too, in one line.
+    status, out, err = command("partition", small_corpus.with_name("twice.csv"))
+    assert status == 0
+    assert err.splitlines() == [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert "the same audio twice: " in err
+    copy.unlink()
 
 
 def test_partition_prints_and_writes(command, workplace, small_corpus):
@@ -192,7 +195,13 @@ def test_a_corpus_with_problems(command, small_corpus, workplace):
     broken = small_corpus.with_name("broken.csv")
     table.to_csv(broken, index=False)
     broken.with_suffix(".yaml").write_text("classes: [calm, happy, sad, angry]\n")
-    refused(command("check", broken), "2 problems", "row 5, spk01/gone.wav", "row 7", "'bored'")
+    told = ("row 5, spk01/gone.wav", "row 7", "'bored'")
+    refused(command("partition", broken), "2 problems", *told)
+    status, out, err = command("check", broken)  # the whole report, and the errors
+    assert status == 2
+    assert "verdict: errors" in out
+    for text in told:
+        assert text in err
 
 
 def test_a_missing_model_and_a_baseline(command, small_corpus, tmp_path):
@@ -203,14 +212,11 @@ def test_a_missing_model_and_a_baseline(command, small_corpus, tmp_path):
     refused(command("predict", lonely, audio), "run.json")
 
 
-def test_unreadable_audio(command, small_run, tmp_path):
-    noise = tmp_path / "noise.wav"
-    noise.write_bytes(b"no audio at all" * 99)
-    refused(command("predict", small_run.folder, noise), "noise.wav", "not readable as audio")
-    refused(command("predict", small_run.folder, tmp_path / "gone.wav"), "no such audio file")
-    empty = tmp_path / "empty.wav"
-    soundfile.write(empty, np.zeros(0), 16000)
-    refused(command("predict", small_run.folder, empty), "empty.wav")
+def test_a_model_that_is_none(command, small_run, tmp_path):
+    for name in ("run.json", "metrics.json"):
+        (tmp_path / name).write_bytes((small_run.folder / name).read_bytes())
+    (tmp_path / "model.keras").write_bytes(b"no model at all" * 99)
+    refused(command("predict", tmp_path, "x.wav"), "model.keras: not loaded as a model")
 
 
 def test_a_notebook_with_an_unknown_parameter(command, tmp_path):
@@ -282,7 +288,8 @@ def test_train_then_predict_then_results(command, workplace, small_corpus, tiny)
     status, out, _ = command("predict", folder / "model.keras", *audio)
     assert status == 0
     found = pd.read_csv(io.StringIO(out))
-    assert found.columns.tolist() == ["file", "prediction", "calm", "happy", "sad", "angry"]
+    facts = ["file", "duration_s", "prediction"]
+    assert found.columns.tolist() == [*facts, "calm", "happy", "sad", "angry"]
     assert found["file"].tolist() == [str(path) for path in audio]
     np.testing.assert_allclose(found["calm"], table["calm"], atol=1e-4)
     assert found["prediction"].tolist() == table["prediction"].tolist()

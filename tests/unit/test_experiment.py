@@ -39,11 +39,9 @@ def corpus(small_corpus, change=None, card=""):
         # Under the same name as before: a corpus is known by it.
         folder = small_corpus.parent / "changed"
         folder.mkdir(exist_ok=True)
-        table = change(table.copy())
-        table["path"] = [str(small_corpus.parent / path) for path in table["path"]]
-        table.to_csv(folder / "small.csv", index=False)
+        change(table.copy()).to_csv(folder / "small.csv", index=False)
         content = card or small_corpus.with_suffix(".yaml").read_text("utf-8")
-        (folder / "small.yaml").write_text(content, encoding="utf-8")
+        (folder / "small.yaml").write_text(f"folder: ..\n{content}", encoding="utf-8")
         small_corpus = folder / "small.csv"
     return manifest.load(cards.load(str(small_corpus)))
 

@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(["datasets", "activations", "optimisation", "scoring"], 3),
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
-    **{"illustration": 5},
+    **dict.fromkeys(["illustration", "folds"], 5),
     **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables"], 6),
     **{"experiment": 7},
     **{"cli": 8},
@@ -31,6 +31,7 @@ EXCEPTIONS = {
 LIGHT = (
     *("cli", "settings", "cards", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
+    "folds",
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 
