@@ -88,8 +88,8 @@ def test_broken_yaml_names_the_card(own, tmp_path):
     ("name", "said"),
     [
         ("ravdes", "unknown dataset 'ravdes'; did you mean 'ravdess'?"),
-        ("xyz", "unknown dataset 'xyz'; there is: demo, ravdess"),
-        ("", "unknown dataset ''; there is: demo, ravdess"),
+        ("xyz", "unknown dataset 'xyz'; there is: ccs, css, demo, demos, "),
+        ("", "unknown dataset ''; there is: ccs, css, demo, demos, "),
         ("../cards/demo", "unknown dataset '../cards/demo'"),
     ],
 )
@@ -101,8 +101,11 @@ def test_table_without_a_card(own, tmp_path):
     card = own()
     assert (card.dataset, card.layout, card.task) == ("my", "table", "classification")
     assert card.table == str(tmp_path / "my.csv")
-    assert (card.classes, card.partition, card.settings, card.presets) == ((), {}, {}, {})
-    assert cards.settings_of(card) == settings.Settings()
+    assert (card.classes, card.partition, card.settings) == ((), {}, {})
+    # A recipe that learns, and the paper's beside it
+    assert card.default_preset == "tuned"
+    assert cards.settings_of(card).optimizer == "adam"
+    assert cards.settings_of(card, "paper") == settings.Settings()
 
 
 def test_table_with_a_card(own, tmp_path):
@@ -166,7 +169,8 @@ def test_every_preset_of_every_card_loads(name, preset):
     assert card.dataset == name
     assert card.title
     assert card.licence
-    assert set(card.partition) == {"train", "devel", "test"}
+    # A challenge comes with its partition, and with no speakers.
+    assert set(card.partition) == (set() if card.package else {"train", "devel", "test"})
     loaded = cards.settings_of(card, preset)
     stated = card.settings | card.presets.get(preset or card.default_preset, {})
     for key, value in stated.items():
@@ -187,9 +191,10 @@ def test_paper_presets_are_table_2():
         published = {r["hyperparameter"]: r["value"] for r in rows if r["dataset"] == column}
         assert published.pop("fine_tuned_layers") == str(int(427 * loaded.trained_share))
         for key, value in published.items():
-            assert getattr(loaded, key) == float(value), key
-            compared += 1
-    assert compared >= 6  # RAVDESS is there
+            if value:  # two cells of the table are empty
+                assert getattr(loaded, key) == float(value), key
+                compared += 1
+    assert compared >= 8 * 6 - 2
 
 
 # Values
