@@ -9,6 +9,7 @@ further descriptors (with level, centroid, bandwidth, roll-off, flatness, zero c
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -121,8 +122,8 @@ def features(manifest: Manifest, sample_rate: int) -> np.ndarray:
     """
     folder = paths.cache() / "acoustics" / manifest.card.dataset
     stored = folder / f"{key(manifest, sample_rate)[:16]}.npy"
-    if stored.is_file():
-        return np.load(stored)
+    with suppress(OSError, ValueError, EOFError):  # not there, damaged or not numbers: computed
+        return np.load(stored, allow_pickle=False)
     begin = time.perf_counter()
     _mel_filters(sample_rate, round(WINDOW_S * sample_rate))  # made once, before the threads
 

@@ -1,6 +1,7 @@
 """Decode, mix down, resample, trim and cut audio; tell two recordings apart."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ import soxr
 from dslite.errors import InputError
 
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
+FRAMES = 4096  # levels computed at a time, of two minutes
 FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
 CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
 # What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
 # 479)"), and of an Ogg file without its end. All ones is no promise: a stream's unknown length.
 SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_LENGTH = 0x7FFFFFFF
+UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or more (SoX: 7FFFF000)
 SHORT_OGG = "lacks an end-of-stream bit"
 
 
@@ -60,8 +62,10 @@ def _opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
     """Open an audio file; whatever libsndfile says while it is in use becomes an InputError."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such audio file")
+    # soundfile encodes a name itself, but refuses one that is not UTF-8, as of an old archive.
+    name = os.fspath(path) if os.name == "nt" else os.fsencode(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(name)
     except TypeError:  # what soundfile raises for the headerless '.raw'
         raise InputError(
             f"{path}: headerless audio tells no sample rate; store it as WAV or FLAC"
@@ -216,15 +220,26 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> tupl
 
     See Also
     --------
-    librosa.effects.trim
+    librosa.effects.trim : the same by its numbers
     """
     import librosa  # here, since it takes longer to import than all the rest of this module
 
     frame, hop = max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
-    _, (begin, end) = librosa.effects.trim(
-        waveform, top_db=top_db, frame_length=frame, hop_length=hop
-    )
-    return (int(begin), int(end)) if end > begin else (0, len(waveform))
+    padded = np.pad(waveform, frame // 2)
+    count = 1 + (len(padded) - frame) // hop
+    levels = []
+    # librosa copies every frame, four times the waveform: an hour is looked at in pieces.
+    for first in range(0, count, FRAMES):
+        last = min(first + FRAMES, count) - 1
+        piece = padded[first * hop : last * hop + frame]
+        of_piece = librosa.feature.rms(y=piece, frame_length=frame, hop_length=hop, center=False)
+        levels.append(of_piece[0])
+    db = librosa.amplitude_to_db(np.concatenate(levels), ref=np.max, top_db=None)
+    loud = np.flatnonzero(db > -top_db)
+    if not loud.size:
+        return 0, len(waveform)
+    begin, end = int(loud[0]) * hop, min(len(waveform), (int(loud[-1]) + 1) * hop)
+    return (begin, end) if end > begin else (0, len(waveform))
 
 
 def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> np.ndarray:

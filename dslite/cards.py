@@ -14,8 +14,8 @@ from dslite import paths, yaml_files
 from dslite.errors import InputError
 from dslite.settings import Settings, Strict, checked, nearest, parse_overrides
 
-# Presets of a table whose card has none. `tuned` is what of RAVDESS's tuned preset is not about song;
-# `paper` is the defaults, whose AdaDelta at 0.001 hardly moves the head.
+# Presets of a table whose card has none: `tuned` is what of RAVDESS's is not about song; `paper` is
+# the defaults, whose AdaDelta at 0.001 hardly moves the head.
 OWN_PRESETS = {
     "tuned": {
         "optimizer": "adam",

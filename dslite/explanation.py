@@ -36,7 +36,7 @@ class Explanation:
 
 def load_network(run: runs.Run) -> keras.Model:
     """The final model of a run."""
-    return keras.models.load_model(run.folder / "model.keras", compile=False)
+    return model.load(run.folder / "model.keras")
 
 
 def samples(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,40 @@ class Store:
         return np.flatnonzero(np.isin(self.file, rows))
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A decoded file and where its chunks begin.
+
+    Attributes
+    ----------
+    waveform : ndarray of float32, shape [samples]
+        Without the silence at its ends where ``trim`` is on.
+    starts : ndarray of int64, shape [chunks]
+        First samples of the chunks in the waveform.
+    offset : int
+        Samples that trimming took off the file's beginning.
+    duration_s : float
+        Of the whole file, seconds.
+    """
+
+    waveform: np.ndarray
+    starts: np.ndarray
+    offset: int
+    duration_s: float
+
+
+def clip(path: Path, settings: Settings) -> Clip:
+    """Read an audio file and find its chunks."""
+    waveform, duration_s = audio.decode(path, settings.sample_rate)
+    begin, end = 0, len(waveform)
+    if settings.trim == "on":
+        begin, end = audio.sounding(waveform, settings.sample_rate)
+    starts = audio.chunk_starts(
+        end - begin, settings.chunk_samples, settings.chunk_hop_samples, settings.tail
+    )
+    return Clip(waveform[begin:end], starts, begin, duration_s)
+
+
 def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Read an audio file and cut it.
 
@@ -65,14 +99,11 @@ def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     -------
     chunks : ndarray of float32, shape [chunks, samples]
     start_s : ndarray of float64, shape [chunks]
+        In the file without the silence at its ends, where ``trim`` is on.
     """
-    waveform = audio.read(path, settings.sample_rate)
-    if settings.trim == "on":
-        waveform = audio.trim_silence(waveform, settings.sample_rate)
-    starts = audio.chunk_starts(
-        len(waveform), settings.chunk_samples, settings.chunk_hop_samples, settings.tail
-    )
-    return audio.cut(waveform, starts, settings.chunk_samples), starts / settings.sample_rate
+    found = clip(path, settings)
+    chunks = audio.cut(found.waveform, found.starts, settings.chunk_samples)
+    return chunks, found.starts / settings.sample_rate
 
 
 def spectrogram_function(settings: Settings):
@@ -84,21 +115,6 @@ def spectrogram_function(settings: Settings):
         return spectrogram.mel_image(waveforms, settings)
 
     return compute
-
-
-def read_mel(paths_: list[Path], settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Mel spectrograms of some files, without storing them.
-
-    Returns
-    -------
-    mel : ndarray of uint8, shape [chunks, mel_bands, frames]
-    file : ndarray of int64, shape [chunks]
-        Which of the files a chunk comes from.
-    """
-    compute = spectrogram_function(settings)
-    cut = [chunks_of(path, settings)[0] for path in paths_]
-    mel = [compute(chunks).numpy() for chunks in cut]
-    return np.concatenate(mel), np.repeat(np.arange(len(cut)), [len(chunks) for chunks in cut])
 
 
 def store_key(manifest: Manifest, settings: Settings) -> str:
@@ -169,7 +185,7 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as stored:
-        cut = _ahead(pool, lambda path: chunks_of(path, settings), files)
+        cut = ahead(pool, lambda path: chunks_of(path, settings), files)
         for row, (chunks, starts) in enumerate(cut):
             owner.extend([row] * len(starts))
             start_s.extend(starts.tolist())
@@ -194,7 +210,7 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
     )
 
 
-def _ahead(pool: ThreadPoolExecutor, function, items: list, most: int = 16) -> Iterator:
+def ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:
     """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
     futures = []
     for item in items:
@@ -246,7 +262,7 @@ def batches(
         return *(source[rows] for source in sources), *(array[part] for array in arrays)
 
     with ThreadPoolExecutor(1) as pool:
-        yield from _ahead(pool, read, list(range(0, len(chunks), size)), most=3)
+        yield from ahead(pool, read, list(range(0, len(chunks), size)), most=3)
 
 
 def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:

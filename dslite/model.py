@@ -1,9 +1,12 @@
 """Backbone + attention-ReLU head, and which of its layers are trained (paper 2.1)."""
 
+import os
+
 import keras
 import tensorflow as tf
 
 from dslite import backbones, spectrogram
+from dslite.errors import InputError
 from dslite.settings import Settings
 
 
@@ -86,6 +89,24 @@ def features(settings: Settings) -> keras.Model:
         columns = keras.layers.AveragePooling2D((1, maps.shape[2]), name="pooling")(maps)
         pooled = keras.layers.Flatten(name="flatten")(columns)
     return keras.Model(image, pooled, name="features")
+
+
+def load(path: str | os.PathLike) -> keras.Model:
+    """A saved model, by itself: nothing that its author put into the file is run.
+
+    Raises
+    ------
+    InputError
+        No such file, not a model, or one with a layer that carries code of its own.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of zipfile, json, h5py, any layer: whatever a broken file provokes
+        if "Lambda" in str(error) and "safe_mode" in str(error):
+            said = "a Lambda layer in it carries code, which is not run"
+        else:
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise InputError(f"{path}: not loaded as a model ({said}); train it again") from None
 
 
 def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:

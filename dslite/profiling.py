@@ -82,7 +82,7 @@ def measure(run: runs.Run, mel: np.ndarray, threads: int = 1) -> dict[str, Any]:
         found[part] = latency(lambda call=call, value=value: call(value))
         found[part]["size_bytes"] = file.stat().st_size
     saved = run.folder / "model.keras"
-    network = keras.models.load_model(saved, compile=False)
+    network = model.load(saved)
     compiled = model.predictor(network, run.settings)
     found["tf_model"] = latency(lambda: compiled(mel).numpy()) | {
         "size_bytes": saved.stat().st_size,
@@ -114,7 +114,7 @@ def faithfulness(run: runs.Run, store: loader.Store, most: int | None = None) ->
     chunks = store.chunks("devel")
     if most is not None and len(chunks) > most:
         chunks = chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
-    network = keras.models.load_model(run.folder / "model.keras", compile=False)
+    network = model.load(run.folder / "model.keras")
     expected = loader.predict(model.predictor(network, run.settings), store.mel, chunks)
     call = tflite.runner(run.folder / "model.tflite")
     found = [call(wave[None]) for wave in loader.waveforms(store, chunks, run.settings)]

@@ -79,7 +79,7 @@ def convert_run(run: runs.Run) -> dict[str, Path]:
     dict
         Part -> path, see `functions`.
     """
-    network = keras.models.load_model(run.folder / "model.keras", compile=False)
+    network = model.load(run.folder / "model.keras")
     files = {}
     for part, function in functions(network, run.settings).items():
         files[part] = run.folder / f"{part}.tflite"

@@ -1,52 +1,23 @@
-"""Corpora that may be downloaded: fetch, verify, unpack."""
+"""Corpora that may be downloaded: fetch and verify; `archives` unpacks."""
 
 import os
 import re
 import shutil
-import stat
 import sys
-import zipfile
-import zlib
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from dslite import cards, paths
+from filelock import FileLock
+
+from dslite import cards, datasets, paths
+from dslite.datasets import archives
+from dslite.datasets.archives import Archive
 from dslite.errors import InputError
 
 AUDIO = {".wav", ".flac"}
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A published zip file of a corpus.
-
-    Attributes
-    ----------
-    url : str
-    md5 : str
-        Hexadecimal, as published.
-    size : int
-        Bytes.
-    licence : str
-        Put beside the audio as ``LICENSE.txt``.
-    members : str
-        Regular expression of the names to unpack; its group is the place in the corpus's folder.
-        All others stay in the archive.
-    files : int
-        How many names that are.
-    """
-
-    url: str
-    md5: str
-    size: int
-    licence: str
-    members: str = r"(?:[^/]+/)?(Actor_\d\d/[^/.][^/]*\.wav)"
-    files: int = 1012
-
-    @property
-    def name(self) -> str:
-        """File name of the archive."""
-        return self.url.rsplit("/", 1)[-1]
+BLOCK = 1 << 20  # bytes read at a time
+PARTIAL = re.compile(r"tmp[a-z0-9_]{8}")  # what pooch calls a download under way
 
 
 ARCHIVES = {
@@ -54,6 +25,7 @@ ARCHIVES = {
         url="https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
         md5="5411230427d67a21e18aa4d466e6d1b9",
         size=225_505_317,
+        unpacked=491_763_598,
         licence=(
             "The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), song,\n"
             "audio only, version 1.0.0, https://doi.org/10.5281/zenodo.1188976\n\n"
@@ -89,10 +61,11 @@ def fetch(dataset: str, base_url: str | None = None) -> Path:
     """
     if dataset not in ARCHIVES:
         card = cards.load(dataset)
-        raise InputError(
-            f"`dslite fetch` has no download for {dataset}. "
-            f"{card.obtain or 'Its card does not say where the audio comes from.'}"
-        )
+        said = [card.obtain or "Its card does not say where it comes from.", card.place]
+        if card.layout != "demo":
+            said.append(f"Expected in: {paths.shown(datasets.home(card))}")
+        words = " ".join(" ".join(said).split())
+        raise InputError(f"`dslite fetch` has no download for {dataset}. {words}")
     archive = ARCHIVES[dataset]
     base_url = base_url or os.environ.get("DSLITE_MIRROR")
     if base_url:
@@ -104,8 +77,8 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
     """Download one archive to the cache and unpack it as ``target``; both are all or nothing.
 
     A folder ``target`` with all files is left alone, and so is a verified archive in the cache
-    (it may have been put there by hand). A download that breaks off or does not have the
-    published checksum is tried once more.
+    (it may have been put there by hand). A download that breaks off, or does not have the published
+    size and checksum, is tried once more. Two commands that fetch the same wait for each other.
 
     Returns
     -------
@@ -115,29 +88,107 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
     Raises
     ------
     InputError
-        No network, a failing server, a wrong checksum, an archive that is not what it should be,
-        a full disk, or an unfinished folder in the way.
+        No network, a failing server, a wrong size or checksum, an archive that is not what it
+        should be, a full disk (found before anything is written), or an unfinished folder in the
+        way.
     """
-    present = _count_audio(target)
-    if present >= archive.files:
+    if _count_audio(target) >= archive.files:
         return target
+    downloads = paths.cache() / "downloads"
     try:
-        if target.exists() and any(target.iterdir()):
-            raise InputError(
-                f"{target}: holds {present} of {archive.files} audio files; move that folder away "
-                "and fetch again"
-            )
-        file = _download(archive, paths.cache() / "downloads")
-        _unpack(file, archive, target)
+        for folder in (downloads, target.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(downloads / ".lock"), FileLock(target.parent / f".{target.name}.lock"):
+            _fetch_alone(archive, downloads, target)
     except OSError as error:
         place = error.filename or target
         raise InputError(f"{place}: cannot be written ({error.strerror or error})") from None
     return target
 
 
+def _fetch_alone(archive: Archive, downloads: Path, target: Path) -> None:
+    """`fetch_archive` for one process at a time, so that a draft on disk is a killed one's."""
+    present = _count_audio(target)
+    if present >= archive.files:
+        return  # by the process that this one waited for
+    if target.exists() and any(target.iterdir()):
+        raise InputError(
+            f"{target}: holds {present} of {archive.files} audio files; move that folder away "
+            "and fetch again"
+        )
+    paths.clear_drafts(target)
+    for left in downloads.iterdir():
+        if PARTIAL.fullmatch(left.name) and left.is_file():
+            left.unlink()
+    file = downloads / archive.name
+    unpacking = (target.parent, archive.unpacked, "DSLITE_DATA")
+    if not file.is_file() or file.stat().st_size != archive.size:
+        _require_space((downloads, archive.size, "DSLITE_CACHE"), unpacking)
+    file = _download(archive, downloads)
+    _require_space(unpacking)
+    archives.unpack(file, archive, target)
+
+
+def _require_space(*needs: tuple[Path, int, str]) -> None:
+    """Raise where files would not fit: folder, bytes, and the variable that moves the folder."""
+    disks: dict[int, list[tuple[Path, int, str]]] = {}
+    free: dict[int, int] = {}
+    for folder, size, variable in needs:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        disks.setdefault(there.stat().st_dev, []).append((folder, size, variable))
+        free[there.stat().st_dev] = shutil.disk_usage(there).free
+    for disk, parts in disks.items():
+        needed = sum(size for _, size, _ in parts)
+        if needed > free[disk]:
+            places = " and ".join(str(folder) for folder, _, _ in parts)
+            variables = " or ".join(variable for _, _, variable in parts)
+            raise InputError(
+                f"{places}: {needed / 1e6:,.1f} MB are needed and {free[disk] / 1e6:,.1f} MB are "
+                f"free on that disk; make room, or name a folder on another disk with {variables}"
+            )
+
+
 def _count_audio(folder: Path) -> int:
     found = (f for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
     return sum(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in found)
+
+
+class _WrongSizeError(ValueError):
+    """A server sends another number of bytes; pooch tries again after a ValueError."""
+
+
+def _downloader(size: int) -> Callable:
+    """A download for pooch that ends as soon as it cannot be the file of that size.
+
+    So what fills no disk is a server that announces more, and one that never stops.
+    """
+
+    def wrong(sent: str) -> _WrongSizeError:
+        return _WrongSizeError(f"the server sends {sent} bytes instead of {size:,}")
+
+    def download(url: str, output_file: str, pooch) -> None:
+        import requests
+        from tqdm import tqdm
+
+        plain = {"Accept-Encoding": "identity"}  # else the announced length may not be the file's
+        with requests.get(url, stream=True, timeout=30, headers=plain) as response:
+            response.raise_for_status()
+            announced = response.headers.get("Content-Length", "")
+            if announced.isdigit() and int(announced) != size:
+                raise wrong(f"{int(announced):,}")
+            arrived = 0
+            shown = tqdm(total=size, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
+            with shown, Path(output_file).open("wb") as file:
+                for block in response.iter_content(BLOCK):
+                    arrived += len(block)
+                    if arrived > size:
+                        raise wrong("more")
+                    file.write(block)
+                    shown.update(len(block))
+        if arrived != size:
+            raise wrong(f"{arrived:,}")
+
+    return download
 
 
 def _download(archive: Archive, folder: Path) -> Path:
@@ -152,9 +203,8 @@ def _download(archive: Archive, folder: Path) -> Path:
         urls={archive.name: archive.url},
         retry_if_failed=1,
     )
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20)
     try:
-        return Path(box.fetch(archive.name, downloader=downloader))
+        return Path(box.fetch(archive.name, downloader=_downloader(archive.size)))
     except requests.HTTPError as error:
         reason = f"the server answered {error.response.status_code} {error.response.reason}"
     except (
@@ -165,6 +215,8 @@ def _download(archive: Archive, folder: Path) -> Path:
         reason = "no connection, or it broke off"
     except requests.RequestException as error:
         reason = str(error)
+    except _WrongSizeError as error:
+        reason = str(error)
     except ValueError:  # pooch's checksum error
         reason = f"twice the download did not have the MD5 checksum {archive.md5}"
     raise InputError(
@@ -172,37 +224,3 @@ def _download(archive: Archive, folder: Path) -> Path:
         f"({archive.size:,} bytes) in another way, put it at {folder / archive.name} and give the "
         "same command again"
     )
-
-
-def _wanted(bundle: zipfile.ZipFile, archive: Archive, file: Path) -> dict[str, zipfile.ZipInfo]:
-    """Place -> member to unpack; raises if any member, wanted or not, would leave the folder."""
-    for info in bundle.infolist():
-        name = PurePosixPath(info.filename.replace("\\", "/"))
-        link = stat.S_ISLNK(info.external_attr >> 16)
-        if name.is_absolute() or ".." in name.parts or ":" in info.filename or link:
-            raise InputError(
-                f"{file}: holds '{info.filename}', which could write outside the corpus's folder; "
-                "nothing was unpacked, delete that archive"
-            )
-    matches = ((re.fullmatch(archive.members, i.filename), i) for i in bundle.infolist())
-    wanted = {match[1]: info for match, info in matches if match}
-    if len(wanted) != archive.files:
-        raise InputError(
-            f"{file}: holds {len(wanted)} of the {archive.files} expected audio files; nothing was "
-            "unpacked, delete that archive and fetch again"
-        )
-    return wanted
-
-
-def _unpack(file: Path, archive: Archive, target: Path) -> None:
-    """Unpack under a temporary name, which becomes ``target`` when everything is there."""
-    try:
-        with zipfile.ZipFile(file) as bundle, paths.replacing(target) as draft:
-            for name, info in _wanted(bundle, archive, file).items():
-                place = draft / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(info) as source, place.open("wb") as copy:
-                    shutil.copyfileobj(source, copy, 1 << 20)
-            (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

@@ -12,7 +12,10 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
 COLUMNS = (*datasets.COLUMNS, *facts.COLUMNS)
-RESERVED = frozenset({"file", "speaker", "partition", "label", "prediction", "fold"})  # columns
+RESERVED = frozenset(  # columns of tables of predictions
+    ["file", "speaker", "partition", "label", "prediction", "fold"]
+    + ["duration_s", "start_s", "end_s"]
+)
 
 
 def build(card: Card) -> Manifest:

@@ -1,8 +1,10 @@
 """Audio: decoding, trimming, chunks, identity."""
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -201,3 +203,32 @@ def test_cut_copies_and_pads(n_samples, chunk, hop, tail):
         part = waveform[start : start + chunk]
         np.testing.assert_array_equal(row[: len(part)], part)
         assert not row[len(part) :].any()
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+def test_block_by_block_is_the_same_as_in_one_piece(tmp_path, monkeypatch, rng, rate):
+    """Of 2.1 blocks; the reference is soxr on the whole of what soundfile reads."""
+    monkeypatch.setattr(audio, "BLOCK", 10_000)
+    soundfile.write(tmp_path / "a.wav", rng.uniform(-0.5, 0.5, (21_000, 2)), rate, subtype="FLOAT")
+    stored, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
+    whole = soxr.resample(stored.mean(axis=1), rate, RATE, quality="VHQ")
+    found, duration_s = audio.decode(tmp_path / "a.wav", RATE)
+    np.testing.assert_array_equal(found, whole)
+    assert duration_s == 21_000 / rate
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 4096])
+@pytest.mark.parametrize("top_db", [30, 60])
+def test_sounding_is_librosas_trim(monkeypatch, rng, pieces, top_db):
+    monkeypatch.setattr(audio, "FRAMES", pieces)
+    fade = np.exp(-(np.linspace(-6, 5, 3 * RATE) ** 2))
+    waveform = (fade * rng.standard_normal(3 * RATE)).astype(np.float32)
+    _, expected = librosa.effects.trim(waveform, top_db=top_db)
+    assert audio.sounding(waveform, RATE, top_db) == tuple(expected)
+    assert 0 < expected[0] < expected[1] < len(waveform)
+
+
+def test_cutting_copies_no_long_waveform(monkeypatch):
+    monkeypatch.setattr(np, "pad", None)
+    waveform = np.arange(100, dtype=np.float32)
+    assert audio.cut(waveform, np.array([90]), 10).tolist() == [list(range(90, 100))]

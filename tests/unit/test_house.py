@@ -20,7 +20,7 @@ FLOORS = {
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **dict.fromkeys(["illustration", "folds"], 5),
     **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables"], 6),
-    **{"experiment": 7},
+    **{"experiment": 7, "corpora": 7},
     **{"cli": 8},
 }
 # (importing room, imported room): imports that break the rule for a reason given beside them.
@@ -29,7 +29,7 @@ EXCEPTIONS = {
     ("datasets", "audio"),  # a manifest holds what decoding shows: durations, digests
 }
 LIGHT = (
-    *("cli", "settings", "cards", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
+    *("cli", "corpora", "settings", "cards", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
     "folds",
 )

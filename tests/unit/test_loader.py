@@ -282,15 +282,6 @@ def test_the_store_says_what_it_holds(corpus, cache):
     assert (index.parent / "mel.u8").stat().st_size == store.mel.size
 
 
-def test_read_mel_is_what_is_stored(corpus):
-    built = corpus()
-    store = loader.load(built, USED)
-    mel, file = loader.read_mel([built.folder / f"f{row}.wav" for row in (4, 1, 0)], USED)
-    expected = [np.flatnonzero(store.file == row) for row in (4, 1, 0)]
-    np.testing.assert_array_equal(mel, store.mel[np.concatenate(expected)])
-    assert file.tolist() == np.repeat([0, 1, 2], [len(rows) for rows in expected]).tolist()
-
-
 # Targets
 
 
