@@ -32,6 +32,7 @@ class Package(Strict):
     """Names inside a ComParE challenge package (layout: compare)."""
 
     name: str = Field(description="of the package's folder, which holds wav/ and lab/")
+    also: tuple[str, ...] = Field((), description="other names under which it was handed out")
     labels: tuple[str, ...] = Field(description="label files in lab/ that every package has")
     revealing: tuple[str, ...] = Field(
         (), description="label files in lab/ that some packages have, with the test labels"

@@ -167,8 +167,12 @@ def audio_files(folder: Path, deep: int = 3) -> list[Path]:
     return sorted(found)
 
 
-def leads_out(folder: Path, path: str) -> bool:
-    """Whether a path, its links followed, leads out of the corpus's folder."""
+def leads_out(folder: Path, path: str | Path) -> bool:
+    """Whether a path, its links followed, leads out of a corpus's folder (`home`).
+
+    That may be more than a listing's folder, where archives put folders around the audio: what a
+    user links to lies in the folder that the user named.
+    """
     return not Path(os.path.realpath(folder / path)).is_relative_to(os.path.realpath(folder))
 
 

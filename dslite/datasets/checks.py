@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import audio
-from dslite.datasets import Manifest, leads_out
+from dslite.datasets import Manifest, home, leads_out
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -22,9 +22,9 @@ def _audio_problems(manifest: Manifest) -> list[str]:
     found = []
     for i in np.flatnonzero(manifest.table["audio_hash"] == ""):
         file = manifest.folder / manifest.table["path"][i]
-        if leads_out(manifest.folder, manifest.table["path"][i]):
+        if leads_out(home(manifest.card), file):
             reason = (
-                f"leads out of the corpus's folder {manifest.folder}, by its path or by a link; "
+                f"leads out of the corpus's folder {home(manifest.card)}, by its path or a link; "
                 "put the audio inside, or name the folder that holds all of it (--data, or "
                 "`folder` in the card)"
             )

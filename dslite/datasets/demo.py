@@ -123,6 +123,6 @@ def read(card: Card, folder: Path) -> Listing:
     files = [file.relative_to(folder) for file in sorted(folder.glob("*/*.wav"))]
     named = {file.as_posix(): file.stem.split("_")[:2] for file in files}
     speakers = {path: speaker for path, (speaker, _) in named.items()}
-    partitions, source, problems = placement.place(card, folder, speakers)
+    partitions, source, problems = placement.place(card, (folder,), speakers)
     rows = [(path, label, s, partitions.get(path, ""), label) for path, (s, label) in named.items()]
     return Listing(folder, table_of(rows), source, problems=tuple(problems))

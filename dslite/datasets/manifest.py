@@ -13,8 +13,10 @@ from dslite.settings import PARTITIONS
 
 COLUMNS = (*datasets.COLUMNS, *facts.COLUMNS)
 RESERVED = frozenset(  # columns of tables of predictions
-    ["file", "speaker", "partition", "label", "prediction", "fold"]
-    + ["duration_s", "start_s", "end_s"]
+    {
+        *("file", "speaker", "partition", "label", "prediction", "fold"),
+        *("duration_s", "start_s", "end_s"),
+    }
 )
 
 

@@ -1,6 +1,6 @@
 """Partitions of a corpus that comes with none: a file list beside it, or the card's speakers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from dslite import paths
@@ -18,7 +18,10 @@ SPELLINGS = {
 
 
 def place(
-    card: Card, folder: Path, speakers: Mapping[str, str]
+    card: Card,
+    folders: Iterable[Path],
+    speakers: Mapping[str, str],
+    left_out: Iterable[str] = (),
 ) -> tuple[dict[str, str], str, list[str]]:
     """Partition of each file.
 
@@ -26,12 +29,15 @@ def place(
     ----------
     card : Card
         Its ``partition`` lists speakers; it counts where there is no file list.
-    folder : Path
-        Of the corpus. A table ``partition.csv`` in it, with columns ``path`` and ``partition``
-        (others are ignored, so a published manifest will do), goes first. Its paths may be given
-        without folders and with another suffix.
+    folders : iterable of Path
+        Of the corpus: what the user named and, where archives put folders around the audio, the
+        one that holds it. A table ``partition.csv`` in the first that has one, with columns
+        ``path`` and ``partition`` (others are ignored, so a published manifest will do), goes
+        first. Its paths may be given without folders and with another suffix.
     speakers : mapping
-        Path of a file, relative to ``folder``, -> speaker.
+        Path of a file -> speaker.
+    left_out : iterable of str
+        Paths of files that are not used, and that a list of the whole corpus may hold.
 
     Returns
     -------
@@ -42,15 +48,17 @@ def place(
     problems : list of str
         Files or speakers in no partition, and listed files that are not there.
     """
-    listed = folder / FILE
-    if listed.is_file():
-        found, problems = _by_list(listed, speakers)
+    listed = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+    if listed:
+        found, problems = _by_list(listed, speakers, left_out)
         return found, f"the file list {FILE}", problems
     found, problems = _by_speaker(card, speakers)
     return found, CARD_LISTS, problems
 
 
-def _by_list(file: Path, speakers: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def _by_list(
+    file: Path, speakers: Mapping[str, str], left_out: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
     known = _read(file)
     found = {path: known[_key(path)] for path in speakers if _key(path) in known}
     problems = [
@@ -58,7 +66,7 @@ def _by_list(file: Path, speakers: Mapping[str, str]) -> tuple[dict[str, str], l
         for path in speakers
         if path not in found
     ]
-    missing = known.keys() - {_key(path) for path in speakers}
+    missing = known.keys() - {_key(path) for path in (*speakers, *left_out)}
     return found, problems + [
         f"{FILE}: '{name}' is listed and not there" for name in sorted(missing)
     ]

@@ -18,7 +18,7 @@ EMOTIONS = {
 NESTED = ("Audio_Song_Actors_01-24", "archive")  # unpacked with its name; as mirrors nest it
 
 # modality - channel - emotion - intensity - statement - repetition - actor
-NAME = re.compile(r"(0[123])-(0[12])-(\d\d)-(0[12])-(0[12])-(0[12])-(\d\d)")
+NAME = re.compile(r"(0[123])-(0[12])-([0-9]{2})-(0[12])-(0[12])-(0[12])-([0-9]{2})")
 ACTOR_FOLDER = re.compile(r"Actor_(\d\d)")
 
 
@@ -73,14 +73,14 @@ def read(card: Card, folder: Path) -> Listing:
     """
     home = top(folder)
     problems, surplus, stems, speakers, emotions = [], [], {}, {}, {}
-    other = 0
+    left_out = []
     for file in audio_files(home, deep=2):
         place = file.relative_to(home)
         match = NAME.fullmatch(file.stem)
         if not match:
             surplus.append(place.as_posix())
         elif (match[1], match[2]) != ("03", "02"):
-            other += 1
+            left_out.append(place.as_posix())
         elif problem := _problem(file, place, match):
             problems.append(problem)
         else:
@@ -94,7 +94,7 @@ def read(card: Card, folder: Path) -> Listing:
             f"{folder}: no RAVDESS song there; run `dslite fetch {card.dataset}`, or let "
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
-    partitions, source, unplaced = placement.place(card, home, speakers)
+    partitions, source, unplaced = placement.place(card, (folder, home), speakers, left_out)
     rows = [
         (path, EMOTIONS[emotions[path]], speakers[path], part, emotions[path])
         for path, part in partitions.items()
@@ -105,5 +105,5 @@ def read(card: Card, folder: Path) -> Listing:
         source,
         problems=(*problems, *unplaced),
         surplus=tuple(surplus),
-        excluded={"speech, or sound of a video": other} if other else {},
+        excluded={"speech, or sound of a video": len(left_out)} if left_out else {},
     )

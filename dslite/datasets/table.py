@@ -248,6 +248,7 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
 
 def _surplus(folder: Path, listed: pd.Series) -> tuple[str, ...]:
     """Audio beside the listed files, in the same folders, that the table does not list."""
+    folder = Path(os.path.normpath(folder))  # the card's may hold ".."
     named = {os.path.normpath(folder / path) for path in listed}
     found = []
     for place in sorted({str(Path(path).parent) for path in named}):

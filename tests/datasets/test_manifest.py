@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from dslite import cards, paths
-from dslite.datasets import facts, manifest
+from dslite.datasets import checks, facts, manifest
 from dslite.errors import InputError
 
 RATE = 16000
@@ -58,7 +58,7 @@ def test_columns_and_types(built, tmp_path):
     assert built.table["duration_s"].dtype == np.float64
     assert built.table["sample_rate"].dtype == np.int64
     assert built.table["duration_s"].iloc[-1] == pytest.approx(0.4)
-    assert manifest.classes(built) == built.card.classes == ("no", "yes")
+    assert built.classes == built.card.classes == ("no", "yes")
     manifest.check(built)
 
 
@@ -181,10 +181,10 @@ def test_same_audio_in_two_partitions(card, built):
 def test_same_audio_within_a_partition_is_a_warning(built):
     twice = with_cells(built, audio_hash=(2, built.table["audio_hash"][0]))
     manifest.check(twice)
-    assert manifest.warnings(built) == []
-    assert manifest.warnings(twice) == [
-        "row 4, s1_no.wav: the same audio as row 2, s0_no.wav (train)"
-    ]
+    assert checks.warnings(built) == {}
+    assert checks.warnings(twice) == {
+        "the same audio twice": ["row 4, s1_no.wav: the same audio as row 2, s0_no.wav (train)"]
+    }
 
 
 def test_path_twice(built):
@@ -264,7 +264,7 @@ def test_demo_is_generated_on_first_use(cache, monkeypatch):
     monkeypatch.setattr(demo, "generate", small)
     built = manifest.build(cards.load("demo"))
     assert calls == [cache / "demo"]
-    assert manifest.classes(built) == demo.CLASSES
+    assert built.classes == demo.CLASSES
     manifest.check(built)
 
 
@@ -285,7 +285,7 @@ def test_write_partition(built, tmp_path, monkeypatch):
 
 def test_counts_and_durations(built):
     counts = manifest.counts(built, "label")
-    assert counts.index.tolist() == list(manifest.classes(built))
+    assert counts.index.tolist() == list(built.classes)
     assert counts.columns.tolist() == ["train", "devel", "test"]
     for (name, partition), files in built.table.groupby(["label", "partition"]):
         assert counts.loc[name, partition] == len(files)
@@ -296,4 +296,84 @@ def test_counts_and_durations(built):
 
 def test_a_class_named_like_a_column_of_the_predictions_is_refused(card, built):
     with pytest.raises(InputError, match="a class is called 'label'"):
-        manifest.build(card.model_copy(update={"classes": (*manifest.classes(built), "label")}))
+        manifest.build(card.model_copy(update={"classes": (*built.classes, "label")}))
+
+
+def test_a_broken_off_file_is_a_problem(card, built):
+    file = built.folder / built.table["path"][2]
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    again = manifest.build(card)
+    assert again.table["truncated"].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert problems(again) == [
+        "  - row 4, s1_no.wav: the audio ends before its header says, after 0.10 s; copy the file "
+        "again"
+    ]
+
+
+def test_silent_and_clipped_files_are_warnings(card, built):
+    soundfile.write(built.folder / "s0_no.wav", np.full(RATE, 2e-5), RATE, subtype="PCM_24")
+    loud = np.zeros(RATE, np.int16)
+    loud[100:104], loud[200] = 32767, 32767
+    soundfile.write(built.folder / "s1_no.wav", loud, RATE)
+    again = manifest.build(card)
+    manifest.check(again)
+    assert checks.warnings(again) == {
+        "silent": ["row 2, s0_no.wav: silent (peak 2e-05 of full scale)"],
+        "clipped": ["row 4, s1_no.wav: 4 samples in runs at full scale"],
+    }
+
+
+def test_surplus_audio_is_a_warning(card, built):
+    soundfile.write(built.folder / "s9_no.wav", np.full(RATE, 0.1), RATE)
+    again = manifest.build(card)
+    manifest.check(again)
+    assert checks.warnings(again) == {
+        "without a label": ["s9_no.wav: no label mentions this audio; it is not used"]
+    }
+    assert manifest.digest(again) == manifest.digest(built)
+
+
+def test_audio_in_two_partitions_of_an_official_division_is_a_warning(built):
+    official = dataclasses.replace(
+        with_cells(built, audio_hash=(7, built.table["audio_hash"][0])),
+        card=built.card.model_copy(
+            update={"package": cards.Package(name="P", labels=("train.csv",))}
+        ),
+    )
+    manifest.check(official)
+    assert checks.warnings(official) == {
+        "audio in two partitions": [
+            "row 9, s3_yes.wav: the same audio is in train (row 2, s0_no.wav) and in test; "
+            "as its organisers divided it"
+        ]
+    }
+
+
+def test_problems_and_warnings_in_short():
+    found = {"audio": ["a", "b", "c"], "labels": ["x"]}
+    assert checks.in_short(found) == ["audio: a (and 2 more)", "labels: x"]
+
+
+def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
+    """Everything that is wrong is named, and nothing fails for want of rows."""
+    import trees
+
+    trees.good("demos", tmp_path)
+    unplaced = trees.card("demos", tmp_path).model_copy(update={"partition": {}})
+    empty = manifest.build(unplaced)
+    assert empty.table.empty
+    found = checks.problems(empty)
+    assert list(found) == ["layout", "partitions"]
+    assert len(found["layout"]) == len(trees.DEMOS_SPEAKERS)
+    assert checks.warnings(empty) == {}
+
+
+def test_counts_of_a_blinded_regression(built):
+    card = built.card.model_copy(update={"task": "regression", "classes": ()})
+    table = built.table.assign(label=["1", "2", "3", "4", "5", "6", "", ""])
+    blinded = dataclasses.replace(built, card=card, table=table)
+    counts = manifest.counts(blinded, "label")
+    assert counts.loc["unknown"].tolist() == [0, 0, 2]
+    assert counts["test"].sum() == 2
+    assert counts.to_numpy().sum() == 8

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from dslite import cards, datasets, paths, settings
-from dslite.datasets import manifest, ravdess
+from dslite.datasets import checks, manifest, ravdess
 from dslite.errors import InputError
 
 ACTORS = [f"{n:02d}" for n in range(1, 25) if n != 18]
@@ -46,13 +46,15 @@ def folder(tmp_path, monkeypatch, cache):
 
 
 def test_reads_the_published_tree(card, folder):
-    found, table = datasets.read_table(card)
-    assert found == folder
-    assert list(table.columns) == ["path", "label", "speaker", "partition"]
+    found = datasets.read(card)
+    table = found.table
+    assert found.folder == folder
+    assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
+    assert list(table.columns) == list(datasets.COLUMNS)
     assert len(table) == 23 * 6 + 3
     assert table["path"].is_monotonic_increasing
     row = table.set_index("path").loc["Actor_16/03-02-05-01-01-01-16.wav"]
-    assert row.to_list() == ["angry", "16", "devel"]
+    assert row.to_list() == ["angry", "16", "devel", "05"]
     assert table.groupby("partition")["speaker"].nunique().to_dict() == {
         "train": 15,
         "devel": 4,
@@ -64,20 +66,20 @@ def test_reads_the_published_tree(card, folder):
 def test_manifest_passes_its_check(card, folder):
     built = manifest.build(card)
     manifest.check(built)
-    assert manifest.warnings(built) == []
+    assert checks.warnings(built) == {}
     assert manifest.table1_row(built)["speakers"] == 23
 
 
 @pytest.mark.parametrize("nest", ["archive", "Audio_Song_Actors_01-24"])
 def test_takes_what_archives_put_around(card, folder, nest):
-    _, plain = datasets.read_table(card)
+    plain = datasets.read(card).table
     folder.rename(folder.parent / "aside")
     folder.mkdir()
     (folder.parent / "aside").rename(folder / nest)
-    found, table = datasets.read_table(card)
-    assert found == folder / nest
+    found = datasets.read(card)
+    assert found.folder == folder / nest
     assert datasets.is_present(card)
-    assert table.equals(plain)
+    assert found.table.equals(plain)
 
 
 def test_leaves_speech_videos_and_hidden_files(card, folder):
@@ -88,14 +90,10 @@ def test_leaves_speech_videos_and_hidden_files(card, folder):
     (folder / "Actor_01" / "._03-02-01-01-01-01-01.wav").write_bytes(b"resource fork")
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "._x.wav").write_bytes(b"resource fork")
-    assert ravdess.read(card, folder).equals(expected)
-
-
-def test_follows_linked_folders(card, folder, tmp_path):
-    expected = ravdess.read(card, folder)
-    (folder / "Actor_05").rename(tmp_path / "elsewhere")
-    (folder / "Actor_05").symlink_to(tmp_path / "elsewhere")
-    assert ravdess.read(card, folder).equals(expected)
+    found = ravdess.read(card, folder)
+    assert found.table.equals(expected.table)
+    assert found.excluded == {"speech, or sound of a video": 3}
+    assert (found.problems, found.surplus) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -104,43 +102,77 @@ def test_follows_linked_folders(card, folder, tmp_path):
         ("Actor_02/03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_0"),
         ("03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_01"),
         ("Actor_01/03-02-07-01-01-01-01.wav", "emotion 07 does not occur in song"),
-        ("Actor_01/03-02-02-01-01-03-01.wav", "not of the form 03-02-EE-II-SS-RR-AA"),
-        ("Actor_01/notes.flac", "not of the form"),
-        ("Actor_01/03-02-02-01-01-01-01 (copy).wav", "not of the form"),
-        ("Actor_01/take.mp3", "neither WAV nor FLAC"),
+        ("Actor_01/03-02-02-01-01-02-01.mp3", "neither WAV nor FLAC"),
         ("Actor_01/03-02-01-01-01-01-01.flac", "the same recording is there as"),
-        ("Actor_18/03-02-01-01-01-01-18.wav", "actor 18 is in no partition"),
+        ("Actor_18/03-02-01-01-01-01-18.wav", "speaker 18 is in no partition; add the speaker"),
     ],
 )
-def test_surplus_audio_is_named(card, folder, name, said):
+def test_misplaced_audio_is_a_problem(card, folder, name, said):
     (folder / name).parent.mkdir(exist_ok=True)
     if name.endswith("mp3"):
         (folder / name).write_bytes(b"")
     else:
         sound(folder / name)
-    with pytest.raises(InputError) as error:
-        ravdess.read(card, folder)
-    assert said in str(error.value)
-    assert Path(name).stem in str(error.value)
-    assert "1 problem to mend" in str(error.value)
+    found = ravdess.read(card, folder)
+    assert len(found.problems) == 1
+    assert said in found.problems[0]
+    assert Path(name).stem in found.problems[0]
+    assert found.surplus == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Actor_01/03-02-02-01-01-03-01.wav",
+        "Actor_01/notes.flac",
+        "Actor_01/03-02-02-01-01-01-01 (copy).wav",
+        "take.mp3",
+    ],
+)
+def test_audio_with_another_name_is_surplus(card, folder, name):
+    expected = ravdess.read(card, folder)
+    if name.endswith("mp3"):
+        (folder / name).write_bytes(b"")
+    else:
+        sound(folder / name)
+    found = ravdess.read(card, folder)
+    assert found.surplus == (name,)
+    assert found.problems == ()
+    assert found.table.equals(expected.table)
 
 
 def test_all_problems_at_once(card, folder):
     for n in range(25):
-        sound(folder / "Actor_01" / f"surplus{n:02d}.wav")
+        sound(folder / f"03-02-02-01-02-01-{n:02d}.wav")
     with pytest.raises(InputError) as error:
-        ravdess.read(card, folder)
+        manifest.load(card)
     lines = str(error.value).splitlines()
     assert "25 problems" in lines[0]
     assert len(lines) == 22
     assert lines[-1] == "  ... and 5 more"
 
 
+def test_a_published_division_goes_before_the_card(card, folder):
+    """A file list, here of files as WAV without their folders, that puts two actors elsewhere."""
+    table = datasets.read(card).table
+    swapped = {"01": "test", "24": "train"}
+    moved = table["speaker"].map(swapped).fillna(table["partition"])
+    names = [f"{Path(path).stem}.wav" for path in table["path"]]
+    table.assign(path=names, partition=moved).to_csv(folder / "partition.csv", index=False)
+    (folder / "Actor_01" / "03-01-08-01-01-01-01.wav").write_bytes(b"speech")
+    with (folder / "partition.csv").open("a") as file:
+        file.write("03-01-08-01-01-01-01.wav,,01,train,08\n")
+    found = datasets.read(card)
+    assert found.partition_source == "the file list partition.csv"
+    assert found.problems == ()
+    assert found.table["partition"].tolist() == moved.tolist()
+
+
 def test_missing_corpus_says_what_to_do(card, tmp_path, monkeypatch):
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
     assert not datasets.is_present(card)
     with pytest.raises(InputError, match=r"dslite fetch ravdess.*DSLITE_DATA") as error:
-        datasets.read_table(card)
+        datasets.read(card)
     assert str(tmp_path / "raw" / "ravdess") in str(error.value)
     assert not (tmp_path / "raw").exists()
 

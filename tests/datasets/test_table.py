@@ -11,11 +11,15 @@ from dslite.errors import InputError
 FULL = "path,label,speaker,partition\na.wav,no,s1,train\nb.wav,yes,s2,devel\nc.wav,no,s3,test\n"
 
 
-def load(tmp_path, text, name="own.csv", card=""):
+def listing(tmp_path, text, name="own.csv", card="") -> datasets.Listing:
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     if card:
         (tmp_path / "own.yaml").write_text(card)
-    return table.read(cards.load(str(tmp_path / name)))
+    return datasets.read(cards.load(str(tmp_path / name)))
+
+
+def load(tmp_path, text, name="own.csv", card=""):
+    return listing(tmp_path, text, name, card).table
 
 
 def refusal(tmp_path, text, name="own.csv", card="") -> str:
@@ -31,15 +35,15 @@ def speakers(n, files=6, labels=("no", "yes")) -> str:
 
 
 def test_full_table(tmp_path):
-    found = load(tmp_path, FULL)
-    assert found.values.tolist() == [
-        ["a.wav", "no", "s1", "train"],
-        ["b.wav", "yes", "s2", "devel"],
-        ["c.wav", "no", "s3", "test"],
+    found = listing(tmp_path, FULL)
+    assert found.table.values.tolist() == [
+        ["a.wav", "no", "s1", "train", "no"],
+        ["b.wav", "yes", "s2", "devel", "yes"],
+        ["c.wav", "no", "s3", "test", "no"],
     ]
-    card = cards.load(str(tmp_path / "own.csv"))
-    assert datasets.is_present(card)
-    assert datasets.read_table(card)[0] == tmp_path
+    assert found.folder == tmp_path
+    assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
+    assert datasets.is_present(cards.load(str(tmp_path / "own.csv")))
 
 
 @pytest.mark.parametrize(
@@ -77,8 +81,9 @@ def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
         "age,partition,label,path\n3,train,0,a.wav\n,dev,007,NA\n"
         "5,test,?,ä b.wav\n6,test,NaN,/d.wav\n",
     )
-    assert list(found.columns) == ["path", "label", "speaker", "partition"]
+    assert list(found.columns) == list(datasets.COLUMNS)
     assert found["label"].tolist() == ["0", "007", "", "NaN"]
+    assert found["source_label"].tolist() == ["0", "007", "?", "NaN"]
     assert found["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
     assert found["speaker"].tolist() == [""] * 4
 
@@ -194,10 +199,38 @@ def test_many_labels_ask_for_the_task(tmp_path):
 
 
 def test_where_the_partition_comes_from_is_recorded(tmp_path):
-    assert load(tmp_path, FULL).attrs["partition_source"] == "the table's column 'partition'"
-    drawn = load(tmp_path, speakers(10)).attrs["partition_source"]
+    assert listing(tmp_path, FULL).partition_source == "the table's column 'partition'"
+    drawn = listing(tmp_path, speakers(10)).partition_source
     assert drawn.startswith("drawn here: stratified, by speaker")
     assert drawn.endswith(f"seed {table.SPLIT_SEED}")
     lists = "partition: {train: [s0, s1], devel: [s2], test: [s3]}"
-    given = load(tmp_path, speakers(4), card=lists).attrs["partition_source"]
+    given = listing(tmp_path, speakers(4), card=lists).partition_source
     assert given == "the card's lists of speakers"
+
+
+@pytest.mark.parametrize("card", ["", "folder: sub\n", "folder: ../{own}/sub\n"])
+def test_audio_that_the_table_does_not_list_is_surplus(tmp_path, card):
+    """In the folders of listed files only: a table may lie in anybody's home folder."""
+    home = tmp_path / "sub" if card else tmp_path
+    for name in ("x/a.wav", "x/B.WAV", "x/new.flac", "x/.hidden.wav", "x/b.txt", "y/c.wav",
+                 "x/deep/d.wav", "e.wav"):  # fmt: skip
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(b"")
+    text = FULL.replace("a.wav", "x/a.wav").replace("b.wav", "./x/../x/B.WAV")
+    text = text.replace("c.wav", "z/c.wav")
+    found = listing(tmp_path, text, card=card.format(own=tmp_path.name))
+    assert found.surplus == ("x/new.flac",)
+
+
+def test_where_the_audio_lies(tmp_path):
+    """Beside the table, in the card's `folder`, or where the user says, which goes first."""
+    for name in ("sub", "other"):
+        (tmp_path / name).mkdir()
+    assert listing(tmp_path, FULL).folder == tmp_path
+    assert listing(tmp_path, FULL, card="folder: sub\n").folder == tmp_path / "sub"
+    card = cards.load(str(tmp_path / "own.csv"), tmp_path / "other")
+    assert datasets.read(card).folder == tmp_path / "other"
+    with pytest.raises(InputError, match="folder none: there is no such folder"):
+        listing(tmp_path, FULL, card="folder: none\n")
+    with pytest.raises(InputError, match="there is no such folder"):
+        cards.load(str(tmp_path / "own.csv"), tmp_path / "none")

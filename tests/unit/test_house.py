@@ -29,7 +29,8 @@ EXCEPTIONS = {
     ("datasets", "audio"),  # a manifest holds what decoding shows: durations, digests
 }
 LIGHT = (
-    *("cli", "corpora", "settings", "cards", "paths", "errors", "evaluation", "paper", "datasets", "audio"),
+    *("cli", "corpora", "settings", "cards", "paths", "errors", "evaluation", "paper"),
+    *("datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
     "folds",
 )

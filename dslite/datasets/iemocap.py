@@ -1,0 +1,174 @@
+"""IEMOCAP as published: labels in ``Session1/dialog/EmoEvaluation``, audio in ``sentences/wav``."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dslite.cards import Card
+from dslite.datasets import AUDIO, Listing, audio_files, placement, table_of
+from dslite.errors import InputError
+
+OUTER = "IEMOCAP_full_release"  # unpacked with its name
+SESSIONS = tuple(f"Session{number}" for number in range(1, 6))
+
+# Session and wearer of the markers - scenario - who speaks, and the how-manieth turn. A part of a
+# scenario may have a letter: script01_1b, impro05a.
+NAME = re.compile(
+    r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_(?:impro[0-9]{2}|script[0-9]{2}_[0-9])[a-z]?)"
+    r"_(?P<gender>[FM])[0-9]{3}"
+)
+# [start - end], utterance, label, [valence, activation, dominance]; one tab between them
+LINE = re.compile(r"\[[0-9.]+ - [0-9.]+\]\t(?P<name>[^\t]+)\t(?P<label>[^\t]+)\t\[[^\t\[\]]*\]\s*")
+
+
+def top(folder: Path) -> Path | None:
+    """The folder that holds ``Session1`` and so on; None where there is not one of them."""
+    for home in (folder, folder / OUTER):
+        if any((home / session).is_dir() for session in SESSIONS):
+            return home
+    return None
+
+
+def _evaluations(home: Path, session: str) -> list[Path]:
+    """Label files of a session; those in sub-folders are single annotators'."""
+    found = (home / session / "dialog" / "EmoEvaluation").glob("*.txt")
+    return sorted(file for file in found if not file.name.startswith("."))
+
+
+def is_present(card: Card, folder: Path) -> bool:
+    """Whether there are labels of any session."""
+    home = top(folder)
+    return home is not None and any(_evaluations(home, session) for session in SESSIONS)
+
+
+def speaker(match: re.Match) -> str:
+    """Who speaks in an utterance, as ``1F``: session and gender, not who wears the markers."""
+    return match["session"] + match["gender"]
+
+
+def _lines(file: Path, problems: list[str]) -> Iterator[tuple[int, re.Match, str]]:
+    """Line number, name and label of a label file's utterances; of bad lines a problem."""
+    # Annotators' comments may hold anything; a label line is ASCII.
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.startswith("["):
+            continue
+        found = LINE.fullmatch(line)
+        name = NAME.fullmatch(found["name"]) if found else None
+        if name:
+            yield number, name, found["label"]
+        else:
+            problems.append(
+                f"{file.name}, line {number}: neither time, utterance, label and dimensions "
+                f"between tabs, nor a comment: '{line.strip()[:60]}'"
+            )
+
+
+def _labels(card: Card, home: Path) -> tuple[dict[str, tuple[re.Match, str]], list[str]]:
+    """Name and label of each utterance, by its name, and problems."""
+    found, places, problems = {}, {}, []
+    files = [(session, file) for session in SESSIONS for file in _evaluations(home, session)]
+    for session, file in files:
+        for number, name, label in _lines(file, problems):
+            at = f"{session}, {file.name}, line {number}"
+            if name["session"] != session[-1]:
+                problems.append(f"{at}: {name[0]} is of Session{name['session']}; move the file")
+            elif label not in card.labels and label not in card.excluded:
+                problems.append(
+                    f"{at}: label '{label}' of {name[0]} is not known; add it to `labels` or "
+                    "`excluded` in the card"
+                )
+            elif found.setdefault(name[0], (name, label))[1] != label:
+                problems.append(
+                    f"{at}: {name[0]} is '{label}', and '{found[name[0]][1]}' in "
+                    f"{places[name[0]]}; correct one of the two"
+                )
+            places.setdefault(name[0], at)
+    return found, problems
+
+
+def _audio(home: Path) -> tuple[dict[str, str], list[str]]:
+    """Audio of the utterances: path by path without suffix and in lower case, and problems."""
+    found, problems = {}, []
+    for session in SESSIONS:
+        for file in audio_files(home / session / "sentences" / "wav", deep=1):
+            path = file.relative_to(home)
+            twin = found.setdefault(_key(path), path.as_posix())
+            if twin != path.as_posix():
+                problems.append(f"{path}: the same recording is there as {twin}; keep one")
+    return found, problems
+
+
+def _key(path: Path) -> str:
+    return path.with_suffix("").as_posix().lower()
+
+
+def _paths(names: Mapping[str, re.Match], audio: Mapping[str, str]) -> dict[str, str]:
+    """Path of each utterance, there or not."""
+    found = {}
+    for name, match in names.items():
+        session = f"Session{match['session']}"
+        path = Path(session, "sentences", "wav", match["dialog"], f"{name}.wav")
+        there = audio.get(_key(path), "")
+        found[name] = there if Path(there).suffix.lower() in AUDIO else path.as_posix()
+    return found
+
+
+def _require(card: Card, folder: Path) -> Path:
+    """The folder that holds the sessions."""
+    home = top(folder)
+    if home is None:
+        raise InputError(
+            f"{folder}: no IEMOCAP there; expected are the folders Session1 ... Session5, in this "
+            f"folder or in {OUTER}. `dslite fetch {card.dataset}` says how to get it"
+        )
+    return home
+
+
+def read(card: Card, folder: Path) -> Listing:
+    """The utterances of the card's classes.
+
+    Parameters
+    ----------
+    card : Card
+        Its ``labels`` turn the annotators' majority into classes, its ``excluded`` says which are
+        left out, its ``partition`` which speakers ("1F" ...) are in which partition.
+    folder : Path
+        Holds ``Session1`` ... ``Session5`` or ``IEMOCAP_full_release``.
+
+    Returns
+    -------
+    Listing
+        A row for every label that is kept, whether its audio is there or not. Its problems: bad
+        lines, unknown or contradictory labels, utterances in a wrong session or in no partition.
+
+    Raises
+    ------
+    InputError
+        There is not one session.
+    """
+    home = _require(card, folder)
+    labels, problems = _labels(card, home)
+    audio, doubled = _audio(home)
+    paths = _paths({name: match for name, (match, _) in labels.items()}, audio)
+    kept = {paths[n]: found for n, found in labels.items() if found[1] in card.labels}
+    unused = [name for name, (_, label) in labels.items() if label in card.excluded]
+    speakers = {path: speaker(match) for path, (match, _) in kept.items()}
+    partitions, source, unplaced = placement.place(card, (folder, home), speakers, unused)
+    rows = [
+        (path, card.labels[kept[path][1]], speakers[path], part, kept[path][1])
+        for path, part in partitions.items()
+    ]
+    absent = [session for session in SESSIONS if not _evaluations(home, session)]
+    note = f"no labels of {', '.join(absent)}: the counts differ from the whole corpus's"
+    used = {_key(Path(path)) for path in paths.values()}
+    return Listing(
+        home,
+        table_of(rows),
+        source,
+        problems=(*problems, *doubled, *unplaced),
+        surplus=tuple(sorted(path for key, path in audio.items() if key not in used)),
+        excluded=dict(Counter(card.excluded[labels[name][1]] for name in unused)),
+        notes=(note,) if absent else (),
+    )
