@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,18 @@ def cache(tmp_path, monkeypatch):
     """An empty cache folder of this test's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("DSLITE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def real_ravdess():
+    """Folder of the real RAVDESS song; the test is skipped where it is not."""
+    from dslite import paths
+
+    sibling = paths.ROOT.parent / "shared" / "corpora"
+    folder = Path(os.environ.get("DSLITE_REAL_DATA", sibling)) / "ravdess"
+    if not folder.is_dir():
+        pytest.skip(f"no RAVDESS song: {folder}")
     return folder
 
 

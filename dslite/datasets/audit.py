@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import audio
+from dslite import audio, paths
 from dslite.datasets import SHOWN, Manifest, checks, manifest
 from dslite.settings import PARTITIONS, Settings
 
@@ -55,7 +55,7 @@ def findings(built: Manifest, settings: Settings) -> dict[str, Any]:
     counts = manifest.counts(built, "label")
     return {
         "dataset": built.card.dataset,
-        "folder": str(built.folder),
+        "folder": paths.shown(built.folder),
         "partition_source": built.partition_source,
         "verdict": "errors" if errors else "warnings" if warnings else "clean",
         "counts": {part: _plain(counts[part]) for part in counts.columns},

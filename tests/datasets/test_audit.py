@@ -1,14 +1,12 @@
 """The report of `dslite check`: its figures, its marks, its exit status."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from dslite import cards, paths
+from dslite import cards
 from dslite.datasets import audit, manifest
 
 RATE = 16000
@@ -228,11 +226,8 @@ def test_another_folder(table, command, tmp_path):
 
 
 @pytest.mark.real
-def test_ravdess_is_as_published(command, cache):
-    real = Path(os.environ.get("DSLITE_REAL_DATA", paths.ROOT.parent / "shared" / "corpora"))
-    if not (real / "ravdess").is_dir():
-        pytest.skip(f"no RAVDESS song in {real}")
-    status, out, _ = command("check", "ravdess", "--data", str(real / "ravdess"), "--strict")
+def test_ravdess_is_as_published(command, cache, real_ravdess):
+    status, out, _ = command("check", "ravdess", "--data", str(real_ravdess), "--strict")
     assert status == 0
     assert "1,012 files" in out
     for words in ("speakers            23      23", "minutes in all    78.4    78.4"):

@@ -4,36 +4,11 @@ import shutil
 
 import pytest
 import trees
+from verdicts import BLINDED, layout_problems, listing, refusal, verdict
 
 from dslite import datasets
-from dslite.datasets import checks, manifest
-from dslite.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("cache")
-
-BLINDED = "{0} of {0} test files have no label: this package keeps them back"
-
-
-def verdict(card) -> tuple[dict, dict]:
-    built = manifest.build(card)
-    return checks.problems(built), checks.warnings(built)
-
-
-def listing(card) -> datasets.Listing:
-    assert datasets.is_present(card)
-    return datasets.read(card)
-
-
-def layout_problems(card) -> list[str]:
-    found, _ = verdict(card)
-    assert set(found) <= {"layout", "partitions"}
-    return found.get("layout", [])
-
-
-def refusal(card) -> str:
-    with pytest.raises(InputError) as error:
-        datasets.read(card)
-    return str(error.value)
 
 
 # ComParE: blinded or not, and where the package lies

@@ -182,18 +182,12 @@ def test_the_published_partition_is_the_cards():
 
 
 @pytest.mark.real
-def test_the_real_corpus_is_the_published_split(command, cache, monkeypatch, tmp_path):
-    import os
-    from pathlib import Path
-
-    real = Path(os.environ.get("DSLITE_REAL_DATA", paths.ROOT.parent / "shared" / "corpora"))
-    if not (real / "ravdess").is_dir():
-        pytest.skip(f"no RAVDESS song in {real}")
-    status, out, _ = command("partition", "ravdess", "--data", str(real / "ravdess"), "--verify")
+def test_the_real_corpus_is_the_published_split(command, cache, tmp_path, real_ravdess):
+    status, out, _ = command("partition", "ravdess", "--data", str(real_ravdess), "--verify")
     assert status == 0
     assert "1,012 files: the same samples" in out
     # As downloaded, the corpus is at 48 kHz: the recordings are known by their levels.
-    file = next((real / "ravdess" / "Actor_21").glob("*"))
+    file = next((real_ravdess / "Actor_21").glob("*"))
     waveform, rate = soundfile.read(file, dtype="float32")
     soundfile.write(tmp_path / "x.wav", soxr.resample(waveform, rate, 48000), 48000)
     published_row = published._read("ravdess").loc[f"Actor_21/{file.stem}"]

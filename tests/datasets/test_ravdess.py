@@ -1,13 +1,12 @@
 """RAVDESS song: the published tree, what mirrors make of it, and what may be wrong in it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from dslite import cards, datasets, paths, settings
+from dslite import cards, datasets, settings
 from dslite.datasets import checks, manifest, ravdess
 from dslite.errors import InputError
 
@@ -190,12 +189,8 @@ def test_card_is_the_papers(card):
 
 
 @pytest.mark.real
-def test_real_corpus_reproduces_table_1(card, cache, monkeypatch):
-    sibling = paths.ROOT.parent / "shared" / "corpora"
-    real_data = os.environ.get("DSLITE_REAL_DATA", str(sibling))
-    monkeypatch.setenv("DSLITE_DATA", real_data)
-    if not datasets.is_present(card):
-        pytest.skip(f"no RAVDESS song in {real_data}")
+def test_real_corpus_reproduces_table_1(cache, real_ravdess):
+    card = cards.load("ravdess", real_ravdess)
     built = manifest.build(card)
     manifest.check(built)
     row = manifest.table1_row(built)
