@@ -171,12 +171,14 @@ def predict(
 
 @app.command()
 def results(dataset: Dataset) -> None:
-    """Print a corpus's ablation table and where its report lies."""
-    from dslite import cards, paper, paths
+    """Print a corpus's ablation table, its cross-validations, and where its report lies."""
+    from dslite import cards, folds, paper, paths
 
     name = cards.load(dataset).dataset
     block = paper.ablation_block(name, paper.runs())
     typer.echo(f"{block.attrs['caption']}\n{block.to_string()}")
+    for summary in folds.summaries(name):
+        typer.echo(f"{summary.folder.name}: " + "; ".join(folds.headline(summary)))
     report_file = paths.results(name) / "report.html"
     if report_file.is_file():
         typer.echo(f"report: {paths.shown(report_file)}")

@@ -177,6 +177,18 @@ def run(
     return gather(folds, finished)
 
 
+def summaries(dataset: str) -> list[Summary]:
+    """The finished cross-validations of a corpus, by the names of their folders."""
+    return [
+        Summary(
+            file.parent,
+            pd.read_csv(file.parent / "folds.csv"),
+            json.loads(file.read_text(encoding="utf-8")),
+        )
+        for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))
+    ]
+
+
 def headline(summary: Summary) -> list[str]:
     """A cross-validation's result in words, two lines: over the folds, and over all files."""
     record, pool = summary.record, summary.record["pooled"]

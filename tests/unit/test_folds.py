@@ -483,6 +483,11 @@ def test_the_train_command(command, small_corpus, workplace, tiny, monkeypatch):
         Path("small", place.name, f"fold{i}", name) for i in (1, 2, 3) for name in BOTH
     ]
     assert "pooled: UAR" in out
+    status, listed, _ = command("results", small_corpus)
+    assert status == 0
+    said = [line for line in listed.splitlines() if line.startswith(f"{place.name}: test: UAR ")]
+    assert len(said) == 1
+    assert said[0].split("; pooled: ")[1] in out
 
 
 @pytest.mark.parametrize("name", ["train", "baseline"])
