@@ -162,7 +162,9 @@ def _absent(dataset: str) -> str:
     """Why there is no run: the corpus is not at hand, or nobody has run it."""
     if paths.raw(dataset).is_dir():
         return "not run"
-    return f"corpus not at hand: {cards.load(dataset).obtain.strip()}"
+    # Without the scheme a report shows it as text: its page holds no address but its own.
+    obtain = cards.load(dataset).obtain.strip().replace("https://", "")
+    return f"corpus not at hand: {obtain}"
 
 
 def beside_table1() -> pd.DataFrame:
