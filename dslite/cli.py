@@ -138,7 +138,7 @@ def baseline(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.keras of a run, or the run's folder")],
+    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
     audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
     level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
         "file"
@@ -151,7 +151,6 @@ def predict(
 
     What cannot be read is named on stderr, the rest is predicted, and the status is 1.
     """
-    quiet.import_tensorflow()
     from dslite import prediction
 
     failed: list[InputError] = []

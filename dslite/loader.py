@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import audio, paths, provenance, spectrogram
+from dslite import clips, paths, provenance, spectrogram
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -56,54 +56,6 @@ class Store:
         """Indices of the chunks of one or more partitions, int64, ascending."""
         rows = np.flatnonzero(self.files["partition"].isin(partitions))
         return np.flatnonzero(np.isin(self.file, rows))
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A decoded file and where its chunks begin.
-
-    Attributes
-    ----------
-    waveform : ndarray of float32, shape [samples]
-        Without the silence at its ends where ``trim`` is on.
-    starts : ndarray of int64, shape [chunks]
-        First samples of the chunks in the waveform.
-    offset : int
-        Samples that trimming took off the file's beginning.
-    duration_s : float
-        Of the whole file, seconds.
-    """
-
-    waveform: np.ndarray
-    starts: np.ndarray
-    offset: int
-    duration_s: float
-
-
-def clip(path: Path, settings: Settings) -> Clip:
-    """Read an audio file and find its chunks."""
-    waveform, duration_s = audio.decode(path, settings.sample_rate)
-    begin, end = 0, len(waveform)
-    if settings.trim == "on":
-        begin, end = audio.sounding(waveform, settings.sample_rate)
-    starts = audio.chunk_starts(
-        end - begin, settings.chunk_samples, settings.chunk_hop_samples, settings.tail
-    )
-    return Clip(waveform[begin:end], starts, begin, duration_s)
-
-
-def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Read an audio file and cut it.
-
-    Returns
-    -------
-    chunks : ndarray of float32, shape [chunks, samples]
-    start_s : ndarray of float64, shape [chunks]
-        In the file without the silence at its ends, where ``trim`` is on.
-    """
-    found = clip(path, settings)
-    chunks = audio.cut(found.waveform, found.starts, settings.chunk_samples)
-    return chunks, found.starts / settings.sample_rate
 
 
 def spectrogram_function(settings: Settings):
@@ -185,7 +137,7 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as stored:
-        cut = ahead(pool, lambda path: chunks_of(path, settings), files)
+        cut = clips.ahead(pool, lambda path: clips.chunks_of(path, settings), files)
         for row, (chunks, starts) in enumerate(cut):
             owner.extend([row] * len(starts))
             start_s.extend(starts.tolist())
@@ -208,17 +160,6 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
         f"{np.prod(shape) / 2**20:.0f} MB, {time.perf_counter() - begin:.1f} s",
         flush=True,
     )
-
-
-def ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:
-    """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
-    futures = []
-    for item in items:
-        futures.append(pool.submit(function, item))
-        if len(futures) >= most:
-            yield futures.pop(0).result()
-    while futures:
-        yield futures.pop(0).result()
 
 
 def targets(files: pd.DataFrame, classes: tuple[str, ...], task: str) -> np.ndarray:
@@ -262,7 +203,7 @@ def batches(
         return *(source[rows] for source in sources), *(array[part] for array in arrays)
 
     with ThreadPoolExecutor(1) as pool:
-        yield from ahead(pool, read, list(range(0, len(chunks), size)), most=3)
+        yield from clips.ahead(pool, read, list(range(0, len(chunks), size)), most=3)
 
 
 def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:
@@ -286,7 +227,7 @@ def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH
 def waveforms(store: Store, chunks: np.ndarray, settings: Settings) -> Iterator[np.ndarray]:
     """The audio of some chunks (in the order of their files), float32 [samples] each."""
     for row in np.unique(store.file[chunks]):
-        cut, _ = chunks_of(store.folder / store.files["path"].iloc[row], settings)
+        cut, _ = clips.chunks_of(store.folder / store.files["path"].iloc[row], settings)
         own = np.flatnonzero(store.file == row)
         yield from cut[np.isin(own, chunks)]
 

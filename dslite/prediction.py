@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dslite import audio, evaluation, loader, model, runs
+from dslite import audio, clips, evaluation, litert, paths, quiet, runs
+from dslite.clips import Clip
 from dslite.errors import InputError
-from dslite.loader import Clip
 from dslite.settings import Settings
 
-BATCH = loader.BATCH
+BATCH = 64  # chunks predicted at a time
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
 FACTS = {"file": ("file", "duration_s"), "chunk": ("file", "start_s", "end_s")}  # level -> columns
 
@@ -45,28 +45,52 @@ class Predictor:
 
 
 def load(place: str | Path) -> Predictor:
-    """The final model of a run as a predictor.
+    """A model as a predictor.
 
     Parameters
     ----------
     place : path
-        A run's folder or its ``model.keras``.
+        A run's folder or its ``model.keras``; or a ``.tflite`` file, which needs nothing else and
+        no TensorFlow.
 
     Raises
     ------
     InputError
-        No finished run there, or one whose model cannot be loaded.
+        No finished run there, one whose model cannot be loaded, or a file of another kind.
     """
-    run = runs.load(place)
+    if Path(place).suffix.lower() == ".tflite":
+        return _device(paths.find(place))
+    return _keras(runs.load(place))
+
+
+def _device(file: Path) -> Predictor:
+    """A ``.tflite`` file, by what it says of itself."""
+    told = litert.metadata(file)
+    predict = litert.runner(file)
+
+    def outputs(waveforms: np.ndarray) -> np.ndarray:
+        return np.concatenate([predict(waveform[None]) for waveform in waveforms])
+
+    return Predictor(_kept(told.settings), told.classes, outputs)
+
+
+def _keras(run: runs.Run) -> Predictor:
     saved = run.folder / "model.keras"
     if not saved.is_file():
         raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
-    # Every file yields at least one chunk here: dropping what a user asked for helps nobody.
-    settings = run.settings.model_copy(update={"tail": "keep"})
+    quiet.import_tensorflow()
+    from dslite import loader, model  # here, since a .tflite does not need TensorFlow
+
+    settings = _kept(run.settings)
     mel = loader.spectrogram_function(settings)
     predict = model.predictor(model.load(saved), settings)
     classes = () if run.task == "regression" else run.classes
     return Predictor(settings, classes, lambda waveforms: predict(mel(waveforms)).numpy())
+
+
+def _kept(settings: Settings) -> Settings:
+    """Every file yields at least one chunk: dropping what a user asked for helps nobody."""
+    return settings.model_copy(update={"tail": "keep"})
 
 
 def named(given: Named, report: Report) -> Iterator[Path]:
@@ -154,14 +178,14 @@ def tables(
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:
         try:
-            return path, loader.clip(path, predictor.settings)
+            return path, clips.clip(path, predictor.settings)
         except InputError as error:
             return path, error
         except OSError as error:  # no right to look into its folder, a name too long
             return path, InputError(f"{path}: cannot be read ({error.strerror})")
 
     with ThreadPoolExecutor(1) as pool:
-        for group in _groups(loader.ahead(pool, decode, files, most=2), report):
+        for group in _groups(clips.ahead(pool, decode, files, most=2), report):
             yield _table(predictor, group, level)
 
 

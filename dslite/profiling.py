@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import loader, model, provenance, runs, tflite
+from dslite import litert, loader, model, provenance, runs, tflite
 
 
 def latency(call: Callable[[], object], runs: int = 50, warm_up: int = 5) -> dict[str, float]:
@@ -78,7 +78,7 @@ def measure(run: runs.Run, mel: np.ndarray, threads: int = 1) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part, value in given.items():
         file = run.folder / f"{part}.tflite"
-        call = tflite.runner(file, threads)
+        call = litert.runner(file, threads)
         found[part] = latency(lambda call=call, value=value: call(value))
         found[part]["size_bytes"] = file.stat().st_size
     saved = run.folder / "model.keras"
@@ -116,7 +116,7 @@ def faithfulness(run: runs.Run, store: loader.Store, most: int | None = None) ->
         chunks = chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
     network = model.load(run.folder / "model.keras")
     expected = loader.predict(model.predictor(network, run.settings), store.mel, chunks)
-    call = tflite.runner(run.folder / "model.tflite")
+    call = litert.runner(run.folder / "model.tflite")
     found = [call(wave[None]) for wave in loader.waveforms(store, chunks, run.settings)]
     return tflite.agreement(expected, np.concatenate(found), run.task)
 

@@ -1,17 +1,18 @@
 """Conversion to TensorFlow Lite and running a ``.tflite`` (paper 2.2 and 3.4)."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
-from dslite import model, paths, quiet, runs, spectrogram
+import dslite
+from dslite import litert, model, paths, runs, spectrogram
 from dslite.settings import Settings
+from dslite.weights_files import IMAGENET
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
@@ -71,6 +72,38 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     return content
 
 
+def _licence(settings: Settings) -> str:
+    """Of the weights that the training started from."""
+    if settings.random_weights:
+        return "none: trained from random weights"
+    if settings.weights == "imagenet":
+        return IMAGENET[settings.backbone].licence
+    return f"that of {Path(settings.weights).name}, not known here"
+
+
+def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
+    """What a file says of itself, see `dslite.litert.Metadata`."""
+    record, settings = run.record, run.settings
+    bands, frames = settings.mel_bands, spectrogram.frames(settings)
+    return {
+        "dataset": record["dataset"],
+        "run": run.folder.name,
+        "identity": record["identity"],
+        "part": part,
+        "variant": variant,
+        "task": run.task,
+        "classes": list(run.classes),
+        "settings": settings.model_dump() | {"weights": Path(settings.weights).name},
+        "weights": record["weights"] | {"licence": _licence(settings)},
+        "input": {
+            "model": f"waveform, float32 [1, {settings.chunk_samples}], {settings.sample_rate} Hz",
+            "spectrogram": f"waveform, float32 [1, {settings.chunk_samples}]",
+            "cnn": f"Mel spectrogram, uint8 [1, {bands}, {frames}]",
+        }[part],
+        "version": dslite.__version__,
+    }
+
+
 def convert_run(run: runs.Run) -> dict[str, Path]:
     """Convert a finished run; the files lie beside its ``model.keras``.
 
@@ -84,24 +117,9 @@ def convert_run(run: runs.Run) -> dict[str, Path]:
     for part, function in functions(network, run.settings).items():
         files[part] = run.folder / f"{part}.tflite"
         with paths.replacing(files[part]) as draft:
-            draft.write_bytes(convert(function, network))
+            content = convert(function, network)
+            draft.write_bytes(litert.attach(content, told(run, part, "float32")))
     return files
-
-
-def runner(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that runs a ``.tflite`` on one input at a time."""
-    with quiet.silent_stderr():  # it announces its delegate
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-
-    def run(value: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, value)
-        interpreter.invoke()
-        return interpreter.get_tensor(target)
-
-    return run
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float]:

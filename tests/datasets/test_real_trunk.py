@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import optimisation, paths
+from dslite import clips, optimisation, paths
 from dslite.cards import Card
 from dslite.settings import Settings
 
@@ -30,7 +30,7 @@ def task_of_real_files(settings: Settings):
         for emotion in EMOTIONS
         for file in [f for f in found if f.name.split("-")[2] == emotion][::3][:5]
     ]
-    first = np.concatenate([loader.chunks_of(file, settings)[0][:1] for file in files])
+    first = np.concatenate([clips.chunks_of(file, settings)[0][:1] for file in files])
     mel = loader.spectrogram_function(settings)(first).numpy()
     labels = [file.name.split("-")[2] for file in files]
     table = pd.DataFrame({"label": labels, "partition": "train"})

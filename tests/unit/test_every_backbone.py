@@ -9,7 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import backbones, model, optimisation, settings, spectrogram, steps, tflite, training
+from dslite import (
+    backbones,
+    litert,
+    model,
+    optimisation,
+    settings,
+    spectrogram,
+    steps,
+    tflite,
+    training,
+)
 from dslite.loader import Store
 
 pytestmark = pytest.mark.slow
@@ -87,6 +97,6 @@ def whole_life(name: str, folder: Path) -> None:
 
     device = folder / "cnn.tflite"
     device.write_bytes(tflite.convert(tflite.functions(reloaded, used)["cnn"], reloaded))
-    run = tflite.runner(device)
+    run = litert.runner(device)
     on_device = np.concatenate([run(task.store.mel[i : i + 1]) for i in range(CHUNKS)])
     np.testing.assert_allclose(on_device, expected, rtol=1e-2, atol=2e-3)

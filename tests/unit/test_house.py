@@ -13,9 +13,9 @@ FLOORS = {
     **{"errors": 0},
     **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files", "sampling"], 1),
     **dict.fromkeys(["settings", "cards", "pictures", "provenance", "checkpoints", "progress"], 2),
-    **{"weights_files": 2},
-    **dict.fromkeys(["audio", "spectrogram", "augmentation", "backbones", "trunk"], 3),
-    **dict.fromkeys(["datasets", "activations", "optimisation", "scoring"], 3),
+    **dict.fromkeys(["weights_files", "audio"], 2),
+    **dict.fromkeys(["clips", "spectrogram", "augmentation", "backbones", "trunk"], 3),
+    **dict.fromkeys(["datasets", "activations", "optimisation", "scoring", "litert"], 3),
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **dict.fromkeys(["illustration", "folds"], 5),
@@ -26,13 +26,12 @@ FLOORS = {
 # (importing room, imported room): imports that break the rule for a reason given beside them.
 EXCEPTIONS = {
     ("cards", "settings"),  # a card's presets are settings, and checked as such
-    ("datasets", "audio"),  # a manifest holds what decoding shows: durations, digests
 }
 LIGHT = (
     *("cli", "corpora", "settings", "cards", "paths", "errors", "evaluation", "paper"),
     *("datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
-    "folds",
+    *("folds", "clips", "litert", "prediction"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

@@ -9,7 +9,7 @@ import scipy.stats
 import soundfile
 import tensorflow as tf
 
-from dslite import audio, cards, loader, model, sampling, spectrogram
+from dslite import audio, cards, clips, loader, model, sampling, spectrogram
 from dslite.datasets import manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -116,7 +116,7 @@ def test_second_load_computes_nothing(corpus, cache, monkeypatch):
     first = loader.load(built, USED)
     (stored,) = cache.rglob("mel.u8")
     state = stored.stat()
-    monkeypatch.setattr(loader, "chunks_of", None)
+    monkeypatch.setattr(clips, "chunks_of", None)
     second = loader.load(built, USED)
     assert stored.stat().st_mtime_ns == state.st_mtime_ns
     assert stored.stat().st_ino == state.st_ino
@@ -245,7 +245,7 @@ def test_no_chunk_at_all_is_refused_and_not_stored(corpus, cache):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, InputError, MemoryError])
 def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, error):
     built = corpus()
-    proper = loader.chunks_of
+    proper = clips.chunks_of
 
     def interrupted(path, used):
         if path.name == "f4.wav":
@@ -253,12 +253,12 @@ def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, e
         return proper(path, used)
 
     monkeypatch.setattr(loader, "BATCH", 1)  # something has been written by then
-    monkeypatch.setattr(loader, "chunks_of", interrupted)
+    monkeypatch.setattr(clips, "chunks_of", interrupted)
     with pytest.raises(error):
         loader.load(built, USED)
     below = cache / "spectrograms"
     assert [path for path in below.rglob("*") if path.is_file()] == []
-    monkeypatch.setattr(loader, "chunks_of", proper)
+    monkeypatch.setattr(clips, "chunks_of", proper)
     store = loader.load(built, USED)
     assert (
         len(store.mel)

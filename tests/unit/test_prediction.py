@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite import audio, loader, prediction
+from dslite import audio, clips, prediction
 from dslite.errors import InputError
 from dslite.settings import Settings
 
@@ -368,7 +368,7 @@ def test_one_by_one_or_together(small_run, small_corpus):
     together, _ = predicted(files, "chunk", of)
     alone = pd.concat([predicted([file], "chunk", of)[0] for file in files], ignore_index=True)
     pd.testing.assert_frame_equal(together, alone, atol=1e-6)
-    assert len(together) == sum(len(loader.chunks_of(file, of.settings)[0]) for file in files)
+    assert len(together) == sum(len(clips.chunks_of(file, of.settings)[0]) for file in files)
 
 
 def test_named_and_served_and_status_1(command, small_run, small_corpus, tmp_path):

@@ -8,7 +8,18 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from dslite import backbones, cards, loader, model, profiling, runs, spectrogram, tflite
+from dslite import (
+    backbones,
+    cards,
+    clips,
+    litert,
+    loader,
+    model,
+    profiling,
+    runs,
+    spectrogram,
+    tflite,
+)
 from dslite.datasets import manifest
 from dslite.settings import Settings
 
@@ -90,7 +101,7 @@ def test_every_weight_is_in_the_file(converted, network):
 
 
 def test_it_agrees_with_keras(converted, network, rng):
-    call = tflite.runner(converted.folder / "model.tflite")
+    call = litert.runner(converted.folder / "model.tflite")
     keras_outputs = []
     for sound in sounds(converted, rng):
         mel = spectrogram.mel_image(sound[None], converted.settings)
@@ -104,7 +115,7 @@ def test_it_agrees_with_keras(converted, network, rng):
 
 
 def test_its_spectrogram_is_within_one_grey_level(converted, rng):
-    call = tflite.runner(converted.folder / "spectrogram.tflite")
+    call = litert.runner(converted.folder / "spectrogram.tflite")
     for sound in sounds(converted, rng):
         expected = spectrogram.mel_image(sound[None], converted.settings).numpy()
         found = call(sound[None])
@@ -116,7 +127,7 @@ def test_its_spectrogram_is_within_one_grey_level(converted, rng):
 
 def test_the_halves_make_the_whole(converted, rng):
     whole, mel, cnn = (
-        tflite.runner(converted.folder / f"{part}.tflite")
+        litert.runner(converted.folder / f"{part}.tflite")
         for part in ("model", "spectrogram", "cnn")
     )
     for sound in sounds(converted, rng):
@@ -125,10 +136,10 @@ def test_the_halves_make_the_whole(converted, rng):
 
 def test_the_converted_model_of_a_phone_is_the_saved_one(converted, store, small_corpus):
     """Through the file alone: the test predictions of the run, from audio."""
-    call = tflite.runner(converted.folder / "model.tflite")
+    call = litert.runner(converted.folder / "model.tflite")
     table = converted.predictions.query("partition == 'test'").head(6)
     for row in table.to_dict("records"):
-        chunks, _ = loader.chunks_of(small_corpus.parent / row["file"], converted.settings)
+        chunks, _ = clips.chunks_of(small_corpus.parent / row["file"], converted.settings)
         fused = np.mean([call(chunk[None])[0] for chunk in chunks], axis=0)
         np.testing.assert_allclose(fused, [row[name] for name in converted.classes], atol=2e-3)
 

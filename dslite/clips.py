@@ -1,0 +1,70 @@
+"""An audio file -> its waveform and where its chunks begin; without TensorFlow."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dslite import audio
+from dslite.settings import Settings
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A decoded file and where its chunks begin.
+
+    Attributes
+    ----------
+    waveform : ndarray of float32, shape [samples]
+        Without the silence at its ends where ``trim`` is on.
+    starts : ndarray of int64, shape [chunks]
+        First samples of the chunks in the waveform.
+    offset : int
+        Samples that trimming took off the file's beginning.
+    duration_s : float
+        Of the whole file, seconds.
+    """
+
+    waveform: np.ndarray
+    starts: np.ndarray
+    offset: int
+    duration_s: float
+
+
+def clip(path: Path, settings: Settings) -> Clip:
+    """Read an audio file and find its chunks."""
+    waveform, duration_s = audio.decode(path, settings.sample_rate)
+    begin, end = 0, len(waveform)
+    if settings.trim == "on":
+        begin, end = audio.sounding(waveform, settings.sample_rate)
+    starts = audio.chunk_starts(
+        end - begin, settings.chunk_samples, settings.chunk_hop_samples, settings.tail
+    )
+    return Clip(waveform[begin:end], starts, begin, duration_s)
+
+
+def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Read an audio file and cut it.
+
+    Returns
+    -------
+    chunks : ndarray of float32, shape [chunks, samples]
+    start_s : ndarray of float64, shape [chunks]
+        In the file without the silence at its ends, where ``trim`` is on.
+    """
+    found = clip(path, settings)
+    chunks = audio.cut(found.waveform, found.starts, settings.chunk_samples)
+    return chunks, found.starts / settings.sample_rate
+
+
+def ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:
+    """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
+    futures = []
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) >= most:
+            yield futures.pop(0).result()
+    while futures:
+        yield futures.pop(0).result()
