@@ -1,5 +1,6 @@
 """The ``dslite`` command: a few lines over the functions that the notebooks call."""
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 import dslite
 from dslite import corpora, quiet
 from dslite.corpora import Dataset, Overrides
-from dslite.errors import InputError, NotebookError
+from dslite.errors import ConversionError, InputError, NotebookError
 
 # Rooms are imported inside the commands: the help must not wait for TensorFlow.
 app = typer.Typer(
@@ -137,6 +138,25 @@ def baseline(
 
 
 @app.command()
+def convert(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+) -> None:
+    """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
+    from dslite import runs
+    from dslite.datasets import division
+
+    finished = runs.load(run)
+    built = division.of_run(corpora.checked(table or finished.record["dataset"]), finished.record)
+    quiet.import_tensorflow()
+    from dslite import faithfulness, loader, paths
+
+    found = faithfulness.assess(finished, loader.load(built, finished.settings), log=typer.echo)
+    typer.echo(faithfulness.table(found).round(4).to_string())
+    typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
     audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
@@ -166,6 +186,67 @@ def predict(
         sys.stdout.flush()
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def stream(
+    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
+    audio: Annotated[
+        str | None,
+        typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(min=0.1, help="seconds between decisions; else the model's")
+    ] = None,
+    smooth: Annotated[int, typer.Option(min=1, help="mean of the last so many chunks")] = 3,
+    rate: Annotated[
+        int | None, typer.Option(min=1000, help="Hz of - (else the model's) or the microphone")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="of - or the microphone; else 1")
+    ] = None,
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
+    ] = "csv",
+) -> None:
+    """Analyse audio as it comes: one decision per hop on stdout, how fast on stderr.
+
+    Nothing is dropped silently: what waits, is lost or left out is named on stderr.
+    """
+    from dslite import prediction, streaming
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    def write(line: str) -> None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    predictor = prediction.load(model)
+    given = streaming.source(audio, rate, channels, predictor.settings.sample_rate, tell)
+    streaming.run(predictor, given, hop, smooth, form, write, tell)
+
+
+@app.command()
+def web(
+    model: Annotated[Path, typer.Argument(help="a converted run's folder, or a .tflite")],
+    output: Annotated[Path | None, typer.Argument(help="folder of the page (web beside it)")] = (
+        None
+    ),
+) -> None:
+    """Write a static page that runs a model in the browser, on a file or the microphone.
+
+    It sends nothing anywhere: audio stays in the page.
+    """
+    from dslite import paths
+    from dslite import web as page
+
+    file = page.find_model(model)
+    folder = page.write(file, paths.find(output) if output else file.parent / "web")
+    shown = paths.shown(folder)
+    typer.echo(f"page: {shown}")
+    typer.echo(f"to look at it: python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}")
+    typer.echo("          then: http://127.0.0.1:8000")
 
 
 @app.command()
@@ -219,7 +300,7 @@ def run() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except NotebookError as error:
+    except (NotebookError, ConversionError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The one kind of error that is a message to the user, not a fault of the program."""
+"""Errors that are a message to the user, not a fault of the program."""
 
 
 class InputError(ValueError):
@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class NotebookError(RuntimeError):
     """A notebook's cell failed; the text shows where and why in one screen. Exit status 1."""
+
+
+class ConversionError(RuntimeError):
+    """A converted file does not say what the trained model says. Exit status 1."""

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.metrics import confusion_matrix
 
 from dslite.errors import InputError
 
@@ -25,6 +23,8 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
             raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {indices!r}")
+    from sklearn.metrics import confusion_matrix  # here: a prediction alone needs none of it
+
     return confusion_matrix(labels, predictions, labels=np.arange(n_classes)).astype(np.int64)
 
 
@@ -149,6 +149,8 @@ def bootstrap_interval(
 
 def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Spearman's rank correlation of float [files], NaN where one side is constant."""
+    from scipy.stats import rankdata
+
     ranks = rankdata(np.stack([labels, predictions]), axis=1)
     if (ranks == ranks[:, :1]).all(axis=1).any():
         return float("nan")

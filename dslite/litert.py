@@ -91,8 +91,10 @@ def metadata(file: str | os.PathLike) -> Metadata:
     return Metadata(settings, classes, told)
 
 
-def runner(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that runs a ``.tflite`` on one input at a time.
+def runner(
+    model: str | os.PathLike | bytes, threads: int = 1
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that runs a ``.tflite``, or the content of one, on one input at a time.
 
     Raises
     ------
@@ -101,12 +103,14 @@ def runner(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], 
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
     try:
         with quiet.silent_stderr():  # it announces its delegate
-            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter = Interpreter(**given, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: not a TensorFlow Lite model ({error})") from None
+        name = "" if isinstance(model, bytes) else f"{model}: "
+        raise InputError(f"{name}not a TensorFlow Lite model ({error})") from None
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
 
@@ -116,6 +120,20 @@ def runner(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], 
         return interpreter.get_tensor(target)
 
     return run
+
+
+def example(path: str | os.PathLike) -> np.ndarray:
+    """Noise in the shape and type of a file's input; whole numbers over their type's range."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner(path)  # says clearly what is no model
+    details = Interpreter(model_path=str(path)).get_input_details()[0]
+    shape, kind = details["shape"], np.dtype(details["dtype"])
+    rng = np.random.default_rng(0)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
+    return (rng.standard_normal(shape) / 10).astype(kind)
 
 
 def operators(path: str | os.PathLike) -> list[str]:

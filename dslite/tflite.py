@@ -1,7 +1,7 @@
 """Conversion to TensorFlow Lite and running a ``.tflite`` (paper 2.2 and 3.4)."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import dslite
-from dslite import litert, model, paths, runs, spectrogram
+from dslite import litert, model, paths, quantisation, runs, spectrogram
+from dslite.quantisation import FLOAT32, VARIANTS
 from dslite.settings import Settings
 from dslite.weights_files import IMAGENET
 
@@ -104,22 +105,57 @@ def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
     }
 
 
-def convert_run(run: runs.Run) -> dict[str, Path]:
-    """Convert a finished run; the files lie beside its ``model.keras``.
+def stem(part: str, variant: str) -> str:
+    """Name of a part's file without its suffix: ``model``, ``cnn-int8`` and so on."""
+    return part if variant == FLOAT32 else f"{part}-{variant}"
+
+
+def convert_all(run: runs.Run, network: keras.Model) -> dict[str, bytes]:
+    """The float32 file of each part, see `functions`."""
+    parts = functions(network, run.settings)
+    return {part: convert(function, network) for part, function in parts.items()}
+
+
+def write(
+    run: runs.Run,
+    contents: Mapping[str, bytes],
+    calibration: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    keep: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Path]:
+    """Write a run's files beside its ``model.keras``.
+
+    Parameters
+    ----------
+    run : Run
+    contents : mapping of str to bytes
+        As `convert_all` makes them.
+    calibration : sequence of (ndarray, ndarray)
+        Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
+        chunks. Without any, the only variant is float32.
+    keep : mapping of str to sequence of str
+        Variant -> layers that stay in float32, see `dslite.faithfulness`.
 
     Returns
     -------
     dict
-        Part -> path, see `functions`.
+        `stem` -> path: ``model`` and ``cnn`` in each variant, ``spectrogram`` in float32 only.
     """
-    network = model.load(run.folder / "model.keras")
     files = {}
-    for part, function in functions(network, run.settings).items():
-        files[part] = run.folder / f"{part}.tflite"
-        with paths.replacing(files[part]) as draft:
-            content = convert(function, network)
-            draft.write_bytes(litert.attach(content, told(run, part, "float32")))
+    for part, content in contents.items():
+        variants = VARIANTS if calibration and part != "spectrogram" else (FLOAT32,)
+        samples = [pair[part == "cnn"][None] for pair in calibration]
+        quantiser = quantisation.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
+        for variant in variants:
+            made = quantiser.make(variant, (keep or {}).get(variant, ()))
+            files[stem(part, variant)] = place = run.folder / f"{stem(part, variant)}.tflite"
+            with paths.replacing(place) as draft:
+                draft.write_bytes(litert.attach(made, told(run, part, variant)))
     return files
+
+
+def convert_run(run: runs.Run) -> dict[str, Path]:
+    """Convert a finished run in float32; gives `stem` -> path."""
+    return write(run, convert_all(run, model.load(run.folder / "model.keras")))
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float]:

@@ -4,13 +4,14 @@ import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from dslite.cards import Card
-from dslite.datasets.manifest import Manifest
+from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -163,3 +164,30 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
         _require_classes(fold, where)
         folds.append(fold)
     return folds
+
+
+def of_run(manifest: Manifest, record: dict[str, Any]) -> Manifest:
+    """The manifest that a run was made with: the corpus's own, or that of its fold.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the corpus as it is now.
+    record : dict
+        Content of the run's ``run.json``.
+
+    Raises
+    ------
+    InputError
+        The corpus has changed since.
+    """
+    found = manifest
+    if record.get("fold"):
+        k, number = map(int, re.findall(r"[0-9]+", record["fold"]))
+        found = divide(manifest, k)[number - 1]
+    if digest(found) != record["manifest"]:
+        raise InputError(
+            f"{manifest.card.dataset}: the corpus is not the one of this run (other files, labels "
+            "or partitions); train again, or name the run's table"
+        )
+    return found
