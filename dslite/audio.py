@@ -19,6 +19,7 @@ from dslite.errors import InputError
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 FRAMES = 4096  # levels computed at a time, of two minutes
 FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
+SILENCE_DB = 60  # what lies more than this below the loudest frame counts as silence
 CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
 # What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
 # 479)"), and of an Ogg file without its end. All ones is no promise: a stream's unknown length.
@@ -58,7 +59,7 @@ class Facts:
 
 
 @contextmanager
-def _opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
+def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
     """Open an audio file; whatever libsndfile says while it is in use becomes an InputError."""
     if not Path(path).is_file():
         raise InputError(f"{path}: there is no such audio file")
@@ -91,6 +92,49 @@ def _require_finite(samples: np.ndarray, path: str | PathLike) -> None:
         raise InputError(f"{path}: the audio holds NaN or infinite samples; replace or remove it")
 
 
+class Mixer:
+    """Blocks of audio as they come -> the mean of their channels at another rate.
+
+    Block by block, to the same numbers as in one piece; soxr at "very high quality" where the rates
+    differ.
+
+    Parameters
+    ----------
+    stored_rate, sample_rate : int
+        Hz, of what comes and of what is wanted.
+    name : path-like
+        Of the audio, for an error.
+    """
+
+    def __init__(self, stored_rate: int, sample_rate: int, name: str | PathLike):
+        self._name = name
+        self._resampler = None
+        if stored_rate != sample_rate:
+            self._resampler = soxr.ResampleStream(
+                stored_rate, sample_rate, 1, "float32", quality="VHQ"
+            )
+
+    def add(self, block: np.ndarray) -> np.ndarray:
+        """What float32 [frames, channels] adds to the waveform: float32 [samples], maybe none.
+
+        Raises
+        ------
+        InputError
+            The block holds NaN or infinite samples.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
+            mono = block.mean(axis=1)
+        _require_finite(mono, self._name)
+        return mono if self._resampler is None else self._resampler.resample_chunk(mono)
+
+    def rest(self) -> np.ndarray:
+        """What the resampler has held back, at the end: float32 [samples]."""
+        nothing = np.zeros(0, np.float32)
+        if self._resampler is None:
+            return nothing
+        return self._resampler.resample_chunk(nothing, last=True)
+
+
 def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
     """Waveform of a file, mean of its channels at the wanted rate, and how long the file is.
 
@@ -119,19 +163,13 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
     stereo takes 1.3 GB as it is stored and 0.2 GB as a waveform at 16 kHz.
     """
     parts, frames = [], 0
-    with _opened(path) as file:
+    with opened(path) as file:
         stored_rate = file.samplerate
-        other_rate = stored_rate != sample_rate
-        resampler = soxr.ResampleStream(stored_rate, sample_rate, 1, "float32", quality="VHQ")
+        mixer = Mixer(stored_rate, sample_rate, path)
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             frames += len(block)
-            with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
-                mono = block.mean(axis=1)
-            _require_finite(mono, path)
-            parts.append(resampler.resample_chunk(mono) if other_rate else mono)
-    if other_rate:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    waveform = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+            parts.append(mixer.add(block))
+    waveform = np.concatenate([*parts, mixer.rest()])
     if not waveform.size:
         raise InputError(f"{path}: too short to hold a sample at {sample_rate} Hz; remove it")
     return waveform, frames / stored_rate
@@ -180,7 +218,7 @@ def facts(path: str | PathLike) -> Facts:
     """
     digest = hashlib.sha256()
     frames, clipped, peak = 0, 0, 0.0
-    with _opened(path) as file:
+    with opened(path) as file:
         digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
         while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
             _require_finite(block, path)
@@ -201,14 +239,22 @@ def facts(path: str | PathLike) -> Facts:
         )
 
 
-def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> tuple[int, int]:
+def level_frames(sample_rate: int) -> tuple[int, int]:
+    """Length of a frame whose level is taken and from one to the next, in samples: 128 and 32 ms.
+
+    Librosa's defaults at 16 kHz.
+    """
+    return max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
+
+
+def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> tuple[int, int]:
     """Where the sound begins and ends: a waveform without its leading and trailing silence.
 
     Parameters
     ----------
     waveform : ndarray of float32 [samples]
     sample_rate : int
-        Hz; levels are taken over 128 ms every 32 ms (librosa's defaults at 16 kHz).
+        Hz; levels are taken over `level_frames`.
     top_db : float
         What lies more than this below the loudest frame counts as silence, dB.
 
@@ -224,7 +270,7 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> tupl
     """
     import librosa  # here, since it takes longer to import than all the rest of this module
 
-    frame, hop = max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
+    frame, hop = level_frames(sample_rate)
     padded = np.pad(waveform, frame // 2)
     count = 1 + (len(padded) - frame) // hop
     levels = []
@@ -242,7 +288,7 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> tupl
     return (begin, end) if end > begin else (0, len(waveform))
 
 
-def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = 60) -> np.ndarray:
+def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> np.ndarray:
     """The part of a waveform that `sounding` finds: float32 [samples], a view, never empty."""
     begin, end = sounding(waveform, sample_rate, top_db)
     return waveform[begin:end]

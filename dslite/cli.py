@@ -245,8 +245,51 @@ def web(
     folder = page.write(file, paths.find(output) if output else file.parent / "web")
     shown = paths.shown(folder)
     typer.echo(f"page: {shown}")
-    typer.echo(f"to look at it: python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}")
-    typer.echo("          then: http://127.0.0.1:8000")
+    serve = f"python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}"
+    typer.echo(f"to look at it: {serve}\n          then: http://127.0.0.1:8000")
+
+
+@app.command()
+def profile(
+    target: Annotated[Path, typer.Argument(help="a converted run's folder, or one .tflite")],
+    repeats: Annotated[int, typer.Option("--runs", min=1, help="that each mean is over")] = 50,
+    threads: Annotated[str, typer.Option(help="of TensorFlow Lite; the first is Table 5's")] = (
+        "1,2,4"
+    ),
+) -> None:
+    """Measure time, memory and size of a run in every variant, Keras beside it; or of one file."""
+    from dslite import costs, paths
+
+    counts, found = costs.counts(threads), paths.find(target)
+    if found.suffix.lower() == ".tflite":
+        measured = costs.profile_file(found, counts, repeats)
+    else:
+        from dslite import runs
+
+        run = runs.load(found)
+        costs.files(run.folder)  # before TensorFlow is waited for
+        quiet.import_tensorflow()
+        from dslite import profiling
+
+        found, measured = run.folder, profiling.measure(run, counts, repeats)
+    for line in costs.told(measured):
+        typer.echo(line)
+    for file in costs.publish(measured, found):
+        typer.echo(f"written: {paths.shown(file)}")
+
+
+@app.command()
+def device(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="the run's folder")],
+    measurement: Annotated[str, typer.Argument(metavar="FILE", help="its output; - is stdin")],
+    name: Annotated[str, typer.Option(help="of the phone, as Table 5 shall call it")] = "phone",
+) -> None:
+    """Keep what benchmark_model measured on a phone: Table 5's last column."""
+    from dslite import devices, paths, runs
+
+    place = runs.load(folder).folder
+    found = devices.store(place, measurement, name)
+    typer.echo(f"{name}: {found['ms']:.2f} ms; written: {paths.shown(place / devices.FILE)}")
 
 
 @app.command()

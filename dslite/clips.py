@@ -1,4 +1,4 @@
-"""An audio file -> its waveform and where its chunks begin; without TensorFlow."""
+"""An audio file or a stream -> its chunks; without TensorFlow."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +57,58 @@ def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     found = clip(path, settings)
     chunks = audio.cut(found.waveform, found.starts, settings.chunk_samples)
     return chunks, found.starts / settings.sample_rate
+
+
+class Ring:
+    """The last samples of a waveform, and the chunks that become full.
+
+    The chunks are those of `audio.chunk_starts` under "keep": the first one as soon as it is full,
+    one every ``hop``, and at the end of the input one that ends with it.
+
+    Parameters
+    ----------
+    chunk, hop : int
+        Samples.
+    """
+
+    def __init__(self, chunk: int, hop: int):
+        self._held = np.zeros(chunk, np.float32)
+        self._hop = hop
+        self._heard = 0
+        self._due = chunk
+
+    def add(self, samples: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Take float32 [samples]; yields where a chunk ends and the chunk, float32 [chunk]."""
+        while len(samples):
+            wanted = self._due - self._heard
+            now, samples = samples[:wanted], samples[wanted:]
+            self._write(now)
+            if self._heard == self._due:
+                self._due += self._hop
+                yield self._heard, self._last()
+
+    def rest(self) -> Iterator[tuple[int, np.ndarray]]:
+        """At the end of the input: the chunk that ends with it, if samples are left for one.
+
+        Zeros stand behind an input that is shorter than a chunk.
+        """
+        chunk = len(self._held)
+        if 0 < self._heard < chunk:
+            yield self._heard, self._held.copy()
+        elif self._heard > max(chunk, self._due - self._hop):
+            yield self._heard, self._last()
+
+    def _write(self, samples: np.ndarray) -> None:
+        chunk = len(self._held)
+        self._heard += len(samples)
+        samples = samples[-chunk:]
+        begin = (self._heard - len(samples)) % chunk
+        head, tail = samples[: chunk - begin], samples[chunk - begin :]
+        self._held[begin : begin + len(head)] = head
+        self._held[: len(tail)] = tail
+
+    def _last(self) -> np.ndarray:
+        return np.roll(self._held, -(self._heard % len(self._held)))
 
 
 def ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:

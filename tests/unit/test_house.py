@@ -13,13 +13,15 @@ FLOORS = {
     **{"errors": 0},
     **dict.fromkeys(["paths", "evaluation", "plots", "quiet", "yaml_files", "sampling"], 1),
     **dict.fromkeys(["settings", "cards", "pictures", "provenance", "checkpoints", "progress"], 2),
-    **dict.fromkeys(["weights_files", "audio"], 2),
+    **dict.fromkeys(["weights_files", "audio", "quantisation"], 2),
     **dict.fromkeys(["clips", "spectrogram", "augmentation", "backbones", "trunk"], 3),
     **dict.fromkeys(["datasets", "activations", "optimisation", "scoring", "litert"], 3),
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **dict.fromkeys(["illustration", "folds"], 5),
-    **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables"], 6),
+    **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables", "faithfulness"], 6),
+    **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
+    **{"listening": 3, "streaming": 6, "web": 6},
     **{"experiment": 7, "corpora": 7},
     **{"cli": 8},
 }
@@ -31,7 +33,8 @@ LIGHT = (
     *("cli", "corpora", "settings", "cards", "paths", "errors", "evaluation", "paper"),
     *("datasets", "audio"),
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
-    *("folds", "clips", "litert", "prediction"),
+    *("folds", "clips", "litert", "prediction", "listening", "streaming", "web"),
+    *("timing", "footprint", "charts", "devices", "costs"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

@@ -1,0 +1,152 @@
+"""A headless Chromium that tells what its page asked for and wrote; the DevTools protocol."""
+
+import functools
+import http.server
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-default-apps", "--disable-extensions", "--no-default-browser-check"),
+    *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
+
+
+def program() -> str | None:
+    """Path of a Chromium on this machine."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextmanager
+def serving(folder):
+    """A server of static files, as of ``python -m http.server``; gives (address, paths asked)."""
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", asked
+        server.shutdown()
+
+
+class Page:
+    """One tab.
+
+    Attributes
+    ----------
+    requests : list of str
+        Every address that was asked for, in the page's own words.
+    said : list of str
+        Errors: of scripts, of the console, of the network and the security policy.
+    """
+
+    def __init__(self, socket):
+        self._socket, self._ids, self._session = socket, itertools.count(1), None
+        self.requests, self.said = [], []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Network", "Runtime", "Log", "Page", "DOM"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **parameters):
+        number = next(self._ids)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        self._socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(self._socket.recv())
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+            self._note(answer.get("method"), answer.get("params"))
+
+    def _note(self, event, told):
+        if event == "Network.requestWillBeSent":
+            self.requests.append(told["request"]["url"])
+        elif event == "Network.webSocketCreated":
+            self.requests.append(told["url"])
+        elif event == "Runtime.exceptionThrown":
+            self.said.append(json.dumps(told["exceptionDetails"]))
+        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert"):
+            self.said.append(" ".join(str(a.get("value", a)) for a in told["args"]))
+        elif event == "Log.entryAdded" and told["entry"]["level"] == "error":
+            self.said.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+
+    def run(self, expression):
+        """Value of an expression, awaited."""
+        found = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in found:
+            raise RuntimeError(json.dumps(found["exceptionDetails"]))
+        return found["result"].get("value")
+
+    def wait(self, expression, seconds=60):
+        """Wait until an expression holds; gives its value."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = self.run(expression)
+            if found:
+                return found
+            time.sleep(0.05)
+        text = self.run("document.body.innerText")
+        raise TimeoutError(f"{expression}\n{self.said}\n{text}")
+
+    def open(self, address):
+        """Go there and wait until the page has loaded its model, or failed."""
+        self.call("Page.navigate", url=address)
+        self.wait(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
+        self.wait("document.body.dataset.state !== 'loading'")
+
+    def choose(self, selector, file):
+        """Choose a file of the disk, as with the browser's own dialogue."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
+
+@contextmanager
+def started(folder, *flags):
+    """A browser with its profile in ``folder``; gives a `Page`."""
+    import websocket
+
+    words = [program(), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, start_new_session=True, **quiet)
+    try:
+        told, until = folder / "DevToolsActivePort", time.monotonic() + 60
+        while not (told.is_file() and told.read_text().count("\n")):
+            if process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError("Chromium did not start")
+            time.sleep(0.05)
+        port, place = told.read_text().split()
+        address = f"ws://127.0.0.1:{port}{place}"
+        socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
+        try:
+            yield Page(socket)
+        finally:
+            socket.close()
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(10)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
