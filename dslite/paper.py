@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import cards, paths
+from dslite import cards, devices, paths
 from dslite.errors import InputError
 
 BACKBONE, PRESET = "densenet121", "paper"
@@ -32,6 +32,8 @@ RUN_COLUMNS = {
     **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
     **{"metric": str, "overrides": int, "changed": str},
 }
+# Of Table 5: the published figure's meaning is not said
+MEMORY = "peak of a fresh process over the loaded runtime"
 DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
 
 
@@ -201,7 +203,8 @@ def beside_table5() -> pd.DataFrame:
     a ``remark`` says why a cell is empty.
     """
     published = table(5)
-    measured = [(path, _read(path)) for path in paths.results().glob("*/*/tflite.json")]
+    measured = [(path, _read(path)) for path in paths.results().glob("*/*/profile.json")]
+    measured += [(path, _read(path)) for path in paths.results().glob("*/*/*/profile.json")]
     if not measured:
         nothing = {f"ours_{column}": np.nan for column in published.columns[2:]}
         return published.assign(**nothing, ours_run="", hardware="", remark="not run")
@@ -210,28 +213,61 @@ def beside_table5() -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
+# Column of Table 5 -> what of a profile stands in it: part and variant
+STAGES = {
+    "preprocessing": ("spectrogram", "float32"),
+    "tf_model": ("cnn", "Keras, compiled"),
+    "tflite_cpu": ("cnn", "float32"),
+}
+
+
 def _measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Our columns of Table 5 from one ``tflite.json``: rows in the published order."""
+    """Our columns of Table 5 from one ``profile.json``: rows in the published order.
+
+    TensorFlow Lite is shown on the first number of threads that was measured. A `dslite.devices`
+    file beside the profile fills the phone's column.
+    """
+    pasted = path.with_name(devices.FILE)
+    device = _read(pasted) if pasted.is_file() else {}
+    stages = {column: _stage(content, *which) for column, which in STAGES.items()}
+    stages["tf_model"] |= {key: content.get(key) for key in ("parameters", "multiply_adds")}
+    stages["tflite_phone"] = device
+    remembered = any(stage.get("growth_mb") is not None for stage in stages.values())
     rows = {
         "mean_time": ("ms", 1, []),
         "flops": ("multiply_adds", 1e9, ["multiply-adds, as published; FLOPs are twice as many"]),
         "parameters": ("parameters", 1e6, ["counted in the TF model only"]),
-        "mean_memory": ("memory", 1, ["memory not measured"]),
+        "mean_memory": ("growth_mb", 1, [MEMORY if remembered else "memory not measured"]),
         "model_size": ("size_bytes", 1e6, []),
     }
     keys, units, notes = zip(*(rows[quantity] for quantity in table(5)["quantity"]), strict=True)
-    stages = {"preprocessing": "spectrogram", "tf_model": "tf_model", "tflite_cpu": "tflite"}
     ours = {
-        f"ours_{column}": np.array([(content[stage] or {}).get(k) for k in keys], float) / units
+        f"ours_{column}": np.array([stage.get(k) for k in keys], float) / units
         for column, stage in stages.items()
     }
     differs = _differences(content["backbone"], PRESET, "", content["random_weights"])
+    phone = _phone(device)
     return pd.DataFrame(ours).assign(
-        ours_tflite_phone=np.nan,
-        ours_run=f"{path.parent.parent.name}/{path.parent.name}",
-        hardware=f"{content['hardware']}, {content['threads']} thread(s)",
-        remark=["; ".join([*differs, *note, "phone not available"]) for note in notes],
+        ours_run=path.parent.relative_to(paths.results()).as_posix(),
+        hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
+        remark=["; ".join([*differs, *note, phone]) for note in notes],
     )
+
+
+def _stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any]:
+    """The row of a profile on the first number of threads; Keras has one only."""
+    found = [r for r in content["rows"] if (r["part"], r["variant"]) == (part, variant)]
+    first = [row for row in found if row["threads"] == content["threads"][0]]
+    return dict(next(iter(first or found), {}))
+
+
+def _phone(device: Mapping[str, Any]) -> str:
+    if not device:
+        return "phone not available"
+    known = [device.get("file", "")]
+    known += [f"{device['threads']} thread(s)"] if "threads" in device else []
+    said = ", ".join(filter(None, known))
+    return f"phone: {device['name']}" + (f" ({said})" if said else "")
 
 
 def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:

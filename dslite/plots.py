@@ -38,10 +38,10 @@ def _whole() -> MaxNLocator:
 
 
 @styled
-def save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path, dpi: int = STYLE["savefig.dpi"]) -> None:
     """Write a figure as PNG, PDF or SVG, by the path's suffix, without a date."""
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()))
+    figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()), dpi=dpi)
 
 
 @styled
@@ -178,19 +178,6 @@ def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.6))
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=len(partitions) + 1)
-    return figure
-
-
-@styled
-def latency(names: Sequence[str], mean_ms: np.ndarray, std_ms: np.ndarray) -> Figure:
-    """Bars of the mean time of a run, float [names] in ms, each with one standard deviation."""
-    figure, axes = panels(0.8 + 0.32 * len(names))
-    mean_ms, std_ms = np.asarray(mean_ms, float), np.asarray(std_ms, float)
-    bars = axes.barh(list(names), mean_ms, xerr=std_ms, height=0.6, capsize=2)
-    told = [f"{mean:.3g} ± {std:.2g}" for mean, std in zip(mean_ms, std_ms, strict=True)]
-    axes.bar_label(bars, told, padding=4, fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xlabel="Time of one run (ms)", xlim=(0, 1.2 * (mean_ms + std_ms).max()))
     return figure
 
 

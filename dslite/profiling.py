@@ -1,35 +1,20 @@
-"""What a model costs: time, size, parameters, multiply-adds (paper 3.4, Table 5)."""
+"""What a model costs: time, memory, size, parameters, multiply-adds (paper 3.4, Table 5)."""
 
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
+import matplotlib
 import numpy as np
-import pandas as pd
 import tensorflow as tf
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from dslite import litert, loader, model, provenance, runs, tflite
-
-
-def latency(call: Callable[[], object], runs: int = 50, warm_up: int = 5) -> dict[str, float]:
-    """Time of a call: mean and standard deviation of ``runs`` runs, in milliseconds.
-
-    The first ``warm_up`` calls are not counted: they trace, allocate and fill caches.
-    """
-    for _ in range(warm_up):
-        call()
-    times = np.empty(runs)
-    for i in range(runs):
-        begin = time.perf_counter()
-        call()
-        times[i] = time.perf_counter() - begin
-    return {
-        "ms": float(1000 * times.mean()),
-        "ms_std": float(1000 * times.std()),
-        "ms_median": float(1000 * np.median(times)),
-        "runs": runs,
-    }
+from dslite import costs, footprint, model, provenance, runs, spectrogram, timing
+from dslite.costs import DRAWN, KERAS, KERAS_CALL, KERAS_PREDICT, PICTURE, TENSORFLOW, Way
+from dslite.settings import Settings
 
 
 def multiply_adds(network: keras.Model) -> int:
@@ -53,90 +38,158 @@ def multiply_adds(network: keras.Model) -> int:
     return total
 
 
-def measure(run: runs.Run, mel: np.ndarray, threads: int = 1) -> dict[str, Any]:
-    """Table 5's quantities for a run that `dslite.tflite.convert_run` converted.
+def noise(settings: Settings) -> np.ndarray:
+    """A chunk to measure with: float32 [1, samples]; what is heard makes no difference to time."""
+    drawn = np.random.default_rng(0).standard_normal((1, settings.chunk_samples))
+    return (drawn / 10).astype(np.float32)
+
+
+def draw(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    """A spectrogram picture in the way of the older Deep Spectrum: a plot, drawn into pixels.
+
+    librosa's Mel spectrogram in dB, shown by ``librosa.display.specshow`` on a matplotlib figure of
+    the picture's size, which Agg then draws.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32, shape [samples]
+    settings : Settings
+
+    Returns
+    -------
+    ndarray of uint8, shape [image_size, image_size, 3]
+        Low frequencies at the bottom.
+    """
+    import librosa.display
+
+    mel = librosa.feature.melspectrogram(
+        y=waveform,
+        sr=settings.sample_rate,
+        n_fft=spectrogram.fft_length(settings),
+        win_length=settings.window_samples,
+        hop_length=settings.hop_samples,
+        n_mels=settings.mel_bands,
+        fmin=settings.mel_min_hz,
+        fmax=settings.mel_max_hz,
+        center=False,
+    )
+    level = librosa.power_to_db(mel, ref=np.max, top_db=settings.top_db)
+    with matplotlib.rc_context({"figure.autolayout": False}):
+        figure = Figure(figsize=(settings.image_size / 100,) * 2, dpi=100)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1))
+        librosa.display.specshow(level, ax=axes, cmap="viridis", y_axis=None, x_axis=None)
+        axes.set_axis_off()
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def tensorflow_threads() -> int:
+    """Threads that one operation of TensorFlow may use in this process."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+
+
+def keras_calls(
+    network: keras.Model, settings: Settings, mel: np.ndarray
+) -> dict[Way, Callable[[], object]]:
+    """The network in Keras, from the same Mel spectrogram as ``cnn.tflite``.
+
+    Compiled as one TensorFlow function, as this project predicts; called as it is, operation by
+    operation; and through Keras's ``predict``, which is made for many samples.
+    """
+    compiled = model.predictor(network, settings)
+
+    def called() -> np.ndarray:
+        return network(model.inputs(mel, settings), training=False).numpy()
+
+    def predicted() -> np.ndarray:
+        return network.predict(model.inputs(mel, settings), verbose=0)
+
+    ways = {KERAS: lambda: compiled(mel).numpy(), KERAS_CALL: called, KERAS_PREDICT: predicted}
+    return {Way("cnn", name, tensorflow_threads()): call for name, call in ways.items()}
+
+
+def spectrogram_calls(wave: np.ndarray, settings: Settings) -> dict[Way, Callable[[], object]]:
+    """The spectrogram outside of TensorFlow Lite.
+
+    In TensorFlow up to the Mel spectrogram, where ``spectrogram.tflite`` ends, and up to the
+    picture, where `draw` ends.
+    """
+    given = [tf.TensorSpec([1, settings.chunk_samples], tf.float32)]
+
+    @tf.function(input_signature=given, autograph=False)
+    def mel(waveform):
+        return spectrogram.mel_image(waveform, settings)
+
+    @tf.function(input_signature=given, autograph=False)
+    def picture(waveform):
+        return spectrogram.picture(spectrogram.mel_image(waveform, settings), settings)
+
+    threads = tensorflow_threads()
+    return {
+        Way("spectrogram", TENSORFLOW, threads): lambda: mel(wave).numpy(),
+        Way("spectrogram", PICTURE, threads): lambda: picture(wave).numpy(),
+        Way("spectrogram", DRAWN, 1): lambda: draw(wave[0], settings),
+    }
+
+
+def keras_memory(run: runs.Run) -> dict[str, float]:
+    """Memory of a fresh process that runs the compiled Keras model."""
+    return footprint.peak(
+        "import numpy\nfrom dslite import model, runs, spectrogram",
+        "run = runs.load(sys.argv[1])\n"
+        "call = model.predictor(model.load(run.folder / 'model.keras'), run.settings)\n"
+        "shape = (1, run.settings.mel_bands, spectrogram.frames(run.settings))\n"
+        "mel = numpy.zeros(shape, numpy.uint8)",
+        "call(mel).numpy()",
+        str(run.folder),
+    )
+
+
+def measure(
+    run: runs.Run, threads: Sequence[int] = costs.THREADS, repeats: int = 50
+) -> dict[str, Any]:
+    """Table 5's quantities for a run that was converted, in every variant there is.
+
+    All of it is timed in this process, in turn, on one chunk of noise: files of TensorFlow Lite on
+    every number of threads, Keras in three ways, the spectrogram in three more. Memory is that of
+    a fresh process for each file, and for Keras.
 
     Parameters
     ----------
     run : Run
-    mel : ndarray of uint8, shape [1, mel_bands, frames]
-        A stored spectrogram to feed the network with.
-    threads : int
-        Of the TensorFlow Lite runtime.
+    threads : sequence of int
+        Of the TensorFlow Lite runtime; the first stands in Table 5.
+    repeats : int
+        Runs that each mean is over.
 
     Returns
     -------
     dict
-        ``spectrogram``, ``cnn``, ``model`` (end to end) and ``tf_model`` (a compiled Keras call on
-        the same picture as ``cnn``), each with ``ms``, ``ms_std``, ``ms_median``, ``runs`` and
-        ``size_bytes``; ``tf_model`` also has ``parameters`` and ``multiply_adds``. ``tflite`` is
-        the paper's column: the network without the spectrogram.
+        ``rows`` (see `dslite.costs.rows`), ``parameters``, ``multiply_adds``, ``flops``, ``devel``
+        (score by variant) and what it was measured on.
     """
-    noise = np.random.default_rng(0).standard_normal((1, run.settings.chunk_samples))
-    wave = noise.astype(np.float32) / 10
-    given = {"model": wave, "cnn": mel, "spectrogram": wave}
-    found: dict[str, Any] = {}
-    for part, value in given.items():
-        file = run.folder / f"{part}.tflite"
-        call = litert.runner(file, threads)
-        found[part] = latency(lambda call=call, value=value: call(value))
-        found[part]["size_bytes"] = file.stat().st_size
-    saved = run.folder / "model.keras"
+    found, saved = costs.files(run.folder), run.folder / "model.keras"
     network = model.load(saved)
-    compiled = model.predictor(network, run.settings)
-    found["tf_model"] = latency(lambda: compiled(mel).numpy()) | {
-        "size_bytes": saved.stat().st_size,
-        "parameters": network.count_params(),
-        "multiply_adds": multiply_adds(network),
-    }
-    hardware = provenance.hardware()
-    return found | {
-        "tflite": found["cnn"],
-        "hardware": f"{hardware['processor']}, {hardware['cores']} cores",
-        "backbone": run.settings.backbone,
-        "threads": threads,
+    wave = noise(run.settings)
+    mel = spectrogram.mel_image(wave, run.settings).numpy()
+    inputs = {"model": wave, "spectrogram": wave, "cnn": mel}
+    calls = costs.calls(found, inputs, threads)
+    calls |= keras_calls(network, run.settings, mel) | spectrogram_calls(wave, run.settings)
+    times = timing.interleaved(calls, repeats)
+    keras_ways = [("cnn", name) for name in costs.KERAS_WAYS]
+    sizes = {key: file.stat().st_size for key, file in found.items()}
+    sizes |= dict.fromkeys(keras_ways, saved.stat().st_size)
+    asked = {key: partial(costs.file_memory, file) for key, file in found.items()}
+    asked["cnn", KERAS] = partial(keras_memory, run)
+    memory = dict(zip(asked, costs.both(list(asked.values())), strict=True))
+    adds = multiply_adds(network)
+    return {
+        **{"dataset": run.record["dataset"], "run": run.folder.name},
+        **{"backbone": run.settings.backbone, "threads": list(threads)},
         "random_weights": bool(run.record["weights"]["random"]),
+        **{"hardware": costs.hardware(), "date": provenance.now()},
+        **{"parameters": network.count_params(), "multiply_adds": adds, "flops": 2 * adds},
+        **costs.scores(run.folder),
+        "rows": costs.rows(times, sizes, memory),
     }
-
-
-def faithfulness(run: runs.Run, store: loader.Store, most: int | None = None) -> dict[str, Any]:
-    """Agreement of the end-to-end ``model.tflite`` with Keras on the devel partition.
-
-    The TensorFlow Lite file is fed the audio itself, Keras the stored spectrograms.
-
-    Parameters
-    ----------
-    run : Run
-    store : Store
-    most : int, optional
-        Use only so many chunks, evenly spread.
-    """
-    chunks = store.chunks("devel")
-    if most is not None and len(chunks) > most:
-        chunks = chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
-    network = model.load(run.folder / "model.keras")
-    expected = loader.predict(model.predictor(network, run.settings), store.mel, chunks)
-    call = litert.runner(run.folder / "model.tflite")
-    found = [call(wave[None]) for wave in loader.waveforms(store, chunks, run.settings)]
-    return tflite.agreement(expected, np.concatenate(found), run.task)
-
-
-def cost_table(measured: dict[str, Any]) -> pd.DataFrame:
-    """What `measure` found, one row a part: time in ms, size in MB, parameters, multiply-adds."""
-    names = {
-        "spectrogram": "TFLite spectrogram",
-        "cnn": "TFLite CNN",
-        "model": "TFLite end to end",
-        "tf_model": "TensorFlow CNN",
-    }
-    rows = {}
-    for part, name in names.items():
-        found = measured[part]
-        rows[name] = {
-            "ms": found["ms"],
-            "ms_std": found["ms_std"],
-            "MB": found["size_bytes"] / 1e6,
-            "parameters (M)": found.get("parameters", np.nan) / 1e6,
-            "multiply-adds (G)": found.get("multiply_adds", np.nan) / 1e9,
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")

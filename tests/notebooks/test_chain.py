@@ -70,15 +70,26 @@ def test_every_file_is_there(chain):
     found = chain.results / "small"
     wanted = ["manifest.csv", "table1.csv", "partition.json", "spectrogram.png", "ablation.csv"]
     wanted += ["ablation.png"]
-    wanted += ["tflite.csv", "shap.png", "confusion_devel.png", "confusion_test.png", "report.html"]
+    wanted += [
+        "tflite.csv",
+        "profile.csv",
+        "pareto.png",
+        "shap.png",
+        "confusion_devel.png",
+        "confusion_test.png",
+        "report.html",
+    ]
     wanted += [f"notebooks/{name}.ipynb" for name in EXECUTED]
     run_files = ["metrics.json", "predictions.csv", "history.csv", "run.json"]
     for name in ("squeezenet-svm-s0", "librosa-svm-s0"):
         wanted += [f"{name}/{file}" for file in run_files]
     for name in AUGMENTATIONS:
         wanted += [f"squeezenet-{name}-s0/{file}" for file in [*run_files, "model.keras"]]
-    (measured,) = found.glob("*/tflite.json")
-    converted = ["tflite.json", "model.tflite", "cnn.tflite", "spectrogram.tflite"]
+    (measured,) = found.glob("*/profile.json")
+    converted = ["profile.json", "profile.csv", "profile.png", "faithfulness.json"]
+    converted += ["model.tflite", "cnn.tflite", "spectrogram.tflite"]
+    smaller = ("float16", "dynamic", "int8")
+    converted += [f"{part}-{variant}.tflite" for part in ("model", "cnn") for variant in smaller]
     wanted += [f"{measured.parent.name}/{file}" for file in converted]
     there = {str(path.relative_to(found)) for path in found.rglob("*") if path.is_file()}
     assert there == set(wanted)  # and no failed notebook, and nothing half written
@@ -104,7 +115,7 @@ def test_a_notebook_ran_in_order_and_without_an_error(chain, name):
     ("name", "least"),
     [
         *[("1_partition", 3), ("2_spectrograms", 7), ("3_training-none", 1)],
-        *[("4_ablation", 1), ("5_tflite", 1), ("6_explainability", 3)],
+        *[("4_ablation", 1), ("5_tflite", 2), ("6_explainability", 3)],
     ],
 )
 def test_figures_are_in_the_notebook(chain, name, least):
@@ -136,17 +147,24 @@ def test_the_ablation_table_holds_what_the_runs_hold(chain):
 
 
 def test_the_best_on_devel_was_converted_and_agrees(chain):
-    (measured,) = (chain.results / "small").glob("*/tflite.json")
+    (measured,) = (chain.results / "small").glob("*/profile.json")
     scores = {}
     for name in AUGMENTATIONS:
         path = chain.results / f"small/squeezenet-{name}-s0/metrics.json"
         scores[path.parent.name] = json.loads(path.read_text())["devel"]["file"]["score"]
     assert scores[measured.parent.name] == max(scores.values())
-    agreement = json.loads(measured.read_text())["agreement"]
-    assert agreement["largest_difference"] < 1e-3
+    agreement = json.loads(measured.with_name("faithfulness.json").read_text())
+    assert agreement["float32"]["largest_difference"] < 1e-3
     table = pd.read_csv(chain.results / "small" / "tflite.csv")
     assert set(table["run"]) == {measured.parent.name}
     assert (table["ms"] > 0).all()
+    whole = pd.read_csv(chain.results / "small" / "profile.csv")
+    assert set(whole["variant"]) == set(table["variant"]) > {"float32", "int8", "Keras, predict"}
+    published = pd.read_csv(chain.results / "paper" / "table5.csv").set_index("quantity")
+    for quantity in ("mean_time", "mean_memory", "model_size"):
+        assert (
+            published.loc[quantity, ["ours_tf_model", "ours_tflite_cpu"]].astype(float) > 0
+        ).all()
 
 
 def test_the_papers_tables_say_what_is_missing(chain):
@@ -183,7 +201,8 @@ def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain):
     after = chain.times()
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}
-    changed = {name for name in changed if "tflite.json" not in name and ".tflite" not in name}
+    measured = ("/profile.", "/faithfulness.json", "/pareto.png", ".tflite")
+    changed = {name for name in changed if not any(part in name for part in measured)}
     notebooks = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
     tables = {f"paper/table{n}.csv" for n in range(1, 6)}
     assert changed == notebooks | tables | {"small/tflite.csv", "small/report.html"}

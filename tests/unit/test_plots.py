@@ -275,15 +275,6 @@ def test_ablation_of_a_correlation():
     np.testing.assert_allclose(axes.get_lines()[1].get_xdata(), [0.3])
 
 
-def test_latency():
-    (axes,) = drawn(plots.latency(["mel", "CNN"], [7.1, 242.0], [0.4, 20.0]))
-    assert axes.get_xlabel() == "Time of one run (ms)"
-    assert [bar.get_width() for bar in axes.patches] == [7.1, 242.0]
-    assert [text.get_text() for text in axes.texts] == ["7.1 ± 0.4", "242 ± 20"]
-    assert tick_texts(axes.yaxis) == ["mel", "CNN"]
-    assert axes.yaxis_inverted()
-
-
 # Explanations
 
 
@@ -346,9 +337,18 @@ def test_a_picture_leaves_no_trace(mel, hz):
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_the_same_picture_gives_the_same_file(tmp_path, suffix):
     for name in ("first", "again"):
-        figure = plots.latency(["mel", "CNN"], [7.1, 242.0], [0.4, 20.0])
+        figure = plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"])
         plots.save(figure, tmp_path / f"{name}.{suffix}")
     content = (tmp_path / f"first.{suffix}").read_bytes()
     assert content == (tmp_path / f"again.{suffix}").read_bytes()
     if suffix == "pdf":
         assert b"/FontFile2" in content  # a TrueType font is embedded
+
+
+def test_resolution_of_a_saved_picture(tmp_path):
+    from PIL import Image
+
+    for dpi in ({}, {"dpi": 50}):
+        plots.save(plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]), tmp_path / "a.png", **dpi)
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.info["dpi"] == pytest.approx((dpi.get("dpi", 200),) * 2, abs=0.1)

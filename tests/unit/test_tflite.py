@@ -1,6 +1,4 @@
-"""The files for the device: what they hold, whether they agree with Keras, what they cost."""
-
-import json
+"""The files for the device: what they hold, and whether they agree with Keras."""
 
 import keras
 import numpy as np
@@ -9,13 +7,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from dslite import (
-    backbones,
     cards,
     clips,
     litert,
     loader,
     model,
-    profiling,
     runs,
     spectrogram,
     tflite,
@@ -182,83 +178,6 @@ def test_agreement_in_numbers():
     assert result["mean_difference"] == pytest.approx(0.15, abs=1e-6)
     assert result["same_decision"] == 0.5
     assert "same_decision" not in tflite.agreement(expected[:, :1], found[:, :1], "regression")
-
-
-def test_faithfulness_compares_audio_with_stored_spectrograms(converted, store):
-    result = profiling.faithfulness(converted, store)
-    assert result["chunks"] == len(store.chunks("devel")) > 30
-    assert result["largest_difference"] < 1e-3
-    assert result["same_decision"] == 1
-    assert profiling.faithfulness(converted, store, most=5)["chunks"] == 5
-
-
-def test_faithfulness_sees_another_models_file(converted, store, tmp_path):
-    """The same files, but a head that was exchanged after the conversion."""
-    for file in converted.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    network = keras.models.load_model(tmp_path / "model.keras", compile=False)
-    bias = network.get_layer("output").bias
-    bias.assign(bias + np.array([3, 0, 0, 0], np.float32))
-    network.save(tmp_path / "model.keras")
-    result = profiling.faithfulness(runs.load(tmp_path), store, most=8)
-    assert result["largest_difference"] > 0.1
-
-
-# Cost
-
-
-def test_what_is_measured(converted, store):
-    found = profiling.measure(converted, store.mel[:1])
-    json.dumps(found)  # it is written as JSON
-    for part in ("model", "cnn", "spectrogram", "tf_model", "tflite"):
-        assert found[part]["ms"] > 0
-        assert found[part]["runs"] == 50
-        assert found[part]["size_bytes"] > 0
-    assert found["tflite"] == found["cnn"]
-    assert found["threads"] == 1
-    assert found["backbone"] == "squeezenet"
-    assert found["random_weights"] is False
-    # 722,496 of SqueezeNet, 512 x 8 + 8, 2 of AReLU, 8 x 4 + 4
-    assert found["tf_model"]["parameters"] == 722_496 + 4104 + 2 + 36
-    table = profiling.cost_table(found)
-    assert len(table) == 4
-    assert table.loc["TensorFlow CNN", "parameters (M)"] == pytest.approx(0.726638)
-    sizes = table["MB"] * 1e6
-    assert sizes["TFLite end to end"] == (converted.folder / "model.tflite").stat().st_size
-
-
-def test_latency_counts_calls():
-    calls = []
-    found = profiling.latency(lambda: calls.append(1), runs=7, warm_up=2)
-    assert len(calls) == 9
-    assert found["runs"] == 7
-    assert found["ms"] >= 0
-
-
-def test_multiply_adds_of_small_layers_by_hand():
-    image = keras.Input((10, 10, 3))
-    x = keras.layers.Conv2D(4, 3, padding="valid")(image)  # 8 x 8 x 4 outputs of 27 each
-    x = keras.layers.DepthwiseConv2D(3, strides=2, padding="same")(x)  # 4 x 4 x 4 of 9
-    x = keras.layers.Dense(5)(keras.layers.Flatten()(x))  # 64 x 5
-    inner = keras.Model(image, x)
-    outer = keras.Model(image, keras.layers.Dense(2)(inner(image)))  # 5 x 2
-    expected = 8 * 8 * 4 * 27 + 4 * 4 * 4 * 9 + 64 * 5 + 5 * 2
-    assert profiling.multiply_adds(outer) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "giga", "parameters"),
-    [
-        # Published: 2.87 G (DenseNet121), 0.30 G (MobileNetV2) with top; Keras' counts without top
-        ("densenet121", (2.83, 2.90), 7_037_504),
-        ("mobilenet_v2", (0.295, 0.305), 2_257_984),
-        ("squeezenet", (0.2, 0.4), 722_496),
-    ],
-)
-def test_published_costs_of_the_backbones(name, giga, parameters):
-    network = backbones.build(name, "random", 224)
-    assert network.count_params() == parameters
-    assert giga[0] <= profiling.multiply_adds(network) / 1e9 <= giga[1]
 
 
 def test_a_mobile_networks_graph_converts(rng):
