@@ -1,0 +1,180 @@
+"""Does pruning gain anything over quantisation alone? (The paper names it as future work.)
+
+    python tests/benchmarks/pruning.py RUN [--table TABLE] [--weights FILE] [--epochs 3]
+
+RUN is a MobileNetV2 run that ends at stride 4 (RAVDESS's tuned preset). The network is trained
+anew on train alone, so that devel is a judge. Then whole channels are taken out: of blocks 1 and 2
+those whose projection weighs least, of the last layer those that the head's first layer weighs
+least, with the head's rows that read them. The rest is fine-tuned for a few epochs, all of it, and
+so is the network without pruning, for comparison. Each is converted to int8.
+
+Prints a table and writes it to ``results/benchmarks/pruning.csv``.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+import pandas as pd
+
+from dslite import (
+    cards,
+    evaluation,
+    faithfulness,
+    litert,
+    loader,
+    model,
+    paths,
+    quantisation,
+    runs,
+    steps,
+    tflite,
+    timing,
+    training,
+)
+from dslite.datasets import division, manifest
+
+SHARES = (0.0, 0.25, 0.5, 0.75)
+RATE = 1e-4
+BATCH = 32
+
+
+def weight_of(layer: keras.Layer, axis: int) -> np.ndarray:
+    """Sum of a kernel's magnitudes over all but one axis."""
+    kernel = np.abs(layer.get_weights()[0])
+    return kernel.sum(axis=tuple(i for i in range(kernel.ndim) if i != axis))
+
+
+def kept_channels(network: keras.Model, share: float) -> dict[str, np.ndarray]:
+    """Channels of each widened layer that stay, ascending: the heaviest ones."""
+    backbone = model.backbone_of(network)
+    rows, maps = backbone.output_shape[1], backbone.output_shape[3]
+    head = np.abs(network.get_layer("hidden").get_weights()[0]).sum(axis=1).reshape(rows, maps)
+    weights = {
+        "block_1": weight_of(backbone.get_layer("block_1_project"), 2),
+        "block_2": weight_of(backbone.get_layer("block_2_project"), 2),
+        "block_3": head.sum(axis=0),
+    }
+    return {
+        name: np.sort(np.argsort(-w)[: max(1, round(len(w) * (1 - share)))])
+        for name, w in weights.items()
+    }
+
+
+def _cut(layer: keras.Layer, block: str, keep: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """A backbone layer's weights without the channels that went."""
+    weights, name = layer.get_weights(), layer.name
+    if block not in keep or not weights:
+        return weights
+    chosen = keep[block]
+    if name.endswith("_expand"):
+        return [weights[0][..., chosen]]
+    if name.endswith("_depthwise"):
+        return [weights[0][:, :, chosen]]
+    if name.endswith("_project"):
+        return [weights[0][:, :, chosen]]
+    if name.endswith("_project_BN"):
+        return weights
+    return [values[chosen] for values in weights]  # the other batch normalisations
+
+
+def prune(network: keras.Model, share: float) -> keras.Model:
+    """A network without that share of its widened channels, with the weights that stay."""
+    keep = kept_channels(network, share)
+    backbone = model.backbone_of(network)
+
+    def narrower(layer):
+        config = layer.get_config()
+        block = layer.name.removesuffix("_expand")
+        if layer.name.endswith("_expand") and block in keep:
+            config["filters"] = len(keep[block])
+        return layer.__class__.from_config(config)
+
+    small = keras.models.clone_model(backbone, clone_function=narrower)
+    for layer in backbone.layers[1:]:  # the first is the input
+        block = "_".join(layer.name.split("_")[:2])
+        small.get_layer(layer.name).set_weights(_cut(layer, block, keep))
+    picture = keras.Input(backbone.input_shape[1:], name="picture")
+    x = small(picture, training=False)
+    after = network.layers[network.layers.index(backbone) + 1 :]
+    fresh = [layer.__class__.from_config(layer.get_config()) for layer in after]
+    for layer in fresh:
+        x = layer(x)
+    made = keras.Model(picture, x, name=network.name)
+    maps = backbone.output_shape[3]
+    rows = np.arange(backbone.output_shape[1])[:, None] * maps + keep["block_3"]
+    for old, new in zip(after, fresh, strict=True):
+        values = old.get_weights()
+        new.set_weights([values[0][rows.ravel()], *values[1:]] if old.name == "hidden" else values)
+    return made
+
+
+def tune(network: keras.Model, task: steps.Task, train: np.ndarray, epochs: int) -> None:
+    """Train all of a network for a few epochs; batch normalisation stays in inference."""
+    network.trainable = True
+    smoothing = task.settings.label_smoothing
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    network.compile(keras.optimizers.Adam(RATE), loss)
+    rng = np.random.default_rng(0)
+    for _ in range(epochs):
+        order = rng.permutation(train)
+        for begin in range(0, len(order), BATCH):
+            rows = np.sort(order[begin : begin + BATCH])
+            pictures = model.inputs(task.store.mel[rows], task.settings)
+            network.train_on_batch(pictures, task.targets[rows])
+
+
+def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
+    """Size, time and devel UAR of a network's int8 file, and the UAR of the network itself."""
+    store, settings, devel = task.store, task.settings, task.store.chunks("devel")
+    calibration = store.chunks("train")[:: max(1, len(store.chunks("train")) // 64)]
+    waves = [w[None] for w in loader.waveforms(store, calibration, settings)]
+    content = tflite.convert(tflite.functions(network, settings)["model"], network)
+    small = quantisation.Quantiser(content, waves).make(quantisation.INT8)
+    call = litert.runner(small)
+    expected = loader.predict(model.predictor(network, settings), store.mel, devel)
+    found = faithfulness.outputs(small, loader.waveforms(store, devel, settings))
+    _, file = np.unique(store.file[devel], return_inverse=True)
+    first = np.unique(file, return_index=True)[1]
+    truth = task.classes[devel][first]
+    both = [evaluation.fuse(o, file).argmax(axis=1) for o in (expected, found)]
+    keras_uar, uar = (100 * evaluation.uar(truth, said, expected.shape[1]) for said in both)
+    return {
+        "parameters": network.count_params(),
+        "MB int8": len(small) / 1e6,
+        "ms int8": timing.latency(lambda: call(waves[0]))["ms_median"],
+        "devel UAR Keras": keras_uar,
+        "devel UAR int8": uar,
+    }
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--table", default="")
+    parser.add_argument("--weights", default="imagenet", help="imagenet or a file")
+    parser.add_argument("--epochs", type=int, default=3)
+    given = parser.parse_args()
+    run = runs.load(given.run)
+    built = manifest.load(cards.load(given.table or run.record["dataset"]))
+    built = division.of_run(built, run.record)
+    settings = run.settings.model_copy(update={"weights": given.weights})
+    task = steps.task_of(built.card, settings, loader.load(built, settings))
+    train, devel = (task.store.chunks(part) for part in ("train", "devel"))
+    if settings.feature_layer != "stride4":
+        parser.error("RUN is to end at stride 4 (feature_layer=stride4)")
+    network = training.build_model(task, train, run.record["seed"])
+    training.fit(network, task, train, run.record["seed"], devel, log=lambda line: None)
+    rows = {"as trained": measured(network, task)}
+    for share in SHARES:
+        small = prune(network, share)
+        tune(small, task, train, given.epochs)
+        rows[f"{100 * share:.0f} % pruned, fine-tuned"] = measured(small, task)
+        print(pd.DataFrame(rows).T.round(2).to_string(), flush=True)
+    with paths.replacing(paths.ROOT / "results" / "benchmarks" / "pruning.csv") as draft:
+        pd.DataFrame(rows).T.round(3).to_csv(draft, index_label="network")
+
+
+if __name__ == "__main__":
+    main()
