@@ -25,6 +25,8 @@ COMMANDS = [
     "predict",
     "stream",
     "web",
+    "profile",
+    "device",
     "results",
     "notebook",
     "report",
