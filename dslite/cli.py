@@ -1,15 +1,14 @@
 """The ``dslite`` command: a few lines over the functions that the notebooks call."""
 
-import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 import dslite
-from dslite import corpora, quiet
+from dslite import corpora, deployment, quiet
 from dslite.corpora import Dataset, Overrides
 from dslite.errors import ConversionError, InputError, NotebookError
 
@@ -137,159 +136,11 @@ def baseline(
     _run(built, folds, lambda part: machines.run(part, *given, log=typer.echo, kind=kind))
 
 
-@app.command()
-def convert(
-    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
-    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
-) -> None:
-    """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
-    from dslite import runs
-    from dslite.datasets import division
-
-    finished = runs.load(run)
-    built = division.of_run(corpora.checked(table or finished.record["dataset"]), finished.record)
-    quiet.import_tensorflow()
-    from dslite import faithfulness, loader, paths
-
-    found = faithfulness.assess(finished, loader.load(built, finished.settings), log=typer.echo)
-    typer.echo(faithfulness.table(found).round(4).to_string())
-    typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
-
-
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
-    audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
-    level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
-        "file"
-    ),
-    form: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
-    ] = "csv",
-) -> None:
-    """Predict audio with a trained model: rows on stdout, as soon as they are known.
-
-    What cannot be read is named on stderr, the rest is predicted, and the status is 1.
-    """
-    from dslite import prediction
-
-    failed: list[InputError] = []
-
-    def report(error: InputError) -> None:
-        failed.append(error)
-        typer.echo("error: " + str(error).replace("\n", " "), err=True)
-
-    predictor = prediction.load(model)
-    sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
-    for rows in prediction.lines(predictor, audio, level, form, report):
-        sys.stdout.write(rows)
-        sys.stdout.flush()
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-def stream(
-    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
-    audio: Annotated[
-        str | None,
-        typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
-    ] = None,
-    hop: Annotated[
-        float | None, typer.Option(min=0.1, help="seconds between decisions; else the model's")
-    ] = None,
-    smooth: Annotated[int, typer.Option(min=1, help="mean of the last so many chunks")] = 3,
-    rate: Annotated[
-        int | None, typer.Option(min=1000, help="Hz of - (else the model's) or the microphone")
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(min=1, help="of - or the microphone; else 1")
-    ] = None,
-    form: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
-    ] = "csv",
-) -> None:
-    """Analyse audio as it comes: one decision per hop on stdout, how fast on stderr.
-
-    Nothing is dropped silently: what waits, is lost or left out is named on stderr.
-    """
-    from dslite import prediction, streaming
-
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
-
-    def write(line: str) -> None:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-
-    predictor = prediction.load(model)
-    given = streaming.source(audio, rate, channels, predictor.settings.sample_rate, tell)
-    streaming.run(predictor, given, hop, smooth, form, write, tell)
-
-
-@app.command()
-def web(
-    model: Annotated[Path, typer.Argument(help="a converted run's folder, or a .tflite")],
-    output: Annotated[Path | None, typer.Argument(help="folder of the page (web beside it)")] = (
-        None
-    ),
-) -> None:
-    """Write a static page that runs a model in the browser, on a file or the microphone.
-
-    It sends nothing anywhere: audio stays in the page.
-    """
-    from dslite import paths
-    from dslite import web as page
-
-    file = page.find_model(model)
-    folder = page.write(file, paths.find(output) if output else file.parent / "web")
-    shown = paths.shown(folder)
-    typer.echo(f"page: {shown}")
-    serve = f"python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}"
-    typer.echo(f"to look at it: {serve}\n          then: http://127.0.0.1:8000")
-
-
-@app.command()
-def profile(
-    target: Annotated[Path, typer.Argument(help="a converted run's folder, or one .tflite")],
-    repeats: Annotated[int, typer.Option("--runs", min=1, help="that each mean is over")] = 50,
-    threads: Annotated[str, typer.Option(help="of TensorFlow Lite; the first is Table 5's")] = (
-        "1,2,4"
-    ),
-) -> None:
-    """Measure time, memory and size of a run in every variant, Keras beside it; or of one file."""
-    from dslite import costs, paths
-
-    counts, found = costs.counts(threads), paths.find(target)
-    if found.suffix.lower() == ".tflite":
-        measured = costs.profile_file(found, counts, repeats)
-    else:
-        from dslite import runs
-
-        run = runs.load(found)
-        costs.files(run.folder)  # before TensorFlow is waited for
-        quiet.import_tensorflow()
-        from dslite import profiling
-
-        found, measured = run.folder, profiling.measure(run, counts, repeats)
-    for line in costs.told(measured):
-        typer.echo(line)
-    for file in costs.publish(measured, found):
-        typer.echo(f"written: {paths.shown(file)}")
-
-
-@app.command()
-def device(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="the run's folder")],
-    measurement: Annotated[str, typer.Argument(metavar="FILE", help="its output; - is stdin")],
-    name: Annotated[str, typer.Option(help="of the phone, as Table 5 shall call it")] = "phone",
-) -> None:
-    """Keep what benchmark_model measured on a phone: Table 5's last column."""
-    from dslite import devices, paths, runs
-
-    place = runs.load(folder).folder
-    found = devices.store(place, measurement, name)
-    typer.echo(f"{name}: {found['ms']:.2f} ms; written: {paths.shown(place / devices.FILE)}")
+for command in (
+    *(deployment.convert, deployment.profile, deployment.device),
+    *(deployment.predict, deployment.stream, deployment.web),
+):
+    app.command()(command)
 
 
 @app.command()

@@ -19,10 +19,10 @@ FLOORS = {
     **dict.fromkeys(["loader", "model", "runs", "acoustics"], 4),
     **dict.fromkeys(["steps", "baseline", "tflite", "explanation", "prediction", "paper"], 5),
     **dict.fromkeys(["illustration", "folds"], 5),
-    **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables", "faithfulness"], 6),
+    **dict.fromkeys(["training", "profiling", "notebooks", "report", "tables", "faithfulness", "corpora"], 6),
     **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
     **{"listening": 3, "streaming": 6, "web": 6},
-    **{"experiment": 7, "corpora": 7},
+    **{"experiment": 7, "deployment": 7},
     **{"cli": 8},
 }
 # (importing room, imported room): imports that break the rule for a reason given beside them.
