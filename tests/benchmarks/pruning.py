@@ -8,7 +8,7 @@ those whose projection weighs least, of the last layer those that the head's fir
 least, with the head's rows that read them. The rest is fine-tuned for a few epochs, all of it, and
 so is the network without pruning, for comparison. Each is converted to int8.
 
-Prints a table and writes it to ``results/benchmarks/pruning.csv``.
+Prints a table and writes it to ``results/benchmarks/pruning.csv``, with a Pareto plot.
 """
 
 import argparse
@@ -16,15 +16,18 @@ import argparse
 import keras
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from dslite import (
     cards,
+    charts,
     evaluation,
     faithfulness,
     litert,
     loader,
     model,
     paths,
+    plots,
     quantisation,
     runs,
     steps,
@@ -148,6 +151,13 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     }
 
 
+def pareto(table: pd.DataFrame) -> Figure:
+    """The int8 files of `main`'s table on the plot that `dslite profile` draws of a corpus."""
+    named = {"ms int8": "ms_median", "MB int8": "MB"}
+    rows = table.rename(columns=named).assign(devel=table["devel UAR int8"] / 100, variant="int8")
+    return charts.pareto(rows.assign(backbone=table.index))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -172,8 +182,12 @@ def main() -> None:
         tune(small, task, train, given.epochs)
         rows[f"{100 * share:.0f} % pruned, fine-tuned"] = measured(small, task)
         print(pd.DataFrame(rows).T.round(2).to_string(), flush=True)
-    with paths.replacing(paths.ROOT / "results" / "benchmarks" / "pruning.csv") as draft:
-        pd.DataFrame(rows).T.round(3).to_csv(draft, index_label="network")
+    place = paths.ROOT / "results" / "benchmarks"
+    table = pd.DataFrame(rows).T.round(3)
+    with paths.replacing(place / "pruning.csv") as draft:
+        table.to_csv(draft, index_label="network")
+    with paths.replacing(place / "pruning.png") as draft:
+        plots.save(pareto(table), draft)
 
 
 if __name__ == "__main__":
