@@ -1,11 +1,8 @@
-"""Decode, mix down, resample, trim and cut audio; tell two recordings apart."""
+"""Decode, mix down, resample, trim and cut audio."""
 
-import hashlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -18,44 +15,7 @@ from dslite.errors import InputError
 
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 FRAMES = 4096  # levels computed at a time, of two minutes
-FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
 SILENCE_DB = 60  # what lies more than this below the loudest frame counts as silence
-CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
-# What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
-# 479)"), and of an Ogg file without its end. All ones is no promise: a stream's unknown length.
-SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or more (SoX: 7FFFF000)
-SHORT_OGG = "lacks an end-of-stream bit"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a stored file is, before any resampling.
-
-    Attributes
-    ----------
-    duration_s : float
-        Frames over rate, seconds.
-    sample_rate : int
-        Hz.
-    channels : int
-    peak : float
-        Largest magnitude of a sample; full scale is 1.
-    clipped : int
-        Samples in runs of at least `CLIPPED_RUN` at full scale, over all channels.
-    truncated : int
-        1 where the file ends before its header says, as a broken-off copy does; else 0.
-    audio_hash : str
-        SHA-256 of rate, channels and samples, hexadecimal: see `facts`.
-    """
-
-    duration_s: float
-    sample_rate: int
-    channels: int
-    peak: float
-    clipped: int
-    truncated: int
-    audio_hash: str
 
 
 @contextmanager
@@ -87,7 +47,8 @@ def _unreadable(path: str | PathLike, error: Exception) -> InputError:
     return InputError(f"{path}: not readable as audio ({said}); replace it or store it as WAV/FLAC")
 
 
-def _require_finite(samples: np.ndarray, path: str | PathLike) -> None:
+def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
+    """Raise an InputError that names the file if a sample is NaN or infinite."""
     if not np.isfinite(samples).all():
         raise InputError(f"{path}: the audio holds NaN or infinite samples; replace or remove it")
 
@@ -124,7 +85,7 @@ class Mixer:
         """
         with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
             mono = block.mean(axis=1)
-        _require_finite(mono, self._name)
+        require_finite(mono, self._name)
         return mono if self._resampler is None else self._resampler.resample_chunk(mono)
 
     def rest(self) -> np.ndarray:
@@ -178,65 +139,6 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
 def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
     """Waveform of a file, float32 [samples]: the first value of `decode`, with its errors."""
     return decode(path, sample_rate)[0]
-
-
-def _clipped(magnitude: np.ndarray) -> int:
-    """Samples in runs at full scale of a block [frames, channels]; a run ends with its block."""
-    full = magnitude >= FULL_SCALE
-    if not full.any() or len(full) < CLIPPED_RUN:
-        return 0
-    runs = np.lib.stride_tricks.sliding_window_view(full, CLIPPED_RUN, axis=0).all(axis=-1)
-    inside = np.zeros_like(full)
-    for offset in range(CLIPPED_RUN):
-        inside[offset : offset + len(runs)] |= runs
-    return int(inside.sum())
-
-
-def _truncated(file: soundfile.SoundFile, decoded: int) -> bool:
-    """Whether the file holds less than its header promises."""
-    said = file.extra_info
-    promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(said)]
-    short = any(there < promised < UNKNOWN_LENGTH for promised, there in promises)
-    # Of an MP3 file, the number of frames may be an estimate.
-    return short or decoded < 0.99 * file.frames or SHORT_OGG in said
-
-
-def facts(path: str | PathLike) -> Facts:
-    """What a stored file is, decoded block by block.
-
-    Notes
-    -----
-    The hash runs over float64 samples, which hold every integer format up to 32 bits and every
-    float format exactly. So it does not depend on the container: 16-bit audio has one hash as WAV,
-    as FLAC and even widened to 24 bits or float. Lossy formats (MP3, Ogg) decode to slightly
-    different samples in different versions of libsndfile, and so may their hashes differ.
-
-    Raises
-    ------
-    InputError
-        As for `read`.
-    """
-    digest = hashlib.sha256()
-    frames, clipped, peak = 0, 0, 0.0
-    with opened(path) as file:
-        digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
-        while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
-            _require_finite(block, path)
-            # Adding zero turns the float formats' -0.0 into the integer formats' 0.0.
-            digest.update((block + 0.0).astype("<f8", copy=False).tobytes())
-            magnitude = np.abs(block, out=block)
-            peak = max(peak, float(magnitude.max()))
-            clipped += _clipped(magnitude)
-            frames += len(block)
-        return Facts(
-            frames / file.samplerate,
-            file.samplerate,
-            file.channels,
-            peak,
-            clipped,
-            int(_truncated(file, frames)),
-            digest.hexdigest(),
-        )
 
 
 def level_frames(sample_rate: int) -> tuple[int, int]:

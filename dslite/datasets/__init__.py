@@ -67,7 +67,7 @@ class Manifest:
         ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty: unknown),
         ``partition``, ``source_label`` (as the corpus writes it) and ``audio_hash`` (empty: not
         decodable) are strings, ``duration_s`` (seconds) and ``peak`` float64, ``sample_rate``
-        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `audio.Facts`. The index counts
+        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `facts.Facts`. The index counts
         from 0, so that row i stands in row i + 2 of a CSV file with a header.
     partition_source : str
         Where the partition comes from, in words, with the seed where it was drawn.

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dslite import audio
-from dslite.datasets import Manifest, home, leads_out
+from dslite.datasets import Manifest, facts, home, leads_out
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -32,7 +31,7 @@ def _audio_problems(manifest: Manifest) -> list[str]:
             reason = f"there is no such file in {manifest.folder}"
         else:
             try:
-                audio.facts(file)
+                facts.of_file(file)
                 reason = "the file has changed; build the manifest again"
             except InputError as error:
                 reason = str(error).removeprefix(f"{file}: ")

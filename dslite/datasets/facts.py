@@ -1,15 +1,21 @@
-"""What a corpus's files are (`dslite.audio.Facts`), decoded once and stored in the cache."""
+"""What a corpus's files are, decoded once and stored in the cache."""
 
+import hashlib
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import soundfile
 from tqdm import tqdm
 
 from dslite import paths
-from dslite.audio import Facts, facts
+from dslite.audio import BLOCK, opened, require_finite
 from dslite.errors import InputError
 
 COLUMNS = {
@@ -20,6 +26,104 @@ QUIET = 200  # files decoded without a progress bar
 
 State = tuple[str, int, int]  # a file is decoded again when any of these changed:
 STATE = {"path": "str", "size": "int64", "mtime_ns": "int64"}
+
+
+FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
+CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
+# What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
+# 479)"), and of an Ogg file without its end. All ones is no promise: a stream's unknown length.
+SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or more (SoX: 7FFFF000)
+SHORT_OGG = "lacks an end-of-stream bit"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a stored file is, before any resampling.
+
+    Attributes
+    ----------
+    duration_s : float
+        Frames over rate, seconds.
+    sample_rate : int
+        Hz.
+    channels : int
+    peak : float
+        Largest magnitude of a sample; full scale is 1.
+    clipped : int
+        Samples in runs of at least `CLIPPED_RUN` at full scale, over all channels.
+    truncated : int
+        1 where the file ends before its header says, as a broken-off copy does; else 0.
+    audio_hash : str
+        SHA-256 of rate, channels and samples, hexadecimal: see `of_file`.
+    """
+
+    duration_s: float
+    sample_rate: int
+    channels: int
+    peak: float
+    clipped: int
+    truncated: int
+    audio_hash: str
+
+
+def _clipped(magnitude: np.ndarray) -> int:
+    """Samples in runs at full scale of a block [frames, channels]; a run ends with its block."""
+    full = magnitude >= FULL_SCALE
+    if not full.any() or len(full) < CLIPPED_RUN:
+        return 0
+    runs = np.lib.stride_tricks.sliding_window_view(full, CLIPPED_RUN, axis=0).all(axis=-1)
+    inside = np.zeros_like(full)
+    for offset in range(CLIPPED_RUN):
+        inside[offset : offset + len(runs)] |= runs
+    return int(inside.sum())
+
+
+def _truncated(file: soundfile.SoundFile, decoded: int) -> bool:
+    """Whether the file holds less than its header promises."""
+    said = file.extra_info
+    promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(said)]
+    short = any(there < promised < UNKNOWN_LENGTH for promised, there in promises)
+    # Of an MP3 file, the number of frames may be an estimate.
+    return short or decoded < 0.99 * file.frames or SHORT_OGG in said
+
+
+def of_file(path: str | PathLike) -> Facts:
+    """What a stored file is, decoded block by block.
+
+    Notes
+    -----
+    The hash runs over float64 samples, which hold every integer format up to 32 bits and every
+    float format exactly. So it does not depend on the container: 16-bit audio has one hash as WAV,
+    as FLAC and even widened to 24 bits or float. Lossy formats (MP3, Ogg) decode to slightly
+    different samples in different versions of libsndfile, and so may their hashes differ.
+
+    Raises
+    ------
+    InputError
+        As for `dslite.audio.read`.
+    """
+    digest = hashlib.sha256()
+    frames, clipped, peak = 0, 0, 0.0
+    with opened(path) as file:
+        digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
+        while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
+            require_finite(block, path)
+            # Adding zero turns the float formats' -0.0 into the integer formats' 0.0.
+            digest.update((block + 0.0).astype("<f8", copy=False).tobytes())
+            magnitude = np.abs(block, out=block)
+            peak = max(peak, float(magnitude.max()))
+            clipped += _clipped(magnitude)
+            frames += len(block)
+        return Facts(
+            frames / file.samplerate,
+            file.samplerate,
+            file.channels,
+            peak,
+            clipped,
+            int(_truncated(file, frames)),
+            digest.hexdigest(),
+        )
 
 
 def _state(file: Path | None) -> State | None:
@@ -51,7 +155,7 @@ def _save(store: Path, known: dict[State, Facts]) -> None:
 
 def _facts_or_none(file: Path) -> Facts | None:
     try:
-        return facts(file)
+        return of_file(file)
     except InputError:
         return None
 
@@ -68,7 +172,7 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame [files, COLUMNS]
-        See `dslite.audio.Facts`. A missing or undecodable file has NaN, 0 and an empty hash.
+        See `Facts`. A missing or undecodable file has NaN, 0 and an empty hash.
     """
     store = paths.cache() / "audio" / f"{dataset}.csv"
     known = _load(store)

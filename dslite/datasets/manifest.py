@@ -21,7 +21,7 @@ RESERVED = frozenset(  # columns of tables of predictions
 
 
 def build(card: Card) -> Manifest:
-    """Manifest of a corpus; decodes what was not decoded before, see `audio.facts`.
+    """Manifest of a corpus; decodes what was not decoded before, see `facts.of_file`.
 
     Missing and broken files do not stop it: `check` names them all.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trees
 
-from dslite import audio, cards
+from dslite import cards
 from dslite.datasets import checks, facts, manifest
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -16,14 +16,13 @@ pytestmark = pytest.mark.usefixtures("cache")
 def opened(monkeypatch):
     """Real paths of all audio that is opened."""
     found = []
-    whole = audio.facts
+    whole = facts.of_file
 
     def facts_of(path):
         found.append(os.path.realpath(path))
         return whole(path)
 
-    monkeypatch.setattr(facts, "facts", facts_of)
-    monkeypatch.setattr(audio, "facts", facts_of)
+    monkeypatch.setattr(facts, "of_file", facts_of)
     return found
 
 

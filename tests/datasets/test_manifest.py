@@ -66,7 +66,7 @@ def test_second_build_decodes_nothing(card, built, monkeypatch):
     def forbidden(file):
         raise AssertionError(f"decoded {file} again")
 
-    monkeypatch.setattr(facts, "facts", forbidden)
+    monkeypatch.setattr(facts, "of_file", forbidden)
     pd.testing.assert_frame_equal(manifest.build(card).table, built.table, check_exact=True)
 
 

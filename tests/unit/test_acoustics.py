@@ -13,6 +13,7 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 from dslite import acoustics, audio, cards
+from dslite.datasets import facts
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 
@@ -155,7 +156,7 @@ def built(tmp_path, cache):
     rows = []
     for name, waveform in (("a", tone(440)), ("c", tone(523.25)), ("short", tone(300, 0.02))):
         soundfile.write(tmp_path / f"{name}.wav", waveform, RATE)
-        rows.append((f"{name}.wav", audio.facts(tmp_path / f"{name}.wav").audio_hash))
+        rows.append((f"{name}.wav", facts.of_file(tmp_path / f"{name}.wav").audio_hash))
     table = pd.DataFrame(rows, columns=["path", "audio_hash"])
     return Manifest(cards.load("demo"), tmp_path, table)
 

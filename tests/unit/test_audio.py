@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dslite import audio
+from dslite.datasets import facts
 from dslite.errors import InputError
 
 RATE = 16000
@@ -73,7 +74,7 @@ def _bad_files(folder):
         ("cut.flac", "not readable as audio (flac decoder lost sync)"),
     ],
 )
-@pytest.mark.parametrize("function", [lambda p: audio.read(p, RATE), audio.facts])
+@pytest.mark.parametrize("function", [lambda p: audio.read(p, RATE), facts.of_file])
 def test_bad_audio_names_the_file(tmp_path, name, said, function):
     _bad_files(tmp_path)
     with pytest.raises(InputError) as error:
@@ -90,7 +91,7 @@ def test_too_short_for_the_rate(tmp_path):
 
 def test_facts_of_a_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((12000, 2)), 48000)
-    found = audio.facts(tmp_path / "a.wav")
+    found = facts.of_file(tmp_path / "a.wav")
     assert (found.duration_s, found.sample_rate) == (0.25, 48000)
     assert len(found.audio_hash) == 64
 
@@ -108,7 +109,7 @@ def test_hash_depends_on_the_audio_not_on_the_container(tmp_path, samples):
     soundfile.write(tmp_path / "a.flac", samples, RATE)
     soundfile.write(tmp_path / "24.wav", samples.astype(np.int32) << 16, RATE, subtype="PCM_24")
     soundfile.write(tmp_path / "float.wav", samples / 2**15, RATE, subtype="FLOAT")
-    hashes = {audio.facts(file).audio_hash for file in tmp_path.iterdir()}
+    hashes = {facts.of_file(file).audio_hash for file in tmp_path.iterdir()}
     assert len(hashes) == 1
 
 
@@ -119,14 +120,14 @@ def test_hash_tells_audio_apart(tmp_path, samples):
     soundfile.write(tmp_path / "rate.wav", samples, 2 * RATE)
     soundfile.write(tmp_path / "bit.wav", changed, RATE)
     soundfile.write(tmp_path / "channels.wav", samples.reshape(-1), RATE)
-    hashes = {audio.facts(file).audio_hash for file in tmp_path.iterdir()}
+    hashes = {facts.of_file(file).audio_hash for file in tmp_path.iterdir()}
     assert len(hashes) == 4
 
 
 def test_negative_zero_is_zero(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([0.0, 0.5]), RATE, subtype="FLOAT")
     soundfile.write(tmp_path / "b.wav", np.array([-0.0, 0.5]), RATE, subtype="FLOAT")
-    assert audio.facts(tmp_path / "a.wav") == audio.facts(tmp_path / "b.wav")
+    assert facts.of_file(tmp_path / "a.wav") == facts.of_file(tmp_path / "b.wav")
 
 
 def test_trim_takes_the_ends_only():

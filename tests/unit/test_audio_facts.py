@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from dslite import audio
+from dslite.datasets import facts
 from dslite.errors import InputError
 
 RATE = 16000
@@ -19,7 +20,7 @@ def noise(rng):
 
 def stored(file, wave, **how):
     soundfile.write(file, wave, RATE, **how)
-    return audio.facts(file)
+    return facts.of_file(file)
 
 
 def test_channels_and_peak(tmp_path, noise):
@@ -90,7 +91,7 @@ def test_broken_off_files_are_told(tmp_path, noise, suffix, subtype, kept):
     stored(file, np.tile(noise, 5), subtype=subtype)
     content = file.read_bytes()
     file.write_bytes(content[: int(kept * len(content))])
-    found = audio.facts(file)
+    found = facts.of_file(file)
     assert found.truncated == 1
     assert 0 < found.duration_s < 10 * kept + 0.2
 
@@ -100,7 +101,7 @@ def test_broken_off_flac_is_not_readable(tmp_path, noise):
     content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="not readable as audio"):
-        audio.facts(tmp_path / "a.flac")
+        facts.of_file(tmp_path / "a.flac")
 
 
 @pytest.mark.parametrize("cut", [1, 2, 1000])
@@ -108,7 +109,7 @@ def test_a_single_missing_sample_is_told(tmp_path, noise, cut):
     stored(tmp_path / "a.wav", noise)
     content = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(content[:-cut])
-    assert audio.facts(tmp_path / "a.wav").truncated == 1
+    assert facts.of_file(tmp_path / "a.wav").truncated == 1
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0x7FFFF000, 0xFFFFFFFF - 36])
@@ -120,19 +121,19 @@ def test_a_streams_length_is_no_promise(tmp_path, noise, size):
     content[place : place + 4] = struct.pack("<I", size)
     content[4:8] = struct.pack("<I", 0xFFFFFFFF)
     (tmp_path / "a.wav").write_bytes(content)
-    assert audio.facts(tmp_path / "a.wav") == expected
+    assert facts.of_file(tmp_path / "a.wav") == expected
 
 
 def test_more_than_the_header_says_is_not_truncated(tmp_path, noise):
     expected = stored(tmp_path / "a.wav", noise)
     with (tmp_path / "a.wav").open("ab") as file:
         file.write(b"LIST\x04\0\0\0INFO")
-    assert audio.facts(tmp_path / "a.wav") == expected
+    assert facts.of_file(tmp_path / "a.wav") == expected
 
 
 def test_facts_do_not_depend_on_the_blocks(tmp_path, noise, monkeypatch):
     noise[5000:5003] = 1
     expected = stored(tmp_path / "a.wav", noise)
     monkeypatch.setattr(audio, "BLOCK", 3000)
-    assert audio.facts(tmp_path / "a.wav") == expected
+    assert facts.of_file(tmp_path / "a.wav") == expected
     assert expected.clipped == 3
