@@ -33,6 +33,7 @@ import tensorflow as tf
 from dslite import (
     augmentation,
     backbones,
+    cards,
     model,
     optimisation,
     paths,
@@ -65,7 +66,7 @@ def a_task(used: settings.Settings) -> steps.Task:
     classes = rng.integers(CLASSES, size=CHUNKS)
     files = pd.DataFrame({"path": [f"{i}.wav" for i in range(CHUNKS)]})
     store = Store(mel, np.arange(CHUNKS), np.zeros(CHUNKS), files, Path(), (), "noise")
-    card = settings.Card(
+    card = cards.Card(
         dataset="benchmark",
         layout="table",
         title="Noise",

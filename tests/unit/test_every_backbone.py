@@ -11,6 +11,7 @@ import pytest
 
 from dslite import (
     backbones,
+    cards,
     litert,
     model,
     optimisation,
@@ -34,7 +35,7 @@ def a_task(used: settings.Settings) -> steps.Task:
     files = pd.DataFrame({"path": [f"{i}.wav" for i in range(CHUNKS)]})
     start_s = np.zeros(CHUNKS)
     store = Store(mel, np.arange(CHUNKS), start_s, files, Path(), (), used.backbone)
-    card = settings.Card(dataset="noise", layout="table", title="Noise", classes=CLASSES)
+    card = cards.Card(dataset="noise", layout="table", title="Noise", classes=CLASSES)
     classes = np.arange(CHUNKS) % 2
     return steps.Task(store, np.eye(2, dtype=np.float32)[classes], classes, card, used)
 
