@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dslite import charts, footprint, litert, paths, plots, provenance, timing
 from dslite.errors import InputError
-from dslite.quantisation import FLOAT32, VARIANTS
+from dslite.quantisation import FLOAT32, VARIANTS, stem
 
 FILE = "profile.json"
 DPI = 300  # of the pictures
@@ -52,7 +52,7 @@ def files(folder: Path) -> dict[tuple[str, str], Path]:
     found = {}
     for part in PARTS:
         for variant in VARIANTS:
-            path = folder / (f"{part}.tflite" if variant == FLOAT32 else f"{part}-{variant}.tflite")
+            path = folder / f"{stem(part, variant)}.tflite"
             if path.is_file():
                 found[part, variant] = path
     if not found:

@@ -19,6 +19,11 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 INPUT = "waveform"
 
 
+def stem(part: str, variant: str) -> str:
+    """Name of a part's file without its suffix: ``model``, ``cnn-int8`` and so on."""
+    return part if variant == FLOAT32 else f"{part}-{variant}"
+
+
 class Quantiser:
     """One float32 file, from which smaller ones are made; calibrated once.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import dslite
 from dslite import litert, model, paths, quantisation, runs, spectrogram
-from dslite.quantisation import FLOAT32, VARIANTS
+from dslite.quantisation import FLOAT32, VARIANTS, stem
 from dslite.settings import Settings
 from dslite.weights_files import IMAGENET
 
@@ -103,11 +103,6 @@ def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
         }[part],
         "version": dslite.__version__,
     }
-
-
-def stem(part: str, variant: str) -> str:
-    """Name of a part's file without its suffix: ``model``, ``cnn-int8`` and so on."""
-    return part if variant == FLOAT32 else f"{part}-{variant}"
 
 
 def convert_all(run: runs.Run, network: keras.Model) -> dict[str, bytes]:
