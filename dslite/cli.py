@@ -137,7 +137,7 @@ def baseline(
 
 
 for command in (
-    *(deployment.convert, deployment.profile, deployment.device),
+    *(deployment.explain, deployment.convert, deployment.profile, deployment.device),
     *(deployment.predict, deployment.stream, deployment.web),
 ):
     app.command()(command)

@@ -31,6 +31,53 @@ def convert(
     typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
 
 
+def explain(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    file: Annotated[
+        list[str] | None, typer.Option(help="explain this file instead (repeatable)")
+    ] = None,
+    method: Annotated[str, typer.Option(help="partition, gradient, grad-cam or occlusion")] = (
+        "partition"
+    ),
+    masker: Annotated[
+        str, typer.Option(help="what hides a region: mean (colour), blur or inpaint")
+    ] = "mean",
+    evaluations: Annotated[int, typer.Option(min=3, help="masked pictures a chunk")] = 500,
+    pictures: Annotated[int, typer.Option(min=0, help="to test all methods on; 0: no tests")] = 12,
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+) -> None:
+    """Show and let hear what a run listens to, and how far the explanations can be trusted.
+
+    Figures, tables and sounds go to the run's folder: explanation/, or explanation_files/.
+    """
+    from dslite import paths, runs
+    from dslite.datasets import division
+
+    finished = runs.load(run)
+    built = division.of_run(corpora.checked(table or finished.record["dataset"]), finished.record)
+    quiet.import_tensorflow()
+    from dslite import exhibits, explanation, interpretation, loader
+
+    explanation.require(method)
+    store = loader.load(built, finished.settings)
+    chosen = interpretation.named(store, file) if file else None
+    subject = interpretation.subject(finished, store, masker)
+    given = {"method": method, "evaluations": evaluations, "log": typer.echo}
+    if file:
+        heard = interpretation.hear(finished, store, subject, chosen, **given)
+        shown = exhibits.of_files(heard, finished.settings)
+    else:
+        shown, heard = exhibits.of_run(finished, store, subject, pictures=pictures, **given)
+    folder = finished.folder / ("explanation_files" if file else "explanation")
+    with paths.replacing(folder) as draft:
+        draft.mkdir()
+        exhibits.save(shown, draft)
+        exhibits.save_sounds(heard, finished.settings, draft / "sounds")
+    for line in exhibits.told(shown):
+        typer.echo(line)
+    typer.echo(f"written: {paths.shown(folder)}")
+
+
 def profile(
     target: Annotated[Path, typer.Argument(help="a converted run's folder, or one .tflite")],
     repeats: Annotated[int, typer.Option("--runs", min=1, help="that each mean is over")] = 50,

@@ -100,6 +100,30 @@ def _percentiles(draws: np.ndarray, level: float) -> Interval | None:
     return float(low), float(high)
 
 
+def _drawn_recalls(
+    labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any, draws: int, seed: int
+) -> np.ndarray | None:
+    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two.
+
+    A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
+    a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
+    confusion matrix are interchangeable and drawn together.
+    """
+    matrix = confusion(labels, predictions, n_classes)
+    if groups is None:
+        units, tables = int(matrix.sum()), np.eye(n_classes**2)
+        shares = matrix.ravel() / units
+    else:
+        names, group = np.unique(np.asarray(groups), return_inverse=True)
+        units, tables = len(names), np.zeros((len(names), n_classes**2))
+        np.add.at(tables, (group, np.asarray(labels) * n_classes + np.asarray(predictions)), 1)
+        shares = np.full(units, 1 / units)
+    if units < 2:
+        return None
+    times_drawn = np.random.default_rng(seed).multinomial(units, shares, size=draws)
+    return _recalls((times_drawn @ tables).reshape(draws, n_classes, n_classes))
+
+
 def bootstrap_interval(
     labels: np.ndarray,
     predictions: np.ndarray,
@@ -122,29 +146,30 @@ def bootstrap_interval(
     Returns
     -------
     (low, high) or None
-        Fractions; None with fewer than two files or groups, where nothing varies.
-
-    Notes
-    -----
-    A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
-    a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
-    confusion matrix are interchangeable and drawn together. A class absent from a draw is left
-    out of that draw's mean.
+        Fractions; None with fewer than two files or groups, where nothing varies. A class absent
+        from a draw is left out of that draw's mean.
     """
-    matrix = confusion(labels, predictions, n_classes)
-    if groups is None:
-        units, tables = int(matrix.sum()), np.eye(n_classes**2)
-        shares = matrix.ravel() / units
-    else:
-        names, group = np.unique(np.asarray(groups), return_inverse=True)
-        units, tables = len(names), np.zeros((len(names), n_classes**2))
-        np.add.at(tables, (group, np.asarray(labels) * n_classes + np.asarray(predictions)), 1)
-        shares = np.full(units, 1 / units)
-    if units < 2:
-        return None
-    times_drawn = np.random.default_rng(seed).multinomial(units, shares, size=draws)
-    drawn = (times_drawn @ tables).reshape(draws, n_classes, n_classes)
-    return _percentiles(np.nanmean(_recalls(drawn), axis=1), level)
+    drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
+    return None if drawn is None else _percentiles(np.nanmean(drawn, axis=1), level)
+
+
+def bootstrap_recalls(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    n_classes: int,
+    groups: Sequence[str] | np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Interval | None]:
+    """Interval of every class's recall, of the very draws of `bootstrap_interval`.
+
+    None for a class with files in fewer than two units (files or groups): its recall cannot vary.
+    """
+    drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
+    units = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    several = [len(np.unique(units[np.asarray(labels) == k])) > 1 for k in range(n_classes)]
+    return [_percentiles(drawn[:, k], level) if several[k] else None for k in range(n_classes)]
 
 
 def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -218,7 +243,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None:
+def known_speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None:
     """Speakers [files], or None if the speaker of any file is unknown."""
     names = [] if speakers is None else list(speakers)
     if len(names) not in (0, n_files):
@@ -289,7 +314,7 @@ def evaluate(
     truth = labels[np.unique(files, return_index=True)[1]]
     if (truth[files] != labels).any():
         raise ValueError("chunks of one file have different labels")
-    groups = _speakers(speakers, len(truth))
+    groups = known_speakers(speakers, len(truth))
 
     def interval(by: np.ndarray | None) -> Interval | None:
         if regression:

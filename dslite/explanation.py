@@ -1,198 +1,364 @@
-"""SHAP on spectrogram images: what a model listens to (paper 3.5, Figure 2)."""
+"""What a network listens to: how much each part of a spectrogram raised or lowered an output
+(paper 3.5, Figure 2), by four methods.
+"""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 import numpy as np
-import pandas as pd
 import shap
 import tensorflow as tf
-from matplotlib.figure import Figure
 
-from dslite import backbones, loader, model, plots, runs, spectrogram
-from dslite.loader import Store
-from dslite.settings import Settings
+from dslite import attributions, backbones, maskers, model, spectrogram, trunk
+from dslite.errors import InputError
+from dslite.settings import Settings, nearest
+
+BATCH = 32  # masked pictures a call of the network
+DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
+GRID = 14  # regions to a side that `occlusion` hides
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """SHAP values of one chunk for one output.
+    """Attributions of one chunk for one output.
 
     Attributes
     ----------
-    picture : ndarray of float32, shape [image_size, image_size, 3]
-        RGB from 0 to 255.
     values : ndarray of float64, shape [image_size, image_size]
         Summed over the colour channels; positive raises the output.
-    base, output : float
-        Output of the masked and of the whole picture; the values sum to their difference.
+    base : float
+        Output for what the values start from: the masked picture, or the background's mean. With
+        values of `partition` (exactly) and `gradient` (nearly), base + sum of values = output. NaN
+        for a method whose values do not sum to anything.
+    output : float
+        Of the whole picture.
     """
 
-    picture: np.ndarray
     values: np.ndarray
     base: float
     output: float
 
-
-def load_network(run: runs.Run) -> keras.Model:
-    """The final model of a run."""
-    return model.load(run.folder / "model.keras")
-
-
-def samples(
-    run: runs.Run, store: Store, network: keras.Model, partition: str = "test"
-) -> pd.DataFrame:
-    """One chunk a class by rule: the most confident correct file, and its most confident chunk.
-
-    Parameters
-    ----------
-    run : Run
-    store : Store
-    network : keras.Model
-    partition : str
-
-    Returns
-    -------
-    DataFrame
-        One row a class (one row in all for a regression: the highest prediction): columns
-        chunk, file, true, predicted, output (its position), probability, start_s. A class none
-        of whose files was recognised is shown by the file that came closest.
-    """
-    outputs = model.predictor(network, run.settings)
-    table = run.predictions
-    table = table[table["partition"] == partition]
-    positions = dict(zip(store.files["path"], range(len(store.files)), strict=True))
-    rows = []
-    for output, name in enumerate(run.classes or ("value",)):
-        if run.classes:
-            known = table[table["label"] == name]
-            candidates = known if len(known) else table[table["prediction"] == name]
-            if not len(candidates):
-                continue
-            correct = candidates["prediction"] == name
-            ranked = candidates.assign(correct=correct).sort_values(
-                ["correct", name, "file"], ascending=[False, False, True], kind="stable"
-            )
-            best = ranked.iloc[0]
-        else:
-            best = table.loc[pd.to_numeric(table["prediction"]).idxmax()]
-        chunks = np.flatnonzero(store.file == positions[best["file"]])
-        scores = loader.predict(outputs, store.mel, chunks)
-        chosen = int(scores[:, output].argmax())
-        predicted = run.classes[scores[chosen].argmax()] if run.classes else best["prediction"]
-        rows.append(
-            {
-                "chunk": int(chunks[chosen]),
-                "file": best["file"],
-                "true": best["label"],
-                "predicted": predicted,
-                "output": output,
-                "probability": float(scores[chosen, output]),
-                "start_s": float(store.start_s[chunks[chosen]]),
-            }
-        )
-    return pd.DataFrame(rows)
+    @property
+    def additivity_error(self) -> float:
+        """By how much base and values miss the output."""
+        return abs(self.base + float(self.values.sum()) - self.output)
 
 
-def partition_shap(
-    network: keras.Model,
-    settings: Settings,
-    mel: np.ndarray,
-    outputs: list[int],
-    evaluations: int = 500,
-    batch: int = 32,
-) -> list[Explanation]:
-    """SHAP's Partition explainer with an image masker that paints regions in the mean colour.
+class Subject:
+    """A network under explanation: it sees whole pictures and pictures with hidden cells.
 
     Parameters
     ----------
     network : keras.Model
+        Of `dslite.model.build`.
     settings : Settings
-    mel : ndarray of uint8, shape [n, mel_bands, frames]
-    outputs : list of int, length n
-        Which output of the model to explain for each chunk.
+    masker : {"mean", "blur", "inpaint"}
+        What stands in the place of hidden cells, see `dslite.maskers`.
+    background : ndarray of float32, shape [n, image_size, image_size, 3], optional
+        Pictures of training chunks, RGB from 0 to 255; only `gradient` needs them.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        settings: Settings,
+        masker: str = "mean",
+        background: np.ndarray | None = None,
+    ):
+        maskers.require(masker)
+        self.network, self.settings, self.masker = network, settings, masker
+        self.background = background
+        self.scale = backbones.BACKBONES[settings.backbone].scale
+        side = settings.image_size
+        picture = tf.TensorSpec([side, side, 3], tf.float32)
+        kept = tf.TensorSpec([None, None, None], tf.bool)
+
+        @tf.function(input_signature=[picture, picture, kept], autograph=False)
+        def hidden(picture, filling, kept):
+            return maskers.hide(picture, filling, kept, masker)
+
+        self._hidden = hidden
+        self._network = trunk.frozen(
+            lambda pictures: network(self.scale(pictures), training=False), side, side, 3
+        )
+
+    @cached_property
+    def gradients(self) -> shap.GradientExplainer:
+        """SHAP's explainer over the background; made once, since making it traces the network."""
+        if self.background is None:
+            raise InputError("SHAP's GradientExplainer needs a background of training pictures")
+        listed = keras.Model([self.network.input], self.network.output)  # as shap calls it
+        return shap.GradientExplainer(
+            listed, np.asarray(self.scale(self.background)), batch_size=50
+        )
+
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """Mean outputs over the background, float64 [outputs]."""
+        return self.outputs(self.background).mean(axis=0)
+
+    def outputs(self, pictures: np.ndarray) -> np.ndarray:
+        """Outputs of whole pictures [n, image_size, image_size, 3], float64 [n, outputs]."""
+        whole = np.ones((1, 1, 1), bool)
+        return np.concatenate([self.masked(picture)(whole) for picture in pictures])
+
+    def pictures(self, mel: np.ndarray) -> np.ndarray:
+        """Spectrograms uint8 [n, mel_bands, frames] as float32 [n, image_size, image_size, 3]."""
+        return spectrogram.picture(tf.constant(mel), self.settings).numpy()
+
+    def masked(self, picture: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """From kept cells, bool [n, rows, columns], of one picture to outputs [n, outputs].
+
+        The network runs once a masked picture, whatever number of its outputs is explained.
+        """
+        shown, filling = tf.constant(picture), tf.constant(maskers.fill(picture, self.masker))
+
+        def outputs(kept: np.ndarray) -> np.ndarray:
+            parts = [kept[i : i + BATCH].astype(bool) for i in range(0, len(kept), BATCH)]
+            hidden = (self._hidden(shown, filling, tf.constant(part)) for part in parts)
+            found = [self._network(pictures).numpy() for pictures in hidden]
+            return np.concatenate(found).astype(np.float64)
+
+        return outputs
+
+
+def partition(
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    *,
+    evaluations: int = 500,
+    seed: int = 0,
+) -> list[Explanation]:
+    """SHAP's Partition explainer with an image masker (the paper's method; Lundberg and Lee 2017).
+
+    The picture is halved again and again, and where the outputs change most, most often. The
+    values are Owen values of this hierarchy, exact for its regions. It is the hierarchy of shap's
+    own image masker; since that splits colours apart only below single pixels, a region hides its
+    pixels in all colours, and the values are sums over them from the start.
+
+    Parameters
+    ----------
+    subject : Subject
+    picture : ndarray of float32, shape [image_size, image_size, 3]
+    outputs : sequence of int
+        Explained from the same masked pictures.
     evaluations : int
-        Masked pictures a chunk; more make the regions smaller.
-    batch : int
-        Pictures a call of the model.
+        Masked pictures; more make the regions smaller.
+    seed : int
+        Of the order of regions that changed the outputs equally.
 
     Returns
     -------
     list of Explanation
+        One an output.
     """
-    scale = backbones.BACKBONES[settings.backbone].scale
-    side = settings.image_size
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, side, side, 3], tf.float32)], autograph=False
-    )
-    def compiled(pictures):
-        return network(scale(pictures), training=False)
-
-    def evaluate(pictures: np.ndarray) -> np.ndarray:
-        return compiled(np.asarray(pictures, np.float32)).numpy()
-
-    pictures = spectrogram.picture(tf.constant(mel), settings).numpy()
-    explained = []
-    for picture, output in zip(pictures, outputs, strict=True):
-        mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape)
-        masker = shap.maskers.Image(np.ascontiguousarray(mean), picture.shape)
-        explainer = shap.PartitionExplainer(evaluate, masker)
+    side = subject.settings.image_size
+    count = maskers.cells(side)
+    see = subject.masked(picture)
+    whole = np.ones((1, count, count, 1))
+    # shap masks a picture of ones; the cells that stay 1 are shown of the real one
+    masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
+    explainer = shap.PartitionExplainer(lambda kept: see(kept[..., 0]), masker)
+    with _drawing(seed):
         found = explainer(
-            picture[None],
-            max_evals=evaluations,
-            batch_size=batch,
-            outputs=np.array([output]),
+            whole,
+            max_evals=max(3, evaluations),
+            batch_size=BATCH,
+            outputs=np.asarray(outputs),
             silent=True,
         )
-        values = np.asarray(found.values)[0].reshape(*picture.shape, -1)[..., 0].sum(axis=-1)
-        base = float(np.ravel(found.base_values)[0])
-        whole = float(evaluate(picture[None])[0, output])
-        explained.append(Explanation(picture, values, base, whole))
-    return explained
-
-
-def additivity_error(explained: list[Explanation]) -> float:
-    """Largest difference between base + sum of the SHAP values and the model's output."""
-    return max(abs(e.base + float(e.values.sum()) - e.output) for e in explained)
-
-
-def rows(explained: list[Explanation], titles: list[str]) -> list[dict]:
-    """Explanations as `dslite.pictures.shap_figure` takes them."""
+    values = _lowered(found.hierarchical_values[0], found.clustering[0], side)
+    bases = np.ravel(found.base_values)
+    full = see(whole[..., 0])[0]
     return [
-        {
-            "image": e.picture / 255,
-            "values": e.values,
-            "title": title,
-            "base": e.base,
-            "output": e.output,
-        }
-        for e, title in zip(explained, titles, strict=True)
+        Explanation(values[..., i], float(bases[i]), float(full[output]))
+        for i, output in enumerate(outputs)
     ]
 
 
-def outcome_figures(run: runs.Run) -> dict[str, Figure]:
-    """Figure 3 for devel and test, where labelled: confusion matrices, or true and predicted.
+def _lowered(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
+    """Values of a hierarchy's regions, each evenly on its pixels; sums stay.
+
+    shap itself spreads a region's value evenly on its cells. Where these are not of one size, that
+    draws lines through a region.
+
+    Parameters
+    ----------
+    nodes : ndarray of float64, shape [2 * cells - 1, outputs]
+        What each region (first the cells, the whole last) was given beyond its parts.
+    tree : ndarray of float64, shape [cells - 1, 4]
+        Its rows are the two parts of each region, as scipy's linkage has them.
 
     Returns
     -------
-    dict
-        File name without suffix -> figure.
+    ndarray of float64, shape [side, side, outputs]
     """
-    figures = {}
-    predictions = run.predictions
-    for partition in ("devel", "test"):
-        metrics = run.metrics[partition]
-        if metrics is None:
-            continue
-        if run.task == "classification":
-            title = f"{partition}: UAR {100 * metrics['file']['score']:.1f} %"
-            matrix = np.array(metrics["file"]["confusion"])
-            figures[f"confusion_{partition}"] = plots.confusion_matrix(matrix, run.classes, title)
-        else:
-            own = predictions[predictions["partition"] == partition]
-            true, predicted = (own[c].astype(float).to_numpy() for c in ("label", "prediction"))
-            score = metrics["file"]["score"]
-            title = f"{partition}: rho {'undefined' if score is None else f'{score:.3f}'}"
-            figures[f"predicted_{partition}"] = plots.predicted_against_true(true, predicted, title)
-    return figures
+    leaves = len(tree) + 1
+    count = round(leaves**0.5)
+    place = attributions.cells(side, side, count)
+    area = np.zeros(len(nodes))
+    area[:leaves] = np.bincount(place.ravel(), minlength=leaves)
+    parts = tree[:, :2].astype(int)
+    for node, (left, right) in enumerate(parts, leaves):
+        area[node] = area[left] + area[right]
+    density = nodes / area[:, None]
+    for node in range(len(nodes) - 1, leaves - 1, -1):
+        density[parts[node - leaves]] += density[node]
+    return density[place]
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Seed numpy's global generator, from which shap draws, and put it back as it was."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _spread(values: np.ndarray, side: int) -> np.ndarray:
+    """Values of cells [rows, columns] evenly on their pixels [side, side]; sums stay."""
+    place = attributions.cells(side, side, len(values))
+    pixels = np.bincount(place.ravel(), minlength=values.size)
+    return (values.ravel() / pixels)[place]
+
+
+def gradient(
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Explanation]:
+    """SHAP's GradientExplainer: expected gradients (Erion et al. 2021, 10.1038/s42256-021-00343-w).
+
+    The mean, over training pictures and places on the straight way from each of them to this
+    picture, of gradient times difference. What is drawn are ``draws`` of these, so the values sum
+    to the output less the background's mean output only nearly. They are summed over the cells
+    that are the smallest regions of `partition` too: those of single pixels are mostly noise.
+
+    Parameters and returns as of `partition`; ``seed`` is that of the draws.
+    """
+    explainer = subject.gradients
+    with _drawing(seed):
+        found, _ = explainer.shap_values(
+            np.asarray(subject.scale(picture[None])),
+            nsamples=draws,
+            ranked_outputs=np.asarray(outputs)[None],
+            output_rank_order="custom",
+            rseed=seed,
+        )
+    values = np.asarray(found)[0].sum(axis=2)  # over colours: [side, side, outputs]
+    full, side = subject.outputs(picture[None])[0], subject.settings.image_size
+    cells = [attributions.regions(of, maskers.cells(side)) for of in np.moveaxis(values, -1, 0)]
+    return [
+        Explanation(_spread(of, side), float(subject.expected[output]), float(full[output]))
+        for of, output in zip(cells, outputs, strict=True)
+    ]
+
+
+def grad_cam(
+    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+) -> list[Explanation]:
+    """Class activation maps by gradients, of the backbone's last maps, enlarged to the picture.
+
+    Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) without its final ReLU, so that what
+    lowers the class shows too: gradient of the class's score before the softmax times activation,
+    summed over the maps. Under ``pooling: global`` the gradient is the same all over a map, as in
+    Grad-CAM; under ``time`` it is not, and the product is HiResCAM's (Draelos and Carin 2020,
+    arXiv:2011.08891). Nothing is drawn: ``seed`` changes nothing.
+
+    Parameters and returns as of `partition`.
+    """
+    scaled = subject.scale(tf.constant(picture[None]))
+    maps = model.backbone_of(subject.network)(scaled, training=False)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(maps)
+        scores = _scores(subject.network, model.pool(subject.network, maps))
+        chosen = [scores[0, output] for output in outputs]
+    full = subject.outputs(picture[None])[0]
+    side = subject.settings.image_size
+    found = []
+    for score, output in zip(chosen, outputs, strict=True):
+        product = tf.reduce_sum(tape.gradient(score, maps) * maps, axis=-1, keepdims=True)
+        enlarged = tf.image.resize(product, [side, side], method="bilinear")[0, ..., 0]
+        values = enlarged.numpy().astype(np.float64)
+        found.append(Explanation(values, float("nan"), float(full[output])))
+    return found
+
+
+def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
+    """What the head says before its softmax, [batch, outputs]; a regression's value itself."""
+    last = network.get_layer("output")
+    if not isinstance(last, keras.layers.Dense):
+        return model.head(network, pooled, training=False)
+    first = network.layers.index(network.get_layer("hidden"))
+    for layer in network.layers[first:-1]:
+        pooled = layer(pooled, training=False)
+    return tf.matmul(pooled, last.kernel) + last.bias
+
+
+def occlusion(
+    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+) -> list[Explanation]:
+    """Output less the output with one region hidden, for each of 14 x 14 regions.
+
+    After Zeiler and Fergus 2014 (10.1007/978-3-319-10590-1_53). Nothing is drawn: ``seed`` changes
+    nothing. Parameters and returns as of `partition`.
+    """
+    side = subject.settings.image_size
+    count = min(side, GRID)
+    kept = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
+    see = subject.masked(picture)
+    full, without = see(np.ones((1, count, count)))[0], see(kept)
+    return [
+        Explanation(
+            _spread((full[output] - without[:, output]).reshape(count, count), side),
+            float("nan"),
+            float(full[output]),
+        )
+        for output in outputs
+    ]
+
+
+METHODS = {
+    "partition": partition,
+    "gradient": gradient,
+    "grad-cam": grad_cam,
+    "occlusion": occlusion,
+}
+TITLES = {
+    "partition": "SHAP, Partition",
+    "gradient": "SHAP, expected gradients",
+    "grad-cam": "Grad-CAM",
+    "occlusion": "Occlusion",
+}
+ADDITIVE = ("partition", "gradient")  # their values sum to the output less the base
+SEEDED = ("partition", "gradient")  # they draw something
+
+
+def require(method: str) -> None:
+    """InputError for a method that there is not."""
+    if method not in METHODS:
+        raise InputError(f"method '{method}'{nearest(method, METHODS)}")
+
+
+def explain(
+    method: str,
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    evaluations: int = 500,
+    seed: int = 0,
+) -> list[Explanation]:
+    """Attributions by one of `METHODS`; ``evaluations`` are those of `partition`."""
+    require(method)
+    how = {"evaluations": evaluations} if method == "partition" else {}
+    return METHODS[method](subject, picture, outputs, seed=seed, **how)

@@ -1,23 +1,20 @@
 """Pictures of sound: one function per kind, in the style of `dslite.plots`.
 
-Mel arrays have the lowest band first; RGB images and SHAP values have row 0 at the top. Low
-frequencies are drawn at the bottom.
+Mel arrays have the lowest band first; RGB images have row 0 at the top. Low frequencies are
+drawn at the bottom.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from dslite.plots import panels, styled
 
 COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
-# Blue to red, see-through at 0, where the spectrogram underneath shows
-_ENDS = [(0, "#2166acff"), (0.5, "#2166ac00"), (0.5, "#b2182b00"), (1, "#b2182bff")]
-RAISES_LOWERS = LinearSegmentedColormap.from_list("raises_lowers", _ENDS)
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -35,8 +32,13 @@ def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return np.clip(positions, -0.5, len(centres) - 0.5), texts
 
 
-def _mel(axes: Axes, image: np.ndarray, start_s: float, end_s: float, hz: np.ndarray, **how: Any):
-    """Draw bands [mel, frames] with origin="lower", or an image [H, W(, 3)], between two times."""
+def draw_mel(
+    axes: Axes, image: np.ndarray, start_s: float, end_s: float, hz: np.ndarray, **how: Any
+) -> AxesImage:
+    """Draw bands [mel, frames] with origin="lower", or an image [H, W(, 3)], between two times.
+
+    The axes are in s and, of the bands' centres ``hz``, float [mel], in bands with ticks in Hz.
+    """
     drawn = axes.imshow(image, extent=(start_s, end_s, -0.5, len(hz) - 0.5), aspect="auto", **how)
     axes.set_yticks(*hz_ticks(hz))
     axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)")
@@ -60,7 +62,7 @@ def waveform_and_mel(
     # Whether or not the signal was padded, its frames lie symmetrically in it.
     margin = (end - mel.shape[1] * hop_s) / 2
     how = {"origin": "lower", "vmin": 0, "vmax": 255}
-    _mel(below, mel, margin, end - margin, mel_frequencies_hz, **how)
+    draw_mel(below, mel, margin, end - margin, mel_frequencies_hz, **how)
     below.set_xlim(0, end)
     return figure
 
@@ -73,7 +75,7 @@ def colour_maps(
     figure, row = panels(2.2, 1, len(names), squeeze=False)
     for axes, name in zip(row[0], names, strict=True):
         how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
-        _mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
+        draw_mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
         axes.set_title(name)
         axes.label_outer()
     return figure
@@ -91,40 +93,4 @@ def images_row(images: Sequence[np.ndarray], titles: Sequence[str], most: int = 
     for axes, image, title in zip(grid.flat, images, titles, strict=False):
         axes.imshow(np.clip(image, 0, 1))
         axes.set_title(title, fontsize=7)
-    return figure
-
-
-@styled
-def shap_figure(
-    rows: Sequence[Mapping[str, Any]], seconds: float, mel_frequencies_hz: np.ndarray
-) -> Figure:
-    """Spectrograms beside their SHAP values, a line and a colour scale each (paper, Figure 2).
-
-    Parameters
-    ----------
-    rows : list of dict
-        ``image``, uint8 or float of 0 to 1 [H, W, 3], row 0 (highest frequency) at the top;
-        ``values``, float [H, W], summed over the colour channels; ``title``; ``base``, the model's
-        expected output for the explained class, and ``output``, to which the values lead from it;
-        optionally ``limit``, the end of the scale (else the largest absolute value).
-    seconds, mel_frequencies_hz : float, float [mel]
-        Duration of an image, and centres of the bands that it was made from.
-    """
-    widths = (1, 1, 0.04)
-    figure, grid = panels(2.5 * len(rows), len(rows), 3, squeeze=False, width_ratios=widths)
-    for (left, right, scale), row in zip(grid, rows, strict=True):
-        image, span = np.asarray(row["image"]), (0, seconds, mel_frequencies_hz)
-        image = image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
-        limit = row.get("limit") or np.abs(row["values"]).max() or 1.0  # nothing to tell: any scale
-        _mel(left, image, *span)
-        grey = image @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
-        _mel(right, grey, *span, cmap="gray", vmin=-1, vmax=1)
-        how = {"cmap": RAISES_LOWERS, "vmin": -limit, "vmax": limit}
-        values = _mel(right, row["values"], *span, **how)
-        left.set_title(row["title"])
-        right.set_title(f"SHAP values: expected {row['base']:.2f}, output {row['output']:.2f}")
-        left.label_outer()
-        right.label_outer()
-        bar = figure.colorbar(values, cax=scale, label="red raises, blue lowers")
-        bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.2g}", "0", f"{limit:.2g}"])
     return figure

@@ -11,10 +11,10 @@ from matplotlib.image import imread
 from dslite import paths
 
 TILES = (  # file of results/demo, title, rows and column in a grid of 3 x 2
-    ("shap.png", "6  what the model listens to", (slice(0, 3), 0)),
+    ("figures/shap_confident.png", "6  what the model listens to", (slice(0, 3), 0)),
     ("spectrogram.png", "2  one chunk, five colour maps", (0, 1)),
     ("ablation.png", "4  ablation", (1, 1)),
-    ("confusion_test.png", "6  confusion on test", (2, 1)),
+    ("figures/confusion_test.png", "6  confusion on test", (2, 1)),
 )
 
 

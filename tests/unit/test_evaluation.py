@@ -257,6 +257,49 @@ def test_a_rare_class_that_a_draw_misses_does_not_count_as_zero():
         assert evaluation.bootstrap_interval(labels, labels, 3) == (1.0, 1.0)
 
 
+def test_one_draws_recalls_are_those_of_its_uar(guesses):
+    """With a single draw, an interval is what was drawn."""
+    for groups in (None, np.arange(400) % 9):
+        for seed in range(20):
+            of_all = evaluation.bootstrap_interval(*guesses, 4, groups, draws=1, seed=seed)
+            of_each = evaluation.bootstrap_recalls(*guesses, 4, groups, draws=1, seed=seed)
+            assert len(set(of_each)) == 4
+            np.testing.assert_allclose(np.mean(of_each, axis=0), of_all)
+
+
+@pytest.mark.parametrize("by", [None, "speakers"])
+def test_intervals_of_recalls_are_those_of_a_plain_loop(guesses, rng, by):
+    labels, predictions = guesses
+    groups = np.arange(400) if by is None else rng.integers(0, 15, 400)
+    names = np.unique(groups)
+    plain = []
+    for _ in range(1500):
+        drawn = rng.choice(names, size=len(names))
+        files = np.concatenate([np.flatnonzero(groups == name) for name in drawn])
+        plain.append(evaluation.recalls(labels[files], predictions[files], 4))
+    intervals = evaluation.bootstrap_recalls(
+        labels, predictions, 4, None if by is None else groups, draws=20000
+    )
+    expected = np.nanquantile(plain, [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(intervals, expected, atol=0.03)
+
+
+def test_recalls_that_cannot_vary_have_no_interval():
+    #                  always right, never, one file, none; the fifth: two files of one speaker
+    labels = np.array([0, 0, 0, 1, 1, 2, 4, 4])
+    predictions = np.array([0, 0, 0, 0, 0, 2, 4, 0])
+    speakers = ["a", "b", "b", "a", "b", "a", "b", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        by_file = evaluation.bootstrap_recalls(labels, predictions, 5)
+        by_speaker = evaluation.bootstrap_recalls(labels, predictions, 5, speakers)
+        assert evaluation.bootstrap_recalls(labels, predictions, 5, ["a"] * 8) == [None] * 5
+        assert evaluation.bootstrap_recalls([0], [0], 2) == [None, None]
+    assert by_file[:4] == [(1.0, 1.0), (0.0, 0.0), None, None]
+    assert by_file[4] == (0.0, 1.0)
+    assert by_speaker == [(1.0, 1.0), (0.0, 0.0), None, None, None]
+
+
 def test_a_thousand_draws_of_many_files_are_fast(rng):
     labels, predictions = rng.integers(0, 6, (2, 5000))
     speakers = rng.integers(0, 68, 5000)
@@ -406,6 +449,32 @@ def test_uar_is_a_fraction_inside_its_interval_of_draws(partition):
     assert (interval is None) == (len(labels) < 2)
     if interval:
         assert 0 <= interval[0] <= interval[1] <= 1
+
+
+@given(partitions(), st.none() | st.integers(2, 5))
+def test_recalls_lie_inside_their_intervals(partition, n_speakers):
+    labels, files, scores = partition
+    guesses = evaluation.fuse(scores, files).argmax(axis=1)
+    n_classes = scores.shape[1]
+    units = np.arange(len(labels)) % (n_speakers or len(labels))
+    intervals = evaluation.bootstrap_recalls(
+        labels, guesses, n_classes, units if n_speakers else None
+    )
+    recalls = evaluation.recalls(labels, guesses, n_classes)
+    for of, (interval, recall) in enumerate(zip(intervals, recalls, strict=True)):
+        assert (interval is None) == (len(set(units[labels == of])) < 2)
+        if interval:
+            assert 0 <= interval[0] <= recall <= interval[1] <= 1
+
+
+@given(partitions())
+def test_the_recall_of_the_only_class_is_the_uar(partition):
+    labels, files, scores = partition
+    only = np.zeros_like(labels)
+    guesses, n_classes = evaluation.fuse(scores, files).argmax(axis=1), scores.shape[1]
+    found = evaluation.bootstrap_recalls(only, guesses, n_classes, draws=20)
+    assert found[0] == evaluation.bootstrap_interval(only, guesses, n_classes, draws=20)
+    assert found[1:] == [None] * (n_classes - 1)
 
 
 @given(partitions())

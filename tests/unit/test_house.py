@@ -22,9 +22,12 @@ FLOORS = {
     **dict.fromkeys(["training", "profiling", "notebooks"], 6),
     **dict.fromkeys(["report", "tables", "faithfulness", "corpora"], 6),
     **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
+    **{"attributions": 2, "overlays": 3, "maskers": 3, "attribution_charts": 4, "resynthesis": 4},
+    **{"outcomes": 5, "samples": 5, "sanity": 6, "interpretation": 6, "overview": 7},
+    **{"comparison": 2, "studies": 3, "imported": 4},
     **{"listening": 3, "streaming": 6, "web": 6},
-    **{"experiment": 7, "deployment": 7},
-    **{"cli": 8},
+    **{"experiment": 7, "exhibits": 8, "deployment": 9},
+    **{"cli": 10},
 }
 # (importing room, imported room): imports that break the rule for a reason given beside them.
 EXCEPTIONS = {
@@ -36,6 +39,8 @@ LIGHT = (
     *("provenance", "notebooks", "acoustics", "weights_files", "progress", "checkpoints"),
     *("folds", "clips", "litert", "prediction", "listening", "streaming", "web"),
     *("timing", "footprint", "charts", "devices", "costs"),
+    *("attributions", "overlays", "attribution_charts", "resynthesis", "outcomes", "samples"),
+    *("comparison", "studies", "imported"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

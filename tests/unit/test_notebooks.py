@@ -115,7 +115,7 @@ def test_the_first_call_checks_exactly_the_parameters(file):
 def test_parameters_that_are_known_are_used(file):
     """One that only `begin` is told of would do nothing."""
     rest = " ".join(source(cell) for cell in cells(file)[4:] if cell["cell_type"] == "code")
-    for name in {"threads", "evaluations"} & set(parameters(file)):
+    for name in {"threads", "evaluations", "masker", "summary_files", "pictures"} & set(parameters(file)):
         assert re.search(rf"\b{name}\b", rest)
 
 
@@ -152,7 +152,7 @@ def test_ids_count_up(file):
 def test_figures_are_shown(file):
     """Figures that no pyplot knows are only drawn once the kernel was told to."""
     code = [source(cell) for cell in cells(file) if cell["cell_type"] == "code"]
-    rooms = ("plots.", "pictures.", "charts.")
+    rooms = ("plots.", "pictures.", "charts.", "exhibits.")
     drawn = any(room in part for part in code for room in rooms)
     assert ("%matplotlib inline" in code[1]) == drawn
 

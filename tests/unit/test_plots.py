@@ -227,6 +227,132 @@ def test_confusion_of_a_class_without_files():
     assert [text.get_text() for text in axes.texts] == ["0\n–", "0\n–", "1\n25.0 %", "3\n75.0 %"]
 
 
+@pytest.mark.parametrize("n", [2, 6, 9])
+def test_confusion_of_long_names_and_many_files_stays_apart(n):
+    names = [f"low-quality excitement {i}" for i in range(n)]
+    figure = plots.confusion_matrix(
+        12345 * np.eye(n, dtype=int), names, "devel, 123456 chunks: UAR 100.0 %"
+    )
+    axes, bar = drawn(figure)
+    cell = axes.get_window_extent().width / n
+    assert max(text.get_window_extent().width for text in axes.texts) < cell
+    assert max(text.get_window_extent().height for text in axes.texts) < cell
+    labels = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(labels))
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes._left_title]
+    boxes = [text.get_window_extent() for text in [*texts, axes.xaxis.label, bar.yaxis.label]]
+    assert min(min(box.x0, box.y0) for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert max(box.y1 for box in boxes) <= figure.bbox.height
+
+
+def test_confusion_text_differs_from_every_shade():
+    """WCAG 2.2, 1.4.3: contrast of relative luminances, 3 for the least of large print."""
+
+    def luminance(colour):
+        rgb = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ (0.2126, 0.7152, 0.0722)
+
+    of_true = np.array([[share, 100 - share] for share in range(0, 101, 3)])
+    matrix = np.zeros((len(of_true), len(of_true)), int)
+    matrix[:, :2] = of_true
+    axes, _ = drawn(plots.confusion_matrix(matrix, [f"{i}" for i in range(len(matrix))]))
+    shades = axes.collections[0].get_facecolors()
+    for text, shade in zip(axes.texts, shades, strict=True):
+        dark, light = sorted([luminance(text.get_color()), luminance(shade[:3])])
+        assert (light + 0.05) / (dark + 0.05) > 3
+
+
+def recalls_table(n=3):
+    """Recalls 0.5, 0.6, … of n classes with n = 10, 11, … files."""
+    recall = 0.5 + np.arange(n) / 10
+    return pd.DataFrame({"class": [f"class {i}" for i in range(n)], "n": np.arange(n) + 10}).assign(
+        recall=recall,
+        low=recall - 0.1,
+        high=recall + 0.1,
+        low_speakers=recall - 0.2,
+        high_speakers=recall + 0.15,
+    )
+
+
+def said(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_recalls_with_both_intervals_and_the_uar():
+    figure = plots.recalls(recalls_table())
+    (axes,) = drawn(figure)
+    assert axes.get_xlabel() == "Recall (%)"
+    texts = ["class 0 (n = 10)", "class 1 (n = 11)", "class 2 (n = 12)"]
+    assert tick_texts(axes.yaxis) == texts
+    assert axes.yaxis_inverted()
+    marks, uar = axes.get_lines()[:2]
+    np.testing.assert_allclose(marks.get_xdata(), [50, 60, 70])
+    np.testing.assert_allclose(marks.get_ydata(), [0, 1, 2])
+    assert uar.get_xdata() == pytest.approx([60, 60])
+    assert uar.get_linestyle() == "--"
+    files, speakers = axes.collections
+    ends = [segment[:, 0] for segment in files.get_segments()]
+    np.testing.assert_allclose(ends, [[40, 60], [50, 70], [60, 80]])
+    ends = [segment[:, 0] for segment in speakers.get_segments()]
+    np.testing.assert_allclose(ends, [[30, 65], [40, 75], [50, 85]])
+    assert speakers.get_linewidth() < files.get_linewidth()
+    assert said(figure) == ["recall", "UAR 60.0 %", "95 % over files", "95 % over speakers"]
+    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0"]
+
+
+def test_recalls_of_two_partitions():
+    test = recalls_table().assign(n=[5, 0, 7], recall=[0.2, np.nan, 0.4], partition="test")
+    figure = plots.recalls(pd.concat([recalls_table().assign(partition="devel"), test]))
+    (axes,) = drawn(figure)
+    assert tick_texts(axes.yaxis)[:2] == [
+        "class 0\nn = 10 devel, 5 test",
+        "class 1\nn = 11 devel, 0 test",
+    ]
+    devel, uar_devel, test, uar_test = axes.get_lines()[:4]
+    assert devel.get_marker() != test.get_marker()
+    assert devel.get_color() == uar_devel.get_color() != test.get_color() == uar_test.get_color()
+    assert devel.get_ydata()[0] < test.get_ydata()[0] < devel.get_ydata()[1]
+    assert uar_test.get_xdata()[0] == pytest.approx(30)  # the mean of the classes that occur
+    assert said(figure)[:4] == ["devel", "UAR 60.0 %", "test", "UAR 30.0 %"]
+    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0", "20.0", "40.0"]
+
+
+def test_recalls_of_one_named_partition():
+    figure = plots.recalls(recalls_table().assign(partition="devel"))
+    (axes,) = drawn(figure)
+    assert tick_texts(axes.yaxis)[0] == "class 0 (n = 10)"
+    assert said(figure)[:2] == ["devel", "UAR 60.0 %"]
+
+
+def test_recalls_without_speakers_do_not_speak_of_them():
+    table = recalls_table().assign(low_speakers=np.nan, high_speakers=np.nan)
+    figure = plots.recalls(table)
+    drawn(figure)
+    assert said(figure) == ["recall", "UAR 60.0 %", "95 % over files"]
+
+
+@pytest.mark.parametrize("n", [2, 6, 9])
+def test_recalls_of_long_names_stay_apart(n):
+    table = recalls_table(n).assign(recall=0.6, n=9999)
+    table["class"] = [f"low-quality excitement {i}" for i in range(n)]
+    both = pd.concat([table.assign(partition=name) for name in ("devel", "test")])
+    for of in (table, both):
+        figure = plots.recalls(of)
+        (axes,) = drawn(figure)
+        boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+        assert min(box.x0 for box in boxes) >= 0
+        assert axes.get_window_extent().width > figure.bbox.width / 2
+        legend = figure.legends[0].get_window_extent()
+        assert legend.x0 >= 0
+        assert not legend.overlaps(axes.get_window_extent())
+        values = [text.get_window_extent() for text in axes.texts]
+        ordered = sorted(values, key=lambda box: box.y0)
+        assert not any(a.overlaps(b) for a, b in pairwise(ordered))
+
+
 def test_predicted_against_true(rng):
     true = rng.normal(size=20)
     (axes,) = drawn(plots.predicted_against_true(true, true + 1, "Test"))
@@ -273,52 +399,6 @@ def test_ablation_of_a_correlation():
     (axes,) = drawn(plots.ablation(table, 0.0, "spearman"))
     assert axes.get_xlabel() == "Spearman's ρ"
     np.testing.assert_allclose(axes.get_lines()[1].get_xdata(), [0.3])
-
-
-# Explanations
-
-
-def sample(rng, **changed):
-    image = rng.random((32, 32, 3))
-    values = rng.normal(size=(32, 32))
-    row = {"image": image, "values": values, "title": "negative", "base": 0.5, "output": 0.82}
-    return row | changed
-
-
-def test_shap_scale_is_symmetric_and_each_row_has_its_own(rng, hz):
-    rows = [sample(rng), sample(rng, title="positive", values=np.full((32, 32), -4.0))]
-    axes = drawn(pictures.shap_figure(rows, 4.0, hz))
-    assert len(axes) == 6
-    for row, (left, right, bar) in zip(rows, np.reshape(axes, (2, 3)), strict=True):
-        largest = np.abs(row["values"]).max()
-        _grey, overlay = right.get_images()
-        assert overlay.get_clim() == pytest.approx((-largest, largest))
-        assert bar.get_ylim() == pytest.approx((-largest, largest))
-        np.testing.assert_allclose(bar.get_yticks(), [-largest, 0, largest])
-        assert left.get_title(loc="left") == row["title"]
-        assert right.get_title(loc="left") == "SHAP values: expected 0.50, output 0.82"
-        assert left.get_ylabel() == "Frequency (Hz)"
-        assert overlay.get_extent()[:2] == [0, 4]
-        assert overlay.origin == "upper"  # row 0 of an image is its highest frequency
-        assert left.get_ylim()[0] < left.get_ylim()[1]
-        np.testing.assert_allclose(left.get_yticks(), pictures.hz_ticks(hz)[0])
-    assert axes[3].get_xlabel() == "Time (s)"
-
-
-def test_shap_red_raises_blue_lowers_and_nothing_is_see_through():
-    low, middle, high = pictures.RAISES_LOWERS([0.0, 0.5, 1.0])
-    assert low[2] > low[0]
-    assert high[0] > high[2]
-    assert low[3] == high[3] == 1
-    assert middle[3] < 0.01
-
-
-def test_shap_takes_bytes_a_limit_and_no_effect_at_all(rng, hz):
-    image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    axes = drawn(pictures.shap_figure([sample(rng, image=image, limit=0.5)], 3.0, hz))
-    assert axes[0].get_images()[0].get_array().max() <= 1
-    assert axes[1].get_images()[1].get_clim() == (-0.5, 0.5)
-    drawn(pictures.shap_figure([sample(rng, values=np.zeros((32, 32)))], 3.0, hz))
 
 
 # The style
