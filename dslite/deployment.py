@@ -56,9 +56,12 @@ def explain(
     finished = runs.load(run)
     built = division.of_run(corpora.checked(table or finished.record["dataset"]), finished.record)
     quiet.import_tensorflow()
-    from dslite import exhibits, explanation, interpretation, loader
+    from dslite import exhibits, explanation, interpretation, loader, maskers
 
+    # Before the whole corpus is decoded
     explanation.require(method)
+    maskers.require(masker)
+    interpretation.model_file(finished)
     store = loader.load(built, finished.settings)
     chosen = interpretation.named(store, file) if file else None
     subject = interpretation.subject(finished, store, masker)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -124,7 +123,7 @@ def of_scrutiny(scrutiny: Scrutiny) -> Exhibits:
     judged = sanity.table(scrutiny).rename_axis("method").reset_index()
     return Exhibits(
         {"curves": attribution_charts.curves(curves)},
-        {"scrutiny": judged, "curves": curves.round(6)},
+        {"scrutiny": judged, "curves": curves},
     )
 
 
@@ -183,7 +182,7 @@ def together(*parts: Exhibits) -> Exhibits:
 
 
 def told(exhibits: Exhibits) -> list[str]:
-    """What a command says of them: the confusions, and each method's worth."""
+    """What a command says of them: the largest additivity error, and each method's worth."""
     lines = []
     if "samples" in exhibits.tables:
         errors = exhibits.tables["samples"]["additivity_error"]
@@ -200,8 +199,8 @@ def save(exhibits: Exhibits, folder: Path) -> None:
         plots.save(figure, folder / f"{name}.png", DPI)
         plots.save(figure, folder / f"{name}.svg", SVG_DPI)
     for name, found in exhibits.tables.items():
-        rounded = dict.fromkeys(found.select_dtypes(np.floating).columns, 6)
-        found.round(rounded).to_csv(folder / f"{name}.csv", index=False)
+        # Digits, not decimals: a mean |SHAP| of a pixel is near 1e-6.
+        found.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
 
 
 def save_sounds(heard: Sequence[Heard], settings: Settings, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Single files explained by a finished run: seen over the spectrogram, and heard."""
 
+import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from dslite import (
 from dslite.errors import InputError
 from dslite.explanation import Explanation, Subject
 from dslite.loader import Store
-from dslite.settings import Settings, nearest
+from dslite.settings import Settings
 
 BACKGROUND = 50  # training pictures, the same number of each class, for expected gradients
 
@@ -60,15 +61,20 @@ class Heard:
     explained: dict[str, Explanation]
 
 
+def model_file(run: runs.Run) -> Path:
+    """A run's final model; InputError for a run that keeps none."""
+    saved = run.folder / "model.keras"
+    if not saved.is_file():
+        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
+    return saved
+
+
 def subject(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> Subject:
     """The final model of a run, ready to be explained.
 
     Its background are training pictures, the same number of each class, drawn with ``seed``.
     """
-    saved = run.folder / "model.keras"
-    if not saved.is_file():
-        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
-    network = model.load(saved)
+    network = model.load(model_file(run))
     chunks = store.chunks("train")
     labels = store.files["label"].to_numpy()[store.file[chunks]]
     labels = labels if run.classes else np.zeros(len(chunks))
@@ -95,7 +101,12 @@ def named(store: Store, files: Sequence[str]) -> pd.DataFrame:
     rows = []
     for file in files:
         if file not in known and not Path(file).is_file():
-            raise InputError(f"{file}: neither a file of the corpus nor one{nearest(file, known)}")
+            # A corpus may have thousands: without one that is like it, one as an example.
+            like = difflib.get_close_matches(file, known, n=1) or list(known)[:1]
+            raise InputError(
+                f"{file}: neither a file of the corpus nor another one; "
+                f"the corpus has, for instance, '{like[0]}'"
+            )
         rows.append((file, "", known.get(file, ""), "", float("nan")))
     return pd.DataFrame(rows, columns=list(samples.COLUMNS))
 

@@ -91,5 +91,7 @@ def _grown(colour: tf.Tensor, weight: tf.Tensor, filling: tf.Tensor) -> tf.Tenso
     area = halved(weight)
     sure = tf.minimum(4 * area, 1.0)  # one known pixel of the four is enough
     coarse = _grown(tf.math.divide_no_nan(halved(colour), area) * sure, sure, filling)
-    coarse = tf.image.resize(coarse, [height, width], method="bilinear")
+    # Of an odd picture, the last coarse pixel reaches beyond it: enlarged by exactly 2, then cut.
+    double = [2 * coarse.shape[1], 2 * coarse.shape[2]]
+    coarse = tf.image.resize(coarse, double, method="bilinear")[:, :height, :width]
     return weight * known + (1 - weight) * coarse

@@ -71,7 +71,10 @@ def area(curve: np.ndarray) -> np.ndarray:
 
 
 def with_random_head(network: keras.Model, seed: int = 0) -> keras.Model:
-    """A copy of a network of `dslite.model.build` whose head has drawn its weights anew."""
+    """A copy of a network of `dslite.model.build` whose head has drawn its weights anew.
+
+    Those of its dense layers; the two scalars of the attention ReLU between them stay.
+    """
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     first = copy.layers.index(copy.get_layer("hidden"))
@@ -241,7 +244,7 @@ def table(found: Scrutiny, seed: int = 0) -> pd.DataFrame:
 
 
 def curve_table(found: Scrutiny) -> pd.DataFrame:
-    """Mean curves as `dslite.overlays.curves` draws them: method, curve, share, score."""
+    """Mean curves as `dslite.attribution_charts.curves` draws them: method, curve, share, score."""
     tables = []
     for name, curves_of in (("deletion", found.deletion), ("insertion", found.insertion)):
         for method, curve in curves_of.items():

@@ -13,7 +13,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from dslite import paths
+from dslite import cards, paths, runs
 from dslite.settings import AUGMENTATIONS
 
 pytestmark = pytest.mark.notebooks
@@ -62,6 +62,13 @@ def chain(small_corpus, tmp_path_factory):
     return made
 
 
+def named(chain, augmentation="none", kind="", seed=0, overrides=QUICK):
+    """Name of a run's folder: a digest of what was overridden is part of it."""
+    card = cards.load(str(chain.table))
+    used = cards.settings_of(card, "", overrides, augmentation=augmentation)
+    return runs.folder(card, used, seed, kind).name
+
+
 def book(chain, name):
     return nbformat.read(chain.results / "small" / "notebooks" / f"{name}.ipynb", as_version=4)
 
@@ -78,10 +85,10 @@ def test_every_file_is_there(chain):
     ]
     wanted += [f"notebooks/{name}.ipynb" for name in EXECUTED]
     run_files = ["metrics.json", "predictions.csv", "history.csv", "run.json"]
-    for name in ("squeezenet-svm-s0", "librosa-svm-s0"):
-        wanted += [f"{name}/{file}" for file in run_files]
+    for kind in (runs.SVM, runs.LIBROSA):
+        wanted += [f"{named(chain, kind=kind)}/{file}" for file in run_files]
     for name in AUGMENTATIONS:
-        wanted += [f"squeezenet-{name}-s0/{file}" for file in [*run_files, "model.keras"]]
+        wanted += [f"{named(chain, name)}/{file}" for file in [*run_files, "model.keras"]]
     (measured,) = found.glob("*/profile.json")
     converted = ["profile.json", "profile.csv", "profile.png", "faithfulness.json"]
     converted += ["model.tflite", "cnn.tflite", "spectrogram.tflite"]
@@ -144,7 +151,9 @@ def test_figures_are_in_the_notebook(chain, name, least):
 
 def test_overrides_reach_the_runs_and_are_told(chain):
     for name in AUGMENTATIONS:
-        run = json.loads((chain.results / f"small/squeezenet-{name}-s0/run.json").read_text())
+        folder = chain.results / "small" / named(chain, name)
+        assert folder.name.startswith(f"squeezenet-{name}-s0-x")
+        run = json.loads((folder / "run.json").read_text())
         assert run["settings"]["bootstrap_draws"] == 20
         assert run["settings"]["augmentation"] == name
         assert run["overrides"] == {"bootstrap_draws": [50, 20]}
@@ -154,10 +163,11 @@ def test_overrides_reach_the_runs_and_are_told(chain):
 
 def test_the_ablation_table_holds_what_the_runs_hold(chain):
     table = pd.read_csv(chain.results / "small" / "ablation.csv", index_col=0)
-    runs = ["squeezenet-svm", "librosa-svm", *(f"squeezenet-{name}" for name in AUGMENTATIONS)]
-    assert len(table) == len(runs)
-    for name, row in zip(runs, table.itertuples(), strict=True):
-        metrics = json.loads((chain.results / f"small/{name}-s0/metrics.json").read_text())
+    names = [named(chain, kind=kind) for kind in (runs.SVM, runs.LIBROSA)]
+    names += [named(chain, name) for name in AUGMENTATIONS]
+    assert len(table) == len(names)
+    for name, row in zip(names, table.itertuples(), strict=True):
+        metrics = json.loads((chain.results / f"small/{name}/metrics.json").read_text())
         for partition, shown in (("devel", row.Dev), ("test", row.Test)):
             score = metrics[partition]["file"]["score"]
             assert float(shown) == pytest.approx(100 * score, abs=0.0501)
@@ -167,7 +177,7 @@ def test_the_best_on_devel_was_converted_and_agrees(chain):
     (measured,) = (chain.results / "small").glob("*/profile.json")
     scores = {}
     for name in AUGMENTATIONS:
-        path = chain.results / f"small/squeezenet-{name}-s0/metrics.json"
+        path = chain.results / "small" / named(chain, name) / "metrics.json"
         scores[path.parent.name] = json.loads(path.read_text())["devel"]["file"]["score"]
     assert scores[measured.parent.name] == max(scores.values())
     agreement = json.loads(measured.with_name("faithfulness.json").read_text())
@@ -246,13 +256,14 @@ def test_one_notebook_with_plain_papermill(chain, small_corpus, tmp_path):
     output = tmp_path / "executed.ipynb"
     words = ["papermill", str(paths.notebooks() / "3_training.ipynb"), str(output)]
     words += ["-p", "dataset", str(small_corpus), "-p", "augmentation", "specaugment"]
-    words += ["-p", "overrides", "epochs_phase2=0 units=4", "-p", "seed", "5"]
+    short = "epochs_phase2=0 units=4"
+    words += ["-p", "overrides", short, "-p", "seed", "5"]
     env = chain.env | {"DSLITE_RESULTS": str(tmp_path / "results")}
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Unable to parse" not in done.stderr
     assert "unknown parameter" not in done.stderr.lower()
-    folder = tmp_path / "results" / "small" / "squeezenet-specaugment-s5"
+    folder = tmp_path / "results" / "small" / named(chain, "specaugment", seed=5, overrides=short)
     run = json.loads((folder / "run.json").read_text("utf-8"))
     assert (run["seed"], run["settings"]["units"]) == (5, 4)
     history = pd.read_csv(folder / "history.csv")

@@ -1,252 +1,359 @@
-"""SHAP values that must sum up and point at what a model looks at; which samples are shown."""
-
-import json
+"""Values that add up, lie where a network looks, and are what their formulas say."""
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
+import shap
 import tensorflow as tf
+from explained import HALVES, SIDE, SMALL, counting, linear, looking_at, network, noise
 
-from dslite import cards, explanation, loader, model, runs
-from dslite.settings import Settings
+from dslite import attributions, backbones, explanation, interpretation, maskers, model
+from dslite.errors import InputError
+from dslite.explanation import Explanation, Subject
 
-SIDE = 32
-SETTINGS = Settings(backbone="squeezenet", weights="random", image_size=SIDE, mel_bands=16)
-
-
-def looking_at(rows, columns):
-    """A model whose two outputs depend on one part of the picture alone."""
-    image = keras.Input((SIDE, SIDE, 3))
-    part = image[:, rows, columns, 1] / 100
-    level = keras.layers.Rescaling(4.0)(keras.ops.mean(part, axis=(1, 2))[:, None])
-    high = keras.ops.sigmoid(level + 3 * keras.ops.mean(part**2, axis=(1, 2))[:, None])
-    return keras.Model(image, keras.ops.concatenate([high, 1 - high], axis=-1))
+SCALE = backbones.BACKBONES["squeezenet"].scale
 
 
-@pytest.fixture
-def mel(rng):
-    """Spectrograms [2, 16, 16] of noise around different levels."""
-    return np.stack([rng.integers(0, 256, (16, 16)), rng.integers(0, 120, (16, 16))]).astype("u1")
+def keras_outputs(network, pictures):
+    """What Keras itself says, float32 [n, outputs]."""
+    return network(SCALE(tf.constant(pictures)), training=False).numpy()
 
 
-HALVES = (slice(0, SIDE // 2), slice(SIDE // 2, SIDE))
+def test_what_the_error_of_values_is():
+    found = Explanation(np.full((2, 2), 0.1), base=0.1, output=0.7)
+    assert found.additivity_error == pytest.approx(0.2)
+    assert Explanation(np.full((2, 2), 0.3), 0.1, 0.7).additivity_error == pytest.approx(0.6)
 
 
-@pytest.mark.parametrize("rows", HALVES)
-@pytest.mark.parametrize("columns", HALVES)
-def test_the_values_lie_in_the_quadrant_that_the_model_looks_at(mel, rows, columns):
-    network = looking_at(rows, columns)
-    explained = explanation.partition_shap(network, SETTINGS, mel, [0, 1], evaluations=300)
-    for found in explained:
-        share = np.abs(found.values[rows, columns]).sum() / np.abs(found.values).sum()
-        assert share > 0.99
-        assert np.abs(found.values).sum() > 0.01
+# Every method
 
 
-def test_values_sum_to_output_less_base(mel):
-    network = looking_at(*HALVES)
-    explained = explanation.partition_shap(network, SETTINGS, mel, [0, 1], evaluations=100)
-    scale = explanation.backbones.BACKBONES["squeezenet"].scale
-    for found, chunk, output in zip(explained, mel, [0, 1], strict=True):
-        picture = explanation.spectrogram.picture(chunk[None], SETTINGS).numpy()
-        np.testing.assert_array_equal(found.picture, picture[0])
-        assert found.values.shape == (SIDE, SIDE)
-        whole = network(scale(picture)).numpy()[0, output]
-        masked = np.broadcast_to(picture.mean(axis=(1, 2), keepdims=True), picture.shape)
-        base = network(scale(masked)).numpy()[0, output]
-        assert found.output == pytest.approx(whole, abs=1e-5)
-        assert found.base == pytest.approx(base, abs=1e-3)
-        assert found.base + found.values.sum() == pytest.approx(whole, abs=1e-3)
-        assert abs(whole - base) > 0.01
-    assert explanation.additivity_error(explained) < 1e-3
+@pytest.mark.parametrize(("rows", "columns"), [HALVES, HALVES[::-1]])
+def test_the_values_lie_in_the_quadrant_that_the_network_looks_at(rng, rows, columns):
+    picture, *background = noise(rng, 5)
+    picture[rows, columns] = np.minimum(picture[rows, columns] + 60, 255)  # above the mean
+    subject = Subject(looking_at(rows, columns), SMALL, background=np.stack(background))
+    for method in explanation.METHODS:
+        one, other = explanation.explain(method, subject, picture, [0, 1], 200)
+        total = np.abs(one.values).sum()
+        assert one.values.shape == (SIDE, SIDE)
+        assert one.values.dtype == np.float64
+        assert total > 0.01
+        share = np.abs(one.values[rows, columns]).sum() / total
+        # Grad-CAM's coarse maps are enlarged, and reach two pixels beyond the quadrant.
+        assert share > (0.8 if method == "grad-cam" else 0.999), method
+        # What raises one of two classes lowers the other.
+        np.testing.assert_allclose(one.values, -other.values, atol=1e-5 * total)
 
 
-def test_the_additivity_error_is_the_largest():
-    values = np.full((2, 2), 0.1)
-    explained = [
-        explanation.Explanation(np.zeros((2, 2, 3)), values, 0.1, output) for output in (0.5, 0.2)
-    ]
-    assert explanation.additivity_error(explained) == pytest.approx(0.3)
+def test_every_method_tells_the_output_and_knows_its_kind(tiny, rng):
+    subject = Subject(network(), SMALL, background=noise(rng, 3))
+    (picture,) = noise(rng)
+    expected = keras_outputs(subject.network, picture[None])[0]
+    for method in explanation.METHODS:
+        found = explanation.explain(method, subject, picture, [2, 0], 30)
+        assert [one.output for one in found] == pytest.approx(expected[[2, 0]], abs=1e-5)
+        assert np.isfinite(found[0].base) == (method in explanation.ADDITIVE)
 
 
-def test_the_same_chunk_and_output_are_explained_with_opposite_signs(mel):
-    """Two classes: what raises one lowers the other."""
-    network = looking_at(*HALVES)
-    chunks = np.stack([mel[0], mel[0]])
-    one, other = explanation.partition_shap(network, SETTINGS, chunks, [0, 1], evaluations=60)
-    np.testing.assert_allclose(one.values, -other.values, atol=1e-5)
+def test_methods_without_draws_do_not_change_with_the_seed(tiny, rng):
+    subject = Subject(network(), SMALL)
+    (picture,) = noise(rng)
+    for method in set(explanation.METHODS) - set(explanation.SEEDED):
+        found = [explanation.explain(method, subject, picture, [2], seed=s)[0] for s in (0, 1)]
+        np.testing.assert_array_equal(found[0].values, found[1].values)
+        assert np.abs(found[0].values).sum() > 1e-4
 
 
-def test_a_real_model_adds_up(small_run, rng):
-    network = explanation.load_network(small_run)
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(InputError, match=r"'gradcam'; did you mean 'grad-cam'\?"):
+        explanation.require("gradcam")
+    with pytest.raises(InputError, match="there is: partition, gradient, grad-cam, occlusion"):
+        explanation.explain("lime", None, None, [0])
+    assert set(explanation.TITLES) == set(explanation.METHODS)
+
+
+def test_an_unknown_masker_is_refused_before_anything_is_built():
+    with pytest.raises(InputError, match="masker 'means'; did you mean 'mean'"):
+        Subject(None, SMALL, "means")
+
+
+def test_the_subject_says_what_keras_says(tiny, rng):
+    subject = Subject(network(), SMALL)
+    pictures = noise(rng, 5)
+    expected = keras_outputs(subject.network, pictures)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    np.testing.assert_allclose(subject.outputs(pictures), expected, atol=1e-5)
+    kept = rng.random((explanation.BATCH + 1, 8, 8)) < 0.5  # more than a batch
+    masked = subject.masked(pictures[0])(kept)
+    for i in (0, 7, explanation.BATCH):
+        seen = np.kron(kept[i], np.ones((4, 4), bool))[..., None]
+        picture = np.where(seen, pictures[0], pictures[0].mean(axis=(0, 1)))
+        expected = keras_outputs(subject.network, picture[None])[0]
+        np.testing.assert_allclose(masked[i], expected, atol=1e-5)
+
+
+def test_pictures_are_the_network_s_own(rng):
+    mel = rng.integers(0, 256, (2, 16, 24)).astype(np.uint8)
+    subject = Subject(looking_at(*HALVES), SMALL)
+    scaled = model.inputs(tf.constant(mel), SMALL).numpy()
+    np.testing.assert_allclose(SCALE(subject.pictures(mel)), scaled, atol=1e-4)
+
+
+# Partition
+
+
+@pytest.mark.parametrize("masker", maskers.MASKERS)
+@pytest.mark.parametrize("side", [32, 61])
+def test_partition_leads_from_the_masked_picture_to_the_output(tiny, rng, masker, side):
+    settings = SMALL.model_copy(update={"image_size": side})
+    for seed in range(2):
+        subject = Subject(network(settings, seed=seed), settings, masker)
+        (picture,) = noise(rng, side=side)
+        found = explanation.partition(subject, picture, [0, 1, 2], evaluations=40, seed=seed)
+        filling = maskers.fill(picture, masker)
+        whole, base = keras_outputs(subject.network, np.stack([picture, filling]))
+        assert np.abs(whole - base).max() > 1e-3
+        for output, one in enumerate(found):
+            assert one.values.shape == (side, side)
+            assert one.output == pytest.approx(whole[output], abs=1e-5)
+            assert one.base == pytest.approx(base[output], abs=1e-4)
+            assert base[output] + one.values.sum() == pytest.approx(whole[output], abs=1e-3)
+            assert one.additivity_error < 1e-5
+
+
+def test_partition_of_a_regression_adds_up_in_the_label_s_unit(tiny, rng):
+    subject = Subject(network(outputs=1, scale=(40.0, 12.0)), SMALL)
+    (picture,) = noise(rng)
+    (found,) = explanation.partition(subject, picture, [0], evaluations=30)
+    assert found.output == pytest.approx(keras_outputs(subject.network, picture[None])[0, 0])
+    assert found.additivity_error < 1e-3
+    assert np.abs(found.values).sum() > 0.01
+
+
+def test_partition_of_a_real_run_adds_up(small_run, workplace, rng):
+    network = model.load(small_run.folder / "model.keras")
     mel = rng.integers(0, 256, (1, 32, 124)).astype(np.uint8)
-    found = explanation.partition_shap(network, small_run.settings, mel, [2], evaluations=40)
-    assert explanation.additivity_error(found) < 1e-3
-    expected = network(model.inputs(tf.constant(mel), small_run.settings), training=False)
-    assert found[0].output == pytest.approx(float(expected[0, 2]), abs=1e-5)
+    for masker in maskers.MASKERS:
+        subject = Subject(network, small_run.settings, masker)
+        (found,) = explanation.partition(subject, subject.pictures(mel)[0], [2], evaluations=40)
+        expected = network(model.inputs(tf.constant(mel), small_run.settings), training=False)
+        assert found.output == pytest.approx(float(expected[0, 2]), abs=1e-5)
+        assert found.additivity_error < 1e-3
 
 
-def test_rows_for_the_figure():
-    found = explanation.Explanation(np.full((2, 2, 3), 255.0), np.zeros((2, 2)), 0.25, 0.5)
-    (row,) = explanation.rows([found], ["a title"])
-    assert row["image"].max() == 1
-    assert (row["title"], row["base"], row["output"]) == ("a title", 0.25, 0.5)
-
-
-# Which samples
-
-
-CLASSES = ("calm", "happy", "sad")
-
-
-def a_run(folder, table, task="classification", metrics=None):
-    """A finished run with given predictions."""
-    record = {
-        "classes": list(CLASSES) if task == "classification" else [],
-        "task": task,
-        "settings": SETTINGS.model_dump(),
-    }
-    (folder / "run.json").write_text(json.dumps(record), "utf-8")
-    (folder / "metrics.json").write_text(json.dumps(metrics or {}), "utf-8")
-    table.to_csv(folder / "predictions.csv", index=False)
-    return runs.load(folder)
-
-
-def chosen(tmp_path, monkeypatch, table, task="classification"):
-    """`samples` of a run whose files have two chunks: the second one is the more decided."""
-    names = table["file"].tolist()
-    scores = table[list(CLASSES)] if task == "classification" else table[["prediction"]]
-    scores = scores.to_numpy(float)
-    spread = np.repeat(scores, 2, axis=0)
-    spread[0::2] *= 0.5
-    owner = np.repeat(np.arange(len(names)), 2)
-    files = pd.DataFrame({"path": names})
-    chunks = np.arange(len(owner), dtype=np.uint8)[:, None, None]
-    store = loader.Store(
-        chunks, owner, owner * 0.0 + np.tile([0, 1.5], len(names)), files, None, (), ""
+@pytest.mark.parametrize("evaluations", [3, 8, 60])
+def test_partition_is_what_shap_makes_of_the_picture_itself(tiny, rng, evaluations):
+    """With shap's own image masker on the real picture, its values summed over the colours."""
+    side = 16
+    settings = SMALL.model_copy(update={"image_size": side})
+    subject = Subject(looking_at(slice(2, 11), slice(5, 16), side), settings)
+    (picture,) = noise(rng, side=side)
+    picture[:12] *= 0.5
+    found = explanation.partition(subject, picture, [0, 1], evaluations=evaluations, seed=4)
+    mean = np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape)
+    masker = shap.maskers.Image(np.array(mean, np.float64), picture.shape)
+    explainer = shap.PartitionExplainer(
+        lambda pictures: keras_outputs(subject.network, pictures.astype(np.float32)), masker
     )
-    monkeypatch.setattr(
-        explanation.model,
-        "predictor",
-        lambda network, settings: lambda mel: tf.constant(spread[mel[:, 0, 0]]),
-    )
-    run = a_run(tmp_path, table, task)
-    return explanation.samples(run, store, None)
+    with explanation._drawing(4):
+        theirs = explainer(
+            picture[None].astype(np.float64),
+            max_evals=evaluations,
+            batch_size=explanation.BATCH,
+            outputs=np.array([0, 1]),
+            silent=True,
+        )
+    values = theirs.values[0].sum(axis=2)
+    assert len(np.unique(values[..., 0].round(9))) > evaluations // 10
+    assert np.abs(values).sum() > 0.01
+    for output, one in enumerate(found):
+        np.testing.assert_allclose(one.values, values[..., output], atol=1e-6)
+        assert one.base == pytest.approx(theirs.base_values[0][output], abs=1e-6)
 
 
-def predictions(rows):
-    """Rows (file, partition, label, probabilities) as a run writes them."""
-    found = []
-    for file, partition, label, *scores in rows:
-        said = CLASSES[int(np.argmax(scores))]
-        row = {"file": file, "speaker": "s", "partition": partition, "label": label}
-        found.append(row | {"prediction": said} | dict(zip(CLASSES, scores, strict=True)))
-    return pd.DataFrame(found)
+def test_outputs_explained_together_share_their_masked_pictures(tiny, rng):
+    subject = Subject(network(outputs=6), SMALL)
+    (picture,) = noise(rng)
+    for outputs in ([3], [0, 1, 2, 3, 4, 5]):
+        seen = counting(subject)
+        found = explanation.partition(subject, picture, outputs, evaluations=80)
+        assert len(found) == len(outputs)
+        assert 60 < sum(seen) <= 80 + 3
+        assert max(seen) <= explanation.BATCH
 
 
-def test_the_most_confident_correct_file_of_each_class(tmp_path, monkeypatch):
-    table = predictions(
-        [
-            ("devel.wav", "devel", "calm", 0.99, 0.01, 0.0),  # the wrong partition
-            ("a.wav", "test", "calm", 0.6, 0.3, 0.1),
-            ("b.wav", "test", "calm", 0.8, 0.1, 0.1),  # calm
-            ("c.wav", "test", "happy", 0.9, 0.1, 0.0),  # surer of calm, and wrong
-            ("d.wav", "test", "happy", 0.1, 0.5, 0.4),  # happy
-            ("e.wav", "test", "sad", 0.5, 0.1, 0.4),
-            ("f.wav", "test", "sad", 0.2, 0.5, 0.3),
+def test_a_seed_decides_all_draws_and_touches_no_other(tiny, rng):
+    subject = Subject(network(), SMALL, background=noise(rng, 4))
+    (picture,) = noise(rng)
+    np.random.seed(11)  # noqa: NPY002
+    before = np.random.get_state()  # noqa: NPY002
+    for method in ("partition", "gradient"):
+        one, other, third = (
+            explanation.explain(method, subject, picture, [1], 40, seed)[0] for seed in (5, 6, 5)
+        )
+        np.testing.assert_array_equal(one.values, third.values)
+        assert method == "partition" or not np.allclose(one.values, other.values)
+        after = np.random.get_state()  # noqa: NPY002
+        assert before[0] == after[0]
+        np.testing.assert_array_equal(before[1], after[1])
+        assert before[2:] == after[2:]
+
+
+def test_numpys_generator_is_put_back_after_an_error(tiny, rng):
+    subject = Subject(network(), SMALL)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    subject._network = lambda pictures: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        explanation.partition(subject, noise(rng)[0], [0], evaluations=5, seed=9)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("count", "side"), [(4, 8), (14, 33), (56, 61)])
+def test_cells_are_spread_evenly_and_keep_their_sums(rng, count, side):
+    values = rng.normal(size=(count, count))
+    pixels = explanation._spread(values, side)
+    assert pixels.shape == (side, side)
+    np.testing.assert_allclose(attributions.regions(pixels, count), values)
+    assert len(np.unique(pixels)) == count**2
+
+
+# Expected gradients
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_gradients_of_a_linear_network_are_exact(rng, side):
+    settings = SMALL.model_copy(update={"image_size": side})
+    whole, weights = linear(rng, side=side)
+    picture, background = noise(rng, 2, side)
+    subject = Subject(whole, settings, background=background[None])
+    found = explanation.gradient(subject, picture, [1, 0], draws=3)
+    moved = (SCALE(picture) - SCALE(background)).numpy()
+    base = keras_outputs(whole, background[None])[0]
+    cell = attributions.cells(side, side, maskers.cells(side))
+    for one, output in zip(found, (1, 0), strict=True):
+        exact = (weights[..., output] * moved).sum(axis=2)
+        sums = np.bincount(cell.ravel(), exact.ravel())
+        expected = (sums / np.bincount(cell.ravel()))[cell]
+        np.testing.assert_allclose(one.values, expected, atol=1e-4 * np.abs(expected).max())
+        assert one.base == pytest.approx(base[output], abs=1e-4)
+        assert one.additivity_error < 1e-3
+
+
+def test_more_draws_come_nearer_to_the_output(tiny, rng):
+    subject = Subject(network(), SMALL, background=noise(rng, 12))
+    (picture,) = noise(rng)
+
+    def explained(draws):
+        every = [
+            explanation.gradient(subject, picture, [0, 1, 2], draws=draws, seed=seed)
+            for seed in range(3)
         ]
+        return [one for found in every for one in found]
+
+    base = keras_outputs(subject.network, subject.background).mean(axis=0)
+    np.testing.assert_allclose(subject.expected, base, atol=1e-5)
+    few, many = explained(5), explained(600)
+    errors = [np.mean([one.additivity_error for one in found]) for found in (few, many)]
+    assert 1e-4 < errors[1] < errors[0] / 2
+    assert errors[1] < 0.1 * np.mean([np.abs(one.values).sum() for one in many])
+
+
+def test_gradients_of_a_regression(tiny, rng):
+    subject = Subject(network(outputs=1, scale=(40.0, 12.0)), SMALL, background=noise(rng, 8))
+    (picture,) = noise(rng)
+    (found,) = explanation.gradient(subject, picture, [0], draws=400)
+    assert found.values.shape == (SIDE, SIDE)
+    assert found.additivity_error < 0.25 * np.abs(found.values).sum()
+
+
+def test_gradients_need_a_background(tiny, rng):
+    with pytest.raises(InputError, match="background of training pictures"):
+        explanation.gradient(Subject(network(), SMALL), noise(rng)[0], [0])
+
+
+# Grad-CAM
+
+
+def slope(x, alpha=0.9, beta=2.0):
+    """Derivative of AReLU (Chen, Li and Xu 2020)."""
+    return np.where(x > 0, 1 + 1 / (1 + np.exp(-beta)), np.clip(alpha, 0.01, 0.99))
+
+
+@pytest.mark.parametrize("task", ["classes", "number"])
+@pytest.mark.parametrize("pooling", ["global", "time"])
+def test_grad_cam_by_hand(tiny, rng, pooling, task):
+    settings = SMALL.model_copy(update={"pooling": pooling})
+    outputs, scale = (3, None) if task == "classes" else (1, (40.0, 12.0))
+    whole = network(settings, outputs, scale=scale)
+    (picture,) = noise(rng)
+    found = explanation.grad_cam(Subject(whole, settings), picture, range(outputs))
+    maps = model.backbone_of(whole)(SCALE(picture[None]), training=False).numpy()[0]
+    rows, columns, depth = maps.shape
+    pooled = maps.mean(axis=(0, 1)) if pooling == "global" else maps.mean(axis=1).ravel()
+    first, unit, last = (
+        [of.numpy() for of in whole.get_layer(name).weights]
+        for name in ("hidden", "arelu", "output" if task == "classes" else "standardised")
     )
-    found = chosen(tmp_path, monkeypatch, table).set_index("output")
-    assert found["file"].tolist() == [
-        "b.wav",
-        "d.wav",
-        "e.wav",
-    ]  # e: none is right, it came closest
-    assert found["true"].tolist() == list(CLASSES)
-    assert found["predicted"].tolist() == ["calm", "happy", "calm"]
-    assert found.index.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found["probability"], [0.8, 0.5, 0.4])
-    assert found["chunk"].tolist() == [5, 9, 11]  # the second chunk of each
-    assert found["start_s"].tolist() == [1.5] * 3
+    inner = slope(pooled @ first[0] + first[1], *unit)
+    for output, one in enumerate(found):
+        gradient = first[0] @ (inner * last[0][:, output]) * (scale[1] if scale else 1)
+        if pooling == "global":
+            product = (maps * gradient / (rows * columns)).sum(axis=-1)
+        else:
+            product = (maps * gradient.reshape(rows, 1, depth) / columns).sum(axis=-1)
+        enlarged = tf.image.resize(product[..., None], [SIDE, SIDE])[..., 0].numpy()
+        assert np.abs(enlarged).max() > 0
+        np.testing.assert_allclose(one.values, enlarged, atol=1e-4 * np.abs(enlarged).max())
+        assert np.isnan(one.base)
+        assert one.output == pytest.approx(keras_outputs(whole, picture[None])[0, output], rel=1e-4)
 
 
-def test_a_correct_file_goes_before_a_wrong_one_with_a_higher_probability(tmp_path, monkeypatch):
-    table = predictions(
-        [
-            ("a.wav", "test", "calm", 0.45, 0.55, 0.0),
-            ("b.wav", "test", "calm", 0.36, 0.32, 0.32),
-        ]
-    )
-    assert chosen(tmp_path, monkeypatch, table)["file"].iloc[0] == "b.wav"
+def test_the_head_s_score_is_what_its_softmax_is_of(tiny, rng):
+    whole = network()
+    pooled = rng.normal(size=(4, 16)).astype(np.float32)
+    scores = explanation._scores(whole, tf.constant(pooled))
+    expected = model.head(whole, tf.constant(pooled), training=False)
+    np.testing.assert_allclose(keras.ops.softmax(scores), expected, atol=1e-6)
+    assert not np.allclose(np.sum(scores, axis=1), 1)
 
 
-def test_without_labels_what_was_predicted_is_shown(tmp_path, monkeypatch):
-    table = predictions(
-        [("a.wav", "test", "", 0.7, 0.2, 0.1), ("b.wav", "test", "", 0.9, 0.1, 0.0)]
-    )
-    found = chosen(tmp_path, monkeypatch, table)
-    assert found["file"].tolist() == ["b.wav"]  # nothing was predicted happy or sad
-    assert found["true"].tolist() == [""]
+# Occlusion
 
 
-def test_of_a_regression_the_highest_prediction(tmp_path, monkeypatch):
-    table = pd.DataFrame(
-        {
-            "file": ["a.wav", "b.wav", "c.wav"],
-            "speaker": "s",
-            "partition": ["test", "test", "devel"],
-            "label": ["9", "10", "11"],
-            "prediction": [9.5, 10.5, 99],  # as text, "9.5" would be higher
-        }
-    )
-    found = chosen(tmp_path, monkeypatch, table, "regression")
-    assert found["file"].tolist() == ["b.wav"]
-    assert found["probability"].iloc[0] == pytest.approx(10.5)
+@pytest.mark.parametrize("side", [32, 33])
+def test_occlusion_by_hand(tiny, rng, side):
+    settings = SMALL.model_copy(update={"image_size": side})
+    whole = network(settings)
+    (picture,) = noise(rng, side=side)
+    found = explanation.occlusion(Subject(whole, settings), picture, [2, 0])
+    edges = [-(-i * side // 14) for i in range(15)]  # of cell floor(p * 14 / side)
+    full = keras_outputs(whole, picture[None])[0]
+    for row, column in ((0, 0), (3, 9), (13, 13)):
+        place = (slice(*edges[row : row + 2]), slice(*edges[column : column + 2]))
+        without = picture.copy()
+        without[place] = picture.mean(axis=(0, 1))
+        drop = full - keras_outputs(whole, without[None])[0]
+        for one, output in zip(found, (2, 0), strict=True):
+            values = one.values[place]
+            assert values.sum() == pytest.approx(drop[output], abs=1e-5)
+            assert np.ptp(values) == 0
+    assert np.abs(found[0].values).sum() > 1e-3
 
 
-def test_samples_of_the_small_run(workplace, small_run, small_corpus):
+def test_the_background_of_a_run_are_training_pictures(small_run, workplace, small_corpus):
+    from dslite import cards, loader
     from dslite.datasets import manifest
 
-    built = manifest.load(cards.load(str(small_corpus)))
-    store = loader.load(built, small_run.settings)
-    found = explanation.samples(small_run, store, explanation.load_network(small_run))
-    assert found["true"].tolist() == ["calm", "happy", "sad", "angry"]
-    for row in found.itertuples():
-        assert store.files["path"].iloc[store.file[row.chunk]] == row.file
-        assert store.files["partition"].iloc[store.file[row.chunk]] == "test"
-
-
-# Outcomes
-
-
-def texts(figure):
-    return [text.get_text() for axes in figure.axes for text in [*axes.texts, axes._left_title]]
-
-
-def test_confusion_matrices_of_the_labelled_partitions(tmp_path):
-    matrix = [[3, 1, 0], [0, 4, 0], [2, 0, 2]]
-    part = {"file": {"score": 0.75, "confusion": matrix}}
-    table = predictions([("a.wav", "test", "calm", 0.7, 0.2, 0.1)])
-    run = a_run(tmp_path, table, metrics={"devel": part, "test": None})
-    figures = explanation.outcome_figures(run)
-    assert list(figures) == ["confusion_devel"]
-    said = " ".join(texts(figures["confusion_devel"]))
-    assert "devel: UAR 75.0 %" in said
-    assert "3\n75.0 %" in said
-    run = a_run(tmp_path, table, metrics={"devel": part, "test": part})
-    assert list(explanation.outcome_figures(run)) == ["confusion_devel", "confusion_test"]
-
-
-@pytest.mark.parametrize(("score", "said"), [(0.5, "rho 0.500"), (None, "rho undefined")])
-def test_predicted_over_true_of_a_regression(tmp_path, score, said):
-    table = pd.DataFrame(
-        {"file": list("abc"), "speaker": "", "partition": ["devel", "test", "test"]}
-    ).assign(label=["1", "2", "3"], prediction=[4.0, 5.0, 6.0])
-    part = {"file": {"score": score}}
-    run = a_run(tmp_path, table, "regression", {"devel": part, "test": part})
-    figures = explanation.outcome_figures(run)
-    assert list(figures) == ["predicted_devel", "predicted_test"]
-    (axes,) = figures["predicted_test"].axes
-    np.testing.assert_array_equal(axes.collections[0].get_offsets(), [[2, 5], [3, 6]])
-    assert said in axes.get_title(loc="left")
+    store = loader.load(manifest.load(cards.load(str(small_corpus))), small_run.settings)
+    subject = interpretation.subject(small_run, store, "blur", seed=2)
+    assert subject.masker == "blur"
+    assert len(subject.background) == interpretation.BACKGROUND
+    train = subject.pictures(store.mel[store.chunks("train")])
+    same = (train[None] == subject.background[:, None]).all(axis=(2, 3, 4))
+    assert same.any(axis=1).all()
+    chosen = store.file[store.chunks("train")][same.argmax(axis=1)]
+    counts = store.files["label"].iloc[chosen].value_counts()
+    assert counts.max() - counts.min() <= 1
+    other = interpretation.subject(small_run, store, seed=3)
+    assert not np.array_equal(subject.background, other.background)

@@ -115,7 +115,9 @@ def test_the_first_call_checks_exactly_the_parameters(file):
 def test_parameters_that_are_known_are_used(file):
     """One that only `begin` is told of would do nothing."""
     rest = " ".join(source(cell) for cell in cells(file)[4:] if cell["cell_type"] == "code")
-    for name in {"threads", "evaluations", "masker", "summary_files", "pictures"} & set(parameters(file)):
+    for name in {"threads", "evaluations", "masker", "summary_files", "pictures"} & set(
+        parameters(file)
+    ):
         assert re.search(rf"\b{name}\b", rest)
 
 
