@@ -16,7 +16,7 @@ OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE
 CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lab lint lock clean
+.PHONY: help install slurm demo test test-slow lab lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -34,13 +34,17 @@ $(READY): requirements.lock pyproject.toml
 
 install: $(READY)  ## make the environment in .venv
 
+slurm: $(READY)  ## the workflow's plugin for Slurm clusters
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements-slurm.lock
+
 demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) results/demo/report.html --rerun-incomplete \
 		--quiet host reason $(CONFIG)
 	@$(BIN)/dslite results demo
 
-test: $(READY)  ## all tests but the slow ones
-	$(BIN)/python -m pytest
+test: $(READY)  ## all tests but the slow ones, in as many processes as CORES
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-slow: $(READY)  ## every backbone built, cut, trained, converted (10 minutes); ONLY="vgg16 or ..."
 	$(BIN)/python -m pytest -m slow $(if $(ONLY),-k "$(ONLY)")

@@ -10,13 +10,14 @@
 import os
 from pathlib import Path
 
-from dslite import cards, settings
+from dslite import cards, settings, studies, study_jobs
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS
 from snakemake.exceptions import WorkflowError
 
 # What --config may hold; an empty value leaves the decision to the corpus's card.
 OPTIONS = {"dataset": "", "preset": "", "backbone": "", "weights": "", "overrides": "", "seed": 0}
+OPTIONS |= {"study": "", "gpus": 0}  # a study: see workflow/study.smk; GPUs of each training
 # Notebooks run here whatever folder Snakemake was started from.
 os.environ["DSLITE_RESULTS"] = str(Path("results").resolve())
 for variable in ("DSLITE_DATA", "DSLITE_CACHE"):
@@ -32,11 +33,16 @@ def options():
     for key in config:
         if key not in OPTIONS:
             raise InputError(f"--config {key}: unknown key{settings.nearest(key, OPTIONS)}")
+        if config.get("study") and config[key] and key not in ("study", "gpus"):
+            raise InputError(f"--config {key}: a study names its own; write it in the study's file")
     return OPTIONS | config
 
 
 def dataset(wildcards):
     """Name of the corpus, or the path of the table whose results these are."""
+    for job in JOBS.values():
+        if job.dataset == wildcards.dataset:
+            return job.point.dataset
     table = str(options()["dataset"])
     if cards.is_table(table) and Path(table).stem == wildcards.dataset:
         return str(Path(table).resolve())
@@ -46,6 +52,7 @@ def dataset(wildcards):
 def parameters(wildcards):
     """The notebooks' parameters as arguments of ``dslite notebook``, their values checked."""
     given = options() | {"dataset": dataset(wildcards)}
+    given = {key: value for key, value in given.items() if key not in ("study", "gpus")}
     try:
         card = cards.load(given["dataset"])
         named = {key: given[key] for key in ("backbone", "weights")}
@@ -71,6 +78,13 @@ for key, value in list(config.items()):
     config[key] = "" if value is None else value
 try:
     options()
+    if Path(str(config.get("study"))).suffix in studies.SUFFIXES:
+        config["study"] = str(Path(config["study"]).resolve())
+    STUDY = studies.load(config["study"]) if config.get("study") else None
+    JOBS = study_jobs.jobs(STUDY) if STUDY else {}
+    if not str(config.get("gpus") or 0).isdigit():
+        raise InputError(f"--config gpus={config['gpus']}: expected a whole number")
+    GPUS = int(config.get("gpus") or 0)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -82,6 +96,16 @@ wildcard_constraints:
 
 localrules:
     demo,
+    study,
+
+
+if STUDY:
+    STUDY_FOLDER = f"results/studies/{STUDY.name}"
+
+    rule study:
+        default_target: True
+        input:
+            f"{STUDY_FOLDER}/runs.csv",
 
 
 rule demo:
@@ -99,6 +123,9 @@ rule partition:
     params:
         given=corpus_parameters,
     threads: 2
+    resources:
+        mem_mb=1000,
+        runtime=60,
     message:
         "{wildcards.dataset}: partition"
     shell:
@@ -114,6 +141,9 @@ rule spectrograms:
     params:
         given=parameters,
     threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=240,
     message:
         "{wildcards.dataset}: spectrograms"
     shell:
@@ -132,6 +162,8 @@ rule training:
     threads: 1
     resources:
         mem_mb=3000,
+        runtime=240,
+        gpus=GPUS,
     message:
         "{wildcards.dataset}: training, augmentation {wildcards.augmentation}"
     shell:
@@ -151,6 +183,10 @@ rule ablation:
     params:
         given=parameters,
     threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+        gpus=GPUS,
     message:
         "{wildcards.dataset}: ablation"
     shell:
@@ -166,7 +202,10 @@ rule tflite:
         table="results/{dataset}/tflite.csv",
     params:
         given=parameters,
-    threads: workflow.cores  # it measures time: nothing else should run beside it
+    threads: os.cpu_count()  # it measures time: nothing else should run beside it
+    resources:
+        mem_mb=4000,
+        runtime=120,
     message:
         "{wildcards.dataset}: TensorFlow Lite"
     shell:
@@ -182,6 +221,9 @@ rule explainability:
     params:
         given=parameters,
     threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
     message:
         "{wildcards.dataset}: explainability"
     shell:
@@ -199,6 +241,9 @@ rule paper:
     params:
         given=parameters,
     threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
     message:
         "{wildcards.dataset}: the paper's tables"
     shell:
@@ -222,7 +267,15 @@ rule report:
     params:
         title=lambda wildcards: f"{wildcards.dataset}: from audio to the device",
     threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
     message:
         "{wildcards.dataset}: report"
     shell:
         "dslite report {params.title:q} {output:q} {input:q}"
+
+
+if STUDY:
+
+    include: "workflow/study.smk"

@@ -1,15 +1,14 @@
 """What a frozen trunk makes of every picture of a corpus, computed once and kept on disk."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from dslite import paths
+from dslite import checksums, paths
+from dslite.errors import InputError
 
 VERSION = 1  # part of the key: raise it when a stored value would change
 # float16 would halve the size; measured with MobileNetV2 it moves losses by 1e-3, more than the
@@ -57,7 +56,8 @@ def load(
     limit_gib : float
         A larger store is not written.
     log : callable
-        Is told the size before anything is written, and why where nothing is.
+        Is told the size before anything is written, why where nothing is, and which file of an
+        older store was damaged.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def load(
         None: the trunk has to run at every step.
     """
     needed = shape[0] * shape[1] * np.dtype(DTYPE).itemsize
-    if not _is_complete(folder, shape, needed):
+    if not _is_complete(folder, shape)[0]:
         try:
             why = refusal(folder.parent, needed, limit_gib)
             if why:
@@ -73,8 +73,11 @@ def load(
                 return None
             # Two trainings of one corpus often start side by side: the second one waits for the
             # first one's store instead of computing the same again.
-            with FileLock(folder.with_suffix(".lock")):
-                if not _is_complete(folder, shape, needed):
+            with paths.alone(folder):
+                complete, damage = _is_complete(folder, shape)
+                if not complete:
+                    if damage:
+                        log(f"trunk cache: {damage}, the store is computed again")
                     count = f"{shape[0]} x {shape[1]} activations"
                     log(f"trunk cache: {count}, {gib(needed)}, are stored once")
                     begin = time.perf_counter()
@@ -82,20 +85,16 @@ def load(
                         _write(draft, shape, compute, batch)
                     seconds = time.perf_counter() - begin
                     log(f"trunk cache: {shape[0] / seconds:.0f} pictures/s, {seconds:.0f} s")
-        except OSError as error:
+        except (OSError, InputError) as error:
             log(f"trunk cache cannot be written ({error}): the frozen layers run at every step")
             return None
     return np.memmap(folder / "activations.bin", DTYPE, "r", shape=shape)
 
 
-def _is_complete(folder: Path, shape: tuple[int, int], needed: int) -> bool:
-    try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        return (
-            tuple(index["shape"]) == shape and (folder / "activations.bin").stat().st_size == needed
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+def _is_complete(folder: Path, shape: tuple[int, int]) -> tuple[bool, str]:
+    """Whether the store is there, whole and of that shape; if it is damaged, where."""
+    index, damage = checksums.read_index(folder)
+    return bool(index) and tuple(index["shape"]) == shape, damage
 
 
 def _write(
@@ -104,7 +103,8 @@ def _write(
     """Compute in batches; the index is written last."""
     folder.mkdir()
     with (folder / "activations.bin").open("wb") as file:
+        stored = checksums.Summed(file)
         for begin in range(0, shape[0], batch):
             part = compute(slice(begin, min(begin + batch, shape[0])))
-            file.write(np.ascontiguousarray(part, DTYPE))
-    (folder / "index.json").write_text(json.dumps({"shape": shape}), encoding="utf-8")
+            stored.write(np.ascontiguousarray(part, DTYPE))
+    checksums.write_index(folder, {"shape": shape}, {"activations.bin": stored.crc32})

@@ -4,7 +4,6 @@ Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Ac
 (`dslite.acoustics`) + an SVM with radial basis functions need no image and no pre-trained network.
 """
 
-import time
 import warnings
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from dslite import acoustics, evaluation, loader, model, paths, runs, scoring
+from dslite import acoustics, costing, evaluation, loader, model, paths, runs, scoring
 from dslite.datasets.manifest import Manifest
 from dslite.settings import Settings
 
@@ -130,7 +129,6 @@ def run(
     is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
     basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    card = manifest.card
     if kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
         versions = {"acoustics": acoustics.VERSION}
@@ -140,7 +138,23 @@ def run(
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
-    begin = time.perf_counter()
+    with costing.Meter() as meter:
+        scored, tried, complexity = _evaluated(manifest, settings, seed, kind, log)
+        spent = meter.read()
+    metrics = {part: found[0] for part, found in scored.items()}
+    predictions = pd.concat([found[1] for found in scored.values()], ignore_index=True)
+    with paths.replacing(place) as draft:
+        draft.mkdir()
+        tried.to_csv(draft / "history.csv", index=False)
+        runs.write(draft, described | {"complexity": complexity}, metrics, predictions, spent)
+    return runs.load(place)
+
+
+def _evaluated(
+    manifest: Manifest, settings: Settings, seed: int, kind: str, log: Callable[[str], None]
+) -> tuple[dict[str, tuple[dict | None, pd.DataFrame]], pd.DataFrame, float]:
+    """Metrics and predictions of devel and test, the complexities tried, the chosen one."""
+    card = manifest.card
     values, present = (_acoustic if kind == runs.LIBROSA else _deep_spectrum)(manifest, settings)
     files = manifest.table
     classes = len(card.classes) if card.task == "classification" else 0
@@ -156,22 +170,9 @@ def run(
     best = tried["devel_score"].fillna(-np.inf).idxmax()
     complexity = float(tried.loc[best, "complexity"])
     log(f"{TITLES[kind]}: complexity {complexity:g} chosen on devel")
-    metrics, tables = {}, []
+    scored = {}
     for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
         fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
         scores = _scores(fitted, values[rows[partition]], classes)
-        metrics[partition], table = scoring.score(
-            files, card, settings, rows[partition], scores, seed
-        )
-        tables.append(table)
-    with paths.replacing(place) as draft:
-        draft.mkdir()
-        tried.to_csv(draft / "history.csv", index=False)
-        runs.write(
-            draft,
-            described | {"complexity": complexity},
-            metrics,
-            pd.concat(tables, ignore_index=True),
-            time.perf_counter() - begin,
-        )
-    return runs.load(place)
+        scored[partition] = scoring.score(files, card, settings, rows[partition], scores, seed)
+    return scored, tried, complexity

@@ -104,6 +104,10 @@ class Card(Strict):
     default_preset: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict,
+        description="settings -> values to be tried, the best of which is chosen on devel",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
@@ -211,7 +215,19 @@ def _checked_card(values: dict[str, Any], path: Path) -> Card:
     card = checked(Card, values, str(path))
     for preset, keys in {"settings": card.settings, **card.presets}.items():
         checked(Settings, keys, f"{path}, {preset}")
+    _require_grid(card.grid, f"{path}, grid")
     return card
+
+
+def _require_grid(grid: Mapping[str, tuple[Any, ...]], where: str) -> None:
+    """Refuse what is no setting or has no value; the values are checked where they are combined."""
+    for key, values in grid.items():
+        if key not in Settings.model_fields:
+            raise InputError(f"{where}: unknown key '{key}'{nearest(key, Settings.model_fields)}")
+        if key in ("backbone", "augmentation"):
+            raise InputError(f"{where}: {key} is not chosen here; name it in {key}s of a study")
+        if not values:
+            raise InputError(f"{where}: {key} has no value to try; list some or leave it out")
 
 
 def settings_of(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import dslite
-from dslite import corpora, deployment, quiet
+from dslite import corpora, deployment, quiet, study_commands
 from dslite.corpora import Dataset, Overrides
 from dslite.errors import ConversionError, InputError, NotebookError
 
@@ -48,7 +48,7 @@ def _tell(finished) -> None:
     """What a finished run has reached, and where it lies."""
     from dslite import paths, runs
 
-    for part in ("devel", "test"):
+    for part in ("devel",) if finished.record.get("candidate") else ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
     typer.echo(f"results: {paths.shown(finished.folder)}")
 
@@ -79,6 +79,12 @@ def train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     overrides: Overrides = None,
     folds: Folds = None,
+    devel_only: Annotated[
+        bool,
+        typer.Option(
+            "--devel-only", help="a point of a grid: the first training alone, without test"
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
 ) -> None:
     """Train one configuration: chosen on devel, evaluated once on test.
@@ -98,8 +104,13 @@ def train(
     built = corpora.checked(dataset)
     quiet.import_tensorflow()
     from dslite import experiment
+    from dslite.datasets.division import divide
 
     given = (chosen, seed, preset, force)
+    if devel_only:  # also in every fold, each with a choice of its own: nothing to be averaged
+        for part in [built] if folds is None else divide(built, folds):
+            _tell(experiment.candidate(part, *given, log=typer.echo))
+        return
     _run(built, folds, lambda part: experiment.run(part, *given, log=typer.echo))
 
 
@@ -136,11 +147,45 @@ def baseline(
     _run(built, folds, lambda part: machines.run(part, *given, log=typer.echo, kind=kind))
 
 
+@app.command()
+def rerun(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+    weights: Annotated[
+        str, typer.Option(help="where the run's weights file is, if not where the card says")
+    ] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="keep what the repetition leaves")] = False,
+) -> None:
+    """Repeat a finished run from its record: status 0 if every number is equal, 1 if not.
+
+    Everything is computed anew in a temporary folder; the run itself is not touched.
+    """
+    from dslite import paths, repetition
+
+    original = repetition.load(run)
+    built = corpora.checked(repetition.dataset_of(original, table))
+    planned = repetition.plan(original, built, weights)
+    quiet.import_tensorflow()
+    with repetition.workshop(keep):
+        again = repetition.repeat(planned, typer.echo)
+        verdict = repetition.compare(original, again)
+    for line in repetition.told(verdict):
+        typer.echo(line)
+    if keep:
+        typer.echo(f"kept: {paths.shown(again.folder)}")
+    if not verdict.equal:
+        raise typer.Exit(1)
+
+
 for command in (
     *(deployment.explain, deployment.convert, deployment.profile, deployment.device),
     *(deployment.predict, deployment.stream, deployment.web),
+    *(study_commands.study, study_commands.archive),
 ):
     app.command()(command)
+
+
+app.command("import")(study_commands.import_)
 
 
 @app.command()

@@ -4,13 +4,23 @@ The variant of a run's file is chosen and mended on devel; test is only reported
 has learnt from devel, so what it loses there is the least that it loses.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dslite import evaluation, litert, loader, model, provenance, quantisation, runs, tflite
+from dslite import (
+    evaluation,
+    litert,
+    loader,
+    model,
+    provenance,
+    quantisation,
+    runs,
+    significance,
+    tflite,
+)
 from dslite.errors import ConversionError
 from dslite.loader import Store
 
@@ -47,7 +57,8 @@ def compare(
     dict
         As `tflite.agreement`, and for classes whose labels are known ``uar`` and ``keras_uar`` at
         file level (fractions), ``uar_difference`` (the file's less Keras's) and its 95 %
-        ``interval`` over 1,000 draws of the files with replacement, the same files for both.
+        ``interval`` over draws of the files with replacement, the same files for both
+        (`dslite.significance.uar_difference`; None for a single file).
     """
     result = tflite.agreement(expected, found, run.task)
     rows, file = np.unique(store.file[chunks], return_inverse=True)
@@ -61,18 +72,14 @@ def compare(
     ]
     n = len(run.classes)
     keras_uar, uar = (evaluation.uar(truth, said, n) for said in fused)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(len(truth), size=(1000, len(truth)))
-    lost = [
-        evaluation.uar(truth[i], fused[1][i], n) - evaluation.uar(truth[i], fused[0][i], n)
-        for i in drawn
-    ]
-    interval = [float(x) for x in np.percentile(lost, [2.5, 97.5])]
+    paired = significance.uar_difference(truth, *fused, n)
+    # Nothing varies where there is one file only.
+    known = paired["low"] is not None
     return result | {
         "uar": float(uar),
         "keras_uar": float(keras_uar),
         "uar_difference": float(uar - keras_uar),
-        "interval": interval,
+        "interval": [paired["low"], paired["high"]] if known else None,
     }
 
 
@@ -113,13 +120,18 @@ def _spread_chunks(chunks: np.ndarray, most: int) -> np.ndarray:
     return chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
 
 
-def assess(run: runs.Run, store: Store, log: Callable[[str], None] = print) -> dict[str, Any]:
-    """Convert a run in every variant, mend what loses too much, compare, write it down.
+def assess(
+    run: runs.Run,
+    store: Store,
+    log: Callable[[str], None] = print,
+    variants: Sequence[str] = quantisation.VARIANTS,
+) -> dict[str, Any]:
+    """Convert a run in its variants, mend what loses too much, compare, write it down.
 
     On the whole devel partition each variant's file from waveform to outputs is compared with
     Keras. One that loses more than `LOST` of UAR gets its most sensitive layers back in float32,
     twice as many each time, until it loses less or `MOST_KEPT` are reached; training chunks say
-    which they are.
+    which they are. float32, which the others are made from, is always among the ``variants``.
 
     Returns
     -------
@@ -150,7 +162,8 @@ def assess(run: runs.Run, store: Store, log: Callable[[str], None] = print) -> d
     quantiser = quantisation.Quantiser(contents["model"], [w[None] for w in waveforms])
     spread = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
     result, kept = {}, {}
-    for variant in quantisation.VARIANTS:
+    wanted = [v for v in quantisation.VARIANTS if v in (quantisation.FLOAT32, *variants)]
+    for variant in wanted:
         keep, found = _mended(quantiser, variant, waveforms, compared, log)
         content = quantiser.make(variant, keep)
         _require_faithful(f"{run.folder.name}, {variant}", variant, found, spread)
@@ -161,7 +174,7 @@ def assess(run: runs.Run, store: Store, log: Callable[[str], None] = print) -> d
             "test": compared(content, "test"),
         }
     files = tflite.write(run, contents, calibration, kept)
-    for variant in quantisation.VARIANTS:
+    for variant in wanted:
         result[variant]["size_bytes"] = files[tflite.stem("model", variant)].stat().st_size
     provenance.write_json(run.folder / FILE, result)
     return result
@@ -212,7 +225,7 @@ def table(found: dict[str, Any]) -> pd.DataFrame:
 
 
 def _interval(one: dict[str, Any]) -> str:
-    if "interval" not in one:
+    if not one.get("interval"):
         return ""
     low, high = (100 * value for value in one["interval"])
     return f"{low:+.1f} to {high:+.1f}"

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import clips, paths, provenance, spectrogram
-from dslite.datasets.manifest import Manifest
+from dslite import checksums, clips, paths, provenance, spectrogram
+from dslite.datasets import facts
+from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
 
@@ -79,18 +81,18 @@ def store_key(manifest: Manifest, settings: Settings) -> str:
 def load(manifest: Manifest, settings: Settings) -> Store:
     """Spectrograms of a corpus: computed once for each setting, then memory-mapped.
 
+    A store that is not what was written (cut off, a flipped bit) is told and computed again.
+
     Raises
     ------
     InputError
-        A file cannot be read, or ``tail: drop`` leaves a partition without any chunk.
+        A file cannot be read or changed meanwhile, the corpus is not the one whose division lies
+        in its results, or ``tail: drop`` leaves a partition without any chunk.
     """
-    folder = paths.cache() / "spectrograms" / manifest.card.dataset
+    _require_as_divided(manifest)
     key = store_key(manifest, settings)
-    folder /= key[:16]
-    if not (folder / "index.json").is_file():
-        with paths.replacing(folder) as draft:
-            _compute(manifest, settings, draft)
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    folder = paths.cache() / "spectrograms" / manifest.card.dataset / key[:16]
+    index = _stored(manifest, settings, folder)
     store = Store(
         np.memmap(folder / "mel.u8", np.uint8, "r", shape=tuple(index["shape"])),
         np.array(index["file"], dtype=np.int64),
@@ -108,6 +110,60 @@ def load(manifest: Manifest, settings: Settings) -> Store:
         )
     _require_chunks(store, manifest, settings)
     return store
+
+
+def _stored(manifest: Manifest, settings: Settings, folder: Path) -> dict[str, Any]:
+    """Index of a store, which is computed where there is none that is whole."""
+    index, _ = checksums.read_index(folder)
+    if index is None:
+        with paths.alone(folder):  # who comes second finds the first one's store
+            index, damage = checksums.read_index(folder)
+            if index is None:
+                if damage:
+                    print(f"{damage}: the spectrograms are computed again", flush=True)
+                with paths.replacing(folder) as draft:
+                    _compute(manifest, settings, draft)
+                index, damage = checksums.read_index(folder)
+    if index is None:
+        raise InputError(f"{damage}, just after it was written: is the disk in order?")
+    return index
+
+
+def _require_as_divided(manifest: Manifest) -> None:
+    """What stands in the results under one name must come from one state of the corpus."""
+    name, results = manifest.card.dataset, paths.results(manifest.card.dataset)
+    try:
+        divided = json.loads((results / "partition.json").read_text(encoding="utf-8"))
+        known = pd.read_csv(results / "manifest.csv", dtype=str, keep_default_na=False)
+    except (OSError, ValueError):  # nothing was divided yet
+        return
+    # A fold is another division of the same files, and is recorded as such.
+    if manifest.fold or divided.get("manifest") == digest(manifest):
+        return
+    columns = ["path", "label", "speaker", "partition", "audio_hash"]
+    both = known.reindex(columns=columns).merge(
+        manifest.table[columns].astype(str), how="outer", indicator=True
+    )
+    named = manifest.card.table or name
+    files = both.loc[both["_merge"] != "both", "path"].unique()
+    which = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    raise InputError(
+        f"{name}: the corpus is not the one of {paths.shown(results / 'manifest.csv')} "
+        f"({which or 'another order of files'}), and what is computed from the two is not to be "
+        f"mixed; if the change is meant, divide it again: dslite partition {named}, "
+        "or --forcerun partition in the workflow"
+    )
+
+
+def _require_unchanged(manifest: Manifest, files: list[Path]) -> None:
+    """A file that was written to after the manifest was made has an unknown hash."""
+    now = facts.gather(files, manifest.card.dataset)["audio_hash"]  # decodes only what changed
+    changed = manifest.table["path"][now.to_numpy() != manifest.table["audio_hash"].to_numpy()]
+    if len(changed):
+        raise InputError(
+            f"{manifest.card.dataset}: {len(changed)} files changed while they were read, the "
+            f"first one {changed.iloc[0]}; nothing was stored, give the same command again"
+        )
 
 
 def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> None:
@@ -136,7 +192,8 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
     waiting: list[np.ndarray] = []
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
-    with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as stored:
+    with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as mel:
+        stored = checksums.Summed(mel)
         cut = clips.ahead(pool, lambda path: clips.chunks_of(path, settings), files)
         for row, (chunks, starts) in enumerate(cut):
             owner.extend([row] * len(starts))
@@ -152,9 +209,10 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
             f"{manifest.card.dataset}: no file is as long as a chunk ({settings.chunk_length_s} s):"
             " use tail=keep or a shorter chunk_length_s"
         )
+    _require_unchanged(manifest, files)
     shape = (len(owner), settings.mel_bands, spectrogram.frames(settings))
     index = {"shape": shape, "file": owner, "start_s": start_s, "dropped": dropped}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    checksums.write_index(folder, index, {"mel.u8": stored.crc32})
     print(
         f"spectrograms: {len(files)} files -> {len(owner)} chunks of {settings.chunk_length_s} s, "
         f"{np.prod(shape) / 2**20:.0f} MB, {time.perf_counter() - begin:.1f} s",

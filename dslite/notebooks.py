@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import cards, paths, settings
+from dslite import cards, orphans, paths, settings
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import Settings
@@ -88,7 +88,10 @@ def begin(
         A parameter was mistyped (papermill only warns of it) or has no valid value.
     """
     given = {"dataset", "preset", "seed", "overrides", *named, *known}
-    check_injected(given, _history())
+    history = _history()
+    check_injected(given, history)
+    if any(source.startswith(INJECTED) for source in history):  # papermill's kernel
+        orphans.die_with_parent()
     card = cards.load(dataset)
     chosen = cards.settings_of(card, preset, overrides, **named)
     return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
@@ -185,6 +188,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
         raise InputError(f"there is no notebook '{notebook}'{settings.nearest(notebook, ORDER)}")
+    orphans.end_with_workflow()
     parameters = typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")

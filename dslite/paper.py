@@ -297,8 +297,9 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
         # A baseline hardly depends on the seed and not at all on epochs and the like.
         svm = svm[agree[shared[:3]].all(axis=1)[svm.index]]
         acoustic = acoustic[agree["preset"][acoustic.index]]
+        nearest = {"by": ["changed", "seed"], "kind": "stable"}  # first those of the group itself
         baselines = [
-            rows.sort_values("seed", key=lambda seed: seed != group["seed"], kind="stable").head(1)
+            rows.sort_values(**nearest, key=lambda of: of != group[of.name]).head(1)
             for rows in (svm, acoustic)
         ]
         fits = pd.concat([*baselines, networks[agree.all(axis=1)[networks.index]]])

@@ -1,7 +1,7 @@
 """A run's folder: its name, its identity, what it holds, and reading it again."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.cards import Card, overridden
+from dslite.costing import Cost
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -60,11 +61,35 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
 
+def recipe(card: Card, settings: Settings, kind: str = "", preset: str = "") -> str:
+    """What a run's name says of its recipe: ``[<preset>][-]x<6 hex digits>``, or nothing.
+
+    The preset is named unless it is the card's default one. The digits are a digest of what a user
+    changed of it: two runs that differ in anything that was chosen lie apart, and two studies that
+    share a run share its folder. The backbone and the augmentation are in the name already. Of the
+    weights it counts whether they are random: a file in the place of ``imagenet`` is how they are
+    given offline.
+    """
+    own = "" if preset == card.default_preset else preset
+    changed = overridden(card, settings, preset)
+    if kind == LIBROSA:
+        changed = {key: pair for key, pair in changed.items() if key in ACOUSTIC}
+    was, now = (value == "random" for value in changed.pop("weights", ("", "")))
+    # 1 and 1.0 are one setting, whether or not it came by way of a check that makes it a float.
+    used = {
+        key: value + 0.0 if isinstance(value, int | float) else value
+        for key, (_, value) in changed.items()
+        if key not in ("backbone", "augmentation")
+    } | ({"weights": "random" if now else "pre-trained"} if was != now else {})
+    digits = f"x{provenance.digest(used)[:6]}" if used else ""
+    return "-".join(part for part in (own, digits) if part)
+
+
 def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
     """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``.
 
-    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. ``variant`` stands at the end, so
-    that the results of two presets do not replace each other.
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. At the end stands what `recipe`
+    says, so that the results of two recipes do not replace each other.
     """
     what = f"{settings.backbone}-{kind or settings.augmentation}"
     named = f"{'librosa-svm' if kind == LIBROSA else what}-s{seed}"
@@ -72,16 +97,23 @@ def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> st
 
 
 def folder(
-    card: Card, settings: Settings, seed: int, kind: str = "", preset: str = "", fold: str = ""
+    card: Card,
+    settings: Settings,
+    seed: int,
+    kind: str = "",
+    preset: str = "",
+    fold: str = "",
+    candidate: bool = False,
 ) -> Path:
-    """Where a run's files lie; a preset other than the card's default one is part of the name.
+    """Where a run's files lie, see `recipe` for the end of its name.
 
     A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
-    no run, and what looks through the corpus's runs passes its folds over.
+    no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
+    which there is nothing but the training that is scored on devel: ``candidates/<name>``.
     """
-    variant = "" if preset == card.default_preset else preset
-    named = name(settings, seed, kind, variant)
-    return paths.results(card.dataset) / (f"{named}-{fold}" if fold else named)
+    named = name(settings, seed, kind, recipe(card, settings, kind, preset))
+    place = paths.results(card.dataset) / ("candidates" if candidate else "")
+    return place / (f"{named}-{fold}" if fold else named)
 
 
 def weights_record(settings: Settings) -> dict[str, Any]:
@@ -152,18 +184,22 @@ def look_up(
     seed: int,
     preset: str,
     kind: str,
+    candidate: bool = False,
     **features: Any,
 ) -> tuple[dict[str, Any], Path, Run | None]:
     """What a run would be, where it would lie, and the run itself if it is finished already.
 
     Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
-    of a cross-validation; the second is that of `folder`.
+    of a cross-validation and ``candidate`` where it is one; the second is that of `folder`.
     """
     card, fold = manifest.card, manifest.fold
     described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
     # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
     described |= {"fold": fold} if fold else {}
-    place = folder(card, settings, seed, "" if kind == NETWORK else kind, preset, fold)
+    # Neither is this: a candidate is the first half of the run, and leaves it to be gone on with.
+    described |= {"candidate": True} if candidate else {}
+    named = "" if kind == NETWORK else kind
+    place = folder(card, settings, seed, named, preset, fold, candidate)
     return described, place, load(place) if is_finished(place, described["identity"]) else None
 
 
@@ -265,7 +301,7 @@ def write(
     described: dict[str, Any],
     metrics: dict[str, dict[str, Any] | None],
     predictions: pd.DataFrame,
-    seconds: float,
+    cost: Cost,
 ) -> None:
     """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
     shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
@@ -278,5 +314,5 @@ def write(
     }
     provenance.write_json(draft / "metrics.json", summary | metrics)
     predictions.to_csv(draft / "predictions.csv", index=False)
-    finished = described | provenance.record() | {"seconds": round(seconds, 1)}
-    provenance.write_json(draft / LAST, finished)
+    spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
+    provenance.write_json(draft / LAST, described | provenance.record() | spent)

@@ -128,7 +128,8 @@ def write(
         Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
         chunks. Without any, the only variant is float32.
     keep : mapping of str to sequence of str
-        Variant -> layers that stay in float32, see `dslite.faithfulness`.
+        Variant -> layers that stay in float32, see `dslite.faithfulness`; the variants that are
+        missing are not made. None: all of them, with no such layer.
 
     Returns
     -------
@@ -137,11 +138,12 @@ def write(
     """
     files = {}
     for part, content in contents.items():
-        variants = VARIANTS if calibration and part != "spectrogram" else (FLOAT32,)
+        wanted = [variant for variant in VARIANTS if keep is None or variant in keep]
+        variants = wanted if calibration and part != "spectrogram" else (FLOAT32,)
         samples = [pair[part == "cnn"][None] for pair in calibration]
         quantiser = quantisation.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
         for variant in variants:
-            made = quantiser.make(variant, (keep or {}).get(variant, ()))
+            made = quantiser.make(variant, keep[variant] if keep else ())
             files[stem(part, variant)] = place = run.folder / f"{stem(part, variant)}.tflite"
             with paths.replacing(place) as draft:
                 draft.write_bytes(litert.attach(made, told(run, part, variant)))

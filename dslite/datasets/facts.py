@@ -1,8 +1,10 @@
 """What a corpus's files are, decoded once and stored in the cache."""
 
 import hashlib
+import io
 import re
 import sys
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,18 +141,32 @@ def _state(file: Path | None) -> State | None:
 
 def _load(store: Path) -> dict[State, Facts]:
     try:
-        # As strings first: read_csv's own floats may differ from the written ones in the last bit.
-        table = pd.read_csv(store, dtype="str", keep_default_na=False)[[*STATE, *COLUMNS]]
-        rows = table.astype(STATE | COLUMNS).itertuples(index=False, name=None)
-        return {row[:3]: Facts(*row[3:]) for row in rows}
-    except (OSError, ValueError, KeyError):  # none yet, or damaged: everything is decoded again
+        content = store.read_text(encoding="utf-8")
+    except FileNotFoundError:  # none yet: everything is decoded
         return {}
+    except (OSError, ValueError):
+        content = ""
+    head, _, rows = content.partition("\n")
+    if head != _checksum(rows):
+        said = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
+        print(said, file=sys.stderr, flush=True)
+        return {}
+    # As strings first: read_csv's own floats may differ from the written ones in the last bit.
+    table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
+    rows = table[[*STATE, *COLUMNS]].astype(STATE | COLUMNS).itertuples(index=False, name=None)
+    return {row[:3]: Facts(*row[3:]) for row in rows}
+
+
+def _checksum(rows: str) -> str:
+    """First line of a stored table."""
+    return f"# crc32 {zlib.crc32(rows.encode()):08x}"
 
 
 def _save(store: Path, known: dict[State, Facts]) -> None:
     rows = [(*state, *vars(found).values()) for state, found in known.items()]
+    text = pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(index=False, lineterminator="\n")
     with paths.replacing(store) as draft:
-        pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(draft, index=False)
+        draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
 
 
 def _facts_or_none(file: Path) -> Facts | None:

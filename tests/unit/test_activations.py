@@ -1,6 +1,5 @@
 """The store of activations: written once, never half, and only where there is room."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from dslite import activations, paths
+from dslite import activations, checksums, paths
 
 SHAPE, BATCH = (70, 5), 32  # more than two batches of chunks, the last one incomplete
 
@@ -168,7 +167,7 @@ def test_an_exception_passes_and_leaves_nothing(cache):
 SCRIPT = """
 import os, pathlib, sys, time
 import numpy as np
-from dslite import activations, paths
+from dslite import activations, checksums, paths
 
 def compute(part):
     pathlib.Path(sys.argv[1]).touch()
@@ -232,39 +231,82 @@ def test_of_two_threads_the_second_waits(cache):
         np.testing.assert_array_equal(each, values())
 
 
-def truncate(path):
-    content = (path / "activations.bin").read_bytes()
-    (path / "activations.bin").write_bytes(content[:-4])
+VALUES, INDEX = "activations.bin", "index.json"
 
 
-def lose_index(path):
-    (path / "index.json").unlink()
+def edited(name, change):
+    """A way to damage a store: a file with its content changed."""
+
+    def damage(path):
+        (path / name).write_bytes(change((path / name).read_bytes()))
+        return name
+
+    return damage
 
 
-def lose_values(path):
-    (path / "activations.bin").unlink()
+def flipped(place):
+    return lambda content: bytes(
+        byte ^ (i == place % len(content)) for i, byte in enumerate(content)
+    )
 
 
-def garble_index(path):
-    (path / "index.json").write_text("{")
+def lost(name):
+    def damage(path):
+        (path / name).unlink()
+        return name
+
+    return damage
 
 
-def other_shape(path):
-    (path / "index.json").write_text(json.dumps({"shape": [5, 70]}))
+DAMAGES = {
+    "cut off": edited(VALUES, lambda content: content[:-4]),
+    "longer": edited(VALUES, lambda content: content + b"\0"),
+    "first bit": edited(VALUES, flipped(0)),
+    "a bit": edited(VALUES, flipped(700)),
+    "last bit": edited(VALUES, flipped(-1)),
+    "no values": lost(VALUES),
+    "no index": lost(INDEX),
+    "torn index": edited(INDEX, lambda content: content[:20]),
+    "empty index": edited(INDEX, lambda content: b""),
+    "other index": edited(INDEX, lambda content: b"[]"),
+    "other shape": edited(INDEX, lambda content: content.replace(b"[70, 5]", b"[70, 4]")),
+    "of an older version": edited(INDEX, lambda content: b'{"shape": [70, 5]}'),
+}
 
 
-def other_index(path):
-    (path / "index.json").write_text("[]")
-
-
-@pytest.mark.parametrize(
-    "damage", [truncate, lose_index, lose_values, garble_index, other_shape, other_index]
-)
-def test_a_damaged_store_is_computed_again(cache, damage):
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_store_is_told_and_computed_again(cache, damage):
     load(Computed())
-    damage(folder(cache))
-    compute = Computed()
-    np.testing.assert_array_equal(load(compute), values())
+    name = damage(folder(cache))
+    compute, log = Computed(), []
+    np.testing.assert_array_equal(load(compute, log), values())
     assert len(compute.slices) == 3
-    load(forbidden)
+    said = [line for line in log if "computed again" in line]
+    assert len(said) == 1
+    assert str(folder(cache) / name) in said[0]
+    silence = []
+    load(forbidden, silence)
+    assert silence == []
     assert left(cache) == ["key"]
+
+
+def test_a_store_of_another_shape_is_computed_again(cache):
+    load(Computed())
+    found = activations.load(folder(cache), (7, 5), lambda part: values()[:7][part], 32, 1.0)
+    np.testing.assert_array_equal(found, values()[:7])
+
+
+def test_a_store_is_read_through_once_a_process(cache, monkeypatch):
+    load(Computed())
+    load(forbidden)
+    monkeypatch.setattr(checksums.zlib, "crc32", None)
+    assert checksums.of_file(folder(cache) / VALUES)
+
+
+def test_a_damaged_store_on_a_full_disk(cache, monkeypatch):
+    load(Computed())
+    DAMAGES["a bit"](folder(cache))
+    monkeypatch.setattr(activations, "SPARE", 2**60)
+    log = []
+    assert load(forbidden, log) is None
+    assert "the frozen layers run at every step" in log[-1]

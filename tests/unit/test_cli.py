@@ -21,6 +21,11 @@ COMMANDS = [
     "fetch",
     "train",
     "baseline",
+    "rerun",
+    "study",
+    "import",
+    "archive",
+    "explain",
     "convert",
     "predict",
     "stream",
@@ -276,7 +281,7 @@ def test_train_then_predict_then_results(command, workplace, small_corpus, tiny)
     words += ["--set", "epochs_phase1=1", "--set", "epochs_phase2=0", "--set", "units=4"]
     status, out, _ = command("train", small_corpus, *words)
     assert status == 0
-    folder = workplace / "small" / "squeezenet-cutmix-s4"
+    (folder,) = (workplace / "small").glob("squeezenet-cutmix-s4-x??????")
     assert (folder / "run.json").is_file()
     assert "devel: UAR" in out
     assert "test: UAR" in out
@@ -305,6 +310,26 @@ def test_train_then_predict_then_results(command, workplace, small_corpus, tiny)
     score = 100 * pd.read_json(folder / "metrics.json", typ="series")["test"]["file"]["score"]
     row = next(line for line in out.splitlines() if line.startswith("CutMix "))
     assert f" {score:.1f}" in row
+
+
+def test_candidates_are_told_on_devel_alone(command, workplace, small_corpus, tiny):
+    words = ["train", small_corpus, "--weights", tiny, "--devel-only", "--set", "units=4"]
+    words += ["--set", "epochs_phase1=1", "--set", "epochs_phase2=0"]
+    status, out, err = command(*words)
+    assert (status, err) == (0, "")
+    (folder,) = (workplace / "small" / "candidates").iterdir()
+    assert out.count("devel: UAR") == 1
+    assert "test: " not in out
+    assert paths.shown(folder) in out
+    assert "not repeated" in command(*words)[1]
+    assert [path.name for path in (workplace / "small").iterdir()] == ["candidates"]
+    # In a cross-validation one a fold, and nothing over them: each has a choice of its own.
+    status, out, err = command(*words, "--folds", 3)
+    assert (status, err) == (0, "")
+    assert out.count("devel: UAR") == 3
+    assert "test: " not in out
+    folds = workplace / "small" / "candidates" / f"{folder.name}-3folds"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold1", "fold2", "fold3"]
 
 
 def test_predict_takes_any_audio(command, small_run, small_corpus, tmp_path):

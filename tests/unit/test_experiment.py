@@ -14,6 +14,7 @@ from dslite import (
     cards,
     experiment,
     loader,
+    paths,
     prediction,
     runs,
     settings,
@@ -264,7 +265,7 @@ def test_an_interruption_leaves_no_finished_run_and_the_older_one(
         assert (draft / "model.keras").is_file()
         raise OSError("no space left on device")
 
-    place = workplace / "small" / "squeezenet-none-s0"
+    place = runs.folder(built.card, used, 0)
     with monkeypatch.context() as broken:
         broken.setattr(training, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -282,6 +283,107 @@ def test_an_interruption_leaves_no_finished_run_and_the_older_one(
                 experiment.run(built, used, 0, force=True, log=quiet)
         assert contents(place) == before
         assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+# Candidates of a grid
+
+
+def scores_of(run):
+    """What a run says, without its times."""
+    history = run.history.drop(columns=["seconds", "images_per_s"])
+    return history, run.predictions, run.metrics
+
+
+def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
+    short, small_corpus, tmp_path, monkeypatch
+):
+    built, learnt, fit = corpus(small_corpus), [], training.fit
+    used = short(built, augmentation="cutmix")
+    plain = experiment.run(built, used, 2, log=quiet)
+
+    def watched(network, task, chunks, *given, **more):
+        epoch = more["board"]
+        more["board"] = lambda row: learnt.append(len(chunks)) or epoch(row)
+        return fit(network, task, chunks, *given, **more)
+
+    monkeypatch.setattr(training, "fit", watched)
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "other"))
+    tried = experiment.candidate(built, used, 2, log=quiet)
+    first = len(learnt)
+    assert tried.folder == runs.folder(built.card, used, 2, candidate=True)
+    assert contents(tried.folder).keys() == set(FILES) - {"model.keras"}
+    assert tried.record["candidate"] is True
+    assert tried.metrics["test"] is None
+    assert tried.metrics["devel"] == plain.metrics["devel"]
+    assert set(tried.predictions["partition"]) == {"devel"}
+    pd.testing.assert_frame_equal(
+        tried.predictions, plain.predictions.query("partition == 'devel'"), check_exact=True
+    )
+    assert tried.record["epochs"] == plain.record["epochs"]
+    # A second time nothing is learnt, and the run learns only from train + devel.
+    lines = []
+    experiment.candidate(built, used, 2, log=lines.append)
+    assert "not repeated" in lines[0]
+    assert len(learnt) == first == 2
+    run = experiment.run(built, used, 2, log=quiet)
+    assert len(learnt) == first + plain.record["epochs"]
+    assert min(learnt[first:]) > max(learnt[:first])
+    for found, expected in zip(scores_of(run)[:2], scores_of(plain)[:2], strict=True):
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert run.metrics == plain.metrics
+    # Both are paid for once.
+    assert run.record["candidate_cost"] == tried.record["cost"]
+    assert plain.record["candidate_cost"] is None
+    assert run.record["cost"]["sessions"] == 2
+    assert run.record["cost"]["wall_s"] > tried.record["cost"]["wall_s"]
+    assert not (paths.cache() / "checkpoints" / "small" / run.record["identity"][:16]).exists()
+
+
+@pytest.mark.parametrize("change", [shuffled_test_labels, blinded])
+def test_a_candidate_does_not_look_at_test(short, small_corpus, monkeypatch, change):
+    honest, other = corpus(small_corpus), corpus(small_corpus, change)
+    predict, task_of, looked = loader.predict, steps.task_of, []
+
+    def watched(predictor, source, chunks, *given):
+        looked.append(chunks)
+        return predict(predictor, source, chunks, *given)
+
+    def begun(card, used, store):
+        looked.append(store)
+        return task_of(card, used, store)
+
+    monkeypatch.setattr(loader, "predict", watched)
+    monkeypatch.setattr(steps, "task_of", begun)
+    found = []
+    for built in (honest, other):
+        looked.clear()
+        found.append(scores_of(experiment.candidate(built, short(built), 0, log=quiet)))
+        store, *chunks = looked
+        test = store.files["partition"] == "test"
+        assert set(store.files["label"][test]) == {""}
+        assert set(store.files["label"][~test]) == set(CLASSES)
+        assert not np.isin(np.concatenate(chunks), store.chunks("test")).any()
+        assert chunks
+    pd.testing.assert_frame_equal(found[0][0], found[1][0], check_exact=True)
+    pd.testing.assert_frame_equal(found[0][1], found[1][1], check_exact=True)
+    assert found[0][2] == found[1][2]
+
+
+# Cost
+
+
+@pytest.mark.parametrize("kind", [experiment, baseline])
+def test_the_cost_is_written_down(short, small_corpus, kind):
+    built = corpus(small_corpus)
+    record = kind.run(built, short(built, epochs_phase2=0), 6, log=quiet).record
+    cost = record["cost"]
+    assert set(cost) == {"wall_s", "cpu_s", "peak_mib", "energy_j", "energy_note", "sessions"}
+    assert cost["wall_s"] > 0
+    assert cost["cpu_s"] > 0
+    assert cost["peak_mib"] > 50
+    assert cost["sessions"] == 1
+    assert record["seconds"] == round(cost["wall_s"], 1)
+    assert (cost["energy_j"] is None) == cost["energy_note"].startswith("unknown")
 
 
 # Random weights
@@ -323,8 +425,10 @@ def test_the_best_is_chosen_on_devel_alone(short, small_corpus, monkeypatch):
 
 def test_without_any_finished_run_the_best_is_trained(short, small_corpus):
     built = corpus(small_corpus)
-    run = experiment.best_of(built, short(built, augmentation="cutmix"), 0, log=quiet)
-    assert run.folder.name == "squeezenet-cutmix-s0"
+    used = short(built, augmentation="cutmix")
+    run = experiment.best_of(built, used, 0, log=quiet)
+    assert run.folder == runs.folder(built.card, used, 0)
+    assert run.folder.name.startswith("squeezenet-cutmix-s0-x")
 
 
 # Regression
@@ -384,7 +488,7 @@ def test_a_regression_that_predicts_one_number_for_all_is_finished(
 def test_the_baseline_leaves_its_files(short, small_corpus):
     built, lines = corpus(small_corpus), []
     run = baseline.run(built, short(built, augmentation="cutmix"), 3, log=lines.append)
-    assert run.folder.name == "squeezenet-svm-s3"
+    assert run.folder.name.startswith("squeezenet-svm-s3-x")
     assert sorted(path.name for path in run.folder.iterdir()) == [
         name for name in FILES if name != "model.keras"
     ]
@@ -450,6 +554,6 @@ def test_two_classes(short, small_corpus):
         expected = balanced_accuracy_score(table["label"], table["prediction"])
         assert run.metrics["test"]["file"]["score"] == pytest.approx(expected)
         assert run.metrics["test"]["chance"] == 0.5
-    svm = runs.load(run.folder.parent / "squeezenet-svm-s0").predictions
+    svm = runs.load(runs.folder(built.card, short(built), 0, runs.SVM)).predictions
     np.testing.assert_allclose(svm["low"], -svm["high"])
     assert (svm["prediction"] == np.where(svm["high"] > 0, "high", "low")).all()

@@ -270,6 +270,16 @@ def test_comparing_counts_files_not_chunks(assessed):
     assert other["same_decision"] == pytest.approx(1 - first.mean())
 
 
+def test_of_one_file_nothing_varies(assessed):
+    run, store, found, _ = assessed
+    chunks = np.flatnonzero(store.file == store.file[store.chunks("devel")[0]])
+    said = np.eye(4, dtype=np.float32)[np.zeros(len(chunks), int)]
+    one = faithfulness.compare(run, store, chunks, said, said)
+    assert (one["uar_difference"], one["interval"]) == (0.0, None)
+    table = faithfulness.table({INT8: found[INT8] | one})
+    assert table.loc[INT8, "95 %"] == ""
+
+
 class FakeQuantiser:
     """Layers a to f; 'content' names the layers in float32."""
 

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score
 
-from dslite import baseline, cards, evaluation, folds, paper, paths, progress, runs, training
+from dslite import (
+    baseline,
+    cards,
+    evaluation,
+    folds,
+    paper,
+    paths,
+    progress,
+    provenance,
+    runs,
+    training,
+)
 from dslite.datasets import division, manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -414,20 +425,19 @@ def test_an_interrupted_cross_validation_goes_on(small, workplace):
     assert (place / "folds.json").is_file()
 
 
-@pytest.mark.parametrize("older", ["of other settings", "damaged"])
-def test_an_older_summary_does_not_stand_beside_other_folds(small, workplace, older):
+@pytest.mark.parametrize("older", ["of other versions", "damaged"])
+def test_an_older_summary_does_not_stand_beside_other_folds(small, workplace, older, monkeypatch):
     folds.run(small, 3, acoustic, log=quiet)
     place = workplace / "small" / "librosa-svm-s0-3folds"
-    draws = 40
     if older == "damaged":
         (place / "folds.json").write_text("{")
-        draws = 50  # the card's
+    else:
+        monkeypatch.setattr(provenance, "versions", lambda: {"dslite": "0.0"})
 
     def other(fold):
         if fold.fold.endswith("fold2"):
             raise OSError("no space left on device")
-        used = cards.settings_of(fold.card, bootstrap_draws=draws)
-        return baseline.run(fold, used, 0, log=quiet, kind=runs.LIBROSA)
+        return acoustic(fold)
 
     with pytest.raises(OSError, match="no space"):
         folds.run(small, 3, other, log=quiet)
@@ -472,7 +482,10 @@ def test_the_train_command(command, small_corpus, workplace, tiny, monkeypatch):
     words += [word for pair in SHORT.items() for word in ("--set", "{}={}".format(*pair))]
     status, out, err = command(*words)
     assert status == 0, err
-    place = workplace / "small" / "squeezenet-none-s0-3folds"
+    used = cards.settings_of(cards.load(str(small_corpus)), "", SHORT)
+    name = runs.folder(cards.load(str(small_corpus)), used, 0).name
+    assert name.startswith("squeezenet-none-s0-x")
+    place = workplace / "small" / f"{name}-3folds"
     predictions = pd.read_csv(place / "predictions.csv")
     assert predictions["file"].nunique() == len(predictions) == 96
     for i in (1, 2, 3):

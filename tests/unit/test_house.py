@@ -24,7 +24,16 @@ FLOORS = {
     **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
     **{"attributions": 2, "overlays": 3, "maskers": 3, "attribution_charts": 4, "resynthesis": 4},
     **{"outcomes": 5, "samples": 5, "sanity": 6, "interpretation": 6, "overview": 7},
-    **{"comparison": 2, "studies": 3, "imported": 4},
+    **{"significance": 2, "comparison": 3, "studies": 3, "counterparts": 3, "imported": 4},
+    **{
+        "orphans": 1,
+        "costing": 2,
+        "checksums": 2,
+        "study_runs": 5,
+        "study_jobs": 6,
+        "crate_contents": 6,
+    },
+    **{"study_tables": 7, "crate": 7, "repetition": 8, "study_commands": 9},
     **{"listening": 3, "streaming": 6, "web": 6},
     **{"experiment": 7, "exhibits": 8, "deployment": 9},
     **{"cli": 10},
@@ -40,7 +49,8 @@ LIGHT = (
     *("folds", "clips", "litert", "prediction", "listening", "streaming", "web"),
     *("timing", "footprint", "charts", "devices", "costs"),
     *("attributions", "overlays", "attribution_charts", "resynthesis", "outcomes", "samples"),
-    *("comparison", "studies", "imported"),
+    *("significance", "comparison", "studies", "counterparts", "imported", "costing"),
+    *("study_runs", "study_jobs", "study_tables", "crate_contents", "crate", "study_commands"),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

@@ -1,5 +1,6 @@
 """Files -> chunks -> stored spectrograms -> batches, on small corpora of noise."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -257,7 +258,7 @@ def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, e
     with pytest.raises(error):
         loader.load(built, USED)
     below = cache / "spectrograms"
-    assert [path for path in below.rglob("*") if path.is_file()] == []
+    assert [path for path in below.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     monkeypatch.setattr(clips, "chunks_of", proper)
     store = loader.load(built, USED)
     assert (
@@ -272,6 +273,98 @@ def test_a_broken_file_is_named(corpus, tmp_path):
     (tmp_path / "f2.wav").write_text("no audio")
     with pytest.raises(InputError, match=r"f2\.wav: not readable as audio"):
         loader.load(built, USED)
+
+
+# What became of the store, and of the corpus
+
+
+def flipped(file, place):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 4
+    file.write_bytes(content)
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+MEL, INDEX = "mel.u8", "index.json"
+DAMAGES = {
+    "mel cut off": (MEL, cut_off),
+    "mel flipped": (MEL, lambda file: flipped(file, 100)),
+    "mel lost": (MEL, lambda file: file.unlink()),
+    "index cut off": (INDEX, cut_off),
+    "index flipped": (INDEX, lambda file: flipped(file, file.read_text().index("0.125"))),
+    "index lost": (INDEX, lambda file: file.unlink()),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_store_is_told_and_computed_again(corpus, cache, capsys, name, damage):
+    built = corpus()
+    whole = loader.load(built, USED)
+    mel, start_s = np.array(whole.mel), whole.start_s
+    (file,) = cache.rglob(f"spectrograms/**/{name}")
+    capsys.readouterr()
+    damage(file)
+    again = loader.load(built, USED)
+    np.testing.assert_array_equal(again.mel, mel)
+    np.testing.assert_array_equal(again.start_s, start_s)
+    said = capsys.readouterr().out.splitlines()
+    assert [str(file) in line for line in said if "computed again" in line] == [True]
+    loader.load(built, USED)
+    assert capsys.readouterr().out == ""
+
+
+def divided(built, monkeypatch, tmp_path):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    manifest.write_partition(built)
+
+
+def test_a_corpus_that_changed_since_its_division_is_refused(corpus, cache, tmp_path, monkeypatch):
+    divided(corpus(), monkeypatch, tmp_path)
+    before = loader.load(corpus(), USED)
+    soundfile.write(tmp_path / "f3.wav", np.full(RATE, 0.1), RATE)
+    changed = manifest.load(cards.load(str(tmp_path / "own.csv")))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^own: the corpus is not the one of .*\(f3\.wav\)"):
+            loader.load(changed, USED)
+    assert len(list(cache.rglob("mel.u8"))) == 1
+    manifest.write_partition(changed)
+    after = loader.load(changed, USED)
+    assert after.key != before.key
+    assert len(list(cache.rglob("mel.u8"))) == 2
+
+
+def test_another_label_is_another_corpus(corpus, tmp_path, monkeypatch):
+    divided(corpus(), monkeypatch, tmp_path)
+    loader.load(corpus(), USED)
+    with pytest.raises(InputError, match=r"f0\.wav, f1\.wav, f2\.wav and 3 more.*dslite partition"):
+        loader.load(corpus(labels=("yes", "no") * 3), USED)
+
+
+def test_a_fold_is_another_division_of_the_same_files(corpus, tmp_path, monkeypatch):
+    built = corpus()
+    divided(built, monkeypatch, tmp_path)
+    swapped = {"train": "test", "test": "train", "devel": "devel"}
+    table = built.table.assign(partition=built.table["partition"].map(swapped))
+    fold = dataclasses.replace(built, table=table, fold="3folds/fold1")
+    assert len(loader.load(fold, USED).mel)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_stored(corpus, cache, tmp_path, monkeypatch):
+    built = corpus()
+    proper = clips.chunks_of
+
+    def meanwhile(path, used):
+        if path.name == "f4.wav":
+            soundfile.write(path, np.full(RATE, 0.1), RATE)
+        return proper(path, used)
+
+    monkeypatch.setattr(clips, "chunks_of", meanwhile)
+    with pytest.raises(InputError, match=r"own: 1 files changed.* f4\.wav; nothing was stored"):
+        loader.load(built, USED)
+    assert not list(cache.rglob("mel.u8"))
 
 
 def test_the_store_says_what_it_holds(corpus, cache):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, paper, runs, settings, tables
+from dslite import cards, costing, paper, runs, settings, tables
 from dslite.errors import InputError
 from dslite.evaluation import evaluate
 
@@ -180,13 +180,12 @@ def test_runs_reads_what_a_run_writes(results):
     labels = np.arange(6).repeat(4)
     scores = np.eye(6)[np.where(np.arange(24) % 4, labels, 0)]
     found = evaluate(labels, scores, np.arange(24), list("ab" * 12), list(card.classes), draws=20)
-    folder = runs.folder(card, chosen, 5)
+    folder = runs.folder(card, chosen, 5, preset="paper")
     folder.mkdir(parents=True)
-    runs.write(folder, described, {"devel": found, "test": None}, pd.DataFrame(), 1.0)
+    cost = costing.Meter().read()
+    runs.write(folder, described, {"devel": found, "test": None}, pd.DataFrame(), cost)
     run = paper.runs().iloc[0]
-    assert run[["dataset", "run", "configuration"]].tolist() == (
-        ["ravdess", "densenet121-cutmix-s5", "cutmix"]
-    )
+    assert run[["dataset", "run", "configuration"]].tolist() == (["ravdess", folder.name, "cutmix"])
     assert run["devel"] == pytest.approx(100 * (1 + 5 * 0.75) / 6)
     assert run["changed"] == "override units 128 -> 64"
     assert np.isnan(run["test"])

@@ -1,10 +1,17 @@
 """Folders, typed paths, and files that are there whole or not at all."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from dslite import paths
+from dslite.errors import InputError
 
 
 @pytest.fixture
@@ -181,3 +188,132 @@ def test_replacing_twice_at_once(tmp_path):
         one.write_text("one")
         two.write_text("two")
     assert tree(tmp_path) == {"a": "one"}
+
+
+# What the killed and the disk leave
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from dslite import paths
+
+target, how = Path(sys.argv[1]), sys.argv[2]
+if how == "between":  # the two renames of a folder
+    rename = Path.rename
+    def dying(self, other):
+        rename(self, other)
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path.rename = dying
+with paths.replacing(target) as draft:
+    draft.mkdir()
+    (draft / "half").write_text("half")
+    print("begun", flush=True)
+    if how == "wait":
+        sys.stdin.readline()
+    elif how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def writer(target, how):
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(target), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def age(folder):
+    """Make every lock look old enough to be judged."""
+    for lock in folder.glob(f".*/{paths.LOCK}"):
+        os.utime(lock, (time.time() - 60,) * 2)
+
+
+def write(target, text="now"):
+    with paths.replacing(target) as draft:
+        draft.write_text(text)
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    with writer(tmp_path / "a.txt", "die") as killed:
+        assert killed.wait(60) == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    write(tmp_path / "b.txt")  # another target is none of its business
+    assert len(list(tmp_path.iterdir())) == 2
+    age(tmp_path)
+    write(tmp_path / "a.txt")
+    assert tree(tmp_path) == {"a.txt": "now", "b.txt": "now"}
+
+
+def test_a_draft_of_a_living_process_stays(tmp_path):
+    with writer(tmp_path / "a", "wait") as alive:
+        assert alive.stdout.readline() == "begun\n"
+        age(tmp_path)
+        write(tmp_path / "a")
+        (draft,) = tmp_path.glob(".a-*")
+        assert (draft / "a" / "half").is_file()
+        (tmp_path / "a").unlink()
+        alive.communicate("go on\n", timeout=60)
+        assert alive.returncode == 0
+    assert tree(tmp_path) == {"a": None, "a/half": "half"}
+
+
+def test_a_draft_that_has_just_begun_stays(tmp_path):
+    begun = tmp_path / ".a-12345678"
+    begun.mkdir()
+    write(tmp_path / "a")
+    assert begun.is_dir()  # before its lock is there
+    (begun / paths.LOCK).touch()
+    write(tmp_path / "a")
+    assert begun.is_dir()  # before its lock is taken
+    paths.clear_drafts(tmp_path / "a")
+    assert tree(tmp_path) == {"a": "now"}
+
+
+def test_killed_between_the_two_renames_the_old_folder_comes_back(tmp_path):
+    target = tmp_path / "a"
+    fill(target, "folder", "before")
+    with writer(target, "between") as killed:
+        assert killed.wait(60) == -signal.SIGKILL
+    assert not target.exists()
+    age(tmp_path)
+    with pytest.raises(ZeroDivisionError), paths.replacing(target):
+        _ = 1 / 0
+    assert tree(tmp_path) == {"a": None, "a/inner": None, "a/inner/before": "before"}
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        *[(errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EFBIG, "make room")],
+        (errno.EROFS, "make the folder writable"),
+    ],
+)
+def test_an_error_of_the_disk_is_a_message(tmp_path, code, remedy):
+    (tmp_path / "a.txt").write_text("before")
+    with pytest.raises(InputError) as told, paths.replacing(tmp_path / "a.txt"):
+        raise OSError(code, os.strerror(code))
+    said = str(told.value)
+    assert said.startswith(f"{tmp_path / 'a.txt'}: cannot be written ({os.strerror(code)})")
+    assert remedy in said
+    assert "\n" not in said
+    assert tree(tmp_path) == {"a.txt": "before"}
+
+
+def test_of_a_draft_in_a_draft_the_final_name_is_told(tmp_path):
+    with (
+        pytest.raises(InputError) as told,
+        paths.replacing(tmp_path / "run") as outer,
+        paths.replacing(outer / "a.json"),
+    ):
+        raise RuntimeError("HDF5: write failed, No space left on device")
+    assert str(told.value).startswith(f"{tmp_path / 'run' / 'a.json'}: cannot be written")
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied", "input.wav"), ValueError("x")])
+def test_another_error_passes_as_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as told, paths.replacing(tmp_path / "a"):
+        raise error
+    assert told.value is error

@@ -1,5 +1,6 @@
 """Killed for real (SIGKILL) anywhere, and started again: the numbers of an unbroken run."""
 
+import itertools
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, checkpoints, experiment, runs, training
+from dslite import cards, checkpoints, costing, experiment, runs, training
 from dslite.datasets import manifest
 
 # Everything that has a state: the optimiser, the rate, the dropout, the augmentation.
@@ -238,6 +239,31 @@ def test_killed_while_writing(place, unbroken):
     final = unbroken.record["epochs"]
     assert (went_on(lines), len(learnt(lines))) == ([3], 2 + final)
     finishes(place, unbroken, [EPOCHS, final])
+
+
+def test_the_cost_is_that_of_all_sessions(place):
+    place.killed("epoch", 2)
+    (file,) = (place.cache / "checkpoints" / "small").glob("*/cost.json")
+    assert costing.load(file).sessions == 1
+    # More than anybody has spent: it must come back, with what the next session adds.
+    stored = costing.Cost(5000.0, 7000.0, 9e6, 1.0, "made up")
+    costing.save(file, stored)
+    later = []
+
+    def log(line):
+        if "train loss" in line:
+            later.append(costing.load(file))
+
+    run, _ = place.run(log=log)
+    cost = costing.Cost(**run.record["cost"])
+    assert len(later) == EPOCHS - 2 + run.record["epochs"]
+    assert {spent.sessions for spent in (*later, cost)} == {2}
+    for before, after in itertools.pairwise([stored, *later, cost]):
+        assert after.wall_s > before.wall_s
+        assert after.cpu_s > before.cpu_s
+    assert cost.peak_mib == 9e6
+    assert run.record["seconds"] == round(cost.wall_s, 1)
+    assert not file.exists()
 
 
 # Whose checkpoint
