@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import dslite
-from dslite import corpora, deployment, quiet, study_commands
+from dslite import corpora, deployment, orphans, quiet, study_commands
 from dslite.corpora import Dataset, Overrides
 from dslite.errors import ConversionError, InputError, NotebookError
 
@@ -234,6 +234,7 @@ def run() -> None:
     """Entry point: a message instead of a traceback where the user can mend it, status 2."""
     # A scheduler ends a job with SIGTERM: leave through the same door, so that drafts are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    orphans.end_with_workflow()  # a job of a workflow that was killed writes no further
     try:
         app()
     except InputError as error:

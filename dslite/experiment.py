@@ -97,6 +97,7 @@ def _working(
         shutil.rmtree(interrupted, ignore_errors=True)
     if not interrupted.exists():
         shutil.rmtree(boards, ignore_errors=True)
+    paths.require_writable(place.parent)
     with costing.Meter(costing.load(interrupted / COST)) as meter:
         tf.config.experimental.enable_op_determinism()
         if settings.random_weights:

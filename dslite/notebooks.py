@@ -188,7 +188,6 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
         raise InputError(f"there is no notebook '{notebook}'{settings.nearest(notebook, ORDER)}")
-    orphans.end_with_workflow()
     parameters = typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")

@@ -134,6 +134,13 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
+def require_writable(folder: str | os.PathLike) -> None:
+    """InputError where nothing can be written: before hours of work whose results lie there."""
+    with _explained(Path(folder), NO_SPACE + NO_RIGHT):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 def _swap(draft: Path, target: Path, old: Path) -> None:
     """Put a draft in its target's place; a folder's name must be free for that."""
     if draft.is_dir() and target.is_dir():

@@ -61,6 +61,8 @@ class Job:
         """Parameters of notebook 3, ``name=value``; or what follows ``dslite`` in a shell."""
         point, given = self.point, studies.words(self.point)
         named = {name: getattr(point, name) for name in ("preset", "backbone", "weights")}
+        if named["weights"] == _usual_weights(point):  # a path of this machine, as it may be
+            named["weights"] = ""
         named = {name: value for name, value in named.items() if value} | {"seed": point.seed}
         if isinstance(point, Point):
             named["augmentation"] = point.augmentation
@@ -76,6 +78,12 @@ class Job:
         command += [f"--set={word}" for word in given]
         command += ["--devel-only"] if self.kind == CANDIDATE else []
         return command + ([f"--folds={point.folds}"] if point.folds else [])
+
+
+def _usual_weights(point: Point | Baseline) -> str:
+    """Weights of a point that names none."""
+    card = cards.load(point.dataset)
+    return cards.settings_of(card, point.preset, backbone=point.backbone).weights
 
 
 def is_here(dataset: str) -> bool:

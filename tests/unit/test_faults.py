@@ -200,6 +200,16 @@ def test_a_limit_of_file_size_needs_no_rights(command, place):
 # A folder that must not be written to
 
 
+def test_a_read_only_folder_is_told_before_the_training(command, disk, place, tiny):
+    results = paths.results()
+    disk(results, LARGE, "ro")
+    done = train(command, place, tiny)
+    assert_told(done, str(results / "small"), "make the folder")
+    assert "epoch" not in done[1]
+    disk(results, LARGE, "rw")
+    assert train(command, place, tiny)[0] == 0
+
+
 def test_a_read_only_file_system(command, disk, place):
     assert command("partition", place)[0] == 0
     results = paths.results()

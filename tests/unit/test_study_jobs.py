@@ -65,11 +65,17 @@ def test_what_a_job_is_told_is_what_its_folder_is_named_by(study, workplace):
     for job in study_jobs.jobs(study()).values():
         told = dict(word.partition("=")[::2] for word in job.words())
         card = cards.load(told["dataset"])
-        named = {key: told[key] for key in ("backbone", "weights", "augmentation")}
+        named = {key: told[key] for key in ("backbone", "augmentation")}
+        assert "weights" not in told  # those of the card, which may lie elsewhere tomorrow
         chosen = cards.settings_of(card, told["preset"], told["overrides"], **named)
         place = runs.folder(card, chosen, int(told["seed"]), "", told["preset"])
         assert place == workplace / job.key
         assert settings.parse_overrides(told["overrides"]) == {"epochs_phase2": 0}
+
+
+def test_weights_that_the_study_names_are_passed_on(study, tmp_path):
+    (job, *_) = study_jobs.jobs(study("backbones: [squeezenet]\nweights: random\n")).values()
+    assert "weights=random" in job.words()
 
 
 def test_two_studies_share_the_jobs_that_they_share(study):
