@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from dslite import (
     attributions,
+    audio,
     clips,
     explanation,
     loader,
@@ -145,7 +146,8 @@ def hear(
         # As in prediction: what a user asks for is not dropped for being short.
         settings = run.settings.model_copy(update={"tail": "keep"})
         clip = clips.clip(path, settings)
-        cut, starts_s = clips.chunks_of(path, settings)
+        cut = audio.cut(clip.waveform, clip.starts, settings.chunk_samples)
+        starts_s = clip.starts / settings.sample_rate
         pictures = subject.pictures(compute(cut).numpy())
         log(f"explaining {row.file}: {len(cut)} chunk{'s' if len(cut) > 1 else ''}")
         scores = subject.outputs(pictures).mean(axis=0)

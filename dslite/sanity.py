@@ -8,7 +8,8 @@
   head has drawn new weights must be another one.
 - Stability: the same explanation whatever the seed of the method's own draws.
 
-All of it on a grid of regions, 14 to a side, the same for every method.
+All of it on a grid of regions, 14 to a side, the same for every method. What is hidden is hidden by
+the subject's masker; a method that asks with the same masker has that much of an advantage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
