@@ -189,3 +189,9 @@ def with_links(table: pd.DataFrame) -> str:
         shown[column] = shown[column].map(html.escape)
     shown["listen"] = [f'<a href="#confusion-{i}">listen</a>' for i in range(1, len(shown) + 1)]
     return shown.to_html(index=False, escape=False, border=0)
+
+
+def link_target(number: int, confusion: pd.Series) -> str:
+    """What a row of `with_links` links to, as HTML: a heading for what is to be heard."""
+    words = f"{confusion['true']} taken for {confusion['predicted']}: {confusion['file']}"
+    return f'<div id="confusion-{number}">{number}. {html.escape(words)}</div>'

@@ -321,3 +321,26 @@ def test_predicted_over_true_of_a_regression(tmp_path, score, said):
     (axes,) = figures["predicted_test"].axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets(), [[2, 5], [3, 6]])
     assert title(figures["predicted_test"]) == f"test, 2 files: {said}"
+
+
+def test_links_lead_to_what_is_to_be_heard():
+    row = {"true": "a<b", "predicted": "sad", "files": 3, "share": 0.25, "file": "x&y.wav"}
+    table = pd.DataFrame([row | {"probability": 0.9, "examples": "x&y.wav"}])
+    page, target = outcomes.with_links(table), outcomes.link_target(1, table.iloc[0])
+    assert 'href="#confusion-1"' in page
+    assert 'id="confusion-1"' in target
+    for text in (page, target):
+        assert "a&lt;b" in text
+        assert "x&amp;y.wav" in text
+    assert "25.0 %" in page
+    assert "Nothing" in outcomes.with_links(table[:0])
+
+
+def test_sensitivity_in_words(small_run, tmp_path):
+    assert outcomes.detection_lines(small_run, "test") == []  # four classes
+    sensitivity, specificity = outcomes.detection_lines(
+        detecting(tmp_path, ("negative", "positive")), "test"
+    )
+    assert sensitivity.startswith("test: sensitivity 75.0 % (")
+    assert sensitivity.endswith("recall of positive")
+    assert specificity.startswith("test: specificity 50.0 % (")
