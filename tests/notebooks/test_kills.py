@@ -31,6 +31,7 @@ LOCKED = "Directory cannot be locked"
 # Bytes of these have to be the same.
 EXACT = ("manifest.csv", "table1.csv", "partition.json", "ablation.csv")
 EXACT += ("metrics.json", "predictions.csv")
+EXACT += ("runs.csv", "seeds.csv", "comparisons.csv")  # of a study
 # These hold measured times and memory as well; everything but these columns has to be the same.
 TIMED = {
     "history.csv": ["seconds", "images_per_s"],
@@ -228,3 +229,10 @@ def test_killed_twenty_times(small_corpus, tmp_path):
     config = config_of(small_corpus)
     whole, seconds, _ = undisturbed(tmp_path / "whole", LONG, config)
     compared(whole, seconds, tmp_path / "killed", LONG, config, 20)
+
+
+@pytest.mark.slow
+def test_the_demo_study_killed_twenty_times(tmp_path):
+    whole, seconds, _ = undisturbed(tmp_path / "whole", (), ("study=demo",))
+    assert {"runs.csv", "comparisons.csv"} <= {Path(name).name for name in tables(whole.results)}
+    compared(whole, seconds, tmp_path / "killed", (), ("study=demo",), 20)
