@@ -132,7 +132,7 @@ def tables(results):
             found[name] = file.read_bytes()
         elif file.name in TIMED:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            found[name] = table.drop(columns=TIMED[file.name]).to_csv()
+            found[name] = table.drop(columns=TIMED[file.name], errors="ignore").to_csv()
     return found
 
 
