@@ -21,12 +21,12 @@ from dslite import (
     sanity,
     spectrogram,
 )
-from dslite.explanation import Subject
 from dslite.interpretation import Heard
 from dslite.loader import Store
 from dslite.overview import Summary
 from dslite.sanity import Scrutiny
 from dslite.settings import Settings
+from dslite.subject import Subject
 
 ROWS = 6  # of a figure: as many as an A4 page holds
 DPI = 300

@@ -22,9 +22,9 @@ from dslite import (
     spectrogram,
 )
 from dslite.errors import InputError
-from dslite.explanation import Explanation, Subject
 from dslite.loader import Store
 from dslite.settings import Settings
+from dslite.subject import Explanation, Subject
 
 BACKGROUND = 50  # training pictures, the same number of each class, for expected gradients
 

@@ -16,10 +16,10 @@ from dslite import (
     sanity,
     spectrogram,
 )
-from dslite.explanation import Subject
 from dslite.loader import Store
 from dslite.sanity import Scrutiny
 from dslite.settings import Settings
+from dslite.subject import Subject
 
 TIME_BINS, BANDS = 10, 8  # what the regions of 100 evaluations tell apart
 

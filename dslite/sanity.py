@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from dslite import attributions, explanation
-from dslite.explanation import ADDITIVE, GRID, METHODS, SEEDED, TITLES, Explanation, Subject
+from dslite.explanation import ADDITIVE, GRID, METHODS, SEEDED, TITLES
+from dslite.subject import Explanation, Subject
 
 STEPS = 28  # of a curve: of 14 x 14 regions, 7 each
 RANDOM_ORDERS = 10  # a picture, whose mean a method is compared with

@@ -9,8 +9,8 @@ import soundfile
 from random_networks import alive
 
 from dslite import clips, loader, model, runs
-from dslite.explanation import Subject
 from dslite.settings import Settings
+from dslite.subject import Subject
 
 SIDE = 32
 HALVES = (slice(0, SIDE // 2), slice(SIDE // 2, SIDE))

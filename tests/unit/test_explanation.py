@@ -9,7 +9,7 @@ from explained import HALVES, SIDE, SMALL, counting, linear, looking_at, network
 
 from dslite import attributions, backbones, explanation, interpretation, maskers, model
 from dslite.errors import InputError
-from dslite.explanation import Explanation, Subject
+from dslite.subject import Explanation, Subject
 
 SCALE = backbones.BACKBONES["squeezenet"].scale
 

@@ -23,6 +23,7 @@ FLOORS = {
     **dict.fromkeys(["report", "tables", "faithfulness", "corpora"], 6),
     **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
     **{"attributions": 2, "overlays": 3, "maskers": 3, "attribution_charts": 4, "resynthesis": 4},
+    **{"subject": 4},
     **{"outcomes": 5, "samples": 5, "sanity": 6, "interpretation": 6, "overview": 7},
     **{"significance": 2, "comparison": 3, "studies": 3, "counterparts": 3, "imported": 4},
     **{

@@ -7,8 +7,8 @@ from explained import SIDE, SMALL, a_run, a_store, network, predictions, wavefor
 
 from dslite import attributions, explanation, interpretation, model, samples, spectrogram
 from dslite.errors import InputError
-from dslite.explanation import Explanation, Subject
 from dslite.interpretation import Heard
+from dslite.subject import Explanation, Subject
 
 CLASSES = ("calm", "happy", "sad")
 ROWS = [

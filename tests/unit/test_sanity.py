@@ -6,8 +6,8 @@ import tensorflow as tf
 from explained import HALVES, SMALL, looking_at, network, noise
 
 from dslite import backbones, explanation, maskers, model, sanity
-from dslite.explanation import Explanation, Subject
 from dslite.sanity import Scrutiny
+from dslite.subject import Explanation, Subject
 
 SCALE = backbones.BACKBONES["squeezenet"].scale
 TOP_LEFT = (HALVES[0], HALVES[0])
