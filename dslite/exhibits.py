@@ -160,7 +160,9 @@ def of_run(
     each = {
         name: interpretation.hear(run, store, subject, chosen[:1], method=name, **given)[0]
         for name in explanation.METHODS
+        if name != method
     }
+    each = {name: each.get(name, heard[0]) for name in explanation.METHODS}
     parts = [
         of_files(heard, run.settings),
         of_methods(each, run.settings),
