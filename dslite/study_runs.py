@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from dslite import cards, datasets, paths, runs, studies
+from dslite import cards, datasets, grids, paths, runs, studies
 from dslite.cards import Card
 from dslite.errors import InputError
+from dslite.grids import GROUP
 from dslite.runs import Run
 from dslite.settings import Settings
-from dslite.studies import GROUP, Baseline, Point, Study
+from dslite.studies import Baseline, Point, Study
 
 FINISHED, MISSING, ABSENT = "finished", "missing", "absent: corpus not here"
 TRAINING, CANDIDATE, CHOSEN, BASELINE = "training", "candidate", "chosen", "baseline"  # roles
@@ -178,7 +179,7 @@ def _chosen(candidates: Sequence[Place]) -> Place:
     elif not open_:
         points = [place.point for place in candidates]
         try:
-            best, _ = studies.choose(studies.candidates(points, list(map(_devel, candidates))))
+            best, _ = grids.choose(grids.candidates(points, list(map(_devel, candidates))))
             return place_of(points[int(best["point"].iloc[0])], CHOSEN)
         except InputError as error:
             state = f"{MISSING}: {error}"

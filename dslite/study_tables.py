@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import comparison, paths, provenance, runs, studies, study_jobs, study_runs, tables
+from dslite import (
+    comparison,
+    grids,
+    paths,
+    provenance,
+    runs,
+    studies,
+    study_jobs,
+    study_runs,
+    tables,
+)
 from dslite.errors import InputError
 from dslite.settings import nearest
 from dslite.studies import Baseline, Study
@@ -187,7 +197,7 @@ def projection(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> pd.DataFrame:
-    """The candidates of a grid, ranked by devel, see `dslite.studies.choose`.
+    """The candidates of a grid, ranked by devel, see `dslite.grids.choose`.
 
     ``point`` counts them as `group_of` does; ``run`` is the folder of each in results/.
 
@@ -202,8 +212,8 @@ def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> p
         raise InputError(f"{missing[0]}: this point of the grid is not finished")
     scores = [place.run.metrics["devel"]["file"]["score"] for place in candidates]
     scores = [np.nan if score is None else score for score in scores]
-    table = studies.candidates([place.point for place in candidates], scores)
-    return studies.choose(table.assign(run=[place.name for place in candidates]))[1]
+    table = grids.candidates([place.point for place in candidates], scores)
+    return grids.choose(table.assign(run=[place.name for place in candidates]))[1]
 
 
 def group_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> list[Place]:

@@ -23,7 +23,7 @@ FLOORS = {
     **dict.fromkeys(["report", "tables", "faithfulness", "corpora"], 6),
     **{"timing": 1, "footprint": 1, "charts": 2, "devices": 3, "costs": 5},
     **{"attributions": 2, "overlays": 3, "maskers": 3, "attribution_charts": 4, "resynthesis": 4},
-    **{"subject": 4},
+    **{"subject": 4, "grids": 4},
     **{"outcomes": 5, "samples": 5, "sanity": 6, "interpretation": 6, "overview": 7},
     **{"significance": 2, "comparison": 3, "studies": 3, "counterparts": 3, "imported": 4},
     **{
@@ -51,7 +51,15 @@ LIGHT = (
     *("timing", "footprint", "charts", "devices", "costs"),
     *("attributions", "overlays", "attribution_charts", "resynthesis", "outcomes", "samples"),
     *("significance", "comparison", "studies", "counterparts", "imported", "costing"),
-    *("study_runs", "study_jobs", "study_tables", "crate_contents", "crate", "study_commands"),
+    *(
+        "grids",
+        "study_runs",
+        "study_jobs",
+        "study_tables",
+        "crate_contents",
+        "crate",
+        "study_commands",
+    ),
 )
 HEAVY = {"tensorflow", "keras", "shap"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, paper, paths, runs, settings, studies
+from dslite import cards, grids, paper, paths, runs, settings, studies
 from dslite.errors import InputError
 from dslite.quantisation import VARIANTS
 from dslite.settings import AUGMENTATIONS
@@ -180,7 +180,7 @@ def test_the_order_of_the_points(write):
         "weights: random\naugmentations: [cutmix, none]\nseeds: [3, 1]\n"
     )
     points = studies.expand(studies.load(write(text)))
-    assert [tuple(getattr(p, key) for key in studies.GROUP[:5]) for p in points] == [
+    assert [tuple(getattr(p, key) for key in grids.GROUP[:5]) for p in points] == [
         (dataset, preset, backbone, augmentation, seed)
         for dataset in ("ravdess", "demo")
         for preset in ("paper", "tuned")
@@ -332,8 +332,8 @@ def points(n=3, **named):
 
 
 def test_the_best_on_devel_is_chosen_and_of_equals_the_first():
-    table = studies.candidates(points(5), [0.5, 0.7, np.nan, 0.7, 0.6])
-    chosen, every = studies.choose(table)
+    table = grids.candidates(points(5), [0.5, 0.7, np.nan, 0.7, 0.6])
+    chosen, every = grids.choose(table)
     assert chosen["overrides"].tolist() == ["units=1"]
     assert chosen["point"].tolist() == [1]
     assert every["chosen"].tolist() == [False, True, False, False, False]
@@ -342,9 +342,9 @@ def test_the_best_on_devel_is_chosen_and_of_equals_the_first():
 
 
 def test_the_choice_does_not_look_at_test():
-    table = studies.candidates(points(), [0.5, 0.6, 0.7])
+    table = grids.candidates(points(), [0.5, 0.6, 0.7])
     chosen = [
-        studies.choose(table.assign(test=scores))[0].drop(columns="test")
+        grids.choose(table.assign(test=scores))[0].drop(columns="test")
         for scores in ([0.9, 0.1, 0.2], [0.1, 0.2, 0.3])
     ]
     pd.testing.assert_frame_equal(*chosen)
@@ -363,19 +363,19 @@ def test_the_choice_does_not_look_at_test():
     ids=str,
 )
 def test_every_group_has_its_own_choice(other):
-    table = studies.candidates([*points(), *points(**other)], [0.1, 0.9, 0.2, 0.3, 0.2, 0.1])
-    chosen, _ = studies.choose(table)
+    table = grids.candidates([*points(), *points(**other)], [0.1, 0.9, 0.2, 0.3, 0.2, 0.1])
+    chosen, _ = grids.choose(table)
     assert chosen["point"].tolist() == [1, 3]
 
 
 def test_weights_are_chosen_like_any_setting():
-    table = studies.candidates([*points(1), *points(1, weights="/a/b.h5")], [0.1, 0.9])
-    assert studies.choose(table)[0]["weights"].tolist() == ["b.h5"]
+    table = grids.candidates([*points(1), *points(1, weights="/a/b.h5")], [0.1, 0.9])
+    assert grids.choose(table)[0]["weights"].tolist() == ["b.h5"]
 
 
 def test_a_grid_without_any_score_is_refused():
-    table = studies.candidates([*points(2), *points(2, seed=1)], [0.5, 0.6, np.nan, np.nan])
+    table = grids.candidates([*points(2), *points(2, seed=1)], [0.5, 0.6, np.nan, np.nan])
     with pytest.raises(
         InputError, match="d, p, b, none, 1: no point of the grid has a devel score"
     ):
-        studies.choose(table)
+        grids.choose(table)
