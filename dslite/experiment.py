@@ -225,9 +225,4 @@ def best_of(
     finished = [done for done in found if done]
     if not finished:
         return run(manifest, settings, seed, preset, log=log)
-
-    def devel(found: runs.Run) -> float:
-        score = found.metrics["devel"]["file"]["score"]
-        return -np.inf if score is None else score
-
-    return max(finished, key=devel)
+    return runs.best_on_devel(finished)

@@ -1,6 +1,7 @@
 """A run's folder: its name, its identity, what it holds, and reading it again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,16 @@ def look_up(
     named = "" if kind == NETWORK else kind
     place = folder(card, settings, seed, named, preset, fold, candidate)
     return described, place, load(place) if is_finished(place, described["identity"]) else None
+
+
+def best_on_devel(found: Sequence[Run]) -> Run:
+    """Of finished runs the one with the highest devel score, of equals the first."""
+
+    def devel(run: Run) -> float:
+        score = (run.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
+        return -np.inf if score is None else score
+
+    return max(found, key=devel)
 
 
 def not_repeated(run: Run) -> str:

@@ -235,13 +235,7 @@ def best(jobs: Sequence[Job]) -> runs.Run:
     InputError
         One that is not finished.
     """
-    found = [runs.load(paths.results(job.dataset) / job.folder) for job in jobs]
-
-    def devel(run: runs.Run) -> float:
-        score = (run.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
-        return -np.inf if score is None else score
-
-    return max(found, key=devel)
+    return runs.best_on_devel([runs.load(paths.results(job.dataset) / job.folder) for job in jobs])
 
 
 def write(study: Study) -> Path:
