@@ -180,7 +180,7 @@ def rerun(
 for command in (
     *(deployment.explain, deployment.convert, deployment.profile, deployment.device),
     *(deployment.predict, deployment.stream, deployment.web),
-    *(study_commands.study, study_commands.archive),
+    *(study_commands.study, study_commands.record, study_commands.archive),
 ):
     app.command()(command)
 

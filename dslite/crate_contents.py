@@ -16,7 +16,7 @@ from dslite.study_runs import Place
 
 RUN_FILES = (
     *(runs.LAST, "metrics.json", "predictions.csv", "history.csv"),
-    *("faithfulness.json", "profile.csv"),
+    *("faithfulness.json", "profile.csv", "profile.json", "device.json"),
 )
 FOLDS_FILES = (study_runs.GATHERED, "folds.csv", "predictions.csv")
 NAMING = frozenset({"predictions.csv"})  # one row a file of the corpus

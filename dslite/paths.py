@@ -86,6 +86,11 @@ def results(dataset: str = "") -> Path:
     return _folder("DSLITE_RESULTS", ROOT / "results") / dataset
 
 
+def records() -> Path:
+    """Folder of the committed records: small files of finished runs, laid out as `results` is."""
+    return results("records")
+
+
 def shown(path: str | os.PathLike) -> str:
     """A path as a reader wants it: relative to the working folder or the project where possible."""
     for base in (Path.cwd(), ROOT):

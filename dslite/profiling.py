@@ -38,6 +38,28 @@ def multiply_adds(network: keras.Model) -> int:
     return total
 
 
+def shapes(network: keras.Model, settings: Settings) -> dict[str, list[int]]:
+    """What a chunk turns into on its way, without the batch: from the objects, not from a table."""
+    mel = spectrogram.mel_image(noise(settings), settings)
+    found = {"samples": [settings.chunk_samples], "mel": mel.shape[1:]}
+    found["picture"] = model.inputs(mel, settings).shape[1:]
+    found["features"] = model.backbone_of(network).output.shape[1:]
+    found["pooled"] = network.get_layer("hidden").input.shape[1:]
+    found["hidden"] = network.get_layer("hidden").output.shape[1:]
+    found["output"] = network.output.shape[1:]
+    return {name: [int(length) for length in shape] for name, shape in found.items()}
+
+
+def layers(network: keras.Model) -> dict[str, int]:
+    """Keras layers and parameters of the backbone as it is used, and parameters of the head."""
+    backbone = model.backbone_of(network)
+    return {
+        "backbone": len(backbone.layers),
+        "backbone_parameters": backbone.count_params(),
+        "head_parameters": network.count_params() - backbone.count_params(),
+    }
+
+
 def noise(settings: Settings) -> np.ndarray:
     """A chunk to measure with: float32 [1, samples]; what is heard makes no difference to time."""
     drawn = np.random.default_rng(0).standard_normal((1, settings.chunk_samples))
@@ -166,8 +188,8 @@ def measure(
     Returns
     -------
     dict
-        ``rows`` (see `dslite.costs.rows`), ``parameters``, ``multiply_adds``, ``flops``, ``devel``
-        (score by variant) and what it was measured on.
+        ``rows`` (see `dslite.costs.rows`), ``parameters``, ``multiply_adds``, ``flops``,
+        ``layers``, ``shapes``, ``devel`` (score by variant) and what it was measured on.
     """
     found, saved = costs.files(run.folder), run.folder / "model.keras"
     network = model.load(saved)
@@ -190,6 +212,7 @@ def measure(
         "random_weights": bool(run.record["weights"]["random"]),
         **{"hardware": costs.hardware(), "date": provenance.now()},
         **{"parameters": network.count_params(), "multiply_adds": adds, "flops": 2 * adds},
+        **{"layers": layers(network), "shapes": shapes(network, run.settings)},
         **costs.scores(run.folder),
         "rows": costs.rows(times, sizes, memory),
     }

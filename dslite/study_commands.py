@@ -44,6 +44,28 @@ def import_(
         typer.echo(f"  {line}")
 
 
+def record(
+    study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
+    with_notebooks: Annotated[
+        bool, typer.Option("--notebooks", help="the executed chain of its corpora, too")
+    ] = False,
+) -> None:
+    """Keep the small files of a study's runs in results/records, to be committed.
+
+    No audio, no models; of a corpus whose licence keeps file names private none of them.
+    """
+    from dslite import paths, records, studies
+
+    made = [records.keep(study)]
+    if with_notebooks:
+        made += [records.keep_notebooks(name) for name in studies.load(study).corpora]
+    for kept in made:
+        for line in kept.left_out:
+            typer.echo(f"left out: {line}")
+        told = f"{len(kept.written)} files, {kept.size_mb:.1f} MB"
+        typer.echo(f"{told} in {paths.shown(paths.records())}")
+
+
 def archive(
     study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
     output: Annotated[

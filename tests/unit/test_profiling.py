@@ -218,6 +218,14 @@ def test_what_is_measured(measured, converted):
     assert measured["parameters"] == 722_496 + 4104 + 2 + 36
     assert measured["flops"] == 2 * measured["multiply_adds"] > 1e6
     assert (measured["backbone"], measured["random_weights"]) == ("squeezenet", False)
+    head = measured["layers"]["head_parameters"]
+    assert head + measured["layers"]["backbone_parameters"] == measured["parameters"]
+    shapes = measured["shapes"]
+    assert shapes["samples"] == [converted.settings.chunk_samples]
+    assert shapes["mel"] == [converted.settings.mel_bands, spectrogram.frames(converted.settings)]
+    assert shapes["picture"] == [converted.settings.image_size] * 2 + [3]
+    assert shapes["features"][-1] == shapes["pooled"][-1] == 512  # global pooling: one a map
+    assert (shapes["hidden"], shapes["output"]) == ([8], [4])
     assert measured["threads"] == [2, 1]
 
 
