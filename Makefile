@@ -16,7 +16,7 @@ OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE
 CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm demo test test-slow lab lint lock clean
+.PHONY: help install slurm demo paper test test-slow lab lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,6 +43,12 @@ demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
 		--quiet host reason $(CONFIG)
 	@$(BIN)/dslite results demo
 
+# From the committed records alone, also where other runs lie in results/ (dslite paper takes both).
+paper: $(READY)  ## results/paper and the README's results, from the records, without training
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		ln -s "$(CURDIR)/results/records" "$$folder/records" && \
+		DSLITE_RESULTS="$$folder" $(BIN)/dslite paper results/paper --readme
+
 test: $(READY)  ## all tests but the slow ones, in as many processes as CORES
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
@@ -66,4 +72,4 @@ lock: $(READY)  ## solve requirements.lock anew (needs uv)
 	rm requirements.lock.head requirements.lock.body
 
 clean:  ## remove the environment, the cache and the demo's results; your own results stay
-	rm -rf $(VENV) .snakemake data/cache results/demo results/paper
+	rm -rf $(VENV) .snakemake data/cache results/demo

@@ -181,6 +181,7 @@ for command in (
     *(deployment.explain, deployment.convert, deployment.profile, deployment.device),
     *(deployment.predict, deployment.stream, deployment.web),
     *(study_commands.study, study_commands.record, study_commands.archive),
+    study_commands.paper,
 ):
     app.command()(command)
 

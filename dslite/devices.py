@@ -153,7 +153,7 @@ def _litert(given: Mapping[str, Any]) -> dict[str, Any]:
 def store(folder: Path, source: str, name: str) -> dict[str, Any]:
     """Read a measurement from a file, or ``-``: standard input, and keep it in a run's folder.
 
-    There it fills the device's column of Table 5 (`dslite.paper.beside_table5`).
+    There it fills the device's column of Table 5 (`dslite.paper_costs.beside_table5`).
     """
     try:
         text = sys.stdin.read() if source == "-" else paths.find(source).read_text("utf-8")

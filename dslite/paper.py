@@ -1,7 +1,8 @@
-"""The paper's tables, and what was measured here beside them.
+"""The paper's tables of corpora and scores, and what was measured here beside them.
 
-Published values are read from ``data/paper/``, ours from ``results/``. A run with another backbone,
-preset or setting than the paper's is shown, and its remark says so.
+Published values come from `dslite.published`; ours are read from ``results/`` and from its
+committed records. A run with another backbone, preset or setting than the paper's is shown, and its
+remark says so. `dslite.paper_costs` does the same for Table 5.
 """
 
 import json
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import cards, devices, paths
+from dslite import paths, published
 from dslite.errors import InputError
+from dslite.paper_corpora import DECIMALS, absent, counts_of
+from dslite.verdicts import BACKBONE, PRESET, differences
 
-BACKBONE, PRESET = "densenet121", "paper"
 LABELS = {
     "svm": "Deep Spectrum + linear SVM",
     "librosa": "librosa statistics + RBF-SVM",  # ours: no published table has it
@@ -30,17 +32,9 @@ PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "cha
 RUN_COLUMNS = {
     **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
     **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
-    **{"metric": str, "overrides": int, "changed": str},
+    **{"metric": str, "overrides": int, "changed": str, "altered": str, "weights": str},
+    **{"place": str, "date": str, "commit": str, "hardware": str, "seconds": float},
 }
-# Of Table 5: the published figure's meaning is not said
-MEMORY = "peak of a fresh process over the loaded runtime"
-DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
-
-
-def table(n: int) -> pd.DataFrame:
-    """Published Table ``n`` (1 to 5) as transcribed in ``data/paper/``; an empty cell is NaN."""
-    # "none" is a configuration; only an empty cell is missing.
-    return pd.read_csv(paths.published() / f"table{n}.csv", keep_default_na=False, na_values=[""])
 
 
 def runs(folder: Path | None = None) -> pd.DataFrame:
@@ -49,8 +43,9 @@ def runs(folder: Path | None = None) -> pd.DataFrame:
     Parameters
     ----------
     folder : path, optional
-        What to look through instead of ``results/``. A run's folder without ``metrics.json`` is
-        unfinished and passed over.
+        What to look through instead of ``results/`` and its committed records. Of a run that is in
+        both, the user's own counts. A run's folder without ``metrics.json`` is unfinished and
+        passed over, and so are the folds of a cross-validation, which lie one deeper.
 
     Returns
     -------
@@ -59,11 +54,20 @@ def runs(folder: Path | None = None) -> pd.DataFrame:
         is none), ``preset, seed, random_weights, overridden``; ``devel, test`` and the test's 95 %
         intervals over files ``low, high`` and over speakers ``low_speakers, high_speakers``
         (percent at file level; NaN where there is none, 100 rho for regression); ``chance, metric``
-        and what was overridden, as a number of settings ``overrides`` and in words, ``changed``.
+        and what was overridden, as a number of settings ``overrides`` and in words, ``changed``;
+        ``altered`` is the same but for a file in the place of the weights, which ``weights`` names.
         The backbone and the augmentation have columns of their own and do not count as overrides.
+        Where it lies, ``place``, and of its ``run.json`` ``date, commit, hardware`` (empty where
+        there is no such file) and ``seconds`` (NaN).
     """
-    finished = Path(folder or paths.results()).glob("*/*/metrics.json")
-    found = [_run(path) for path in sorted(finished)]
+    places = [folder] if folder else [paths.records(), paths.results()]
+    finished = {
+        path.parent.relative_to(place).as_posix(): path
+        for place in map(Path, places)
+        for path in place.glob("*/*/metrics.json")
+        if path.parent.parent != paths.records()  # the records' folder is no corpus
+    }
+    found = [_run(path) for _, path in sorted(finished.items())]
     return pd.DataFrame(found, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
 
 
@@ -94,6 +98,20 @@ def _run(path: Path) -> dict[str, Any]:
         "metric": known.get("metric", ""),
         **{"overridden": bool(overrides), "overrides": len(overrides)},
         "changed": _changed(overrides),
+        "altered": _changed({k: v for k, v in overrides.items() if k != "weights"}),
+        **{"weights": run.get("weights", ""), "place": str(path.parent)},
+        **_origin(path.with_name("run.json")),
+    }
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """Where and when a run was made, from its record."""
+    record = _read(path) if path.is_file() else {}
+    machine = record.get("hardware")
+    return {
+        **{key: record.get(key) or "" for key in ("date", "commit")},
+        "hardware": f"{machine['processor']}, {machine['cores']} cores" if machine else "",
+        "seconds": record.get("seconds", np.nan),
     }
 
 
@@ -130,8 +148,8 @@ def beside(n: int) -> pd.DataFrame:
     """
     if n not in (3, 4):
         raise InputError(f"results are in Tables 3 and 4, not {n}")
-    published, found = table(n), _preferred(runs())
-    return published.join(pd.DataFrame([_ours(row, found) for row in published.itertuples()]))
+    printed, found = published.table(n), _preferred(runs())
+    return printed.join(pd.DataFrame([_ours(row, found) for row in printed.itertuples()]))
 
 
 def _ours(row: Any, found: pd.DataFrame) -> dict[str, Any]:
@@ -139,10 +157,10 @@ def _ours(row: Any, found: pd.DataFrame) -> dict[str, Any]:
     recalls = same[same["metric"] == "uar"]
     columns = ("devel", "test", "low", "high")
     if recalls.empty:
-        remark = "only a regression run, which has no UAR" if len(same) else _absent(row.dataset)
+        remark = "only a regression run, which has no UAR" if len(same) else absent(row.dataset)
         return {**{f"ours_{c}": np.nan for c in columns}, "ours_run": "", "remark": remark}
     run = recalls.iloc[0]
-    said = _differences(run.backbone, run.preset, run.changed, run.random_weights)
+    said = differences(run.backbone, run.preset, run.changed, run.random_weights)
     if np.isnan(run.test):
         said.append("no test score (labels blinded)")
     if abs(run.chance - row.chance) > 0.1:
@@ -153,37 +171,21 @@ def _ours(row: Any, found: pd.DataFrame) -> dict[str, Any]:
     return {**values, "ours_run": run.run, "remark": ", ".join(said) or "the paper's settings"}
 
 
-def _differences(backbone: str, preset: str, changed: str, random_weights: bool) -> list[str]:
-    said = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
-    said += [f"preset {preset or 'none'}"] if preset != PRESET else []
-    said += [changed] if changed else []
-    return said + (["random weights"] if random_weights else [])
-
-
-def _absent(dataset: str) -> str:
-    """Why there is no run: the corpus is not at hand, or nobody has run it."""
-    if paths.raw(dataset).is_dir():
-        return "not run"
-    # Without the scheme a report shows it as text: its page holds no address but its own.
-    obtain = cards.load(dataset).obtain.strip().replace("https://", "")
-    return f"corpus not at hand: {obtain}"
-
-
 def beside_table1() -> pd.DataFrame:
     """Published Table 1 with the counts of the corpora at hand, ``ours_files`` to ``ours_std_s``.
 
     The ``remark`` compares them after rounding to the published decimals.
     """
-    published = table(1)
+    printed = published.table(1)
     rows = []
-    for row in published.to_dict("records"):
-        path, raw = paths.results(row["dataset"]) / "table1.csv", paths.raw(row["dataset"])
-        ours = pd.read_csv(path).iloc[0].to_dict() if path.is_file() else {}
-        absent = "partition not run" if raw.is_dir() else "corpus not present"
-        rows.append(ours | {"remark": _compared(row, ours) if ours else absent})
+    for row in printed.to_dict("records"):
+        ours = counts_of(row["dataset"])
+        here = paths.raw(row["dataset"]).is_dir()
+        missing = "partition not run" if here else "corpus not present"
+        rows.append(ours | {"remark": _compared(row, ours) if ours else missing})
     counts = dict.fromkeys(["files", "classes", "speakers"], "Int64")
     ours = pd.DataFrame(rows, columns=[*DECIMALS, "remark"]).astype(counts)
-    return published.join(ours.rename(columns={key: f"ours_{key}" for key in DECIMALS}))
+    return printed.join(ours.rename(columns={key: f"ours_{key}" for key in DECIMALS}))
 
 
 def _compared(row: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
@@ -194,80 +196,6 @@ def _compared(row: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
         elif round(ours[key], decimals) != row[key]:
             said.append(f"{key} {ours[key]:.{decimals}f} instead of {row[key]}")
     return f"differs: {', '.join(said)}" if said else "equal as published (rounded)"
-
-
-def beside_table5() -> pd.DataFrame:
-    """Published Table 5 with our measurements beside it, one block of rows per measured run.
-
-    Ours are ``ours_preprocessing`` to ``ours_tflite_phone``; ``ours_run`` is ``dataset/run``, and
-    a ``remark`` says why a cell is empty.
-    """
-    published = table(5)
-    measured = [(path, _read(path)) for path in paths.results().glob("*/*/profile.json")]
-    measured += [(path, _read(path)) for path in paths.results().glob("*/*/*/profile.json")]
-    if not measured:
-        nothing = {f"ours_{column}": np.nan for column in published.columns[2:]}
-        return published.assign(**nothing, ours_run="", hardware="", remark="not run")
-    measured.sort(key=lambda m: (m[1]["random_weights"], m[1]["backbone"] != BACKBONE, m[0]))
-    blocks = [published.join(_measured(path, content)) for path, content in measured]
-    return pd.concat(blocks, ignore_index=True)
-
-
-# Column of Table 5 -> what of a profile stands in it: part and variant
-STAGES = {
-    "preprocessing": ("spectrogram", "float32"),
-    "tf_model": ("cnn", "Keras, compiled"),
-    "tflite_cpu": ("cnn", "float32"),
-}
-
-
-def _measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Our columns of Table 5 from one ``profile.json``: rows in the published order.
-
-    TensorFlow Lite is shown on the first number of threads that was measured. A `dslite.devices`
-    file beside the profile fills the phone's column.
-    """
-    pasted = path.with_name(devices.FILE)
-    device = _read(pasted) if pasted.is_file() else {}
-    stages = {column: _stage(content, *which) for column, which in STAGES.items()}
-    stages["tf_model"] |= {key: content.get(key) for key in ("parameters", "multiply_adds")}
-    stages["tflite_phone"] = device
-    remembered = any(stage.get("growth_mb") is not None for stage in stages.values())
-    rows = {
-        "mean_time": ("ms", 1, []),
-        "flops": ("multiply_adds", 1e9, ["multiply-adds, as published; FLOPs are twice as many"]),
-        "parameters": ("parameters", 1e6, ["counted in the TF model only"]),
-        "mean_memory": ("growth_mb", 1, [MEMORY if remembered else "memory not measured"]),
-        "model_size": ("size_bytes", 1e6, []),
-    }
-    keys, units, notes = zip(*(rows[quantity] for quantity in table(5)["quantity"]), strict=True)
-    ours = {
-        f"ours_{column}": np.array([stage.get(k) for k in keys], float) / units
-        for column, stage in stages.items()
-    }
-    differs = _differences(content["backbone"], PRESET, "", content["random_weights"])
-    phone = _phone(device)
-    return pd.DataFrame(ours).assign(
-        ours_run=path.parent.relative_to(paths.results()).as_posix(),
-        hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
-        remark=["; ".join([*differs, *note, phone]) for note in notes],
-    )
-
-
-def _stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any]:
-    """The row of a profile on the first number of threads; Keras has one only."""
-    found = [r for r in content["rows"] if (r["part"], r["variant"]) == (part, variant)]
-    first = [row for row in found if row["threads"] == content["threads"][0]]
-    return dict(next(iter(first or found), {}))
-
-
-def _phone(device: Mapping[str, Any]) -> str:
-    if not device:
-        return "phone not available"
-    known = [device.get("file", "")]
-    known += [f"{device['threads']} thread(s)"] if "threads" in device else []
-    said = ", ".join(filter(None, known))
-    return f"phone: {device['name']}" + (f" ({said})" if said else "")
 
 
 def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:

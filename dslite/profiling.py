@@ -50,11 +50,13 @@ def shapes(network: keras.Model, settings: Settings) -> dict[str, list[int]]:
     return {name: [int(length) for length in shape] for name, shape in found.items()}
 
 
-def layers(network: keras.Model) -> dict[str, int]:
-    """Keras layers and parameters of the backbone as it is used, and parameters of the head."""
+def layers(network: keras.Model, settings: Settings) -> dict[str, int]:
+    """Layers of the backbone, how many of them phase 2 trains, parameters of it and of the head."""
     backbone = model.backbone_of(network)
+    count = len(backbone.layers)
     return {
-        "backbone": len(backbone.layers),
+        "backbone": count,
+        "trained": model.trained_layers(settings, count) if settings.epochs_phase2 else 0,
         "backbone_parameters": backbone.count_params(),
         "head_parameters": network.count_params() - backbone.count_params(),
     }
@@ -212,7 +214,7 @@ def measure(
         "random_weights": bool(run.record["weights"]["random"]),
         **{"hardware": costs.hardware(), "date": provenance.now()},
         **{"parameters": network.count_params(), "multiply_adds": adds, "flops": 2 * adds},
-        **{"layers": layers(network), "shapes": shapes(network, run.settings)},
+        **{"layers": layers(network, run.settings), "shapes": shapes(network, run.settings)},
         **costs.scores(run.folder),
         "rows": costs.rows(times, sizes, memory),
     }

@@ -76,8 +76,9 @@ def build(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
         body, _ = exporter.from_notebook_node(content)
         anchor = html.escape(path.stem)
         body = _described(body)
-        # Every notebook has a heading "Settings": ids get the notebook's name in front.
-        body = re.sub(r'\bid="', f'id="{anchor}-', body)
+        # Every notebook has a heading "Settings": ids get the notebook's name in front; not those
+        # of a pandas Styler, which its style names.
+        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', body)
         body = re.sub(r'\bhref="#', f'href="#{anchor}-', body)
         index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
         sections.append(f'<section id="{anchor}">{body}</section>')

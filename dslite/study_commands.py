@@ -66,6 +66,29 @@ def record(
         typer.echo(f"{told} in {paths.shown(paths.records())}")
 
 
+def paper(
+    output: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="results/paper if unset")
+    ] = None,
+    readme: Annotated[
+        bool, typer.Option("--readme", help="put the results into the project's README, too")
+    ] = False,
+) -> None:
+    """Lay what was run beside every published number: results/paper, from finished runs alone.
+
+    The user's own runs and the committed records are read; nothing is trained.
+    """
+    from dslite import edition, paths
+
+    material = edition.gather()
+    page = edition.write(material, output.expanduser().absolute() if output else None)
+    for line in edition.headlines(material):
+        typer.echo(line)
+    if readme:
+        typer.echo(f"written: {paths.shown(edition.update_readme(material))}")
+    typer.echo(f"report: {paths.shown(page)}")
+
+
 def archive(
     study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
     output: Annotated[

@@ -25,6 +25,8 @@ COMMANDS = [
     "study",
     "import",
     "archive",
+    "record",
+    "paper",
     "explain",
     "convert",
     "predict",

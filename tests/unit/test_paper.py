@@ -1,4 +1,4 @@
-"""The published tables as transcribed, and what `dslite.paper` lays beside them."""
+"""What `dslite.paper` lays beside the published tables."""
 
 import json
 
@@ -6,11 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, costing, paper, runs, settings, tables
+from dslite import cards, costing, paper, paths, published, runs, settings, tables
 from dslite.errors import InputError
 from dslite.evaluation import evaluate
-
-DATASETS = ["ccs", "css", "demos", "ess", "iemocap", "mpssc", "ravdess", "sleep"]
 
 
 @pytest.fixture
@@ -53,91 +51,6 @@ def cell(frame, dataset, configuration="none"):
     return rows.iloc[0]
 
 
-# The transcription
-
-
-def test_table1_has_the_eight_corpora():
-    table = paper.table(1).set_index("dataset")
-    assert list(table.index) == DATASETS
-    assert table["files"].sum() == 725 + 893 + 9365 + 914 + 5531 + 828 + 1012 + 16462
-    assert table.loc["ravdess"].tolist() == ["Emotional song", 1012, 6, 23, 78.4, 4.65, 0.4213]
-    assert table["files"].dtype.kind == "i"
-    # Minutes are files times the mean length, but for the two rows that the README names.
-    minutes = table["files"] * table["mean_s"] / 60
-    off = (minutes / table["minutes"] - 1).abs() > 0.01
-    assert list(table.index[off]) == ["ccs", "iemocap"]
-
-
-def test_table2_is_complete_and_marks_what_is_assumed():
-    table = paper.table(2)
-    assert len(table) == 7 * 8
-    wide = table.pivot(index="hyperparameter", columns="dataset", values="value")
-    assert list(wide.columns) == DATASETS
-    assert wide.loc["units"].tolist() == [512, 700, 512, 512, 512, 512, 128, 512]
-    assert wide.loc["dropout", ["css", "ravdess"]].tolist() == [0.4, 0.5]
-    assert wide.isna().sum().sum() == 1
-    assert np.isnan(wide.loc["epochs_phase2", "css"])
-    assumed = table.loc[table["status"] == "assumed", "hyperparameter"]
-    assert assumed.value_counts().to_dict() == {"epochs_phase2": 8, "chunk_length_s": 8}
-    # The printed seven values, in the printed order.
-    assert wide.loc["epochs_phase2"].dropna().tolist() == [200, 120, 200, 200, 120, 80, 80]
-
-
-def test_table2_counts_of_fine_tuned_layers_are_shares_of_densenet121():
-    table = paper.table(2).query("hyperparameter == 'fine_tuned_layers'")
-    counts = table.set_index("dataset")["value"].astype(int)
-    shares = {"ccs": 0.7, "css": 0, "demos": 0.3, "ess": 0.7, "iemocap": 0.3, "mpssc": 0.2}
-    shares |= {"ravdess": 0.1, "sleep": 0.3}
-    assert counts.to_dict() == {dataset: int(427 * share) for dataset, share in shares.items()}
-
-
-@pytest.mark.parametrize(("n", "configurations"), [(3, 5), (4, 4)])
-def test_results_tables_are_complete_and_inside_their_intervals(n, configurations):
-    table = paper.table(n)
-    assert table.groupby("dataset").size().tolist() == [configurations] * 4
-    assert set(table["configuration"]) <= set(paper.LABELS)
-    assert ((table["ci_low"] < table["test"]) & (table["test"] < table["ci_high"])).all()
-    assert table.drop(columns=["dataset", "configuration"]).dtypes.eq(float).all()
-    assert table.notna().all(axis=None)
-    classes = paper.table(1).set_index("dataset")["classes"]
-    wrong = {d for d, c in zip(table["dataset"], table["chance"], strict=True)
-             if abs(c - 100 / classes[d]) > 0.1}  # fmt: skip
-    assert wrong == ({"ravdess"} if n == 4 else set())  # a known mistake: 6 classes, chance of 5
-
-
-def test_results_tables_hold_all_eight_corpora():
-    both = pd.concat([paper.table(3), paper.table(4)])
-    assert sorted(both["dataset"].unique()) == DATASETS
-    assert cell(both, "css", "cutmix+specaugment")["ci_low"] == 55.1
-    assert cell(both, "demos", "cutmix+specaugment")[["devel", "test"]].tolist() == [73.8, 72.5]
-
-
-@pytest.mark.parametrize(
-    ("n", "dataset", "base", "gain"),
-    [
-        (3, "ccs", "svm", 16.1),
-        (3, "css", "svm", 5.8),
-        (3, "ess", "svm", 9.4),
-        (3, "iemocap", "svm", 6.0),
-        (4, "mpssc", "none", 37.6),
-    ],
-)
-def test_published_relative_improvements_follow_from_the_tables(n, dataset, base, gain):
-    table = paper.table(n)
-    best = table.loc[table["dataset"] == dataset, "test"].max()
-    assert round(100 * (best / cell(table, dataset, base)["test"] - 1), 1) == gain
-
-
-def test_table5_values():
-    table = paper.table(5).set_index("quantity")
-    assert table.loc["mean_time"].tolist() == ["ms", 7.1, 240.0, 89.7, 242.0]
-    assert table.loc["mean_time", "tf_model"] - table.loc["mean_time", "tflite_cpu"] == (
-        pytest.approx(150.3)
-    )
-    sizes = table.loc["model_size"]
-    assert sizes["tf_model"] / sizes["tflite_cpu"] == pytest.approx(2.7, abs=0.05)
-
-
 # Our runs
 
 
@@ -146,7 +59,6 @@ def test_no_results_at_all(results):
     assert found.empty
     assert list(found.columns) == list(paper.RUN_COLUMNS)
     assert paper.beside(3)["ours_run"].eq("").all()
-    assert paper.beside_table5()["remark"].eq("not run").all()
     assert (paper.ablation_block("ravdess", found) == "–").all(axis=None)
 
 
@@ -170,6 +82,48 @@ def test_runs_reads_finished_runs_only(results):
     assert np.isnan(svm["low"])
     assert not found["overridden"].any()
     pd.testing.assert_frame_equal(paper.runs(results), paper.runs())
+
+
+def test_the_users_run_goes_before_the_committed_record(results):
+    records = paths.records()
+    for seed in (0, 1):
+        write_run(records, seed=seed, test=evaluation(0.5))
+    own = write_run(results, seed=1)
+    fold = own.with_name(f"{own.name}-5folds") / "fold1"
+    fold.mkdir(parents=True)
+    (fold / "metrics.json").write_text("{")  # a fold is no run, here or among the records
+    (records / "notes").mkdir()
+    (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
+    found = paper.runs()
+    assert found["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
+    assert found["test"].round(1).tolist() == [50.0, 76.6]
+    assert found["place"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(own)]
+    assert set(found["dataset"]) == {"ravdess"}
+
+
+def test_runs_say_where_they_come_from(results):
+    folder = write_run(results)
+    unknown = paper.runs().iloc[0]
+    assert unknown[["date", "commit", "hardware"]].tolist() == [""] * 3
+    assert np.isnan(unknown["seconds"])
+    record = {"date": "2026-01-01T00:00:00Z", "commit": "abc", "seconds": 2.5}
+    record |= {"hardware": {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}}
+    (folder / "run.json").write_text(json.dumps(record))
+    known = paper.runs().iloc[0]
+    assert known[["date", "commit"]].tolist() == ["2026-01-01T00:00:00Z", "abc"]
+    assert known["hardware"] == "P, 2 cores"
+    assert known["seconds"] == 2.5
+
+
+def test_a_recorded_row_of_table_1_counts(results):
+    folder = paths.records() / "ravdess"
+    folder.mkdir(parents=True)
+    row = (
+        "dataset,files,classes,speakers,minutes,mean_s,std_s\nravdess,1012,6,23,78.4,4.65,0.4213\n"
+    )
+    (folder / "table1.csv").write_text(row)
+    beside = paper.beside_table1().set_index("dataset")
+    assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
 
 
 def test_runs_reads_what_a_run_writes(results):
@@ -211,6 +165,8 @@ def test_overrides_in_words(results):
     run = paper.runs().iloc[0]
     assert run["overridden"]
     assert run["overrides"] == 4
+    assert run["weights"] == "imagenet"
+    assert run["altered"] == run["changed"].removesuffix("; weights imagenet -> own.weights.h5")
     assert run["changed"] == (
         "fewer epochs (override epochs_phase1 40 -> 2; epochs_phase2 80 -> 1), "
         "override units 128 -> 64; weights imagenet -> own.weights.h5"
@@ -224,7 +180,7 @@ def test_beside_says_why_a_cell_is_empty(results, tmp_path):
     three, four = paper.beside(3), paper.beside(4)
     assert len(three) == 20
     assert len(four) == 16
-    pd.testing.assert_frame_equal(three[paper.table(3).columns], paper.table(3))
+    pd.testing.assert_frame_equal(three[published.table(3).columns], published.table(3))
     assert cell(three, "ccs")["remark"].startswith("corpus not at hand: ")
     assert "\n" not in cell(three, "ccs")["remark"]
     assert "dslite fetch ravdess" in cell(four, "ravdess")["remark"]
@@ -297,7 +253,7 @@ def test_beside_knows_two_tables(results):
         paper.beside(5)
 
 
-# Table 1 and Table 5
+# Table 1
 
 
 def test_beside_table1(results, tmp_path):
@@ -318,78 +274,6 @@ def test_beside_table1(results, tmp_path):
     assert beside.loc["ccs", "remark"] == "corpus not present"
     assert beside.loc["demos", "remark"] == "partition not run"
     assert pd.isna(beside.loc["ccs", "ours_files"])
-
-
-def profile(folder, memory=True, **changes):
-    """A profile as `dslite.profiling.measure` leaves it, of two numbers of threads."""
-    sizes = {"spectrogram": 120_000, "cnn": 29e6}
-    rows = [
-        {"part": part, "variant": "float32", "threads": n, "ms": ms / n, "size_bytes": sizes[part]}
-        for part, ms in (("spectrogram", 11.0), ("cnn", 120.0))
-        for n in (1, 2)
-    ]
-    rows.append({"part": "cnn", "variant": "Keras, compiled", "threads": 8, "ms": 90.0,
-                 "size_bytes": 30e6})  # fmt: skip
-    for row, grown in zip(rows, (4, 4, 60, 60, 117), strict=True):
-        row |= {"growth_mb": grown} if memory else {}
-    content = {
-        **{"backbone": "densenet121", "random_weights": False, "hardware": "two cores"},
-        **{"threads": [2, 1], "parameters": 7_100_000, "multiply_adds": 2_870_000_000},
-        "rows": rows,
-    } | changes
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "profile.json").write_text(json.dumps(content))
-
-
-def test_beside_table5(results):
-    other = {"backbone": "mobilenet_v2", "random_weights": True}
-    profile(results / "demo" / "mobilenet_v2-none-s0", memory=False, **other)
-    profile(results / "ravdess" / "densenet121-none-s0")
-    beside = paper.beside_table5()
-    assert list(beside["ours_run"]) == (
-        ["ravdess/densenet121-none-s0"] * 5 + ["demo/mobilenet_v2-none-s0"] * 5
-    )
-    first, second = (part.set_index("quantity") for part in (beside.head(5), beside.tail(5)))
-    ours = ["ours_preprocessing", "ours_tf_model", "ours_tflite_cpu"]
-    assert first.loc["mean_time", ours].tolist() == [5.5, 90, 60]
-    assert first.loc["flops", "ours_tf_model"] == 2.87
-    assert first.loc["parameters", "ours_tf_model"] == 7.1
-    assert first.loc["model_size", ours].tolist() == [0.12, 30, 29]
-    assert first.loc["mean_memory", ours].tolist() == [4, 117, 60]
-    assert first.loc["mean_memory", "remark"] == (
-        "peak of a fresh process over the loaded runtime; phone not available"
-    )
-    assert second.loc["mean_memory", ours].isna().all()
-    assert second.loc["mean_memory", "remark"].endswith("memory not measured; phone not available")
-    assert first["hardware"].eq("two cores, 2 thread(s)").all()
-    assert beside["ours_tflite_phone"].isna().all()
-    assert beside.loc[5, "remark"].startswith("other backbone (mobilenet_v2); random weights")
-    assert beside["tf_model"].head(5).equals(paper.table(5)["tf_model"])
-
-
-def test_beside_table5_has_folds_and_lacks_what_was_not_converted(results):
-    profile(results / "ravdess" / "densenet121-none-s0-5folds" / "fold2", rows=[])
-    beside = paper.beside_table5().set_index("quantity")
-    assert set(beside["ours_run"]) == {"ravdess/densenet121-none-s0-5folds/fold2"}
-    assert np.isnan(beside.loc["mean_time", "ours_tflite_cpu"])
-    assert beside.loc["parameters", "ours_tf_model"] == 7.1
-
-
-def test_a_phone_fills_its_column(results):
-    folder = results / "ravdess" / "densenet121-none-s0"
-    profile(folder)
-    phone = {"name": "Pixel 8", "ms": 242.0, "growth_mb": 77.1, "size_bytes": 28_950_800}
-    phone |= {"file": "cnn.tflite", "threads": 4}
-    (folder / "device.json").write_text(json.dumps(phone))
-    beside = paper.beside_table5().set_index("quantity")
-    found = beside["ours_tflite_phone"]
-    assert found["mean_time"] == 242
-    assert found["mean_memory"] == 77.1
-    assert found["model_size"] == pytest.approx(28.9508)
-    assert np.isnan(found["flops"])
-    assert beside.loc["mean_time", "remark"] == "phone: Pixel 8 (cnn.tflite, 4 thread(s))"
-    (folder / "device.json").write_text('{"name": "Pixel 8", "ms": 242.0}')
-    assert paper.beside_table5()["remark"][0] == "phone: Pixel 8"
 
 
 # One corpus's block
@@ -521,7 +405,7 @@ def test_readable_puts_ours_below_the_published_row():
 
 
 def test_table_2_as_printed_marks_what_is_assumed():
-    table = tables.hyperparameters(paper.table(2)).set_index("hyperparameter")
+    table = tables.hyperparameters(published.table(2)).set_index("hyperparameter")
     assert table.loc["fine_tuned_layers", "ravdess"] == "42"
     assert table.loc["dropout", "css"] == "0.4"
     assert table.loc["chunk_length_s", "ravdess"] == "4*"

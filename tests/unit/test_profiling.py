@@ -15,7 +15,7 @@ from dslite import (
     footprint,
     litert,
     loader,
-    paper,
+    paper_costs,
     profiling,
     runs,
     spectrogram,
@@ -220,6 +220,9 @@ def test_what_is_measured(measured, converted):
     assert (measured["backbone"], measured["random_weights"]) == ("squeezenet", False)
     head = measured["layers"]["head_parameters"]
     assert head + measured["layers"]["backbone_parameters"] == measured["parameters"]
+    used, counts = converted.settings, measured["layers"]
+    share = int(counts["backbone"] * used.trained_share) if used.epochs_phase2 else 0
+    assert counts["trained"] == share
     shapes = measured["shapes"]
     assert shapes["samples"] == [converted.settings.chunk_samples]
     assert shapes["mel"] == [converted.settings.mel_bands, spectrogram.frames(converted.settings)]
@@ -306,9 +309,9 @@ def test_a_run_that_was_not_converted(tmp_path):
 
 
 def test_table_5_takes_what_is_measured(measured):
-    for part, variant in paper.STAGES.values():
-        assert paper._stage(measured, part, variant)["ms"] > 0
-    assert paper._stage(measured, "cnn", "float32")["threads"] == 2
+    for part, variant in paper_costs.STAGES.values():
+        assert paper_costs.stage(measured, part, variant)["ms"] > 0
+    assert paper_costs.stage(measured, "cnn", "float32")["threads"] == 2
 
 
 # One file

@@ -1,0 +1,195 @@
+"""The paper beside its reproduction: everything in ``results/paper``, made from finished runs.
+
+Only tables are read (scores, predictions, histories, profiles), the user's own and those of
+``results/records``, so it takes no corpus, no model and no training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dslite import (
+    cards,
+    conclusions,
+    consistency,
+    contrasts,
+    paper,
+    paper_costs,
+    paper_figures,
+    paper_gallery,
+    paper_page,
+    paths,
+    plots,
+    published,
+    reproduction,
+    sheets,
+    typesetting,
+)
+from dslite.page_pictures import Picture
+from dslite.paper_gallery import Drawn
+from dslite.typesetting import Sheet
+
+DPI = 300
+FOLDER, RUN = "paper", "ours_run"
+README = "README.md"
+
+
+@dataclass(frozen=True)
+class Material:
+    """All tables that the report is made of."""
+
+    runs: pd.DataFrame
+    numbers: pd.DataFrame
+    substitutes: pd.DataFrame
+    findings: pd.DataFrame
+    claims: pd.DataFrame
+    means: pd.DataFrame
+    answers: pd.DataFrame
+
+
+def gather() -> Material:
+    """Read the published tables and every finished run, and ask what there is to be asked."""
+    found, findings = paper.runs(), consistency.findings()
+    known = paper_figures.datasets(found)
+    tested = [contrasts.predictions(name) for name in known]
+    predicted = pd.concat([pd.DataFrame(columns=contrasts.COLUMNS), *tested], ignore_index=True)
+    return Material(
+        runs=found[found["dataset"].isin(known)],
+        numbers=reproduction.numbers(findings),
+        substitutes=reproduction.substitutes(),
+        findings=findings,
+        claims=consistency.claims_checked(),
+        means=contrasts.means(predicted),
+        answers=contrasts.answers(predicted),
+    )
+
+
+def tables(material: Material) -> dict[int, Sheet]:
+    """The five tables, published and ours."""
+    return sheets.of_paper(material.numbers, material.substitutes, _costs())
+
+
+def _costs() -> pd.DataFrame | None:
+    """Table 5's quantities of profiled networks that are not the paper's, a row each."""
+    beside = paper_costs.beside_table5()
+    own = [column for column in beside.columns if column.startswith("ours_") and column != RUN]
+    if RUN not in beside or beside[own].isna().all(axis=None):
+        return None
+    beside = beside[~beside["remark"].str.contains("random weights")]
+    shown = ["quantity", RUN, "hardware"]
+    long = beside.melt(shown, own, var_name="column", value_name="ours").dropna(subset=["ours"])
+    long = long.assign(column=long["column"].str.removeprefix("ours_"))
+    return long.rename(columns={RUN: "label"})
+
+
+def headlines(material: Material) -> list[str]:
+    """The findings in sentences, most important first."""
+    said = [conclusions.counted(material.numbers)]
+    for dataset in material.means["dataset"].unique():
+        own = material.means[material.means["dataset"] == dataset]
+        chance = 100 / len(cards.load(dataset).classes)
+        said += conclusions.learnt(own, chance, reproduction.TITLES)
+    for question in contrasts.QUESTIONS:
+        if len(material.answers) and (material.answers["question"] == question).any():
+            said.append(f"{question} {conclusions.verdict_of(question, material.answers)}")
+    failed = material.findings[~material.findings["holds"].astype(bool)]
+    said.append(f"The paper contradicts itself in {len(failed)} places; they are listed below.")
+    if len(material.runs):
+        said.append(conclusions.cost(material.runs))
+    return said
+
+
+def facts_of(found: pd.DataFrame) -> dict[str, str]:
+    """What the runs were made with, for the end of the page."""
+    if found.empty:
+        return {"Runs": "none"}
+    dates = sorted(filter(None, found["date"]))
+    return {
+        "Runs": f"{len(found)}, {dates[0][:10]} to {dates[-1][:10]}" if dates else str(len(found)),
+        "Time": conclusions.cost(found),
+        "Commits": ", ".join(sorted({commit[:12] for commit in found["commit"] if commit})),
+        "Hardware": "; ".join(sorted(set(filter(None, found["hardware"])))),
+        "Made by": "make paper, from results/records and results/",
+    }
+
+
+def readme_section(material: Material) -> str:
+    """The README's results."""
+    parts: dict[str, pd.DataFrame] = {}
+    for dataset in material.means["dataset"].unique():
+        own = material.means[material.means["dataset"] == dataset]
+        printed = pd.concat([published.table(3), published.table(4)])
+        printed = printed[printed["dataset"] == dataset]
+        title = f"{paper_figures.corpus(dataset)}: mean ± deviation over seeds"
+        parts[title] = conclusions.scores(own, printed, reproduction.TITLES)
+    asked = material.answers
+    asked = conclusions.deciding(asked) if len(asked) else asked
+    for question in contrasts.QUESTIONS:
+        rows = asked[asked["question"] == question] if len(asked) else asked
+        if len(rows):
+            parts[question] = conclusions.answered(rows, reproduction.TITLES)
+    lead = [" ".join(headlines(material)[:1]), "", *headlines(material)[-1:]]
+    return conclusions.section(lead, parts)
+
+
+def write(material: Material, place: Path | None = None) -> Path:
+    """Make everything anew, in ``results/paper`` if no other place is named.
+
+    Returns
+    -------
+    Path
+        Of ``report.html``, which is written last.
+    """
+    place = place or paths.results(FOLDER)
+    made = tables(material)
+    for n, sheet in made.items():
+        texts = {"md": typesetting.to_markdown(sheet), "tex": typesetting.to_latex(sheet)}
+        texts["csv"] = typesetting.to_csv_frame(sheet).to_csv(index=False)
+        for suffix, text in texts.items():
+            _write(place / f"table{n}.{suffix}", text)
+    for name in ("numbers", "substitutes", "findings", "claims", "means", "answers"):
+        _write(place / f"{name}.csv", getattr(material, name).to_csv(index=False))
+    drawn = paper_gallery.figures(
+        material.runs, material.numbers, material.substitutes, material.answers
+    )
+    pictures = [_picture(one, place / "figures") for one in drawn]
+    summary = reproduction.summary(material.numbers)
+    edition = paper_page.Edition(
+        material.numbers,
+        material.substitutes,
+        material.findings,
+        material.claims,
+        summary.T,
+        {n: typesetting.to_html(sheet) for n, sheet in made.items()},
+        pictures,
+        headlines(material),
+        facts_of(material.runs),
+    )
+    return paper_page.write(edition, place / "report.html")
+
+
+def _picture(drawn: Drawn, folder: Path) -> Picture:
+    """A figure as SVG, PDF and PNG in the folder, and as a part of the page."""
+    file = folder / f"{drawn.stem}.svg"
+    if isinstance(drawn.figure, str):
+        _write(file, drawn.figure)
+    else:
+        for suffix in (".svg", ".png", ".pdf"):
+            with paths.replacing(file.with_suffix(suffix)) as draft:
+                plots.save(drawn.figure, draft, DPI)
+    svg = file.read_text(encoding="utf-8")
+    return Picture(drawn.stem, drawn.title, drawn.caption, drawn.alt, svg)
+
+
+def _write(file: Path, text: str) -> None:
+    with paths.replacing(file) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def update_readme(material: Material) -> Path:
+    """Put the results into the project's README."""
+    file = paths.ROOT / README
+    text = conclusions.inserted(file.read_text(encoding="utf-8"), readme_section(material))
+    _write(file, text)
+    return file
