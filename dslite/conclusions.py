@@ -34,7 +34,11 @@ def counted(numbers: pd.DataFrame) -> str:
         for verdict in verdicts.ORDER
         if verdict in found
     ]
-    return f"Of the {len(judged)} numbers in Tables 3 to 5: {', '.join(parts)}."
+    made = f"Of the {len(judged)} numbers in Tables 3 to 5: {', '.join(parts)}."
+    computed = judged[(judged["verdict"] == verdicts.REPRODUCED) & (judged["column"] == "chance")]
+    if computed.empty:
+        return made
+    return f"{made} Of the reproduced ones {len(computed)} are chance levels, which are computed."
 
 
 def signed(points: float) -> str:

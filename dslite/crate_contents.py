@@ -23,6 +23,7 @@ NAMING = frozenset({"predictions.csv"})  # one row a file of the corpus
 MODELS = ("model.keras", "*.tflite")
 TABLES = {".csv", ".json", ".md"}
 ENVIRONMENT = "requirements.lock"
+PRIVATE = "the card of the corpus does not say `publish: true`"
 
 
 @dataclass
@@ -82,7 +83,7 @@ def is_open(card: Card) -> bool:
     return card.publish or card.layout == "demo"
 
 
-def collect(study: str | Path, models: bool = False) -> Contents:
+def collect(study: str | Path, models: bool = False, executed: bool = True) -> Contents:
     """Everything of a study that is published.
 
     Parameters
@@ -91,6 +92,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
         As `dslite.studies.load` takes it.
     models : bool
         Include the trained models, whose weights have licences of their own.
+    executed : bool
+        Include the notebooks of the runs, where they can be published.
 
     Raises
     ------
@@ -118,6 +121,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     for place in contents.places:
         if place.finished:
             _add_place(contents, place, models)
+            if executed and place.role != study_runs.CANDIDATE:
+                _add_notebook(contents, place)
     tables = paths.results("studies") / loaded.name
     for file in sorted(tables.glob("*")):
         if file.suffix.lower() in TABLES and not file.name.startswith("."):
@@ -130,30 +135,35 @@ def _add_place(contents: Contents, place: Place, models: bool) -> None:
     before, allowed = set(contents.members), is_open(place.card)
     folders = {place.folder: FOLDS_FILES if place.point.folds else RUN_FILES}
     folders |= {run.folder: RUN_FILES for run in place.runs}
-    private = "the card of the corpus does not say `publish: true`"
     for folder, names in folders.items():
         where = folder.relative_to(paths.results()).as_posix()
         for name in names:
             if allowed or name not in NAMING:
                 contents.add(f"runs/{where}/{name}", folder / name)
             elif (folder / name).is_file():
-                contents.left_out.append(f"{where}/{name}: {private}")
+                contents.left_out.append(f"{where}/{name}: {PRIVATE}")
         found = [file for pattern in MODELS for file in sorted(folder.glob(pattern))]
         for file in found if models and allowed else []:
             contents.add(f"runs/{where}/{file.name}", file)
         if models and found and not allowed:
-            contents.left_out.append(f"{where}, models: {private}")
-    executed = paths.results(place.card.dataset) / "notebooks" / "runs"
-    executed /= f"{place.folder.name}.ipynb"
-    if executed.is_file() and place.role != study_runs.CANDIDATE:
-        name = f"{place.card.dataset}/{executed.name}"
-        content, fault = _notebook(executed) if allowed else (b"", private)
-        if fault:
-            contents.left_out.append(f"notebook {name}: {fault}")
-        else:
-            contents.add(f"notebooks/{name}", content)
+            contents.left_out.append(f"{where}, models: {PRIVATE}")
     # In the order in which they were added: a point's files in that of the tables.
     contents.of_place[place.name] = [name for name in contents.members if name not in before]
+
+
+def _add_notebook(contents: Contents, place: Place) -> None:
+    """The executed notebook of a finished run, or why it is left out."""
+    file = paths.results(place.card.dataset) / "notebooks" / "runs" / f"{place.folder.name}.ipynb"
+    if not file.is_file():
+        return
+    private = PRIVATE if not is_open(place.card) else ""
+    name = f"{place.card.dataset}/{file.name}"
+    content, fault = (b"", private) if private else _notebook(file)
+    if fault:
+        contents.left_out.append(f"notebook {name}: {fault}")
+    else:
+        contents.add(f"notebooks/{name}", content)
+        contents.of_place[place.name].append(f"notebooks/{name}")
 
 
 def _notebook(file: Path) -> tuple[bytes, str]:

@@ -5,7 +5,7 @@ Every function gives findings as `dslite.score_checks.finding` does.
 
 import pandas as pd
 
-from dslite.published import ASSUMED, NAMES
+from dslite.published import ASSUMED, HYPERPARAMETERS, NAMES
 from dslite.score_checks import finding, listed, meets
 
 # DenseNet121 without its top as Keras builds it: layers, parameters, channels that are batch
@@ -39,7 +39,8 @@ def columns(settings: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
         values = f"{found} values"
         said = "One value for each." if found == n else "Which cell is empty is not printed."
         holds = found == n and not incomplete
-        rows.append(finding(row, f"Table 2, {name}", values, f"{n} columns", holds, said))
+        place = f"Table 2, {HYPERPARAMETERS.get(name, name)}"
+        rows.append(finding(row, place, values, f"{n} columns", holds, said))
     return rows
 
 

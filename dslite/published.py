@@ -21,6 +21,12 @@ CONFIGURATIONS = {
     "specaugment": "SpecAugment",
     "cutmix+specaugment": "CutMix+SpecAugment",
 }
+HYPERPARAMETERS = {  # rows of Table 2 as printed
+    **{"units": "Classifier units", "dropout": "Dropout rate"},
+    **{"learning_rate": "Initial learning rate", "epochs_phase1": "Epochs of first phase"},
+    **{"epochs_phase2": "Epochs of second phase", "fine_tuned_layers": "Fine-tuned layers"},
+    **{"chunk_length_s": "Audio chunk length [s]"},
+}
 UNITS = {
     **{"files": "files", "classes": "classes", "speakers": "speakers", "minutes": "min"},
     **dict.fromkeys(["mean_s", "std_s", "chunk_length_s"], "s"),

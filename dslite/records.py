@@ -52,7 +52,7 @@ def keep(study: str | Path) -> Kept:
     InputError
         An unknown study, or one of which no run is finished.
     """
-    contents = crate_contents.collect(study)
+    contents = crate_contents.collect(study, executed=False)
     kept = Kept(left_out=list(contents.left_out))
     for name, content in contents.members.items():
         if name.startswith(RUNS):

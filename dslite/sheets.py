@@ -6,18 +6,13 @@ from typing import Any
 import pandas as pd
 
 from dslite import marks, paper_corpora
+from dslite.published import HYPERPARAMETERS
 from dslite.score_sheets import AS_PUBLISHED, NONE, described, of_table, table3, table4
 from dslite.typesetting import Sheet, stacked
 
 STATISTICS = {
     **{"files": "#", "classes": "C.", "speakers": "Sp.", "minutes": "Dur. [min.]"},
     **{"mean_s": "Mean dur. [s]", "std_s": "Std dur. [s]"},
-}
-HYPERPARAMETERS = {
-    **{"units": "Classifier units", "dropout": "Dropout rate"},
-    **{"learning_rate": "Initial learning rate", "epochs_phase1": "Epochs of first phase"},
-    **{"epochs_phase2": "Epochs of second phase", "fine_tuned_layers": "Fine-tuned layers"},
-    **{"chunk_length_s": "Audio chunk length [s]"},
 }
 QUANTITIES = {
     **{"mean_time": "Mean time [ms]", "flops": "FLOPs [G]", "parameters": "Parameters [M]"},

@@ -29,6 +29,7 @@ def test_every_number_of_the_results_tables_is_counted_once():
         {
             "table": [1, 3, 3, 4, 5],
             "verdict": [verdicts.REPRODUCED] * 2 + [verdicts.RESTRICTED] * 2 + [verdicts.HARDWARE],
+            "column": ["files", "test", "test", "devel", "tf_model"],
         }
     )
     said = conclusions.counted(numbers)
@@ -36,6 +37,8 @@ def test_every_number_of_the_results_tables_is_counted_once():
         "Of the 4 numbers in Tables 3 to 5: 1 reproduced, 1 not testable on other hardware, "
         "2 not run for want of the corpus."
     )
+    guessed = numbers.assign(column="chance")
+    assert "Of the reproduced ones 1 are chance levels" in conclusions.counted(guessed)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def test_runs_lie_in_the_records_as_in_the_results(study):
     assert kept.size_mb == sum(f.stat().st_size for f in kept.written) / 1e6 > 0
 
 
+def test_the_runs_notebooks_are_neither_kept_nor_complained_of(study):
+    file = study()
+    notebook(places(file)[0], "<audio controls>")
+    kept = records.keep(file)
+    assert not kept.left_out
+    assert not [name for name in kept_files() if name.endswith(".ipynb")]
+
+
 def test_no_audio_no_models_no_study_file_of_this_machine(study):
     file = study()
     explained = places(file)[0].folder / "explanation"
