@@ -33,6 +33,7 @@ from dslite.typesetting import Sheet
 DPI = 300
 FOLDER, RUN = "paper", "ours_run"
 README = "README.md"
+READMES = (README, "results/ravdess/README.md")  # texts with a place for results
 
 
 @dataclass(frozen=True)
@@ -114,23 +115,33 @@ def facts_of(found: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def readme_section(material: Material) -> str:
-    """The README's results."""
+def results_of(material: Material, everything: bool = True) -> dict[str, pd.DataFrame]:
+    """Scores of each corpus that we have runs of, and the tested comparisons, as tables of texts.
+
+    If not ``everything``, then of each question only the comparisons on the most speakers.
+    """
     parts: dict[str, pd.DataFrame] = {}
     for dataset in material.means["dataset"].unique():
         own = material.means[material.means["dataset"] == dataset]
-        printed = pd.concat([published.table(3), published.table(4)])
+        printed = published.scores()
         printed = printed[printed["dataset"] == dataset]
         title = f"{paper_figures.corpus(dataset)}: mean ± deviation over seeds"
         parts[title] = conclusions.scores(own, printed, reproduction.TITLES)
     asked = material.answers
-    asked = conclusions.deciding(asked) if len(asked) else asked
+    if not everything and len(asked):
+        asked = conclusions.deciding(asked)
     for question in contrasts.QUESTIONS:
         rows = asked[asked["question"] == question] if len(asked) else asked
         if len(rows):
             parts[question] = conclusions.answered(rows, reproduction.TITLES)
-    lead = [" ".join(headlines(material)[:1]), "", *headlines(material)[-1:]]
-    return conclusions.section(lead, parts)
+    return parts
+
+
+def readme_section(material: Material, name: str = README) -> str:
+    """The results as `READMES` have them: of the project's, only what decides."""
+    said = headlines(material)
+    lead = [said[0], "", said[-1]]
+    return conclusions.section(lead, results_of(material, everything=name != README))
 
 
 def write(material: Material, place: Path | None = None) -> Path:
@@ -162,6 +173,7 @@ def write(material: Material, place: Path | None = None) -> Path:
         material.claims,
         summary.T,
         {n: typesetting.to_html(sheet) for n, sheet in made.items()},
+        results_of(material),
         pictures,
         headlines(material),
         facts_of(material.runs),
@@ -187,9 +199,10 @@ def _write(file: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-def update_readme(material: Material) -> Path:
-    """Put the results into the project's README."""
-    file = paths.ROOT / README
-    text = conclusions.inserted(file.read_text(encoding="utf-8"), readme_section(material))
-    _write(file, text)
-    return file
+def update_readmes(material: Material) -> list[Path]:
+    """Put the results into the project's texts that have a place for them."""
+    files = [paths.ROOT / name for name in READMES]
+    for name, file in zip(READMES, files, strict=True):
+        made = readme_section(material, name)
+        _write(file, conclusions.inserted(file.read_text(encoding="utf-8"), made, name))
+    return files

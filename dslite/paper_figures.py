@@ -82,8 +82,10 @@ def histories(found: pd.DataFrame) -> pd.DataFrame:
     Those that start from random weights, or with settings of their own, are left out.
     """
     networks = found[~found["configuration"].isin(paper.BASELINES) & (found["altered"] == "")]
+    networks = networks[~networks["random_weights"]]
+    order = networks["configuration"].map(list(LABELS).index)
     parts = []
-    for run in networks[~networks["random_weights"]].to_dict("records"):
+    for run in networks.loc[order.sort_values(kind="stable").index].to_dict("records"):
         file = Path(run["place"]) / "history.csv"
         if file.is_file():
             shared = {"source": network(run, TITLES), "seed": run["seed"]}

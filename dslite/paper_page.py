@@ -27,6 +27,7 @@ PAPER = (  # as text: the page refers to nothing outside of it
 CONTENTS = {
     "headlines": "Findings",
     "verdicts": "Verdicts",
+    "results": "Scores and tested differences",
     "numbers": "Number by number",
     "contradictions": "The paper against itself",
     "claims": "Claims of the text",
@@ -51,6 +52,8 @@ class Edition:
         verdict in their order.
     sheets : mapping of int to str
         HTML of each table, trusted; no ``id`` in it but ``sheet-<number>``.
+    results : mapping of str to DataFrame
+        Caption -> a table of texts: scores, tested comparisons.
     pictures : sequence of Picture
     findings_text : sequence of str
         The headlines, plain sentences.
@@ -64,6 +67,7 @@ class Edition:
     claims: pd.DataFrame
     summary: pd.DataFrame
     sheets: Mapping[int, str]
+    results: Mapping[str, pd.DataFrame]
     pictures: Sequence[Picture]
     findings_text: Sequence[str]
     facts: Mapping[str, str]
@@ -142,6 +146,7 @@ def _sections(edition: Edition) -> dict[str, list[str]]:
     held = {
         "headlines": [_listed(edition.findings_text)],
         "verdicts": [counts(edition.summary), _meanings(edition.summary)],
+        "results": [_texts(caption, table) for caption, table in edition.results.items()],
         "numbers": [
             page_numbers.filters(numbers),
             *page_numbers.tables(numbers, substitutes),
@@ -277,6 +282,15 @@ def _claimed(title: str, claims: pd.DataFrame) -> str:
     held = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
     caption = f"<caption>{words(title)}; small: how each was checked.</caption>"
     return region(title, f'<table class="claims">{caption}{held}</table>')
+
+
+def _texts(caption: str, table: pd.DataFrame) -> str:
+    """A table of texts under its caption."""
+    lines = [row(map(words, cells)) for cells in table.itertuples(index=False)]
+    held = f"<thead>{row(map(words, table), head=True)}</thead><tbody>{''.join(lines)}</tbody>"
+    return region(
+        caption, f'<table class="texts"><caption>{words(caption)}</caption>{held}</table>'
+    )
 
 
 def _figure(picture: Picture) -> str:

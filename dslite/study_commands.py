@@ -71,7 +71,7 @@ def paper(
         Path | None, typer.Argument(metavar="[FOLDER]", help="results/paper if unset")
     ] = None,
     readme: Annotated[
-        bool, typer.Option("--readme", help="put the results into the project's README, too")
+        bool, typer.Option("--readme", help="put the results into the project's texts, too")
     ] = False,
 ) -> None:
     """Lay what was run beside every published number: results/paper, from finished runs alone.
@@ -85,7 +85,8 @@ def paper(
     for line in edition.headlines(material):
         typer.echo(line)
     if readme:
-        typer.echo(f"written: {paths.shown(edition.update_readme(material))}")
+        for file in edition.update_readmes(material):
+            typer.echo(f"written: {paths.shown(file)}")
     typer.echo(f"report: {paths.shown(page)}")
 
 

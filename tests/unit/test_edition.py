@@ -151,9 +151,11 @@ def rebuilt(tmp_path_factory):
         yield edition.gather()
 
 
-def test_the_readme_says_what_the_records_say(rebuilt):
-    text = (paths.ROOT / "README.md").read_text("utf-8")
-    assert conclusions.inserted(text, edition.readme_section(rebuilt)) == text, "run make paper"
+@pytest.mark.parametrize("name", edition.READMES)
+def test_the_readmes_say_what_the_records_say(rebuilt, name):
+    text = (paths.ROOT / name).read_text("utf-8")
+    made = edition.readme_section(rebuilt, name)
+    assert conclusions.inserted(text, made) == text, "run make paper"
 
 
 @pytest.mark.parametrize("name", ["numbers", "substitutes", "answers", "means", "findings"])

@@ -104,6 +104,7 @@ def edition():
         claims=pd.DataFrame([said | {"outcome": outcome} for outcome in outcomes]),
         summary=summary,
         sheets={3: sheet},
+        results={"Scores": pd.DataFrame({"test UAR in %": ["none"], EVIL: [EVIL]})},
         pictures=[
             Picture("forest", "Forest plot", "Both intervals.", 'Rows of "points".', drawing("a")),
             Picture("gain", "Gain", "By corpus.", "Bars of gain.", drawing("b")),
@@ -286,7 +287,7 @@ def test_the_policy_allows_the_one_script_and_nothing_else(page):
 def test_what_is_not_there_leaves_no_empty_part(edition):
     bare = Edition(
         **vars(edition)
-        | {"pictures": [], "sheets": {}, "facts": {}, "findings_text": []}
+        | {"pictures": [], "sheets": {}, "results": {}, "facts": {}, "findings_text": []}
         | {"substitutes": edition.substitutes.iloc[:0], "findings": edition.findings.iloc[:0]}
     )
     found = Elements(paper_page.html(bare))
