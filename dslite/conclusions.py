@@ -69,7 +69,8 @@ def answered(rows: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     -------
     DataFrame
         Texts: ``network``, ``on``, ``compared``, ``points`` of UAR, ``95 %`` over speakers (over
-        files where speakers are unknown), ``p`` after Holm's correction, ``verdict``.
+        files where speakers are unknown), ``p`` after Holm's correction, ``p over files`` (McNemar,
+        as if files of one speaker were independent), ``verdict``, which follows the first p.
     """
     made = []
     for row in rows.to_dict("records"):
@@ -85,6 +86,7 @@ def answered(rows: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
                 "points": signed(row["difference"]),
                 "95 %": f"{low} to {high}",
                 "p": f"{row['p_holm']:.2g}",
+                "p over files": f"{row['p_mcnemar_holm']:.1g}",
                 "verdict": row["verdict"] + few * (not decidable(row)),
             }
         )

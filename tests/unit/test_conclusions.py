@@ -21,6 +21,7 @@ def answer(**changed):
     row |= {"preset": "tuned", "configuration": "", "this": "cutmix", "baseline": "none"}
     row |= {"difference": 2.14, "low": 0.2, "high": 4.1, "low_speakers": -1.0}
     row |= {"high_speakers": 5.0, "units": 23, "seeds": 3, "p_holm": 0.0381}
+    row |= {"p_mcnemar_holm": 0.0004}
     return row | {"verdict": comparison.UNDECIDED} | changed
 
 
@@ -56,7 +57,7 @@ def test_an_answer_names_both_sides_the_interval_and_the_verdict():
     rows = conclusions.answered(pd.DataFrame([answer(), alone, preset]), TITLES)
     assert rows.iloc[0].tolist() == [
         *("MobileNetV2, tuned", "5 folds, 3 seeds", "CutMix against none", "+2.1"),
-        *("−1.0 to +5.0", "0.038", "not told apart"),
+        *("−1.0 to +5.0", "0.038", "0.0004", "not told apart"),
     ]
     assert rows["95 %"][1] == "+0.2 to +4.1"  # over files
     assert rows["on"][1] == "5 folds"

@@ -140,6 +140,17 @@ def test_runs_are_read_from_results_and_records():
     assert found.loc["cutmix", "test"] < 40 < 80 < found.loc["none", "test"]
 
 
+def test_acoustic_statistics_under_two_presets_are_one_baseline():
+    for preset in ("tuned", "paper"):
+        write_run(paths.results(), f"librosa-{preset}", 0.7, kind="librosa", preset=preset)
+        write_run(paths.results(), f"squeezenet-none-s0-{preset}", 0.8, preset=preset)
+    found = contrasts.predictions("birds")
+    assert found.query("configuration == 'librosa'")["file"].is_unique
+    asked = contrasts.answers(found, draws=500)
+    asked = asked[asked["question"] == contrasts.ACOUSTICS]
+    assert sorted(asked["preset"]) == ["paper", "tuned"]
+
+
 def test_cross_validations_are_a_protocol_of_their_own():
     folder = write_run(paths.records(), "squeezenet-svm-s0-5folds", 0.7)
     (folder / "metrics.json").unlink()
