@@ -48,7 +48,7 @@ def refusal(path) -> str:
 
 
 def test_the_committed_studies():
-    assert studies.names() == ["demo", "paper", "ravdess", "ravdess-folds", "small"]
+    assert studies.names() == ["demo", "paper", "ravdess", "ravdess-folds", "small", "table5"]
     for name in studies.names():
         study = studies.load(name)
         assert study.name == name
