@@ -138,7 +138,8 @@ def _silent(output: dict[str, Any]) -> dict[str, Any]:
 def _folders() -> Iterable[Path]:
     """Folders of this machine that a notebook may name, the deepest first."""
     given = [os.environ.get(f"DSLITE_{name}") for name in ("DATA", "CACHE", "RESULTS")]
-    found = {Path(folder).absolute() for folder in given if folder}
+    # As they are named, and where their links lead.
+    found = {form for f in given if f for form in (Path(f).absolute(), Path(f).resolve())}
     found |= {paths.ROOT, paths.ROOT.parent, Path.home(), Path.cwd()} - {Path("/")}
     return sorted(found, key=lambda folder: -len(folder.parts))
 

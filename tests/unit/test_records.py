@@ -142,6 +142,9 @@ def test_folders_of_this_machine_are_taken_out_of_notebooks(study, monkeypatch, 
     assert str(paths.ROOT) not in text
     assert str(tmp_path / "corpora") not in text
     assert "data/cards/x.yaml and birds" in text
+    (tmp_path / "link").symlink_to(tmp_path / "corpora")
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "link"))
+    assert "and birds" in records.without_audio(chain({"text/plain": named}))
     assert records.keep_notebooks(str(study_file.with_name("birds.csv"))).written
 
 
