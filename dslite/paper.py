@@ -26,6 +26,7 @@ LABELS = {
     "specaugment": "SpecAugment",
     "cutmix+specaugment": "CutMix+SpecAugment",
 }
+SHORTENED = "fewer epochs"  # what `runs` says of a run with fewer than its preset
 BASELINES = ("svm", "librosa")  # kinds of run in `dslite.runs`; a network is its augmentation
 OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
 PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
@@ -122,7 +123,7 @@ def _changed(overrides: Mapping[str, Any]) -> str:
         old, new = (Path(v).name for v in values) if key == "weights" else values
         fewer = key.startswith("epochs_") and new < old
         (epochs if fewer else others).append(f"{key} {old} -> {new}")
-    said = [f"fewer epochs (override {'; '.join(epochs)})"] if epochs else []
+    said = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
     return ", ".join(said + ([f"override {'; '.join(others)}"] if others else []))
 
 

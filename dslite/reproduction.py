@@ -273,11 +273,14 @@ def substitutes(
         One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of
         runs that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
         ``agreement`` is `dslite.verdicts.agreement`: a substitute reproduces nothing. What no
-        published row has (another configuration, a regression) is left out.
+        published row has (another configuration, a regression) is left out, and so is a run with
+        fewer epochs than its preset.
     """
     printed = published.numbers() if printed is None else printed
     found = paper.runs() if found is None else found
     others = found[~_is_papers(found) & (found["metric"] == "uar")]
+    # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
+    others = others[~others["changed"].str.contains(paper.SHORTENED)]
     wanted = printed[printed["column"].isin(("devel", "test"))].to_dict("records")
     keys = ["dataset", "configuration"]
     cells = {(row["dataset"], row["configuration"], row["column"]): row for row in wanted}

@@ -394,3 +394,10 @@ def test_titles_are_those_of_the_registry():
 
     known = {name: entry.title for name, entry in backbones.BACKBONES.items()}
     assert known.items() >= reproduction.TITLES.items()
+
+
+def test_a_shortened_run_is_no_substitute(results):
+    write_run(results, backbone="squeezenet", epochs_phase1=1, weights="random")
+    assert reproduction.substitutes().empty
+    write_run(results, backbone="squeezenet", seed=1)
+    assert set(reproduction.substitutes()["seeds"]) == {1}
