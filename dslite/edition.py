@@ -4,6 +4,7 @@ Only tables are read (scores, predictions, histories, profiles), the user's own 
 ``results/records``, so it takes no corpus, no model and no training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +69,16 @@ def gather() -> Material:
 
 def tables(material: Material) -> dict[int, Sheet]:
     """The five tables, published and ours."""
-    return sheets.of_paper(material.numbers, material.substitutes, _costs())
+    known = material.runs["dataset"].unique()
+    return sheets.of_paper(material.numbers, material.substitutes, _costs(known))
 
 
-def _costs() -> pd.DataFrame | None:
-    """Table 5's quantities of profiled networks that are not the paper's, a row each."""
+def _costs(datasets: Sequence[str]) -> pd.DataFrame | None:
+    """Table 5's quantities of these corpora's networks that are not the paper's, a row each."""
     beside = paper_costs.beside_table5()
+    beside = beside[beside[RUN].str.partition("/")[0].isin(datasets)]
     own = [column for column in beside.columns if column.startswith("ours_") and column != RUN]
-    if RUN not in beside or beside[own].isna().all(axis=None):
+    if beside[own].isna().all(axis=None):
         return None
     beside = beside[~beside["remark"].str.contains("random weights")]
     shown = ["quantity", RUN, "hardware"]

@@ -114,13 +114,11 @@ def agreement(numbers: pd.DataFrame) -> Figure:
     return verdict_chart.agreement(counts)
 
 
-def pareto() -> Figure | None:
-    """Score against time against size of every profiled run with pre-trained weights."""
+def pareto(dataset: str) -> Figure | None:
+    """Score against time against size of a corpus's profiled runs with pre-trained weights."""
     profiles = [content for _, content in paper_costs.profiles().values()]
-    profiles = [content for content in profiles if not content["random_weights"]]
-    if not profiles:
-        return None
-    return costs.pareto(pd.concat([costs.frame(one) for one in profiles], ignore_index=True))
+    own = [c for c in profiles if c["dataset"] == dataset and not c["random_weights"]]
+    return costs.pareto(pd.concat(map(costs.frame, own), ignore_index=True)) if own else None
 
 
 def best(found: pd.DataFrame, dataset: str) -> dict[str, Any] | None:

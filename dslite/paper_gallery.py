@@ -65,18 +65,6 @@ def figures(
             paper_figures.agreement(numbers),
         )
     )
-    traded = paper_figures.pareto()
-    if traded is not None:
-        drawn.append(
-            Drawn(
-                "pareto",
-                "Score against time against size",
-                "Every file for the device that was profiled: devel UAR over the median time from "
-                "audio to probabilities; the area is the file's size.",
-                "Scatter plot of devel UAR over time of a run, mark area by size of the file.",
-                traded,
-            )
-        )
     return drawn
 
 
@@ -131,6 +119,18 @@ def _of_corpus(runs: pd.DataFrame, dataset: str) -> list[Drawn]:
                 "mean.",
                 "Losses and devel UAR over the epochs, by network, preset and augmentation.",
                 learning,
+            )
+        )
+    traded = paper_figures.pareto(dataset)
+    if traded is not None:
+        drawn.append(
+            Drawn(
+                f"pareto-{dataset}",
+                f"Score against time against size on {name}",
+                "Every file for the device that was profiled: devel UAR over the median time from "
+                "audio to probabilities; the area is the file's size.",
+                "Scatter plot of devel UAR over time of a run, mark area by size of the file.",
+                traded,
             )
         )
     return drawn

@@ -1,5 +1,6 @@
 """The whole of results/paper: from nothing, from made-up runs, and as it is committed."""
 
+import json
 import re
 from io import StringIO
 from pathlib import Path
@@ -121,6 +122,26 @@ def test_the_best_on_devel_is_drawn_and_not_the_best_on_test(material):
     own = material.runs[~material.runs["configuration"].isin(["svm"])]
     assert chosen["devel"] == own["devel"].max()
     assert paper_figures.best(material.runs, "ccs") is None
+
+
+def test_what_was_profiled_of_other_corpora_stays_out(material, elsewhere):
+    rows = [
+        {"part": part, "variant": "float32", "threads": 1, "ms": 1.0, "ms_median": 1.0}
+        | {"ms_p95": 1.0, "ms_std": 0.0, "runs": 3, "size_bytes": 1000, "growth_mb": 1.0}
+        for part in ("model", "cnn", "spectrogram")
+    ]
+    known = {"backbone": "squeezenet", "threads": [1], "random_weights": False, "rows": rows}
+    known |= {"hardware": "P", "devel": {"float32": 0.5}, "metric": "uar", "parameters": 1000}
+    before = edition.tables(material)[5]
+    for dataset in ("demo", "ravdess"):
+        place = elsewhere / dataset / "squeezenet-none-s9"
+        place.mkdir(parents=True)
+        profile = known | {"dataset": dataset, "run": place.name, "multiply_adds": 1000}
+        (place / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
+        after = edition.tables(material)[5]
+        assert (after == before) == (dataset == "demo")
+    assert paper_figures.pareto("ravdess") is not None
+    assert paper_figures.pareto("ccs") is None
 
 
 def test_published_gains_are_differences_of_the_published_table(material):
