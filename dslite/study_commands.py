@@ -81,7 +81,13 @@ def paper(
     from dslite import edition, paths
 
     material = edition.gather()
-    page = edition.write(material, output.expanduser().absolute() if output else None)
+    place = output.expanduser().absolute() if output else None
+    try:
+        page = edition.write(material, place)
+    except OSError as error:
+        raise InputError(
+            f"{output}: cannot be written to: {error.strerror}; name another folder"
+        ) from None
     for line in edition.headlines(material):
         typer.echo(line)
     if readme:

@@ -110,6 +110,15 @@ def test_everything_is_written_and_the_page_last(material, tmp_path):
     assert str(paths.results()) not in page.with_name("numbers.csv").read_text("utf-8")
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused(elsewhere, command, tmp_path):
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    status, _, err = command("paper", tmp_path / "taken")
+    assert status == 2
+    assert "taken: cannot be written to" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "taken").read_text("utf-8") == "mine"
+
+
 def test_the_same_runs_give_the_same_files(material, tmp_path):
     first, second = (edition.write(material, tmp_path / name) for name in ("a", "b"))
     for file in sorted(first.parent.rglob("*.*")):
