@@ -23,6 +23,7 @@ NAMING = frozenset({"predictions.csv"})  # one row a file of the corpus
 MODELS = ("model.keras", "*.tflite")
 TABLES = {".csv", ".json", ".md"}
 ENVIRONMENT = "requirements.lock"
+SOUND = ("<audio", '"audio/', "data:audio")  # signs of it in a notebook's output
 PRIVATE = "the card of the corpus does not say `publish: true`"
 
 
@@ -173,7 +174,7 @@ def _notebook(file: Path) -> tuple[bytes, str]:
         outputs = json.dumps([cell.get("outputs", []) for cell in notebook["cells"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return b"", "not readable as a notebook"
-    if any(sign in outputs for sign in ("<audio", '"audio/', "data:audio")):
+    if any(sign in outputs for sign in SOUND):
         return b"", "it has audio players"
     # Where it was run is nobody's business.
     for key in ("input_path", "output_path"):

@@ -206,5 +206,6 @@ def test_the_records_name_no_folder_of_a_machine_and_hold_no_audio():
         if file.suffix in {".csv", ".json", ".md", ".html", ".ipynb", ".tex"}:
             text = file.read_text("utf-8")
             assert not re.search(r"/(home|work|tmp|root|Users)/\w", text), Path(file).name
+            assert "shared/" not in text, file.name  # a folder beside the project
             assert "data:audio" not in text
             assert "<audio" not in text

@@ -148,6 +148,16 @@ def test_folders_of_this_machine_are_taken_out_of_notebooks(study, monkeypatch, 
     assert records.keep_notebooks(str(study_file.with_name("birds.csv"))).written
 
 
+def test_of_a_weights_file_only_the_name_is_kept(study):
+    study()
+    file = chain()
+    content = json.loads(file.read_text("utf-8"))
+    content["cells"][1]["source"] = ['weights = "../else/where/net.h5"\n', "seed = 0"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    cell = json.loads(records.without_audio(file))["cells"][1]
+    assert cell["source"] == ['weights = "net.h5"\n', "seed = 0"]
+
+
 def test_sound_that_cannot_be_taken_out_is_refused(study):
     study_file = study()
     file = chain({"text/html": '<audio src="data:audio/wav;base64,UklG">'})  # never closed
