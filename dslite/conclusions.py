@@ -154,8 +154,8 @@ def scores(means: pd.DataFrame, published: pd.DataFrame, titles: Mapping[str, st
     DataFrame
         Texts, ``mean ± deviation`` over the seeds; ``–`` where there is none.
     """
-    own = ["backbone", "preset", "protocol"]
-    networks = means.loc[means["backbone"] != "", own].drop_duplicates().to_dict("records")
+    networks = means.loc[means["backbone"] != "", ["backbone", "preset", "protocol"]]
+    networks = networks.drop_duplicates().to_dict("records")
     printed = published.set_index("configuration")["test"].map("{:.1f}".format)
     rows = []
     for configuration, label in LABELS.items():
@@ -163,9 +163,7 @@ def scores(means: pd.DataFrame, published: pd.DataFrame, titles: Mapping[str, st
         same = means[means["configuration"] == configuration]
         for key in networks:
             fits = same[same["protocol"] == key["protocol"]]
-            for column in own[
-                :2
-            ]:  # acoustic statistics have neither and stand beside every network
+            for column in ("backbone", "preset"):  # acoustic statistics fit: they have neither
                 fits = fits[fits[column].isin([key[column], ""])]
             row[_column(key, titles)] = _mean(fits.iloc[0]) if len(fits) else "–"
         rows.append(row)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dslite import comparison, paper, paths
 from dslite.errors import InputError
+from dslite.study_runs import GATHERED
 
 NONE, SVM, LIBROSA = "none", "svm", "librosa"
 PARTITION = "test partition"  # the protocol of a run; that of a cross-validation: "5 folds"
@@ -25,7 +26,6 @@ PRESETS = "Do the tuned settings beat the printed ones?"
 QUESTIONS = (FINE_TUNING, AUGMENTATION, PRESETS, ACOUSTICS)
 WHERE = ["dataset", "protocol", "backbone", "preset"]
 COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "prediction"]
-GATHERED = "folds.json"  # see `dslite.folds`
 
 
 def predictions(dataset: str) -> pd.DataFrame:

@@ -53,13 +53,14 @@ class Material:
 def gather() -> Material:
     """Read the published tables and every finished run, and ask what there is to be asked."""
     found, findings = paper.runs(), consistency.findings()
+    beside = reproduction.substitutes(found=found)
     known = paper_figures.datasets(found)
     tested = [contrasts.predictions(name) for name in known]
     predicted = pd.concat([pd.DataFrame(columns=contrasts.COLUMNS), *tested], ignore_index=True)
     return Material(
         runs=found[found["dataset"].isin(known)],
-        numbers=reproduction.numbers(findings),
-        substitutes=reproduction.substitutes(),
+        numbers=reproduction.numbers(findings, beside),
+        substitutes=beside,
         findings=findings,
         claims=consistency.claims_checked(),
         means=contrasts.means(predicted),
@@ -128,7 +129,7 @@ def results_of(material: Material, everything: bool = True) -> dict[str, pd.Data
         own = material.means[material.means["dataset"] == dataset]
         printed = published.scores()
         printed = printed[printed["dataset"] == dataset]
-        title = f"{paper_figures.corpus(dataset)}: mean ± deviation over seeds"
+        title = f"{published.NAMES[dataset]}: mean ± deviation over seeds"
         parts[title] = conclusions.scores(own, printed, reproduction.TITLES)
     asked = material.answers
     if not everything and len(asked):

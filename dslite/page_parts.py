@@ -7,6 +7,7 @@ import pandas as pd
 
 from dslite import verdicts
 from dslite.page_pictures import slug
+from dslite.published import NAMES
 
 SYMBOLS = {  # beside the words: a verdict is never told by its colour alone
     verdicts.REPRODUCED: ("✓", "good"),
@@ -39,7 +40,6 @@ OUTCOMES = {  # of a claim
     "a setting, not a result": ("·", "none"),
 }
 OTHER = ("○", "none")
-CORPORA = {"demos": "DEMoS"}  # the others are written in capitals
 
 
 def words(value: object) -> str:
@@ -55,7 +55,7 @@ def _text(value: object) -> str:
 
 def corpus(dataset: str) -> str:
     """A corpus as the paper writes it."""
-    return CORPORA.get(dataset, dataset.upper())
+    return NAMES.get(dataset, dataset.upper())
 
 
 def badge(said: str) -> str:

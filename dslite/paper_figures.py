@@ -23,17 +23,12 @@ from dslite import (
     verdict_chart,
     verdicts,
 )
-from dslite.conclusions import network
+from dslite.conclusions import PRINTED, network
 from dslite.paper import LABELS
+from dslite.published import NAMES
 from dslite.reproduction import TITLES
 
-PAPER = "paper: DenseNet121"
 LEGEND = 45  # letters of a line
-
-
-def corpus(dataset: str) -> str:
-    """A corpus's name as the paper's tables print it."""
-    return cards.load(dataset).paper_column or dataset
 
 
 def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame, ours: bool = True) -> Figure:
@@ -45,9 +40,9 @@ def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame, ours: bool = True) 
         printed = printed[printed["dataset"].isin(tested)]
     rows = []
     for row in printed.to_dict("records"):
-        shared = {"dataset": corpus(row["dataset"]), "configuration": LABELS[row["configuration"]]}
+        shared = {"dataset": NAMES[row["dataset"]], "configuration": LABELS[row["configuration"]]}
         values = {"score": row["value"], "low": row["low"], "high": row["high"], "seeds": 0}
-        rows.append(shared | {"source": PAPER} | values)
+        rows.append(shared | {"source": PRINTED} | values)
         if ours and not np.isnan(row["ours"]):
             values = {"score": row["ours"], "low": row["ours_low"], "high": row["ours_high"]}
             rows.append(shared | {"source": "ours: DenseNet121"} | values | {"seeds": 1})
@@ -57,7 +52,7 @@ def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame, ours: bool = True) 
             rows.append(shared | {"source": source} | values | {"seeds": one["seeds"]})
     table = pd.DataFrame(rows)
     classes = {name: len(cards.load(name).classes) for name in printed["dataset"].unique()}
-    return paper_charts.forest(table, {corpus(name): 100 / n for name, n in classes.items()})
+    return paper_charts.forest(table, {NAMES[name]: 100 / n for name, n in classes.items()})
 
 
 def gains(numbers: pd.DataFrame, answers: pd.DataFrame) -> Figure:
@@ -67,12 +62,12 @@ def gains(numbers: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     rows = []
     for dataset in printed["dataset"].unique():
         for method in ("cutmix", "specaugment", "cutmix+specaugment"):
-            shared = {"dataset": corpus(dataset), "method": LABELS[method]}
+            shared = {"dataset": NAMES[dataset], "method": LABELS[method]}
             gain = wide.loc[dataset, method] - wide.loc[dataset, "none"]
-            rows.append(shared | {"source": PAPER, "gain": gain, "low": np.nan, "high": np.nan})
+            rows.append(shared | {"source": PRINTED, "gain": gain, "low": np.nan, "high": np.nan})
     asked = answers[answers["question"] == contrasts.AUGMENTATION] if len(answers) else answers
     for row in asked.to_dict("records"):
-        shared = {"dataset": corpus(row["dataset"]), "method": LABELS[row["this"]]}
+        shared = {"dataset": NAMES[row["dataset"]], "method": LABELS[row["this"]]}
         protocol = "" if row["protocol"] == contrasts.PARTITION else f", {row['protocol']}"
         values = {"gain": row["difference"], "low": row["low"], "high": row["high"]}
         rows.append(shared | {"source": network(row, TITLES) + protocol} | values)
@@ -127,7 +122,8 @@ def best(found: pd.DataFrame, dataset: str) -> dict[str, Any] | None:
     own = own[~own["configuration"].isin(paper.BASELINES) & own["test"].notna()]
     if own.empty or own["devel"].isna().all():
         return None
-    return own.loc[own["devel"].idxmax()].to_dict()
+    chosen = runs.best_on_devel([runs.load(place) for place in own["place"]])
+    return own[own["place"] == str(chosen.folder)].iloc[0].to_dict()
 
 
 def confusion(run: dict[str, Any]) -> Figure | None:

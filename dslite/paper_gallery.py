@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dslite import paper_figures, pipeline, pipeline_stages
+from dslite.published import NAMES
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def figures(
 
 def _of_corpus(runs: pd.DataFrame, dataset: str) -> list[Drawn]:
     """Figures 1 to 3 and the learning curves of one corpus."""
-    drawn, name = [], paper_figures.corpus(dataset)
+    drawn, name = [], NAMES[dataset]
     facts = paper_figures.facts(dataset)
     if facts:
         drawn.append(

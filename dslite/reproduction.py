@@ -47,7 +47,9 @@ SUBSTITUTES = {
 }
 
 
-def numbers(findings: pd.DataFrame | None = None) -> pd.DataFrame:
+def numbers(
+    findings: pd.DataFrame | None = None, beside: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Every number of Tables 1 to 5 with ours and a verdict.
 
     Parameters
@@ -56,6 +58,8 @@ def numbers(findings: pd.DataFrame | None = None) -> pd.DataFrame:
         What the paper says against itself, see `dslite.consistency.findings`, which it is if not
         given. A number whose key stands in ``keys`` of a finding that does not hold is
         `dslite.verdicts.ITSELF`.
+    beside : DataFrame, optional
+        `substitutes`, which it is if not given.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def numbers(findings: pd.DataFrame | None = None) -> pd.DataFrame:
         ``seconds`` of the runs.
     """
     printed, found = published.numbers(), paper.runs()
-    beside = substitutes(printed, found)
+    beside = substitutes(printed, found) if beside is None else beside
     corpora = {name: paper_corpora.known(name) for name in published.NAMES}
     judged = {
         **_corpora(_rows(printed, 1, 2), corpora),
