@@ -10,9 +10,10 @@
 import os
 from pathlib import Path
 
-from dslite import cards, settings, studies, study_jobs
+from dslite import cards, settings
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS
+from dslite.studies import jobs, study
 from snakemake.exceptions import WorkflowError
 
 # What --config may hold; an empty value leaves the decision to the corpus's card.
@@ -78,10 +79,10 @@ for key, value in list(config.items()):
     config[key] = "" if value is None else value
 try:
     options()
-    if Path(str(config.get("study"))).suffix in studies.SUFFIXES:
+    if Path(str(config.get("study"))).suffix in study.SUFFIXES:
         config["study"] = str(Path(config["study"]).resolve())
-    STUDY = studies.load(config["study"]) if config.get("study") else None
-    JOBS = study_jobs.jobs(STUDY) if STUDY else {}
+    STUDY = study.load(config["study"]) if config.get("study") else None
+    JOBS = jobs.jobs(STUDY) if STUDY else {}
     if not str(config.get("gpus") or 0).isdigit():
         raise InputError(f"--config gpus={config['gpus']}: expected a whole number")
     GPUS = int(config.get("gpus") or 0)

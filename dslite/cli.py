@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 
 import dslite
-from dslite import corpora, deployment, orphans, quiet, study_commands
-from dslite.corpora import Dataset, Overrides
+from dslite import orphans, tensorflow_logging
+from dslite.datasets import commands as dataset_commands
+from dslite.datasets.commands import Dataset, Overrides
+from dslite.deployment import commands as deployment_commands
 from dslite.errors import ConversionError, InputError, NotebookError
+from dslite.studies import commands as study_commands
 
 # Rooms are imported inside the commands: the help must not wait for TensorFlow.
 app = typer.Typer(
@@ -40,13 +43,19 @@ def main(
     """See the module."""
 
 
-for command in (corpora.datasets, corpora.check, corpora.partition, corpora.fetch):
+for command in (
+    dataset_commands.datasets,
+    dataset_commands.check,
+    dataset_commands.partition,
+    dataset_commands.fetch,
+):
     app.command()(command)
 
 
 def _tell(finished) -> None:
     """What a finished run has reached, and where it lies."""
-    from dslite import paths, runs
+    from dslite import paths
+    from dslite.training import runs
 
     for part in ("devel",) if finished.record.get("candidate") else ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
@@ -58,11 +67,12 @@ def _run(built, k: int | None, run_one) -> None:
     if k is None:
         _tell(run_one(built))
         return
-    from dslite import folds, paths
+    from dslite import paths
+    from dslite.training import cross_validation
 
-    found = folds.run(built, k, run_one, log=typer.echo)
+    found = cross_validation.run(built, k, run_one, log=typer.echo)
     typer.echo(found.table.round(3).to_string(index=False))
-    for line in folds.headline(found):
+    for line in cross_validation.headline(found):
         typer.echo(line)
     typer.echo(f"results: {paths.shown(found.folder)}")
 
@@ -101,10 +111,10 @@ def train(
         backbone=backbone,
         weights=weights,
     )
-    built = corpora.checked(dataset)
-    quiet.import_tensorflow()
-    from dslite import experiment
+    built = dataset_commands.checked(dataset)
+    tensorflow_logging.import_tensorflow()
     from dslite.datasets.division import divide
+    from dslite.training import experiment
 
     given = (chosen, seed, preset, force)
     if devel_only:  # also in every fold, each with a choice of its own: nothing to be averaged
@@ -129,7 +139,8 @@ def baseline(
     force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
-    from dslite import cards, runs, settings
+    from dslite import cards, settings
+    from dslite.training import runs
 
     if features not in runs.FEATURES:
         raise InputError(f"--features {features}{settings.nearest(features, runs.FEATURES)}")
@@ -139,12 +150,12 @@ def baseline(
     chosen = cards.settings_of(
         cards.load(dataset), preset, overrides or "", backbone=backbone, weights=weights
     )
-    built = corpora.checked(dataset)
-    quiet.import_tensorflow()
-    from dslite import baseline as machines
+    built = dataset_commands.checked(dataset)
+    tensorflow_logging.import_tensorflow()
+    from dslite.training import baselines as training_machines
 
     given = (chosen, seed, preset, force)
-    _run(built, folds, lambda part: machines.run(part, *given, log=typer.echo, kind=kind))
+    _run(built, folds, lambda part: training_machines.run(part, *given, log=typer.echo, kind=kind))
 
 
 @app.command()
@@ -160,16 +171,17 @@ def rerun(
 
     Everything is computed anew in a temporary folder; the run itself is not touched.
     """
-    from dslite import paths, repetition
+    from dslite import paths
+    from dslite.studies import rerun as study_rerun
 
-    original = repetition.load(run)
-    built = corpora.checked(repetition.dataset_of(original, table))
-    planned = repetition.plan(original, built, weights)
-    quiet.import_tensorflow()
-    with repetition.workshop(keep):
-        again = repetition.repeat(planned, typer.echo)
-        verdict = repetition.compare(original, again)
-    for line in repetition.told(verdict):
+    original = study_rerun.load(run)
+    built = dataset_commands.checked(study_rerun.dataset_of(original, table))
+    planned = study_rerun.plan(original, built, weights)
+    tensorflow_logging.import_tensorflow()
+    with study_rerun.workshop(keep):
+        again = study_rerun.repeat(planned, typer.echo)
+        verdict = study_rerun.compare(original, again)
+    for line in study_rerun.told(verdict):
         typer.echo(line)
     if keep:
         typer.echo(f"kept: {paths.shown(again.folder)}")
@@ -178,8 +190,13 @@ def rerun(
 
 
 for command in (
-    *(deployment.explain, deployment.convert, deployment.profile, deployment.device),
-    *(deployment.predict, deployment.stream, deployment.web),
+    *(
+        deployment_commands.explain,
+        deployment_commands.convert,
+        deployment_commands.profile,
+        deployment_commands.device,
+    ),
+    *(deployment_commands.predict, deployment_commands.stream, deployment_commands.web),
     *(study_commands.study, study_commands.record, study_commands.archive),
     study_commands.paper,
 ):
@@ -192,13 +209,15 @@ app.command("import")(study_commands.import_)
 @app.command()
 def results(dataset: Dataset) -> None:
     """Print a corpus's ablation table, its cross-validations, and where its report lies."""
-    from dslite import cards, folds, paper, paths
+    from dslite import cards, paths
+    from dslite.paper import scores
+    from dslite.training import cross_validation
 
     name = cards.load(dataset).dataset
-    block = paper.ablation_block(name, paper.runs())
+    block = scores.ablation_block(name, scores.runs())
     typer.echo(f"{block.attrs['caption']}\n{block.to_string()}")
-    for summary in folds.summaries(name):
-        typer.echo(f"{summary.folder.name}: " + "; ".join(folds.headline(summary)))
+    for summary in cross_validation.summaries(name):
+        typer.echo(f"{summary.folder.name}: " + "; ".join(cross_validation.headline(summary)))
     report_file = paths.results(name) / "report.html"
     if report_file.is_file():
         typer.echo(f"report: {paths.shown(report_file)}")
@@ -225,10 +244,10 @@ def report(
     executed: Annotated[list[Path], typer.Argument(help="executed notebooks, in order")],
 ) -> None:
     """Gather executed notebooks into one self-contained HTML page."""
+    from dslite import notebook_report as dslite_page
     from dslite import paths
-    from dslite import report as page
 
-    typer.echo(f"report: {paths.shown(page.build(title, executed, output))}")
+    typer.echo(f"report: {paths.shown(dslite_page.build(title, executed, output))}")
 
 
 def run() -> None:

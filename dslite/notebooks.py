@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import cards, orphans, paths, settings
+from dslite import cards, orphans, paths
+from dslite import settings as dslite_settings
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import Settings
@@ -126,7 +127,7 @@ def require_known(known: Iterable[str], names: Iterable[str]) -> None:
     known = sorted(known)
     for name in names:
         if name not in known:
-            raise InputError(f"unknown parameter '{name}'{settings.nearest(name, known)}")
+            raise InputError(f"unknown parameter '{name}'{dslite_settings.nearest(name, known)}")
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
@@ -187,7 +188,9 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = paths.notebooks() / f"{notebook}.ipynb"
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
-        raise InputError(f"there is no notebook '{notebook}'{settings.nearest(notebook, ORDER)}")
+        raise InputError(
+            f"there is no notebook '{notebook}'{dslite_settings.nearest(notebook, ORDER)}"
+        )
     parameters = typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")

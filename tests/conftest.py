@@ -98,8 +98,9 @@ def small_corpus(tmp_path_factory):
 
     The backbone's weights come from a file (of random numbers), so that both phases are run.
     """
-    from dslite import backbones, cards
+    from dslite import cards
     from dslite.datasets import demo
+    from dslite.models import backbones
 
     folder = tmp_path_factory.mktemp("small") / "small"
     demo.generate(folder, takes=2)
@@ -128,8 +129,9 @@ def workplace(small_cache, tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def small_run(small_corpus, small_cache, tmp_path_factory):
     """A finished run of the small corpus with its preset. Tests only read it."""
-    from dslite import cards, experiment
+    from dslite import cards
     from dslite.datasets import manifest
+    from dslite.training import experiment
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DSLITE_CACHE", str(small_cache))
@@ -144,7 +146,7 @@ def tiny(monkeypatch, tmp_path):
     """A CNN of 8 layers in SqueezeNet's place; gives the path of weights for it."""
     import keras
 
-    from dslite import backbones
+    from dslite.models import backbones
 
     layers = keras.layers
 

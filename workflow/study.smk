@@ -8,7 +8,7 @@
 # configuration that two studies share is run once.
 
 
-for absent in study_jobs.absent(STUDY):
+for absent in jobs.absent(STUDY):
     logger.warning(f"study {STUDY.name}: {absent}; its part is passed over")
 
 
@@ -22,7 +22,7 @@ def words(wildcards):
 
 
 TABLES = ("runs", "seeds", "comparisons", "cost", "projection")
-DEVICES = study_jobs.devices(STUDY, JOBS)
+DEVICES = jobs.devices(STUDY, JOBS)
 
 
 wildcard_constraints:
@@ -105,7 +105,7 @@ rule study_device:
 rule study_tables:
     input:
         [one.output for one in JOBS.values()],
-        [f"{STUDY_FOLDER}/choice-{group}.csv" for group in study_jobs.groups(JOBS)],
+        [f"{STUDY_FOLDER}/choice-{group}.csv" for group in jobs.groups(JOBS)],
         [f"{STUDY_FOLDER}/device-{device}.csv" for device in DEVICES],
     output:
         report(expand(f"{STUDY_FOLDER}/{{table}}.csv", table=TABLES), category=STUDY.title),

@@ -17,8 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dslite import backbones, cards, loader, model, paths, settings
+from dslite import cards, paths, settings
 from dslite.datasets import cues
+from dslite.features import store
+from dslite.models import backbones, classifier
 
 SEED = 20220317
 CLASSES = 3  # of each cue
@@ -26,7 +28,7 @@ CLASSES = 3  # of each cue
 
 def spectrograms(clips: int, seed: int, used: settings.Settings) -> tuple[np.ndarray, np.ndarray]:
     """Stored Mel spectrograms [clips, mel_bands, frames] of new voices, and their cues' classes."""
-    compute = loader.spectrogram_function(used)
+    compute = store.spectrogram_function(used)
     waveforms, targets = cues.pretraining_set(clips, seed)
     parts = [compute(waveforms[i : i + 64]).numpy() for i in range(0, clips, 64)]
     return np.concatenate(parts), targets
@@ -93,7 +95,7 @@ def main() -> None:
 
     @tf.function(autograph=False)
     def step(mel, labels):
-        pictures = model.inputs(mel, used)
+        pictures = classifier.inputs(mel, used)
         with tf.GradientTape() as tape:
             outputs = network(pictures, training=True)
             loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, outputs))
@@ -101,7 +103,7 @@ def main() -> None:
         optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
         return loss
 
-    predict = model.predictor(network, used)
+    predict = classifier.predictor(network, used)
     rng = np.random.default_rng(SEED)
     for epoch in range(asked.epochs):
         order = rng.permutation(len(mel))

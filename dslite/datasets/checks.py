@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dslite.datasets import Manifest, facts, home, leads_out
+from dslite.datasets import scan
+from dslite.datasets.listing import Manifest, home, leads_out
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -31,7 +32,7 @@ def _audio_problems(manifest: Manifest) -> list[str]:
             reason = f"there is no such file in {manifest.folder}"
         else:
             try:
-                facts.of_file(file)
+                scan.of_file(file)
                 reason = "the file has changed; build the manifest again"
             except InputError as error:
                 reason = str(error).removeprefix(f"{file}: ")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dslite.cards import Card
-from dslite.datasets import AUDIO, UNKNOWN, Listing, audio_files, cells, table_of
+from dslite.datasets import cells
+from dslite.datasets.listing import AUDIO, UNKNOWN, Listing, audio_files, table_of
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from dslite.datasets.voices import Expression, Speaker, draw_speaker, synthesise
+from dslite.datasets.demo_voices import Expression, Speaker, draw_speaker, synthesise
 
 CUES: dict[str, tuple[float, float]] = {
     "pitch_level": (-3.0, 4.0),

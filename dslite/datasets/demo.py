@@ -12,9 +12,10 @@ import soundfile
 
 from dslite import paths
 from dslite.cards import Card
-from dslite.datasets import Listing, placement, table_of
+from dslite.datasets import placement
 from dslite.datasets.cues import AFFECTS, draw_expression
-from dslite.datasets.voices import Speaker, draw_speaker, synthesise
+from dslite.datasets.demo_voices import Speaker, draw_speaker, synthesise
+from dslite.datasets.listing import Listing, table_of
 from dslite.errors import InputError
 
 CLASSES = AFFECTS

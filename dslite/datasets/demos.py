@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import AUDIO, Listing, audio_files, placement, table_of
+from dslite.datasets import placement
+from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
 DEEP = 3  # folders between the corpus's folder and its audio

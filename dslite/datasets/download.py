@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dslite import cards, datasets, paths
-from dslite.datasets import archives
+from dslite import cards, paths
+from dslite.datasets import archives, listing
 from dslite.datasets.archives import Archive
 from dslite.errors import InputError
 
@@ -63,7 +63,7 @@ def fetch(dataset: str, base_url: str | None = None) -> Path:
         card = cards.load(dataset)
         said = [card.obtain or "Its card does not say where it comes from.", card.place]
         if card.layout != "demo":
-            said.append(f"Expected in: {paths.shown(datasets.home(card))}")
+            said.append(f"Expected in: {paths.shown(listing.home(card))}")
         words = " ".join(" ".join(said).split())
         raise InputError(f"`dslite fetch` has no download for {dataset}. {words}")
     archive = ARCHIVES[dataset]

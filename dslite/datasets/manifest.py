@@ -5,13 +5,15 @@ import os
 import numpy as np
 import pandas as pd
 
-from dslite import datasets, paths, provenance
+from dslite import paths, provenance
 from dslite.cards import Card
-from dslite.datasets import Manifest, checks, facts, leads_out, require_none
+from dslite.datasets import checks, scan
+from dslite.datasets import listing as dataset_listing
+from dslite.datasets.listing import Manifest, leads_out, require_none
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
-COLUMNS = (*datasets.COLUMNS, *facts.COLUMNS)
+COLUMNS = (*dataset_listing.COLUMNS, *scan.COLUMNS)
 RESERVED = frozenset(  # columns of tables of predictions
     {
         *("file", "speaker", "partition", "label", "prediction", "fold"),
@@ -30,13 +32,13 @@ def build(card: Card) -> Manifest:
     InputError
         The corpus is not there or not in its layout.
     """
-    listing = datasets.read(card)
+    listing = dataset_listing.read(card)
     folder, table = listing.folder, listing.table.reset_index(drop=True)
     card = card.model_copy(update={"classes": _resolved_classes(card, table["label"])})
     # What leads out of the corpus's folder is not even opened.
     files = [folder / path for path in table["path"]]
-    files = [None if leads_out(datasets.home(card), file) else file for file in files]
-    found = facts.gather(files, card.dataset)
+    files = [None if leads_out(dataset_listing.home(card), file) else file for file in files]
+    found = scan.gather(files, card.dataset)
     return Manifest(
         card,
         folder,

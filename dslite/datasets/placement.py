@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 
 from dslite import paths
 from dslite.cards import Card
-from dslite.datasets import CARD_LISTS, cells
+from dslite.datasets import cells
+from dslite.datasets.listing import CARD_LISTS
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
 

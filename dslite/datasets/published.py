@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dslite import audio, paths
-from dslite.datasets import Manifest, cells
+from dslite.datasets import cells
+from dslite.datasets.listing import Manifest
 from dslite.errors import InputError
 
 COLUMNS = ("path", "label", "speaker", "partition", "duration_s", "sample_rate", "audio_hash")

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import AUDIO, Listing, audio_files, placement, table_of
+from dslite.datasets import placement
+from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
 EMOTIONS = {

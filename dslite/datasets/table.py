@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dslite.cards import Card
-from dslite.datasets import CARD_LISTS, UNKNOWN, Listing, audio_files, cells, require_none
+from dslite.datasets import cells
+from dslite.datasets.listing import CARD_LISTS, UNKNOWN, Listing, audio_files, require_none
 from dslite.datasets.placement import SPELLINGS
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest

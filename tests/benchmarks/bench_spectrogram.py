@@ -13,7 +13,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from dslite import loader, paths, provenance, settings, spectrogram
+from dslite import paths, provenance, settings
+from dslite.features import spectrogram, store
 
 CHUNKS = 256
 ROUNDS = 5
@@ -36,11 +37,11 @@ def main() -> None:
     used = settings.Settings(weights="random")
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CHUNKS, used.chunk_samples)).astype(np.float32) / 10
-    compute = loader.spectrogram_function(used)
+    compute = store.spectrogram_function(used)
 
     def by_us(batch: np.ndarray) -> None:
-        for i in range(0, len(batch), loader.BATCH):
-            mel = compute(batch[i : i + loader.BATCH])
+        for i in range(0, len(batch), store.BATCH):
+            mel = compute(batch[i : i + store.BATCH])
             spectrogram.picture(mel, used).numpy()
 
     rates: dict[str, list[float]] = {"librosa + matplotlib": [], "dslite": []}

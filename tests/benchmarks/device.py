@@ -4,7 +4,7 @@
 
 DenseNet121 (random weights) and MobileNetV2 (from ``--weights``, else from
 ``$DSLITE_REAL_WEIGHTS/mobilenet_v2.weights.h5``, else random) with a head of 6 classes are
-converted in every variant, calibrated on noise. Then `dslite.profiling.measure` times all of it in
+converted in every variant, calibrated on noise. Then `dslite.deployment.profile.measure` times all of it in
 one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads, Keras
 compiled, called and through ``predict``, the spectrogram alone and drawn by librosa and matplotlib.
 ``litert-benchmark``, which comes with the runtime, times one of the files in a process of its own,
@@ -33,19 +33,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from dslite import (
-    costs,
-    loader,
-    model,
-    paths,
-    profiling,
-    provenance,
-    quantisation,
-    quiet,
-    runs,
-    settings,
-    tflite,
-)
+from dslite import paths, provenance, settings, tensorflow_logging
+from dslite.deployment import convert, costs, quantise
+from dslite.deployment import profile as deployment_profile
+from dslite.features import store
+from dslite.models import classifier
+from dslite.training import runs
 
 CLASSES = ("angry", "calm", "fearful", "happy", "neutral", "sad")
 BACKBONES = ("densenet121", "mobilenet_v2")
@@ -67,7 +60,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     """An untrained network as a finished run, converted in every variant."""
     used = settings.Settings(backbone=backbone, weights=weights)
     keras.utils.set_random_seed(0)
-    network = model.build(used, len(CLASSES))
+    network = classifier.build(used, len(CLASSES))
     folder.mkdir()
     network.save(folder / "model.keras")
     described = {
@@ -78,8 +71,8 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     run = runs.load(folder)
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
-    mels = loader.spectrogram_function(used)(waves).numpy()
-    tflite.write(run, tflite.convert_all(run, network), list(zip(waves, mels, strict=True)))
+    mels = store.spectrogram_function(used)(waves).numpy()
+    convert.write(run, convert.convert_all(run, network), list(zip(waves, mels, strict=True)))
     return run
 
 
@@ -98,15 +91,15 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     """Ratios of medians, by name; see the module."""
     ms = table.set_index(["part", "variant", "threads"])["ms_median"]
     size = table.groupby(["part", "variant"])["MB"].first()
-    one = quantisation.FLOAT32
+    one = quantise.FLOAT32
     found = {}
     for part in ("model", "cnn"):
-        for variant in quantisation.VARIANTS[1:]:
+        for variant in quantise.VARIANTS[1:]:
             for n in THREADS:
                 faster = ms[part, one, n] / ms[part, variant, n]
                 found[f"{part} {variant} x float32, {n} threads"] = faster
             found[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
-    own = profiling.tensorflow_threads()
+    own = deployment_profile.tensorflow_threads()
     for way in costs.KERAS_WAYS:
         for n in THREADS:
             name = f"{way} / TFLite network, {n} threads"
@@ -124,7 +117,7 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     begin = time.perf_counter()
     run = a_run(folder / backbone, backbone, weights)
     converted = time.perf_counter()
-    profile = profiling.measure(run, THREADS, repeats)
+    profile = deployment_profile.measure(run, THREADS, repeats)
     table = costs.frame(profile)
     print(f"\n{backbone}, weights {Path(weights).name}: {costs.counted(table)}")
     print(costs.readable(table).drop(columns=["devel %", "test %"]).to_string(index=False))
@@ -150,7 +143,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="that each figure is over")
     parser.add_argument("--weights", default="", help="of MobileNetV2")
     given = parser.parse_args()
-    quiet.import_tensorflow()
+    tensorflow_logging.import_tensorflow()
     found: dict[str, Any] = {"date": provenance.now(), "hardware": costs.hardware()}
     with tempfile.TemporaryDirectory() as folder:
         for backbone in BACKBONES:

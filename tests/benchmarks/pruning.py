@@ -18,24 +18,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dslite import (
-    cards,
-    charts,
-    evaluation,
-    faithfulness,
-    litert,
-    loader,
-    model,
-    paths,
-    plots,
-    quantisation,
-    runs,
-    steps,
-    tflite,
-    timing,
-    training,
-)
+from dslite import cards, paths
+from dslite import plots as dslite_plots
 from dslite.datasets import division, manifest
+from dslite.deployment import agreement, convert, quantise, runtime, timing
+from dslite.deployment import plots as deployment_plots
+from dslite.evaluation import metrics
+from dslite.features import store as feature_store
+from dslite.models import classifier
+from dslite.training import fit, runs, steps
 
 SHARES = (0.0, 0.25, 0.5, 0.75)
 RATE = 1e-4
@@ -50,7 +41,7 @@ def weight_of(layer: keras.Layer, axis: int) -> np.ndarray:
 
 def kept_channels(network: keras.Model, share: float) -> dict[str, np.ndarray]:
     """Channels of each widened layer that stay, ascending: the heaviest ones."""
-    backbone = model.backbone_of(network)
+    backbone = classifier.backbone_of(network)
     rows, maps = backbone.output_shape[1], backbone.output_shape[3]
     head = np.abs(network.get_layer("hidden").get_weights()[0]).sum(axis=1).reshape(rows, maps)
     weights = {
@@ -84,7 +75,7 @@ def _cut(layer: keras.Layer, block: str, keep: dict[str, np.ndarray]) -> list[np
 def prune(network: keras.Model, share: float) -> keras.Model:
     """A network without that share of its widened channels, with the weights that stay."""
     keep = kept_channels(network, share)
-    backbone = model.backbone_of(network)
+    backbone = classifier.backbone_of(network)
 
     def narrower(layer):
         config = layer.get_config()
@@ -123,7 +114,7 @@ def tune(network: keras.Model, task: steps.Task, train: np.ndarray, epochs: int)
         order = rng.permutation(train)
         for begin in range(0, len(order), BATCH):
             rows = np.sort(order[begin : begin + BATCH])
-            pictures = model.inputs(task.store.mel[rows], task.settings)
+            pictures = classifier.inputs(task.store.mel[rows], task.settings)
             network.train_on_batch(pictures, task.targets[rows])
 
 
@@ -131,17 +122,17 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     """Size, time and devel UAR of a network's int8 file, and the UAR of the network itself."""
     store, settings, devel = task.store, task.settings, task.store.chunks("devel")
     calibration = store.chunks("train")[:: max(1, len(store.chunks("train")) // 64)]
-    waves = [w[None] for w in loader.waveforms(store, calibration, settings)]
-    content = tflite.convert(tflite.functions(network, settings)["model"], network)
-    small = quantisation.Quantiser(content, waves).make(quantisation.INT8)
-    call = litert.runner(small)
-    expected = loader.predict(model.predictor(network, settings), store.mel, devel)
-    found = faithfulness.outputs(small, loader.waveforms(store, devel, settings))
+    waves = [w[None] for w in feature_store.waveforms(store, calibration, settings)]
+    content = convert.convert(convert.functions(network, settings)["model"], network)
+    small = quantise.Quantiser(content, waves).make(quantise.INT8)
+    call = runtime.runner(small)
+    expected = feature_store.predict(classifier.predictor(network, settings), store.mel, devel)
+    found = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
     _, file = np.unique(store.file[devel], return_inverse=True)
     first = np.unique(file, return_index=True)[1]
     truth = task.classes[devel][first]
-    both = [evaluation.fuse(o, file).argmax(axis=1) for o in (expected, found)]
-    keras_uar, uar = (100 * evaluation.uar(truth, said, expected.shape[1]) for said in both)
+    both = [metrics.fuse(o, file).argmax(axis=1) for o in (expected, found)]
+    keras_uar, uar = (100 * metrics.uar(truth, said, expected.shape[1]) for said in both)
     return {
         "parameters": network.count_params(),
         "MB int8": len(small) / 1e6,
@@ -155,7 +146,7 @@ def pareto(table: pd.DataFrame) -> Figure:
     """The int8 files of `main`'s table on the plot that `dslite profile` draws of a corpus."""
     named = {"ms int8": "ms_median", "MB int8": "MB"}
     rows = table.rename(columns=named).assign(devel=table["devel UAR int8"] / 100, variant="int8")
-    return charts.pareto(rows.assign(backbone=table.index))
+    return deployment_plots.pareto(rows.assign(backbone=table.index))
 
 
 def main() -> None:
@@ -170,12 +161,12 @@ def main() -> None:
     built = manifest.load(cards.load(given.table or run.record["dataset"]))
     built = division.of_run(built, run.record)
     settings = run.settings.model_copy(update={"weights": given.weights})
-    task = steps.task_of(built.card, settings, loader.load(built, settings))
+    task = steps.task_of(built.card, settings, feature_store.load(built, settings))
     train, devel = (task.store.chunks(part) for part in ("train", "devel"))
     if settings.feature_layer != "stride4":
         parser.error("RUN is to end at stride 4 (feature_layer=stride4)")
-    network = training.build_model(task, train, run.record["seed"])
-    training.fit(network, task, train, run.record["seed"], devel, log=lambda line: None)
+    network = fit.build_model(task, train, run.record["seed"])
+    fit.fit(network, task, train, run.record["seed"], devel, log=lambda line: None)
     rows = {"as trained": measured(network, task)}
     for share in SHARES:
         small = prune(network, share)
@@ -187,7 +178,7 @@ def main() -> None:
     with paths.replacing(place / "pruning.csv") as draft:
         table.to_csv(draft, index_label="network")
     with paths.replacing(place / "pruning.png") as draft:
-        plots.save(pareto(table), draft)
+        dslite_plots.save(pareto(table), draft)
 
 
 if __name__ == "__main__":

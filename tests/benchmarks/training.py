@@ -30,19 +30,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import (
-    augmentation,
-    backbones,
-    cards,
-    model,
-    optimisation,
-    paths,
-    provenance,
-    settings,
-    steps,
-    training,
-)
-from dslite.loader import Store
+from dslite import cards, paths, provenance, settings
+from dslite.features.store import Store
+from dslite.models import backbones, classifier
+from dslite.training import augmentation, fit, optimisation, steps
 
 CHUNKS, BATCH, CLASSES = 192, 32, 6
 ROUNDS = 3
@@ -113,15 +104,15 @@ def plain_step(network: keras.Model, task: steps.Task):
             labels = tf.concat([label for _, label in made], 0)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            maps = model.backbone_of(network)(pictures, training=False)
-            learnt = loss_of(labels, model.head(network, model.pool(network, maps), True))
+            maps = classifier.backbone_of(network)(pictures, training=False)
+            learnt = loss_of(labels, classifier.head(network, classifier.pool(network, maps), True))
             mean = tf.reduce_mean(learnt)
         optimiser.apply(tape.gradient(mean, [v.value for v in variables]), variables)
         # The public implementation reports the ranking's losses too; TensorFlow would leave out
         # a pass whose result nobody sees.
         return learnt, losses
 
-    pictures = model.inputs(tf.constant(task.store.mel), used)
+    pictures = classifier.inputs(tf.constant(task.store.mel), used)
 
     def run(count: int) -> float:
         begin = time.perf_counter()
@@ -147,7 +138,7 @@ def our_step(network: keras.Model, task: steps.Task, last: int):
         chunks = np.arange(CHUNKS)[: count * BATCH]
         rng = np.random.default_rng(count)
         begin = time.perf_counter()
-        for _ in training.epoch_losses(step, stage, task, chunks, rng):
+        for _ in fit.epoch_losses(step, stage, task, chunks, rng):
             pass
         return (time.perf_counter() - begin) / len(chunks)
 
@@ -156,7 +147,7 @@ def our_step(network: keras.Model, task: steps.Task, last: int):
 
 def trunk_time(stage: steps.Stage, task: steps.Task) -> float:
     """Seconds an image of the trunk alone, in batches as large as augmentation makes them."""
-    pictures = model.inputs(tf.constant(task.store.mel[:10]), task.settings)
+    pictures = classifier.inputs(tf.constant(task.store.mel[:10]), task.settings)
     call = tf.function(stage.trunk, autograph=False)
     call(pictures)
     times = []
@@ -180,8 +171,8 @@ def measure(backbone: str, weights: str, last: int, share: float, method: str) -
             trunk_cache="on" if name == "c" else "off",
         )
         task = a_task(used)
-        network = training.build_model(task, np.arange(CHUNKS), 0)
-        model.set_trained(network, last)
+        network = fit.build_model(task, np.arange(CHUNKS), 0)
+        classifier.set_trained(network, last)
         if name == "a":
             runs[name] = plain_step(network, task)
         else:

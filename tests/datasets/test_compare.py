@@ -3,10 +3,10 @@
 import shutil
 
 import pytest
-import trees
-from verdicts import BLINDED, layout_problems, listing, refusal, verdict
 
-from dslite import datasets
+from dslite.datasets import listing as dataset_listing
+from tests.datasets import trees
+from tests.datasets.check_verdicts import BLINDED, layout_problems, listing, refusal, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -97,13 +97,13 @@ def test_the_snores_under_their_other_name(tmp_path):
     trees.package("mpssc", tmp_path / "Snore_dist")
     card = trees.card("mpssc", tmp_path)
     assert verdict(card) == ({}, {})
-    assert datasets.is_present(card)
+    assert dataset_listing.is_present(card)
 
 
 def test_the_neighbours_package_is_not_taken(tmp_path):
     trees.package("css", tmp_path / "ComParE2021_CSS" / "dist")
     card = trees.card("ccs", tmp_path)
-    assert not datasets.is_present(card)
+    assert not dataset_listing.is_present(card)
     assert "expected are its folders wav and lab, in this folder or in dist" in refusal(card)
 
 
@@ -112,7 +112,7 @@ def test_a_package_without_audio_is_not_present(tmp_path):
     shutil.rmtree(tmp_path / "wav")
     (tmp_path / "wav").mkdir()
     (tmp_path / "wav" / "._train_001.wav").write_bytes(trees.APPLE_DOUBLE)
-    assert not datasets.is_present(trees.card("ccs", tmp_path))
+    assert not dataset_listing.is_present(trees.card("ccs", tmp_path))
 
 
 # The later release of CCS and CSS

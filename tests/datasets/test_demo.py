@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from dslite import cards, datasets
-from dslite.datasets import cues, demo, voices
+from dslite import cards
+from dslite.datasets import cues, demo, demo_voices, listing
 from dslite.errors import InputError
 
 RATE = demo.SAMPLE_RATE
@@ -111,7 +111,7 @@ def test_every_clip_is_sound(corpus):
 
 def test_the_manifest_is_balanced_and_speaker_independent(corpus, card):
     manifest, _ = corpus
-    assert manifest.columns.tolist() == list(datasets.COLUMNS)
+    assert manifest.columns.tolist() == list(listing.COLUMNS)
     assert manifest.source_label.equals(manifest.label)
     assert manifest.path.is_monotonic_increasing
     assert manifest.path.is_unique
@@ -124,8 +124,8 @@ def test_the_manifest_is_balanced_and_speaker_independent(corpus, card):
 
 @pytest.mark.parametrize(("duration_s", "rate"), [(0.3, 16000), (1.0, 22050)])
 def test_synthesise_takes_other_durations_and_sample_rates(rng, duration_s, rate):
-    speaker, expression = voices.draw_speaker(rng), cues.draw_free_expression(rng)
-    wave = voices.synthesise(speaker, expression, duration_s, rng, sample_rate=rate)
+    speaker, expression = demo_voices.draw_speaker(rng), cues.draw_free_expression(rng)
+    wave = demo_voices.synthesise(speaker, expression, duration_s, rng, sample_rate=rate)
     assert wave.shape == (round(duration_s * rate),)
     assert wave.dtype == np.float32
     assert np.isfinite(wave).all()
@@ -157,7 +157,7 @@ def test_the_pretraining_set_is_repeatable_balanced_and_not_the_demo(corpus):
 
 def test_the_pretraining_classes_are_balanced(rng):
     heard = [
-        cues.audible_cues(voices.draw_speaker(rng), cues.draw_free_expression(rng))
+        cues.audible_cues(demo_voices.draw_speaker(rng), cues.draw_free_expression(rng))
         for _ in range(2000)
     ]
     for head, edges in cues.HEADS.items():

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from dslite import cards, datasets, paths
-from dslite.datasets import archives, download
+from dslite import cards, paths
+from dslite.datasets import archives, download, listing
 from dslite.errors import InputError
 
 NAME = "Audio_Song_Actors_01-24.zip"
@@ -384,7 +384,7 @@ def test_how_to_obtain_what_is_not_downloaded(command, target, tmp_path):
     status, _, err = command("fetch", table)
     assert status == 2
     assert "Ask the authors. Expected in: " in err
-    assert err.strip().endswith(paths.shown(datasets.home(cards.load(str(table)))))
+    assert err.strip().endswith(paths.shown(listing.home(cards.load(str(table)))))
 
 
 # Servers that send too much, disks that are too small

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import trees
-from verdicts import BLINDED, layout_problems, listing, refusal, verdict
 
-from dslite import cards, datasets
+from dslite import cards
 from dslite.datasets import checks, manifest
+from dslite.datasets import listing as dataset_listing
+from tests.datasets import trees
+from tests.datasets.check_verdicts import BLINDED, layout_problems, listing, refusal, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -64,7 +65,7 @@ def test_what_is_wrong_is_named_and_nothing_else(tmp_path, name, tree):
 @pytest.mark.parametrize("name", [*trees.COMPARE, "demos", "iemocap", "ravdess"])
 def test_nothing_there(tmp_path, name):
     card = trees.card(name, tmp_path)
-    assert not datasets.is_present(card)
+    assert not dataset_listing.is_present(card)
     said = refusal(card)
     assert said.startswith(f"{tmp_path}: no ")
     assert f"`dslite fetch {name}`" in said
@@ -104,7 +105,7 @@ def test_listing_of_a_2021_package(tmp_path):
         for n, name, digit in zip(range(1, 7), classes, "012012", strict=True)
         for source in ["?" if part == "test" else digit]
     ]
-    assert list(found.table.columns) == list(datasets.COLUMNS)
+    assert list(found.table.columns) == list(dataset_listing.COLUMNS)
     assert [tuple(row) for row in found.table.to_numpy()] == expected
     assert found.folder == tmp_path / "dist"
     assert found.partition_source == "the organisers' partition"
@@ -165,7 +166,7 @@ def test_listing_of_demos(tmp_path):
             ]  # fmt: skip
     assert [tuple(row) for row in found.table.to_numpy()] == sorted(expected)
     assert found.excluded == {"neutral, left out as in the paper": 4}
-    assert found.partition_source == datasets.CARD_LISTS
+    assert found.partition_source == dataset_listing.CARD_LISTS
     assert (found.problems, found.surplus, found.notes) == ((), (), ())
     assert found.folder == tmp_path / "DEMoS"
 
@@ -190,7 +191,7 @@ def test_listing_of_iemocap(tmp_path):
     ]
     assert [tuple(row) for row in found.table.to_numpy()] == expected
     assert found.excluded == {"frustration": 5, "no agreement of the annotators": 5}
-    assert found.partition_source == datasets.CARD_LISTS
+    assert found.partition_source == dataset_listing.CARD_LISTS
     assert (found.problems, found.surplus, found.notes) == ((), (), ())
 
 
@@ -220,7 +221,7 @@ def test_demos_lies_at_most_three_folders_deep(tmp_path, place):
 def test_demos_deeper_is_not_looked_for(tmp_path):
     trees.good("demos", tmp_path / "a" / "b" / "c")
     card = trees.card("demos", tmp_path)
-    assert not datasets.is_present(card)
+    assert not dataset_listing.is_present(card)
     assert "folders DEMOS and NEU with files like PR_m_23_tri00a.wav, at most 3" in refusal(card)
 
 
@@ -393,6 +394,6 @@ def test_a_large_corpus_is_listed_in_seconds(tmp_path, name):
         os.close(os.open(home / file, os.O_CREAT))
     card = trees.card(name, tmp_path)
     begun = time.process_time()
-    found = datasets.read(card)
+    found = dataset_listing.read(card)
     assert len(found.table) == len(files) > 16000
     assert time.process_time() - begun < 10

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-import trees
 
 from dslite import cards
-from dslite.datasets import checks, facts, manifest
+from dslite.datasets import checks, manifest, scan
+from tests.datasets import trees
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.usefixtures("cache")
 def opened(monkeypatch):
     """Real paths of all audio that is opened."""
     found = []
-    whole = facts.of_file
+    whole = scan.of_file
 
     def facts_of(path):
         found.append(os.path.realpath(path))
         return whole(path)
 
-    monkeypatch.setattr(facts, "of_file", facts_of)
+    monkeypatch.setattr(scan, "of_file", facts_of)
     return found
 
 

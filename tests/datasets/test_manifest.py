@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from dslite import cards, paths
-from dslite.datasets import checks, facts, manifest
+from dslite.datasets import checks, manifest, scan
 from dslite.errors import InputError
 
 RATE = 16000
@@ -66,7 +66,7 @@ def test_second_build_decodes_nothing(card, built, monkeypatch):
     def forbidden(file):
         raise AssertionError(f"decoded {file} again")
 
-    monkeypatch.setattr(facts, "of_file", forbidden)
+    monkeypatch.setattr(scan, "of_file", forbidden)
     pd.testing.assert_frame_equal(manifest.build(card).table, built.table, check_exact=True)
 
 
@@ -106,7 +106,7 @@ def test_progress_bar_for_much_work_only(card, capsys, monkeypatch):
     manifest.build(card)
     assert capsys.readouterr().err == ""
     (paths.cache() / "audio" / "own.csv").unlink()
-    monkeypatch.setattr(facts, "QUIET", 2)
+    monkeypatch.setattr(scan, "QUIET", 2)
     manifest.build(card)
     captured = capsys.readouterr()
     assert "decoding own" in captured.err
@@ -357,7 +357,7 @@ def test_problems_and_warnings_in_short():
 
 def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
     """Everything that is wrong is named, and nothing fails for want of rows."""
-    import trees
+    from tests.datasets import trees
 
     trees.good("demos", tmp_path)
     unplaced = trees.card("demos", tmp_path).model_copy(update={"partition": {}})

@@ -3,7 +3,8 @@
 import pytest
 
 from dslite import cards
-from dslite.datasets import CARD_LISTS, placement
+from dslite.datasets import placement
+from dslite.datasets.listing import CARD_LISTS
 from dslite.errors import InputError
 
 SPEAKERS = {"x/a.wav": "s1", "x/b.wav": "s1", "y/c.flac": "s2", "d.wav": "s3"}

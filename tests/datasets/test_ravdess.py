@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from dslite import cards, datasets, settings
-from dslite.datasets import checks, manifest, ravdess
+from dslite import cards, settings
+from dslite.datasets import checks, listing, manifest, ravdess
 from dslite.errors import InputError
 
 ACTORS = [f"{n:02d}" for n in range(1, 25) if n != 18]
@@ -45,11 +45,11 @@ def folder(tmp_path, monkeypatch, cache):
 
 
 def test_reads_the_published_tree(card, folder):
-    found = datasets.read(card)
+    found = listing.read(card)
     table = found.table
     assert found.folder == folder
     assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
-    assert list(table.columns) == list(datasets.COLUMNS)
+    assert list(table.columns) == list(listing.COLUMNS)
     assert len(table) == 23 * 6 + 3
     assert table["path"].is_monotonic_increasing
     row = table.set_index("path").loc["Actor_16/03-02-05-01-01-01-16.wav"]
@@ -71,13 +71,13 @@ def test_manifest_passes_its_check(card, folder):
 
 @pytest.mark.parametrize("nest", ["archive", "Audio_Song_Actors_01-24"])
 def test_takes_what_archives_put_around(card, folder, nest):
-    plain = datasets.read(card).table
+    plain = listing.read(card).table
     folder.rename(folder.parent / "aside")
     folder.mkdir()
     (folder.parent / "aside").rename(folder / nest)
-    found = datasets.read(card)
+    found = listing.read(card)
     assert found.folder == folder / nest
-    assert datasets.is_present(card)
+    assert listing.is_present(card)
     assert found.table.equals(plain)
 
 
@@ -153,7 +153,7 @@ def test_all_problems_at_once(card, folder):
 
 def test_a_published_division_goes_before_the_card(card, folder):
     """A file list, here of files as WAV without their folders, that puts two actors elsewhere."""
-    table = datasets.read(card).table
+    table = listing.read(card).table
     swapped = {"01": "test", "24": "train"}
     moved = table["speaker"].map(swapped).fillna(table["partition"])
     names = [f"{Path(path).stem}.wav" for path in table["path"]]
@@ -161,7 +161,7 @@ def test_a_published_division_goes_before_the_card(card, folder):
     (folder / "Actor_01" / "03-01-08-01-01-01-01.wav").write_bytes(b"speech")
     with (folder / "partition.csv").open("a") as file:
         file.write("03-01-08-01-01-01-01.wav,,01,train,08\n")
-    found = datasets.read(card)
+    found = listing.read(card)
     assert found.partition_source == "the file list partition.csv"
     assert found.problems == ()
     assert found.table["partition"].tolist() == moved.tolist()
@@ -169,9 +169,9 @@ def test_a_published_division_goes_before_the_card(card, folder):
 
 def test_missing_corpus_says_what_to_do(card, tmp_path, monkeypatch):
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
-    assert not datasets.is_present(card)
+    assert not listing.is_present(card)
     with pytest.raises(InputError, match=r"dslite fetch ravdess.*DSLITE_DATA") as error:
-        datasets.read(card)
+        listing.read(card)
     assert str(tmp_path / "raw" / "ravdess") in str(error.value)
     assert not (tmp_path / "raw").exists()
 

@@ -4,18 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, datasets, settings
+from dslite import cards, settings
+from dslite.datasets import listing as dataset_listing
 from dslite.datasets import table
 from dslite.errors import InputError
 
 FULL = "path,label,speaker,partition\na.wav,no,s1,train\nb.wav,yes,s2,devel\nc.wav,no,s3,test\n"
 
 
-def listing(tmp_path, text, name="own.csv", card="") -> datasets.Listing:
+def listing(tmp_path, text, name="own.csv", card="") -> dataset_listing.Listing:
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     if card:
         (tmp_path / "own.yaml").write_text(card)
-    return datasets.read(cards.load(str(tmp_path / name)))
+    return dataset_listing.read(cards.load(str(tmp_path / name)))
 
 
 def load(tmp_path, text, name="own.csv", card=""):
@@ -43,7 +44,7 @@ def test_full_table(tmp_path):
     ]
     assert found.folder == tmp_path
     assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
-    assert datasets.is_present(cards.load(str(tmp_path / "own.csv")))
+    assert dataset_listing.is_present(cards.load(str(tmp_path / "own.csv")))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
         "age,partition,label,path\n3,train,0,a.wav\n,dev,007,NA\n"
         "5,test,?,ä b.wav\n6,test,NaN,/d.wav\n",
     )
-    assert list(found.columns) == list(datasets.COLUMNS)
+    assert list(found.columns) == list(dataset_listing.COLUMNS)
     assert found["label"].tolist() == ["0", "007", "", "NaN"]
     assert found["source_label"].tolist() == ["0", "007", "?", "NaN"]
     assert found["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
@@ -229,7 +230,7 @@ def test_where_the_audio_lies(tmp_path):
     assert listing(tmp_path, FULL).folder == tmp_path
     assert listing(tmp_path, FULL, card="folder: sub\n").folder == tmp_path / "sub"
     card = cards.load(str(tmp_path / "own.csv"), tmp_path / "other")
-    assert datasets.read(card).folder == tmp_path / "other"
+    assert dataset_listing.read(card).folder == tmp_path / "other"
     with pytest.raises(InputError, match="folder none: there is no such folder"):
         listing(tmp_path, FULL, card="folder: none\n")
     with pytest.raises(InputError, match="there is no such folder"):

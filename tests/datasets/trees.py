@@ -243,9 +243,9 @@ def good(name: str, folder: Path) -> cards.Card:
 
 def partition_list(name: str, folder: Path) -> Path:
     """The corpus's own division as a file list; of speakers, where the corpus names them."""
-    from dslite import datasets
+    from dslite.datasets import listing
 
-    found = datasets.read(card(name, folder)).table
+    found = listing.read(card(name, folder)).table
     file = folder / "partition.csv"
     found[["path", "partition"]].to_csv(file, index=False)
     return file

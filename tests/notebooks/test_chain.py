@@ -13,8 +13,10 @@ import pandas as pd
 import papermill
 import pytest
 
-from dslite import cards, paths, runs, verdicts
+from dslite import cards, paths
+from dslite.paper import verdicts
 from dslite.settings import AUGMENTATIONS
+from dslite.training import runs
 
 pytestmark = pytest.mark.notebooks
 

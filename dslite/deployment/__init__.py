@@ -1,0 +1,1 @@
+"""The file for the device: converted, measured, used."""

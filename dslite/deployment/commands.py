@@ -1,0 +1,224 @@
+"""The commands about finished models: convert, measure, predict, listen, show."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dslite import tensorflow_logging
+from dslite.datasets import commands
+from dslite.errors import InputError
+
+# As in cli, rooms are imported inside the commands.
+
+
+def convert(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+) -> None:
+    """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
+    from dslite.datasets import division
+    from dslite.training import runs
+
+    finished = runs.load(run)
+    built = division.of_run(commands.checked(table or finished.record["dataset"]), finished.record)
+    tensorflow_logging.import_tensorflow()
+    from dslite import paths
+    from dslite.deployment import agreement
+    from dslite.features import store as feature_store
+
+    found = agreement.assess(finished, feature_store.load(built, finished.settings), log=typer.echo)
+    typer.echo(agreement.table(found).round(4).to_string())
+    typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    file: Annotated[
+        list[str] | None, typer.Option(help="explain this file instead (repeatable)")
+    ] = None,
+    method: Annotated[str, typer.Option(help="partition, gradient, grad-cam or occlusion")] = (
+        "partition"
+    ),
+    masker: Annotated[
+        str, typer.Option(help="what hides a region: mean (colour), blur or inpaint")
+    ] = "mean",
+    evaluations: Annotated[int, typer.Option(min=3, help="masked pictures a chunk")] = 500,
+    pictures: Annotated[int, typer.Option(min=0, help="to test all methods on; 0: no tests")] = 12,
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+) -> None:
+    """Show and let hear what a run listens to, and how far the explanations can be trusted.
+
+    Figures, tables and sounds go to the run's folder: explanation/, or explanation_files/.
+    """
+    from dslite import paths
+    from dslite.datasets import division
+    from dslite.training import runs
+
+    finished = runs.load(run)
+    built = division.of_run(commands.checked(table or finished.record["dataset"]), finished.record)
+    tensorflow_logging.import_tensorflow()
+    from dslite.explanation import files, masking, methods
+    from dslite.explanation import report as explanation_report
+    from dslite.features import store as feature_store
+
+    # Before the whole corpus is decoded
+    methods.require(method)
+    masking.require(masker)
+    files.model_file(finished)
+    store = feature_store.load(built, finished.settings)
+    chosen = files.named(store, file) if file else None
+    subject = files.subject(finished, store, masker)
+    given = {"method": method, "evaluations": evaluations, "log": typer.echo}
+    if file:
+        heard = files.hear(finished, store, subject, chosen, **given)
+        shown = explanation_report.of_files(heard, finished.settings)
+    else:
+        shown, heard = explanation_report.of_run(
+            finished, store, subject, pictures=pictures, **given
+        )
+    folder = finished.folder / ("explanation_files" if file else "explanation")
+    with paths.replacing(folder) as draft:
+        draft.mkdir()
+        explanation_report.save(shown, draft)
+        explanation_report.save_sounds(heard, finished.settings, draft / "sounds")
+    for line in explanation_report.told(shown):
+        typer.echo(line)
+    typer.echo(f"written: {paths.shown(folder)}")
+
+
+def profile(
+    target: Annotated[Path, typer.Argument(help="a converted run's folder, or one .tflite")],
+    repeats: Annotated[int, typer.Option("--runs", min=1, help="that each mean is over")] = 50,
+    threads: Annotated[str, typer.Option(help="of TensorFlow Lite; the first is Table 5's")] = (
+        "1,2,4"
+    ),
+) -> None:
+    """Measure time, memory and size of a run in every variant, Keras beside it; or of one file."""
+    from dslite import paths
+    from dslite.deployment import costs
+
+    counts, found = costs.counts(threads), paths.find(target)
+    if found.suffix.lower() == ".tflite":
+        measured = costs.profile_file(found, counts, repeats)
+    else:
+        from dslite.training import runs
+
+        run = runs.load(found)
+        costs.files(run.folder)  # before TensorFlow is waited for
+        tensorflow_logging.import_tensorflow()
+        from dslite.deployment import profile as deployment_profile
+
+        found, measured = run.folder, deployment_profile.measure(run, counts, repeats)
+    for line in costs.told(measured):
+        typer.echo(line)
+    for file in costs.publish(measured, found):
+        typer.echo(f"written: {paths.shown(file)}")
+
+
+def device(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="the run's folder")],
+    measurement: Annotated[str, typer.Argument(metavar="FILE", help="its output; - is stdin")],
+    name: Annotated[str, typer.Option(help="of the phone, as Table 5 shall call it")] = "phone",
+) -> None:
+    """Keep what benchmark_model measured on a phone: Table 5's last column."""
+    from dslite import paths
+    from dslite.deployment import phone
+    from dslite.training import runs
+
+    place = runs.load(folder).folder
+    found = phone.store(place, measurement, name)
+    typer.echo(f"{name}: {found['ms']:.2f} ms; written: {paths.shown(place / phone.FILE)}")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
+    audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
+    level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
+        "file"
+    ),
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
+    ] = "csv",
+) -> None:
+    """Predict audio with a trained model: rows on stdout, as soon as they are known.
+
+    What cannot be read is named on stderr, the rest is predicted, and the status is 1.
+    """
+    from dslite.deployment import predict as deployment_predict
+
+    failed: list[InputError] = []
+
+    def report(error: InputError) -> None:
+        failed.append(error)
+        typer.echo("error: " + str(error).replace("\n", " "), err=True)
+
+    predictor = deployment_predict.load(model)
+    sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
+    for rows in deployment_predict.lines(predictor, audio, level, form, report):
+        sys.stdout.write(rows)
+        sys.stdout.flush()
+    if failed:
+        raise typer.Exit(1)
+
+
+def stream(
+    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
+    audio: Annotated[
+        str | None,
+        typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(min=0.1, help="seconds between decisions; else the model's")
+    ] = None,
+    smooth: Annotated[int, typer.Option(min=1, help="mean of the last so many chunks")] = 3,
+    rate: Annotated[
+        int | None, typer.Option(min=1000, help="Hz of - (else the model's) or the microphone")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="of - or the microphone; else 1")
+    ] = None,
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
+    ] = "csv",
+) -> None:
+    """Analyse audio as it comes: one decision per hop on stdout, how fast on stderr.
+
+    Nothing is dropped silently: what waits, is lost or left out is named on stderr.
+    """
+    from dslite.deployment import predict as deployment_predict
+    from dslite.deployment import stream as deployment_stream
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    def write(line: str) -> None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    predictor = deployment_predict.load(model)
+    given = deployment_stream.source(audio, rate, channels, predictor.settings.sample_rate, tell)
+    deployment_stream.run(predictor, given, hop, smooth, form, write, tell)
+
+
+def web(
+    model: Annotated[Path, typer.Argument(help="a converted run's folder, or a .tflite")],
+    output: Annotated[Path | None, typer.Argument(help="folder of the page (web beside it)")] = (
+        None
+    ),
+) -> None:
+    """Write a static page that runs a model in the browser, on a file or the microphone.
+
+    It sends nothing anywhere: audio stays in the page.
+    """
+    from dslite import paths
+    from dslite.deployment import web as deployment_page
+
+    file = deployment_page.find_model(model)
+    folder = deployment_page.write(file, paths.find(output) if output else file.parent / "web")
+    shown = paths.shown(folder)
+    typer.echo(f"page: {shown}")
+    serve = f"python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}"
+    typer.echo(f"to look at it: {serve}\n          then: http://127.0.0.1:8000")

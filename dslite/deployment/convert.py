@@ -1,0 +1,184 @@
+"""Conversion to TensorFlow Lite and running a ``.tflite`` (paper 2.2 and 3.4)."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import dslite
+from dslite import paths
+from dslite.deployment import quantise, runtime
+from dslite.deployment.quantise import FLOAT32, VARIANTS, stem
+from dslite.features import spectrogram
+from dslite.models import classifier
+from dslite.models.weights import IMAGENET
+from dslite.settings import Settings
+from dslite.training import runs
+
+
+def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
+    """What goes on the device, as TensorFlow functions of one chunk.
+
+    Returns
+    -------
+    dict
+        ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its two halves
+        for Table 5: ``spectrogram``: waveform -> Mel image uint8 [1, mel_bands, frames], and
+        ``cnn``: Mel image -> probabilities.
+    """
+    wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
+    shape = [1, settings.mel_bands, spectrogram.frames(settings)]
+    image = tf.TensorSpec(shape, tf.uint8, name="mel")
+
+    @tf.function(input_signature=[wave], autograph=False)
+    def mel(waveform):
+        return {"mel": spectrogram.mel_image(waveform, settings)}
+
+    @tf.function(input_signature=[image], autograph=False)
+    def cnn(mel):
+        return {"output": network(classifier.inputs(mel, settings), training=False)}
+
+    @tf.function(input_signature=[wave], autograph=False)
+    def whole(waveform):
+        pictures = classifier.inputs(spectrogram.mel_image(waveform, settings), settings)
+        return {"output": network(pictures, training=False)}
+
+    return {"model": whole, "cnn": cnn, "spectrogram": mel}
+
+
+def convert(function: Callable, network: keras.Model) -> bytes:
+    """A float32 TensorFlow Lite file of built-in operators only.
+
+    The function goes through an exported SavedModel that tracks the variables: converted directly,
+    or exported with the model instead of its variables, Keras 3 leaves its weights outside.
+
+    Raises
+    ------
+    RuntimeError
+        The file is too small to hold the weights that the function uses.
+    """
+    holder = tf.Module()
+    holder.weights = [variable.value for variable in network.variables]
+    holder.function = function
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(holder, folder, signatures={"serving_default": function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        content = converter.convert()
+    captured = {id(v): v for v in function.get_concrete_function().variables}
+    weights = 4 * sum(int(np.prod(v.shape)) for v in captured.values())
+    # Folding batch normalisation into convolutions saves a few per cent, never a tenth.
+    if len(content) < 0.9 * weights:
+        raise RuntimeError(f"{len(content)} bytes cannot hold {weights} bytes of weights")
+    return content
+
+
+def _licence(settings: Settings) -> str:
+    """Of the weights that the training started from."""
+    if settings.random_weights:
+        return "none: trained from random weights"
+    if settings.weights == "imagenet":
+        return IMAGENET[settings.backbone].licence
+    return f"that of {Path(settings.weights).name}, not known here"
+
+
+def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
+    """What a file says of itself, see `dslite.deployment.runtime.Metadata`."""
+    record, settings = run.record, run.settings
+    bands, frames = settings.mel_bands, spectrogram.frames(settings)
+    return {
+        "dataset": record["dataset"],
+        "run": run.folder.name,
+        "identity": record["identity"],
+        "part": part,
+        "variant": variant,
+        "task": run.task,
+        "classes": list(run.classes),
+        "settings": settings.model_dump() | {"weights": Path(settings.weights).name},
+        "weights": record["weights"] | {"licence": _licence(settings)},
+        "input": {
+            "model": f"waveform, float32 [1, {settings.chunk_samples}], {settings.sample_rate} Hz",
+            "spectrogram": f"waveform, float32 [1, {settings.chunk_samples}]",
+            "cnn": f"Mel spectrogram, uint8 [1, {bands}, {frames}]",
+        }[part],
+        "version": dslite.__version__,
+    }
+
+
+def convert_all(run: runs.Run, network: keras.Model) -> dict[str, bytes]:
+    """The float32 file of each part, see `functions`."""
+    parts = functions(network, run.settings)
+    return {part: convert(function, network) for part, function in parts.items()}
+
+
+def write(
+    run: runs.Run,
+    contents: Mapping[str, bytes],
+    calibration: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    keep: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Path]:
+    """Write a run's files beside its ``model.keras``.
+
+    Parameters
+    ----------
+    run : Run
+    contents : mapping of str to bytes
+        As `convert_all` makes them.
+    calibration : sequence of (ndarray, ndarray)
+        Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
+        chunks. Without any, the only variant is float32.
+    keep : mapping of str to sequence of str
+        Variant -> layers that stay in float32, see `dslite.deployment.agreement`; the variants that are
+        missing are not made. None: all of them, with no such layer.
+
+    Returns
+    -------
+    dict
+        `stem` -> path: ``model`` and ``cnn`` in each variant, ``spectrogram`` in float32 only.
+    """
+    files = {}
+    for part, content in contents.items():
+        wanted = [variant for variant in VARIANTS if keep is None or variant in keep]
+        variants = wanted if calibration and part != "spectrogram" else (FLOAT32,)
+        samples = [pair[part == "cnn"][None] for pair in calibration]
+        quantiser = quantise.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
+        for variant in variants:
+            made = quantiser.make(variant, keep[variant] if keep else ())
+            files[stem(part, variant)] = place = run.folder / f"{stem(part, variant)}.tflite"
+            with paths.replacing(place) as draft:
+                draft.write_bytes(runtime.attach(made, told(run, part, variant)))
+    return files
+
+
+def convert_run(run: runs.Run) -> dict[str, Path]:
+    """Convert a finished run in float32; gives `stem` -> path."""
+    return write(run, convert_all(run, classifier.load(run.folder / "model.keras")))
+
+
+def agreement(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float]:
+    """How far two implementations of one model differ.
+
+    Parameters
+    ----------
+    expected, found : ndarray of float32, shape [chunks, outputs]
+    task : {"classification", "regression"}
+
+    Returns
+    -------
+    dict
+        ``chunks``, ``mean_difference``, ``largest_difference`` and, for classes,
+        ``same_decision`` (a share).
+    """
+    difference = np.abs(expected - found)
+    result = {
+        "chunks": len(expected),
+        "mean_difference": float(difference.mean()),
+        "largest_difference": float(difference.max()),
+    }
+    if task == "classification":
+        result["same_decision"] = float(np.mean(expected.argmax(1) == found.argmax(1)))
+    return result

@@ -1,0 +1,287 @@
+"""A static page that runs a ``.tflite`` in the browser with LiteRT.js; without TensorFlow.
+
+The page holds everything it needs, so that any server of static files will do, and its
+Content-Security-Policy forbids every request to another host.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tarfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pooch
+
+from dslite import audio, paths
+from dslite.deployment import runtime
+from dslite.deployment.runtime import Metadata
+from dslite.errors import InputError
+from dslite.models.weights import MIRROR
+from dslite.settings import Settings
+
+VERSION = "2.5.3"  # of LiteRT.js
+SOURCES = ("index.html", "style.css", "page.js", "sound.js", "picture.js", "microphone.js")
+BARE, BESIDE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
+MAP = "//# sourceMappingURL="
+NOTICE = f"""\
+LiteRT.js {VERSION}, Copyright Google LLC, https://github.com/google-ai-edge/LiteRT
+(npm packages @litertjs/core and @litertjs/wasm-utils), Apache License 2.0: see LICENSE.txt.
+
+dslite changed two files: index.js imports wasm-utils.js by its address instead of its name, and
+neither names its source map, which is not here. The files in wasm/ are as published.
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package of npm's registry, and which of its files a page needs.
+
+    ``sha512`` is the registry's ``dist.integrity`` in hexadecimal. ``members`` maps a path in the
+    archive to (path in the page's ``litert/``, size in bytes).
+    """
+
+    name: str
+    sha512: str
+    members: dict[str, tuple[str, int]]
+
+    @property
+    def file(self) -> str:
+        """The archive's name, at the registry as in the cache."""
+        return f"{self.name}-{VERSION}.tgz"
+
+    @property
+    def url(self) -> str:
+        """Where the archive lies; ``DSLITE_MIRROR`` names another host."""
+        mirror = os.environ.get(MIRROR)
+        if mirror:
+            return f"{mirror.rstrip('/')}/{self.file}"
+        return f"https://registry.npmjs.org/@litertjs/{self.name}/-/{self.file}"
+
+
+# The build for a browser with relaxed SIMD and that for one without. Neither uses threads, which
+# need a server that sends headers for cross-origin isolation.
+_WASM = {"litert_wasm_internal": (273_035, 9_367_934)}
+_WASM["litert_wasm_compat_internal"] = (273_246, 9_334_181)
+PACKAGES = (
+    Package(
+        "core",
+        "3e51a66cc3aaf568ad5fb14ed2385b749c3d1ad85ab6ccae0905e34edff0259a"
+        "3414b6b0e3cab8b73f08c2a82a08892f8981abf4e1432f59029cde27cd6a3225",
+        {"package/dist/index.js": ("index.js", 53_482)}
+        | {
+            f"package/wasm/{name}{suffix}": (f"wasm/{name}{suffix}", size)
+            for name, sizes in _WASM.items()
+            for suffix, size in zip((".js", ".wasm"), sizes, strict=True)
+        },
+    ),
+    Package(
+        "wasm-utils",
+        "e1f262c3ab4142722cfb48c7fce435ea760e89297cffecd99e7e61dae97c6932"
+        "878b4e6c56a656e7cd139a4efca42da44f7f40f4e60155d15ac2d799fec23591",
+        {"package/dist/index.js": ("wasm-utils.js", 1_494)},
+    ),
+)
+
+
+def find_model(place: str | os.PathLike) -> Path:
+    """The ``.tflite`` that a user means: a file, or the whole model in a run's folder.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found = paths.find(place)
+    if found.suffix.lower() == ".tflite":
+        return found
+    if not found.is_dir():
+        raise InputError(f"{place}: neither a run's folder nor a .tflite file")
+    if not (found / "model.tflite").is_file():
+        raise InputError(
+            f"{place}: holds no model.tflite; convert the run first (`dslite convert {place}`)"
+        )
+    return found / "model.tflite"
+
+
+def write(file: Path, folder: Path) -> Path:
+    """Write the page of a model; all of it or nothing.
+
+    Parameters
+    ----------
+    file : Path
+        A whole model, from waveform to output, with its ``spectrogram.tflite`` beside it.
+    folder : Path
+        An older page in it is replaced; a folder with anything else is refused.
+
+    Returns
+    -------
+    Path
+        ``folder``.
+
+    Raises
+    ------
+    InputError
+        No such model, no spectrogram of the same run, no connection for LiteRT.js, or other files
+        in the folder.
+    """
+    told = runtime.metadata(file)
+    if told.told.get("part") != "model":
+        raise InputError(
+            f"{file}: is a part of a model ({told.told.get('part')}); give model.tflite"
+        )
+    picture = _spectrogram_of(file, told)
+    _require_own(folder)
+    archives = [fetch(package) for package in PACKAGES]
+    try:
+        with paths.replacing(folder) as draft:
+            draft.mkdir()
+            sources = resources.files("dslite") / "page"
+            for name in SOURCES:
+                (draft / name).write_bytes((sources / name).read_bytes())
+            shutil.copyfile(file, draft / "model.tflite")
+            shutil.copyfile(picture, draft / "spectrogram.tflite")
+            text = json.dumps(described(told), ensure_ascii=False)
+            (draft / "model.json").write_text(text + "\n", encoding="utf-8")
+            for package, archive in zip(PACKAGES, archives, strict=True):
+                unpack(archive, package, draft / "litert")
+            licence = (sources / "Apache-2.0.txt").read_bytes()
+            (draft / "litert" / "LICENSE.txt").write_bytes(licence)
+            (draft / "litert" / "NOTICE.txt").write_text(NOTICE, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def _spectrogram_of(file: Path, told: Metadata) -> Path:
+    """The spectrogram half of the same run, beside the whole model."""
+    half = file.parent / "spectrogram.tflite"
+    if not half.is_file():
+        raise InputError(
+            f"{half}: is missing, and the page draws with it; put it there, or convert the run "
+            "again with `dslite convert`"
+        )
+    if runtime.metadata(half).told.get("identity") != told.told.get("identity"):
+        raise InputError(f"{half}: belongs to another run than {file.name}")
+    return half
+
+
+def _require_own(folder: Path) -> None:
+    """Raise where writing a page would remove anything but an older page."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the page")
+    own = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
+    strange = sorted({entry.name for entry in folder.iterdir()} - own) if folder.is_dir() else []
+    if strange:
+        raise InputError(
+            f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
+            "that away"
+        )
+
+
+def described(told: Metadata) -> dict[str, Any]:
+    """What the page needs to know of a model, as JSON holds it.
+
+    All lengths are in samples, so that the page rounds nothing; ``mel_hz`` are the centres of the
+    bands and ``colours`` viridis, 256 times red, green, blue from 0 to 255.
+    """
+    settings = told.settings
+    frame, hop = audio.level_frames(settings.sample_rate)
+    return {
+        "dataset": told.told["dataset"],
+        "run": told.told["run"],
+        "variant": told.told.get("variant", ""),
+        "version": told.told.get("version", ""),
+        "licence": told.told["weights"]["licence"],
+        "classes": list(told.classes),
+        "fusion": settings.fusion,
+        "rate": settings.sample_rate,
+        "chunk": settings.chunk_samples,
+        "hop": settings.chunk_hop_samples,
+        "trim": {"frame": frame, "hop": hop, "db": audio.SILENCE_DB}
+        if settings.trim == "on"
+        else None,
+        "mel_hz": [round(float(hz), 2) for hz in mel_frequencies(settings)],
+        "colours": colours(),
+    }
+
+
+def mel_frequencies(settings: Settings) -> np.ndarray:
+    """As `dslite.features.spectrogram.mel_frequencies`, whose module needs TensorFlow; a test compares."""
+    import librosa  # here, since its import takes long
+
+    highest = settings.mel_max_hz or settings.sample_rate / 2
+    edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
+    return edges[1:-1]
+
+
+def colours() -> list[list[int]]:
+    """As `dslite.features.spectrogram.colours`, whose module needs TensorFlow; a test compares."""
+    table = matplotlib.colormaps["viridis"](np.arange(256))[:, :3]
+    return np.round(255 * table).astype(int).tolist()
+
+
+def fetch(package: Package) -> Path:
+    """Download a package's archive once, into the cache; its checksum is compared every time.
+
+    Raises
+    ------
+    InputError
+        No connection, or another file than the published one.
+    """
+    folder = paths.cache() / "litertjs" / VERSION
+    remedy = f"get it in another way and put it at {folder / package.file}"
+    try:
+        show = sys.stderr.isatty()
+        kept = pooch.retrieve(
+            package.url, f"sha512:{package.sha512}", package.file, folder, progressbar=show
+        )
+    except ValueError:
+        raise InputError(
+            f"{package.url} is not the published file (its SHA-512 differs); {remedy}"
+        ) from None
+    except OSError as error:
+        # A lost connection is told by urllib3's cause, inside an exception of requests'.
+        cause = getattr(error.args[0], "reason", error) if error.args else error
+        reason = str(cause).splitlines()[0][:120]
+        raise InputError(f"{package.url} cannot be downloaded ({reason}); {remedy}") from None
+    return Path(kept)
+
+
+def unpack(archive: Path, package: Package, folder: Path) -> None:
+    """Copy the files a page needs out of an archive; nothing in it chooses where a file goes.
+
+    Raises
+    ------
+    InputError
+        A file is missing, is a link or anything else but a file, or has another size.
+    """
+    try:
+        with tarfile.open(archive, "r:gz") as held:
+            for name, (target, size) in package.members.items():
+                member = held.getmember(name)
+                if not member.isreg() or member.size != size:
+                    raise InputError(f"{archive}: its {name} is not a file of {size:,} bytes")
+                content = held.extractfile(member).read(size + 1)
+                if len(content) != size:
+                    raise InputError(f"{archive}: its {name} is not a file of {size:,} bytes")
+                (folder / target).parent.mkdir(parents=True, exist_ok=True)
+                (folder / target).write_bytes(_beside(target, content))
+    except KeyError as error:
+        raise InputError(f"{archive}: {error.args[0]}") from None
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"{archive}: not a sound archive ({error})") from None
+
+
+def _beside(target: str, content: bytes) -> bytes:
+    """A module that finds its neighbours: a browser knows no packages, only addresses."""
+    if target not in ("index.js", "wasm-utils.js"):
+        return content
+    text = content.decode("utf-8").replace(BARE, BESIDE)
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith(MAP))
+    return f"// Changed by dslite, see NOTICE.txt\n{kept}\n".encode()

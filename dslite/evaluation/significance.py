@@ -1,0 +1,216 @@
+"""Tested statements about configurations: how sure a mean is, and whether one beats another.
+
+Of two configurations the same files are compared. A configuration trained with several seeds is
+judged by the mean over them, never by its best one. `dslite.evaluation.comparison` makes a study's tables.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+DRAWS = 20_000  # no p is below 2 / (draws + 1): 1,000 would not do for 25 comparisons
+BLOCK = 1000  # draws that are in memory at once
+TINY = 1e-9  # less than any difference there can be, more than rounding
+
+
+def over_seeds(scores: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """What several trainings of one configuration say together.
+
+    Parameters
+    ----------
+    scores : float [seeds]
+        One score a seed.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high`` (95 % interval of the
+        mean by Student's t: where the mean of many more seeds would lie, on these same files) and
+        ``n``. None for what one seed cannot tell, and for everything where a score is undefined: a
+        mean of the others would be another configuration's.
+    """
+    scores = np.asarray(scores, np.float64)
+    if not scores.size:
+        raise ValueError("no scores")
+    result = {"mean": None, "deviation": None, "low": None, "high": None, "n": scores.size}
+    if not np.isfinite(scores).all():
+        return result
+    mean = float(scores.mean())
+    if scores.size == 1:
+        return result | {"mean": mean}
+    from scipy.stats import t  # here: half a second that a prediction should not wait for
+
+    deviation = float(scores.std(ddof=1))
+    half = float(t.ppf(0.975, scores.size - 1)) * deviation / np.sqrt(scores.size)
+    return result | {
+        "mean": mean,
+        "deviation": deviation,
+        "low": mean - half,
+        "high": mean + half,
+    }
+
+
+def _right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Share of the seeds that recognise each file: float64 [files]."""
+    predictions = np.atleast_2d(np.asarray(predictions))
+    if predictions.shape[1:] != labels.shape or not labels.size:
+        raise ValueError(f"labels {labels.shape}, predictions {predictions.shape}")
+    return (predictions == labels).mean(axis=0)
+
+
+def uar_difference(
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    n_classes: int,
+    groups: Sequence[str] | np.ndarray | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """How much better the second configuration's UAR is than the first's: a paired bootstrap.
+
+    Parameters
+    ----------
+    labels : int [files]
+    first, second : int [files] or [seeds, files]
+        Predicted classes; the seeds need not be equally many.
+    n_classes : int
+    groups : str or int [files], optional
+        Speaker of every file: draws whole speakers, whose files are not independent, not files.
+    level : float
+        Share of the draws inside the interval.
+
+    Returns
+    -------
+    dict
+        ``difference`` (second less first, a fraction), its expanded percentile interval ``low``
+        and ``high``, a two-sided ``p``, and the number of files or speakers drawn from, ``units``.
+        Interval and p are None with fewer than two units, where nothing varies.
+
+    Notes
+    -----
+    A draw takes the same files, with replacement, for both configurations and all their seeds.
+    A class's recall is linear in each file's share of seeds that recognise it, so that the
+    difference of the mean UARs needs no more than the differences of these shares. Files of the
+    same class and difference are drawn together (cf. `dslite.evaluation.metrics.bootstrap_interval`).
+
+    ``p`` comes of twice the share of the draws on the other side of 0 or on it, with one more such
+    draw added (Davison and Hinkley 1997, 10.1017/CBO9780511802843, 4.2). Draws of few units spread
+    too little: what the normal distribution says of them, Student's t says with their number
+    (Hesterberg 2015, 10.1080/00031305.2015.1089789, 5.3), for the interval and for p. No exact test
+    on the signs of u units that tell the two apart has a p below 2 / 2^u, so this one has none.
+    """
+    labels = np.asarray(labels)
+    difference = _right(labels, second) - _right(labels, first)
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {labels!r}")
+    names, unit = np.unique(
+        np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True
+    )
+    if unit.shape != labels.shape:
+        raise ValueError(f"{len(unit)} speakers for {len(labels)} files")
+    units = len(names)
+    gains, counts = np.zeros((2, units, n_classes))
+    np.add.at(gains, (unit, labels), difference.round(12))
+    np.add.at(counts, (unit, labels), 1)
+    # A sum over seeds may miss 0 by 1e-17, which would make a sign.
+    differing = int((np.abs(gains) > TINY).any(axis=1).sum())
+    result = {"difference": _mean_recall(gains.sum(axis=0), counts.sum(axis=0))}
+    if units < 2:
+        return result | {"low": None, "high": None, "p": None, "units": units}
+    drawn = _drawn(gains, counts, draws, seed)
+    tail = _tail((1 - level) / 2, units)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    beyond = min((drawn <= TINY).sum(), (drawn >= -TINY).sum())
+    p = max(2 * _expanded(min(0.5, (beyond + 1) / (draws + 1)), units), 2.0 ** (1 - differing))
+    found = {"low": float(low), "high": float(high), "p": float(min(1, p)), "units": units}
+    return result | found
+
+
+def _tail(share: float, units: int) -> float:
+    """Share of the draws beyond the end of an interval that leaves out ``share``: smaller."""
+    from scipy.stats import norm, t
+
+    return float(norm.cdf(t.ppf(share, units - 1) * np.sqrt(units / (units - 1))))
+
+
+def _expanded(tail: float, units: int) -> float:
+    """The ``share`` that has this `_tail`."""
+    from scipy.stats import norm, t
+
+    return float(t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1))
+
+
+def _drawn(gains: np.ndarray, counts: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Differences of the UAR [draws] from each unit's sums and files [units, classes]."""
+    units, n_classes = gains.shape
+    cells, equal = np.unique(np.hstack([gains, counts]), axis=0, return_counts=True)
+    rng, found = np.random.default_rng(seed), []
+    for start in range(0, draws, BLOCK):
+        times = rng.multinomial(units, equal / units, size=min(BLOCK, draws - start))
+        sums = times @ cells
+        found.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
+    return np.concatenate(found)
+
+
+def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
+    """Mean over the classes that occur [...] from sums over their files [..., classes]."""
+    recalls = np.divide(gains, counts, out=np.zeros(np.shape(gains)), where=counts > 0)
+    found = recalls.sum(axis=-1) / (counts > 0).sum(axis=-1)
+    return float(found) if found.ndim == 0 else found
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """McNemar's exact test (1947, 10.1007/BF02295996): which files only one of two recognises.
+
+    Parameters
+    ----------
+    labels : int [files]
+    first, second : int [files] or [seeds, files]
+
+    Returns
+    -------
+    dict
+        ``only_first``, ``only_second`` (files) and the two-sided binomial ``p``; 1 where no file
+        tells the two apart.
+
+    Notes
+    -----
+    With several seeds a file counts for the configuration that recognises it in the larger share
+    of its seeds, and for none where the shares are equal: the sign test, which for one seed is
+    McNemar's. Each file is counted once, as the test needs; every seed's pairs in one table would
+    count a file as often as there are seeds, and a test a seed gives as many answers. The majority
+    vote of the seeds would be judged in place of the configuration: an ensemble that nobody
+    deploys, and that ties with two seeds. Files of one speaker are taken as independent, so p is
+    too small where speakers differ; `uar_difference` can draw speakers.
+    """
+    from scipy.stats import binomtest
+
+    labels = np.asarray(labels)
+    difference = (_right(labels, second) - _right(labels, first)).round(12)
+    only_first, only_second = int((difference < 0).sum()), int((difference > 0).sum())
+    told = only_first + only_second
+    p = float(binomtest(only_first, told).pvalue) if told else 1.0
+    return {"only_first": only_first, "only_second": only_second, "p": p}
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """P-values corrected for their number, step-down (Holm 1979, jstor.org/stable/4615733).
+
+    Parameters
+    ----------
+    p : float [comparisons]
+        NaN: a comparison that could not be made; it stays NaN and does not count.
+
+    Returns
+    -------
+    float64 [comparisons]
+    """
+    p = np.asarray(p, np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN is sorted to the end
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
+    return adjusted

@@ -1,0 +1,259 @@
+"""What a network listens to: how much each part of a spectrogram raised or lowered an output
+(paper 3.5, Figure 2), by four methods.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import shap
+import tensorflow as tf
+
+from dslite.errors import InputError
+from dslite.explanation import attributions, masking
+from dslite.explanation.subject import BATCH, Explanation, Subject
+from dslite.models import classifier
+from dslite.settings import nearest
+
+DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
+GRID = 14  # regions to a side that `occlusion` hides
+
+
+def partition(
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    *,
+    evaluations: int = 500,
+    seed: int = 0,
+) -> list[Explanation]:
+    """SHAP's Partition explainer with an image masker (the paper's method; Lundberg and Lee 2017).
+
+    The picture is halved again and again, and where the outputs change most, most often. The
+    values are Owen values of this hierarchy, exact for its regions. It is the hierarchy of shap's
+    own image masker; since that splits colours apart only below single pixels, a region hides its
+    pixels in all colours, and the values are sums over them from the start.
+
+    Parameters
+    ----------
+    subject : Subject
+    picture : ndarray of float32, shape [image_size, image_size, 3]
+    outputs : sequence of int
+        Explained from the same masked pictures.
+    evaluations : int
+        Masked pictures; more make the regions smaller.
+    seed : int
+        Of the order of regions that changed the outputs equally.
+
+    Returns
+    -------
+    list of Explanation
+        One an output.
+    """
+    side = subject.settings.image_size
+    count = masking.cells(side)
+    see = subject.masked(picture)
+    whole = np.ones((1, count, count, 1))
+    # shap masks a picture of ones; the cells that stay 1 are shown of the real one
+    masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
+    explainer = shap.PartitionExplainer(lambda kept: see(kept[..., 0]), masker)
+    with _drawing(seed):
+        found = explainer(
+            whole,
+            max_evals=max(3, evaluations),
+            batch_size=BATCH,
+            outputs=np.asarray(outputs),
+            silent=True,
+        )
+    values = _lowered(found.hierarchical_values[0], found.clustering[0], side)
+    bases = np.ravel(found.base_values)
+    full = see(whole[..., 0])[0]
+    return [
+        Explanation(values[..., i], float(bases[i]), float(full[output]))
+        for i, output in enumerate(outputs)
+    ]
+
+
+def _lowered(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
+    """Values of a hierarchy's regions, each evenly on its pixels; sums stay.
+
+    shap itself spreads a region's value evenly on its cells. Where these are not of one size, that
+    draws lines through a region.
+
+    Parameters
+    ----------
+    nodes : ndarray of float64, shape [2 * cells - 1, outputs]
+        What each region (first the cells, the whole last) was given beyond its parts.
+    tree : ndarray of float64, shape [cells - 1, 4]
+        Its rows are the two parts of each region, as scipy's linkage has them.
+
+    Returns
+    -------
+    ndarray of float64, shape [side, side, outputs]
+    """
+    leaves = len(tree) + 1
+    count = round(leaves**0.5)
+    place = attributions.cells(side, side, count)
+    area = np.zeros(len(nodes))
+    area[:leaves] = np.bincount(place.ravel(), minlength=leaves)
+    parts = tree[:, :2].astype(int)
+    for node, (left, right) in enumerate(parts, leaves):
+        area[node] = area[left] + area[right]
+    density = nodes / area[:, None]
+    for node in range(len(nodes) - 1, leaves - 1, -1):
+        density[parts[node - leaves]] += density[node]
+    return density[place]
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Seed numpy's global generator, from which shap draws, and put it back as it was."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _spread(values: np.ndarray, side: int) -> np.ndarray:
+    """Values of cells [rows, columns] evenly on their pixels [side, side]; sums stay."""
+    place = attributions.cells(side, side, len(values))
+    pixels = np.bincount(place.ravel(), minlength=values.size)
+    return (values.ravel() / pixels)[place]
+
+
+def gradient(
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[Explanation]:
+    """SHAP's GradientExplainer: expected gradients (Erion et al. 2021, 10.1038/s42256-021-00343-w).
+
+    The mean, over training pictures and places on the straight way from each of them to this
+    picture, of gradient times difference. What is drawn are ``draws`` of these, so the values sum
+    to the output less the background's mean output only nearly. They are summed over the cells
+    that are the smallest regions of `partition` too: those of single pixels are mostly noise.
+
+    Parameters and returns as of `partition`; ``seed`` is that of the draws.
+    """
+    explainer = subject.gradients
+    with _drawing(seed):
+        found, _ = explainer.shap_values(
+            np.asarray(subject.scale(picture[None])),
+            nsamples=draws,
+            ranked_outputs=np.asarray(outputs)[None],
+            output_rank_order="custom",
+            rseed=seed,
+        )
+    values = np.asarray(found)[0].sum(axis=2)  # over colours: [side, side, outputs]
+    full, side = subject.outputs(picture[None])[0], subject.settings.image_size
+    cells = [attributions.regions(of, masking.cells(side)) for of in np.moveaxis(values, -1, 0)]
+    return [
+        Explanation(_spread(of, side), float(subject.expected[output]), float(full[output]))
+        for of, output in zip(cells, outputs, strict=True)
+    ]
+
+
+def grad_cam(
+    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+) -> list[Explanation]:
+    """Class activation maps by gradients, of the backbone's last maps, enlarged to the picture.
+
+    Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) without its final ReLU, so that what
+    lowers the class shows too: gradient of the class's score before the softmax times activation,
+    summed over the maps. Under ``pooling: global`` the gradient is the same all over a map, as in
+    Grad-CAM; under ``time`` it is not, and the product is HiResCAM's (Draelos and Carin 2020,
+    arXiv:2011.08891). Nothing is drawn: ``seed`` changes nothing.
+
+    Parameters and returns as of `partition`.
+    """
+    scaled = subject.scale(tf.constant(picture[None]))
+    maps = classifier.backbone_of(subject.network)(scaled, training=False)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(maps)
+        scores = _scores(subject.network, classifier.pool(subject.network, maps))
+        chosen = [scores[0, output] for output in outputs]
+    full = subject.outputs(picture[None])[0]
+    side = subject.settings.image_size
+    found = []
+    for score, output in zip(chosen, outputs, strict=True):
+        product = tf.reduce_sum(tape.gradient(score, maps) * maps, axis=-1, keepdims=True)
+        enlarged = tf.image.resize(product, [side, side], method="bilinear")[0, ..., 0]
+        values = enlarged.numpy().astype(np.float64)
+        found.append(Explanation(values, float("nan"), float(full[output])))
+    return found
+
+
+def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
+    """What the head says before its softmax, [batch, outputs]; a regression's value itself."""
+    last = network.get_layer("output")
+    if not isinstance(last, keras.layers.Dense):
+        return classifier.head(network, pooled, training=False)
+    first = network.layers.index(network.get_layer("hidden"))
+    for layer in network.layers[first:-1]:
+        pooled = layer(pooled, training=False)
+    return tf.matmul(pooled, last.kernel) + last.bias
+
+
+def occlusion(
+    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+) -> list[Explanation]:
+    """Output less the output with one region hidden, for each of 14 x 14 regions.
+
+    After Zeiler and Fergus 2014 (10.1007/978-3-319-10590-1_53). Nothing is drawn: ``seed`` changes
+    nothing. Parameters and returns as of `partition`.
+    """
+    side = subject.settings.image_size
+    count = min(side, GRID)
+    kept = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
+    see = subject.masked(picture)
+    full, without = see(np.ones((1, count, count)))[0], see(kept)
+    return [
+        Explanation(
+            _spread((full[output] - without[:, output]).reshape(count, count), side),
+            float("nan"),
+            float(full[output]),
+        )
+        for output in outputs
+    ]
+
+
+METHODS = {
+    "partition": partition,
+    "gradient": gradient,
+    "grad-cam": grad_cam,
+    "occlusion": occlusion,
+}
+TITLES = {
+    "partition": "SHAP, Partition",
+    "gradient": "SHAP, expected gradients",
+    "grad-cam": "Grad-CAM",
+    "occlusion": "Occlusion",
+}
+ADDITIVE = ("partition", "gradient")  # their values sum to the output less the base
+SEEDED = ("partition", "gradient")  # they draw something
+
+
+def require(method: str) -> None:
+    """InputError for a method that there is not."""
+    if method not in METHODS:
+        raise InputError(f"method '{method}'{nearest(method, METHODS)}")
+
+
+def explain(
+    method: str,
+    subject: Subject,
+    picture: np.ndarray,
+    outputs: Sequence[int],
+    evaluations: int = 500,
+    seed: int = 0,
+) -> list[Explanation]:
+    """Attributions by one of `METHODS`; ``evaluations`` are those of `partition`."""
+    require(method)
+    how = {"evaluations": evaluations} if method == "partition" else {}
+    return METHODS[method](subject, picture, outputs, seed=seed, **how)

@@ -1,0 +1,246 @@
+"""Pictures of explanations: attributions over spectrograms.
+
+Images and attributions have row 0, the highest frequency, at the top; positive attributions raise
+the explained output.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
+from matplotlib.textpath import text_to_path
+
+from dslite.features.plots import draw_mel
+from dslite.plots import panels, styled
+
+
+class Scheme(NamedTuple):
+    """Colours of what lowers and raises an output, see-through at 0, and their names."""
+
+    colour_map: LinearSegmentedColormap
+    words: str
+    contours: bool  # around strong regions: solid where they raise, dashed where they lower
+
+
+def _scheme(lowers: str, raises: str, words: str, contours: bool) -> Scheme:
+    """From two colours ``#rrggbb``; where nothing has an effect, the spectrogram shows."""
+    ends = [(0, f"{lowers}ff"), (0.5, f"{lowers}00"), (0.5, f"{raises}00"), (1, f"{raises}ff")]
+    return Scheme(LinearSegmentedColormap.from_list(words, ends), words, contours)
+
+
+# The second pair, the ends of ColorBrewer's PuOr, is told apart by the colour-blind and, by its
+# lightness and the contours, in grey (colorbrewer2.org).
+COLOURS = {
+    "red-blue": _scheme("#2166ac", "#b2182b", "red raises, blue lowers", False),
+    "orange-purple": _scheme("#5e3c99", "#e66101", "orange (—) raises,\npurple (- -) lowers", True),
+}
+TEXT = 8  # points: titles
+TICKS = 7
+ROW = 1.75  # inches: six rows and their margins fit on an A4 page
+SIDES = 1.65  # inches that the axis on the left and the scale on the right take
+
+
+def _fitted(text: str, width: float) -> str:
+    """A text of one or two lines, so that none is wider than ``width`` inches.
+
+    The first is broken at the space that leaves the shortest lines. What is still too long, as
+    a file's name in the second, loses its middle.
+    """
+
+    def wide(line: str) -> float:
+        size = FontProperties(size=TEXT)
+        return text_to_path.get_text_width_height_descent(line, size, False)[0] / 72
+
+    def shortened(line: str) -> str:
+        kept, short = len(line), line
+        while kept > 1 and wide(short) > width:
+            kept -= 1
+            short = f"{line[: -(-kept // 2)]}…{line[len(line) - kept // 2 :]}"
+        return short
+
+    first, *rest = (" ".join(line.split()) for line in text.split("\n", 1))
+    words, lines = first.split(), [first]
+    if wide(first) > width and len(words) > 1:
+        breaks = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+        lines = min(breaks, key=lambda pair: max(map(wide, pair)))
+    return "\n".join(map(shortened, (*lines, *rest)))
+
+
+def entitle(axes: Axes, text: str, width: float) -> None:
+    """Entitle axes of some width in inches, in at most two lines that fit."""
+    # A file's name is no formula, whatever dollar signs it holds.
+    axes.set_title(_fitted(text, width), fontsize=TEXT, parse_math=False)
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    """An image as float of 0 to 1; white where a stitched picture has none."""
+    image = np.asarray(image)
+    image = image / 255 if image.dtype == np.uint8 else np.clip(image, 0, 1)
+    return np.where(np.isnan(image), 1.0, image)
+
+
+def _largest(values: Sequence[np.ndarray]) -> float:
+    """The end of a scale: the largest absolute value, or 1 where there is nothing to tell."""
+    return max((float(np.abs(of).max()) for of in values), default=0.0) or 1.0
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Means over squares of a 28th of the height, so that a contour encloses no single pixels."""
+    from scipy.ndimage import uniform_filter
+
+    return uniform_filter(np.asarray(values, dtype=float), max(1, len(values) // 28))
+
+
+def _contours(axes: Axes, values: np.ndarray, level: float, seconds: float, bands: int) -> None:
+    """Lines around what lies above ``level`` (solid) and below ``-level`` (dashed)."""
+    height, width = values.shape
+    times = (np.arange(width) + 0.5) * seconds / width
+    places = bands - 0.5 - (np.arange(height) + 0.5) * bands / height
+    for sign, dash in ((1, "solid"), (-1, "dashed")):
+        if (sign * values).max() > level > (sign * values).min():
+            how = {"colors": "black", "linestyles": dash, "linewidths": 0.6}
+            axes.contour(times, places, sign * values, [level], **how)
+
+
+def _overlay(
+    axes: Axes,
+    row: Mapping[str, Any],
+    values: np.ndarray,
+    limit: float,
+    hz: np.ndarray,
+    scheme: Scheme,
+    level: float,
+) -> AxesImage:
+    """Attributions in colour over the grey spectrogram; contours at ``level``, where wanted."""
+    span = (0, row["seconds"], hz)
+    grey = _unit(row["image"]) @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
+    draw_mel(axes, grey, *span, cmap="gray", vmin=-1, vmax=1)
+    how = {"cmap": scheme.colour_map, "vmin": -limit, "vmax": limit}
+    drawn = draw_mel(axes, values, *span, **how)
+    if scheme.contours:
+        _contours(axes, _smooth(values), level, row["seconds"], len(hz))
+    return drawn
+
+
+def _scale(figure: Figure, drawn: AxesImage, words: str, ends: Sequence[str], **where: Any) -> None:
+    """Colour bar of −limit, 0 and limit, written as ``ends`` says."""
+    low, high = drawn.get_clim()
+    bar = figure.colorbar(drawn, **where)
+    bar.set_label(words, size=TICKS)
+    bar.set_ticks([low, 0, high], labels=ends, fontsize=TICKS)
+
+
+@styled
+def figure(
+    rows: Sequence[Mapping[str, Any]],
+    mel_frequencies_hz: np.ndarray,
+    colours: str = "red-blue",
+) -> Figure:
+    """Spectrograms beside attributions over them, a line and a colour scale each (paper, Figure 2).
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``image``, uint8 or float of 0 to 1 [H, W, 3] (NaN is white); ``seconds``, its duration;
+        ``title``, up to two lines; ``panels``, list of (caption, float [H, W]), in one scale that
+        is symmetric about 0; optionally ``limit``, the end of the scale (else the largest absolute
+        value of the row's panels).
+    mel_frequencies_hz : float [mel]
+        Centres of the bands that the images were made from, ascending, Hz.
+    colours : str
+        A key of `COLOURS`. "orange-purple" draws lines around what exceeds half of the row's
+        largest (smoothed) value as well.
+    """
+    hz, scheme = np.asarray(mel_frequencies_hz, dtype=float), COLOURS[colours]
+    most = max(len(row["panels"]) for row in rows)
+    how = {"squeeze": False, "width_ratios": (*(1,) * (1 + most), 0.04)}
+    made, grid = panels(0.3 + ROW * len(rows), len(rows), 2 + most, **how)
+    same = len({row["seconds"] for row in rows}) == 1
+    for i, (line, row) in enumerate(zip(grid, rows, strict=True)):
+        _row(made, line, row, hz, scheme)
+        last = i == len(rows) - 1
+        for axes in line[:-1]:
+            _edge(axes, axes is line[0], last, last or not same)
+    return made
+
+
+def _edge(axes: Axes, left: bool, bottom: bool, times: bool) -> None:
+    """Name and count the axes only at the edge of a grid; times also where they differ."""
+    axes.tick_params(labelsize=TICKS)
+    axes.tick_params(axis="y", labelleft=left)
+    axes.tick_params(axis="x", labelbottom=times)
+    axes.set_xlabel("Time (s)" if bottom else "", fontsize=TEXT)
+    axes.set_ylabel("Frequency (Hz)" if left else "", fontsize=TEXT)
+
+
+def _row(
+    made: Figure, line: np.ndarray, row: Mapping[str, Any], hz: np.ndarray, scheme: Scheme
+) -> None:
+    """One line of `figure`: spectrogram, panels, empty axes, colour scale."""
+    left, *right, scale = line
+    width = (7 - SIDES) / (len(line) - 1) - 0.1
+    draw_mel(left, _unit(row["image"]), 0, row["seconds"], hz)
+    entitle(left, row["title"], width)
+    values = [np.asarray(of, dtype=float) for _, of in row["panels"]]
+    limit = row.get("limit") or _largest(values)
+    level = _largest([_smooth(of) for of in values]) / 2 if scheme.contours else 0.0
+    for axes in (*right[len(values) :], scale):
+        axes.set_axis_off()
+    for axes, (caption, _), of in zip(right, row["panels"], values, strict=False):
+        drawn = _overlay(axes, row, of, limit, hz, scheme, level)
+        entitle(axes, caption, width)
+    if values:
+        scale.set_axis_on()
+        _scale(made, drawn, scheme.words, [f"−{limit:.2g}", "0", f"{limit:.2g}"], cax=scale)
+
+
+@styled
+def methods(
+    image: np.ndarray,
+    seconds: float,
+    values: Mapping[str, np.ndarray],
+    mel_frequencies_hz: np.ndarray,
+    title: str,
+    colours: str = "red-blue",
+) -> Figure:
+    """One sample's spectrogram and what up to five methods attribute to it.
+
+    Parameters
+    ----------
+    image : uint8 or float of 0 to 1 [H, W, 3]
+    seconds : float
+        Its duration.
+    values : dict
+        Name of a method -> float [H, W]. Each is drawn in a scale of its own, whose end its caption
+        tells: the methods' units differ.
+    mel_frequencies_hz, colours
+        As in `figure`.
+    title : str
+        Of the spectrogram, up to two lines.
+    """
+    hz, scheme = np.asarray(mel_frequencies_hz, dtype=float), COLOURS[colours]
+    n = 1 + len(values)
+    columns = n if n < 4 else -(-n // 2)
+    lines = -(-n // columns)
+    made, grid = panels(0.5 + 2 * lines, lines, columns, squeeze=False)
+    row, width = {"image": image, "seconds": seconds}, (7 - SIDES) / columns - 0.1
+    draw_mel(grid[0, 0], _unit(image), 0, seconds, hz)
+    entitle(grid[0, 0], title, width)
+    for axes, (name, of) in zip(grid.flat[1:], values.items(), strict=False):
+        limit = _largest([of])
+        level = _largest([_smooth(of)]) / 2 if scheme.contours else 0.0
+        drawn = _overlay(axes, row, np.asarray(of, dtype=float), limit, hz, scheme, level)
+        entitle(axes, f"{name}\nlargest |value|: {np.abs(of).max():.2g}", width)
+    for i, axes in enumerate(grid.flat):
+        if i >= n:
+            axes.set_axis_off()
+        _edge(axes, i % columns == 0, i + columns >= n, i + columns >= n)
+    if values:
+        where = {"ax": list(grid.flat), "fraction": 0.02, "aspect": 40}
+        _scale(made, drawn, scheme.words, ["−largest", "0", "largest"], **where)
+    return made

@@ -1,0 +1,213 @@
+"""Everything that explains a run, as figures, tables and sounds under fixed names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dslite import plots as dslite_plots
+from dslite.evaluation import confusion
+from dslite.explanation import (
+    attribution_charts,
+    faithfulness,
+    files,
+    listen,
+    methods,
+    overview,
+    samples,
+)
+from dslite.explanation import plots as explanation_plots
+from dslite.explanation.faithfulness import Scrutiny
+from dslite.explanation.files import Heard
+from dslite.explanation.overview import Summary
+from dslite.explanation.subject import Subject
+from dslite.features import spectrogram
+from dslite.features.store import Store
+from dslite.settings import Settings
+from dslite.training import runs
+
+ROWS = 6  # of a figure: as many as an A4 page holds
+DPI = 300
+SVG_DPI = 110  # of the pictures in it, near their own resolution
+# Rule of `dslite.explanation.samples` -> part of a file's name; a file that the user has named has no rule.
+NAMES = {
+    samples.CONFIDENT: "confident",
+    samples.MEDIAN: "median",
+    samples.WRONG: "wrong",
+    **dict(zip(samples.UNKNOWN, ("confident", "median"), strict=True)),
+    **dict(zip(samples.VALUES, ("highest", "middle", "error"), strict=True)),
+    "": "files",
+}
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """Figures and tables by file name, without suffix."""
+
+    figures: Mapping[str, Figure]
+    tables: Mapping[str, pd.DataFrame]
+
+
+def of_files(heard: Sequence[Heard], settings: Settings) -> Exhibits:
+    """Overlays of explained files, up to six in a figure, and what was explained as a table.
+
+    A rule's files are one figure, ``shap_confident`` and the like; ``…_safe`` is the same in
+    colours that the colour-blind tell apart.
+    """
+    hz = spectrogram.mel_frequencies(settings)
+    figures = {}
+    for rule in dict.fromkeys(one.rule for one in heard):
+        own = [one for one in heard if one.rule == rule]
+        for page in range(0, len(own), ROWS):
+            rows = files.rows(own[page : page + ROWS])
+            name = f"shap_{NAMES[rule]}" + (f"_{page // ROWS + 1}" if page else "")
+            figures[name] = explanation_plots.figure(rows, hz)
+            figures[f"{name}_safe"] = explanation_plots.figure(rows, hz, "orange-purple")
+    return Exhibits(figures, {"samples": table(heard)})
+
+
+def table(heard: Sequence[Heard]) -> pd.DataFrame:
+    """One row an explained class of a file, with the names of its sounds."""
+    rows = []
+    for number, one in enumerate(heard, 1):
+        facts = {"file": one.name, "rule": one.rule, "true": one.true, "predicted": one.predicted}
+        for place, (name, part) in enumerate(one.explained.items()):
+            kept, removed = (f"{stem(number, one)}-{what}.wav" for what in ("kept", "removed"))
+            rows.append(
+                facts
+                | {"explained": name, "expected": part.base, "output": part.output}
+                | {"additivity_error": part.additivity_error}
+                # What is heard is what speaks for the predicted class.
+                | {"kept": "" if place else kept, "removed": "" if place else removed}
+            )
+    return pd.DataFrame(rows)
+
+
+def stem(number: int, heard: Heard) -> str:
+    """Of the names of a file's sounds; files of the same name in two folders differ by number."""
+    return f"{number:02d}-{Path(heard.name).stem}"
+
+
+def of_methods(heard: Mapping[str, Heard], settings: Settings) -> Exhibits:
+    """One file under several methods: name of the method -> the file explained by it."""
+    first = next(iter(heard.values()))
+    values = {
+        methods.TITLES[method]: one.explained[one.predicted].values
+        if one.predicted in one.explained
+        else next(iter(one.explained.values())).values
+        for method, one in heard.items()
+    }
+    hz = spectrogram.mel_frequencies(settings)
+    given = (first.picture / 255, first.seconds, values, hz, files.title(first))
+    figures = {"methods": explanation_plots.methods(*given)}
+    figures["methods_safe"] = explanation_plots.methods(*given, "orange-purple")
+    return Exhibits(figures, {})
+
+
+def of_summary(summary: Summary) -> Exhibits:
+    """Where a network listens over a partition, by frequency and by time."""
+    return Exhibits(
+        {
+            "frequencies": attribution_charts.frequencies(summary.frequencies),
+            "times": attribution_charts.times(summary.times),
+        },
+        {"frequencies": summary.frequencies, "times": summary.times},
+    )
+
+
+def of_scrutiny(scrutiny: Scrutiny) -> Exhibits:
+    """How far each method can be trusted: the table, and its curves."""
+    curves = faithfulness.curve_table(scrutiny)
+    judged = faithfulness.table(scrutiny).rename_axis("method").reset_index()
+    return Exhibits(
+        {"curves": attribution_charts.curves(curves)},
+        {"scrutiny": judged, "curves": curves},
+    )
+
+
+def of_outcomes(run: runs.Run) -> Exhibits:
+    """Figure 3, recalls with their intervals, and the most frequent confusions."""
+    figures = confusion.figures(run)
+    parts = {part: confusion.recalls(run, part) for part in ("devel", "test")}
+    recalls = [found.assign(partition=part) for part, found in parts.items() if len(found)]
+    tables = {f"confusions_{part}": confusion.confusions(run, part) for part in parts}
+    if recalls:
+        tables["recalls"] = pd.concat(recalls, ignore_index=True)
+        figures["recalls"] = dslite_plots.recalls(tables["recalls"])
+    return Exhibits(figures, {name: found for name, found in tables.items() if len(found)})
+
+
+def of_run(
+    run: runs.Run,
+    store: Store,
+    subject: Subject,
+    *,
+    method: str = "partition",
+    evaluations: int = 500,
+    pictures: int = 12,
+    log: Callable[[str], None] = print,
+) -> tuple[Exhibits, list[Heard]]:
+    """All of the above: files by rule, all methods on the first, the whole test partition.
+
+    ``pictures`` is how many of it are scrutinised under every method; none for 0. The second value
+    are the files, for `save_sounds`.
+    """
+    given = {"evaluations": evaluations, "log": log}
+    chosen = samples.by_rule(run)
+    heard = files.hear(run, store, subject, chosen, method=method, **given)
+    each = {
+        name: files.hear(run, store, subject, chosen[:1], method=name, **given)[0]
+        for name in methods.METHODS
+        if name != method
+    }
+    each = {name: each.get(name, heard[0]) for name in methods.METHODS}
+    parts = [
+        of_files(heard, run.settings),
+        of_methods(each, run.settings),
+        of_summary(overview.summarise(run, store, subject, log=log)),
+        of_outcomes(run),
+    ]
+    if pictures:
+        scrutiny = overview.scrutinise(run, store, subject, pictures=pictures, **given)
+        parts.append(of_scrutiny(scrutiny))
+    return together(*parts), heard
+
+
+def together(*parts: Exhibits) -> Exhibits:
+    """Several as one."""
+    return Exhibits(
+        {name: made for part in parts for name, made in part.figures.items()},
+        {name: made for part in parts for name, made in part.tables.items()},
+    )
+
+
+def told(exhibits: Exhibits) -> list[str]:
+    """What a command says of them: the largest additivity error, and each method's worth."""
+    lines = []
+    if "samples" in exhibits.tables:
+        errors = exhibits.tables["samples"]["additivity_error"]
+        if errors.notna().any():
+            lines.append(f"largest additivity error of the explained files: {errors.max():.1e}")
+    if "scrutiny" in exhibits.tables:
+        lines += exhibits.tables["scrutiny"].round(3).to_string(index=False, na_rep="").split("\n")
+    return lines
+
+
+def save(exhibits: Exhibits, folder: Path) -> None:
+    """Every figure as PNG (300 dpi) and SVG, every table as CSV, into an existing folder."""
+    for name, figure in exhibits.figures.items():
+        dslite_plots.save(figure, folder / f"{name}.png", DPI)
+        dslite_plots.save(figure, folder / f"{name}.svg", SVG_DPI)
+    for name, found in exhibits.tables.items():
+        # Digits, not decimals: a mean |SHAP| of a pixel is near 1e-6.
+        found.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def save_sounds(heard: Sequence[Heard], settings: Settings, folder: Path) -> None:
+    """What speaks for the predicted class of each file, and the file without it, as WAV."""
+    folder.mkdir(exist_ok=True)
+    for number, one in enumerate(heard, 1):
+        kept, removed = files.split(one, settings)
+        listen.write(folder, stem(number, one), kept, removed, settings.sample_rate)

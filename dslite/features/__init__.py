@@ -1,0 +1,1 @@
+"""Audio -> Mel pictures, stored; functionals for the baseline."""

@@ -1,0 +1,1 @@
+"""ImageNet backbone and attention-ReLU head, cut into a frozen and a trained part."""

@@ -1,0 +1,251 @@
+"""The registry of image CNNs: how each is built, fed and given its weights."""
+
+import math
+import re
+import textwrap
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dslite.errors import InputError
+from dslite.models import weights as model_weights
+from dslite.models.weights import IMAGENET, WeightsFile
+from dslite.settings import nearest
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An image CNN of the registry.
+
+    ``build`` takes the image's side in pixels, ``smallest`` at the least, and returns the network
+    without top and with random weights. ``scale`` maps RGB from 0 to 255 to what the network was
+    pre-trained on, where the mean of ImageNet (or of the value range) is 0.
+    """
+
+    title: str
+    build: Callable[[int], keras.Model]
+    scale: Callable[[tf.Tensor], tf.Tensor]
+    imagenet: WeightsFile
+    smallest: int = 32
+
+
+def _scale_bgr(rgb: tf.Tensor) -> tf.Tensor:
+    """Of networks that come from Caffe: BGR minus ImageNet's mean."""
+    return tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68]
+
+
+def _scale_range(rgb: tf.Tensor) -> tf.Tensor:
+    """Of most networks that come from TensorFlow: -1 to 1."""
+    return rgb / 127.5 - 1.0
+
+
+def _scale_normal(rgb: tf.Tensor) -> tf.Tensor:
+    """Of networks that come from Torch: ImageNet's mean 0 and standard deviation 1."""
+    return (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+
+
+def _fire(x: keras.KerasTensor, number: int, squeeze: int, expand: int) -> keras.KerasTensor:
+    """Fire module: a 1x1 bottleneck, then 1x1 and 3x3 filters side by side."""
+    conv = keras.layers.Conv2D
+    name = f"fire{number}"
+    x = conv(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
+    left = conv(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
+    right = conv(expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(x)
+    return keras.layers.Concatenate(name=f"{name}_concat")([left, right])
+
+
+def squeezenet(size: int) -> keras.Model:
+    """SqueezeNet 1.1 up to fire9, without its 1000-class convolution (Iandola et al. 2016).
+
+    Parameters
+    ----------
+    size : int
+        Side of the image in pixels.
+
+    Returns
+    -------
+    keras.Model
+        [batch, size, size, 3] -> [batch, rows, columns, 512]; 722,496 parameters.
+    """
+    image = keras.Input((size, size, 3), name="image")
+    x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(image)
+    number = 2
+    for block in ([(16, 64)] * 2, [(32, 128)] * 2, [(48, 192)] * 2 + [(64, 256)] * 2):
+        x = keras.layers.MaxPooling2D(3, strides=2, name=f"pool{number - 1}")(x)
+        for squeeze, expand in block:
+            x = _fire(x, number, squeeze, expand)
+            number += 1
+    return keras.Model(image, x, name="squeezenet")
+
+
+def _application(
+    title: str,
+    scale: Callable[[tf.Tensor], tf.Tensor],
+    imagenet: WeightsFile,
+    smallest: int = 32,
+    **given: Any,
+) -> Backbone:
+    """The network of this title in `keras.applications`."""
+
+    def build(size: int) -> keras.Model:
+        function = getattr(keras.applications, title)
+        return function(include_top=False, weights=None, input_shape=(size, size, 3), **given)
+
+    return Backbone(title, build, scale, imagenet, smallest)
+
+
+_UNSCALED = {"include_preprocessing": False}  # ours is outside, as it is for every network
+
+BACKBONES: dict[str, Backbone] = {
+    "vgg16": _application("VGG16", _scale_bgr, IMAGENET["vgg16"]),
+    "vgg19": _application("VGG19", _scale_bgr, IMAGENET["vgg19"]),
+    "resnet50": _application("ResNet50", _scale_bgr, IMAGENET["resnet50"]),
+    "xception": _application("Xception", _scale_range, IMAGENET["xception"], 71),
+    "inception_v3": _application("InceptionV3", _scale_range, IMAGENET["inception_v3"], 75),
+    "densenet121": _application("DenseNet121", _scale_normal, IMAGENET["densenet121"]),
+    "densenet169": _application("DenseNet169", _scale_normal, IMAGENET["densenet169"]),
+    "densenet201": _application("DenseNet201", _scale_normal, IMAGENET["densenet201"]),
+    "mobilenet": _application("MobileNet", _scale_range, IMAGENET["mobilenet"]),
+    "mobilenet_v2": _application("MobileNetV2", _scale_range, IMAGENET["mobilenet_v2"]),
+    "nasnet_large": _application("NASNetLarge", _scale_range, IMAGENET["nasnet_large"]),
+    "nasnet_mobile": _application("NASNetMobile", _scale_range, IMAGENET["nasnet_mobile"]),
+    "inception_resnet_v2": _application(
+        "InceptionResNetV2", _scale_range, IMAGENET["inception_resnet_v2"], 75
+    ),
+    "squeezenet": Backbone(
+        "SqueezeNet 1.1", squeezenet, _scale_bgr, IMAGENET["squeezenet"], smallest=31
+    ),
+    "efficientnet_v2_b0": _application(
+        "EfficientNetV2B0", _scale_normal, IMAGENET["efficientnet_v2_b0"], **_UNSCALED
+    ),
+    "mobilenet_v3_small": _application(
+        "MobileNetV3Small", _scale_range, IMAGENET["mobilenet_v3_small"], **_UNSCALED
+    ),
+}
+
+
+def download(name: str) -> Path:
+    """Fetch a backbone's ImageNet weights once, into the cache.
+
+    Raises
+    ------
+    InputError
+        No connection, or a file that is not the published one.
+    """
+    return model_weights.fetch(BACKBONES[name].imagenet)
+
+
+def build(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
+    """A backbone without top.
+
+    Parameters
+    ----------
+    name : str
+        Key of `BACKBONES`.
+    weights : str
+        ``imagenet`` (downloaded once), ``random`` or the path of a Keras weights file.
+    size : int
+        Side of the image in pixels.
+    feature_layer : str, optional
+        Layer whose output the network ends with; empty: its last one; ``stride4`` (8, 16): the
+        last one whose maps are a 4th (8th, 16th) of the picture's side, in any backbone.
+
+    Returns
+    -------
+    keras.Model
+        [batch, size, size, 3], scaled by the backbone's ``scale`` -> [batch, rows, columns, maps].
+
+    Raises
+    ------
+    InputError
+        The image is too small, there is no such layer, or the weights cannot be had or belong to
+        another network.
+    """
+    entry = BACKBONES[name]
+    if size < entry.smallest:
+        raise InputError(
+            f"image_size {size} is too small for {entry.title} (backbone={name}), which needs "
+            f"{entry.smallest} pixels at the least"
+        )
+    model = entry.build(size)
+    _number(model)
+    maps = _feature_maps(model, entry.title, feature_layer) if feature_layer else model.output
+    if weights != "random":
+        _load(model, entry.title, download(name) if weights == "imagenet" else Path(weights))
+    return keras.Model(model.input, maps, name=model.name) if feature_layer else model
+
+
+def _number(model: keras.Model) -> None:
+    """Names that Keras gave (``conv2d_93``) as they are in the first network of a process.
+
+    It numbers layers without a name of their own over all networks of a process; a layer could not
+    be asked for by name, nor found again in a saved run.
+    """
+    numbered: dict[str, list[tuple[int, keras.layers.Layer]]] = {}
+    for layer in model.layers[1:]:
+        words = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
+        kind = words.lower()
+        found = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
+        if found:
+            numbered.setdefault(kind, []).append((int(found[1] or 0), layer))
+    for kind, layers in numbered.items():
+        for i, (_, layer) in enumerate(sorted(layers, key=lambda pair: pair[0])):
+            layer.name = f"{kind}_{i}" if i else kind
+
+
+def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTensor:
+    """Output of a layer by name or stride, which must have the shape of feature maps."""
+    inner = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
+    outputs = {each.name: each.output for each in inner}
+    # The last ones first: where nothing is alike, a list of hundreds of names is cut.
+    valid = [each for each in reversed(outputs) if len(outputs[each].shape) == 4]
+    stride = re.fullmatch(r"stride(4|8|16)", layer)
+    if stride:
+        # Strides are counted in octaves: without padding, maps lack a pixel or two.
+        octave = int(stride[1]).bit_length() - 1
+        side = model.input_shape[1]
+        frames = keras.layers.ZeroPadding2D | keras.layers.Cropping2D
+        padding = {each.name for each in inner if isinstance(each, frames)}
+        rows = {each: outputs[each].shape[1] for each in valid if each not in padding}
+        layer = next(each for each in rows if round(math.log2(side / rows[each])) == octave)
+    if layer not in valid:
+        if layer in outputs:
+            reason = f"has an output of shape {outputs[layer].shape}"
+        elif layer in {each.name for each in model.layers}:
+            reason = "is the input"
+        else:
+            reason = "does not exist"
+        hint = textwrap.shorten(nearest(layer, valid), 200, placeholder=" ...")
+        raise InputError(
+            f"feature_layer {layer} of {title} {reason}; it takes a layer whose output is "
+            f"[batch, rows, columns, maps]{hint}"
+        )
+    return outputs[layer]
+
+
+def _load(model: keras.Model, title: str, path: Path) -> None:
+    """Read all weights of a model from a file, or raise an `InputError`."""
+    # What a file leaves unset stays NaN, so that an incomplete or damaged one cannot go unnoticed.
+    kernels = [variable for variable in model.weights if len(variable.shape) > 1]
+    for kernel in kernels:
+        kernel.assign(np.full(kernel.shape, np.nan))
+    try:
+        with warnings.catch_warnings():  # Keras warns once a layer of what is checked below
+            warnings.simplefilter("ignore")
+            model.load_weights(path)
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise InputError(f"weights {path} do not fit {title} without top: {reason}") from None
+    unset = sum(np.isnan(kernel.numpy()).any() for kernel in kernels)
+    if unset:
+        raise InputError(
+            f"weights {path} leave {unset} of {len(kernels)} kernels of {title} unset or NaN: "
+            "they are damaged or belong to another network"
+        )

@@ -1,0 +1,197 @@
+"""Backbone + attention-ReLU head, and which of its layers are trained (paper 2.1)."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from dslite.errors import InputError
+from dslite.features import spectrogram
+from dslite.models import backbones
+from dslite.settings import Settings
+
+
+@keras.saving.register_keras_serializable("dslite")
+class AReLU(keras.layers.Layer):
+    """Attention-based rectified linear unit with two learnt scalars.
+
+    ``f(x) = (1 + sigmoid(beta)) max(x, 0) + clip(alpha, 0.01, 0.99) min(x, 0)``
+    (Chen, Li and Xu 2020, arXiv:2006.13858); initially alpha = 0.9, beta = 2.
+    """
+
+    def build(self, input_shape):
+        """Create alpha and beta."""
+        initial = keras.initializers.Constant
+        self.alpha = self.add_weight(shape=(), initializer=initial(0.9), name="alpha")
+        self.beta = self.add_weight(shape=(), initializer=initial(2.0), name="beta")
+
+    def call(self, x):
+        """Apply the unit, elementwise."""
+        positive = (1.0 + keras.ops.sigmoid(self.beta)) * keras.ops.maximum(x, 0.0)
+        return positive + keras.ops.clip(self.alpha, 0.01, 0.99) * keras.ops.minimum(x, 0.0)
+
+
+def build(
+    settings: Settings, outputs: int, scale: tuple[float, float] | None = None
+) -> keras.Model:
+    """Backbone, pooling and the head.
+
+    Parameters
+    ----------
+    settings : Settings
+    outputs : int
+        Number of classes, or 1 for a regression.
+    scale : tuple of float, optional
+        Mean and standard deviation of a regression's training targets; the network learns the
+        standardised target and a last layer undoes that. None: a classification.
+
+    Returns
+    -------
+    keras.Model
+        Images scaled for the backbone, float32 [batch, image_size, image_size, 3]
+        -> class probabilities [batch, outputs], or the target [batch, 1].
+
+    Notes
+    -----
+    A pre-trained backbone runs in inference mode throughout: its batch normalisation never
+    updates, in neither phase. One with random weights is trained whole, batch normalisation too.
+    """
+    pooled = features(settings)
+    x = keras.layers.Dense(settings.units, name="hidden")(pooled.output)
+    x = AReLU(name="arelu")(x)
+    x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
+    if scale is None:
+        x = keras.layers.Dense(outputs, activation="softmax", name="output")(x)
+    else:
+        x = keras.layers.Dense(outputs, name="standardised")(x)
+        x = keras.layers.Rescaling(scale[1], offset=scale[0], name="output")(x)
+    return keras.Model(pooled.input, x, name=f"dslite_{settings.backbone}")
+
+
+def features(settings: Settings) -> keras.Model:
+    """Backbone and pooling: Deep Spectrum features of a picture.
+
+    ``pooling: global`` averages over the picture; ``time`` over its columns only, so that where on
+    the frequency axis a thing was is not forgotten.
+
+    Returns
+    -------
+    keras.Model
+        Pictures scaled for the backbone -> float32 [batch, maps], or [batch, rows * maps].
+    """
+    backbone = backbones.build(
+        settings.backbone, settings.weights, settings.image_size, settings.feature_layer
+    )
+    image = keras.Input(backbone.input_shape[1:], name="picture")
+    maps = backbone(image) if settings.random_weights else backbone(image, training=False)
+    if settings.pooling == "global":
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(maps)
+    else:
+        columns = keras.layers.AveragePooling2D((1, maps.shape[2]), name="pooling")(maps)
+        pooled = keras.layers.Flatten(name="flatten")(columns)
+    return keras.Model(image, pooled, name="features")
+
+
+def load(path: str | os.PathLike) -> keras.Model:
+    """A saved model, by itself: nothing that its author put into the file is run.
+
+    Raises
+    ------
+    InputError
+        No such file, not a model, or one with a layer that carries code of its own.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of zipfile, json, h5py, any layer: whatever a broken file provokes
+        if "Lambda" in str(error) and "safe_mode" in str(error):
+            said = "a Lambda layer in it carries code, which is not run"
+        else:
+            said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise InputError(f"{path}: not loaded as a model ({said}); train it again") from None
+
+
+def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
+    """The pooling of a model of `build`: [batch, rows, columns, maps] -> [batch, features]."""
+    for name in ("pooling", "flatten"):
+        if any(layer.name == name for layer in model.layers):
+            maps = model.get_layer(name)(maps)
+    return maps
+
+
+def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
+    """What follows the pooling: [batch, features] -> outputs; ``training`` turns dropout on.
+
+    Layer by layer, since ``training=True`` given to a whole model goes before the
+    ``training=False`` that `build` gave to the backbone, and its unfrozen batch normalisation
+    would update.
+    """
+    first = model.layers.index(model.get_layer("hidden"))
+    for layer in model.layers[first:]:
+        pooled = layer(pooled, training=training)
+    return pooled
+
+
+def backbone_of(model: keras.Model) -> keras.Model:
+    """The backbone inside a model of `build`."""
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def trained_layers(settings: Settings, layers: int) -> int:
+    """How many of a backbone's last layers are trained in phase 2 (Table 2).
+
+    Table 2 counts DenseNet121's 427 layers: 298, 128, 85 and 42 are int(427 * 0.7, 0.3, 0.2,
+    0.1). The same share is taken of another backbone. The reading ``code`` is the public
+    implementation's, which freezes that many first layers instead.
+    """
+    share = int(layers * settings.trained_share)
+    if settings.fine_tune_reading == "code":
+        return layers - share if share else 0
+    return share
+
+
+def set_trained(model: keras.Model, last: int) -> int:
+    """Freeze the backbone but for its last layers; the head is always trained.
+
+    Every layer is set explicitly: setting the whole backbone trainable after single layers were
+    frozen does not free them again.
+
+    Returns
+    -------
+    int
+        Number of trained variables in the backbone.
+    """
+    backbone = backbone_of(model)
+    backbone.trainable = True
+    count = len(backbone.layers)
+    for position, layer in enumerate(backbone.layers):
+        layer.trainable = position >= count - last
+    trained = len(backbone.trainable_variables)
+    wanted = sum(len(layer.trainable_variables) for layer in backbone.layers[count - last :])
+    if trained != wanted:
+        raise RuntimeError(f"{trained} backbone variables are trained instead of {wanted}")
+    return trained
+
+
+def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """Stored Mel spectrograms as the model's input: drawn, resized, scaled for the backbone.
+
+    Parameters
+    ----------
+    mel : Tensor of uint8, shape [batch, mel_bands, frames]
+    settings : Settings
+
+    Returns
+    -------
+    Tensor of float32, shape [batch, image_size, image_size, 3]
+    """
+    return backbones.BACKBONES[settings.backbone].scale(spectrogram.picture(mel, settings))
+
+
+def predictor(model: keras.Model, settings: Settings):
+    """A compiled function from stored Mel spectrograms to the model's output, dropout off."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
+    def predict(mel):
+        return model(inputs(mel, settings), training=False)
+
+    return predict

@@ -1,0 +1,1 @@
+"""Every published number, ours beside it."""

@@ -1,0 +1,234 @@
+"""The paper's page, every published number: verdict, value, interval, provenance, and filters."""
+
+import numpy as np
+import pandas as pd
+
+from dslite.paper import verdicts
+from dslite.paper.page_parts import badge, corpus, provenance, region, target, words
+from dslite.paper.page_pictures import slug
+from dslite.paper.scores import LABELS
+
+TITLES = {
+    1: "Corpora",
+    2: "Hyperparameters",
+    3: "UAR on CCS, CSS, ESS and IEMOCAP",
+    4: "UAR on MPSSC, SLEEP, RAVDESS and DEMoS",
+    5: "Cost on the device",
+}
+SHOWN = (3, 4, 5, 1, 2)  # results before circumstances
+OPEN = (3, 4, 5)
+COLUMNS = {
+    **{"devel": "devel", "test": "test", "chance": "chance level"},
+    **{"ci_low": "lower bound (test)", "ci_high": "upper bound (test)"},
+    **{"minutes": "total minutes", "mean_s": "mean length", "std_s": "deviation of the length"},
+    **{"tf_model": "TensorFlow", "tflite_cpu": "TFLite, CPU", "tflite_phone": "TFLite, phone"},
+}
+QUANTITIES = {
+    "mean_time": "Mean time",
+    "flops": "FLOPs",
+    "parameters": "Parameters",
+    "mean_memory": "Mean memory",
+    "model_size": "Model size",
+}
+HEAD = ("Number", "Published", "Here", "Differ\u00adence", "Verdict")
+SHARED = 3  # numbers of a corpus with the same remark
+CAVEAT = "Another backbone or preset: not a reproduction of DenseNet121's number."
+FILTERS = {"verdict": "Verdict", "table": "Table", "corpus": "Corpus"}
+
+
+def plain(value: float, unit: str = "", like: float | None = None) -> str:
+    """A number for a table: per cent with one decimal, else as short as it is exact.
+
+    A measured value (``like`` is the published one) has four significant digits unless it is whole.
+    """
+    if pd.isna(value):
+        return ""
+    if unit == "%":
+        return f"{value:.1f}"
+    if like is None or float(value).is_integer():
+        return np.format_float_positional(float(value), trim="-")
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
+
+
+def quantity(number: pd.Series) -> str:
+    """What a number is of, beside its table and corpus: ``CutMix, test``."""
+    configuration, column = words(number["configuration"]), words(number["column"])
+    said = LABELS.get(configuration) or QUANTITIES.get(configuration, configuration)
+    parts = [said, COLUMNS.get(column, column.replace("_", " "))]
+    text = ", ".join(part for part in parts if part)
+    return text[:1].upper() + text[1:]
+
+
+def _valued(value: float, low: float, high: float, unit: str, like: float | None = None) -> str:
+    if pd.isna(value):
+        return "–"
+    interval = ""
+    if not (pd.isna(low) or pd.isna(high)):
+        interval = f"<small>{plain(low, unit, like)} to {plain(high, unit, like)}</small>"
+    return f"{plain(value, unit, like)} {words(unit)}".strip() + interval
+
+
+def _difference(number: pd.Series) -> str:
+    apart = number["ours"] - number["value"]
+    if pd.isna(apart):
+        return ""
+    # Of two decimal fractions; what their binary forms differ by is not to be read.
+    text = plain(round(abs(apart), 10), number["unit"], like=number["value"])
+    return ("+" if apart > 0 else "−") + text if float(text) else "0"
+
+
+def _substitute(found: pd.Series) -> str:
+    interval = ""
+    if not (pd.isna(found["ours_low"]) or pd.isna(found["ours_high"])):
+        interval = f" ({plain(found['ours_low'], '%')} to {plain(found['ours_high'], '%')})"
+    seeds = int(found["seeds"])
+    said = [f"{seeds} seed{'s' if seeds != 1 else ''}"]
+    if not pd.isna(found["deviation"]) and seeds > 1:
+        said.append(f"deviation {found['deviation']:.1f}")
+    said += [words(found[name]) for name in ("agreement", "changed", "remark")]
+    return (
+        f"<li><b>{words(found['label'])}</b>: {plain(found['ours'], '%')} %{interval}; "
+        f"{', '.join(filter(None, said))}{provenance(found)}</li>"
+    )
+
+
+def _more(number: pd.Series, others: pd.DataFrame) -> str:
+    """What is folded behind a number: provenance, the command, the substitutes."""
+    own = provenance(number)
+    parts = [own] if own else []
+    if len(others):
+        listed = "".join(_substitute(found) for _, found in others.iterrows())
+        parts.append(f'<p class="caveat">{words(CAVEAT)}</p><ul>{listed}</ul>')
+    if not parts:
+        return ""
+    names = ["Provenance, how to repeat" if words(number["runs"]) else "How to repeat"]
+    if len(others):
+        names.append(f"{len(others)} substitute{'s' if len(others) > 1 else ''}")
+    of = f'<span class="unseen"> of {corpus(number["dataset"])} {quantity(number)}</span>'
+    return (
+        f'<details><summary class="of">{", ".join(names)}{of}</summary>'
+        f'<div class="more">{"".join(parts)}</div></details>'
+    )
+
+
+def _row(number: pd.Series, others: pd.DataFrame, common: str) -> str:
+    """A row of values, and below it, over the full width, remark and what is folded."""
+    unit = "" if number["unit"] == number["column"] else number["unit"]  # 725 files of files
+    here = _valued(number["ours"], number["ours_low"], number["ours_high"], unit, number["value"])
+    if pd.isna(number["ours"]) and len(others):
+        low, high = plain(others["ours"].min(), "%"), plain(others["ours"].max(), "%")
+        here += f"<small>substi\u00adtutes: {low if low == high else f'{low} to {high}'}</small>"
+    assumed = "<small>assumed, see Table 2</small>" if number["status"] == "assumed" else ""
+    published = _valued(number["value"], number["low"], number["high"], unit) + assumed
+    remark = "" if number["remark"] == common else words(number["remark"])
+    behind = (f"<p>{remark}</p>" if remark else "") + _more(number, others)
+    kind, span = f'data-verdict="{slug(number["verdict"])}"', ' rowspan="2"' if behind else ""
+    below = f'<tr class="behind" {kind}><td colspan="{len(HEAD) - 1}">{behind}</td></tr>'
+    return (
+        f'<tr id="{target(number["key"])}" {kind}><th scope="row"{span}>{quantity(number)}</th>'
+        f'<td class="number">{published}</td><td class="number">{here}</td>'
+        f'<td class="number">{_difference(number)}</td><td>{badge(number["verdict"])}</td></tr>'
+        f"{below if behind else ''}"
+    )
+
+
+def _common(numbers: pd.DataFrame) -> tuple[str, str]:
+    """Verdict and remark that so many of a corpus's numbers share that they are said once."""
+    pairs = numbers.loc[numbers["remark"].astype(bool), ["verdict", "remark"]].value_counts()
+    return pairs.index[0] if len(pairs) and pairs.iloc[0] >= SHARED else ("", "")
+
+
+def _body(dataset: str, numbers: pd.DataFrame, substitutes: dict[str, pd.DataFrame]) -> str:
+    none, name, remark = pd.DataFrame(), "", ""
+    if dataset:
+        verdict, remark = _common(numbers)
+        shared = f"<p>{badge(verdict)} {words(remark)}</p>" if remark else ""
+        name = (
+            f'<tr class="corpus"><th scope="rowgroup" colspan="{len(HEAD)}">'
+            f"{words(corpus(dataset))}{shared}</th></tr>"
+        )
+    rows = [_row(one, substitutes.get(one["key"], none), remark) for _, one in numbers.iterrows()]
+    return f'<tbody data-corpus="{slug(dataset)}">{name}\n' + "\n".join(rows) + "</tbody>"
+
+
+def _by_configuration(numbers: pd.DataFrame) -> pd.DataFrame:
+    """In their order, but all numbers of one row of the paper's table together."""
+    return numbers.sort_values("configuration", key=lambda c: pd.factorize(c)[0], kind="stable")
+
+
+def _table(n: int, numbers: pd.DataFrame, substitutes: dict[str, pd.DataFrame]) -> str:
+    bodies = [
+        _body(dataset, rows, substitutes)
+        for dataset, rows in _by_configuration(numbers).groupby("dataset", sort=False)
+    ]
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    title = f"Table {n}: {TITLES.get(n, '')}"
+    caption = "<caption>Small: 95 % interval. Difference: ours minus published.</caption>"
+    table = (
+        f'<table class="numbers">{caption}<thead><tr>{head}</tr></thead>{"".join(bodies)}</table>'
+    )
+    return (
+        f'<details class="fold" id="numbers-{n}" data-table="{n}"{" open" if n in OPEN else ""}>'
+        f"<summary><h3>{title}</h3> <small>{len(numbers)} numbers</small></summary>"
+        f"{region(title, table)}</details>"
+    )
+
+
+def tables(numbers: pd.DataFrame, substitutes: pd.DataFrame) -> list[str]:
+    """Every number, a foldable table for each of the paper's.
+
+    Parameters
+    ----------
+    numbers, substitutes : DataFrame
+        As `dslite.paper.reproduction` gives them.
+    """
+    of_key = dict(list(substitutes.groupby("key")))
+    shown = [n for n in SHOWN if (numbers["table"] == n).any()]
+    return [_table(n, numbers[numbers["table"] == n], of_key) for n in shown]
+
+
+def _choices(numbers: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """For each filter what can be chosen: value of the attribute and words."""
+    found = set(numbers["verdict"])
+    known = [v for v in verdicts.ORDER if v in found]
+    held = sorted({words(d) for d in numbers["dataset"]} - {""})
+    return {
+        "verdict": {slug(v): v for v in [*known, *sorted(found - set(known))]},
+        "table": {str(n): f"Table {n}" for n in sorted(set(numbers["table"]))},
+        "corpus": {slug(d): corpus(d) for d in held},
+    }
+
+
+def filters(numbers: pd.DataFrame) -> str:
+    """A form to choose numbers by; it works by `filter_style`, and the script only counts."""
+    boxes = []
+    for name, values in _choices(numbers).items():
+        options = "".join(
+            f'<option value="{v}">{words(said)}</option>' for v, said in values.items()
+        )
+        boxes.append(
+            f'<label>{FILTERS[name]}<select name="{name}" autocomplete="off">'
+            f'<option value="">all</option>{options}</select></label>'
+        )
+    return (
+        '<form class="filter" id="filter" aria-label="Show only some numbers">'
+        f'{"".join(boxes)}<button type="reset">Show all</button>'
+        '<output id="shown" role="status"></output></form>'
+    )
+
+
+def filter_style(numbers: pd.DataFrame) -> str:
+    """Style sheet by which the form hides numbers, so that it works without a script.
+
+    A rule for each value: what does not have it, or holds nothing that has it, is not displayed.
+    """
+    rules = []
+    for name, values in _choices(numbers).items():
+        for value in values:
+            chosen = f'main:has(select[name="{name}"] option[value="{value}"]:checked) #numbers'
+            wanted = f'[data-{name}="{value}"]'
+            hidden = [f"{chosen} [data-{name}]:not({wanted})"]
+            outer = {"verdict": ["tbody", ".fold"], "corpus": [".fold"], "table": []}[name]
+            hidden += [f"{chosen} {part}:not(:has({wanted}))" for part in outer]
+            rules.append(f"{', '.join(hidden)} {{ display: none; }}")
+    return "\n".join(rules)

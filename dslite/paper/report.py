@@ -1,0 +1,310 @@
+"""The paper beside its reproduction as one HTML file: verdicts first, and where they come from.
+
+The file needs no other one and no network: styles, script and pictures stand in it, and its
+Content-Security-Policy forbids everything else. Without the script nothing is missing.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dslite import paths
+from dslite.paper import page_numbers, page_pictures
+from dslite.paper.page_parts import (
+    MEANINGS,
+    badge,
+    corpus,
+    pairs,
+    region,
+    row,
+    section,
+    target,
+    words,
+)
+from dslite.paper.page_pictures import Picture, slug
+from dslite.paper.page_style import SCRIPT, STYLE
+
+TITLE = "DeepSpectrumLite: every published number beside its reproduction"
+PAPER = (  # as text: the page refers to nothing outside of it
+    "S. Amiriparian, T. Hübner, V. Karas, M. Gerczuk, S. Ottl, B. W. Schuller: DeepSpectrumLite: "
+    "A Power-Efficient Transfer Learning Framework for Embedded Speech and Audio Processing From "
+    "Decentralized Data. Frontiers in Artificial Intelligence 5:856232 (2022), "
+    "DOI 10.3389/frai.2022.856232, CC BY 4.0."
+)
+CONTENTS = {
+    "headlines": "Findings",
+    "verdicts": "Verdicts",
+    "results": "Scores and tested differences",
+    "numbers": "Number by number",
+    "contradictions": "The paper against itself",
+    "claims": "Claims of the text",
+    "tables": "Tables 1 to 5",
+    "figures": "Figures",
+    "facts": "How this was made",
+}
+
+
+@dataclass(frozen=True)
+class Edition:
+    """All that the page says.
+
+    Attributes
+    ----------
+    numbers, substitutes : DataFrame
+        As `dslite.paper.reproduction` gives them.
+    findings, claims : DataFrame
+        As `dslite.paper.consistency` gives them, the claims with their outcome.
+    summary : DataFrame
+        Counts of the numbers: a row for each table (the index is its number), a column for each
+        verdict in their order.
+    sheets : mapping of int to str
+        HTML of each table, trusted; no ``id`` in it but ``sheet-<number>``.
+    results : mapping of str to DataFrame
+        Caption -> a table of texts: scores, tested comparisons.
+    pictures : sequence of Picture
+    findings_text : sequence of str
+        The headlines, plain sentences.
+    facts : mapping of str to str
+        When and with what it was made.
+    """
+
+    numbers: pd.DataFrame
+    substitutes: pd.DataFrame
+    findings: pd.DataFrame
+    claims: pd.DataFrame
+    summary: pd.DataFrame
+    sheets: Mapping[int, str]
+    results: Mapping[str, pd.DataFrame]
+    pictures: Sequence[Picture]
+    findings_text: Sequence[str]
+    facts: Mapping[str, str]
+
+
+def html(edition: Edition) -> str:
+    """The whole page.
+
+    Raises
+    ------
+    InputError
+        A picture is damaged or needs another file.
+    """
+    sections = _sections(edition)
+    index = _index(edition, sections)
+    return f"""<!doctype html>
+<html lang="en">
+{_head(edition)}
+<body>
+<a class="skip" href="#main">Skip to the findings</a>
+<div class="paper">
+<nav class="side" aria-label="Contents"><p class="unlisted">Contents</p>{index}</nav>
+<header class="masthead">
+<h1>{words(TITLE)}</h1>
+<p class="byline">{words(PAPER)}</p>
+</header>
+<nav class="top" aria-label="Contents"><details><summary>Contents</summary>{index}</details></nav>
+<main id="main" tabindex="-1">
+{"".join(section(anchor, CONTENTS[anchor], *parts) for anchor, parts in sections.items())}
+</main>
+<footer><p class="byline">Published values are quoted from the paper named above; everything else
+was measured or derived by this project.</p></footer>
+</div>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _head(edition: Edition) -> str:
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode("utf-8")).digest()).decode("ascii")
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    return f"""<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{words(TITLE)}</title>
+<link rel="icon" href="data:,">
+<style>{STYLE}{page_numbers.filter_style(edition.numbers)}
+</style>
+</head>"""
+
+
+def write(edition: Edition, output: str | Path) -> Path:
+    """Write the page, all of it or nothing; gives its path.
+
+    Raises
+    ------
+    InputError
+        As of `html`, or the disk cannot be written to.
+    """
+    page = html(edition)
+    with paths.replacing(output) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return Path(output)
+
+
+def _sections(edition: Edition) -> dict[str, list[str]]:
+    """HTML of each part of `CONTENTS` that has anything to say."""
+    numbers, substitutes = edition.numbers, edition.substitutes
+    held = {
+        "headlines": [_listed(edition.findings_text)],
+        "verdicts": [counts(edition.summary), _meanings(edition.summary)],
+        "results": [_texts(caption, table) for caption, table in edition.results.items()],
+        "numbers": [
+            page_numbers.filters(numbers),
+            *page_numbers.tables(numbers, substitutes),
+        ],
+        "contradictions": [_findings(edition)],
+        "claims": [_claims(edition.claims)],
+        "tables": [f'<div id="table-{n}">{sheet}</div>' for n, sheet in edition.sheets.items()],
+        "figures": [_figure(picture) for picture in edition.pictures],
+        "facts": [pairs({k: words(v) for k, v in edition.facts.items()}, "facts")],
+    }
+    return {anchor: parts for anchor, parts in held.items() if any(parts)}
+
+
+def _index(edition: Edition, sections: Mapping[str, list[str]]) -> str:
+    shown = [n for n in page_numbers.SHOWN if (edition.numbers["table"] == n).any()]
+    below = {
+        "numbers": {f"numbers-{n}": f"Table {n}" for n in shown},
+        "tables": {f"table-{n}": f"Table {n}" for n in edition.sheets},
+        "figures": {f"figure-{slug(p.stem)}": p.title for p in edition.pictures},
+    }
+    return _links({anchor: (CONTENTS[anchor], below.get(anchor, {})) for anchor in sections})
+
+
+def _links(entries: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
+    items = []
+    for anchor, (said, below) in entries.items():
+        inner = _links({a: (s, {}) for a, s in below.items()}) if below else ""
+        items.append(f'<li><a href="#{anchor}">{words(said)}</a>{inner}</li>')
+    return f"<ol>{''.join(items)}</ol>"
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    return f'<ol class="headlines">{"".join(f"<li>{words(s)}</li>" for s in sentences)}</ol>'
+
+
+def counts(summary: pd.DataFrame) -> str:
+    """How many numbers of each table got which verdict, as a table with sums."""
+    names = [
+        f'<a href="#numbers-{n}"><span class="unseen">Table </span>{n}</a>' for n in summary.index
+    ]
+    lines = [row([badge(v), *_summed(found)]) for v, found in summary.items()]
+    head, total = (
+        row(["Verdict", *names, "All"], head=True),
+        row(["All", *_summed(summary.sum(axis=1))]),
+    )
+    caption = "<caption>Numbers that the paper prints, by its tables and by verdict.</caption>"
+    return region(
+        "Verdicts, counted",
+        f'<table class="counts">{caption}<thead>{head}</thead><tbody>{"".join(lines)}</tbody>'
+        f"<tfoot>{total}</tfoot></table>",
+    )
+
+
+def _summed(found: pd.Series) -> list[str]:
+    return [str(int(count)) for count in (*found, found.sum())]
+
+
+def _meanings(summary: pd.DataFrame) -> str:
+    said = [(badge(v), MEANINGS[v]) for v in summary.columns if v in MEANINGS]
+    listed = "".join(f"<dt>{name}</dt><dd>{words(text)}</dd>" for name, text in said)
+    return f'<h3>What a verdict means</h3><dl class="meanings">{listed}</dl>'
+
+
+def _findings(edition: Edition) -> str:
+    """What does not hold; folded behind it what does."""
+    findings, known = edition.findings, set(edition.numbers["key"])
+    if findings.empty:
+        return ""
+    holds = findings["holds"].astype(bool)
+    wrong = "".join(_finding(found, known) for _, found in findings[~holds].iterrows())
+    right = "".join(_finding(found, known) for _, found in findings[holds].iterrows())
+    text = (
+        "<p>Derived from the published tables and sentences alone, without any run: of "
+        f"{len(holds)} checks {int((~holds).sum())} fail.</p>"
+    )
+    folded = (
+        f'<details class="fold"><summary>{int(holds.sum())} checks that hold</summary>'
+        f'<ul class="findings">{right}</ul></details>'
+    )
+    return f'{text}<ul class="findings">{wrong}</ul>{folded if holds.any() else ""}'
+
+
+def _finding(found: pd.Series, known: set[str]) -> str:
+    keys = [key.strip() for key in str(found["keys"]).split(";") if key.strip() in known]
+    told = {"Printed": words(found["printed"]), "Derived": words(found["derived"])}
+    told["Concerns"] = ", ".join(f'<a href="#{target(key)}">{_named(key)}</a>' for key in keys)
+    symbol = badge("holds" if found["holds"] else "does not hold")
+    return (
+        f'<li class="finding{"" if found["holds"] else " wrong"}" id="finding-{slug(found["id"])}">'
+        f"<h3>{words(found['place'])} {symbol}</h3>{pairs(told)}"
+        f"<p>{words(found['explanation'])}</p></li>"
+    )
+
+
+def _named(key: str) -> str:
+    """A number's key as a reader says it: ``Table 3, CCS, none, test``."""
+    table, first, *rest = key.split("/")
+    return words(", ".join([f"Table {table}", first if table == "5" else corpus(first), *rest]))
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    """What does not hold; folded behind it all others."""
+    if claims.empty:
+        return ""
+    wrong = claims["outcome"] == "does not hold"
+    text = (
+        "<p>Every figure in the sentences of the paper, beside what its own tables, or ours, give: "
+        f"of {len(claims)} claims {int(wrong.sum())} do not hold.</p>"
+    )
+    shown = _claimed("Claims that do not hold", claims[wrong]) if wrong.any() else ""
+    others = _claimed("All other claims", claims[~wrong])
+    folded = (
+        f'<details class="fold"><summary>{int((~wrong).sum())} other claims: those that hold, that '
+        f"are settings or that cannot be tested here</summary>{others}</details>"
+    )
+    return f"{text}{shown}{'' if wrong.all() else folded}"
+
+
+def _claimed(title: str, claims: pd.DataFrame) -> str:
+    head = row(["Statement", "Section", "Printed", "Derived", "Outcome"], head=True)
+    lines = []
+    for _, claim in claims.iterrows():
+        outcome, _, why = str(claim["outcome"]).partition(": ")
+        check = "" if claim["check"] == claim["outcome"] else words(claim["check"])
+        statement = words(claim["statement"]) + (f"<small>{check}</small>" if check else "")
+        said = badge(outcome) + (f"<small>{words(why)}</small>" if why else "")
+        printed = f"{words(claim['value'])} {words(claim['unit'])}".strip()
+        lines.append(
+            row([statement, words(claim["section"]), printed, words(claim["derived"]), said])
+        )
+    held = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+    caption = f"<caption>{words(title)}; small: how each was checked.</caption>"
+    return region(title, f'<table class="claims">{caption}{held}</table>')
+
+
+def _texts(caption: str, table: pd.DataFrame) -> str:
+    """A table of texts under its caption."""
+    lines = [row(map(words, cells)) for cells in table.itertuples(index=False)]
+    held = f"<thead>{row(map(words, table), head=True)}</thead><tbody>{''.join(lines)}</tbody>"
+    return region(
+        caption, f'<table class="texts"><caption>{words(caption)}</caption>{held}</table>'
+    )
+
+
+def _figure(picture: Picture) -> str:
+    drawn = region(picture.title, page_pictures.markup(picture))
+    caption = f"<figcaption><b>{words(picture.title)}.</b> {words(picture.caption)}</figcaption>"
+    return f'<figure id="figure-{slug(picture.stem)}">{drawn}{caption}</figure>'

@@ -1,0 +1,1 @@
+"""Many runs, on a laptop or a cluster."""

@@ -1,0 +1,1 @@
+"""SapAugment, two phases, one run, folds, baselines."""

@@ -1,0 +1,184 @@
+"""The baselines: features of whole files and a support vector machine.
+
+Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Acoustic statistics
+(`dslite.features.functionals`) + an SVM with radial basis functions need no image and no pre-trained network.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
+
+from dslite import paths
+from dslite.datasets.manifest import Manifest
+from dslite.evaluation import metrics as evaluation_metrics
+from dslite.evaluation import scoring
+from dslite.features import functionals
+from dslite.features import store as feature_store
+from dslite.models import classifier
+from dslite.settings import Settings
+from dslite.training import costing, runs
+
+TITLES = {runs.SVM: "Deep Spectrum + linear SVM", runs.LIBROSA: "librosa statistics + RBF-SVM"}
+COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.1, 1.0, 10.0)}
+
+
+def features(store: feature_store.Store, settings: Settings) -> np.ndarray:
+    """Deep Spectrum features: a file's pooled activations of the backbone, mean over its chunks.
+
+    Returns
+    -------
+    ndarray of float32, shape [files, features]
+        NaN for a file without chunks.
+    """
+    predictor = classifier.predictor(classifier.features(settings), settings)
+    activations = feature_store.predict(predictor, store.mel, np.arange(len(store.mel)))
+    table = pd.DataFrame(activations).groupby(store.file).mean()
+    return table.reindex(range(len(store.files))).to_numpy(np.float32)
+
+
+def machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
+    """Standardisation and a support vector machine, balanced between classes.
+
+    Linear, or of the kind `LIBROSA` with radial basis functions whose width is the features'
+    (gamma = 1 / (features x variance)); its regression also standardises the target.
+    """
+    if kind == runs.LIBROSA:
+        if regression:
+            svm = TransformedTargetRegressor(SVR(C=complexity), transformer=StandardScaler())
+        else:
+            svm = SVC(C=complexity, class_weight="balanced")
+    elif regression:
+        svm = LinearSVR(C=complexity, max_iter=20_000, random_state=seed)
+    else:
+        svm = LinearSVC(C=complexity, class_weight="balanced", max_iter=5_000, random_state=seed)
+    return make_pipeline(StandardScaler(), svm)
+
+
+def _scores(fitted, values: np.ndarray, classes: int) -> np.ndarray:
+    """Decision values, one column a class, or predictions of a regression [n, 1]."""
+    if not classes:
+        return fitted.predict(values)[:, None]
+    decision = fitted.decision_function(values)
+    return np.stack([-decision, decision], 1) if decision.ndim == 1 else decision
+
+
+def choose(
+    train: tuple[np.ndarray, np.ndarray],
+    devel: tuple[np.ndarray, np.ndarray],
+    classes: int,
+    seed: int,
+    kind: str = runs.SVM,
+) -> pd.DataFrame:
+    """Devel score of every complexity.
+
+    Parameters
+    ----------
+    train, devel : tuple of ndarray
+        Features [files, features] and labels [files].
+    classes : int
+        Number of classes, 0 for a regression.
+    seed : int
+        Of the solver.
+    kind : {"svm", "librosa"}
+        See `machine`.
+
+    Returns
+    -------
+    DataFrame
+        Columns complexity, devel_score; the score is NaN where all predictions are the same.
+    """
+    rows = []
+    for complexity in COMPLEXITIES[kind]:
+        with warnings.catch_warnings():  # large complexities may stop early; devel decides
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = machine(complexity, not classes, seed, kind).fit(*train)
+        scores = _scores(fitted, devel[0], classes)
+        if classes:
+            score = evaluation_metrics.uar(devel[1], scores.argmax(1), classes)
+        else:
+            score = evaluation_metrics.rho(devel[1], scores[:, 0])
+        rows.append({"complexity": complexity, "devel_score": float(score)})
+    return pd.DataFrame(rows)
+
+
+def _deep_spectrum(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Features [files, features], and the rows that have some: not those without any chunk."""
+    store = feature_store.load(manifest, settings)
+    return features(store, settings), np.unique(store.file)
+
+
+def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Features [files, features], and all rows."""
+    return functionals.features(manifest, settings.sample_rate), np.arange(len(manifest.table))
+
+
+def run(
+    manifest: Manifest,
+    settings: Settings,
+    seed: int,
+    preset: str = "",
+    force: bool = False,
+    log: Callable[[str], None] = print,
+    kind: str = runs.SVM,
+) -> runs.Run:
+    """A baseline of a corpus: complexity chosen on devel, retrained on train + devel.
+
+    Parameters and files are those of `dslite.training.experiment.run`; ``predictions.csv`` holds decision
+    values instead of probabilities, ``history.csv`` the devel score of every complexity. The kind
+    is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
+    basis functions), which uses no settings but `runs.ACOUSTIC`.
+    """
+    if kind == runs.LIBROSA:
+        settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
+        versions = {"acoustics": functionals.VERSION}
+    else:
+        settings, versions = settings.model_copy(update={"augmentation": "none"}), {}
+    described, place, finished = runs.look_up(manifest, settings, seed, preset, kind, **versions)
+    if finished and not force:
+        log(runs.not_repeated(finished))
+        return finished
+    with costing.Meter() as meter:
+        scored, tried, complexity = _evaluated(manifest, settings, seed, kind, log)
+        spent = meter.read()
+    metrics = {part: found[0] for part, found in scored.items()}
+    predictions = pd.concat([found[1] for found in scored.values()], ignore_index=True)
+    with paths.replacing(place) as draft:
+        draft.mkdir()
+        tried.to_csv(draft / "history.csv", index=False)
+        runs.write(draft, described | {"complexity": complexity}, metrics, predictions, spent)
+    return runs.load(place)
+
+
+def _evaluated(
+    manifest: Manifest, settings: Settings, seed: int, kind: str, log: Callable[[str], None]
+) -> tuple[dict[str, tuple[dict | None, pd.DataFrame]], pd.DataFrame, float]:
+    """Metrics and predictions of devel and test, the complexities tried, the chosen one."""
+    card = manifest.card
+    values, present = (_acoustic if kind == runs.LIBROSA else _deep_spectrum)(manifest, settings)
+    files = manifest.table
+    classes = len(card.classes) if card.task == "classification" else 0
+    targets = feature_store.targets(files, card.classes, card.task)
+    labels = targets.argmax(1) if classes else targets[:, 0]
+    rows = {p: present[files["partition"].iloc[present] == p] for p in ("train", "devel", "test")}
+
+    def part(*partitions: str) -> tuple[np.ndarray, np.ndarray]:
+        chosen = np.concatenate([rows[p] for p in partitions])
+        return values[chosen], labels[chosen]
+
+    tried = choose(part("train"), part("devel"), classes, seed, kind)
+    best = tried["devel_score"].fillna(-np.inf).idxmax()
+    complexity = float(tried.loc[best, "complexity"])
+    log(f"{TITLES[kind]}: complexity {complexity:g} chosen on devel")
+    scored = {}
+    for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
+        fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
+        scores = _scores(fitted, values[rows[partition]], classes)
+        scored[partition] = scoring.score(files, card, settings, rows[partition], scores, seed)
+    return scored, tried, complexity

@@ -1,0 +1,329 @@
+"""A run's folder: its name, its identity, what it holds, and reading it again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dslite import paths, provenance
+from dslite.cards import Card, overridden
+from dslite.datasets.manifest import Manifest, digest
+from dslite.errors import InputError
+from dslite.settings import Settings
+from dslite.training.costing import Cost
+
+LAST = "run.json"  # written last: a folder without it is not a finished run
+NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
+FEATURES = {"network": SVM, "librosa": LIBROSA}  # of a baseline -> its kind
+# What a run without a backbone depends on; every other kind depends on all settings.
+ACOUSTIC = ("sample_rate", "bootstrap_draws")
+ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "soxr")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it lies on disk."""
+
+    folder: Path
+    record: dict[str, Any]
+    settings: Settings
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(self.record["classes"])
+
+    @property
+    def task(self) -> str:
+        """``classification`` or ``regression``."""
+        return self.record["task"]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``."""
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Content of ``predictions.csv``."""
+        return pd.read_csv(
+            self.folder / "predictions.csv",
+            dtype={"file": str, "speaker": str, "partition": str, "label": str, "prediction": str},
+            keep_default_na=False,
+        )
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Content of ``history.csv``: one row an epoch."""
+        return pd.read_csv(self.folder / "history.csv")
+
+
+def recipe(card: Card, settings: Settings, kind: str = "", preset: str = "") -> str:
+    """What a run's name says of its recipe: ``[<preset>][-]x<6 hex digits>``, or nothing.
+
+    The preset is named unless it is the card's default one. The digits are a digest of what a user
+    changed of it: two runs that differ in anything that was chosen lie apart, and two studies that
+    share a run share its folder. The backbone and the augmentation are in the name already. Of the
+    weights it counts whether they are random: a file in the place of ``imagenet`` is how they are
+    given offline.
+    """
+    own = "" if preset == card.default_preset else preset
+    changed = overridden(card, settings, preset)
+    if kind == LIBROSA:
+        changed = {key: pair for key, pair in changed.items() if key in ACOUSTIC}
+    was, now = (value == "random" for value in changed.pop("weights", ("", "")))
+    # 1 and 1.0 are one setting, whether or not it came by way of a check that makes it a float.
+    used = {
+        key: value + 0.0 if isinstance(value, int | float) else value
+        for key, (_, value) in changed.items()
+        if key not in ("backbone", "augmentation")
+    } | ({"weights": "random" if now else "pre-trained"} if was != now else {})
+    digits = f"x{provenance.digest(used)[:6]}" if used else ""
+    return "-".join(part for part in (own, digits) if part)
+
+
+def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
+    """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``.
+
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. At the end stands what `recipe`
+    says, so that the results of two recipes do not replace each other.
+    """
+    what = f"{settings.backbone}-{kind or settings.augmentation}"
+    named = f"{'librosa-svm' if kind == LIBROSA else what}-s{seed}"
+    return f"{named}-{variant}" if variant else named
+
+
+def folder(
+    card: Card,
+    settings: Settings,
+    seed: int,
+    kind: str = "",
+    preset: str = "",
+    fold: str = "",
+    candidate: bool = False,
+) -> Path:
+    """Where a run's files lie, see `recipe` for the end of its name.
+
+    A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
+    no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
+    which there is nothing but the training that is scored on devel: ``candidates/<name>``.
+    """
+    named = name(settings, seed, kind, recipe(card, settings, kind, preset))
+    place = paths.results(card.dataset) / ("candidates" if candidate else "")
+    return place / (f"{named}-{fold}" if fold else named)
+
+
+def weights_record(settings: Settings) -> dict[str, Any]:
+    """Which weights a run starts from; a file by its content, not by where it lies."""
+    named = settings.weights in ("imagenet", "random")
+    return {
+        "name": settings.weights if named else Path(settings.weights).name,
+        "sha256": None if named else provenance.file_digest(settings.weights),
+        "random": settings.random_weights,
+    }
+
+
+def describe(
+    card: Card,
+    settings: Settings,
+    seed: int,
+    preset: str,
+    manifest_digest: str,
+    kind: str,
+    **features: Any,
+) -> dict[str, Any]:
+    """Everything that can change a run's numbers, and its hash as ``identity``.
+
+    A run of the kind `LIBROSA` has neither a backbone nor a training: of the settings, only those
+    of `ACOUSTIC` count. ``features`` is what else its features depend on.
+    """
+    acoustic = kind == LIBROSA
+    weights = {"name": "", "sha256": None, "random": False}
+    weights = weights if acoustic else weights_record(settings)
+    used = settings.model_dump() | {"weights": weights["name"]}
+    versions = provenance.versions()
+    if acoustic:
+        used = {key: used[key] for key in ACOUSTIC}
+        versions = {key: versions[key] for key in ACOUSTIC_PACKAGES if key in versions}
+    described = {
+        "dataset": card.dataset,
+        "kind": kind,
+        "seed": seed,
+        "settings": used,
+        "weights": weights,
+        "classes": list(card.classes),
+        "task": card.task,
+        "manifest": manifest_digest,
+        "versions": versions,
+        **features,
+    }
+    identity = provenance.digest(described)
+    changed = {k: v for k, v in overridden(card, settings, preset).items() if k in used}
+    return described | {
+        "identity": identity,
+        "preset": preset or card.default_preset,
+        "overrides": {key: list(pair) for key, pair in changed.items() if key != "augmentation"}
+        | ({"weights": [Path(w).name for w in changed["weights"]]} if "weights" in changed else {}),
+    }
+
+
+def is_finished(place: Path, identity: str) -> bool:
+    """Whether a folder holds the finished run of that identity."""
+    try:
+        return json.loads((place / LAST).read_text(encoding="utf-8"))["identity"] == identity
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def look_up(
+    manifest: Manifest,
+    settings: Settings,
+    seed: int,
+    preset: str,
+    kind: str,
+    candidate: bool = False,
+    **features: Any,
+) -> tuple[dict[str, Any], Path, Run | None]:
+    """What a run would be, where it would lie, and the run itself if it is finished already.
+
+    Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
+    of a cross-validation and ``candidate`` where it is one; the second is that of `folder`.
+    """
+    card, fold = manifest.card, manifest.fold
+    described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
+    # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
+    described |= {"fold": fold} if fold else {}
+    # Neither is this: a candidate is the first half of the run, and leaves it to be gone on with.
+    described |= {"candidate": True} if candidate else {}
+    named = "" if kind == NETWORK else kind
+    place = folder(card, settings, seed, named, preset, fold, candidate)
+    return described, place, load(place) if is_finished(place, described["identity"]) else None
+
+
+def best_on_devel(found: Sequence[Run]) -> Run:
+    """Of finished runs the one with the highest devel score, of equals the first."""
+
+    def devel(run: Run) -> float:
+        score = (run.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
+        return -np.inf if score is None else score
+
+    return max(found, key=devel)
+
+
+def not_repeated(run: Run) -> str:
+    """What a log says of a finished run instead of repeating it."""
+    return f"{paths.shown(run.folder)}: finished before with the same settings, not repeated"
+
+
+def load(place: str | Path) -> Run:
+    """Read a finished run.
+
+    Parameters
+    ----------
+    place : path
+        The run's folder, or a model file inside it.
+
+    Raises
+    ------
+    InputError
+        There is no finished run, or its record cannot be read.
+    """
+    found = paths.find(place)
+    if found.is_file():
+        found = found.parent
+    if not (found / LAST).is_file():
+        raise InputError(
+            f"{found}: no finished run here ({LAST} is missing); "
+            "a model is read together with the run.json beside it"
+        )
+    try:
+        record = json.loads((found / LAST).read_text(encoding="utf-8"))
+        return Run(found, record, Settings(**record["settings"]))
+    except (ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{found / LAST}: not the record of a run of this version ({said})"
+        ) from None
+
+
+def headline(metrics: dict[str, Any] | None) -> str:
+    """One partition's score in words, for a log; a regression's errors in the label's unit."""
+    if metrics is None:
+        return "labels blinded, predicted only"
+    file = metrics["file"]
+    low, high = file["interval_files"] or (np.nan, np.nan)
+    if metrics["metric"] == "uar":
+        return (
+            f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
+            f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
+        )
+    errors = f"MAE {file['mae']:.3g}, RMSE {file['rmse']:.3g}"
+    if file["score"] is None:
+        return f"rho undefined of {file['n']} files: one number predicted for all; {errors}"
+    linear = "".join(
+        f"{said} {file[key]:.3f}, "
+        for key, said in (("pearson", "Pearson"), ("ccc", "CCC"))
+        if file.get(key) is not None
+    )
+    return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files; {linear}{errors}"
+
+
+def score_table(run: Run) -> pd.DataFrame:
+    """A run's scores: one row a partition and level, fractions to 3 decimals, both intervals.
+
+    A regression has columns spearman, pearson, ccc and, in the label's unit and to 4 digits, mae
+    and rmse.
+    """
+    rows = []
+    for partition in ("devel", "test"):
+        metrics = run.metrics[partition]
+        if metrics is None:
+            continue
+        for level in ("file", "chunk"):
+            part = metrics[level]
+            row = {"partition": partition, "level": level, "n": part["n"]}
+            row |= {metrics["metric"]: _rounded(part["score"], ".3f")}
+            if run.task == "regression":
+                row |= {key: _rounded(part.get(key), ".3f") for key in ("pearson", "ccc")}
+                errors = ("mae", "rmse")
+                row |= {f"{key} (label's unit)": _rounded(part[key], ".4g") for key in errors}
+            if level == "file":
+                for name in ("interval_files", "interval_speakers"):
+                    low, high = part[name] or (np.nan, np.nan)
+                    row[name] = f"{low:.3f}–{high:.3f}" if part[name] else "unknown"
+                if part["score_vote"] is not None:
+                    row["mean fusion"] = _rounded(part["score_mean"], ".3f")
+                    row["vote"] = _rounded(part["score_vote"], ".3f")
+            rows.append(row)
+    return pd.DataFrame(rows).astype(object).fillna("")
+
+
+def _rounded(value: float | None, digits: str) -> float:
+    """A number as it is shown; NaN where it is undefined or an older run did not measure it."""
+    return np.nan if value is None else float(format(value, digits))
+
+
+def write(
+    draft: Path,
+    described: dict[str, Any],
+    metrics: dict[str, dict[str, Any] | None],
+    predictions: pd.DataFrame,
+    cost: Cost,
+) -> None:
+    """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
+    shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
+    summary = {key: described[key] for key in shared} | {
+        # Empty, and no augmentation, for a run without a backbone.
+        "backbone": described["settings"].get("backbone", ""),
+        "augmentation": described["settings"].get("augmentation", "none"),
+        "random_weights": described["weights"]["random"],
+        "weights": described["weights"]["name"],
+    }
+    provenance.write_json(draft / "metrics.json", summary | metrics)
+    predictions.to_csv(draft / "predictions.csv", index=False)
+    spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
+    provenance.write_json(draft / LAST, described | provenance.record() | spent)

@@ -1,0 +1,311 @@
+"""One training step: rank, augment, learn; the frozen layers computed once and kept (paper 2.1)."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dslite import paths, provenance
+from dslite.cards import Card
+from dslite.features import activations
+from dslite.features import store as feature_store
+from dslite.features.store import Store
+from dslite.models import classifier, split
+from dslite.settings import Settings
+from dslite.training import augmentation, optimisation
+
+
+@dataclass(frozen=True)
+class Task:
+    """The corpus as the training sees it, chunk by chunk.
+
+    Attributes
+    ----------
+    store : Store
+    targets : ndarray of float32, shape [chunks, outputs]
+    classes : ndarray of int64, shape [chunks]
+        Position of the class; 0 everywhere for a regression.
+    card : Card
+    settings : Settings
+    """
+
+    store: Store
+    targets: np.ndarray
+    classes: np.ndarray
+    card: Card
+    settings: Settings
+
+    @property
+    def regression(self) -> bool:
+        """Whether the target is a number."""
+        return self.card.task == "regression"
+
+
+def task_of(card: Card, settings: Settings, store: Store) -> Task:
+    """Bring a store's labels to its chunks."""
+    targets = feature_store.targets(store.files, card.classes, card.task)[store.file]
+    classes = np.zeros(len(targets), np.int64) if card.task == "regression" else targets.argmax(1)
+    return Task(store, targets, classes, card, settings)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network cut for one phase.
+
+    Attributes
+    ----------
+    trunk : callable
+        Pictures scaled for the backbone -> what crosses the cut, float32 [batch, size].
+    tail : callable
+        What crosses, and whether batch normalisation learns -> pooled features.
+    size : int
+    stored : memmap of float32, shape [chunks, size], or None
+        The trunk's output for every un-augmented picture; None: it runs at every step.
+    """
+
+    trunk: Callable[[tf.Tensor], tf.Tensor]
+    tail: Callable[[tf.Tensor, bool], tf.Tensor]
+    size: int
+    stored: np.ndarray | None
+
+
+class Trunks:
+    """The frozen layers of a corpus's trainings from the same weights.
+
+    Compiled and computed once, whatever number of networks is trained after one another.
+    """
+
+    def __init__(self, task: Task, log: Callable[[str], None] = print):
+        self.task, self.log = task, log
+        self._functions: dict[int, Callable] = {}
+        self._stored: dict[int, np.ndarray | None] = {}
+
+    @property
+    def used(self) -> list[int]:
+        """Numbers of trained layers for which the trunk's output was stored, 0 for phase 1."""
+        return [last for last, stored in self._stored.items() if stored is not None]
+
+    def stage(self, network: keras.Model, last: int) -> Stage:
+        """Cut a network so that the last ``last`` layers of its backbone can be trained.
+
+        Without any (phase 1) the pooled features cross the cut, and nothing but the head is left.
+        A network is cut once for each phase.
+        """
+        backbone = classifier.backbone_of(network)
+        if not last:
+            size = int(network.get_layer("hidden").input.shape[-1])
+
+            def pooled(pictures: tf.Tensor) -> tf.Tensor:
+                return classifier.pool(network, backbone(pictures, training=False))
+
+            trunk_of = self._frozen(last, pooled, backbone.input_shape[1:])
+            stored = self._store(last, size, backbone, "pooled", trunk_of)
+            return Stage(trunk_of, lambda crossing, training: crossing, size, stored)
+        parts = split.cut(backbone, last)
+
+        def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
+            return classifier.pool(network, parts.tail(crossing, training))
+
+        if parts.is_whole:  # nothing is frozen: the pictures themselves cross
+            return Stage(parts.trunk, tail, parts.size, None)
+        trunk_of = self._frozen(last, parts.trunk, backbone.input_shape[1:])
+        stored = self._store(last, parts.size, parts.first, parts.position, trunk_of)
+        return Stage(trunk_of, tail, parts.size, stored)
+
+    def _frozen(self, last: int, function: Callable, shape: tuple[int, ...]) -> Callable:
+        """The compiled trunk, made when it is first called."""
+
+        def call(pictures: tf.Tensor) -> tf.Tensor:
+            if last not in self._functions:
+                with tf.init_scope():
+                    self._functions[last] = split.frozen(function, *shape)
+            return self._functions[last](pictures)
+
+        return call
+
+    def _store(
+        self, last: int, size: int, frozen: keras.Model, place: int | str, trunk_of: Callable
+    ) -> np.ndarray | None:
+        settings, mel = self.task.settings, self.task.store.mel
+        if settings.trunk_cache == "off":
+            return None
+        if last not in self._stored:
+            used = ("backbone", "feature_layer", "pooling", "image_size")
+            described = {name: getattr(settings, name) for name in used}
+            described |= {"place": place, "weights": weights_digest(frozen)}
+            described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
+            described |= {"batch": settings.batch_size}
+            key = provenance.digest([activations.VERSION, described])[:16]
+
+            # Compiled, drawing included, and in batches of the training's size: as a step without
+            # the store would compute it, to the last bit. A difference in the last bit is enough
+            # for two trainings at a high rate to part after some steps.
+            @tf.function(
+                input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False
+            )
+            def compute(mel):
+                return trunk_of(classifier.inputs(mel, settings))
+
+            self._stored[last] = activations.load(
+                paths.cache() / "activations" / self.task.card.dataset / key,
+                (len(mel), size),
+                lambda part: compute(mel[part]).numpy(),
+                settings.batch_size,
+                settings.trunk_cache_gib,
+                self.log,
+            )
+        return self._stored[last]
+
+
+def weights_digest(network: keras.Model) -> str:
+    """SHA-256 of a network's weights."""
+    content = hashlib.sha256()
+    for variable in network.weights:
+        content.update(np.ascontiguousarray(variable.numpy()))
+    return content.hexdigest()
+
+
+def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Loss of each sample, [batch, outputs] twice -> [batch].
+
+    Cross-entropy (paper 3.2), or the squared error of the standardised target.
+    """
+    if task.regression:
+        deviation = network.get_layer("output").scale
+        return lambda labels, outputs: tf.reduce_mean(((labels - outputs) / deviation) ** 2, -1)
+    return keras.losses.CategoricalCrossentropy(reduction="none")
+
+
+def train_step(
+    network: keras.Model, stage: Stage, task: Task, optimiser: keras.optimizers.Optimizer
+):
+    """A compiled step: rank, augment, learn.
+
+    Un-augmented pictures are ranked and learnt from as they were stored. Only those that the
+    augmentation really alters are drawn and go through the trunk, gathered across the batch.
+
+    Returns
+    -------
+    function
+        (mel uint8 [batch, mel, frames], stored float32 [batch, size], targets [batch, outputs],
+        weights [batch], seed int32 [2]) -> loss of each sample as learnt from, augmented and
+        weighted. See `sources` for what may be empty.
+    """
+    settings = task.settings
+    variables = network.trainable_variables
+    loss_of = loss_function(task, network)
+    batch_norm = settings.random_weights  # learns, see `model.build`
+
+    def planned(labels, pooled, seed) -> augmentation.Plan:
+        # SapAugment ranks by the loss of the un-augmented picture, dropout off.
+        losses = loss_of(labels, classifier.head(network, pooled, False))
+        lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
+        return augmentation.plan(lam, seed, settings)
+
+    def learnt_from(crossing, mel, labels, seed, tape) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pooled features and labels, augmented."""
+        if settings.augmentation == "none":
+            return stage.tail(crossing, batch_norm), labels
+        if batch_norm:  # its statistics are those of the augmented batch as a whole
+            with tape.stop_recording():
+                plan = planned(labels, stage.tail(crossing, False), seed)
+                rows = _rows(plan)
+                altered = _altered(mel, plan, rows, stage, settings)
+                crossing = tf.tensor_scatter_nd_update(crossing, rows[:, None], altered)
+            return stage.tail(crossing, True), augmentation.mixed(labels, plan)
+        # One pass through the tail both ranks and is learnt from; the altered ones follow.
+        pooled = stage.tail(crossing, False)
+        with tape.stop_recording():
+            plan = planned(labels, pooled, seed)
+            rows = _rows(plan)
+            altered = _altered(mel, plan, rows, stage, settings)
+        pooled = tf.tensor_scatter_nd_update(pooled, rows[:, None], stage.tail(altered, False))
+        return pooled, augmentation.mixed(labels, plan)
+
+    @tf.function(
+        autograph=False,  # nothing here needs it, and tracing is faster without
+        input_signature=[
+            tf.TensorSpec([None, None, None], tf.uint8),
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None, task.targets.shape[1]], tf.float32),
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([2], tf.int32),
+        ],
+    )
+    def step(mel, stored, labels, weights, seed):
+        if stage.stored is None:
+            crossing = stage.trunk(classifier.inputs(mel, settings))
+        else:
+            crossing = tf.ensure_shape(stored, [None, stage.size])
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            pooled, labels = learnt_from(crossing, mel, labels, seed, tape)
+            if settings.label_smoothing and not task.regression:
+                labels = optimisation.smoothed(labels, settings.label_smoothing)
+            losses = weights * loss_of(labels, classifier.head(network, pooled, True))
+            mean = tf.reduce_mean(losses)
+        gradients = tape.gradient(mean, [variable.value for variable in variables])
+        optimiser.apply(gradients, variables)
+        return losses
+
+    return step
+
+
+def _rows(plan: augmentation.Plan) -> tf.Tensor:
+    """Rows of the altered samples, int64.
+
+    Convolutions of an empty batch fail: where nothing is altered, the first picture goes through
+    the trunk once more as it is.
+    """
+    return tf.cond(
+        tf.reduce_any(plan.changed),
+        lambda: tf.where(plan.changed)[:, 0],
+        lambda: tf.zeros([1], tf.int64),
+    )
+
+
+def _altered(
+    mel: tf.Tensor, plan: augmentation.Plan, rows: tf.Tensor, stage: Stage, settings: Settings
+) -> tf.Tensor:
+    """What the trunk makes of the altered pictures, gathered across the batch."""
+    some = plan.rows(rows)
+    pictures = classifier.inputs(tf.gather(mel, rows), settings)
+    if "cutmix" in settings.augmentation:
+        partners = classifier.inputs(tf.gather(mel, some.partner), settings)
+        pictures = augmentation.paste(pictures, partners, some)
+    if "specaugment" in settings.augmentation:
+        pictures = augmentation.mask(pictures, some, settings)
+    return stage.trunk(pictures)
+
+
+def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """What a step reads of each chunk: spectrogram and stored activation.
+
+    The one that it does not need has no columns: spectrograms, where everything is stored and
+    nothing augmented; activations, where nothing is stored.
+    """
+    mel, stored = task.store.mel, stage.stored
+    if stored is None:
+        stored = np.zeros((len(mel), 0), np.float32)
+    elif task.settings.augmentation == "none":
+        mel = np.zeros((len(mel), 0, 0), np.uint8)
+    return mel, stored
+
+
+def predictor(network: keras.Model, stage: Stage, task: Task):
+    """A compiled function from chunks (int64) to the network's output, dropout off.
+
+    Where the trunk's activations are stored only the tail is computed.
+    """
+    if stage.stored is None:
+        whole = classifier.predictor(network, task.settings)
+        return lambda chunks: feature_store.predict(whole, task.store.mel, chunks)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, stage.size])], autograph=False)
+    def predict(stored):
+        return classifier.head(network, stage.tail(stored, False), False)
+
+    return lambda chunks: feature_store.predict(predict, stage.stored, chunks)

@@ -1,0 +1,145 @@
+"""What the pictures of cost say, and that their texts do not lie on each other."""
+
+import io
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from dslite import plots as dslite_plots
+from dslite.deployment import plots as deployment_plots
+
+OTHERS = ("Keras", "drawn")
+
+
+def drawn(figure):
+    figure.savefig(io.BytesIO(), format="png")
+    assert figure.get_figwidth() <= 7
+    return figure.axes
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.fixture
+def measured():
+    rows = [("model", "float32", 1, 9.9, 12), ("model", "float32", 2, 6, 7)]
+    rows += [("model", "int8", 1, 4.5, 5), ("model", "int8", 2, 2.7, 3)]
+    rows += [("cnn", "float32", 1, 9, 10), ("cnn", "Keras", 2, 36, 44)]
+    rows += [("spectrogram", "drawn", 1, 60, 61)]
+    return pd.DataFrame(rows, columns=["part", "variant", "threads", "ms_median", "ms_p95"])
+
+
+@pytest.fixture
+def models():
+    """Four backbones in four variants; the second is slower, larger and worse than the first."""
+    rows = []
+    for backbone, ms, score, size in (
+        *(("densenet121", 60, 0.8, 30), ("vgg16", 300, 0.79, 60)),
+        *(("mobilenet_v2", 9, 0.757, 9.6), ("squeezenet", 12, 0.7, 4.9)),
+    ):
+        for variant, faster, lost, smaller in (
+            *(("float32", 1, 0, 1), ("float16", 1.02, 0.001, 0.5)),
+            *(("dynamic", 0.8, 0.004, 0.26), ("int8", 0.45, 0.02, 0.27)),
+        ):
+            rows.append((backbone, variant, ms * faster, size * smaller, score - lost))
+    return pd.DataFrame(rows, columns=["backbone", "variant", "ms_median", "MB", "devel"])
+
+
+def test_bars_of_time(measured):
+    figure = deployment_plots.times(measured, OTHERS)
+    whole, network, mel = drawn(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(
+        deployment_plots.PARTS.values()
+    )
+    assert [bar.get_width() for bar in whole.patches] == [9.9, 6, 4.5, 2.7]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in whole.patches] == [
+        *dslite_plots.COLOURS[:2]
+    ] * 2
+    assert [text.get_text() for text in whole.get_yticklabels()] == ["float32", "int8"]
+    assert [text.get_text() for text in network.get_yticklabels()] == [
+        "float32",
+        "Keras (2 threads)",
+    ]
+    assert to_hex(network.patches[1].get_facecolor()) == deployment_plots.OTHER
+    assert [text.get_text() for text in mel.get_yticklabels()] == ["drawn (1 thread)"]
+    assert [text.get_text() for text in whole.texts] == ["9.9", "6", "4.5", "2.7"]
+    lines = [line.get_xdata().tolist() for line in whole.get_lines()]
+    assert lines == [[9.9, 12], [6, 7], [4.5, 5], [2.7, 3]]
+    assert whole.yaxis_inverted()
+    assert whole.get_xlim()[0] == 0
+    assert legend(figure) == ["1 thread", "2 threads", "not TensorFlow Lite"]
+
+
+def test_bars_of_one_file(measured):
+    figure = deployment_plots.times(measured.head(1).assign(part="mine"))
+    (axes,) = drawn(figure)
+    assert axes.get_title(loc="left") == "mine"
+    assert legend(figure) == ["1 thread"]
+
+
+def test_front_by_hand():
+    ms, score = np.array([1, 2, 2, 3, 4.0]), np.array([5, 6, 5, 9, 9.0])
+    assert deployment_plots.front(ms, score).tolist() == [True, True, False, True, False]
+    size = np.array([9, 9, 9, 9, 1.0])
+    assert deployment_plots.front(ms, score, size).tolist() == [True, True, False, True, True]
+    assert deployment_plots.front(np.ones(2), np.ones(2)).tolist() == [
+        True,
+        True,
+    ]  # equals beat nobody
+
+
+def test_marks_of_the_pareto_plot(models):
+    (axes,) = drawn(figure := deployment_plots.pareto(models))
+    marks = {}
+    for of in axes.collections:
+        ((x, y),) = of.get_offsets()
+        marks[round(float(x), 6), round(float(y), 6)] = of
+    assert len(marks) == len(models)
+    unbeaten = deployment_plots.front(models["ms_median"], models["devel"], models["MB"])
+    for row, best in zip(models.itertuples(), unbeaten, strict=True):
+        mark = marks[round(row.ms_median, 6), round(100 * row.devel, 6)]
+        assert mark.get_sizes()[0] == pytest.approx(deployment_plots.LARGEST * row.MB / 60)
+        place = ["densenet121", "vgg16", "mobilenet_v2", "squeezenet"].index(row.backbone)
+        assert to_hex(mark.get_facecolor()[0]).upper() == dslite_plots.COLOURS[place]
+        assert (len(mark.get_edgecolor()) > 0) == best
+    assert axes.get_xscale() == "log"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Median time of a run (ms)", "Devel UAR (%)")
+    joined = axes.get_lines()[0]
+    assert joined.get_xdata().tolist() == sorted(joined.get_xdata())
+    assert (np.diff(joined.get_ydata()) > 0).all()
+    assert legend(figure)[:8] == [
+        *("densenet121", "vgg16", "mobilenet_v2", "squeezenet"),
+        *("float32", "float16", "dynamic", "int8"),
+    ]
+    assert "60 MB" in legend(figure)
+
+
+def test_names_lie_on_no_other_name_and_inside(models):
+    figure = deployment_plots.pareto(models)
+    (axes,) = drawn(figure)
+    unbeaten = deployment_plots.front(models["ms_median"], models["devel"], models["MB"])
+    named = {text.get_text() for text in axes.texts}
+    possible = models["backbone"] + ", " + models["variant"]
+    assert named <= set(possible[unbeaten])
+    assert len(named) > unbeaten.sum() / 2
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    inside = axes.get_window_extent()
+    assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+
+
+def test_pareto_of_a_single_model_and_of_a_correlation(models):
+    (axes,) = drawn(deployment_plots.pareto(models.head(1)))
+    assert [text.get_text() for text in axes.texts] == ["densenet121, float32"]
+    (axes,) = drawn(deployment_plots.pareto(models, "spearman"))
+    assert axes.get_ylabel() == "Devel Spearman's ρ"
+
+
+def test_more_backbones_than_colours(models):
+    many = [models.assign(backbone=f"backbone{i}", ms_median=models["ms_median"] * (1 + i))
+            for i in range(11)]  # fmt: skip
+    drawn(deployment_plots.pareto(pd.concat(many)))

@@ -1,0 +1,475 @@
+"""Scores against scikit-learn, scipy, formulas and plain loops."""
+
+import json
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+
+from dslite.errors import InputError
+from dslite.evaluation import metrics
+
+
+@pytest.fixture
+def guesses(rng):
+    """Labels and predictions [400] of 4 unequally frequent classes."""
+    labels = rng.choice(4, size=400, p=[0.55, 0.25, 0.15, 0.05])
+    return labels, np.where(rng.random(400) < 0.5, labels, rng.integers(0, 4, 400))
+
+
+def sane(value):
+    """Whether JSON knows every part of a value by itself."""
+    if isinstance(value, dict):
+        return all(type(key) is str and sane(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(map(sane, value))
+    return value is None or type(value) in (int, float, str)
+
+
+# Measures
+
+
+def test_confusion_recalls_and_uar_agree_with_sklearn(guesses):
+    labels, predictions = guesses
+    matrix = metrics.confusion(labels, predictions, 4)
+    np.testing.assert_array_equal(matrix, confusion_matrix(labels, predictions))
+    assert matrix.dtype == np.int64
+    expected = balanced_accuracy_score(labels, predictions)
+    assert metrics.uar(labels, predictions, 4) == pytest.approx(expected)
+    assert metrics.recalls(labels, predictions, 4).mean() == pytest.approx(expected)
+
+
+def test_a_class_without_files_is_left_out_of_the_mean():
+    labels, predictions = np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])
+    np.testing.assert_array_equal(metrics.recalls(labels, predictions, 3), [0.5, np.nan, 1.0])
+    assert metrics.uar(labels, predictions, 3) == 0.75
+    np.testing.assert_array_equal(
+        metrics.confusion(labels, predictions, 4),
+        [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]],
+    )
+
+
+@pytest.mark.parametrize("wrong", [[], [0, 3], [-1, 0]])
+def test_indices_that_are_no_classes_are_refused(wrong):
+    with pytest.raises(ValueError, match="class indices 0 to 2"):
+        metrics.confusion(np.array(wrong), np.array(wrong), 3)
+
+
+def test_regression_measures(rng):
+    labels = rng.integers(1, 10, 200).astype(float)  # ties
+    predictions = labels + rng.normal(0, 2, 200) + 1
+    assert metrics.rho(labels, predictions) == pytest.approx(
+        spearmanr(labels, predictions).statistic
+    )
+    assert metrics.pearson(labels, predictions) == pytest.approx(
+        pearsonr(labels, predictions).statistic
+    )
+    assert metrics.mae(labels, predictions) == pytest.approx(abs(predictions - labels).mean())
+    assert metrics.rmse([0.0, 0.0], [3.0, -4.0]) == pytest.approx(np.sqrt(12.5))
+    # Lin's form: Pearson's r times the bias correction
+    r = np.corrcoef(labels, predictions)[0, 1]
+    v = labels.std() / predictions.std()
+    u = (labels.mean() - predictions.mean()) / np.sqrt(labels.std() * predictions.std())
+    expected = r * 2 / (v + 1 / v + u**2)
+    assert metrics.ccc(labels, predictions) == pytest.approx(expected)
+
+
+def test_regression_measures_of_perfect_shifted_and_constant_predictions():
+    labels = np.array([1.0, 2.0, 3.0])
+    assert metrics.ccc(labels, labels) == pytest.approx(1)
+    assert metrics.ccc(labels, labels + 5) < 0.1
+    assert metrics.rho(labels, labels**3) == pytest.approx(1)
+    assert metrics.pearson(labels, 5 - 2 * labels) == pytest.approx(-1)
+    assert 0.9 < metrics.pearson(labels, labels**3) < 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(metrics.rho(labels, np.full(3, 0.1)))
+        assert np.isnan(metrics.pearson(labels, np.full(3, 0.1)))
+        assert np.isnan(metrics.pearson(np.full(3, 0.1), labels))
+        assert np.isnan(metrics.ccc(np.ones(3), np.ones(3)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-100, 100), st.integers(-100, 100)), min_size=3, max_size=30),
+    st.floats(0.01, 100),
+    st.floats(-100, 100),
+)
+def test_pearson_is_scipys_and_does_not_depend_on_the_unit(pairs, factor, offset):
+    labels, predictions = np.array(pairs, float).T
+    found = metrics.pearson(labels, predictions)
+    if len(set(labels)) == 1 or len(set(predictions)) == 1:
+        assert np.isnan(found)
+        return
+    assert found == pytest.approx(pearsonr(labels, predictions).statistic, abs=1e-9)
+    assert metrics.pearson(labels, factor * predictions + offset) == pytest.approx(found, abs=1e-6)
+    assert abs(metrics.ccc(labels, predictions)) <= abs(found) + 1e-9
+
+
+# From chunks to files
+
+
+def test_mean_and_vote_can_differ():
+    scores = np.array([[0.55, 0.45], [0.6, 0.4], [0.05, 0.95]], dtype=np.float32)
+    files = np.zeros(3, int)
+    mean = metrics.fuse(scores, files, "mean")
+    vote = metrics.fuse(scores, files, "vote")
+    np.testing.assert_allclose(mean, [[0.4, 0.6]], atol=1e-6)
+    np.testing.assert_allclose(vote, [[2 / 3, 1 / 3]], atol=1e-5)
+    assert (mean.argmax(), vote.argmax()) == (1, 0)
+    assert mean.dtype == vote.dtype == np.float64
+
+
+def test_the_mean_breaks_a_tie_of_the_votes():
+    scores = [[0.5, 0.4, 0.1], [0.1, 0.8, 0.1]]
+    vote = metrics.fuse(scores, [0, 0], "vote")
+    np.testing.assert_allclose(vote, [[0.5, 0.5, 0]], atol=1e-5)
+    assert vote.argmax() == 1
+    np.testing.assert_allclose(vote.sum(), 1)
+
+
+def test_the_mean_does_not_overrule_a_majority_of_one_in_a_long_file():
+    scores = np.array([[0.51, 0.49]] * 501 + [[0.0, 1.0]] * 500)
+    assert metrics.fuse(scores, np.zeros(1001, int), "vote").argmax() == 0
+    assert metrics.fuse(scores, np.zeros(1001, int), "mean").argmax() == 1
+
+
+def test_chunks_of_a_file_need_not_be_neighbours():
+    fused = metrics.fuse([[1.0], [10.0], [3.0]], [1, 0, 1])
+    np.testing.assert_array_equal(fused, [[10.0], [2.0]])
+
+
+def test_what_fuse_refuses():
+    with pytest.raises(InputError, match="'mean' and 'vote'"):
+        metrics.fuse([[0.5, 0.5]], [0], "median")
+    with pytest.raises(InputError, match="regression"):
+        metrics.fuse([[0.5]], [0], "vote")
+    with pytest.raises(ValueError, match="file 1 has no chunk"):
+        metrics.fuse([[0.5, 0.5], [0.1, 0.9]], [0, 2])
+    with pytest.raises(ValueError, match="2 chunks"):
+        metrics.fuse([[0.5, 0.5], [0.1, 0.9]], [0])
+
+
+# Intervals
+
+
+def test_width_is_that_of_the_binomial_standard_error():
+    labels = np.zeros(1000, int)
+    predictions = (np.arange(1000) >= 800).astype(int)  # recall 0.8
+    low, high = metrics.bootstrap_interval(labels, predictions, 2, draws=20000)
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
+    assert low == pytest.approx(0.8 - half, abs=0.002)
+    assert high == pytest.approx(0.8 + half, abs=0.002)
+
+
+def test_interval_covers_the_true_recall_as_often_as_it_says(rng):
+    inside = 0
+    for seed in range(300):
+        wrong = (rng.random(200) > 0.7).astype(int)
+        low, high = metrics.bootstrap_interval(np.zeros(200, int), wrong, 2, seed=seed)
+        inside += low <= 0.7 <= high
+    assert 0.91 <= inside / 300 <= 0.98
+
+
+@pytest.mark.parametrize("by", [None, "speakers"])
+def test_intervals_are_those_of_a_plain_loop(guesses, rng, by):
+    labels, predictions = guesses
+    groups = np.arange(400) if by is None else rng.integers(0, 15, 400)
+    names = np.unique(groups)
+    plain = []
+    for _ in range(1500):
+        drawn = rng.choice(names, size=len(names))
+        files = np.concatenate([np.flatnonzero(groups == name) for name in drawn])
+        plain.append(metrics.uar(labels[files], predictions[files], 4))
+    interval = metrics.bootstrap_interval(
+        labels, predictions, 4, None if by is None else groups, draws=20000
+    )
+    np.testing.assert_allclose(interval, np.quantile(plain, [0.025, 0.975]), atol=0.01)
+
+
+def test_speakers_widen_the_interval_where_their_files_agree(rng):
+    speakers = np.repeat(np.arange(12), 30)
+    labels = np.tile([0, 1], 180)
+    understood = rng.random(12) < 0.6
+    predictions = np.where(understood[speakers], labels, 1 - labels)
+    by_file = metrics.bootstrap_interval(labels, predictions, 2)
+    by_speaker = metrics.bootstrap_interval(labels, predictions, 2, speakers)
+    assert np.diff(by_speaker) > 3 * np.diff(by_file)
+
+    numbers = speakers + rng.normal(size=360)
+    guessed = np.where(understood, 1, -1)[speakers] * numbers
+    by_file = metrics.bootstrap_interval_rho(numbers, guessed)
+    by_speaker = metrics.bootstrap_interval_rho(numbers, guessed, speakers)
+    assert np.diff(by_speaker) > 2 * np.diff(by_file)
+
+
+def test_width_of_the_rho_interval_is_that_of_the_formula(rng):
+    labels = rng.normal(size=500)
+    predictions = labels + rng.normal(size=500)
+    low, high = metrics.bootstrap_interval_rho(labels, predictions, draws=2000)
+    found = metrics.rho(labels, predictions)
+    half = 1.96 * np.sqrt((1 + found**2 / 2) / 497)  # Bonett and Wright 2000, Fisher's z
+    expected = np.tanh([np.arctanh(found) - half, np.arctanh(found) + half])
+    np.testing.assert_allclose([low, high], expected, atol=0.02)
+
+
+def test_the_same_seed_draws_the_same(guesses):
+    labels, predictions = guesses
+    speakers = np.arange(400) % 9
+    for groups in (None, speakers):
+        first, again, other = (
+            metrics.bootstrap_interval(labels, predictions, 4, groups, seed=seed)
+            for seed in (3, 3, 4)
+        )
+        assert first == again != other
+        first, again, other = (
+            metrics.bootstrap_interval_rho(labels, predictions, groups, seed=seed)
+            for seed in (3, 3, 4)
+        )
+        assert first == again != other
+
+
+def test_level_sets_the_width(guesses):
+    wide, narrow = (metrics.bootstrap_interval(*guesses, 4, level=level) for level in (0.99, 0.5))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_nothing_varies_with_one_speaker_or_one_file():
+    labels, predictions = np.array([0, 1, 1]), np.array([0, 1, 0])
+    assert metrics.bootstrap_interval(labels, predictions, 2, ["a"] * 3) is None
+    assert metrics.bootstrap_interval(labels[:1], predictions[:1], 2) is None
+    assert metrics.bootstrap_interval_rho(labels, predictions, ["a"] * 3) is None
+    assert metrics.bootstrap_interval_rho(labels, np.ones(3)) is None
+
+
+def test_a_rare_class_that_a_draw_misses_does_not_count_as_zero():
+    labels = np.array([0] * 50 + [1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.bootstrap_interval(labels, labels, 3) == (1.0, 1.0)
+
+
+def test_one_draws_recalls_are_those_of_its_uar(guesses):
+    """With a single draw, an interval is what was drawn."""
+    for groups in (None, np.arange(400) % 9):
+        for seed in range(20):
+            of_all = metrics.bootstrap_interval(*guesses, 4, groups, draws=1, seed=seed)
+            of_each = metrics.bootstrap_recalls(*guesses, 4, groups, draws=1, seed=seed)
+            assert len(set(of_each)) == 4
+            np.testing.assert_allclose(np.mean(of_each, axis=0), of_all)
+
+
+@pytest.mark.parametrize("by", [None, "speakers"])
+def test_intervals_of_recalls_are_those_of_a_plain_loop(guesses, rng, by):
+    labels, predictions = guesses
+    groups = np.arange(400) if by is None else rng.integers(0, 15, 400)
+    names = np.unique(groups)
+    plain = []
+    for _ in range(1500):
+        drawn = rng.choice(names, size=len(names))
+        files = np.concatenate([np.flatnonzero(groups == name) for name in drawn])
+        plain.append(metrics.recalls(labels[files], predictions[files], 4))
+    intervals = metrics.bootstrap_recalls(
+        labels, predictions, 4, None if by is None else groups, draws=20000
+    )
+    expected = np.nanquantile(plain, [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(intervals, expected, atol=0.03)
+
+
+def test_recalls_that_cannot_vary_have_no_interval():
+    #                  always right, never, one file, none; the fifth: two files of one speaker
+    labels = np.array([0, 0, 0, 1, 1, 2, 4, 4])
+    predictions = np.array([0, 0, 0, 0, 0, 2, 4, 0])
+    speakers = ["a", "b", "b", "a", "b", "a", "b", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        by_file = metrics.bootstrap_recalls(labels, predictions, 5)
+        by_speaker = metrics.bootstrap_recalls(labels, predictions, 5, speakers)
+        assert metrics.bootstrap_recalls(labels, predictions, 5, ["a"] * 8) == [None] * 5
+        assert metrics.bootstrap_recalls([0], [0], 2) == [None, None]
+    assert by_file[:4] == [(1.0, 1.0), (0.0, 0.0), None, None]
+    assert by_file[4] == (0.0, 1.0)
+    assert by_speaker == [(1.0, 1.0), (0.0, 0.0), None, None, None]
+
+
+def test_a_thousand_draws_of_many_files_are_fast(rng):
+    labels, predictions = rng.integers(0, 6, (2, 5000))
+    speakers = rng.integers(0, 68, 5000)
+    start = time.perf_counter()
+    metrics.bootstrap_interval(labels, predictions, 6)
+    metrics.bootstrap_interval(labels, predictions, 6, speakers)
+    assert time.perf_counter() - start < 0.5
+
+
+# What a run records
+
+
+def test_classification_record(guesses, rng):
+    labels, _ = guesses
+    files = np.repeat(np.arange(400), 3)
+    scores = rng.dirichlet(np.ones(4), 1200).astype(np.float32)
+    speakers = [f"s{i % 8}" for i in range(400)]
+    record = metrics.evaluate(
+        labels[files], scores, files, speakers, list("abcd"), fusion="vote", draws=200, seed=1
+    )
+    assert sane(record)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert (record["metric"], record["chance"]) == ("uar", 0.25)
+    file, chunk = record["file"], record["chunk"]
+    assert (file["n"], chunk["n"]) == (400, 1200)
+    vote = metrics.fuse(scores, files, "vote").argmax(axis=1)
+    mean = metrics.fuse(scores, files, "mean").argmax(axis=1)
+    assert file["score"] == file["score_vote"]
+    assert file["score_vote"] == pytest.approx(balanced_accuracy_score(labels, vote))
+    assert file["score_mean"] == pytest.approx(balanced_accuracy_score(labels, mean))
+    assert file["confusion"] == confusion_matrix(labels, vote).tolist()
+    assert list(file["recall"]) == list("abcd")
+    assert np.mean(list(file["recall"].values())) == pytest.approx(file["score"])
+    expected = metrics.bootstrap_interval(labels, vote, 4, speakers, draws=200, seed=1)
+    assert file["interval_speakers"] == list(expected)
+    assert file["interval_files"][0] < file["score"] < file["interval_files"][1]
+    assert chunk["score"] == pytest.approx(
+        balanced_accuracy_score(labels[files], scores.argmax(axis=1))
+    )
+    assert np.sum(chunk["confusion"]) == 1200
+
+
+def test_regression_record(rng):
+    labels = rng.integers(1, 10, 60).astype(float)
+    files = np.repeat(np.arange(60), 2)
+    scores = (labels[files] + rng.normal(size=120))[:, None]
+    speakers = [f"s{i % 6}" for i in range(60)]
+    record = metrics.evaluate(
+        labels[files], scores, files, speakers, [], task="regression", draws=50
+    )
+    assert sane(record)
+    assert (record["metric"], record["chance"]) == ("spearman", 0.0)
+    file, chunk = record["file"], record["chunk"]
+    assert {"recall", "confusion"}.isdisjoint(file)
+    measures = {"n", "score", "pearson", "ccc", "mae", "rmse"}
+    assert set(chunk) == measures < set(file)
+    fused = scores.reshape(60, 2).mean(axis=1)
+    assert file["pearson"] == pytest.approx(pearsonr(labels, fused).statistic)
+    assert chunk["pearson"] == pytest.approx(pearsonr(labels[files], scores[:, 0]).statistic)
+    assert file["score"] == file["score_mean"] > chunk["score"]
+    assert file["score_vote"] is None
+    assert file["rmse"] == pytest.approx(metrics.rmse(labels, scores.reshape(60, 2).mean(axis=1)))
+    assert len(file["interval_speakers"]) == 2
+    with pytest.raises(InputError, match="fusion"):
+        metrics.evaluate(labels[files], scores, files, None, [], task="regression", fusion="vote")
+
+
+@pytest.mark.parametrize("speakers", [None, [], ["", "", ""], ["a", "b", ""], ["a", "a", "a"]])
+def test_no_speaker_interval_without_two_known_speakers(speakers):
+    record = metrics.evaluate(
+        [0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], [0, 1, 2], speakers, ["no", "yes"]
+    )
+    assert record["file"]["interval_speakers"] is None
+    assert record["file"]["interval_files"] is not None
+
+
+def test_what_is_undefined_becomes_none():
+    record = metrics.evaluate([0, 0], np.eye(3)[[0, 1]], [0, 1], None, ["a", "b", "c"])
+    assert record["file"]["recall"] == {"a": 0.5, "b": None, "c": None}
+    constant = metrics.evaluate(
+        [1.0, 2.0], np.full((2, 1), 0.1), [0, 1], None, [], task="regression"
+    )
+    assert constant["file"]["score"] is None
+    assert constant["file"]["pearson"] is None
+    assert constant["file"]["interval_files"] is None
+    assert sane(record)
+    assert sane(constant)
+
+
+def test_what_evaluate_refuses():
+    two = ["a", "b"]
+    with pytest.raises(InputError, match="diverged"):
+        metrics.evaluate([0], [[np.nan, 0.5]], [0], None, two)
+    with pytest.raises(ValueError, match="different labels"):
+        metrics.evaluate([0, 1], [[1, 0], [0, 1]], [0, 0], None, two)
+    with pytest.raises(ValueError, match="scores"):
+        metrics.evaluate([0], [[1, 0, 0]], [0], None, two)
+    with pytest.raises(ValueError, match="2 speakers for 1 files"):
+        metrics.evaluate([0], [[1, 0]], [0], ["x", "y"], two)
+
+
+# Properties
+
+
+@st.composite
+def partitions(draw):
+    """Labels [files], file of every chunk and scores in 64ths, of which sums are exact."""
+    n_classes = draw(st.integers(2, 5))
+    n_files = draw(st.integers(1, 12))
+    labels = draw(st.lists(st.integers(0, n_classes - 1), min_size=n_files, max_size=n_files))
+    extra = draw(st.lists(st.integers(0, n_files - 1), max_size=20))
+    files = np.array([*range(n_files), *extra])
+    cells = len(files) * n_classes
+    scores = draw(st.lists(st.integers(0, 64), min_size=cells, max_size=cells))
+    return np.array(labels), files, np.reshape(scores, (len(files), n_classes)) / 64
+
+
+@given(partitions(), st.sampled_from(["mean", "vote"]), st.randoms(use_true_random=False))
+def test_the_order_of_files_and_chunks_does_not_matter(partition, fusion, random):
+    labels, files, scores = partition
+    names = [str(i) for i in range(scores.shape[1])]
+
+    def record(labels, files, scores):
+        return metrics.evaluate(labels[files], scores, files, None, names, fusion=fusion, draws=20)
+
+    moved = np.array(random.sample(range(len(labels)), len(labels)))  # file i becomes moved[i]
+    mixed = np.array(random.sample(range(len(files)), len(files)))
+    relabelled = np.empty_like(labels)
+    relabelled[moved] = labels
+    assert record(labels, files, scores) == record(relabelled, moved[files][mixed], scores[mixed])
+
+
+@given(partitions())
+def test_uar_is_a_fraction_inside_its_interval_of_draws(partition):
+    labels, files, scores = partition
+    guesses = metrics.fuse(scores, files).argmax(axis=1)
+    n_classes = scores.shape[1]
+    assert 0 <= metrics.uar(labels, guesses, n_classes) <= 1
+    assert metrics.uar(labels, labels, n_classes) == 1
+    interval = metrics.bootstrap_interval(labels, guesses, n_classes, draws=20)
+    assert (interval is None) == (len(labels) < 2)
+    if interval:
+        assert 0 <= interval[0] <= interval[1] <= 1
+
+
+@given(partitions(), st.none() | st.integers(2, 5))
+def test_recalls_lie_inside_their_intervals(partition, n_speakers):
+    labels, files, scores = partition
+    guesses = metrics.fuse(scores, files).argmax(axis=1)
+    n_classes = scores.shape[1]
+    units = np.arange(len(labels)) % (n_speakers or len(labels))
+    intervals = metrics.bootstrap_recalls(labels, guesses, n_classes, units if n_speakers else None)
+    recalls = metrics.recalls(labels, guesses, n_classes)
+    for of, (interval, recall) in enumerate(zip(intervals, recalls, strict=True)):
+        assert (interval is None) == (len(set(units[labels == of])) < 2)
+        if interval:
+            assert 0 <= interval[0] <= recall <= interval[1] <= 1
+
+
+@given(partitions())
+def test_the_recall_of_the_only_class_is_the_uar(partition):
+    labels, files, scores = partition
+    only = np.zeros_like(labels)
+    guesses, n_classes = metrics.fuse(scores, files).argmax(axis=1), scores.shape[1]
+    found = metrics.bootstrap_recalls(only, guesses, n_classes, draws=20)
+    assert found[0] == metrics.bootstrap_interval(only, guesses, n_classes, draws=20)
+    assert found[1:] == [None] * (n_classes - 1)
+
+
+@given(partitions())
+def test_votes_are_shares_and_the_winner_has_the_most(partition):
+    _, files, scores = partition
+    fused = metrics.fuse(scores, files, "vote")
+    for file, shares in enumerate(fused):
+        votes = np.bincount(scores[files == file].argmax(axis=1), minlength=scores.shape[1])
+        np.testing.assert_allclose(shares, votes / votes.sum(), atol=1e-5)
+        assert votes[shares.argmax()] == votes.max()

@@ -1,0 +1,132 @@
+"""Small networks, runs and stores to explain, each made of numbers that a test knows."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import soundfile
+
+from dslite.explanation.subject import Subject
+from dslite.features import clips, store
+from dslite.models import classifier
+from dslite.settings import Settings
+from dslite.training import runs
+from tests.random_networks import alive
+
+SIDE = 32
+HALVES = (slice(0, SIDE // 2), slice(SIDE // 2, SIDE))
+SMALL = Settings(
+    sample_rate=4000,
+    chunk_length_s=1.0,
+    chunk_hop_s=0.75,
+    mel_bands=16,
+    image_size=SIDE,
+    backbone="squeezenet",
+    weights="random",
+    units=6,
+    bootstrap_draws=20,
+)
+
+
+def network(settings=SMALL, outputs=3, seed=0, scale=None):
+    """A network of `dslite.models.classifier.build` with random weights; of the fixture `tiny`, if it is on."""
+    return alive(classifier.build(settings, outputs, scale), seed, first=1 / 60)
+
+
+def noise(rng, count=1, side=SIDE):
+    """Pictures of noise in blocks, float32 [count, side, side, 3], so that no mean hides them."""
+    blocks = rng.uniform(0, 255, (count, 8, 8, 3))
+    place = np.arange(side) * 8 // side
+    return blocks[:, place][:, :, place].astype(np.float32)
+
+
+def looking_at(rows, columns, side=SIDE):
+    """A network in the shape of `dslite.models.classifier.build` that sees one part of the picture alone.
+
+    The brighter this part's green, the larger output 0.
+    """
+    seen = np.zeros((1, side, side, 3), np.float32)
+    seen[:, rows, columns, 1] = 1 / 100
+    image = keras.Input((side, side, 3))
+    maps = keras.layers.AveragePooling2D(4)(image * seen)
+    backbone = keras.Model(image, maps, name="backbone")
+    picture = keras.Input((side, side, 3))
+    x = keras.layers.GlobalAveragePooling2D(name="pooling")(backbone(picture))
+    x = keras.layers.Dense(1, name="hidden")(x)
+    x = keras.layers.Dense(2, activation="softmax", name="output")(x)
+    whole = keras.Model(picture, x)
+    whole.get_layer("hidden").set_weights([np.array([[0.0], [3.0], [0.0]]), np.zeros(1)])
+    whole.get_layer("output").set_weights([np.array([[1.0, -1.0]]), np.zeros(2)])
+    return whole
+
+
+def linear(rng, outputs=2, side=SIDE):
+    """A network whose outputs are weighted sums of its input, and the weights."""
+    image = keras.Input((side, side, 3))
+    sums = keras.layers.Dense(outputs)(keras.layers.Flatten()(image))
+    made = keras.Model(image, sums)
+    weights = rng.normal(0, 1e-3, (side, side, 3, outputs))
+    made.layers[-1].set_weights([weights.reshape(-1, outputs), np.arange(1.0, outputs + 1)])
+    return made, weights
+
+
+def counting(subject: Subject) -> list[int]:
+    """How many pictures each later call of a subject's network has seen."""
+    seen, real = [], subject._network
+
+    def run(pictures):
+        seen.append(len(pictures))
+        return real(pictures)
+
+    subject._network = run
+    return seen
+
+
+def waveform(seconds, hz=440.0, rate=SMALL.sample_rate):
+    """A tone that rises, float32 of a quarter of full scale."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    return (0.25 * np.sin(2 * np.pi * hz * time_s * (1 + time_s / 4))).astype(np.float32)
+
+
+def a_store(folder, rows, settings=SMALL):
+    """A store of files (name, partition, label, seconds), whose tones differ."""
+    owner, start_s, cut = [], [], []
+    for number, (name, _, _, seconds) in enumerate(rows):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, waveform(seconds, 200 + 90 * number), settings.sample_rate)
+        chunks, starts = clips.chunks_of(file, settings)
+        owner += [number] * len(starts)
+        start_s += starts.tolist()
+        cut.append(chunks)
+    mel = store.spectrogram_function(settings)(np.concatenate(cut)).numpy()
+    files = pd.DataFrame(rows, columns=["path", "partition", "label", "duration_s"])
+    return store.Store(mel, np.array(owner), np.array(start_s), files, folder, (), "")
+
+
+def predictions(rows, classes):
+    """Rows (file, partition, label, scores) as a run writes them; one score of a regression."""
+    found = []
+    for file, partition, label, *scores in rows:
+        row = {"file": file, "speaker": "s", "partition": partition, "label": label}
+        said = classes[int(np.argmax(scores))] if classes else scores[0]
+        row |= {"prediction": said} | dict(zip(classes, scores, strict=False))
+        found.append(row)
+    columns = ["file", "speaker", "partition", "label", "prediction", *classes]
+    return pd.DataFrame(found, columns=columns)
+
+
+def a_run(folder, table, classes=(), settings=SMALL, network=None, metrics=None):
+    """A finished run with given predictions, a regression without classes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task = "classification" if classes else "regression"
+    record = {"classes": list(classes), "task": task, "seed": 0, "settings": settings.model_dump()}
+    (folder / "run.json").write_text(json.dumps(record), "utf-8")
+    (folder / "metrics.json").write_text(
+        json.dumps(metrics or {"devel": None, "test": None}), "utf-8"
+    )
+    table.to_csv(folder / "predictions.csv", index=False)
+    if network is not None:
+        network.save(folder / "model.keras")
+    return runs.load(folder)

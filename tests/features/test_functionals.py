@@ -1,0 +1,210 @@
+"""Acoustic features of known signals, of hardly any signal, and what the cache keeps."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from dslite import audio, cards
+from dslite.datasets import scan
+from dslite.datasets.manifest import Manifest
+from dslite.errors import InputError
+from dslite.features import functionals
+
+RATE = 16000
+MFCC, DELTA, CHROMA, CONTRAST = slice(0, 40), slice(40, 80), slice(120, 132), slice(132, 139)
+
+
+def tone(hz, seconds=1.0, rate=RATE):
+    """A sine of half the full scale, float32."""
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype("f4")
+
+
+def middle(rows):
+    """Descriptors without the frames that reach past the waveform's ends."""
+    return rows[:, 8:-8]
+
+
+# Descriptors
+
+
+@pytest.mark.parametrize(("hz", "pitch_class"), [(440, 9), (880, 9), (523.25, 0), (369.99, 6)])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_the_chroma_of_a_tone_is_largest_at_its_pitch_class(hz, pitch_class, rate):
+    chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA]
+    assert (middle(chroma).argmax(axis=0) == pitch_class).all()
+    assert middle(chroma)[pitch_class] == pytest.approx(1)
+    far = (pitch_class + 6) % 12
+    assert middle(chroma)[far].max() < 0.2
+
+
+def test_a_tone_stands_out_in_its_octave_and_noise_in_none(rng):
+    """Bands: below 200 Hz, 200 to 400, 400 to 800 and so on."""
+    of_tone = middle(functionals.descriptors(tone(600) + 1e-3 * noise(rng), RATE))[CONTRAST]
+    of_noise = middle(functionals.descriptors(noise(rng), RATE))[CONTRAST]
+    assert of_tone.mean(axis=1).argmax() == 2
+    assert of_tone[2].mean() > 30
+    assert of_noise.mean(axis=1).max() < 25
+
+
+def noise(rng, seconds=1.0):
+    return (0.05 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def test_level_is_in_the_first_coefficient_alone(rng):
+    """Ten times the amplitude is 20 dB in all 128 bands; the DCT is orthonormal."""
+    soft = noise(rng)
+    quiet, loud = (functionals.descriptors(w, RATE) for w in (soft, 10 * soft))
+    np.testing.assert_allclose(loud[0] - quiet[0], 20 * np.sqrt(128), rtol=1e-3)
+    np.testing.assert_allclose(loud[1:], quiet[1:], atol=0.02)
+
+
+def test_the_derivative_is_the_slope_per_frame(rng):
+    """A noise that rises by 20 dB a second: frames are 16 ms apart."""
+    rising = noise(rng, 3) * 10 ** (np.arange(3 * RATE) / RATE - 2)
+    rows = middle(functionals.descriptors(rising.astype(np.float32), RATE))
+    assert rows[DELTA][0].mean() == pytest.approx(20 * np.sqrt(128) * 0.016, rel=0.05)
+    assert abs(rows[80].mean()) < 0.1 * rows[DELTA][0].mean()  # the second one
+
+
+def test_frames_are_16_ms_apart_at_every_rate():
+    for rate in (8000, 16000, 22050, 48000):
+        rows = functionals.descriptors(tone(440, 2.0, rate), rate)
+        assert len(rows) == 132 + functionals.contrast_bands(rate) + 1
+        assert rows.shape[1] == pytest.approx(2 / 0.016, abs=1)
+        assert rows.dtype == np.float32
+
+
+def test_contrast_bands_begin_below_half_the_rate():
+    found = [functionals.contrast_bands(rate) for rate in (1000, 8000, 12800, 16000, 48000)]
+    assert found == [2, 5, 5, 6, 6]
+
+
+# Summary
+
+
+def test_the_summary_is_mean_and_deviation_over_time(rng):
+    waveform = noise(rng)
+    rows = functionals.descriptors(waveform, RATE)
+    found = functionals.summary(waveform, RATE)
+    assert found.shape == (278,)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:139], rows.mean(axis=1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[139:], rows.std(axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_silence_at_the_ends_does_not_count(rng):
+    waveform, hop = noise(rng), 512  # trimming works in steps of 32 ms
+    found = [functionals.summary(np.pad(waveform, n * hop), RATE) for n in (10, 40)]
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+    whole = functionals.descriptors(np.pad(waveform, 40 * hop), RATE).mean(axis=1)
+    assert abs(whole[0] - found[1][0]) > 100
+
+
+def test_40_db_below_the_maximum_is_silence():
+    loud, soft = tone(440), tone(2000) / 100
+    found = functionals.summary(np.concatenate([soft, loud, soft]), RATE)
+    alone = functionals.summary(loud, RATE)
+    np.testing.assert_allclose(found[CHROMA], alone[CHROMA], atol=0.1)
+
+
+HARDLY = {
+    "silence": np.zeros(RATE, np.float32),
+    "20 ms": tone(440, 0.02),
+    "one sample": np.ones(1, np.float32),
+    "constant": np.full(RATE, 0.5, np.float32),
+    "click": np.eye(1, RATE, 8000, dtype=np.float32)[0],
+    "nearly nothing": np.full(RATE, 1e-30, np.float32),
+}
+
+
+@pytest.mark.parametrize("waveform", HARDLY.values(), ids=HARDLY)
+def test_hardly_any_signal_gives_finite_numbers_and_no_warning(waveform):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = functionals.summary(waveform, RATE)
+    assert found.shape == (278,)
+    assert np.isfinite(found).all()
+
+
+@profile(max_examples=30, deadline=None)
+@given(
+    rate=st.sampled_from([1000, 2000, 8000, 11025, 16000, 44100, 48000]),
+    seconds=st.floats(0.001, 0.5),
+    level=st.sampled_from([0.0, 1e-6, 0.1, 1.0]),
+    seed=st.integers(0, 9),
+)
+def test_any_length_rate_and_level_gives_finite_numbers(rate, seconds, level, seed):
+    drawn = np.random.default_rng(seed).uniform(-level, level, max(1, round(seconds * rate)))
+    found = functionals.summary(drawn.astype(np.float32), rate)
+    assert found.shape == (2 * (132 + functionals.contrast_bands(rate) + 1),)
+    assert np.isfinite(found).all()
+
+
+# A corpus and the cache
+
+
+@pytest.fixture
+def built(tmp_path, cache):
+    """Manifest of three tones, the last one of 20 ms."""
+    rows = []
+    for name, waveform in (("a", tone(440)), ("c", tone(523.25)), ("short", tone(300, 0.02))):
+        soundfile.write(tmp_path / f"{name}.wav", waveform, RATE)
+        rows.append((f"{name}.wav", scan.of_file(tmp_path / f"{name}.wav").audio_hash))
+    table = pd.DataFrame(rows, columns=["path", "audio_hash"])
+    return Manifest(cards.load("demo"), tmp_path, table)
+
+
+def test_features_are_in_the_order_of_the_files(built):
+    found = functionals.features(built, RATE)
+    assert found.shape == (3, 278)
+    assert found.dtype == np.float32
+    for row, path in zip(found, built.table["path"], strict=True):
+        own = functionals.summary(audio.read(built.folder / path, RATE), RATE)
+        np.testing.assert_allclose(row, own, rtol=1e-3, atol=1e-3)
+    assert found[:2, CHROMA].argmax(axis=1).tolist() == [9, 0]
+
+
+def test_features_are_computed_once(built, cache, capsys, monkeypatch):
+    first = functionals.features(built, RATE)
+    assert "3 files" in capsys.readouterr().out
+    monkeypatch.setattr(functionals, "summary", lambda *given: pytest.fail("computed again"))
+    np.testing.assert_array_equal(functionals.features(built, RATE), first)
+    assert capsys.readouterr().out == ""
+    (stored,) = [path for path in cache.rglob("*") if path.is_file()]
+    assert stored.match("cache/acoustics/demo/*.npy")
+
+
+def test_the_key_is_the_content_the_rate_and_the_version(built, monkeypatch):
+    def key(rate=RATE, **columns):
+        table = built.table.assign(**columns)
+        return functionals.key(Manifest(built.card, built.folder, table), rate)
+
+    first = key()
+    assert key(path=["x", "y", "z"], label=["1", "2", "3"]) == first
+    others = {key(8000), key(audio_hash=["x", "y", "z"])}
+    others.add(key(audio_hash=built.table["audio_hash"].tolist()[::-1]))
+    monkeypatch.setattr(functionals, "VERSION", 0)
+    assert len({first, key(), *others}) == 5
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing_stored(built, cache):
+    (built.folder / "c.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"c\.wav"):
+        functionals.features(built, RATE)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_neither_tensorflow_nor_keras_is_imported():
+    script = (
+        "import sys, dslite.features.functionals; print({'tensorflow', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr

@@ -1,0 +1,315 @@
+"""Waveform -> Mel spectrogram -> picture, against librosa and against plain numpy."""
+
+import librosa
+import matplotlib
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dslite.datasets import demo_voices
+from dslite.features import spectrogram
+from dslite.settings import Settings
+
+RATE = 16000
+ONE_S = Settings(chunk_length_s=1.0)
+
+
+def voice(seed: int, seconds: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    manner = demo_voices.Expression(
+        **{"pitch_level": 0, "pitch_slope": 1, "pitch_glide": 2, "pitch_jump": 1, "tempo": 4},
+        **{"vibrato_rate": 5, "vibrato_depth": 1, "legato": 0.8, "attack": 0.5, "tilt": -9},
+        **{"breath": -25, "jitter": 0.01, "shimmer": 0.1},
+    )
+    return demo_voices.synthesise(demo_voices.draw_speaker(rng), manner, seconds, rng)
+
+
+def sine(hz: float, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
+    return np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate).astype(np.float32)
+
+
+def noise(samples: int = RATE, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, samples).astype(np.float32)
+
+
+def chirp(seconds: float = 1.0) -> np.ndarray:
+    times = np.arange(round(seconds * RATE)) / RATE
+    return (0.3 * scipy.signal.chirp(times, 50, seconds, 7900)).astype(np.float32)
+
+
+SIGNALS = {
+    "noise": noise(),
+    "sine": 0.2 * sine(1234.5),
+    "chirp": chirp(),
+    "voice": voice(1),
+    "other voice": voice(2),
+}
+
+
+def reference_power(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    """Loop over frames in float64, [mel_bands, frames]."""
+    window, hop = settings.window_ms * settings.sample_rate / 1000, settings.hop_ms
+    window, hop = round(window), round(hop * settings.sample_rate / 1000)
+    size = 2 ** int(np.ceil(np.log2(window)))
+    taper = scipy.signal.get_window("hann", window)  # periodic
+    filters = librosa.filters.mel(
+        sr=settings.sample_rate, n_fft=size, n_mels=settings.mel_bands, dtype=np.float64
+    )
+    columns = []
+    for start in range(0, len(waveform) - window + 1, hop):
+        spectrum = np.fft.rfft(taper * waveform[start : start + window], size)
+        columns.append(filters @ np.abs(spectrum) ** 2)
+    return np.stack(columns, axis=1)
+
+
+def reference_image(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    """Grey levels before rounding, float64 [mel_bands, frames]."""
+    waveform = np.float64(waveform)
+    peak = np.abs(waveform).max()
+    if peak > 0:
+        waveform = waveform / peak * 10 ** (-3 / 20)
+    level = 10 * np.log10(np.maximum(reference_power(waveform, settings), 1e-10))
+    if settings.top_db:
+        level = np.maximum(level, level.max() - settings.top_db)
+    span = level.max() - level.min()
+    return 255 * (level - level.min()) / span if span else np.zeros_like(level)
+
+
+def image(waveform: np.ndarray, settings: Settings) -> np.ndarray:
+    """The project's image of one waveform, as int64 so that differences do not wrap."""
+    return spectrogram.mel_image(np.float32(waveform)[None], settings).numpy()[0].astype(int)
+
+
+# Mel power
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_mel_power_is_librosas(name):
+    stft = librosa.stft(
+        np.float64(SIGNALS[name]), n_fft=512, hop_length=256, window="hann", center=False
+    )
+    filters = librosa.filters.mel(sr=RATE, n_fft=512, n_mels=128, fmin=0, fmax=RATE / 2)
+    expected = (filters @ np.abs(stft) ** 2).T
+    found = spectrogram.mel_power(SIGNALS[name][None], ONE_S).numpy()[0]
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape == (61, 128)
+    # float32 rounds away what lies 100 dB below the loudest band.
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-10 * expected.max())
+
+
+def test_a_batch_is_its_samples():
+    batch = np.stack(list(SIGNALS.values()))
+    together = spectrogram.mel_image(batch, ONE_S).numpy()
+    for i, waveform in enumerate(batch):
+        assert np.abs(together[i].astype(int) - image(waveform, ONE_S)).max() <= 1
+
+
+@pytest.mark.parametrize("bands", [40, 64, 128])
+def test_no_filter_is_empty(bands):
+    filters = spectrogram.mel_filters(Settings(mel_bands=bands))
+    assert filters.shape == (257, bands)
+    assert (filters.max(axis=0) > 0).all()
+    assert (filters >= 0).all()
+    # All that can be heard is in some band: no bin between two filters falls out.
+    assert (filters[1:-1].sum(axis=1) > 0).all()
+
+
+def slaney(mel: np.ndarray) -> np.ndarray:
+    """Hz of Slaney's Mel scale: linear to 1 kHz, then 27 steps a factor of 6.4."""
+    return np.where(mel < 15, 200 / 3 * mel, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
+def centres(bands: int, rate: int = RATE) -> np.ndarray:
+    top = 15 + 27 * np.log(rate / 2 / 1000) / np.log(6.4)
+    return slaney(np.linspace(0, top, bands + 2))[1:-1]
+
+
+def test_mel_frequencies_follow_the_published_scale():
+    np.testing.assert_allclose(spectrogram.mel_frequencies(ONE_S), centres(128), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("bands", "lowest"), [(64, 0), (128, 42)])  # wider than an FFT bin
+def test_a_sine_lands_in_the_band_whose_centre_it_has(bands, lowest):
+    used = Settings(chunk_length_s=0.25, mel_bands=bands)
+    sines = np.stack([sine(hz, 0.25) for hz in centres(bands)[lowest:]])
+    power = spectrogram.mel_power(sines, used).numpy()
+    frames = power.shape[1]
+    expected = np.repeat(np.arange(lowest, bands)[:, None], frames, axis=1)
+    np.testing.assert_array_equal(power.argmax(axis=2), expected)
+
+
+@pytest.mark.parametrize("hz", [100, 440, 1234.5, 3000, 6789])
+def test_a_sine_lands_within_a_bin_or_a_band(hz):
+    band = spectrogram.mel_power(sine(hz)[None], ONE_S).numpy()[0].mean(axis=0).argmax()
+    width = np.gradient(centres(128))[band]
+    assert abs(centres(128)[band] - hz) <= max(RATE / 512 / 2, width)
+
+
+# Images
+
+
+@pytest.mark.parametrize("top_db", [None, 80.0, 40.0])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_image_is_the_references(name, top_db):
+    used = Settings(chunk_length_s=1.0, top_db=top_db)
+    found = spectrogram.mel_image(SIGNALS[name][None], used).numpy()[0]
+    assert found.dtype == np.uint8
+    assert found.shape == (128, 61)
+    assert (found.min(), found.max()) == (0, 255)
+    expected = reference_image(SIGNALS[name], used)
+    difference = np.abs(found - np.round(expected))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01  # where the reference lies between two grey levels
+
+
+OTHER = [
+    Settings(chunk_length_s=0.5, window_ms=25, hop_ms=10, mel_bands=40),  # 400 of 512 samples
+    Settings(chunk_length_s=0.7, window_ms=64, hop_ms=64, mel_bands=64),
+    Settings(chunk_length_s=0.3, window_ms=20, hop_ms=5, mel_bands=32, top_db=60),
+    Settings(chunk_length_s=1.0, sample_rate=8000, mel_bands=32),
+    Settings(chunk_length_s=0.5, sample_rate=22050, window_ms=46.44, hop_ms=11.61),
+    Settings(chunk_length_s=0.1, window_ms=100, hop_ms=50),  # a single frame
+]
+
+
+@pytest.mark.parametrize("used", OTHER, ids=range(len(OTHER)))
+def test_image_of_other_sizes(used):
+    waveform = voice(3)[: used.chunk_samples]
+    waveform = np.pad(waveform, (0, used.chunk_samples - len(waveform)), mode="wrap")
+    expected = reference_image(waveform, used)
+    found = image(waveform, used)
+    assert found.shape == (used.mel_bands, spectrogram.frames(used)) == expected.shape
+    assert np.abs(found - np.round(expected)).max() <= 1
+
+
+@given(
+    samples=st.integers(1600, 5000),
+    window=st.integers(16, 1600),
+    data=st.data(),
+)
+def test_frames_lie_inside(samples, window, data):
+    hop = data.draw(st.integers(8, window))
+    rate = 1000  # one sample a millisecond
+    used = Settings(
+        sample_rate=rate, chunk_length_s=samples / rate, window_ms=window, hop_ms=hop, mel_bands=8
+    )
+    counted = sum(1 for start in range(0, samples, hop) if start + window <= samples)
+    assert spectrogram.frames(used) == counted
+    length = spectrogram.fft_length(used)
+    assert window <= length < 2 * window
+    assert np.log2(length) == int(np.log2(length))
+
+
+@pytest.mark.parametrize("top_db", [None, 80.0])
+def test_silence_is_zero(top_db):
+    found = image(np.zeros(RATE), Settings(chunk_length_s=1.0, top_db=top_db))
+    assert not found.any()
+
+
+def test_silence_beside_a_voice_in_a_batch():
+    batch = np.stack([np.zeros(RATE, np.float32), voice(1)])
+    found = spectrogram.mel_image(batch, ONE_S).numpy()
+    assert not found[0].any()
+    assert found[1].max() == 255
+
+
+@pytest.mark.parametrize("value", [1e-6, 1e-30, 1e-42])
+def test_next_to_nothing_is_no_nan(value):
+    """What resampling or a fade-out leaves: one sample, down to denormal numbers."""
+    waveform = np.zeros(RATE, np.float32)
+    waveform[5000] = value
+    found = image(waveform, ONE_S)
+    assert found.min() == 0
+    # Two frames hold the click; nothing else may show.
+    assert set(np.flatnonzero(found.any(axis=0))) <= {18, 19}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_loudness_does_not_show(name):
+    loud = image(SIGNALS[name], ONE_S)
+    np.testing.assert_array_equal(image(SIGNALS[name] / 128, ONE_S), loud)
+    np.testing.assert_array_equal(image(-SIGNALS[name], ONE_S), loud)
+    assert np.abs(image(0.01 * SIGNALS[name], ONE_S) - loud).max() <= 1  # 0.01 is rounded
+
+
+def test_digital_silence_and_the_range_of_the_voice():
+    """Without a floor exact zeros sit at -100 dB, and the voice is squeezed above them."""
+    waveform = voice(1).copy()
+    waveform[: RATE // 2] = 0
+    audible = slice(32, None)  # frames wholly behind sample 8000
+    plain = image(waveform, ONE_S)
+    floored = image(waveform, ONE_S.model_copy(update={"top_db": 60}))
+    assert not plain[:, :28].any()
+    assert not floored[:, :28].any()
+    peak = np.abs(waveform).max()
+    power = reference_power(np.float64(waveform) / peak * 10 ** (-3 / 20), ONE_S)
+    level = 10 * np.log10(np.maximum(power[:, audible], 1e-10))
+    lowest = 255 * (level.min() + 100) / (level.max() + 100)
+    assert lowest > 60  # so much of the range is lost
+    assert plain[:, audible].min() == pytest.approx(lowest, abs=1)
+    assert floored[:, audible].min() == 0
+    # One dB is worth 255 / 60 grey levels instead of 255 / (highest + 100).
+    above = level > level.max() - 60
+    grey = 255 * (1 - (level.max() - level[above]) / 60)
+    np.testing.assert_allclose(floored[:, audible][above], grey, atol=1)
+
+
+# Pictures
+
+VIRIDIS = {0: (68, 1, 84), 255: (253, 231, 37)}  # first and last colour as published
+
+
+@pytest.mark.parametrize(("grey", "rgb"), VIRIDIS.items())
+def test_ends_of_viridis_are_exact(grey, rgb):
+    drawn = spectrogram.picture(np.full((1, 128, 249), grey, np.uint8), Settings()).numpy()
+    assert drawn.dtype == np.float32
+    assert drawn.shape == (1, 224, 224, 3)
+    np.testing.assert_array_equal(drawn, np.broadcast_to(np.float32(rgb), drawn.shape))
+
+
+def test_colours_are_matplotlibs_in_eight_bits():
+    table = np.array(matplotlib.colormaps["viridis"].colors)
+    np.testing.assert_array_equal(spectrogram.colours(), np.round(255 * table))
+
+
+def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
+    used = Settings(image_size=64)
+    mel = np.zeros((1, 32, 64), np.uint8)
+    mel[0, :16] = 255  # the lower half of the bands ...
+    mel[0, :, 32:] = 0  # ... in the first half of the time
+    green = spectrogram.picture(mel, used).numpy()[0, ..., 1]
+    assert (green[34:, :30] > 230).all()
+    assert (green[:30] == 1).all()
+    assert (green[:, 34:] == 1).all()
+
+
+def bilinear(drawn: np.ndarray, size: int) -> np.ndarray:
+    """Resize [height, width, 3]: pixel centres lie at halves, the border is repeated."""
+    found = np.empty((size, size, 3))
+    height, width = drawn.shape[:2]
+    for i in range(size):
+        y = (i + 0.5) * height / size - 0.5
+        top = int(np.floor(y))
+        rows = np.clip([top, top + 1], 0, height - 1)
+        for j in range(size):
+            x = (j + 0.5) * width / size - 0.5
+            left = int(np.floor(x))
+            columns = np.clip([left, left + 1], 0, width - 1)
+            a, b, c, d = drawn[np.ix_(rows, columns)].reshape(4, 3)
+            upper = (1 - (x - left)) * a + (x - left) * b
+            lower = (1 - (x - left)) * c + (x - left) * d
+            found[i, j] = (1 - (y - top)) * upper + (y - top) * lower
+    return found
+
+
+@pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 64), (16, 9, 48), (40, 64, 40)])
+def test_picture_is_drawn_and_resized(rng, bands, frames, size):
+    mel = rng.integers(0, 256, (2, bands, frames), dtype=np.uint8)
+    table = np.round(255 * np.array(matplotlib.colormaps["viridis"].colors))
+    found = spectrogram.picture(mel, Settings(image_size=size)).numpy()
+    assert found.shape == (2, size, size, 3)
+    for i in range(2):
+        expected = bilinear(table[mel[i, ::-1]], size)
+        np.testing.assert_allclose(found[i], expected, atol=1e-2)

@@ -1,0 +1,71 @@
+"""Finished runs without a training: what `dslite.training.runs.write` leaves, with scores as wanted."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from dslite import cards
+from dslite.evaluation import metrics as evaluation_metrics
+from dslite.training import runs
+
+FILES = 240  # of each partition of a made-up corpus
+MACHINE = {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}
+
+
+def predicted(classes, right, seed):
+    """A partition's labels and predictions, of which the share ``right`` are equal."""
+    labels = np.arange(FILES) % len(classes)
+    hit = np.arange(FILES) // len(classes) < round(right * FILES / len(classes))
+    shifted = (np.random.default_rng(seed).permutation(FILES) % (len(classes) - 1)) + 1
+    return labels, np.where(hit, labels, (labels + shifted) % len(classes))
+
+
+def write_run(
+    home,
+    dataset="ravdess",
+    configuration="none",
+    seed=0,
+    devel=0.847,
+    test=0.766,
+    preset="paper",
+    metrics=None,
+    predictions=True,
+    **settings,
+):
+    """One finished run as `dslite.training.runs.write` leaves it, which recognises these shares."""
+    card = cards.load(dataset)
+    kind = configuration if configuration == runs.SVM else runs.NETWORK
+    named = {} if kind == runs.SVM else {"augmentation": configuration}
+    chosen = cards.settings_of(card, preset, "", **settings, **named)
+    described = runs.describe(card, chosen, seed, preset, "digest", kind)
+    scored, tables = {}, []
+    for partition, share in (("devel", devel), ("test", test)):
+        labels, said = predicted(card.classes, share or 0.5, seed)
+        names = np.asarray(card.classes)
+        told = {
+            "file": [f"{partition}{i}" for i in range(FILES)],
+            "speaker": "",
+            "partition": partition,
+        }
+        table = pd.DataFrame(told | {"label": names[labels], "prediction": names[said]})
+        scores, order = np.eye(len(names))[said], np.arange(FILES)
+        scored[partition] = evaluation_metrics.evaluate(
+            labels, scores, order, None, names, draws=chosen.bootstrap_draws, seed=seed
+        )
+        if share is None:  # blinded
+            scored[partition], table["label"] = None, ""
+        tables.append(table)
+    folder = home / dataset / runs.name(chosen, seed, kind if kind == runs.SVM else "", preset)
+    folder.mkdir(parents=True)
+    shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
+    content = {key: described[key] for key in shared} | {
+        **{"backbone": chosen.backbone, "augmentation": chosen.augmentation},
+        **{"random_weights": chosen.random_weights, "weights": described["weights"]["name"]},
+    }
+    (folder / "metrics.json").write_text(json.dumps(content | scored | (metrics or {})))
+    if predictions:
+        pd.concat(tables).to_csv(folder / "predictions.csv", index=False)
+    origin = {"date": f"2026-01-0{seed + 1}", "commit": "abc", "hardware": MACHINE, "seconds": 10.5}
+    (folder / "run.json").write_text(json.dumps(described | origin))
+    return folder

@@ -1,0 +1,164 @@
+"""Which configuration beats which: questions asked of made-up predictions."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import paths
+from dslite.evaluation import comparison
+from dslite.paper import comparisons
+
+FILES, SPEAKERS = 120, 12
+CLASSES = np.array(["angry", "calm", "sad"])
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+
+
+def predicted(right, seed=0, **where):
+    """Predictions of one run of which every file is right with that probability."""
+    rng = np.random.default_rng(10_000 * seed + round(100 * right))
+    labels = np.arange(FILES) % len(CLASSES)
+    wrong = (labels + rng.integers(1, len(CLASSES), FILES)) % len(CLASSES)
+    said = np.where(rng.random(FILES) < right, labels, wrong)
+    table = pd.DataFrame(
+        {
+            "file": [f"{i}.wav" for i in range(FILES)],
+            "speaker": [f"{i % SPEAKERS:02d}" for i in range(FILES)],
+            "label": CLASSES[labels],
+            "prediction": CLASSES[said],
+        }
+    )
+    known = {"dataset": "birds", "protocol": comparisons.PARTITION, "backbone": "squeezenet"}
+    known |= {"preset": "tuned", "configuration": "none"}
+    return table.assign(seed=seed, run=f"run-{right}-{seed}", **known | where)
+
+
+def write_run(root, name, right, seed=0, augmentation="none", kind="deepspectrumlite", **record):
+    folder = root / "birds" / name
+    folder.mkdir(parents=True)
+    table = predicted(right, seed).assign(partition="test")
+    table[["file", "speaker", "partition", "label", "prediction"]].to_csv(
+        folder / "predictions.csv", index=False
+    )
+    part = {"metric": "uar", "chance": 1 / 3, "file": {"score": right, "interval_files": [0, 1]}}
+    run = {"dataset": "birds", "kind": kind, "seed": seed, "preset": "tuned", "overrides": {}}
+    run |= {"settings": {"backbone": "squeezenet", "augmentation": augmentation}}
+    run |= {"weights": {"name": "imagenet", "sha256": None, "random": False}}
+    run |= {"date": "2026-01-01T10:00:00Z", "commit": "abc", "seconds": 3.0}
+    run |= {"hardware": {"processor": "cpu", "cores": 2}} | record
+    known = {"kind": kind, "augmentation": augmentation, "backbone": "squeezenet"}
+    known |= {key: run[key] for key in ("dataset", "seed", "preset", "overrides")}
+    known |= {"random_weights": run["weights"]["random"], "devel": part, "test": part}
+    (folder / "metrics.json").write_text(json.dumps(known), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    return folder
+
+
+def one(table, **where):
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
+    parts = [predicted(0.9, seed) for seed in (0, 1, 2)]
+    parts += [predicted(0.5, configuration="svm")]
+    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    row = one(table, question=comparisons.FINE_TUNING)
+    assert (row["this"], row["baseline"], row["seeds"]) == ("none", "svm", 3)
+    assert row["verdict"] == comparison.BETTER
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["units"] == SPEAKERS
+
+
+def test_equals_are_not_told_apart_and_the_worse_is_worse():
+    parts = [predicted(0.8, seed, configuration=c) for seed in (0, 1) for c in ("none", "cutmix")]
+    parts += [predicted(0.3, seed, configuration="specaugment") for seed in (0, 1)]
+    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    assert set(table["question"]) == {comparisons.AUGMENTATION}
+    # The same chances give the same draws here: not a difference that could be told.
+    assert one(table, this="cutmix")["verdict"] == comparison.UNDECIDED
+    assert one(table, this="specaugment")["verdict"] == comparison.WORSE
+    assert (table["comparisons"] == 2).all()
+
+
+def test_presets_are_compared_within_a_configuration():
+    parts = [predicted(0.3, preset="paper"), predicted(0.8)]
+    parts += [predicted(0.8, configuration="cutmix")]  # without a partner
+    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    row = one(table, question=comparisons.PRESETS)
+    assert (row["this"], row["baseline"]) == ("tuned", "paper")
+    assert (row["backbone"], row["configuration"]) == ("squeezenet", "none")
+    assert row["verdict"] == comparison.BETTER
+
+
+def test_acoustic_statistics_are_everybodys_baseline():
+    parts = [predicted(0.5), predicted(0.5, backbone="mobilenet_v2")]
+    parts += [predicted(0.9, configuration="librosa", backbone="", preset="")]
+    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    assert set(table["question"]) == {comparisons.ACOUSTICS}
+    assert sorted(table["backbone"]) == ["mobilenet_v2", "squeezenet"]
+    assert (table["verdict"] == comparison.WORSE).all()
+
+
+def test_protocols_are_not_mixed():
+    parts = [predicted(0.9), predicted(0.4, configuration="svm", protocol="5 folds")]
+    assert comparisons.answers(pd.concat(parts, ignore_index=True)).empty
+
+
+def test_nothing_gives_no_answer():
+    assert comparisons.answers(comparisons.predictions("birds")).empty
+    assert comparisons.means(comparisons.predictions("birds")).empty
+
+
+def test_means_are_over_seeds_and_recalls():
+    table = predicted(1.0)
+    # All of one class wrong, of the others none: a UAR of two thirds however many files.
+    wrong = table.assign(prediction=table["prediction"].replace("sad", "calm"), seed=1)
+    few = wrong[(wrong["label"] != "calm") | (wrong["file"].str.len() < 6)]
+    row = comparisons.means(pd.concat([table, few])).iloc[0]
+    assert row["seeds"] == 2
+    assert row["test"] == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert row["deviation"] == pytest.approx(100 / 3 / np.sqrt(2))
+    assert row["speakers"] == SPEAKERS
+
+
+def test_runs_are_read_from_results_and_records():
+    write_run(paths.records(), "squeezenet-none-s0", 0.9)
+    write_run(paths.records(), "squeezenet-cutmix-s0", 0.8, augmentation="cutmix")
+    write_run(paths.results(), "squeezenet-cutmix-s0", 0.2, augmentation="cutmix")
+    weights = {"name": "random", "sha256": None, "random": True}
+    write_run(paths.results(), "random", 0.2, weights=weights)
+    changed = {"units": [128, 8]}
+    write_run(paths.results(), "altered", 0.2, overrides=changed)
+    found = comparisons.means(comparisons.predictions("birds")).set_index("configuration")
+    assert sorted(found.index) == ["cutmix", "none"]
+    assert found.loc["cutmix", "test"] < 40 < 80 < found.loc["none", "test"]
+
+
+def test_acoustic_statistics_under_two_presets_are_one_baseline():
+    for preset in ("tuned", "paper"):
+        write_run(paths.results(), f"librosa-{preset}", 0.7, kind="librosa", preset=preset)
+        write_run(paths.results(), f"squeezenet-none-s0-{preset}", 0.8, preset=preset)
+    found = comparisons.predictions("birds")
+    assert found.query("configuration == 'librosa'")["file"].is_unique
+    asked = comparisons.answers(found, draws=500)
+    asked = asked[asked["question"] == comparisons.ACOUSTICS]
+    assert sorted(asked["preset"]) == ["paper", "tuned"]
+
+
+def test_cross_validations_are_a_protocol_of_their_own():
+    folder = write_run(paths.records(), "squeezenet-svm-s0-5folds", 0.7)
+    (folder / "metrics.json").unlink()
+    (folder / "fold1").mkdir()
+    (folder / "run.json").rename(folder / "fold1" / "run.json")
+    gathered = {"dataset": "birds", "kind": "svm", "preset": "tuned", "seed": 0, "k": 5}
+    (folder / "folds.json").write_text(json.dumps(gathered), encoding="utf-8")
+    row = comparisons.means(comparisons.predictions("birds")).iloc[0]
+    assert (row["protocol"], row["configuration"], row["files"]) == ("5 folds", "svm", FILES)

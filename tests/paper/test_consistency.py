@@ -1,0 +1,484 @@
+"""What the published tables and claims say of each other, and the same checks on made-up ones."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import paths
+from dslite.errors import InputError
+from dslite.paper import consistency, device_checks, published, score_checks
+
+README = paths.published() / "README.md"
+
+
+@pytest.fixture(scope="module")
+def found():
+    return consistency.findings()
+
+
+@pytest.fixture(scope="module")
+def checked():
+    return consistency.claims_checked().set_index("id")
+
+
+def scores(*rows, dataset="ccs", table=3):
+    """Rows of (configuration, devel, test, ci_low, ci_high), chance 50."""
+    columns = ["configuration", "devel", "test", "ci_low", "ci_high"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(dataset=dataset, table=table, chance=50.0)
+
+
+def block(dataset, svm=np.nan, none=60.0, cutmix=61.0, specaugment=62.0, both=63.0):
+    """The test scores of one corpus, each 5 off the ends of its interval; devel is the same."""
+    kinds = zip(published.CONFIGURATIONS, (svm, none, cutmix, specaugment, both), strict=True)
+    rows = [(kind, test, test, test - 5, test + 5) for kind, test in kinds if not np.isnan(test)]
+    return scores(*rows, dataset=dataset)
+
+
+def claims(*rows):
+    """Rows of (id, value) or (id, value, unit, check, key)."""
+    columns = ["id", "value", "unit", "check", "key"]
+    frame = pd.DataFrame([[*row, *[""] * (5 - len(row))] for row in rows], columns=columns)
+    return frame.assign(section="3", statement="said")
+
+
+def held(rows):
+    return {row["id"]: row["holds"] for row in rows}
+
+
+# All findings
+
+
+def test_findings_have_unique_ids_and_existing_keys(found):
+    assert found["id"].is_unique
+    assert list(found.columns) == consistency.COLUMNS
+    assert found["holds"].dtype == bool
+    keys = {key for joined in found["keys"] for key in joined.split(";")} - {""}
+    assert keys <= set(published.numbers()["key"])
+    assert keys
+    assert found.loc[found["holds"], "keys"].eq("").all()
+    assert not found[["place", "printed", "derived", "explanation"]].eq("").any(axis=None)
+
+
+def test_every_row_of_the_tables_is_looked_at(found):
+    kinds = found["id"].str.split("-").str[0].value_counts()
+    rows = len(published.scores())
+    assert kinds["inside"] == kinds["centre"] == rows
+    assert kinds["duration"] == kinds["chance"] == len(published.NAMES)
+    assert kinds["layers"] == len(published.NAMES)
+    assert kinds["selection"] == len(published.NAMES)
+    assert kinds["row"] == published.table(2)["hyperparameter"].nunique()
+
+
+def test_known_contradictions_are_found(found):
+    wrong = found[~found["holds"]].set_index("id")["keys"]
+    copied = "3/css/cutmix+specaugment/ci_low;3/css/cutmix+specaugment/ci_high"
+    assert wrong["repeats-3-css-none-cutmix+specaugment"] == copied
+    assert wrong["centre-3-css-cutmix+specaugment"] == copied  # the score is borne out by 3.5
+    assert wrong["chance-ravdess"] == "4/ravdess/chance"  # the six classes were counted
+    assert wrong["ravdess-classes"] == ""
+    assert wrong["demos-speakers"] == "1/demos/speakers"
+    assert wrong["duration-ccs"] == "1/ccs/minutes;1/ccs/mean_s"
+    centres = {name for name in wrong.index if name.startswith("centre-")}
+    off = ("3-css-cutmix+specaugment", "3-iemocap-none", "4-ravdess-none")
+    assert centres == {f"centre-{row}" for row in off}
+
+
+def test_no_verdict_depends_on_the_very_bound_of_the_centre():
+    off = published.scores().apply(score_checks._off_centre, axis=1).abs()
+    assert not off.between(0.5 * score_checks.CENTRED, 1.3 * score_checks.CENTRED).any()
+
+
+def test_a_percentile_bootstrap_is_centred_on_its_score(rng):
+    """Also of few files: the smallest class has 16, and one in ten of them is recognised."""
+    files, recall = np.array([16, 27, 60, 160]), np.array([0.1, 0.4, 0.5, 0.7])
+    right = np.round(files * recall) / files
+    draws = rng.binomial(files, right, size=(1000, 4)) / files
+    low, high = 100 * np.percentile(draws.mean(axis=1), [2.5, 97.5])
+    (row,) = score_checks.centres(scores(("none", 50.0, 100 * right.mean(), low, high)))
+    assert row["holds"]
+
+
+def test_the_readme_names_the_place_of_every_failing_finding(found):
+    known = README.read_text("utf-8").partition("## Known mistakes")[2]
+    for row in found[~found["holds"]].itertuples():
+        head, *rest = row.place.split(", ")
+        corpora = [name for name in published.NAMES.values() if name in rest]
+        assert all(part in known for part in [head.split(" and ")[0], *corpora]), row.place
+
+
+# The claims
+
+
+def test_every_claim_has_an_outcome(checked):
+    plain = {consistency.HOLDS, consistency.FAILS, consistency.SETTING}
+    other = checked.loc[~checked["outcome"].isin(plain), "outcome"]
+    assert other.str.match(r"not testable here: \w+").all()
+    assert set(checked["outcome"]) >= plain
+    decided = checked["outcome"].isin([consistency.HOLDS, consistency.FAILS])
+    assert checked.loc[decided, "derived"].ne("").all()
+    assert checked.loc[~decided, "derived"].eq("").all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"improvement-{dataset}" for dataset in ("ccs", "css", "ess", "iemocap", "mpssc")),
+        *("fusion-superior", "augmentation-best", "css-sensitivity"),
+        *("time-difference", "size-factor", "more-memory", "quarter-second"),
+    ],
+)
+def test_claims_that_hold(checked, name):
+    assert checked.loc[name, "outcome"] == consistency.HOLDS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("augmentation-every", "small-corpora", "snore-year-caption", "figure2-time"),
+        *("figure2-frequency", "ravdess-classes", "row-chunk_length_s"),
+        *("abstract-latency", "flops"),
+    ],
+)
+def test_claims_that_do_not_hold(checked, name):
+    assert checked.loc[name, "outcome"] == consistency.FAILS
+
+
+def test_a_claim_that_nothing_decides_is_an_error(monkeypatch):
+    more = pd.concat([published.claims(), claims(("moon", "1", "", "computed: somehow"))])
+    monkeypatch.setattr(published, "claims", lambda: more)
+    with pytest.raises(InputError, match=r"claims\.csv: no finding decides claim 'moon'"):
+        consistency.claims_checked()
+
+
+def test_what_the_text_bears_out_is_not_called_into_question():
+    rows = [("a", True), ("b", False), ("c", True)]
+    found = pd.DataFrame(rows, columns=["id", "holds"])
+    said = claims(("a", "", "", "", "1/x"), ("b", "", "", "", "1/y"), ("c", ""))
+    assert consistency.confirmed(found, said) == {"1/x"}
+
+
+# Every kind of check on made-up tables
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high", "expected"),
+    [
+        *[("16.1", 16.14, 16.14, True), ("16.1", 16.2, 16.3, False), ("2.7", 2.76, 2.8, False)],
+        *[("2.7", 2.74, 2.8, True), ("7", 7.4, 7.4, True), ("7", 7.6, 9, False), ("5", 4, 6, True)],
+    ],
+)
+def test_meets_is_rounding(text, low, high, expected):
+    assert score_checks.meets(text, low, high) is expected
+
+
+@pytest.mark.parametrize(("minutes", "holds"), [(100.0, True), (100.9, False), (50.0, False)])
+def test_durations(minutes, holds):
+    table = pd.DataFrame(
+        [{"dataset": "ccs", "files": 1000, "minutes": minutes, "mean_s": 6.0, "std_s": 1.0}]
+    )
+    (row,) = score_checks.durations(table)
+    assert row["holds"] == holds
+    assert row["keys"] == ("" if holds else "1/ccs/files;1/ccs/minutes;1/ccs/mean_s")
+
+
+@pytest.mark.parametrize(("classes", "holds"), [(2, True), (3, False)])
+def test_chance_levels(classes, holds):
+    table = pd.DataFrame([{"dataset": "ccs", "classes": classes}])
+    (row,) = score_checks.chance_levels(block("ccs"), table)
+    assert row["holds"] == holds
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "inside", "centred"),
+    [(50, 70, True, True), (50, 71, True, True), (59, 75, True, False), (61, 70, False, False)],
+)
+def test_insides_and_centres(low, high, inside, centred):
+    table = scores(("none", 60.0, 60.0, low, high))
+    assert [row["holds"] for row in score_checks.insides(table)] == [inside]
+    assert [row["holds"] for row in score_checks.centres(table)] == [centred]
+
+
+def test_repeats():
+    own = [("none", 60.0, 60.0, 55.0, 65.0), ("cutmix", 60.0, 64.0, 59.0, 69.0)]
+    (none,) = score_checks.repeats(scores(*own))
+    assert none["holds"]
+    copied = score_checks.repeats(scores(*own, ("specaugment", 60.0, 68.5, 59.0, 69.0)))
+    assert [(row["holds"], row["keys"]) for row in copied] == [
+        (False, "3/ccs/specaugment/ci_low;3/ccs/specaugment/ci_high")
+    ]
+    (alike,) = score_checks.repeats(scores(*own, ("specaugment", 60.0, 64.1, 59.0, 69.0)))
+    assert alike["holds"]
+    # Two corpora may have one interval: they share no test file.
+    assert all(held(score_checks.repeats(pd.concat([block("ccs"), block("css")]))).values())
+
+
+def test_selections():
+    table = pd.concat([block("ccs"), block("css").assign(devel=[64, 63, 62, 61])])
+    assert held(score_checks.selections(table)) == {
+        **{"selection-ccs": True, "selection-css": False, "chosen-on-devel": False},
+    }
+    assert all(held(score_checks.selections(block("ccs"))).values())
+
+
+@pytest.mark.parametrize(
+    ("svm", "value", "holds"),
+    [(50.0, "26.0", True), (50.0, "26.5", False), (np.nan, "5.0", True), (np.nan, "26.0", False)],
+)
+def test_improvements_are_over_the_baseline_or_over_none(svm, value, holds):
+    said = claims(("improvement-ccs", value, "%", "", "3/ccs/cutmix+specaugment/test"))
+    (row,) = score_checks.improvements(block("ccs", svm=svm), said)
+    assert row["holds"] == holds
+
+
+def test_augmentations():
+    good = pd.concat([block("ccs"), block("css")])
+    assert all(held(score_checks.augmentations(good)).values())
+    partly = pd.concat([good, block("ess", cutmix=59.0)])
+    best, every = score_checks.augmentations(partly)
+    assert (best["holds"], every["holds"]) == (True, False)
+    assert "ESS with CutMix (59.0 < 60.0)" in every["explanation"]
+    assert not any(held(score_checks.augmentations(block("ess", none=70.0))).values())
+
+
+def test_superiorities():
+    table = pd.concat([block("ccs", svm=55.0), block("css", both=61.5)])
+    assert held(score_checks.superiorities(table, 1)) == {
+        **{"fusion-superior": True, "outperforms": True}
+    }
+    table = block("ccs", svm=60.5)
+    assert held(score_checks.superiorities(table, 0)) == {
+        **{"fusion-superior": False, "outperforms": False}
+    }
+
+
+def test_small_corpora_and_largest_gain():
+    table = pd.concat([block("ccs", both=80.0), block("css"), block("ess")])
+    counts = pd.DataFrame({"dataset": ["ccs", "css", "ess"], "files": [10, 500, 600]})
+    (small,) = consistency.small_corpora(table, counts, ["ccs"])
+    (large,) = consistency.small_corpora(table, counts, ["css", "ess"])
+    assert (small["holds"], large["holds"]) == (True, False)
+    for named, holds in (("ccs", True), ("css", False)):
+        (row,) = consistency.largest_gain(table, pd.Series({"largest-gain": named}))
+        assert row["holds"] == holds
+
+
+def test_compared():
+    numbers = pd.DataFrame(
+        [
+            {"key": "1/ccs/files", "table": 1, "dataset": "ccs", "value": 725.0},
+            {"key": "5/model_size/preprocessing", "table": 5, "dataset": "", "value": 0.15},
+        ]
+    )
+    said = claims(
+        ("same", "725", "files", "compared with Table 1", "1/ccs/files"),
+        ("other", "726", "files", "compared with Table 1", "1/ccs/files"),
+        ("unit", "150.0", "kB", "compared with Table 5", "5/model_size/preprocessing"),
+        ("wrong unit", "150.0", "MB", "compared with Table 5", "5/model_size/preprocessing"),
+        ("not compared", "1", "files", "a setting: no", ""),
+    )
+    rows = consistency.compared(said, numbers)
+    assert held(rows) == {"same": True, "other": False, "unit": True, "wrong unit": False}
+    assert rows[1]["keys"] == "1/ccs/files"
+
+
+def test_recalls():
+    table = pd.concat([block("ccs", both=70.0), block("css")])
+    said = pd.Series({"css-sensitivity": "56.0", "css-specificity": "70.0"})
+    assert all(held(consistency.recalls(table, said)).values())
+    said = pd.Series({"css-sensitivity": "70.0", "css-specificity": "60.0"})
+    table = pd.concat([block("ccs"), block("css", both=80.0)])
+    rows = consistency.recalls(table, said)
+    assert not any(held(rows).values())
+    assert rows[0]["keys"] == "3/css/cutmix+specaugment/test"
+
+
+def test_sums():
+    said = claims(("ccs-sexes", "2+3"), ("ccs-speakers", "5"))
+    said = pd.concat([said, claims(("css-sexes", "2+3"), ("css-speakers", "6"))])
+    assert held(consistency.sums(said)) == {"ccs-sexes": True, "css-sexes": False}
+
+
+def test_totals():
+    table = pd.concat([block("ccs", svm=50.0), block("css")])
+    counts = pd.DataFrame({"dataset": ["ccs", "css"]})
+    right, wrong = ({"corpora": n, "configurations": k} for n, k in (("2", "4"), ("3", "5")))
+    assert all(held(consistency.totals(table, counts, pd.Series(right))).values())
+    assert not any(held(consistency.totals(table, counts, pd.Series(wrong))).values())
+
+
+def test_captions():
+    said = {"row-chunk_length_s": "3.0 5.0", "sample-rate": "16", "snore-year-text": "2017"}
+    right = {"figure2-time": "5", "figure2-frequency": "8000", "snore-year-caption": "2017"}
+    wrong = {"figure2-time": "6", "figure2-frequency": "4096", "snore-year-caption": "2018"}
+    assert all(held(consistency.captions(pd.Series(said | right))).values())
+    assert not any(held(consistency.captions(pd.Series(said | wrong))).values())
+
+
+def test_gaps():
+    same, apart = block("ccs"), block("ccs").assign(devel=90.0)
+    assert [row["holds"] for row in consistency.gaps(same)] == [False]
+    assert [row["holds"] for row in consistency.gaps(apart)] == [True]
+
+
+def settings(status="published", **values):
+    """Table 2 of corpora CCS and ESS, both alike."""
+    return pd.DataFrame(
+        [
+            {"dataset": dataset, "hyperparameter": name, "value": value, "status": status}
+            for dataset in ("ccs", "ess")
+            for name, value in values.items()
+        ]
+    )
+
+
+def test_columns():
+    assert held(device_checks.columns(settings(units=512.0), claims())) == {"row-units": True}
+    assumed, said = settings("assumed", units=512.0), claims(("row-units", "512"))
+    (row,) = device_checks.columns(assumed, said)
+    assert (row["holds"], row["printed"], row["derived"]) == (False, "1 values", "2 columns")
+
+
+@pytest.mark.parametrize(("layers", "holds"), [(42, True), (0, True), (427, True), (100, False)])
+def test_layer_shares(layers, holds):
+    rows = device_checks.layer_shares(settings(fine_tuned_layers=layers))
+    assert [row["holds"] for row in rows] == [holds] * 2
+
+
+def device(**changes):
+    """The published Table 5 with other values, ``quantity__column=value``."""
+    table = published.table(5).set_index("quantity")
+    for name, value in changes.items():
+        table.loc[tuple(name.split("__"))] = value
+    return table.reset_index()
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "holds"),
+    [
+        ({"mean_time__preprocessing": 0.0}, "abstract-latency", True),
+        ({"mean_time__tflite_phone": 350.0}, "quarter-second", False),
+        ({"mean_time__tflite_phone": 3500.0}, "real-time", False),
+        ({"mean_time__tf_model": 250.0}, "time-difference", False),
+        ({"model_size__tflite_cpu": 20.0}, "size-factor", False),
+        ({"mean_memory__tflite_cpu": 100.0}, "more-memory", False),
+    ],
+)
+def test_times(change, name, holds):
+    said = published.claims()
+    before, after = (held(device_checks.times(t, said)) for t in (device(), device(**change)))
+    assert after[name] == holds
+    assert before[name] != holds
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "holds"),
+    [
+        ({"parameters__tf_model": 9.9}, "parameters", False),
+        ({"flops__tf_model": 5.7}, "flops", True),
+        ({"model_size__tf_model": 30.3}, "tf-size", False),
+        ({"model_size__tflite_cpu": 7.6}, "tflite-size", False),
+    ],
+)
+def test_network_sizes(change, name, holds):
+    one, two = published.table(1), published.table(2)
+    before, after = (
+        held(device_checks.network_sizes(one, two, t)) for t in (device(), device(**change))
+    )
+    assert after[name] == holds
+    assert before[name] != holds
+
+
+# What is known of DenseNet121
+
+
+def densenet121():
+    """Layers in Keras' order: name, shapes of arrays by name, side of the output in pixels.
+
+    From Table 1 of Huang et al. 2017; a normalised channel has four numbers, two of them trained.
+    """
+
+    def norm(name, channels):
+        arrays = ("gamma", "beta", "moving_mean", "moving_variance")
+        return [(name, dict.fromkeys(arrays, (channels,)), 0)]
+
+    def conv(name, *shape, side):
+        return [(name, {"kernel": shape}, side)]
+
+    def bare(*names):
+        return [(name, {}, 0) for name in names]
+
+    layers = bare("input", "pad1") + conv("conv1", 7, 7, 3, 64, side=112) + norm("bn1", 64)
+    layers += bare("relu1", "pad2", "pool1")
+    channels, side = 64, 56
+    for block, n in enumerate((6, 12, 24, 16), start=2):
+        for i in range(n):
+            name = f"conv{block}_block{i}"
+            layers += norm(f"{name}_bn0", channels) + bare(f"{name}_relu0")
+            layers += conv(f"{name}_1", 1, 1, channels, 128, side=side) + norm(f"{name}_bn1", 128)
+            layers += bare(f"{name}_relu1") + conv(f"{name}_2", 3, 3, 128, 32, side=side)
+            layers += bare(f"{name}_concat")
+            channels += 32
+        if block < 5:
+            layers += norm(f"pool{block}_bn", channels) + bare(f"pool{block}_relu")
+            layers += conv(f"pool{block}_conv", 1, 1, channels, channels // 2, side=side)
+            layers += bare(f"pool{block}")
+            channels, side = channels // 2, side // 2
+    return layers + norm("bn", channels) + bare("relu")
+
+
+def trained(arrays):
+    return {name: shape for name, shape in arrays.items() if not name.startswith("moving")}
+
+
+def numbers_in(layers, of=dict):
+    return sum(int(np.prod(shape)) for _, arrays, _ in layers for shape in of(arrays).values())
+
+
+def test_counts_of_densenet121():
+    layers = densenet121()
+    assert len(layers) == device_checks.LAYERS
+    assert numbers_in(layers) == device_checks.BACKBONE
+    assert (numbers_in(layers) - numbers_in(layers, trained)) // 2 == device_checks.NORMALISED
+    for n in device_checks.LAST:
+        kept = layers[len(layers) - n :]
+        assert numbers_in(kept, trained) == device_checks.LAST[n]
+        assert numbers_in(layers[n:], trained) == device_checks.REST[n]
+    published_counts = published.table(2).query("hyperparameter == 'fine_tuned_layers'")["value"]
+    assert set(published_counts) == set(device_checks.LAST) == set(device_checks.REST)
+    adds = sum(side**2 * int(np.prod(a.get("kernel", 0))) for _, a, side in layers)
+    assert adds == device_checks.MULTIPLY_ADDS
+
+
+def test_hdf5_needs_the_stated_bytes_beside_the_numbers(tmp_path):
+    """A dataset that is never written takes no space but that of its description."""
+    layers = densenet121()
+    head = [("dense", {"kernel": (1024, 512), "bias": (512,)}, 0)]
+    head += [("arelu", {"alpha": (1,), "beta": (1,)}, 0)]
+    head += [("out", {"kernel": (512, 2), "bias": (2,)}, 0)]
+    assert numbers_in(head) == device_checks.head(512, 2)
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        for layer, arrays, _ in layers + head:
+            group = file.create_group(f"model_weights/{layer}")
+            group.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in arrays]
+            for name, shape in arrays.items():
+                group.create_dataset(f"{layer}/{name}:0", shape, "f4")
+        for layer, arrays, _ in layers[-298:] + head:
+            for name, shape in trained(arrays).items():
+                for slot in ("accum_grad", "accum_var"):
+                    place = f"optimizer_weights/training/Adadelta/{layer}/{name}/{slot}:0"
+                    file.create_dataset(place, shape, "f4")
+    assert path.stat().st_size == pytest.approx(device_checks.STRUCTURE, rel=0.02)
+
+
+def test_the_modules_import_nothing_heavy():
+    script = "import sys\nfrom dslite.paper import consistency\n"
+    script += "print(*sorted({'tensorflow', 'keras', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

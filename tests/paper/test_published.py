@@ -1,0 +1,160 @@
+"""The published tables and claims as transcribed, and every number with its key."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite.paper import published
+
+DATASETS = ["ccs", "css", "demos", "ess", "iemocap", "mpssc", "ravdess", "sleep"]
+
+
+def cell(frame, dataset, configuration):
+    """The one row of a corpus and configuration."""
+    rows = frame[(frame["dataset"] == dataset) & (frame["configuration"] == configuration)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return published.numbers()
+
+
+# The transcription
+
+
+def test_table1_has_the_eight_corpora():
+    table = published.table(1).set_index("dataset")
+    assert list(table.index) == DATASETS == list(published.NAMES)
+    assert table["files"].sum() == 725 + 893 + 9365 + 914 + 5531 + 828 + 1012 + 16462
+    assert table.loc["ravdess"].tolist() == ["Emotional song", 1012, 6, 23, 78.4, 4.65, 0.4213]
+    assert table["files"].dtype.kind == "i"
+
+
+def test_table2_is_complete_and_marks_what_is_assumed():
+    table = published.table(2)
+    assert len(table) == 7 * 8
+    wide = table.pivot(index="hyperparameter", columns="dataset", values="value")
+    assert list(wide.columns) == DATASETS
+    assert wide.loc["units"].tolist() == [512, 700, 512, 512, 512, 512, 128, 512]
+    assert wide.loc["dropout", ["css", "ravdess"]].tolist() == [0.4, 0.5]
+    assert wide.isna().sum().sum() == 1
+    assert np.isnan(wide.loc["epochs_phase2", "css"])
+    assumed = table.loc[table["status"] == "assumed", "hyperparameter"]
+    assert assumed.value_counts().to_dict() == {"epochs_phase2": 8, "chunk_length_s": 8}
+
+
+@pytest.mark.parametrize("hyperparameter", ["epochs_phase2", "chunk_length_s"])
+def test_what_is_assumed_of_table2_is_one_cell_beside_the_printed_ones(hyperparameter):
+    claims = published.claims().set_index("id")["value"]
+    printed = [float(value) for value in claims[f"row-{hyperparameter}"].split()]
+    table = published.table(2).query("hyperparameter == @hyperparameter")
+    filled = table.set_index("dataset")["value"].reindex(DATASETS).tolist()
+    assert printed in [filled[:i] + filled[i + 1 :] for i in range(len(filled))]
+
+
+@pytest.mark.parametrize(("n", "configurations"), [(3, 5), (4, 4)])
+def test_results_tables_are_complete(n, configurations):
+    table = published.table(n)
+    assert table.groupby("dataset").size().tolist() == [configurations] * 4
+    assert set(table["configuration"]) <= set(published.CONFIGURATIONS)
+    assert table.drop(columns=["dataset", "configuration"]).dtypes.eq(float).all()
+    assert table.notna().all(axis=None)
+    assert table.groupby("dataset")["chance"].nunique().eq(1).all()
+
+
+def test_results_tables_hold_all_eight_corpora():
+    both = published.scores()
+    assert sorted(both["dataset"].unique()) == DATASETS
+    assert both["table"].value_counts().to_dict() == {3: 20, 4: 16}
+    assert cell(both, "css", "cutmix+specaugment")["ci_low"] == 55.1
+    assert cell(both, "demos", "cutmix+specaugment")[["devel", "test"]].tolist() == [73.8, 72.5]
+
+
+def test_table5_values():
+    table = published.table(5).set_index("quantity")
+    assert table.loc["mean_time"].tolist() == ["ms", 7.1, 240.0, 89.7, 242.0]
+    assert table.loc["model_size"].tolist() == ["MB", 0.15, 82.1, 30.0, 30.0]
+    assert table.loc["flops"].notna().sum() == 2  # the unit and one number
+
+
+# Every number
+
+
+def test_every_filled_cell_is_one_number(numbers):
+    one, two, five = (published.table(n) for n in (1, 2, 5))
+    scores = published.scores()
+    expected = {
+        1: one.drop(columns=["dataset", "name"]).size,
+        2: two["value"].notna().sum(),
+        5: five.drop(columns=["quantity", "unit"]).notna().sum().sum(),
+    }
+    for n in (3, 4):  # four numbers a row, and a corpus's chance level once
+        own = scores[scores["table"] == n]
+        expected[n] = 4 * len(own) + own["dataset"].nunique()
+    assert numbers["table"].value_counts().to_dict() == expected
+    assert numbers["key"].is_unique
+    assert numbers["value"].notna().all()
+
+
+def test_keys_say_where_a_number_stands(numbers):
+    for row in numbers.itertuples():
+        parts = [str(row.table), row.dataset, row.configuration, row.column]
+        assert row.key == "/".join(filter(None, parts))
+    values = numbers.set_index("key")["value"]
+    assert values["1/sleep/files"] == 16462
+    assert values["2/css/units"] == 700
+    assert values["3/css/cutmix+specaugment/ci_low"] == 55.1
+    assert values["4/ravdess/chance"] == 20
+    assert values["5/mean_time/tflite_phone"] == 242
+    assert "2/css/epochs_phase2" not in values
+    assert "5/flops/preprocessing" not in values
+
+
+def test_intervals_stand_beside_the_test_scores_only(numbers):
+    tests = numbers["column"] == "test"
+    assert numbers.loc[tests, ["low", "high"]].notna().all(axis=None)
+    assert numbers.loc[~tests, ["low", "high"]].isna().all(axis=None)
+    row = numbers.set_index("key").loc["3/ccs/svm/test"]
+    assert (row["value"], row["low"], row["high"]) == (64.1, 55.7, 72.8)
+
+
+def test_units_and_status_of_numbers(numbers):
+    by_key = numbers.set_index("key")
+    assert by_key.loc["4/mpssc/none/devel", "unit"] == "%"
+    assert by_key.loc["5/mean_time/tf_model", "unit"] == "ms"
+    assert by_key.loc["2/ccs/chunk_length_s", ["unit", "status"]].tolist() == ["s", "assumed"]
+    assert numbers["unit"].notna().all()
+    assert set(numbers["status"]) == {"published", "assumed"}
+    assumed = numbers[numbers["status"] == "assumed"]
+    assert set(assumed.loc[assumed["table"] == 5, "key"]) == published.READ_INTO
+    five = published.table(5).set_index("quantity")  # printed once for both devices
+    assert five.loc["model_size", "tflite_phone"] == five.loc["model_size", "tflite_cpu"]
+
+
+# The claims
+
+
+def test_claims_are_complete_and_about_numbers_that_exist(numbers):
+    claims = published.claims()
+    assert claims["id"].is_unique
+    columns = ["id", "section", "statement", "value", "unit", "check", "key"]
+    assert list(claims.columns) == columns
+    assert all(isinstance(value, str) for value in claims.to_numpy().ravel())
+    assert not claims[["id", "section", "statement", "check"]].eq("").any(axis=None)
+    assert set(claims["key"]) - {""} <= set(numbers["key"])
+
+
+def test_decimals_of_claims_are_kept_as_printed():
+    value = published.claims().set_index("id")["value"]
+    assert value["phone-time"] == "242.0"
+    assert value["demos-sexes"] == "23+45"
+
+
+def test_an_unknown_claim_has_no_missing_value_in_disguise(tmp_path, monkeypatch):
+    monkeypatch.setattr(published.paths, "published", lambda: tmp_path)
+    text = "id,section,statement,value,unit,check,key\na,1,none,NA,,x,\n"
+    (tmp_path / "claims.csv").write_text(text)
+    assert published.claims().iloc[0].tolist() == ["a", "1", "none", "NA", "", "x", ""]
+    pd.testing.assert_index_equal(published.claims().index, pd.RangeIndex(1))

@@ -1,0 +1,419 @@
+"""What `dslite.paper.scores` lays beside the published tables."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import cards, paths, settings
+from dslite.errors import InputError
+from dslite.evaluation.metrics import evaluate
+from dslite.paper import published
+from dslite.paper import scores as paper_scores
+from dslite.studies import markdown
+from dslite.training import costing, runs
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty results folder, and no corpus at hand."""
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
+    return tmp_path / "results"
+
+
+def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
+    level = {
+        **{"n": 176, "score": score, "interval_files": [score - 0.05, score + 0.05]},
+        **{"interval_speakers": speakers and list(speakers), "recall": {}, "confusion": []},
+    }
+    return {"metric": metric, "chance": chance, "file": level, "chunk": level}
+
+
+def write_run(results, dataset="ravdess", configuration="none", seed=0, **changes):
+    """One finished run; `changes` replaces entries of its metrics."""
+    baseline, acoustic = configuration in paper_scores.BASELINES, configuration == "librosa"
+    content = {
+        **{"dataset": dataset, "kind": configuration if baseline else "deepspectrumlite"},
+        **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": seed},
+        **{"random_weights": False, "weights": "" if acoustic else "imagenet"},
+        **{"augmentation": "none" if baseline else configuration},
+        **{"overrides": {}, "task": "classification", "classes": ["calm", "sad"]},
+        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
+    } | changes
+    folder = results / dataset / f"{content['backbone'] or 'acoustic'}-{configuration}-s{seed}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder
+
+
+def cell(frame, dataset, configuration="none"):
+    """The one row of a corpus and configuration."""
+    rows = frame[(frame["dataset"] == dataset) & (frame["configuration"] == configuration)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+# Our runs
+
+
+def test_no_results_at_all(results):
+    found = paper_scores.runs()
+    assert found.empty
+    assert list(found.columns) == list(paper_scores.RUN_COLUMNS)
+    assert paper_scores.beside(3)["ours_run"].eq("").all()
+    assert (paper_scores.ablation_block("ravdess", found) == "–").all(axis=None)
+
+
+def test_runs_reads_finished_runs_only(results):
+    write_run(results)
+    write_run(results, configuration="svm", devel=evaluation(0.6, speakers=None), test=None)
+    (results / "ravdess" / "densenet121-cutmix-s0").mkdir()  # begun, not finished
+    draft = results / "ravdess" / ".metrics-abc" / "draft"
+    draft.mkdir(parents=True)
+    (draft / "metrics.json").write_text("{")
+    found = paper_scores.runs().set_index("configuration")
+    assert sorted(found.index) == ["none", "svm"]
+    none, svm = found.loc["none"], found.loc["svm"]
+    assert none["run"] == "densenet121-none-s0"
+    assert none[["devel", "test", "low", "high"]].astype(float).round(1).tolist() == (
+        [70.0, 76.6, 71.6, 81.6]
+    )
+    assert none[["low_speakers", "high_speakers"]].tolist() == [50, 90]
+    assert svm["devel"] == 60
+    assert np.isnan(svm["test"])
+    assert np.isnan(svm["low"])
+    assert not found["overridden"].any()
+    pd.testing.assert_frame_equal(paper_scores.runs(results), paper_scores.runs())
+
+
+def test_the_users_run_goes_before_the_committed_record(results):
+    records = paths.records()
+    for seed in (0, 1):
+        write_run(records, seed=seed, test=evaluation(0.5))
+    own = write_run(results, seed=1)
+    fold = own.with_name(f"{own.name}-5folds") / "fold1"
+    fold.mkdir(parents=True)
+    (fold / "metrics.json").write_text("{")  # a fold is no run, here or among the records
+    (records / "notes").mkdir()
+    (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
+    found = paper_scores.runs()
+    assert found["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
+    assert found["test"].round(1).tolist() == [50.0, 76.6]
+    assert found["place"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(own)]
+    assert set(found["dataset"]) == {"ravdess"}
+
+
+def test_runs_say_where_they_come_from(results):
+    folder = write_run(results)
+    unknown = paper_scores.runs().iloc[0]
+    assert unknown[["date", "commit", "hardware"]].tolist() == [""] * 3
+    assert np.isnan(unknown["seconds"])
+    record = {"date": "2026-01-01T00:00:00Z", "commit": "abc", "seconds": 2.5}
+    record |= {"hardware": {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}}
+    (folder / "run.json").write_text(json.dumps(record))
+    known = paper_scores.runs().iloc[0]
+    assert known[["date", "commit"]].tolist() == ["2026-01-01T00:00:00Z", "abc"]
+    assert known["hardware"] == "P, 2 cores"
+    assert known["seconds"] == 2.5
+
+
+def test_a_recorded_row_of_table_1_counts(results):
+    folder = paths.records() / "ravdess"
+    folder.mkdir(parents=True)
+    row = (
+        "dataset,files,classes,speakers,minutes,mean_s,std_s\nravdess,1012,6,23,78.4,4.65,0.4213\n"
+    )
+    (folder / "table1.csv").write_text(row)
+    beside = paper_scores.beside_table1().set_index("dataset")
+    assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
+
+
+def test_runs_reads_what_a_run_writes(results):
+    """The other side of the schema: `dslite.training.runs.write`, `dslite.evaluation.metrics.evaluate`."""
+    card = cards.load("ravdess")
+    chosen = cards.settings_of(card, "paper", augmentation="cutmix", units=64)
+    described = runs.describe(card, chosen, 5, "paper", "", "deepspectrumlite")
+    labels = np.arange(6).repeat(4)
+    scores = np.eye(6)[np.where(np.arange(24) % 4, labels, 0)]
+    found = evaluate(labels, scores, np.arange(24), list("ab" * 12), list(card.classes), draws=20)
+    folder = runs.folder(card, chosen, 5, preset="paper")
+    folder.mkdir(parents=True)
+    cost = costing.Meter().read()
+    runs.write(folder, described, {"devel": found, "test": None}, pd.DataFrame(), cost)
+    run = paper_scores.runs().iloc[0]
+    assert run[["dataset", "run", "configuration"]].tolist() == (["ravdess", folder.name, "cutmix"])
+    assert run["devel"] == pytest.approx(100 * (1 + 5 * 0.75) / 6)
+    assert run["changed"] == "override units 128 -> 64"
+    assert np.isnan(run["test"])
+
+
+def test_a_damaged_run_is_named(results):
+    (write_run(results) / "metrics.json").write_text('{"dataset": ')
+    with pytest.raises(InputError, match=r"densenet121-none-s0/metrics\.json"):
+        paper_scores.runs()
+
+
+def test_the_augmentation_and_the_backbone_are_no_overrides(results):
+    given = {"augmentation": ["none", "cutmix"], "backbone": ["densenet121", "mobilenet_v2"]}
+    write_run(results, configuration="cutmix", backbone="mobilenet_v2", overrides=given)
+    weights = given | {"weights": ["imagenet", "random"]}
+    write_run(results, seed=1, overrides=weights, random_weights=True, weights="random")
+    assert not paper_scores.runs()["overridden"].any()
+
+
+def test_overrides_in_words(results):
+    changes = {"epochs_phase1": [40, 2], "epochs_phase2": [80, 1], "units": [128, 64]}
+    write_run(results, overrides=changes | {"weights": ["imagenet", "/home/me/own.weights.h5"]})
+    run = paper_scores.runs().iloc[0]
+    assert run["overridden"]
+    assert run["overrides"] == 4
+    assert run["weights"] == "imagenet"
+    assert run["altered"] == run["changed"].removesuffix("; weights imagenet -> own.weights.h5")
+    assert run["changed"] == (
+        "fewer epochs (override epochs_phase1 40 -> 2; epochs_phase2 80 -> 1), "
+        "override units 128 -> 64; weights imagenet -> own.weights.h5"
+    )
+
+
+# Beside the published results
+
+
+def test_beside_says_why_a_cell_is_empty(results, tmp_path):
+    three, four = paper_scores.beside(3), paper_scores.beside(4)
+    assert len(three) == 20
+    assert len(four) == 16
+    pd.testing.assert_frame_equal(three[published.table(3).columns], published.table(3))
+    assert cell(three, "ccs")["remark"].startswith("corpus not at hand: ")
+    assert "\n" not in cell(three, "ccs")["remark"]
+    assert "dslite fetch ravdess" in cell(four, "ravdess")["remark"]
+    (tmp_path / "raw" / "ccs").mkdir(parents=True)
+    assert cell(paper_scores.beside(3), "ccs")["remark"] == "not run"
+    assert not three["remark"].eq("").any()
+
+
+def test_beside_the_papers_settings(results):
+    half = {"chance": 0.5}
+    write_run(results, "ccs", devel=evaluation(0.7, **half), test=evaluation(0.711, **half))
+    row = cell(paper_scores.beside(3), "ccs")
+    assert row["remark"] == "the paper's settings"
+    ours = row[["ours_devel", "ours_test", "ours_low", "ours_high"]].tolist()
+    assert ours == [70.0, 71.1, 66.1, 76.1]
+    assert row["ours_run"] == "densenet121-none-s0"
+    assert cell(paper_scores.beside(3), "ccs", "cutmix")["ours_run"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "remark"),
+    [
+        (
+            {"backbone": "mobilenet_v2", "preset": "tuned"},
+            "other backbone (mobilenet_v2), preset tuned",
+        ),
+        (
+            {"overrides": {"epochs_phase1": [40, 2]}},
+            "fewer epochs (override epochs_phase1 40 -> 2)",
+        ),
+        ({"random_weights": True}, "random weights"),
+        ({"test": None}, "no test score (labels blinded)"),
+        ({"devel": evaluation(0.7)}, "chance 16.7 instead of 50.0"),
+    ],
+)
+def test_beside_says_what_differs(results, changes, remark):
+    write_run(results, "sleep", **{"devel": evaluation(0.7, chance=0.5)} | changes)
+    assert cell(paper_scores.beside(4), "sleep")["remark"] == remark
+
+
+def test_beside_admits_a_partition_of_our_own(results):
+    write_run(results)
+    assert cell(paper_scores.beside(4), "ravdess")["remark"] == (
+        "chance 16.7 instead of 20.0, partition of our own (none is published)"
+    )
+
+
+def test_beside_prefers_the_papers_run_never_the_best(results):
+    best = evaluation(0.99)
+    write_run(results, seed=9, test=best, backbone="mobilenet_v2", preset="tuned")
+    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "mobilenet_v2-none-s9"
+    write_run(results, seed=3, test=best, overrides={"units": [128, 64]})
+    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "densenet121-none-s3"
+    write_run(results, seed=2, test=best)
+    write_run(results, seed=1)
+    write_run(results, seed=0, test=best, random_weights=True)
+    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "densenet121-none-s1"
+
+
+def test_beside_leaves_regression_out(results):
+    write_run(results, "sleep", task="regression", test=evaluation(0.3, "spearman", 0.0),
+              devel=evaluation(0.4, "spearman", 0.0))  # fmt: skip
+    row = cell(paper_scores.beside(4), "sleep")
+    assert row["remark"] == "only a regression run, which has no UAR"
+    assert np.isnan(row["ours_test"])
+
+
+def test_beside_knows_two_tables(results):
+    with pytest.raises(InputError, match="Tables 3 and 4"):
+        paper_scores.beside(5)
+
+
+# Table 1
+
+
+def test_beside_table1(results, tmp_path):
+    counts = "dataset,files,classes,speakers,minutes,mean_s,std_s\n"
+    for dataset, row in {
+        "ravdess": "1012,6,23,78.4012,4.6483,0.42131",
+        "ess": "914,3,0,58.7,3.86,1.7",
+    }.items():
+        (results / dataset).mkdir(parents=True)
+        (results / dataset / "table1.csv").write_text(f"{counts}{dataset},{row}\n")
+    (tmp_path / "raw" / "demos").mkdir(parents=True)
+    beside = paper_scores.beside_table1().set_index("dataset")
+    assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
+    assert beside.loc["ravdess", "ours_files"] == 1012
+    assert beside.loc["ess", "remark"] == (
+        "differs: speakers unknown, std_s 1.7000 instead of 1.6418"
+    )
+    assert beside.loc["ccs", "remark"] == "corpus not present"
+    assert beside.loc["demos", "remark"] == "partition not run"
+    assert pd.isna(beside.loc["ccs", "ours_files"])
+
+
+# One corpus's block
+
+
+def test_ablation_block(results):
+    for configuration in ("svm", "none", "cutmix"):
+        write_run(results, configuration=configuration)
+    write_run(results, configuration="specaugment", test=None)
+    write_run(results, "demo", configuration="cutmix+specaugment")
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert list(block.index) == list(paper_scores.LABELS.values())
+    assert block.loc["CutMix"].tolist() == ["70.0", "76.6", "71.6–81.6", "50.0–90.0"]
+    assert block.loc["SpecAugment"].tolist() == ["70.0", "–", "–", "–"]
+    assert block.loc["CutMix+SpecAugment"].tolist() == ["–"] * 4
+    assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
+
+
+def test_ablation_block_mixes_no_settings(results):
+    write_run(results, configuration="none")
+    other = {"backbone": "mobilenet_v2", "preset": "tuned", "test": evaluation(0.5)}
+    for configuration in ("svm", "none", "cutmix"):
+        write_run(results, configuration=configuration, **other)
+    write_run(results, configuration="specaugment", **other, overrides={"units": [128, 64]})
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert block.attrs["caption"] == "ravdess: mobilenet_v2, preset tuned, seed 0"
+    assert block["Test"].tolist() == ["50.0", "–", "50.0", "50.0", "–", "–"]
+
+
+def test_ablation_block_takes_the_svm_of_another_seed(results):
+    write_run(results, configuration="svm", test=evaluation(0.4))
+    write_run(results, configuration="none", seed=2)
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert block["Test"].tolist()[:3] == ["40.0", "–", "76.6"]
+
+
+def test_ablation_block_of_a_baseline_alone(results):
+    write_run(results, configuration="svm")
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert block["Test"].tolist() == ["76.6", "–", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
+
+
+def test_the_acoustic_baseline_stands_below_the_svm_whatever_the_backbone(results):
+    other = {"backbone": "mobilenet_v2"}
+    write_run(results, configuration="svm", **other)
+    write_run(results, configuration="librosa", test=evaluation(0.9))
+    alone = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert alone.attrs["caption"] == "ravdess: mobilenet_v2, preset paper, seed 0"
+    write_run(results, configuration="none", seed=2, overrides={"units": [128, 64]}, **other)
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert list(block.index[:3]) == [
+        "Deep Spectrum + linear SVM",
+        "librosa statistics + RBF-SVM",
+        "no augmentation",
+    ]
+    assert block["Test"].tolist()[:4] == ["76.6", "90.0", "76.6", "–"]
+
+
+def test_the_acoustic_baseline_of_another_preset_is_not_shown(results):
+    write_run(results, configuration="none")
+    write_run(results, configuration="librosa", preset="tuned")
+    assert paper_scores.ablation_block("ravdess", paper_scores.runs())["Test"].tolist()[:3] == [
+        "–",
+        "–",
+        "76.6",
+    ]
+
+
+def test_ablation_block_of_the_acoustic_baseline_alone(results):
+    write_run(results, configuration="librosa")
+    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    assert block["Test"].tolist() == ["–", "76.6", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: preset paper, seed 0"
+
+
+def test_the_published_tables_know_nothing_of_the_acoustic_baseline(results):
+    before = [paper_scores.beside(n) for n in (3, 4)]
+    write_run(results, configuration="librosa")
+    write_run(results, "iemocap", configuration="librosa")
+    for n, frame in zip((3, 4), before, strict=True):
+        pd.testing.assert_frame_equal(paper_scores.beside(n), frame)
+    assert paper_scores.runs()["configuration"].tolist() == ["librosa", "librosa"]
+    assert paper_scores.runs()["backbone"].tolist() == ["", ""]
+
+
+def test_the_figure_has_the_baselines_first(results):
+    for configuration in ("none", "librosa", "svm"):
+        write_run(results, configuration=configuration)
+    drawn = markdown.forest(paper_scores.runs())["configuration"].unique().tolist()
+    assert drawn == list(paper_scores.LABELS.values())[:3]
+
+
+def test_the_baselines_are_kinds_of_runs():
+    assert tuple(runs.FEATURES.values()) == paper_scores.BASELINES
+    assert set(paper_scores.LABELS) == {*paper_scores.BASELINES, *settings.AUGMENTATIONS}
+
+
+def test_ablation_block_of_a_regression_shows_rho(results):
+    scores = evaluation(0.31, "spearman", 0.0, speakers=None)
+    write_run(results, "mine", devel=scores, test=scores)
+    block = paper_scores.ablation_block("mine", paper_scores.runs())
+    assert block.loc["no augmentation"].tolist() == ["0.31", "0.31", "0.26–0.36", "–"]
+
+
+def test_to_markdown():
+    frame = pd.DataFrame({"a": [1.5, np.nan], "b": ["x|y", "z"]})
+    assert markdown.to_markdown(frame) == "| a | b |\n| ---: | :--- |\n| 1.5 | x\\|y |\n|  | z |"
+
+
+def test_readable_puts_ours_below_the_published_row():
+    frame = pd.DataFrame(
+        {
+            "dataset": ["ccs", "ravdess", "sleep"],
+            "devel": [56.5, 84.7, 66.0],
+            "ci_low": [62.2, 72.7, 62.9],
+            "chance": [50.0, 20.0, 50.0],
+            "ours_devel": [np.nan, 45.8333, np.nan],
+            "ours_low": [np.nan, 30.04, np.nan],
+            "ours_run": ["", "mobilenet_v2-none-s0", ""],
+            "remark": ["restricted", "other backbone", "restricted"],
+        }
+    )
+    table = markdown.readable(frame)
+    assert table["source"].tolist() == ["published", "published", "ours", "published"]
+    assert table["devel"].tolist() == ["56.5", "84.7", "45.8", "66.0"]
+    assert table["ci_low"].tolist() == ["62.2", "72.7", "30.0", "62.9"]
+    said = ["restricted", "", "mobilenet_v2-none-s0; other backbone", "restricted"]
+    assert table["remark"].tolist() == said
+    assert "chance" not in table
+    same = markdown.readable(frame.iloc[[0, 2]])
+    assert same["remark"].tolist() == ["restricted", "″"]
+
+
+def test_table_2_as_printed_marks_what_is_assumed():
+    table = markdown.hyperparameters(published.table(2)).set_index("hyperparameter")
+    assert table.loc["fine_tuned_layers", "ravdess"] == "42"
+    assert table.loc["dropout", "css"] == "0.4"
+    assert table.loc["chunk_length_s", "ravdess"] == "4*"

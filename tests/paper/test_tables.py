@@ -1,0 +1,361 @@
+"""The five tables as sheets: every published number, its verdict, and ours where it belongs."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import cards
+from dslite.paper import (
+    corpora,
+    marks,
+    published,
+    score_sheets,
+    scores,
+    tables,
+    typesetting,
+    verdicts,
+)
+from dslite.paper.escapes import LOWERED, RAISED
+
+RESTRICTED, WEIGHTS = verdicts.RESTRICTED, verdicts.WEIGHTS
+
+
+@pytest.fixture
+def numbers():
+    """Every published number, nothing of ours: one verdict a corpus, as at the very beginning."""
+    frame = published.numbers()
+    frame["verdict"] = frame["dataset"].map({"ravdess": WEIGHTS}).fillna(RESTRICTED)
+    frame.loc[frame["table"] == 2, "verdict"] = verdicts.SETTING
+    empty = dict.fromkeys(["remark", "runs", "hardware"], "")
+    return frame.assign(ours=np.nan, ours_low=np.nan, ours_high=np.nan, **empty)
+
+
+NOTHING = pd.DataFrame(
+    columns=[
+        *("key", "dataset", "configuration", "column", "backbone", "preset", "changed", "label"),
+        *("seeds", "ours", "deviation", "ours_low", "ours_high"),
+    ]
+)
+
+
+def substitutes(label, configurations, **changes):
+    """Made-up runs on RAVDESS in the columns that a sheet needs."""
+    rows = []
+    for i, configuration in enumerate(configurations):
+        for column in ("devel", "test"):
+            key = f"4/ravdess/{configuration}/{column}"
+            named = {"dataset": "ravdess", "configuration": configuration, "column": column}
+            kind = {"backbone": "mobilenet_v2", "preset": "tuned", "changed": "", "label": label}
+            ours = {"seeds": 3, "ours": 41.06 + i, "deviation": 1.26}
+            interval = {"ours_low": 35.04, "ours_high": 47.55}
+            rows.append({"key": key} | named | kind | ours | interval | changes)
+    return pd.DataFrame(rows)
+
+
+def changed(numbers, key, **values):
+    numbers = numbers.copy()
+    numbers.loc[numbers["key"] == key, list(values)] = list(values.values())
+    return numbers
+
+
+def plain(text):
+    return "".join(c for c in text if c not in LOWERED)
+
+
+def letters(text):
+    return "".join(LOWERED.get(c, "") for c in text)
+
+
+def printed(row):
+    """A published number as the paper prints it, by the decimals of its table."""
+    n, value, column = row["table"], row["value"], row["column"]
+    if n == 1:
+        decimals = corpora.DECIMALS[column]
+        return f"{value:.{decimals}f}" if decimals else f"{value:,.0f}"
+    if n == 2:
+        return f"{value:.1f}" if column == "chunk_length_s" else f"{value:g}"
+    return "0.15" if row["key"] == "5/model_size/preprocessing" else f"{value:.1f}"
+
+
+FORMATS = {
+    "markdown": typesetting.to_markdown,
+    "latex": typesetting.to_latex,
+    "html": typesetting.to_html,
+    "csv": lambda sheet: typesetting.to_csv_frame(sheet).to_csv(index=False),
+    "styler": lambda sheet: typesetting.to_styler(sheet).to_html(),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_every_published_number_is_in_every_format(numbers, n, kind):
+    text = FORMATS[kind](tables.of_paper(numbers, NOTHING)[n])
+    own = numbers[numbers["table"] == n]
+    if kind == "csv":  # the chance levels stand in a note, and a note is no cell
+        own = own[own["column"] != "chance"]
+    text = text.replace("–", "-")
+    texts = {row["key"]: printed(row).replace("–", "-") for row in own.to_dict("records")}
+    alone = r"(?<![\d.]){}(?!\d)"
+    missing = [k for k, said in texts.items() if not re.search(alone.format(re.escape(said)), text)]
+    assert missing == []
+
+
+def cells_of(sheet):
+    """Key of a published number -> text of its cell, read off the sheet as a reader would."""
+    n, found = sheet.number, {}
+    names = {cards.load(d).paper_column: d for d in published.table(1)["dataset"]}
+    rows = sheet.rows[: min([i for i in sheet.groups if i] or [len(sheet.rows)])]
+    if n == 1:
+        for title, *texts in rows:
+            dataset = names[plain(title.partition(":")[0])]
+            found |= {f"1/{dataset}/{c}": t for c, t in zip(tables.STATISTICS, texts, strict=True)}
+    elif n == 2:
+        hyperparameters = {label: key for key, label in tables.HYPERPARAMETERS.items()}
+        for label, *texts in rows:
+            for (name, _), text in zip(sheet.head[0][1:], texts, strict=True):
+                found[f"2/{names[plain(name)]}/{hyperparameters[label]}"] = text
+    elif n == 5:
+        quantities = {label: key for key, label in tables.QUANTITIES.items()}
+        for label, *texts in rows:
+            keys = [f"5/{quantities[label]}/{column}" for column in tables.STAGES]
+            found |= {key: text for key, text in zip(keys, texts, strict=True) if text}
+    else:
+        configurations = {label: key for key, label in scores.LABELS.items()}
+        for label, *texts in rows:
+            for column, text in zip(sheet.columns[1:], texts, strict=True):
+                name, score = plain(column).split(" ", 1)
+                start = f"{n}/{names[name]}/{configurations[label]}"
+                if score == "CI on test":
+                    low, high = plain(text).split("–")
+                    found |= {f"{start}/ci_low": low, f"{start}/ci_high": high}
+                else:
+                    found[f"{start}/{ {'Dev': 'devel', 'Test': 'test'}[score] }"] = text
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_every_number_stands_in_its_own_cell(numbers, n):
+    own = numbers[(numbers["table"] == n) & (numbers["column"] != "chance")]
+    texts = cells_of(tables.of_paper(numbers, NOTHING)[n])
+    assert {key: plain(text).rstrip("*") for key, text in texts.items() if text != "–*"} == {
+        row["key"]: printed(row) for row in own.to_dict("records")
+    }
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_bold_is_the_best_published_test_result_of_each_corpus(numbers, n):
+    ours = substitutes("MobileNetV2, tuned", ["none"], ours=99.9)
+    sheet = tables.of_paper(numbers, ours)[n]
+    best = published.table(n).groupby("dataset", sort=False)["test"].max()
+    bold = {(sheet.columns[column], sheet.rows[row][column]) for row, column in sheet.bold}
+    assert {(plain(name), text) for name, text in bold} == {
+        (f"{cards.load(dataset).paper_column} Test", f"{value:.1f}")
+        for dataset, value in best.items()
+    }
+    assert len(sheet.bold) == len(best)
+
+
+def test_no_other_table_is_bold(numbers):
+    assert not any(tables.of_paper(numbers, NOTHING)[n].bold for n in (1, 2, 5))
+
+
+# Verdicts
+
+
+def test_every_verdict_has_a_letter_of_its_own_that_can_be_raised():
+    assert list(marks.LETTERS) == list(verdicts.ORDER)
+    used = [letter for letter in marks.LETTERS.values() if letter]
+    assert len(set(used)) == len(used)
+    assert set(used) <= set(RAISED)
+
+
+def test_a_verdict_that_a_corpus_shares_stands_at_its_name(numbers):
+    sheet = tables.table4(numbers, NOTHING)
+    heads = {plain(text): letters(text) for text, _ in sheet.head[0] if text}
+    assert heads == {"MPSSC": "d", "SLEEP": "d", "RAVDESS": "w", "DEMoS": "d"}
+    assert not any(letters(text) for row in sheet.rows for text in row)
+    legend = next(note for note in sheet.notes if note.startswith("Verdicts"))
+    assert f"ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
+    assert verdicts.REPRODUCED not in legend
+    assert score_sheets.INTERVALS not in sheet.notes
+    compared = changed(numbers, "4/ravdess/none/test", verdict=verdicts.OVERLAPPING)
+    assert score_sheets.INTERVALS in tables.table4(compared, NOTHING).notes
+
+
+@pytest.mark.parametrize("verdict", [v for v in verdicts.ORDER if marks.LETTERS[v] != "d"])
+def test_a_number_of_another_verdict_has_its_own_letter(numbers, verdict):
+    numbers = changed(numbers, "3/css/cutmix/test", verdict=verdict)
+    sheet = tables.table3(numbers, NOTHING)
+    marked = {(row[0], text) for row in sheet.rows for text in row if letters(text)}
+    letter = marks.LETTERS[verdict]
+    assert marked == ({("CutMix", f"62.3{RAISED[letter]}")} if letter else set())
+    if letter:
+        assert f"{RAISED[letter]} {verdict}" in " ".join(sheet.notes)
+
+
+def test_an_interval_whose_bounds_differ_has_both_letters(numbers):
+    numbers = changed(numbers, "3/css/cutmix/ci_low", verdict=verdicts.ITSELF)
+    cell = tables.table3(numbers, NOTHING).rows[2][6]
+    assert (plain(cell), letters(cell)) == ("56.4–68.4", "id")
+
+
+def test_of_equally_frequent_verdicts_the_first_is_shared():
+    order = [verdicts.NOT_RUN, verdicts.ITSELF]
+    frame = pd.DataFrame({"dataset": "css", "verdict": order})
+    assert marks.common(frame) == {"css": verdicts.ITSELF}
+
+
+def test_every_number_can_be_traced_to_its_verdict(numbers, rng):
+    """Whatever the verdicts are: a cell's letter, or else its corpus's, is the number's."""
+    spoken = [verdict for verdict in verdicts.ORDER if marks.LETTERS[verdict]]
+    numbers = numbers.assign(verdict=rng.choice(spoken, len(numbers)))
+    for n, sheet in tables.of_paper(numbers, NOTHING).items():
+        own = numbers[numbers["table"] == n].set_index("key")["verdict"]
+        shared = {} if n in (2, 5) else marks.common(numbers[numbers["table"] == n])
+        for key, text in cells_of(sheet).items():
+            if key in own and "/ci_" not in key:  # an interval's cell is of two numbers
+                said = letters(text) or marks.LETTERS[shared[key.split("/")[1]]]
+                assert said == marks.LETTERS[own[key]], key
+
+
+def test_chance_is_noted_with_ours_where_it_differs(numbers):
+    key = "4/ravdess/chance"
+    numbers = changed(numbers, key, verdict=verdicts.ITSELF, ours=100 / 6)
+    numbers = changed(numbers, "4/sleep/chance", ours=50.0)
+    note = next(n for n in tables.table4(numbers, NOTHING).notes if n.startswith("Chance"))
+    assert (
+        "MPSSC 25.0, SLEEP 50.0, RAVDESS 20.0ⁱ (16.7 by the classes of Table 1), DEMoS 14.3."
+        in note
+    )
+
+
+# Ours
+
+
+def test_without_a_run_the_table_says_so_and_holds_the_published_rows_alone(numbers):
+    for n in (3, 4):
+        sheet = tables.of_paper(numbers, NOTHING)[n]
+        assert sheet.groups == {0: "as published"}
+        assert score_sheets.NO_REPRODUCTION in sheet.notes
+        assert score_sheets.SUBSTITUTES not in sheet.notes
+
+
+def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
+    first = substitutes("MobileNetV2, tuned", ["none", "cutmix"])
+    second = substitutes("MobileNetV2, paper", ["none"], preset="paper", seeds=1, deviation=np.nan)
+    sheet = tables.table4(numbers, pd.concat([first, second]))
+    assert sheet.groups == {
+        0: "as published",
+        4: "ours: MobileNetV2, tuned, 3 seeds (other backbone and preset: no reproduction)",
+        6: "ours: MobileNetV2, paper, 1 seed (other backbone: no reproduction)",
+    }
+    assert sheet.rules == {4, 6}
+    frame = typesetting.to_csv_frame(sheet).iloc[4:].reset_index(drop=True)
+    own = frame[[column for column in frame if column.startswith("RAVDESS")]]
+    assert own.to_numpy().tolist() == [
+        ["41.1 ± 1.3", "41.1 ± 1.3", "35.0–47.5"],
+        ["42.1 ± 1.3", "42.1 ± 1.3", "35.0–47.5"],
+        ["41.1", "41.1", "35.0–47.5"],
+    ]
+    assert frame["[UAR %]"].tolist() == ["no augmentation", "CutMix", "no augmentation"]
+    elsewhere = frame[[c for c in frame if c[:5] in ("MPSSC", "SLEEP", "DEMoS")]]
+    assert len(elsewhere.columns) == 9
+    assert (elsewhere == "–").all(axis=None)
+    assert score_sheets.SUBSTITUTES in sheet.notes
+
+
+def test_substitutes_stay_out_of_the_other_table(numbers):
+    ours = substitutes("MobileNetV2, tuned", ["none"])
+    assert tables.table3(numbers, ours) == tables.table3(numbers, NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ({"backbone": "densenet121"}, "other preset"),
+        ({"backbone": "densenet121", "preset": "paper", "changed": "x"}, "other settings"),
+        ({"backbone": "densenet121", "preset": "paper"}, "other weights"),
+    ],
+)
+def test_a_heading_says_why_it_is_no_reproduction(numbers, kind, reason):
+    sheet = tables.table4(numbers, substitutes("a run", ["none"], **kind))
+    assert sheet.groups[4] == f"ours: a run, 3 seeds ({reason}: no reproduction)"
+
+
+def test_seeds_are_a_range_where_rows_differ(numbers):
+    rows = substitutes("a run", ["none", "cutmix"])
+    rows.loc[rows["configuration"] == "cutmix", "seeds"] = 1
+    assert tables.table4(numbers, rows).groups[4].startswith("ours: a run, 1 to 3 seeds (")
+
+
+def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
+    for column, ours in {"devel": 80.04, "test": 75.06}.items():
+        key = f"4/ravdess/specaugment/{column}"
+        made = {"ours_low": 68.0, "ours_high": 82.0, "runs": "ravdess/a;ravdess/b"}
+        numbers = changed(numbers, key, ours=ours, **made)
+    sheet = tables.table4(numbers, NOTHING)
+    assert sheet.groups == {0: "as published", 4: f"{score_sheets.REPRODUCTION}, 2 seeds"}
+    assert [text for text in sheet.rows[4] if text != "–"] == [
+        *("SpecAugment", "80.0", "75.1", "68.0–82.0")
+    ]
+    assert score_sheets.NO_REPRODUCTION not in sheet.notes
+
+
+def test_a_partition_of_our_own_is_noted_where_it_was_run(numbers):
+    ours = substitutes("MobileNetV2, tuned", ["none"])
+    said = {
+        note.partition(":")[0]
+        for note in tables.table4(numbers, ours).notes
+        if "one of our own" in note
+    }
+    assert said == {"RAVDESS"}
+    assert not any("one of our own" in n for n in tables.table4(numbers, NOTHING).notes)
+
+
+def test_table1_shows_what_was_counted_below_what_is_published(numbers):
+    assert tables.table1(numbers).groups == {0: "as published"}
+    for column, ours in {"files": 1012, "minutes": 78.44}.items():
+        key = f"1/ravdess/{column}"
+        numbers = changed(numbers, key, ours=ours, verdict=verdicts.REPRODUCED)
+    sheet = tables.table1(numbers)
+    assert sheet.groups == {0: "as published", 8: "counted here"}
+    assert sheet.rows[8] == ("RAVDESS", "1,012", "–", "–", "78.4", "–", "–")
+    assert sheet.rows[6][:2] == ("RAVDESSʷ: Emotional song", "1,012ʳ")
+
+
+def test_table2_marks_what_is_assumed(numbers):
+    sheet = tables.table2(numbers)
+    starred = {key for key, text in cells_of(sheet).items() if text.endswith("*")}
+    transcribed = published.table(2)
+    assumed = transcribed[transcribed["status"] == "assumed"]
+    keys = "2/" + assumed["dataset"] + "/" + assumed["hyperparameter"]
+    assert starred == set(keys)
+    empty = keys[assumed["value"].isna()]
+    assert {key for key, text in cells_of(sheet).items() if text == "–*"} == set(empty)
+    assert not any(note.startswith("Verdicts") for note in sheet.notes)
+
+
+def test_table5_has_a_block_for_each_measured_run(numbers):
+    place = "a processor, 2 thread(s)"
+    numbers = changed(numbers, "5/mean_time/tf_model", ours=312.44, hardware=place)
+    costs = pd.DataFrame(
+        [
+            ("MobileNetV2", "mean_time", "tflite_cpu", 21.25, place),
+            ("MobileNetV2", "model_size", "preprocessing", 0.0421, place),
+            ("MobileNetV2", "mean_memory", "tflite_cpu", np.nan, place),
+        ],
+        columns=["label", "quantity", "column", "ours", "hardware"],
+    )
+    sheet = tables.table5(numbers, costs)
+    assumed = numbers[(numbers["table"] == 5) & (numbers["status"] == "assumed")]
+    assert {key for key, text in cells_of(sheet).items() if "*" in text} == set(assumed["key"])
+    assert list(sheet.groups.values()) == ["as published", "ours: DenseNet121", "ours: MobileNetV2"]
+    assert sheet.rows[5:] == (
+        ("Mean time [ms]", "–", "312.4", "–", "–"),
+        ("Mean time [ms]", "–", "–", "21.2", "–"),
+        ("Model size [MB]", "0.042", "–", "–", "–"),
+    )
+    said = [note for note in sheet.notes if place in note]
+    assert said == [f"Ours, DenseNet121: {place}.", f"Ours, MobileNetV2: {place}."]

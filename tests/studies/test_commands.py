@@ -1,0 +1,131 @@
+"""`dslite import` and `dslite archive` as a user meets them."""
+
+import zipfile
+
+import pytest
+import typer
+
+from dslite import cli, paths
+from dslite.studies import commands
+from tests.studies import public_tool
+from tests.studies.finished_study import finish, lay, places
+
+
+@pytest.fixture
+def words(command, monkeypatch):
+    """Run one of the commands through the entry point, also where cli does not have them."""
+    app = typer.Typer()
+    app.command("import")(commands.import_)
+    app.command()(commands.archive)
+    monkeypatch.setattr(cli, "app", app)
+    return command
+
+
+# import
+
+
+def test_import_names_files_and_what_has_no_counterpart(words, tmp_path):
+    files = public_tool.write(tmp_path, {"color_map": ["magma"], "optimizer": ["sgd", "adam"]})
+    out = tmp_path / "out"
+    status, told, err = words("import", *files, "--name", "birds", "--to", out)
+    assert (status, err) == (0, "")
+    lines = told.splitlines()
+    assert lines[:3] == [
+        f"written: {out / name}" for name in ("birds.csv", "birds.yaml", "birds-study.yaml")
+    ]
+    assert all((out / name).is_file() for name in ("birds.csv", "birds.yaml", "birds-study.yaml"))
+    assert lines[3] == "without a counterpart here:"
+    assert '  color_map: "magma": here pictures are drawn in viridis' in lines
+    assert [line for line in lines if line.startswith("  tb_run_id: ")]
+
+
+def test_import_writes_where_the_user_is(words, tmp_path, monkeypatch):
+    files = public_tool.write(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    status, told, _ = words("import", *files)
+    assert status == 0
+    assert told.splitlines()[0] == "written: imported.csv"
+    status, _, err = words("import", *files)
+    assert status == 2
+    assert "imported.csv: exists already" in err
+    assert words("import", *files, "--force")[0] == 0
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("wrong", ["gone.json", "."])
+def test_import_of_a_wrong_path_is_one_line(words, tmp_path, place, wrong):
+    files = public_tool.write(tmp_path)
+    files[place] = tmp_path / wrong
+    status, told, err = words("import", *files, "--to", tmp_path / "out")
+    assert (status, told) == (2, "")
+    assert err.startswith(f"error: {files[place]}")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_import_with_wrong_folders(words, tmp_path):
+    files = public_tool.write(tmp_path)
+    status, _, err = words("import", *files, "--audio", tmp_path / "gone")
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "gone: there is no such folder" in err
+    status, _, err = words("import", *files, "--to", files[0])
+    assert (status, len(err.splitlines())) == (2, 1)
+    assert "cannot be written to" in err
+
+
+# archive
+
+
+@pytest.fixture
+def study(tmp_path, rng, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    return lay(tmp_path / "birds", rng)
+
+
+def test_archive_says_where_it_lies(words, study):
+    for place in places(study):
+        finish(place)
+    status, told, err = words("archive", study)
+    place = paths.results("studies") / "flock.zip"
+    assert (status, err) == (0, "")
+    assert told == f"archive: {place}, 6 of 6 runs\n"
+    assert zipfile.is_zipfile(place)
+
+
+def test_archive_without_some_runs_is_status_1_unless_partial(words, study, tmp_path):
+    for place in places(study)[1:]:
+        finish(place)
+    out = tmp_path / "sub" / "mine.zip"
+    status, told, _ = words("archive", study, out)
+    assert status == 1
+    assert "missing: birds/squeezenet-none-s0\n" in told
+    assert f"archive: {out}, 5 of 6 runs\n" in told
+    assert zipfile.is_zipfile(out)
+    assert words("archive", study, out, "--partial")[0] == 0
+
+
+def test_archive_says_that_a_corpus_has_changed_between_runs(words, study):
+    for i, place in enumerate(places(study)):
+        finish(place, manifest="ab"[i == 3] * 64)
+    status, _, err = words("archive", study)
+    assert status == 0
+    assert err.startswith("warning: birds: runs of 2 different manifests")
+
+
+def test_archive_with_models(words, study, tmp_path):
+    for place in places(study):
+        finish(place)
+    assert words("archive", study, tmp_path / "a.zip", "--models")[0] == 0
+    names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
+    assert "runs/birds/squeezenet-none-s0/model.keras" in names
+
+
+def test_archive_refuses_in_one_line(words, study, tmp_path):
+    for given in (("no-such-study",), (tmp_path / "gone.yaml",), (study,)):
+        status, told, err = words("archive", *given)
+        assert (status, told, len(err.splitlines())) == (2, "", 1), given
+    finish(places(study)[0])
+    for output in ("a.txt", study / "below.zip"):
+        status, told, err = words("archive", study, output)
+        assert (status, told, len(err.splitlines())) == (2, "", 1), output

@@ -1,0 +1,275 @@
+"""Repeating a run from its record: every kind, what cannot be repeated, what is told apart."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dslite import cards, paths
+from dslite.datasets import division, manifest
+from dslite.errors import InputError
+from dslite.studies import rerun
+from dslite.training import baselines, experiment, runs
+
+SHORT = {"epochs_phase1": 1, "epochs_phase2": 0, "units": 4, "augmentation": "cutmix"}
+
+
+def quiet(line):
+    """A log that nobody reads."""
+
+
+@pytest.fixture
+def small(small_corpus, workplace):
+    return manifest.load(cards.load(str(small_corpus)))
+
+
+@pytest.fixture
+def copied(small_run, workplace):
+    """The small run in this test's own results folder, to be damaged."""
+    folder = workplace / "small" / small_run.folder.name
+    shutil.copytree(small_run.folder, folder)
+    return folder
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def edit(folder, name="run.json", **changes):
+    """Change some keys of one of a run's JSON files."""
+    content = json.loads((folder / name).read_text("utf-8"))
+    (folder / name).write_text(json.dumps(content | changes), "utf-8")
+
+
+# Repeating
+
+
+def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workplace):
+    used = cards.settings_of(small.card, "", SHORT | {"weights": str(tiny)})
+    fold = division.divide(small, 3)[1]
+    made = {
+        "network": experiment.run(small, used, 4, log=quiet),
+        "candidate": experiment.candidate(small, used, 4, log=quiet),
+        "svm": baselines.run(small, used, 1, log=quiet),
+        "librosa": baselines.run(small, used, 1, log=quiet, kind=runs.LIBROSA),
+        "fold": experiment.run(fold, used, 4, log=quiet),
+    }
+    before, checkpoints = everything(workplace), everything(paths.cache() / "checkpoints")
+    assert checkpoints, "the candidate leaves one, which the repetition must not go on from"
+    for kind, run in made.items():
+        words = ["rerun", run.folder, "--table", small_corpus]
+        words += [] if kind == "librosa" else ["--weights", tiny.parent]
+        status, out, err = command(*words)
+        assert (status, err) == (0, ""), f"{kind}: {out}"
+        assert "equal: " in out, kind
+        assert "going on after" not in out
+        assert "not repeated" not in out
+        assert out.count("phase 1 epoch") == {"network": 2, "candidate": 1, "fold": 2}.get(kind, 0)
+        assert "changed" not in out
+    assert everything(workplace) == before
+    assert everything(paths.cache() / "checkpoints") == checkpoints
+    assert list((paths.cache() / "repetitions").iterdir()) == []
+
+
+def test_the_card_knows_the_weights_and_what_is_kept_is_a_run(copied, small_corpus, command):
+    """Everything but the table's path is in the record and in the card; numbers were altered."""
+    before = everything(copied)
+    table = pd.read_csv(copied / "predictions.csv")
+    table.loc[[0, 5], "calm"] += [0.25, 0.125]
+    table.to_csv(copied / "predictions.csv", index=False)
+    metrics = json.loads((copied / "metrics.json").read_text("utf-8"))
+    metrics["test"]["file"]["score"] += 0.5
+    edit(copied, "metrics.json", test=metrics["test"])
+    record = json.loads((copied / "run.json").read_text("utf-8"))
+    edit(copied, versions=record["versions"] | {"keras": "2.0"}, commit="abc")
+    status, out, err = command("rerun", copied, "--table", small_corpus, "--keep")
+    assert (status, err) == (1, "")
+    assert f"predictions.csv: 2 of {len(table)} rows differ; largest difference 0.25 (calm)" in out
+    assert "metrics.json: test.file.score" in out
+    assert "history.csv" not in out
+    assert f"versions.keras: 2.0 then, {record['versions']['keras']} now" in out
+    assert "commit: abc then" in out
+    (kept,) = (paths.cache() / "repetitions").iterdir()
+    again = runs.load(kept / "results" / "small" / copied.name)
+    assert (again.folder / "model.keras").is_file()
+    assert (again.folder / "predictions.csv").read_bytes() == before[copied / "predictions.csv"]
+    assert paths.shown(again.folder) in out
+    assert [path.name for path in kept.iterdir()] == ["results"]
+    shutil.rmtree(kept)
+
+
+def test_an_interruption_leaves_neither_folder_nor_place(workplace, monkeypatch):
+    monkeypatch.delenv("DSLITE_RESULTS")
+    before = paths.cache(), paths.results()
+    places = []
+
+    def interrupted():
+        with rerun.workshop() as folder:
+            places.extend([folder, paths.cache(), paths.results()])
+            (paths.cache() / "weights" / "a").write_text("downloaded")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    folder, cache, results = places
+    assert (cache, results) == (folder / "cache", folder / "results")
+    assert (paths.cache(), paths.results()) == before
+    assert not folder.exists()
+    kept = paths.cache() / "weights" / "a"
+    assert kept.read_text() == "downloaded", "through the link, to be there the next time"
+    kept.unlink()
+
+
+# What cannot be repeated
+
+
+@pytest.fixture
+def refused(command, monkeypatch):
+    """Status 2 and one message, before anything is trained."""
+
+    def check(told, *words):
+        monkeypatch.setattr(rerun, "repeat", lambda *given: pytest.fail("repeated"))
+        status, out, err = command("rerun", *words)
+        assert (status, out) == (2, "")
+        assert told in err
+        assert "Traceback" not in err
+
+    return check
+
+
+def test_no_run(refused, tmp_path, copied, small_corpus):
+    refused("no finished run here", tmp_path / "nothing")
+    refused("no finished run here", copied.parent)
+    refused("name the run's table with --table", copied)
+    refused("no such table", copied, "--table", tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("length", [0, 1, 200, -2])
+def test_a_truncated_record(refused, copied, small_corpus, length):
+    content = (copied / "run.json").read_bytes()
+    (copied / "run.json").write_bytes(content[:length])
+    refused("run.json: not the record of a run", copied, "--table", small_corpus)
+
+
+@pytest.mark.parametrize("key", rerun.NEEDED)
+def test_a_record_without_what_is_needed(refused, copied, small_corpus, key):
+    content = json.loads((copied / "run.json").read_text("utf-8"))
+    del content[key]
+    (copied / "run.json").write_text(json.dumps(content))
+    refused(f"the record lacks '{key}'", copied, "--table", small_corpus)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv", "history.csv"])
+@pytest.mark.parametrize("damage", ["gone", "empty"])
+def test_nothing_to_compare_with(refused, copied, small_corpus, name, damage):
+    (copied / name).unlink()
+    if damage == "empty":
+        (copied / name).write_text("")
+    refused("nothing can be compared", copied, "--table", small_corpus)
+
+
+def test_a_changed_corpus_is_named(refused, copied, small_corpus, tmp_path):
+    table = pd.read_csv(small_corpus, dtype=str)
+    table.loc[7, "label"] = "sad" if table["label"][7] != "sad" else "calm"
+    table.to_csv(tmp_path / "small.csv", index=False)
+    card = small_corpus.with_suffix(".yaml").read_text("utf-8")
+    (tmp_path / "small.yaml").write_text(f"folder: {small_corpus.parent}\n{card}")
+    given = (copied, "--table", tmp_path / "small.csv")
+    refused("small: the corpus is not the one of this run", *given)
+    (tmp_path / "small.csv").write_bytes(small_corpus.read_bytes())
+    classes = "classes: [calm, happy, sad, angry]"
+    assert classes in card
+    other = card.replace(classes, "classes: [angry, calm, happy, sad]")
+    (tmp_path / "small.yaml").write_text(f"folder: {small_corpus.parent}\n{other}")
+    refused("says other classes", *given)
+
+
+def test_weights_of_other_content(refused, copied, small, small_corpus, tmp_path):
+    table = ("--table", small_corpus)
+    name = json.loads((copied / "run.json").read_text("utf-8"))["weights"]["name"]
+    other = tmp_path / name
+    other.write_bytes(b"other")
+    refused(f"{other}: other content than this run's weights", copied, *table, "--weights", other)
+    refused(f"{other}: other content", copied, *table, "--weights", tmp_path)
+    refused(f"{name}, this run's weights, is not found", copied, *table, "--weights", copied)
+    # Under another name they are the same.
+    shutil.copy(small_corpus.with_name(name), tmp_path / "renamed.h5")
+    planned = rerun.plan(rerun.load(copied), small, str(tmp_path / "renamed.h5"))
+    assert planned.settings.weights == str(tmp_path / "renamed.h5")
+    # The card has other ones: those of the run may be among the downloads.
+    edit(copied, weights={"name": "x.h5", "sha256": rerun.provenance.file_digest(other)})
+    refused("other content than this run's weights x.h5", copied, *table)
+    download = paths.cache() / "weights" / rerun.weights_files.IMAGENET["squeezenet"].name
+    download.parent.mkdir(exist_ok=True)
+    download.write_bytes(b"other")
+    assert rerun.plan(rerun.load(copied), small).settings.weights == str(download)
+    download.unlink()
+
+
+def test_weights_that_are_no_file(copied, small, tmp_path):
+    for name in ("imagenet", "random"):
+        edit(copied, weights={"name": name, "sha256": None})
+        run = rerun.load(copied)
+        assert rerun.plan(run, small).settings.weights == name
+        with pytest.raises(InputError, match="leave out --weights"):
+            rerun.plan(run, small, str(tmp_path))
+
+
+# Comparing
+
+
+def table(**columns):
+    return pd.DataFrame(
+        {"file": ["a", "b", "c"], "x": [1.0, 2.0, np.nan], "y": [1, 2, 3]} | columns
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ({}, ""),
+        ({"x": [1.0, 2.5, np.nan]}, "1 of 3 rows differ; largest difference 0.5 (x)"),
+        ({"x": [1.0, 2.5, np.nan], "y": [2, 2, 0]}, "3 of 3 rows differ; largest difference 3 (y)"),
+        ({"file": ["a", "b", "d"]}, "1 of 3 rows differ, also in file"),
+        ({"x": [1.0, 2.0, 0.0]}, "1 of 3 rows differ"),
+        ({"z": [0, 0, 0]}, "other columns (file, x, y, z instead of file, x, y)"),
+    ],
+)
+def test_tables_are_told_apart(now, told):
+    found = rerun.table_difference(table(), table(**now))
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+    assert rerun.table_difference(table(), table().head(2)) == "2 rows instead of 3"
+
+
+def test_values_are_told_apart_the_largest_first():
+    then = {"test": {"score": 0.5, "interval": [0.1, 0.9], "vote": None}, "n": 3, "devel": None}
+    assert rerun.value_differences(then, json.loads(json.dumps(then))) == []
+    now = {"test": {"score": 0.25, "interval": [0.1, 0.8], "vote": None}, "n": 3, "devel": 1}
+    assert rerun.value_differences(then, now) == [
+        "devel nothing then, 1 now",
+        "test.score 0.5 then, 0.25 now",
+        "test.interval.1 0.9 then, 0.8 now",
+    ]
+    many = rerun.value_differences({str(i): i for i in range(10)}, {"0": 0})
+    assert len(many) == rerun.LISTED + 1
+    assert many[-1] == "and 4 more"
+
+
+def test_bytes_count_also_where_the_numbers_are_equal(copied, small_run):
+    text = (copied / "predictions.csv").read_bytes()
+    (copied / "predictions.csv").write_bytes(text.replace(b"\n", b"\r\n"))
+    found = rerun.compare(small_run, runs.load(copied))
+    assert found.differences == ["predictions.csv: other bytes, the same numbers"]
+    assert not found.equal
+    history = pd.read_csv(copied / "history.csv")
+    (copied / "predictions.csv").write_bytes(text)
+    history.assign(seconds=0.0, images_per_s=1.0).to_csv(copied / "history.csv", index=False)
+    assert rerun.compare(small_run, runs.load(copied)).equal
+    history.assign(train_loss=history["train_loss"] + 1e-9).to_csv(
+        copied / "history.csv", index=False
+    )
+    (said,) = rerun.compare(small_run, runs.load(copied)).differences
+    assert said.startswith(f"history.csv: {len(history)} of {len(history)} rows differ; largest")

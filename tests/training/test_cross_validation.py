@@ -1,0 +1,510 @@
+"""Cross-validation: who is tested where, what is refused, what the folds say together."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from sklearn.metrics import balanced_accuracy_score
+
+from dslite import cards, paths, provenance
+from dslite.datasets import division, manifest
+from dslite.errors import InputError
+from dslite.evaluation import metrics
+from dslite.paper import scores as paper_scores
+from dslite.settings import Settings
+from dslite.training import baselines, cross_validation, progress, runs
+from dslite.training import fit as training_fit
+
+CLASSES = ("calm", "happy", "sad", "angry")
+BOTH = ("train", "train+devel")  # trainings of a run
+SHORT = {"epochs_phase1": 1, "epochs_phase2": 0, "units": 4}
+
+
+def quiet(line):
+    """A log that nobody reads."""
+
+
+def corpus(files, **of_card):
+    """Manifest of files that are not there, from pairs (speaker, label)."""
+    table = pd.DataFrame(files, columns=["speaker", "label"], dtype="str")
+    table["path"] = [f"{i}.wav" for i in range(len(table))]
+    table["audio_hash"] = [f"{i:064x}" for i in range(len(table))]
+    table["partition"] = pd.Series("train", table.index, dtype="str")
+    card = cards.Card(
+        **{"dataset": "made", "layout": "table", "title": "", "classes": CLASSES} | of_card
+    )
+    return manifest.Manifest(card, paths.ROOT, table)
+
+
+def balanced(speakers=6, takes=2, **of_card):
+    """Each speaker says each class."""
+    files = [(f"s{s}", c) for s in range(speakers) for c in CLASSES for _ in range(takes)]
+    return corpus(files, **of_card)
+
+
+def parts(divided, partition="test"):
+    """Paths of a partition in each fold."""
+    return [set(f.table["path"][f.table["partition"] == partition]) for f in divided]
+
+
+# Dividing
+
+
+@st.composite
+def corpora(draw):
+    """A corpus of some speakers with some files of some classes each, and a number of folds."""
+    speakers = draw(st.integers(3, 12))
+    counts = st.lists(st.integers(0, 3), min_size=2, max_size=2)
+    files = [
+        (f"s{s}", name)
+        for s in range(speakers)
+        for name, n in zip(CLASSES[:2], draw(counts), strict=True)
+        for _ in range(n)
+    ]
+    return corpus(draw(st.permutations(files)), classes=CLASSES[:2]), draw(st.integers(3, 6))
+
+
+@settings(max_examples=150, deadline=None)
+@given(corpora())
+def test_each_file_is_tested_once_and_no_speaker_is_in_two_partitions(given):
+    built, k = given
+    try:
+        divided = cross_validation.divide(built, k)
+    except InputError:  # `test_what_is_possible_is_not_refused`
+        return
+    assert len(divided) == k
+    for partition in ("test", "devel"):
+        chosen = parts(divided, partition)
+        assert sum(map(len, chosen)) == len(built.table)
+        assert set.union(*chosen) == set(built.table["path"])
+    assert parts(divided, "devel") == [*parts(divided)[1:], parts(divided)[0]]
+    same = [column for column in built.table if column != "partition"]
+    for fold in divided:
+        pd.testing.assert_frame_equal(fold.table[same], built.table[same])
+        assert fold.table["partition"].dtype == built.table["partition"].dtype
+        assert fold.table.groupby("speaker")["partition"].nunique().eq(1).all()
+        assert pd.crosstab(fold.table["partition"], fold.table["label"]).to_numpy().all()
+
+
+def test_what_is_possible_is_not_refused():
+    """The property above would hold of a function that refuses everything."""
+    for k in (3, 4, 6):
+        divided = cross_validation.divide(balanced(), k)
+        assert [fold.fold for fold in divided] == [f"{k}folds/fold{i + 1}" for i in range(k)]
+
+
+def test_the_folds_are_alike():
+    divided = cross_validation.divide(balanced(12), 4)
+    assert [len(part) for part in parts(divided)] == [24] * 4
+    for fold in divided:
+        tested = fold.table[fold.table["partition"] == "test"]
+        assert tested["label"].value_counts().eq(6).all()
+        assert tested["speaker"].nunique() == 3
+
+
+def test_the_division_hangs_on_the_files_alone(rng):
+    built = balanced(9)
+    first = cross_validation.divide(built, 5)
+    assert parts(first) == parts(cross_validation.divide(built, 5))
+    mixed = built.table.assign(partition=list(rng.permutation(["train", "devel", "test"] * 24)))
+    shuffled = replace(built, table=mixed.sample(frac=1, random_state=1).reset_index(drop=True))
+    assert parts(first) == parts(cross_validation.divide(shuffled, 5))
+    digests = [manifest.digest(fold) for fold in first]
+    assert len(set(digests)) == 5
+    assert digests == [manifest.digest(fold) for fold in cross_validation.divide(built, 5)]
+
+
+def test_another_seed_would_divide_otherwise_and_the_source_names_it(monkeypatch):
+    first = cross_validation.divide(balanced(9), 3)
+    assert first[1].partition_source == (
+        "fold 2 of 3, drawn here: stratified, by speaker (StratifiedGroupKFold), seed 0"
+    )
+    monkeypatch.setattr(division, "SEED", 1)
+    other = cross_validation.divide(balanced(9), 3)
+    assert parts(first) != parts(other)
+    assert other[0].partition_source.endswith("seed 1")
+
+
+def test_what_the_card_keeps_together_stays_together():
+    built = corpus(
+        [(f"Ses0{s}{sex}", c) for s in range(1, 6) for sex in "FM" for c in CLASSES],
+        fold_group=r"(\d)[FM]",
+    )
+    divided = cross_validation.divide(built, 5)
+    for fold in divided:
+        tested = fold.table["speaker"][fold.table["partition"] == "test"]
+        assert sorted(name[-1] for name in set(tested)) == ["F", "M"]
+        assert len({name[:-1] for name in tested}) == 1
+    assert r"speakers' (\d)[FM]" in divided[0].partition_source
+
+
+def test_files_without_a_label_are_left_out():
+    built = balanced()
+    table = built.table.copy()
+    table.loc[[0, 5, 9], "label"] = ""
+    divided = cross_validation.divide(replace(built, table=table), 3)
+    for fold in divided:
+        assert fold.table["path"].tolist() == table.drop([0, 5, 9])["path"].tolist()
+        assert fold.table.index.tolist() == list(range(45))
+
+
+@pytest.mark.parametrize("values", ["spread", "few", "one"])
+def test_a_regression_is_stratified_by_quantiles(rng, values):
+    n = 120
+    numbers = {"spread": rng.exponential(size=n), "few": rng.integers(0, 3, n), "one": np.ones(n)}
+    # Speakers of one number each: without strata, some fold would get the large ones.
+    numbers = np.sort(numbers[values])
+    built = corpus(
+        [(f"s{i // 4}", str(number)) for i, number in enumerate(numbers)],
+        task="regression",
+        classes=(),
+    )
+    divided = cross_validation.divide(built, 5)
+    tested = [numbers[fold.table["partition"] == "test"] for fold in divided]
+    assert sum(map(len, tested)) == n
+    assert {len(part) for part in tested} <= set(range(16, 33))
+    if values == "spread":
+        medians = [np.median(part) for part in tested]
+        assert max(medians) < np.quantile(numbers, 0.75)
+        assert min(medians) > np.quantile(numbers, 0.25)
+
+
+def test_a_regression_of_as_many_files_as_folds():
+    built = corpus([(f"s{i}", str(i)) for i in range(7)], task="regression", classes=())
+    assert [len(part) for part in parts(cross_validation.divide(built, 7))] == [1] * 7
+
+
+# What is refused
+
+
+def refused(built, k, *told):
+    with pytest.raises(InputError) as found:
+        cross_validation.divide(built, k)
+    for text in told:
+        assert text in str(found.value)
+
+
+def test_without_speakers_there_is_no_cross_validation():
+    built = balanced()
+    table = built.table.assign(speaker="")
+    refused(replace(built, table=table), 3, "made, 3 folds", "does not say who speaks, so folds")
+    table = built.table.copy()
+    table.loc[[3, 4], "speaker"] = ""
+    refused(replace(built, table=table), 3, "in 2 of 48 files", "give every file a speaker")
+    table.loc[[3, 4], "label"] = ""  # who takes no part need not be known
+    assert len(cross_validation.divide(replace(built, table=table), 3)) == 3
+
+
+@pytest.mark.parametrize("k", [-1, 0, 1, 2, 7])
+def test_too_few_and_too_many_folds(k):
+    refused(balanced(6), k, f"made, {k} folds", "6 speakers", "take 3 to 6 folds")
+
+
+def test_two_speakers_are_too_few():
+    refused(balanced(2), 3, "there are 2 speakers", "a fold needs 3")
+
+
+def test_a_class_of_too_few_speakers():
+    files = [(f"s{s}", c) for s in range(8) for c in CLASSES if c != "sad" or s in (1, 2, 5)]
+    refused(corpus(files), 5, "'sad'", "3 speakers only", "take at most 3 folds")
+    assert len(cross_validation.divide(corpus(files), 3)) == 3
+    files = [(f"s{s}", c) for s in range(8) for c in CLASSES if c != "sad" or s < 2]
+    refused(corpus(files), 3, "'sad'", "2 speakers only", "no cross-validation")
+
+
+def test_a_division_that_leaves_a_partition_without_a_class(monkeypatch):
+    """Nothing guarantees that the parts have every class; here they have not."""
+    files = [(f"s{s}", c) for s in range(9) for c in CLASSES if c != "sad" or s < 3]
+    built = corpus(files)
+    in_order = built.table["speaker"].str[1:].astype(int).to_numpy() // 3
+    monkeypatch.setattr(division, "_parts", lambda groups, strata, k: in_order)
+    refused(built, 3, "made, 3 folds", "fold1 has no file of class 'sad' in", "take fewer folds")
+
+
+def test_the_same_audio_under_two_speakers():
+    built = balanced()
+    for i, j in ((0, 1), (0, 40)):  # of one speaker, of two
+        table = built.table.copy()
+        table.loc[[i, j], "audio_hash"] = "same"
+        copied = replace(built, table=table)
+        if j == 1:
+            cross_validation.divide(copied, 6)
+        else:
+            refused(copied, 6, "0.wav and 40.wav", "same audio")
+    cross_validation.divide(
+        replace(built, table=built.table.assign(audio_hash="")), 6
+    )  # not decoded
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [(r"(\d\d)", "not in the name of speaker 's0'"), ("s", "no regular"), ("(s", "no regular")],
+)
+def test_a_fold_group_that_fits_nothing(pattern, told):
+    refused(balanced(fold_group=pattern), 3, told, f"fold_group '{pattern}'")
+
+
+# Runs of folds
+
+
+@pytest.fixture
+def small(small_corpus, workplace):
+    """The small corpus: 96 files of 12 speakers."""
+    return manifest.load(cards.load(str(small_corpus)))
+
+
+def acoustic(fold, **given):
+    """The baseline that takes a moment."""
+    return baselines.run(
+        fold, cards.settings_of(fold.card), 0, log=quiet, kind=runs.LIBROSA, **given
+    )
+
+
+def test_what_a_cross_validation_leaves(small, workplace):
+    lines = []
+    found = cross_validation.run(small, 4, acoustic, log=lines.append)
+    place = workplace / "small" / "librosa-svm-s0-4folds"
+    assert found.folder == place
+    assert sorted(path.name for path in place.iterdir()) == [
+        *("fold1", "fold2", "fold3", "fold4", "folds.csv", "folds.json", "predictions.csv")
+    ]
+    assert len(lines) == 4
+    predictions = pd.read_csv(place / "predictions.csv", dtype={"label": str})
+    assert sorted(predictions["file"]) == sorted(small.table["path"])
+    given = small.table.set_index("path")
+    assert (given["label"][predictions["file"]].to_numpy() == predictions["label"]).all()
+    table, record = pd.read_csv(place / "folds.csv"), json.loads((place / "folds.json").read_text())
+    scores, tested = [], []
+    for i, (fold, lies) in enumerate(
+        zip(cross_validation.divide(small, 4), lines, strict=True), start=1
+    ):
+        run = runs.load(place / f"fold{i}")
+        part = predictions[predictions["fold"] == i]
+        assert set(part["file"]) == parts([fold])[0]
+        assert run.record["fold"] == f"4folds/fold{i}"
+        assert run.record["identity"] == record["identities"][i - 1]
+        scores.append(balanced_accuracy_score(part["label"], part["prediction"]))
+        assert run.metrics["test"]["file"]["score"] == pytest.approx(scores[-1])
+        assert f"fold {i} of 4, test: UAR {100 * scores[-1]:.1f} %" in lies
+        tested.append(part["speaker"].nunique())
+        row = table.iloc[i - 1]
+        assert row[["train", "devel", "test"]].sum() == 96
+        assert row["test"] == len(part)
+        assert row["devel_score"] == pytest.approx(run.metrics["devel"]["file"]["score"])
+    assert table["fold"].tolist() == [1, 2, 3, 4]
+    assert table["test_score"].tolist() == pytest.approx(scores)
+    assert table["test_speakers"].tolist() == tested
+    assert sum(tested) == 12
+    assert record["mean"] == pytest.approx(sum(scores) / 4)
+    squares = sum((score - sum(scores) / 4) ** 2 for score in scores)
+    assert record["deviation"] == pytest.approx((squares / 3) ** 0.5)
+    pool = record["pooled"]
+    whole = balanced_accuracy_score(predictions["label"], predictions["prediction"])
+    assert pool["score"] == pytest.approx(whole)
+    assert pool["n"] == 96
+    low, high = pool["interval_files"]
+    assert low < whole < high
+    index = {name: i for i, name in enumerate(CLASSES)}
+    true, said = (predictions[column].map(index).to_numpy() for column in ("label", "prediction"))
+    by_speakers = metrics.bootstrap_interval(true, said, 4, predictions["speaker"], draws=50)
+    assert pool["interval_speakers"] == pytest.approx(by_speakers)
+    assert low != by_speakers[0]
+    assert (record["metric"], record["chance"], record["k"], record["division_seed"]) == (
+        *("uar", 0.25, 4, 0),
+    )
+    assert {"date", "commit", "versions", "hardware"} <= set(record)
+
+
+def test_folds_are_not_among_the_runs(small, workplace):
+    whole = acoustic(small)
+    cross_validation.run(small, 3, acoustic, log=quiet)
+    assert (workplace / "small" / "librosa-svm-s0-3folds" / "fold1" / "metrics.json").is_file()
+    assert paper_scores.runs()["run"].tolist() == ["librosa-svm-s0"]
+    assert "fold" not in whole.record
+    # The corpus's own run is still known: a fold does not lie in its place.
+    assert acoustic(small).record == whole.record
+
+
+def test_the_pooled_score_is_not_the_mean_of_scores():
+    """Files of large and small folds count alike."""
+    predictions = pd.DataFrame(
+        {
+            "speaker": [*"aaaabb"],
+            "label": ["x", "x", "x", "y", "x", "y"],
+            "prediction": ["x", "x", "x", "y", "y", "x"],
+            "fold": [1, 1, 1, 1, 2, 2],
+        }
+    )
+    given = {"task": "classification", "classes": ["x", "y"], "seed": 0}
+    found = cross_validation.pooled(predictions, runs.Run(None, given, Settings()))
+    assert found["file"]["score"] == pytest.approx((3 / 4 + 1 / 2) / 2)  # the mean is 1/2
+    assert found["file"]["confusion"] == [[3, 1], [1, 1]]
+    assert found["chance"] == 0.5
+
+
+def as_ages(built):
+    """A number that the audio has something to do with."""
+    place = built.table["label"].map({"calm": 0, "happy": 1, "sad": 2, "angry": 3})
+    ages = (20 + 10 * place + np.arange(len(place)) % 7).astype(str)
+    card = built.card.model_copy(update={"task": "regression", "classes": ()})
+    return replace(built, card=card, table=built.table.assign(label=ages))
+
+
+def test_a_regression(small):
+    built, lines = as_ages(small), []
+    found = cross_validation.run(built, 3, acoustic, log=lines.append)
+    predictions = pd.read_csv(found.folder / "predictions.csv")
+    assert sorted(predictions["file"]) == sorted(built.table["path"])
+    pool = found.record["pooled"]
+    assert found.record["metric"] == "spearman"
+    rho = spearmanr(predictions["label"], predictions["prediction"]).statistic
+    assert pool["score"] == pytest.approx(rho)
+    errors = (predictions["label"] - predictions["prediction"]).abs()
+    assert pool["mae"] == pytest.approx(errors.mean())
+    over, whole = cross_validation.headline(found)
+    mean, deviation = found.table["test_score"].mean(), found.table["test_score"].std()
+    assert over.startswith(f"test: rho {mean:.3f} ± {deviation:.3f} ")
+    assert whole.startswith(f"pooled: rho {rho:.3f} [")
+
+
+def test_a_fold_without_a_score_leaves_the_mean_undefined(small, monkeypatch):
+    same = lambda fitted, values, classes: np.full((len(values), 1), 40.0)  # noqa: E731
+    monkeypatch.setattr(baselines, "_scores", same)
+    found = cross_validation.run(as_ages(small), 3, acoustic, log=quiet)
+    assert found.record["mean"] is found.record["deviation"] is None
+    assert found.record["pooled"]["score"] is None
+    over, whole = cross_validation.headline(found)
+    assert "undefined" in over
+    assert "MAE" in whole
+
+
+def test_files_without_a_label_are_counted(small):
+    table, lines = small.table.copy(), []
+    table.loc[[0, 5], "label"] = ""
+    found = cross_validation.run(replace(small, table=table), 3, acoustic, log=lines.append)
+    assert lines[0].startswith("2 files without a label")
+    assert found.record["pooled"]["n"] == 94
+
+
+# Interruption
+
+
+def test_an_interrupted_cross_validation_goes_on(small, workplace):
+    begun = []
+
+    def one(fold, dies=True):
+        if dies and fold.fold.endswith("fold2"):
+            raise KeyboardInterrupt
+        lines = []
+        run = baselines.run(
+            fold, cards.settings_of(fold.card), 0, log=lines.append, kind=runs.LIBROSA
+        )
+        begun.append((fold.fold, "not repeated" in " ".join(lines)))
+        return run
+
+    with pytest.raises(KeyboardInterrupt):
+        cross_validation.run(small, 3, one, log=quiet)
+    place = workplace / "small" / "librosa-svm-s0-3folds"
+    assert [path.name for path in place.iterdir()] == ["fold1"]
+    begun.clear()
+    cross_validation.run(small, 3, lambda fold: one(fold, dies=False), log=quiet)
+    assert begun == [("3folds/fold1", True), ("3folds/fold2", False), ("3folds/fold3", False)]
+    assert (place / "folds.json").is_file()
+    # The same again, interrupted: what is there is still of these folds.
+    with pytest.raises(KeyboardInterrupt):
+        cross_validation.run(small, 3, one, log=quiet)
+    assert (place / "folds.json").is_file()
+
+
+@pytest.mark.parametrize("older", ["of other versions", "damaged"])
+def test_an_older_summary_does_not_stand_beside_other_folds(small, workplace, older, monkeypatch):
+    cross_validation.run(small, 3, acoustic, log=quiet)
+    place = workplace / "small" / "librosa-svm-s0-3folds"
+    if older == "damaged":
+        (place / "folds.json").write_text("{")
+    else:
+        monkeypatch.setattr(provenance, "versions", lambda: {"dslite": "0.0"})
+
+    def other(fold):
+        if fold.fold.endswith("fold2"):
+            raise OSError("no space left on device")
+        return acoustic(fold)
+
+    with pytest.raises(OSError, match="no space"):
+        cross_validation.run(small, 3, other, log=quiet)
+    assert not (place / "folds.json").exists()
+
+
+# The commands
+
+
+def test_the_baseline_command(command, small_corpus, workplace):
+    words = ("baseline", small_corpus, "--features=librosa", "--folds=3")
+    status, out, err = command(*words)
+    assert (status, err) == (0, "")
+    record = json.loads((workplace / "small/librosa-svm-s0-3folds/folds.json").read_text())
+    for i in (1, 2, 3):
+        assert f"fold {i} of 3, test: UAR" in out
+    percent = f"{100 * record['mean']:.1f} % ± {100 * record['deviation']:.1f}"
+    assert f"test: UAR {percent} (mean and standard deviation of 3 folds)" in out
+    low, high = (100 * value for value in record["pooled"]["interval_files"])
+    pooled = f"{100 * record['pooled']['score']:.1f} % [{low:.1f}, {high:.1f}] of 96 files"
+    assert f"pooled: UAR {pooled}" in out
+    assert "librosa-svm-s0-3folds" in out
+    assert out.count("not repeated") == 0
+    assert command(*words)[1].count("not repeated") == 3
+    assert command(*words, "--force")[1].count("not repeated") == 0
+
+
+def test_the_train_command(command, small_corpus, workplace, tiny, monkeypatch):
+    learnt, boards, fit = [], [], training_fit.fit
+
+    def watched(network, task, chunks, *given, **more):
+        learnt.append(set(task.store.files["path"].iloc[task.store.file[chunks]]))
+        return fit(network, task, chunks, *given, **more)
+
+    def board(folder):
+        boards.append(folder)
+        return lambda row: None
+
+    monkeypatch.setattr(training_fit, "fit", watched)
+    monkeypatch.setattr(progress, "tensorboard", board)
+    words = ["train", small_corpus, "--weights", tiny, "--folds", 3]
+    words += [word for pair in SHORT.items() for word in ("--set", "{}={}".format(*pair))]
+    status, out, err = command(*words)
+    assert status == 0, err
+    used = cards.settings_of(cards.load(str(small_corpus)), "", SHORT)
+    name = runs.folder(cards.load(str(small_corpus)), used, 0).name
+    assert name.startswith("squeezenet-none-s0-x")
+    place = workplace / "small" / f"{name}-3folds"
+    predictions = pd.read_csv(place / "predictions.csv")
+    assert predictions["file"].nunique() == len(predictions) == 96
+    for i in (1, 2, 3):
+        assert (place / f"fold{i}" / "model.keras").is_file()
+        tested = set(predictions["file"][predictions["fold"] == i])
+        assert learnt[2 * i - 1] == set(predictions["file"]) - tested
+    assert [board.relative_to(paths.cache() / "tensorboard") for board in boards] == [
+        Path("small", place.name, f"fold{i}", name) for i in (1, 2, 3) for name in BOTH
+    ]
+    assert "pooled: UAR" in out
+    status, listed, _ = command("results", small_corpus)
+    assert status == 0
+    said = [line for line in listed.splitlines() if line.startswith(f"{place.name}: test: UAR ")]
+    assert len(said) == 1
+    assert said[0].split("; pooled: ")[1] in out
+
+
+@pytest.mark.parametrize("name", ["train", "baseline"])
+def test_what_the_commands_refuse(command, small_corpus, workplace, name):
+    for k, told in ((2, "take 3 to 12 folds"), (13, "12 speakers"), (0, "take 3 to 12 folds")):
+        status, out, err = command(name, small_corpus, "--folds", k)
+        assert (status, out) == (2, "")
+        assert told in err
+        assert "Traceback" not in err
+    assert not workplace.exists()
