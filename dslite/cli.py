@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 import dslite
-from dslite import orphans, tensorflow_logging
+from dslite import notebooks, tensorflow_logging
 from dslite.datasets import commands as dataset_commands
 from dslite.datasets.commands import Dataset, Overrides
 from dslite.deployment import commands as deployment_commands
 from dslite.errors import ConversionError, InputError, NotebookError
 from dslite.studies import commands as study_commands
+from dslite.training import runs as training_runs
 
 # Rooms are imported inside the commands: the help must not wait for TensorFlow.
 app = typer.Typer(
@@ -113,7 +114,7 @@ def train(
     )
     built = dataset_commands.checked(dataset)
     tensorflow_logging.import_tensorflow()
-    from dslite.datasets.division import divide
+    from dslite.datasets.partitions import divide
     from dslite.training import experiment
 
     given = (chosen, seed, preset, force)
@@ -152,10 +153,14 @@ def baseline(
     )
     built = dataset_commands.checked(dataset)
     tensorflow_logging.import_tensorflow()
-    from dslite.training import baselines as training_machines
+    from dslite.training import baselines as training_baselines
 
     given = (chosen, seed, preset, force)
-    _run(built, folds, lambda part: training_machines.run(part, *given, log=typer.echo, kind=kind))
+    _run(
+        built,
+        folds,
+        lambda part: training_baselines.run(part, *given, log=typer.echo, kind=kind),
+    )
 
 
 @app.command()
@@ -196,7 +201,11 @@ for command in (
         deployment_commands.profile,
         deployment_commands.device,
     ),
-    *(deployment_commands.predict, deployment_commands.stream, deployment_commands.web),
+    *(
+        deployment_commands.predict,
+        deployment_commands.stream,
+        deployment_commands.web,
+    ),
     *(study_commands.study, study_commands.record, study_commands.archive),
     study_commands.paper,
 ):
@@ -210,11 +219,11 @@ app.command("import")(study_commands.import_)
 def results(dataset: Dataset) -> None:
     """Print a corpus's ablation table, its cross-validations, and where its report lies."""
     from dslite import cards, paths
-    from dslite.paper import scores
+    from dslite.paper import reproduction
     from dslite.training import cross_validation
 
     name = cards.load(dataset).dataset
-    block = scores.ablation_block(name, scores.runs())
+    block = reproduction.ablation_block(name, training_runs.all_runs())
     typer.echo(f"{block.attrs['caption']}\n{block.to_string()}")
     for summary in cross_validation.summaries(name):
         typer.echo(f"{summary.folder.name}: " + "; ".join(cross_validation.headline(summary)))
@@ -244,17 +253,17 @@ def report(
     executed: Annotated[list[Path], typer.Argument(help="executed notebooks, in order")],
 ) -> None:
     """Gather executed notebooks into one self-contained HTML page."""
-    from dslite import notebook_report as dslite_page
+    from dslite import notebooks as dslite_notebooks
     from dslite import paths
 
-    typer.echo(f"report: {paths.shown(dslite_page.build(title, executed, output))}")
+    typer.echo(f"report: {paths.shown(dslite_notebooks.build(title, executed, output))}")
 
 
 def run() -> None:
     """Entry point: a message instead of a traceback where the user can mend it, status 2."""
     # A scheduler ends a job with SIGTERM: leave through the same door, so that drafts are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    orphans.end_with_workflow()  # a job of a workflow that was killed writes no further
+    notebooks.end_with_workflow()  # a job of a workflow that was killed writes no further
     try:
         app()
     except InputError as error:

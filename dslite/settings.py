@@ -2,13 +2,48 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dslite import yaml_files
 from dslite.errors import InputError
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting has
+    the value ``on``, and a corpus may have the class ``no``.
+    """
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if first in "tTfF" or not tag.endswith("bool")]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_value(text: str) -> Any:
+    """YAML text as a value: ``3``, ``true``, ``null``, ``[a, b]``, words."""
+    return yaml.load(text, Loader=_Yaml)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of ``key: value`` lines as a mapping.
+
+    Raises
+    ------
+    InputError
+        The file is not readable, not YAML or not a mapping.
+    """
+    try:
+        content = read_value(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
+    return content
+
 
 AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
 PARTITIONS = ("train", "devel", "test")
@@ -190,7 +225,7 @@ def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[
         if not equals or not key:
             raise InputError(f"override '{item}': expected key=value, for instance units=64")
         try:
-            parsed[key] = yaml_files.read_value(value)
+            parsed[key] = read_value(value)
         except yaml.YAMLError:
             raise InputError(f"override '{item}': the value cannot be read") from None
     return parsed

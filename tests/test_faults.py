@@ -14,9 +14,9 @@ import psutil
 import pytest
 import soundfile
 
-from dslite import cards, orphans, paths
+from dslite import cards, notebooks, paths
 from dslite.datasets import manifest
-from dslite.features import activations, checksums, store
+from dslite.features import store
 from dslite.settings import Settings
 from dslite.training import experiment, runs
 
@@ -123,7 +123,7 @@ def test_no_space_for_the_spectrograms(command, disk, place, tiny):
 
 
 def stored(place, lines):
-    return activations.load(
+    return store.load_activations(
         paths.cache() / "activations" / "small" / "key",
         (50, 1000),
         lambda part: np.ones((50, 1000), np.float32)[part],
@@ -135,7 +135,7 @@ def stored(place, lines):
 
 @pytest.mark.parametrize("spare", [1 << 30, -(1 << 40)])  # found before, and while writing
 def test_no_space_for_the_trunk_cache(disk, place, monkeypatch, spare):
-    monkeypatch.setattr(activations, "SPARE", spare)
+    monkeypatch.setattr(store, "SPARE", spare)
     folder = paths.cache() / "activations"
     disk(folder, "64k")
     lines = []
@@ -144,7 +144,7 @@ def test_no_space_for_the_trunk_cache(disk, place, monkeypatch, spare):
     assert len(said) == 1
     assert (FULL if spare < 0 else "are free on the disk") in said[0]
     assert tree(folder) == {}
-    monkeypatch.setattr(activations, "SPARE", 0)
+    monkeypatch.setattr(store, "SPARE", 0)
     disk(folder, LARGE)
     assert stored(place, lines) is not None
 
@@ -156,7 +156,7 @@ def test_a_run_without_space_for_the_trunk_cache_has_the_same_numbers(place, mon
     used, found, lines = cards.settings_of(card, "", settings), {}, []
     usage = namedtuple("usage", "total used free")
     for room in (1 << 40, 0):
-        monkeypatch.setattr(activations.shutil, "disk_usage", lambda _, r=room: usage(r, 0, r))
+        monkeypatch.setattr(store.shutil, "disk_usage", lambda _, r=room: usage(r, 0, r))
         run = experiment.run(manifest.load(card), used, 0, force=True, log=lines.append)
         found[room] = [(run.folder / n).read_bytes() for n in ("metrics.json", "predictions.csv")]
         shutil.rmtree(paths.cache() / "activations")
@@ -307,7 +307,7 @@ def test_a_store_of_an_unreadable_index_is_told(place, capsys):
     card, used = cards.load(str(place)), Settings(image_size=32, mel_bands=32, weights="random")
     built = manifest.load(card)
     store.load(built, used)
-    (index,) = paths.cache().rglob(checksums.INDEX)
+    (index,) = paths.cache().rglob(store.INDEX)
     index.write_bytes(b"\xff\xfe\0")
     capsys.readouterr()
     store.load(built, used)
@@ -367,6 +367,6 @@ def test_a_command_that_is_no_job_outlives_its_shell(tmp_path):
     started, job = job_below("/bin/not-snakemake", "end_with_workflow", "", tmp_path)
     started.kill()
     started.wait(60)
-    time.sleep(3 * orphans.EVERY_S)
+    time.sleep(3 * notebooks.EVERY_S)
     assert job.is_running()
     job.kill()

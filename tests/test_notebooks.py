@@ -8,7 +8,7 @@ import nbformat
 import papermill
 import pytest
 
-from dslite import notebook_report, notebooks, paths
+from dslite import notebooks, paths
 from dslite.errors import InputError, NotebookError
 
 COMMITTED = sorted(paths.notebooks().glob("*.ipynb"))
@@ -364,7 +364,7 @@ def executed(folder, name):
 def test_the_report_is_one_page_that_needs_nothing_else(tmp_path):
     names = ["1_partition", "3_training-cutmix+specaugment", "7_paper"]
     files = [executed(tmp_path, name) for name in names]
-    made = notebook_report.build("small & <more>", files, tmp_path / "out" / "report.html")
+    made = notebooks.build("small & <more>", files, tmp_path / "out" / "report.html")
     page = made.read_text("utf-8")
     assert [path.name for path in made.parent.iterdir()] == ["report.html"]
     anchors = re.findall(r'<section id="([^"]+)"', page)
@@ -393,7 +393,5 @@ def needs_nothing_else(page):
 def test_a_missing_notebook_stops_the_report(tmp_path):
     there = executed(tmp_path, "1_partition")
     with pytest.raises(InputError, match=r"2_spectrograms\.ipynb.*needs"):
-        notebook_report.build(
-            "x", [there, tmp_path / "2_spectrograms.ipynb"], tmp_path / "report.html"
-        )
+        notebooks.build("x", [there, tmp_path / "2_spectrograms.ipynb"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

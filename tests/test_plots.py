@@ -431,7 +431,9 @@ def test_resolution_of_a_saved_picture(tmp_path):
 
     for dpi in ({}, {"dpi": 50}):
         dslite_plots.save(
-            dslite_plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]), tmp_path / "a.png", **dpi
+            dslite_plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]),
+            tmp_path / "a.png",
+            **dpi,
         )
         with Image.open(tmp_path / "a.png") as picture:
             assert picture.info["dpi"] == pytest.approx((dpi.get("dpi", 200),) * 2, abs=0.1)

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite import cards, paths, settings
-from dslite.datasets import cues
+from dslite.datasets import demo_voices
 from dslite.features import store
 from dslite.models import backbones, classifier
 
@@ -29,7 +29,7 @@ CLASSES = 3  # of each cue
 def spectrograms(clips: int, seed: int, used: settings.Settings) -> tuple[np.ndarray, np.ndarray]:
     """Stored Mel spectrograms [clips, mel_bands, frames] of new voices, and their cues' classes."""
     compute = store.spectrogram_function(used)
-    waveforms, targets = cues.pretraining_set(clips, seed)
+    waveforms, targets = demo_voices.pretraining_set(clips, seed)
     parts = [compute(waveforms[i : i + 64]).numpy() for i in range(0, clips, 64)]
     return np.concatenate(parts), targets
 
@@ -111,7 +111,9 @@ def main() -> None:
         loss = np.mean([float(step(mel[rows], targets[rows])) for rows in batches])
         outputs = np.concatenate([predict(held_mel[i : i + 50]).numpy() for i in range(0, 500, 50)])
         right = (outputs.argmax(-1) == held).mean(0)
-        heads = ", ".join(f"{head} {r:.2f}" for head, r in zip(cues.HEADS, right, strict=True))
+        heads = ", ".join(
+            f"{head} {r:.2f}" for head, r in zip(demo_voices.HEADS, right, strict=True)
+        )
         print(f"epoch {epoch + 1}/{asked.epochs} loss {loss:.3f} held out: {heads}", flush=True)
     save_float16(network, asked.output)
     print(f"{asked.output}: {asked.output.stat().st_size / 2**20:.2f} MB")

@@ -32,11 +32,11 @@ def checked(dataset: str, data: Path | None = None):
 def datasets() -> None:
     """List the corpora: task, classes, licence, and whether each is here."""
     from dslite import cards
-    from dslite.datasets import listing as dataset_layouts
+    from dslite.datasets import listing as dataset_listing
 
     for name in cards.names():
         card = cards.load(name)
-        here = "present" if dataset_layouts.is_present(card) else "not here"
+        here = "present" if dataset_listing.is_present(card) else "not here"
         count = f"{len(card.classes)} classes: " if card.classes else ""
         typer.echo(f"{name}  ({here})  {card.title}")
         typer.echo(f"    {card.task}, {count}{', '.join(card.classes)}")
@@ -88,14 +88,14 @@ def partition(
     import pandas as pd
 
     from dslite import paths
-    from dslite.datasets import manifest, published
+    from dslite.datasets import manifest, partitions
 
     built = checked(dataset, data)
     if verify:
-        _compare(built.card.dataset, published.verify(built))
+        _compare(built.card.dataset, partitions.verify(built))
         return
     if publish:
-        typer.echo(f"published: {paths.shown(published.publish(built))}")
+        typer.echo(f"published: {paths.shown(partitions.publish(built))}")
     row = manifest.write_partition(built)
     typer.echo(pd.DataFrame([row]).to_string(index=False))
     typer.echo(f"partition: {built.partition_source}")
@@ -104,18 +104,18 @@ def partition(
 
 def _compare(dataset: str, found: dict[str, list[str]]) -> None:
     """Tell what a comparison with the published partition has found; exit 1 if they differ."""
-    from dslite.datasets import published, report
+    from dslite.datasets import partitions, report
 
-    same = published.agrees(found)
+    same = partitions.agrees(found)
     typer.echo(f"{dataset}: {'the same' if same else 'NOT the same'} split as the published one")
     for kind, meaning in (
-        (published.SAME, "the same samples"),
-        (published.OTHER, "the same recording at another rate or in another encoding"),
+        (partitions.SAME, "the same samples"),
+        (partitions.OTHER, "the same recording at another rate or in another encoding"),
     ):
         if kind in found:
             typer.echo(f"{len(found[kind]):,} files: {meaning}")
     if not same:
-        different = {k: v for k, v in found.items() if k not in (published.SAME, published.OTHER)}
+        different = {k: v for k, v in found.items() if k not in (partitions.SAME, partitions.OTHER)}
         typer.echo(report.sentences("different", different), err=True)
         raise typer.Exit(1)
 

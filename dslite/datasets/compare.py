@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dslite.cards import Card
-from dslite.datasets import cells
+from dslite.datasets import listing
 from dslite.datasets.listing import AUDIO, UNKNOWN, Listing, audio_files, table_of
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
@@ -95,7 +95,7 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, str, str]]:
     """Row number, name and label of every row of a label file; of bad ones a problem."""
     # The tabs of 2017: the header of its second column may well hold commas.
     tabs = file.suffix.lower() == ".tsv"
-    header, *rows = cells.read(file, "\t") if tabs else cells.read(file)
+    header, *rows = listing.read_rows(file, "\t") if tabs else listing.read_rows(file)
     name, label = _columns(file, header)
     for number, row in enumerate(rows, start=2):
         if not any(row):
@@ -197,7 +197,7 @@ def _class(card: Card, label: str) -> tuple[str, str]:
 def _low_rate(file: Path, entries: Mapping[str, Entry]) -> str:
     """How many files of each partition were up-sampled, in words."""
     try:
-        header, *rows = cells.read(file)
+        header, *rows = listing.read_rows(file)
     except InputError as error:
         return f"which files were up-sampled is not known: {error}"
     column = next((i for name in LOW_RATE_COLUMNS for i, c in enumerate(header) if c == name), None)

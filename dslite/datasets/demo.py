@@ -12,9 +12,8 @@ import soundfile
 
 from dslite import paths
 from dslite.cards import Card
-from dslite.datasets import placement
-from dslite.datasets.cues import AFFECTS, draw_expression
-from dslite.datasets.demo_voices import Speaker, draw_speaker, synthesise
+from dslite.datasets import partitions as dataset_partitions
+from dslite.datasets.demo_voices import AFFECTS, Speaker, draw_expression, draw_speaker, synthesise
 from dslite.datasets.listing import Listing, table_of
 from dslite.errors import InputError
 
@@ -124,6 +123,6 @@ def read(card: Card, folder: Path) -> Listing:
     files = [file.relative_to(folder) for file in sorted(folder.glob("*/*.wav"))]
     named = {file.as_posix(): file.stem.split("_")[:2] for file in files}
     speakers = {path: speaker for path, (speaker, _) in named.items()}
-    partitions, source, problems = placement.place(card, (folder,), speakers)
+    partitions, source, problems = dataset_partitions.place(card, (folder,), speakers)
     rows = [(path, label, s, partitions.get(path, ""), label) for path, (s, label) in named.items()]
     return Listing(folder, table_of(rows), source, problems=tuple(problems))

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import placement
+from dslite.datasets import partitions as dataset_partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -92,7 +92,7 @@ def read(card: Card, folder: Path) -> Listing:
     matches = {file.relative_to(home).as_posix(): match for file, match in kept.items()}
     speakers = {path: match["speaker"] for path, match in matches.items()}
     unused = [file.name for file in left_out]
-    partitions, source, unplaced = placement.place(card, (folder, home), speakers, unused)
+    partitions, source, unplaced = dataset_partitions.place(card, (folder, home), speakers, unused)
     codes = {path: matches[path]["emotion"] for path in partitions}
     rows = [(p, card.labels[codes[p]], speakers[p], partitions[p], codes[p]) for p in partitions]
     other = [os.path.relpath(file, home) for file in audio if not NAME.fullmatch(file.stem)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import placement
+from dslite.datasets import partitions as dataset_partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -156,7 +156,7 @@ def read(card: Card, folder: Path) -> Listing:
     kept = {paths[n]: found for n, found in labels.items() if found[1] in card.labels}
     unused = [name for name, (_, label) in labels.items() if label in card.excluded]
     speakers = {path: speaker(match) for path, (match, _) in kept.items()}
-    partitions, source, unplaced = placement.place(card, (folder, home), speakers, unused)
+    partitions, source, unplaced = dataset_partitions.place(card, (folder, home), speakers, unused)
     rows = [
         (path, card.labels[kept[path][1]], speakers[path], part, kept[path][1])
         for path, part in partitions.items()

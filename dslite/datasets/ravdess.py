@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import placement
+from dslite.datasets import partitions as dataset_partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -95,7 +95,9 @@ def read(card: Card, folder: Path) -> Listing:
             f"{folder}: no RAVDESS song there; run `dslite fetch {card.dataset}`, or let "
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
-    partitions, source, unplaced = placement.place(card, (folder, home), speakers, left_out)
+    partitions, source, unplaced = dataset_partitions.place(
+        card, (folder, home), speakers, left_out
+    )
     rows = [
         (path, EMOTIONS[emotions[path]], speakers[path], part, emotions[path])
         for path, part in partitions.items()

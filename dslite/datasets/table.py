@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from dslite.cards import Card
-from dslite.datasets import cells
+from dslite.datasets import listing
 from dslite.datasets.listing import CARD_LISTS, UNKNOWN, Listing, audio_files, require_none
-from dslite.datasets.placement import SPELLINGS
+from dslite.datasets.partitions import SPELLINGS
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
 
@@ -24,7 +24,7 @@ OPTIONAL = ("speaker", "partition")
 
 def _columns(table: Path) -> pd.DataFrame:
     """The columns this project knows, each a column of strings; problems name the file's rows."""
-    header, *rows = cells.read(table, "\t" if table.suffix.lower() == ".tsv" else ",;\t")
+    header, *rows = listing.read_rows(table, "\t" if table.suffix.lower() == ".tsv" else ",;\t")
     names = [name.lower() for name in header]
     for name in REQUIRED:
         if name not in names:

@@ -19,11 +19,13 @@ def convert(
     table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
 ) -> None:
     """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
-    from dslite.datasets import division
+    from dslite.datasets import partitions
     from dslite.training import runs
 
     finished = runs.load(run)
-    built = division.of_run(commands.checked(table or finished.record["dataset"]), finished.record)
+    built = partitions.of_run(
+        commands.checked(table or finished.record["dataset"]), finished.record
+    )
     tensorflow_logging.import_tensorflow()
     from dslite import paths
     from dslite.deployment import agreement
@@ -54,11 +56,13 @@ def explain(
     Figures, tables and sounds go to the run's folder: explanation/, or explanation_files/.
     """
     from dslite import paths
-    from dslite.datasets import division
+    from dslite.datasets import partitions
     from dslite.training import runs
 
     finished = runs.load(run)
-    built = division.of_run(commands.checked(table or finished.record["dataset"]), finished.record)
+    built = partitions.of_run(
+        commands.checked(table or finished.record["dataset"]), finished.record
+    )
     tensorflow_logging.import_tensorflow()
     from dslite.explanation import files, masking, methods
     from dslite.explanation import report as explanation_report
@@ -98,23 +102,23 @@ def profile(
 ) -> None:
     """Measure time, memory and size of a run in every variant, Keras beside it; or of one file."""
     from dslite import paths
-    from dslite.deployment import costs
+    from dslite.deployment import profile as deployment_profile
 
-    counts, found = costs.counts(threads), paths.find(target)
+    counts, found = deployment_profile.counts(threads), paths.find(target)
     if found.suffix.lower() == ".tflite":
-        measured = costs.profile_file(found, counts, repeats)
+        measured = deployment_profile.profile_file(found, counts, repeats)
     else:
         from dslite.training import runs
 
         run = runs.load(found)
-        costs.files(run.folder)  # before TensorFlow is waited for
+        deployment_profile.files(run.folder)  # before TensorFlow is waited for
         tensorflow_logging.import_tensorflow()
         from dslite.deployment import profile as deployment_profile
 
         found, measured = run.folder, deployment_profile.measure(run, counts, repeats)
-    for line in costs.told(measured):
+    for line in deployment_profile.told(measured):
         typer.echo(line)
-    for file in costs.publish(measured, found):
+    for file in deployment_profile.publish(measured, found):
         typer.echo(f"written: {paths.shown(file)}")
 
 
@@ -214,10 +218,10 @@ def web(
     It sends nothing anywhere: audio stays in the page.
     """
     from dslite import paths
-    from dslite.deployment import web as deployment_page
+    from dslite.deployment import web as deployment_web
 
-    file = deployment_page.find_model(model)
-    folder = deployment_page.write(file, paths.find(output) if output else file.parent / "web")
+    file = deployment_web.find_model(model)
+    folder = deployment_web.write(file, paths.find(output) if output else file.parent / "web")
     shown = paths.shown(folder)
     typer.echo(f"page: {shown}")
     serve = f"python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}"

@@ -21,8 +21,7 @@ import pandas as pd
 
 from dslite.explanation import attributions
 from dslite.explanation import methods as explanation_methods
-from dslite.explanation.methods import ADDITIVE, GRID, METHODS, SEEDED, TITLES
-from dslite.explanation.subject import Explanation, Subject
+from dslite.explanation.methods import ADDITIVE, GRID, METHODS, SEEDED, TITLES, Explanation, Subject
 
 STEPS = 28  # of a curve: of 14 x 14 regions, 7 each
 RANDOM_ORDERS = 10  # a picture, whose mean a method is compared with
@@ -247,7 +246,7 @@ def table(found: Scrutiny, seed: int = 0) -> pd.DataFrame:
 
 
 def curve_table(found: Scrutiny) -> pd.DataFrame:
-    """Mean curves as `dslite.explanation.attribution_charts.curves` draws them: method, curve, share, score."""
+    """Mean curves as `dslite.explanation.plots.curves` draws them: method, curve, share, score."""
     tables = []
     for name, curves_of in (("deletion", found.deletion), ("insertion", found.insertion)):
         for method, curve in curves_of.items():

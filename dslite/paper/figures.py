@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dslite import cards
-from dslite.deployment import costs as deployment_costs
+from dslite.deployment import profile as deployment_profile
 from dslite.evaluation import confusion as evaluation_confusion
-from dslite.paper import charts, comparisons, published, scores, verdict_chart, verdicts
+from dslite.paper import charts, comparisons, pipeline, published, verdicts
 from dslite.paper import costs as paper_costs
-from dslite.paper.conclusions import PRINTED, network
+from dslite.paper.comparisons import PRINTED, network
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
-from dslite.paper.scores import LABELS
 from dslite.training import runs
+from dslite.training import runs as training_runs
+from dslite.training.runs import LABELS
 
 LEGEND = 45  # letters of a line
 
@@ -68,11 +70,13 @@ def gains(numbers: pd.DataFrame, answers: pd.DataFrame) -> Figure:
 
 
 def histories(found: pd.DataFrame) -> pd.DataFrame:
-    """Histories of the networks among `dslite.paper.scores.runs`, as `dslite.paper.charts.curves` has it.
+    """Histories of the networks among `dslite.training.runs.all_runs`, as `dslite.paper.charts.curves` has it.
 
     Those that start from random weights, or with settings of their own, are left out.
     """
-    networks = found[~found["configuration"].isin(scores.BASELINES) & (found["altered"] == "")]
+    networks = found[
+        ~found["configuration"].isin(training_runs.BASELINES) & (found["altered"] == "")
+    ]
     networks = networks[~networks["random_weights"]]
     order = networks["configuration"].map(list(LABELS).index)
     parts = []
@@ -99,7 +103,7 @@ def agreement(numbers: pd.DataFrame) -> Figure:
     counts = judged.groupby(["table", "verdict"]).size().rename("count").reset_index()
     order = [verdict for verdict in verdicts.ORDER if verdict in set(counts["verdict"])]
     counts["verdict"] = pd.Categorical(counts["verdict"], order)
-    return verdict_chart.agreement(counts)
+    return charts.verdict_bars(counts)
 
 
 def pareto(dataset: str) -> Figure | None:
@@ -107,7 +111,7 @@ def pareto(dataset: str) -> Figure | None:
     profiles = [content for _, content in paper_costs.profiles().values()]
     own = [c for c in profiles if c["dataset"] == dataset and not c["random_weights"]]
     return (
-        deployment_costs.pareto(pd.concat(map(deployment_costs.frame, own), ignore_index=True))
+        deployment_profile.pareto(pd.concat(map(deployment_profile.frame, own), ignore_index=True))
         if own
         else None
     )
@@ -116,7 +120,7 @@ def pareto(dataset: str) -> Figure | None:
 def best(found: pd.DataFrame, dataset: str) -> dict[str, Any] | None:
     """Of a corpus's pre-trained networks the one that devel chose; of equals the first."""
     own = found[(found["dataset"] == dataset) & ~found["random_weights"]]
-    own = own[~own["configuration"].isin(scores.BASELINES) & own["test"].notna()]
+    own = own[~own["configuration"].isin(training_runs.BASELINES) & own["test"].notna()]
     if own.empty or own["devel"].isna().all():
         return None
     chosen = runs.best_on_devel([runs.load(place) for place in own["place"]])
@@ -128,7 +132,7 @@ def confusion(run: dict[str, Any]) -> Figure | None:
     return evaluation_confusion.figures(runs.load(run["place"])).get("confusion_test")
 
 
-def facts(dataset: str) -> dict[str, Any] | None:
+def corpus_facts(dataset: str) -> dict[str, Any] | None:
     """What `dslite.paper.pipeline.stages` draws, of the profiled network that is best on devel.
 
     None where no profile of a pre-trained network says its shapes.
@@ -149,7 +153,7 @@ def facts(dataset: str) -> dict[str, Any] | None:
     rows = [row for row in content["rows"] if row["threads"] == first]
     lite = {row["part"]: row for row in rows if row["variant"] == "float32"}
     sizes = {row["variant"]: row.get("size_bytes") for row in rows if row["part"] == "model"}
-    keras = [row for row in content["rows"] if row["variant"] == deployment_costs.KERAS]
+    keras = [row for row in content["rows"] if row["variant"] == deployment_profile.KERAS]
     return {
         **{"sample_rate": rate, "chunk_length_s": used["chunk_length_s"]},
         **{"samples": shapes["samples"][0], "mel_shape": shapes["mel"]},
@@ -158,7 +162,7 @@ def facts(dataset: str) -> dict[str, Any] | None:
         **{"pooled": shapes["pooled"][0], "classes": record["classes"]},
         "backbone": TITLES.get(content["backbone"], content["backbone"]),
         "parameters": {part: layers[f"{part}_parameters"] for part in ("backbone", "head")},
-        "ms": {part: lite[part]["ms_median"] for part in deployment_costs.PARTS if part in lite},
+        "ms": {part: lite[part]["ms_median"] for part in deployment_profile.PARTS if part in lite},
         "bytes": sizes | ({"keras": keras[0].get("size_bytes")} if keras else {}),
         **{"threads": first, "hardware": content["hardware"]},
         "peak_mb": lite.get("model", {}).get("peak_mb"),
@@ -182,3 +186,131 @@ def datasets(found: pd.DataFrame) -> Sequence[str]:
     """The paper's corpora that there are runs of, in the order of its tables."""
     order = [name for n in (3, 4) for name in dict.fromkeys(published.table(n)["dataset"])]
     return [name for name in order if name in set(found["dataset"])]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with what is said of it."""
+
+    stem: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure | str  # or an SVG's text, of a figure that was kept
+
+
+def figures(
+    runs: pd.DataFrame, numbers: pd.DataFrame, substitutes: pd.DataFrame, answers: pd.DataFrame
+) -> list[Drawn]:
+    """Every figure that the results at hand allow, the paper's first."""
+    drawn: list[Drawn] = []
+    for dataset in datasets(runs):
+        drawn += _of_corpus(runs, dataset)
+    shown = numbers, substitutes
+    drawn.append(
+        Drawn(
+            "forest",
+            "Test UAR per configuration",
+            "Points with 95 % intervals; the paper's is black and open. Another backbone or preset "
+            "is no reproduction of DenseNet121's number.",
+            "Forest plot of test UAR with intervals, published and ours, by configuration.",
+            forest(*shown),
+        )
+    )
+    drawn.append(
+        Drawn(
+            "published",
+            "Test UAR as published, all corpora",
+            "Tables 3 and 4 as printed; the dashed line is chance, 100 over the number of classes.",
+            "Forest plot of the published test UAR of eight corpora with their intervals.",
+            forest(*shown, ours=False),
+        )
+    )
+    drawn.append(
+        Drawn(
+            "gains",
+            "What augmentation adds",
+            "Points of test UAR above the same network without augmentation. Ours with the 95 % "
+            "interval of the difference over files; the paper prints none.",
+            "Gain in test UAR of three augmentations on eight corpora, published and ours.",
+            gains(numbers, answers),
+        )
+    )
+    drawn.append(
+        Drawn(
+            "verdicts",
+            "Verdicts per table",
+            "Shares of the numbers of each table, with counts.",
+            "Stacked bars of verdicts for the paper's tables.",
+            agreement(numbers),
+        )
+    )
+    return drawn
+
+
+def _of_corpus(runs: pd.DataFrame, dataset: str) -> list[Drawn]:
+    """Figures 1 to 3 and the learning curves of one corpus."""
+    drawn, name = [], NAMES[dataset]
+    facts = corpus_facts(dataset)
+    if facts:
+        drawn.append(
+            Drawn(
+                f"figure1-{dataset}",
+                f"Figure 1 on {name}: the pipeline as it was run",
+                f"Shapes, sizes and times of {facts['name']} ({facts['hardware']}, "
+                f"{facts['threads']} thread), read from the objects themselves.",
+                "Boxes from audio over Mel spectrogram, picture, backbone and head to a decision.",
+                pipeline.figure(pipeline.stages(facts), facts["name"]),
+            )
+        )
+    kept = overlays(runs, dataset)
+    if kept:
+        svg, run = kept
+        drawn.append(
+            Drawn(
+                f"figure2-{dataset}",
+                f"Figure 2 on {name}: what raised and what lowered each class",
+                f"SHAP values of {run}: of each class the test file that was recognised with the "
+                "highest probability. Red raises, blue lowers.",
+                "Mel spectrograms of one file a class beside their SHAP values.",
+                svg,
+            )
+        )
+    chosen = best(runs, dataset)
+    confused = confusion(chosen) if chosen else None
+    if confused is not None:
+        drawn.append(
+            Drawn(
+                f"figure3-{dataset}",
+                f"Figure 3 on {name}: confusion on test",
+                f"Files of {dataset}/{chosen['run']}, the network that is best on devel, evaluated "
+                "once on test. The darker a cell, the higher its share of the true class.",
+                "Confusion matrix of the test files, counts and shares of the true class.",
+                confused,
+            )
+        )
+    learning = curves(runs, dataset)
+    if learning is not None:
+        drawn.append(
+            Drawn(
+                f"curves-{dataset}",
+                f"Learning curves on {name}",
+                "The training on train, scored on devel; thin lines are seeds, thick ones their "
+                "mean.",
+                "Losses and devel UAR over the epochs, by network, preset and augmentation.",
+                learning,
+            )
+        )
+    traded = pareto(dataset)
+    if traded is not None:
+        drawn.append(
+            Drawn(
+                f"pareto-{dataset}",
+                f"Score against time against size on {name}",
+                "Every file for the device that was profiled: devel UAR over the median time from "
+                "audio to probabilities; the area is the file's size.",
+                "Scatter plot of devel UAR over time of a run, mark area by size of the file.",
+                traded,
+            )
+        )
+    return drawn

@@ -57,12 +57,12 @@ def record(
     No audio, no models; of a corpus whose licence keeps file names private none of them.
     """
     from dslite import paths
-    from dslite.studies import records
+    from dslite.studies import archive as study_archive
     from dslite.studies import study as study_study
 
-    made = [records.keep(study)]
+    made = [study_archive.keep(study)]
     if with_notebooks:
-        made += [records.keep_notebooks(name) for name in study_study.load(study).corpora]
+        made += [study_archive.keep_notebooks(name) for name in study_study.load(study).corpora]
     for kept in made:
         for line in kept.left_out:
             typer.echo(f"left out: {line}")
@@ -83,20 +83,20 @@ def paper(
     The user's own runs and the committed records are read; nothing is trained.
     """
     from dslite import paths
-    from dslite.paper import edition
+    from dslite.paper import report
 
-    material = edition.gather()
+    material = report.gather()
     place = output.expanduser().absolute() if output else None
     try:
-        page = edition.write(material, place)
+        page = report.write_results(material, place)
     except OSError as error:
         raise InputError(
             f"{output}: cannot be written to: {error.strerror}; name another folder"
         ) from None
-    for line in edition.headlines(material):
+    for line in report.headlines(material):
         typer.echo(line)
     if readme:
-        for file in edition.update_readmes(material):
+        for file in report.update_readmes(material):
             typer.echo(f"written: {paths.shown(file)}")
     typer.echo(f"report: {paths.shown(page)}")
 
@@ -117,9 +117,8 @@ def archive(
     """
     from dslite import paths
     from dslite.studies import archive as study_archive
-    from dslite.studies import crate_contents
 
-    contents = crate_contents.collect(study, models)
+    contents = study_archive.collect(study, models)
     place = study_archive.write(contents, output)
     for line in contents.mixed:
         typer.echo(f"warning: {line}; repeat the older ones before you compare them", err=True)

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from dslite import cards, paths
-from dslite.datasets import cells
+from dslite.datasets import listing
 from dslite.datasets.listing import UNKNOWN, require_none
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings, checked, nearest
@@ -218,7 +218,7 @@ def _classes(path: Path, task: str) -> dict[str, str]:
 
 def _table(path: Path, names: Mapping[str, str], task: str) -> tuple[pd.DataFrame, list[str]]:
     """The table of an own corpus, and what of the label table is not in it."""
-    header, *rows = cells.read(path)
+    header, *rows = listing.read_rows(path)
     columns = [name.lower() for name in header]
     for name in ("filename", "label"):
         if name not in columns:

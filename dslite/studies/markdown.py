@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite.paper.scores import LABELS
+from dslite.training.runs import LABELS
 
 # Column of a published table -> ours, where that is not simply ``ours_<column>``
 OURS = {"ci_low": "ours_low", "ci_high": "ours_high"}
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of `dslite.paper.scores.beside` and its like, narrow enough for a page.
+    """A table of `dslite.paper.reproduction.beside` and its like, narrow enough for a page.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from dslite import cards, paths, provenance
-from dslite.datasets import division
+from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.models import weights as model_weights
@@ -133,7 +133,7 @@ def plan(original: runs.Run, manifest: Manifest, weights: str = "") -> Plan:
         raise InputError(
             f"{card.dataset}: the card says other classes, or another task, than this run's record"
         )
-    built = division.of_run(manifest, record)
+    built = partitions.of_run(manifest, record)
     if record["kind"] == runs.LIBROSA:
         if weights:
             raise InputError("this run has no network: leave out --weights")
@@ -203,10 +203,7 @@ def workshop(keep: bool = False) -> Iterator[Path]:
 
 def repeat(planned: Plan, log: Callable[[str], None] = print) -> runs.Run:
     """Do again what a run did, wherever results and cache now lie (see `workshop`)."""
-    from dslite.training import (
-        baselines,
-        experiment,  # here: they need TensorFlow
-    )
+    from dslite.training import baselines, experiment
 
     record = planned.original.record
     given = (planned.manifest, planned.settings, record["seed"], record["preset"])

@@ -18,10 +18,8 @@ from dslite.cards import Card
 from dslite.datasets import listing
 from dslite.errors import InputError
 from dslite.settings import Settings
-from dslite.studies import grids as study_grids
 from dslite.studies import study as study_study
-from dslite.studies.grids import GROUP
-from dslite.studies.study import Baseline, Point, Study
+from dslite.studies.study import GROUP, Baseline, Point, Study
 from dslite.training import runs as training_runs
 from dslite.training.runs import Run
 
@@ -115,7 +113,11 @@ def of_study(study: Study) -> list[Place]:
     for place in points if study.grid else []:
         grids.setdefault(tuple(getattr(place.point, key) for key in GROUP), []).append(place)
     chosen = [_chosen(candidates) for candidates in grids.values()]
-    return [*points, *chosen, *(place_of(one, BASELINE) for one in study_study.baselines(study))]
+    return [
+        *points,
+        *chosen,
+        *(place_of(one, BASELINE) for one in study_study.baselines(study)),
+    ]
 
 
 def place_of(point: Point | Baseline, role: str = TRAINING) -> Place:
@@ -133,7 +135,11 @@ def place_of(point: Point | Baseline, role: str = TRAINING) -> Place:
         found = tuple(training_runs.load(each) for each in there)
     except InputError:
         return Place(
-            role, point, card, folder, f"{MISSING}: {training_runs.LAST} there cannot be read"
+            role,
+            point,
+            card,
+            folder,
+            f"{MISSING}: {training_runs.LAST} there cannot be read",
         )
     described = training_runs.describe(card, settings, point.seed, point.preset, "", kind_of(point))
     other = [said for run in found if (said := _differing(run.record, described))]
@@ -185,8 +191,8 @@ def _chosen(candidates: Sequence[Place]) -> Place:
     elif not open_:
         points = [place.point for place in candidates]
         try:
-            best, _ = study_grids.choose(
-                study_grids.candidates(points, list(map(_devel, candidates)))
+            best, _ = study_study.choose(
+                study_study.candidates(points, list(map(_devel, candidates)))
             )
             return place_of(points[int(best["point"].iloc[0])], CHOSEN)
         except InputError as error:

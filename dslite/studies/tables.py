@@ -10,10 +10,10 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.errors import InputError
-from dslite.evaluation import comparison
+from dslite.evaluation import significance
 from dslite.settings import nearest
-from dslite.studies import grids, markdown
 from dslite.studies import jobs as study_jobs
+from dslite.studies import markdown
 from dslite.studies import runs as study_runs
 from dslite.studies import study as study_study
 from dslite.studies.jobs import Job
@@ -109,7 +109,7 @@ def seeds_table(found: pd.DataFrame) -> pd.DataFrame:
     by = [*KEYS, "augmentation", "overrides", "folds"]
     finished = found[found["status"] == study_runs.FINISHED]
     parts = [
-        comparison.repeated(finished[finished[part].notna()], by, part).assign(partition=part)
+        significance.repeated(finished[finished[part].notna()], by, part).assign(partition=part)
         for part in ("devel", "test")
     ]
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -119,7 +119,7 @@ def seeds_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Every augmentation against none on the same test files, see `dslite.evaluation.comparison.compared`.
+    """Every augmentation against none on the same test files, see `dslite.evaluation.significance.compared`.
 
     A group whose baseline has not been run is left out, and so is a regression.
     """
@@ -136,7 +136,7 @@ def comparisons_table(found: pd.DataFrame) -> pd.DataFrame:
     if not predictions:
         return pd.DataFrame(columns=[*keys, "augmentation", "verdict"])
     every = pd.concat(predictions, ignore_index=True)
-    return comparison.compared(every, "augmentation", BASELINE, by=keys)
+    return significance.compared(every, "augmentation", BASELINE, by=keys)
 
 
 def _with_baseline(group: pd.DataFrame) -> bool:
@@ -196,7 +196,7 @@ def projection(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> pd.DataFrame:
-    """The candidates of a grid, ranked by devel, see `dslite.studies.grids.choose`.
+    """The candidates of a grid, ranked by devel, see `dslite.studies.study.choose`.
 
     ``point`` counts them as `group_of` does; ``run`` is the folder of each in results/.
 
@@ -211,8 +211,8 @@ def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> p
         raise InputError(f"{missing[0]}: this point of the grid is not finished")
     scores = [place.run.metrics["devel"]["file"]["score"] for place in candidates]
     scores = [np.nan if score is None else score for score in scores]
-    table = grids.candidates([place.point for place in candidates], scores)
-    return grids.choose(table.assign(run=[place.name for place in candidates]))[1]
+    table = study_study.candidates([place.point for place in candidates], scores)
+    return study_study.choose(table.assign(run=[place.name for place in candidates]))[1]
 
 
 def group_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> list[Place]:

@@ -18,12 +18,11 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from dslite import paths
 from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics as evaluation_metrics
-from dslite.evaluation import scoring
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import Settings
-from dslite.training import costing, runs
+from dslite.training import runs
 
 TITLES = {runs.SVM: "Deep Spectrum + linear SVM", runs.LIBROSA: "librosa statistics + RBF-SVM"}
 COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.1, 1.0, 10.0)}
@@ -144,7 +143,7 @@ def run(
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
-    with costing.Meter() as meter:
+    with runs.Meter() as meter:
         scored, tried, complexity = _evaluated(manifest, settings, seed, kind, log)
         spent = meter.read()
     metrics = {part: found[0] for part, found in scored.items()}
@@ -180,5 +179,7 @@ def _evaluated(
     for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
         fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
         scores = _scores(fitted, values[rows[partition]], classes)
-        scored[partition] = scoring.score(files, card, settings, rows[partition], scores, seed)
+        scored[partition] = evaluation_metrics.score(
+            files, card, settings, rows[partition], scores, seed
+        )
     return scored, tried, complexity

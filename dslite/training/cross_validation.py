@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
-from dslite.datasets import division
-from dslite.datasets.division import divide
+from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
+from dslite.datasets.partitions import divide
 from dslite.evaluation import metrics as evaluation_metrics
 from dslite.settings import PARTITIONS
 from dslite.training import runs
@@ -118,7 +118,7 @@ def gather(folds: list[Manifest], finished: list[runs.Run]) -> Summary:
     shared = ("dataset", "kind", "preset", "seed", "task", "classes")
     record = {key: finished[0].record[key] for key in shared} | {
         "k": len(folds),
-        "division_seed": division.SEED,
+        "division_seed": partitions.SEED,
         "metric": whole["metric"],
         "chance": whole["chance"],
         "mean": None if scores is None else float(scores.mean()),

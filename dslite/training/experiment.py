@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from dslite import paths
 from dslite.datasets.manifest import Manifest
-from dslite.evaluation import scoring
+from dslite.evaluation import metrics as evaluation_metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
-from dslite.training import costing, fit, progress, runs, steps
+from dslite.training import fit, runs, steps
 
 COST, CANDIDATE = "cost.json", "candidate.json"  # beside the checkpoints
 Log = Callable[[str], None]
@@ -35,18 +35,18 @@ class _Work:
     trunks: steps.Trunks
     interrupted: Path
     boards: Path
-    meter: costing.Meter
+    meter: runs.Meter
     log: Log
 
     def train(
         self, name: str, chunks: np.ndarray, **given: Any
     ) -> tuple[keras.Model, pd.DataFrame]:
         """A training from the start or from its last finished epoch: the network, its history."""
-        board = progress.tensorboard(self.boards / name)
+        board = fit.tensorboard(self.boards / name)
 
-        def after_epoch(row: progress.Row) -> None:
+        def after_epoch(row: fit.Row) -> None:
             # Beside the checkpoint, so that a kill loses no more of the cost than of the training.
-            costing.save(self.interrupted / COST, self.meter.read())
+            runs.save_cost(self.interrupted / COST, self.meter.read())
             board(row)
 
         network = fit.build_model(self.task, chunks, self.seed)
@@ -69,7 +69,7 @@ class _Work:
         whole = classifier.predictor(network, task.settings)
         outputs = feature_store.predict(whole, task.store.mel, chunks)
         files, owner = task.store.files, task.store.file[chunks]
-        return scoring.score(files, task.card, task.settings, owner, outputs, self.seed)
+        return evaluation_metrics.score(files, task.card, task.settings, owner, outputs, self.seed)
 
     def choose(self) -> tuple[pd.DataFrame, Scored]:
         """The first training, on train: its history, and what its best epoch says of devel."""
@@ -102,7 +102,7 @@ def _working(
     if not interrupted.exists():
         shutil.rmtree(boards, ignore_errors=True)
     paths.require_writable(place.parent)
-    with costing.Meter(costing.load(interrupted / COST)) as meter:
+    with runs.Meter(runs.load_cost(interrupted / COST)) as meter:
         tf.config.experimental.enable_op_determinism()
         if settings.random_weights:
             log("random weights: nothing is pre-trained, the whole network is trained")
@@ -156,7 +156,7 @@ def run(
         network, final = work.train("train+devel", both, epochs=epochs)
         scored = {"devel": devel, "test": work.score(network, test_chunks)}
         # Part of this cost, and written down with the candidate already.
-        before = costing.load(work.interrupted / CANDIDATE)
+        before = runs.load_cost(work.interrupted / CANDIDATE)
         facts = {"epochs": total, "candidate_cost": before and asdict(before)}
         history = pd.concat([first, final])
         _write(place, described | facts, scored, history, work.meter.read(), network)
@@ -189,8 +189,8 @@ def candidate(
         spent = work.meter.read()
         epochs = sum(fit.epochs_to_best(history).values())
         _write(place, described | {"epochs": epochs}, {"devel": devel}, history, spent)
-        costing.save(work.interrupted / COST, spent)
-        costing.save(work.interrupted / CANDIDATE, spent)
+        runs.save_cost(work.interrupted / COST, spent)
+        runs.save_cost(work.interrupted / CANDIDATE, spent)
     return runs.load(place)
 
 
@@ -199,7 +199,7 @@ def _write(
     described: dict[str, Any],
     scored: dict[str, Scored],
     history: pd.DataFrame,
-    cost: costing.Cost,
+    cost: runs.Cost,
     network: keras.Model | None = None,
 ) -> None:
     """A run's folder, all or nothing; a partition that is not scored has no metrics."""

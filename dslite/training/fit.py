@@ -4,7 +4,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +16,62 @@ from dslite.evaluation import metrics
 from dslite.features import store
 from dslite.models import classifier
 from dslite.settings import Settings
-from dslite.training import checkpoints, optimisation, progress, sampling, steps
+from dslite.training import checkpoints, steps
 from dslite.training.steps import Task
+
+Row = dict[str, Any]
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min`` or ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def line(row: Row, last: int, regression: bool) -> str:
+    """One epoch in words.
+
+    Parameters
+    ----------
+    row : dict
+        A row of the history, see `dslite.training.fit.fit`.
+    last : int
+        Number of the last epoch planned. The time left is that of as many epochs like this one.
+    regression : bool
+    """
+    text = (
+        f"phase {row['phase']} epoch {row['epoch']:3d}/{last}  train loss {row['train_loss']:.3f}"
+    )
+    if "devel_score" in row:
+        score = row["devel_score"]
+        named = f"rho {score:.3f}" if regression else f"UAR {100 * score:.1f} %"
+        text += f"  devel loss {row['devel_loss']:.3f}  devel {named}"
+    text += f"  {row['images_per_s']:.0f} images/s  {row['seconds']:.1f} s"
+    left = (last - row["epoch"]) * row["seconds"]
+    return f"{text}  {duration(left)} left" if left else text
+
+
+def tensorboard(folder: Path) -> Callable[[Row], None]:
+    """A function that writes every number of a history's row for TensorBoard.
+
+    It does nothing where the package is not installed (``pip install dslite[tensorboard]``).
+    """
+    if util.find_spec("tensorboard") is None:
+        return lambda row: None
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def write(row: Row) -> None:
+        with writer.as_default(step=row["epoch"]):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, float(value))
+        writer.flush()
+
+    return write
 
 
 @dataclass(frozen=True)
@@ -91,8 +147,8 @@ def epoch_losses(
     """Take one epoch of steps; yields the losses of each batch as learnt from, float32 [batch]."""
     settings = task.settings
     classes = task.classes[train]
-    order = sampling.epoch_order(classes, settings.balance, rng)
-    weights = sampling.class_weights(classes, settings.balance)[order]
+    order = steps.epoch_order(classes, settings.balance, rng)
+    weights = steps.class_weights(classes, settings.balance)[order]
     chunks = train[order]
     read = steps.sources(stage, task)
     for batch in store.batches(read, chunks, settings.batch_size, task.targets[chunks], weights):
@@ -100,7 +156,7 @@ def epoch_losses(
         yield step(*batch, seed).numpy()
 
 
-def rank(row: progress.Row) -> tuple[float, float]:
+def rank(row: Row) -> tuple[float, float]:
     """How good an epoch is on devel: by score, then by loss; the first of equals is taken.
 
     A correlation with a constant is no number: worse than any score.
@@ -109,7 +165,7 @@ def rank(row: progress.Row) -> tuple[float, float]:
     return (-math.inf if math.isnan(score) else score, -math.inf if math.isnan(loss) else -loss)
 
 
-def out_of_patience(rows: list[progress.Row], patience: int | None) -> bool:
+def out_of_patience(rows: list[Row], patience: int | None) -> bool:
     """Whether the last ``patience`` epochs of a phase all were no better than one before."""
     if patience is None or len(rows) <= patience:
         return False
@@ -130,14 +186,14 @@ class _Training:
     rng: np.random.Generator
     state: checkpoints.State
     checkpoint: tuple[Path, str] | None
-    board: Callable[[progress.Row], None]
+    board: Callable[[Row], None]
     log: Callable[[str], None]
 
     @property
-    def history(self) -> list[progress.Row]:
+    def history(self) -> list[Row]:
         return self.state.facts["history"]
 
-    def done(self, phase: Phase) -> list[progress.Row]:
+    def done(self, phase: Phase) -> list[Row]:
         return [row for row in self.history if row["phase"] == phase.number]
 
     def out_of_patience(self, phase: Phase) -> bool:
@@ -161,7 +217,7 @@ class _Training:
             return
         classifier.set_trained(self.network, phase.trained)
         stage = self.trunks.stage(self.network, phase.trained)
-        optimiser = optimisation.optimizer(
+        optimiser = steps.optimizer(
             self.task.settings, phase.rate, self.network.trainable_variables
         )
         if done:
@@ -173,7 +229,7 @@ class _Training:
             self.save(optimiser)
             self.board(row)
             last = row["epoch"] + epochs - epoch - 1 + later
-            self.log(progress.line(row, last, self.task.regression))
+            self.log(line(row, last, self.task.regression))
             if self.out_of_patience(phase):
                 self.log(f"phase {phase.number} ends early: devel does not get better")
                 break
@@ -186,10 +242,10 @@ class _Training:
         step: Callable,
         stage: steps.Stage,
         predict: Callable,
-    ) -> progress.Row:
+    ) -> Row:
         """Learn from every training chunk, then look at devel; the history's new row."""
         begin = time.perf_counter()
-        rate = optimisation.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
+        rate = steps.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
         optimiser.learning_rate = rate
         batches = epoch_losses(step, stage, self.task, self.train, self.rng)
         losses = np.concatenate(list(batches))
@@ -227,7 +283,7 @@ def fit(
     epochs: dict[int, int] | None = None,
     trunks: steps.Trunks | None = None,
     checkpoint: tuple[Path, str] | None = None,
-    board: Callable[[progress.Row], None] = lambda row: None,
+    board: Callable[[Row], None] = lambda row: None,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train in phases; with a devel partition, end with the weights of its best epoch.

@@ -1,8 +1,12 @@
 """A run's folder: its name, its identity, what it holds, and reading it again."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,178 @@ from dslite.cards import Card, overridden
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
-from dslite.training.costing import Cost
+
+POWERCAP = Path("/sys/class/powercap")  # Linux: energy counters of the processor (RAPL)
+# Nobody counts a process's own share, nor these counters what a graphics card takes.
+MEASURED = "processor packages of the whole machine (RAPL), whatever else ran on it; no GPU"
+UNKNOWN = "unknown: no readable energy counter"
+# A counter of 2^32 steps of 61 microjoules is full after 262 kJ, at 300 W within 15 minutes.
+LOOK_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent, over all sessions of a run that was interrupted.
+
+    Attributes
+    ----------
+    wall_s, cpu_s : float
+        Seconds on the clock; of processor time, of the process and of its children that have ended.
+    peak_mib : float or None
+        Most memory (resident, MiB of 2^20 bytes) that a process of it has held since its start;
+        None: the platform does not tell.
+    energy_j : float or None
+        Joules; None: unknown, at least for a part.
+    energy_note : str
+        What was measured, or why it is unknown.
+    sessions : int
+        Processes that it took.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float | None
+    energy_j: float | None
+    energy_note: str
+    sessions: int = 1
+
+
+def total_cost(earlier: Cost | None, later: Cost) -> Cost:
+    """The cost of one session after another: sums, and the higher one of the peaks."""
+    if earlier is None:
+        return later
+    peaks = [one.peak_mib for one in (earlier, later) if one.peak_mib is not None]
+    unknown = [one for one in (earlier, later) if one.energy_j is None]
+    return Cost(
+        wall_s=earlier.wall_s + later.wall_s,
+        cpu_s=earlier.cpu_s + later.cpu_s,
+        peak_mib=max(peaks, default=None),
+        energy_j=None if unknown else earlier.energy_j + later.energy_j,
+        energy_note=(unknown or [later])[0].energy_note,
+        sessions=earlier.sessions + later.sessions,
+    )
+
+
+def save_cost(path: Path, cost: Cost) -> None:
+    """Keep what was spent so far."""
+    with paths.replacing(path) as draft:
+        draft.write_text(json.dumps(asdict(cost)), encoding="utf-8")
+
+
+def load_cost(path: Path) -> Cost | None:
+    """Read what was spent; None where there is no such file or it cannot be read."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Cost(**{field.name: stored[field.name] for field in fields(Cost)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def counters(powercap: Path = POWERCAP) -> list[Path]:
+    """The energy counters of the processor's packages, not of the parts that they contain.
+
+    ``intel-rapl:0`` is a package (or ``psys``, which contains the packages), ``intel-rapl:0:1`` a
+    part of it; ``intel-rapl-mmio:0`` counts the same package a second time.
+    """
+    found = []
+    for folder in sorted(powercap.glob("intel-rapl:*")):
+        try:
+            name = (folder / "name").read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if name.startswith("package") and folder.name.count(":") == 1:
+            found.append(folder)
+    return found
+
+
+def _microjoules(folder: Path, name: str) -> int | None:
+    """One of a counter's numbers; None where it may not be read (often root's alone)."""
+    try:
+        return int((folder / name).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _peak_mib() -> float | None:
+    try:
+        return provenance.highest() * 1e6 / 2**20
+    except ImportError:  # Windows
+        return None
+
+
+class Meter:
+    """Counts what this process spends from here on; can be read at any time.
+
+    Parameters
+    ----------
+    earlier : Cost, optional
+        Of the sessions before, which every reading includes.
+    powercap : path
+        Where the energy counters are.
+
+    Notes
+    -----
+    Used in a ``with`` statement it looks after the energy counters in the background, so that none
+    runs over twice between two readings.
+    """
+
+    def __init__(self, earlier: Cost | None = None, powercap: Path = POWERCAP):
+        self.earlier = earlier
+        self._wall, self._cpu = time.perf_counter(), _cpu_s()
+        self._domains = counters(powercap)
+        self._last = [_microjoules(folder, "energy_uj") for folder in self._domains]
+        self._used = 0.0 if self._domains else math.nan  # microjoules; NaN: unknown from then on
+        self._lock, self._left = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> "Meter":
+        if self._domains:
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._left.set()
+
+    def _watch(self) -> None:
+        while not self._left.wait(LOOK_EVERY_S):
+            self._look()
+
+    def _look(self) -> float:
+        """Microjoules so far."""
+        with self._lock:
+            now = [_microjoules(folder, "energy_uj") for folder in self._domains]
+            for folder, before, after in zip(self._domains, self._last, now, strict=True):
+                self._used += _spent(folder, before, after)
+            self._last = now
+            return self._used
+
+    def read(self) -> Cost:
+        """What was spent until now, sessions before included."""
+        used = self._look()
+        known = not math.isnan(used)
+        own = Cost(
+            wall_s=time.perf_counter() - self._wall,
+            cpu_s=_cpu_s() - self._cpu,
+            peak_mib=_peak_mib(),
+            energy_j=used / 1e6 if known else None,
+            energy_note=MEASURED if known else UNKNOWN,
+        )
+        return total_cost(self.earlier, own)
+
+
+def _cpu_s() -> float:
+    """Seconds of processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def _spent(folder: Path, before: int | None, after: int | None) -> float:
+    """Microjoules between two readings of a counter that begins anew when it is full."""
+    if before is None or after is None:
+        return math.nan
+    if after >= before:
+        return after - before
+    full = _microjoules(folder, "max_energy_range_uj")
+    return math.nan if full is None else after - before + full
+
 
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
@@ -327,3 +502,118 @@ def write(
     predictions.to_csv(draft / "predictions.csv", index=False)
     spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
     provenance.write_json(draft / LAST, described | provenance.record() | spent)
+
+
+LABELS = {
+    "svm": "Deep Spectrum + linear SVM",
+    "librosa": "librosa statistics + RBF-SVM",  # ours: no published table has it
+    "none": "no augmentation",
+    "cutmix": "CutMix",
+    "specaugment": "SpecAugment",
+    "cutmix+specaugment": "CutMix+SpecAugment",
+}
+
+SHORTENED = "fewer epochs"  # what `runs` says of a run with fewer than its preset
+
+BASELINES = (
+    "svm",
+    "librosa",
+)  # kinds of run in `dslite.training.runs`; a network is its augmentation
+
+PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
+
+RUN_COLUMNS = {
+    **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
+    **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
+    **{"metric": str, "overrides": int, "changed": str, "altered": str, "weights": str},
+    **{"place": str, "date": str, "commit": str, "hardware": str, "seconds": float},
+}
+
+
+def all_runs(folder: Path | None = None) -> pd.DataFrame:
+    """Every finished run, one a row.
+
+    Parameters
+    ----------
+    folder : path, optional
+        What to look through instead of ``results/`` and its committed records. Of a run that is in
+        both, the user's own counts. A run's folder without ``metrics.json`` is unfinished and
+        passed over, and so are the folds of a cross-validation, which lie one deeper.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``dataset, run, configuration`` (a key of `LABELS`), ``backbone`` (empty where there
+        is none), ``preset, seed, random_weights, overridden``; ``devel, test`` and the test's 95 %
+        intervals over files ``low, high`` and over speakers ``low_speakers, high_speakers``
+        (percent at file level; NaN where there is none, 100 rho for regression); ``chance, metric``
+        and what was overridden, as a number of settings ``overrides`` and in words, ``changed``;
+        ``altered`` is the same but for a file in the place of the weights, which ``weights`` names.
+        The backbone and the augmentation have columns of their own and do not count as overrides.
+        Where it lies, ``place``, and of its ``run.json`` ``date, commit, hardware`` (empty where
+        there is no such file) and ``seconds`` (NaN).
+    """
+    places = [folder] if folder else [paths.records(), paths.results()]
+    finished = {
+        path.parent.relative_to(place).as_posix(): path
+        for place in map(Path, places)
+        for path in place.glob("*/*/metrics.json")
+        if path.parent.parent != paths.records()  # the records' folder is no corpus
+    }
+    found = [_run(path) for _, path in sorted(finished.items())]
+    return pd.DataFrame(found, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths.shown(path)}: not readable ({error}); run it again") from None
+
+
+def _run(path: Path) -> dict[str, Any]:
+    run = _read(path)
+    devel, test = (run.get(part) or {} for part in ("devel", "test"))
+    files, known = test.get("file", {}), devel or test
+    own_column = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
+    overrides = {k: v for k, v in (run.get("overrides") or {}).items() if k not in own_column}
+    pair = [np.nan, np.nan]
+    shares = [
+        *(devel.get("file", {}).get("score"), files.get("score")),
+        *(files.get("interval_files") or pair),
+        *(files.get("interval_speakers") or pair),
+        known.get("chance"),
+    ]
+    return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
+        **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
+        **{"dataset": path.parent.parent.name, "run": path.parent.name},
+        "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
+        "metric": known.get("metric", ""),
+        **{"overridden": bool(overrides), "overrides": len(overrides)},
+        "changed": _changed(overrides),
+        "altered": _changed({k: v for k, v in overrides.items() if k != "weights"}),
+        **{"weights": run.get("weights", ""), "place": str(path.parent)},
+        **_origin(path.with_name("run.json")),
+    }
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """Where and when a run was made, from its record."""
+    record = _read(path) if path.is_file() else {}
+    machine = record.get("hardware")
+    return {
+        **{key: record.get(key) or "" for key in ("date", "commit")},
+        "hardware": f"{machine['processor']}, {machine['cores']} cores" if machine else "",
+        "seconds": record.get("seconds", np.nan),
+    }
+
+
+def _changed(overrides: Mapping[str, Any]) -> str:
+    epochs, others = [], []
+    for key, values in sorted(overrides.items()):
+        # Where a user's weights file lies is nobody's business.
+        old, new = (Path(v).name for v in values) if key == "weights" else values
+        fewer = key.startswith("epochs_") and new < old
+        (epochs if fewer else others).append(f"{key} {old} -> {new}")
+    said = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
+    return ", ".join(said + ([f"override {'; '.join(others)}"] if others else []))

@@ -10,12 +10,86 @@ import tensorflow as tf
 
 from dslite import paths, provenance
 from dslite.cards import Card
-from dslite.features import activations
 from dslite.features import store as feature_store
 from dslite.features.store import Store
 from dslite.models import classifier, split
 from dslite.settings import Settings
-from dslite.training import augmentation, optimisation
+from dslite.training import augmentation
+
+
+def optimizer(settings: Settings, rate: float, variables: list) -> keras.optimizers.Optimizer:
+    """An optimiser of the settings' name, ready for some variables; ``sgd`` has momentum 0.9."""
+    classes = {
+        "adadelta": keras.optimizers.Adadelta,
+        "adagrad": keras.optimizers.Adagrad,
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "nadam": keras.optimizers.Nadam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }
+    given = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
+    if settings.weight_decay or settings.optimizer == "adamw":
+        given["weight_decay"] = settings.weight_decay  # AdamW's own default is not 0
+    made = classes[settings.optimizer](rate, **given)
+    made.build(variables)
+    return made
+
+
+def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch (0 is the first one) of a phase of ``epochs``.
+
+    Over ``warmup_epochs`` it rises linearly to ``rate``; then it stays, or falls along half a
+    cosine towards 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
+    """
+    warm = settings.warmup_epochs
+    if epoch < warm:
+        return rate * (epoch + 1) / (warm + 1)
+    if settings.schedule == "constant":
+        return rate
+    return rate * 0.5 * (1 + float(np.cos(np.pi * (epoch - warm) / max(1, epochs - warm))))
+
+
+def smoothed(labels: tf.Tensor, share: float) -> tf.Tensor:
+    """One-hot labels of which a share lies evenly on all classes (Szegedy et al. 2016)."""
+    return labels * (1.0 - share) + share / tf.cast(tf.shape(labels)[1], tf.float32)
+
+
+def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
+    """Order in which an epoch shows the chunks.
+
+    Parameters
+    ----------
+    classes : ndarray of int64, shape [chunks]
+        Class of each chunk (all 0 for a regression).
+    balance : {"upsample", "weights", "none"}
+        ``upsample`` shows every chunk, and chunks of the smaller classes again, drawn without
+        replacement as far as they last, until all classes are as large as the largest.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int64
+        Positions in ``classes``, shuffled.
+    """
+    if balance != "upsample":
+        return rng.permutation(len(classes))
+    members = [np.flatnonzero(classes == c) for c in np.unique(classes)]
+    largest = max(len(member) for member in members)
+    drawn = []
+    for member in members:
+        rounds = -(-largest // len(member))
+        again = np.concatenate([member, *(rng.permutation(member) for _ in range(rounds - 1))])
+        drawn.append(again[:largest])
+    return rng.permutation(np.concatenate(drawn))
+
+
+def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
+    """Weight of each chunk's loss, float32; with ``weights`` every class counts the same."""
+    if balance != "weights":
+        return np.ones(len(classes), np.float32)
+    _, inverse, count = np.unique(classes, return_inverse=True, return_counts=True)
+    return (len(classes) / (len(count) * count[inverse])).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -138,7 +212,7 @@ class Trunks:
             described |= {"place": place, "weights": weights_digest(frozen)}
             described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
             described |= {"batch": settings.batch_size}
-            key = provenance.digest([activations.VERSION, described])[:16]
+            key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
 
             # Compiled, drawing included, and in batches of the training's size: as a step without
             # the store would compute it, to the last bit. A difference in the last bit is enough
@@ -149,7 +223,7 @@ class Trunks:
             def compute(mel):
                 return trunk_of(classifier.inputs(mel, settings))
 
-            self._stored[last] = activations.load(
+            self._stored[last] = feature_store.load_activations(
                 paths.cache() / "activations" / self.task.card.dataset / key,
                 (len(mel), size),
                 lambda part: compute(mel[part]).numpy(),
@@ -244,7 +318,7 @@ def train_step(
             tape.watch([variable.value for variable in variables])
             pooled, labels = learnt_from(crossing, mel, labels, seed, tape)
             if settings.label_smoothing and not task.regression:
-                labels = optimisation.smoothed(labels, settings.label_smoothing)
+                labels = smoothed(labels, settings.label_smoothing)
             losses = weights * loss_of(labels, classifier.head(network, pooled, True))
             mean = tf.reduce_mean(losses)
         gradients = tape.gradient(mean, [variable.value for variable in variables])

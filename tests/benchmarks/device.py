@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance, settings, tensorflow_logging
-from dslite.deployment import convert, costs, quantise
+from dslite.deployment import convert, quantise
 from dslite.deployment import profile as deployment_profile
 from dslite.features import store
 from dslite.models import classifier
@@ -100,15 +100,17 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
                 found[f"{part} {variant} x float32, {n} threads"] = faster
             found[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
     own = deployment_profile.tensorflow_threads()
-    for way in costs.KERAS_WAYS:
+    for way in deployment_profile.KERAS_WAYS:
         for n in THREADS:
             name = f"{way} / TFLite network, {n} threads"
             found[name] = ms["cnn", way, own] / ms["cnn", one, n]
     mel = ms["spectrogram", one, 1]
-    found["drawn / TFLite spectrogram"] = ms["spectrogram", costs.DRAWN, 1] / mel
-    picture = ms["spectrogram", costs.PICTURE, own]
-    found["drawn / TensorFlow picture"] = ms["spectrogram", costs.DRAWN, 1] / picture
-    found["TensorFlow / TFLite spectrogram"] = ms["spectrogram", costs.TENSORFLOW, own] / mel
+    found["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.DRAWN, 1] / mel
+    picture = ms["spectrogram", deployment_profile.PICTURE, own]
+    found["drawn / TensorFlow picture"] = ms["spectrogram", deployment_profile.DRAWN, 1] / picture
+    found["TensorFlow / TFLite spectrogram"] = (
+        ms["spectrogram", deployment_profile.TENSORFLOW, own] / mel
+    )
     return {name: round(float(value), 3) for name, value in found.items()}
 
 
@@ -118,9 +120,13 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     run = a_run(folder / backbone, backbone, weights)
     converted = time.perf_counter()
     profile = deployment_profile.measure(run, THREADS, repeats)
-    table = costs.frame(profile)
-    print(f"\n{backbone}, weights {Path(weights).name}: {costs.counted(table)}")
-    print(costs.readable(table).drop(columns=["devel %", "test %"]).to_string(index=False))
+    table = deployment_profile.frame(profile)
+    print(f"\n{backbone}, weights {Path(weights).name}: {deployment_profile.counted(table)}")
+    print(
+        deployment_profile.readable(table)
+        .drop(columns=["devel %", "test %"])
+        .to_string(index=False)
+    )
     found = {"weights": Path(weights).name, **ratios(table)}
     ours = table.query("part == 'cnn' and variant == 'float32' and threads == 1")["ms_median"]
     check = checked(run.folder / "cnn.tflite", repeats)
@@ -144,7 +150,7 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="of MobileNetV2")
     given = parser.parse_args()
     tensorflow_logging.import_tensorflow()
-    found: dict[str, Any] = {"date": provenance.now(), "hardware": costs.hardware()}
+    found: dict[str, Any] = {"date": provenance.now(), "hardware": deployment_profile.hardware()}
     with tempfile.TemporaryDirectory() as folder:
         for backbone in BACKBONES:
             weights = weights_of(backbone, given.weights)

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from dslite import cards, paths
 from dslite import plots as dslite_plots
-from dslite.datasets import division, manifest
-from dslite.deployment import agreement, convert, quantise, runtime, timing
+from dslite.datasets import manifest, partitions
+from dslite.deployment import agreement, convert, profile, quantise, runtime
 from dslite.deployment import plots as deployment_plots
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
@@ -136,7 +136,7 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     return {
         "parameters": network.count_params(),
         "MB int8": len(small) / 1e6,
-        "ms int8": timing.latency(lambda: call(waves[0]))["ms_median"],
+        "ms int8": profile.latency(lambda: call(waves[0]))["ms_median"],
         "devel UAR Keras": keras_uar,
         "devel UAR int8": uar,
     }
@@ -159,7 +159,7 @@ def main() -> None:
     given = parser.parse_args()
     run = runs.load(given.run)
     built = manifest.load(cards.load(given.table or run.record["dataset"]))
-    built = division.of_run(built, run.record)
+    built = partitions.of_run(built, run.record)
     settings = run.settings.model_copy(update={"weights": given.weights})
     task = steps.task_of(built.card, settings, feature_store.load(built, settings))
     train, devel = (task.store.chunks(part) for part in ("train", "devel"))

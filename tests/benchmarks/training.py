@@ -33,7 +33,7 @@ import tensorflow as tf
 from dslite import cards, paths, provenance, settings
 from dslite.features.store import Store
 from dslite.models import backbones, classifier
-from dslite.training import augmentation, fit, optimisation, steps
+from dslite.training import augmentation, fit, steps
 
 CHUNKS, BATCH, CLASSES = 192, 32, 6
 ROUNDS = 3
@@ -70,7 +70,7 @@ def plain_step(network: keras.Model, task: steps.Task):
     """(a): pictures, labels, seed -> losses."""
     used = task.settings
     variables = network.trainable_variables
-    optimiser = optimisation.optimizer(used, used.learning_rate, variables)
+    optimiser = steps.optimizer(used, used.learning_rate, variables)
     loss_of = steps.loss_function(task, network)
     plan_of = {
         "cutmix": augmentation.plan_cutmix,
@@ -129,7 +129,7 @@ def plain_step(network: keras.Model, task: steps.Task):
 def our_step(network: keras.Model, task: steps.Task, last: int):
     """(b) or (c), with all that an epoch costs besides: order, reading, seeds."""
     stage = steps.Trunks(task, log=lambda line: None).stage(network, last)
-    optimiser = optimisation.optimizer(
+    optimiser = steps.optimizer(
         task.settings, task.settings.learning_rate, network.trainable_variables
     )
     step = steps.train_step(network, stage, task, optimiser)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from dslite import cards
-from dslite.datasets import cues, demo, demo_voices, listing
+from dslite.datasets import demo, demo_voices, listing
 from dslite.errors import InputError
 
 RATE = demo.SAMPLE_RATE
@@ -124,7 +124,7 @@ def test_the_manifest_is_balanced_and_speaker_independent(corpus, card):
 
 @pytest.mark.parametrize(("duration_s", "rate"), [(0.3, 16000), (1.0, 22050)])
 def test_synthesise_takes_other_durations_and_sample_rates(rng, duration_s, rate):
-    speaker, expression = demo_voices.draw_speaker(rng), cues.draw_free_expression(rng)
+    speaker, expression = demo_voices.draw_speaker(rng), demo_voices.draw_free_expression(rng)
     wave = demo_voices.synthesise(speaker, expression, duration_s, rng, sample_rate=rate)
     assert wave.shape == (round(duration_s * rate),)
     assert wave.dtype == np.float32
@@ -132,21 +132,21 @@ def test_synthesise_takes_other_durations_and_sample_rates(rng, duration_s, rate
 
 
 def test_every_drawn_cue_lies_in_its_range(rng):
-    drawn = [cues.draw_expression(affect, rng) for affect in demo.CLASSES for _ in range(50)]
-    drawn += [cues.draw_free_expression(rng) for _ in range(50)]
-    for cue, (low, high) in cues.CUES.items():
+    drawn = [demo_voices.draw_expression(affect, rng) for affect in demo.CLASSES for _ in range(50)]
+    drawn += [demo_voices.draw_free_expression(rng) for _ in range(50)]
+    for cue, (low, high) in demo_voices.CUES.items():
         assert all(low <= getattr(expression, cue) <= high for expression in drawn), cue
 
 
 def test_the_pretraining_set_is_repeatable_balanced_and_not_the_demo(corpus):
-    waves, targets = cues.pretraining_set(12, seed=demo.SEED)
-    again, _ = cues.pretraining_set(6, seed=demo.SEED)
-    other, _ = cues.pretraining_set(6, seed=1)
+    waves, targets = demo_voices.pretraining_set(12, seed=demo.SEED)
+    again, _ = demo_voices.pretraining_set(6, seed=demo.SEED)
+    other, _ = demo_voices.pretraining_set(6, seed=1)
     assert waves.shape == (12, 32000)
     assert waves.dtype == np.float32
     np.testing.assert_array_equal(waves[:6], again)
     assert not np.array_equal(other, again)
-    assert targets.shape == (12, len(cues.HEADS))
+    assert targets.shape == (12, len(demo_voices.HEADS))
     assert set(np.unique(targets)) == {0, 1, 2}
     similar = [
         np.abs(np.corrcoef(a[:16000], b[:16000])[0, 1])
@@ -157,10 +157,12 @@ def test_the_pretraining_set_is_repeatable_balanced_and_not_the_demo(corpus):
 
 def test_the_pretraining_classes_are_balanced(rng):
     heard = [
-        cues.audible_cues(demo_voices.draw_speaker(rng), cues.draw_free_expression(rng))
+        demo_voices.audible_cues(
+            demo_voices.draw_speaker(rng), demo_voices.draw_free_expression(rng)
+        )
         for _ in range(2000)
     ]
-    for head, edges in cues.HEADS.items():
+    for head, edges in demo_voices.HEADS.items():
         shares = np.bincount(np.digitize([clip[head] for clip in heard], edges), minlength=3) / 2000
         assert shares.min() > 0.25, head
 

@@ -21,7 +21,7 @@ import pytest
 import soundfile
 
 from dslite import cards, paths
-from dslite.datasets import archives, download, listing
+from dslite.datasets import download, listing
 from dslite.errors import InputError
 
 NAME = "Audio_Song_Actors_01-24.zip"
@@ -280,7 +280,7 @@ def test_wrong_number_of_files(server, target):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_interrupted_unpacking_leaves_nothing(server, target, monkeypatch, stop):
     archive = serve(server, bundle())
-    copy, copied = archives._copy, []
+    copy, copied = download._copy, []
 
     def stopping(*arguments):
         if copied:
@@ -289,7 +289,7 @@ def test_interrupted_unpacking_leaves_nothing(server, target, monkeypatch, stop)
         copy(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archives, "_copy", stopping)
+        patch.setattr(download, "_copy", stopping)
         with pytest.raises((KeyboardInterrupt, InputError)) as error:
             download.fetch_archive(archive, target)
     if stop is not KeyboardInterrupt:
@@ -506,7 +506,7 @@ def rebuilt(change) -> bytes:
 
 def test_a_bomb_is_refused_before_anything_is_unpacked(server, target, monkeypatch):
     archive = serve(server, bundle())
-    monkeypatch.setattr(archives, "_copy", None)
+    monkeypatch.setattr(download, "_copy", None)
     said = refusal(replace(archive, unpacked=archive.unpacked - 1), target)
     assert f"would unpack to {archive.unpacked:,} bytes instead of {archive.unpacked - 1:,}" in said
 
@@ -526,13 +526,13 @@ def test_a_member_that_declares_another_size(server, target, times):
 def test_a_copy_writes_no_more_than_is_declared(held, declared):
     copy = io.BytesIO()
     with pytest.raises(zipfile.BadZipFile, match="not of the size"):
-        archives._copy(io.BytesIO(bytes(held)), copy, declared)
+        download._copy(io.BytesIO(bytes(held)), copy, declared)
     assert len(copy.getvalue()) <= declared
 
 
 def test_a_copy_is_whole():
     copy = io.BytesIO()
-    archives._copy(io.BytesIO(b"x" * (3 << 20)), copy, 3 << 20)
+    download._copy(io.BytesIO(b"x" * (3 << 20)), copy, 3 << 20)
     assert copy.getvalue() == b"x" * (3 << 20)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dslite import cards
-from dslite.datasets import placement
+from dslite.datasets import partitions
 from dslite.datasets.listing import CARD_LISTS
 from dslite.errors import InputError
 
@@ -21,14 +21,14 @@ def card():
 def place(card, tmp_path, text=None, **how):
     if text is not None:
         content = text if isinstance(text, bytes) else text.encode()
-        (tmp_path / placement.FILE).write_bytes(content)
-    return placement.place(card, (tmp_path,), SPEAKERS, **how)
+        (tmp_path / partitions.FILE).write_bytes(content)
+    return partitions.place(card, (tmp_path,), SPEAKERS, **how)
 
 
 def refusal(card, tmp_path, text) -> str:
     with pytest.raises(InputError) as error:
         place(card, tmp_path, text)
-    assert str(error.value).startswith(str(tmp_path / placement.FILE))
+    assert str(error.value).startswith(str(tmp_path / partitions.FILE))
     return str(error.value)
 
 
@@ -107,8 +107,8 @@ def test_what_the_list_and_the_folder_do_not_share(card, tmp_path):
 def test_the_list_in_the_named_folder_goes_before_one_inside(card, tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
-    (inside / placement.FILE).write_text(LIST.replace("test", "train"))
+    (inside / partitions.FILE).write_text(LIST.replace("test", "train"))
     folders = (tmp_path, inside)
-    assert placement.place(card, folders, SPEAKERS)[0]["d.wav"] == "train"
-    (tmp_path / placement.FILE).write_text(LIST)
-    assert placement.place(card, folders, SPEAKERS)[0] == PLACED
+    assert partitions.place(card, folders, SPEAKERS)[0]["d.wav"] == "train"
+    (tmp_path / partitions.FILE).write_text(LIST)
+    assert partitions.place(card, folders, SPEAKERS)[0] == PLACED

@@ -7,7 +7,7 @@ import soundfile
 import soxr
 
 from dslite import audio, cards, paths
-from dslite.datasets import manifest, published
+from dslite.datasets import manifest, partitions
 
 RATE = 16000
 PARTS = {"train": ("a", "b"), "devel": ("c",), "test": ("d",)}
@@ -44,15 +44,15 @@ def build(table):
 
 
 def test_the_same_corpus_agrees(table, command):
-    place = published.publish(build(table))
+    place = partitions.publish(build(table))
     assert place == table.parent / "partitions" / "own.csv"
     written = pd.read_csv(place, dtype=str)
-    assert written.columns.tolist() == [*published.COLUMNS, published.LEVELS]
+    assert written.columns.tolist() == [*partitions.COLUMNS, partitions.LEVELS]
     assert written["audio_hash"].tolist() == build(table).table["audio_hash"].tolist()
-    found = published.verify(build(table))
-    assert list(found) == [published.SAME]
-    assert len(found[published.SAME]) == 8
-    assert published.agrees(found)
+    found = partitions.verify(build(table))
+    assert list(found) == [partitions.SAME]
+    assert len(found[partitions.SAME]) == 8
+    assert partitions.agrees(found)
     status, out, _ = command("partition", str(table), "--verify")
     assert status == 0
     assert "own: the same split as the published one" in out
@@ -61,7 +61,7 @@ def test_the_same_corpus_agrees(table, command):
 
 @pytest.mark.parametrize("copy", ["flac", "48 kHz stereo", "mp3"])
 def test_another_copy_of_the_same_recordings_agrees(table, copy):
-    published.publish(build(table))
+    partitions.publish(build(table))
     for file in sorted(table.parent.glob("*.wav")):
         waveform, _ = soundfile.read(file, dtype="float32")
         if copy == "48 kHz stereo":
@@ -72,9 +72,9 @@ def test_another_copy_of_the_same_recordings_agrees(table, copy):
             file.unlink()
     if copy != "48 kHz stereo":
         table.write_text(table.read_text("utf-8").replace(".wav", f".{copy}"), encoding="utf-8")
-    found = published.verify(build(table))
-    assert list(found) == [published.SAME if copy == "flac" else published.OTHER]
-    assert published.agrees(found)
+    found = partitions.verify(build(table))
+    assert list(found) == [partitions.SAME if copy == "flac" else partitions.OTHER]
+    assert partitions.agrees(found)
 
 
 def changed(table, old, new):
@@ -93,11 +93,11 @@ def changed(table, old, new):
 )
 def test_another_split_is_seen(table, command, change, kind, said):
     soundfile.write(table.parent / "c2.wav", voice(3), RATE)
-    published.publish(build(table))
+    partitions.publish(build(table))
     changed(table, *change)
-    found = published.verify(build(table))
+    found = partitions.verify(build(table))
     assert any(said in name for name in found[kind])
-    assert not published.agrees(found)
+    assert not partitions.agrees(found)
     status, out, err = command("partition", str(table), "--verify")
     assert status == 1
     assert "NOT the same split" in out
@@ -110,22 +110,22 @@ def test_another_split_is_seen(table, command, change, kind, said):
     ids=["another voice", "shorter", "quieter", "shifted"],
 )
 def test_other_audio_under_the_same_name_is_seen(table, other):
-    published.publish(build(table))
+    partitions.publish(build(table))
     soundfile.write(table.parent / "a0.wav", other, RATE)
-    found = published.verify(build(table))
-    assert found[published.DIFFERENT] == ["a0"]
-    assert not published.agrees(found)
+    found = partitions.verify(build(table))
+    assert found[partitions.DIFFERENT] == ["a0"]
+    assert not partitions.agrees(found)
 
 
 def test_a_published_table_can_be_used_as_the_file_list(tmp_path):
-    from dslite.datasets import placement
+    from dslite.datasets import partitions
 
     (tmp_path / "partition.csv").write_bytes(
         (paths.ROOT / "data" / "partitions" / "ravdess.csv").read_bytes()
     )
     names = pd.read_csv(tmp_path / "partition.csv", dtype=str)
     wav = {path.replace(".flac", ".wav"): "x" for path in names["path"]}
-    found, source, problems = placement.place(cards.load("ravdess"), [tmp_path], wav)
+    found, source, problems = partitions.place(cards.load("ravdess"), [tmp_path], wav)
     assert problems == []
     assert source == "the file list partition.csv"
     assert list(found.values()) == names["partition"].tolist()
@@ -147,7 +147,7 @@ def test_nothing_published_is_said(table, command):
 
 @pytest.mark.parametrize(
     "content",
-    ["path,label\na,b\n", "", "\n".join([",".join(published.COLUMNS) + ",levels_db", "a,b"])],
+    ["path,label\na,b\n", "", "\n".join([",".join(partitions.COLUMNS) + ",levels_db", "a,b"])],
 )
 def test_a_damaged_table_is_named(table, content):
     from dslite.errors import InputError
@@ -155,15 +155,15 @@ def test_a_damaged_table_is_named(table, content):
     (table.parent / "partitions").mkdir()
     (table.parent / "partitions" / "own.csv").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=r"own\.csv"):
-        published.verify(build(table))
+        partitions.verify(build(table))
 
 
 def test_levels():
     rng = np.random.default_rng(0)
     wave = np.repeat(10 ** (-np.arange(16) * 3 / 20), 100) * rng.choice([-1, 1], 1600)
-    np.testing.assert_allclose(published.levels(wave), -3.0 * np.arange(16), atol=1e-9)
-    assert (published.levels(np.zeros(1600, np.float32)) == published.FLOOR).all()
-    assert np.isfinite(published.levels(np.zeros(3, np.float32))).all()
+    np.testing.assert_allclose(partitions.loudness_levels(wave), -3.0 * np.arange(16), atol=1e-9)
+    assert (partitions.loudness_levels(np.zeros(1600, np.float32)) == partitions.FLOOR).all()
+    assert np.isfinite(partitions.loudness_levels(np.zeros(3, np.float32))).all()
 
 
 def test_only_corpora_whose_licence_allows_it_are_published():
@@ -190,7 +190,7 @@ def test_the_real_corpus_is_the_published_split(command, cache, tmp_path, real_r
     file = next((real_ravdess / "Actor_21").glob("*"))
     waveform, rate = soundfile.read(file, dtype="float32")
     soundfile.write(tmp_path / "x.wav", soxr.resample(waveform, rate, 48000), 48000)
-    published_row = published._read("ravdess").loc[f"Actor_21/{file.stem}"]
-    mine = published.levels(audio.read(tmp_path / "x.wav", published.RATE))
-    theirs = published._parsed(published_row[published.LEVELS])
-    assert np.abs(mine - theirs).max() < published.TOLERANCE / 4
+    published_row = partitions._read_published("ravdess").loc[f"Actor_21/{file.stem}"]
+    mine = partitions.loudness_levels(audio.read(tmp_path / "x.wav", partitions.RATE))
+    theirs = partitions._parsed(published_row[partitions.LEVELS])
+    assert np.abs(mine - theirs).max() < partitions.TOLERANCE / 4

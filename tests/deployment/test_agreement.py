@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from dslite import cards
-from dslite.datasets import division, manifest
+from dslite.datasets import manifest, partitions
 from dslite.deployment import agreement, convert, predict, quantise, runtime
 from dslite.deployment.quantise import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS
 from dslite.errors import InputError
@@ -378,8 +378,8 @@ def test_another_corpus_is_refused(small_run, small_corpus, workplace, command):
 
 def test_the_manifest_of_a_fold_is_found_again(small_corpus, workplace):
     built = manifest.load(cards.load(str(small_corpus)))
-    for i, fold in enumerate(division.divide(built, 3), start=1):
+    for i, fold in enumerate(partitions.divide(built, 3), start=1):
         record = {"fold": f"3folds/fold{i}", "manifest": manifest.digest(fold)}
-        assert division.of_run(built, record).table.equals(fold.table)
+        assert partitions.of_run(built, record).table.equals(fold.table)
     with pytest.raises(InputError, match="not the one of this run"):
-        division.of_run(built, {"fold": "3folds/fold1", "manifest": manifest.digest(built)})
+        partitions.of_run(built, {"fold": "3folds/fold1", "manifest": manifest.digest(built)})

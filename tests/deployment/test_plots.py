@@ -85,7 +85,13 @@ def test_front_by_hand():
     ms, score = np.array([1, 2, 2, 3, 4.0]), np.array([5, 6, 5, 9, 9.0])
     assert deployment_plots.front(ms, score).tolist() == [True, True, False, True, False]
     size = np.array([9, 9, 9, 9, 1.0])
-    assert deployment_plots.front(ms, score, size).tolist() == [True, True, False, True, True]
+    assert deployment_plots.front(ms, score, size).tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
     assert deployment_plots.front(np.ones(2), np.ones(2)).tolist() == [
         True,
         True,

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import footprint
-from dslite.deployment import convert, profile, runtime, timing
-from dslite.deployment import costs as deployment_costs
+from dslite import provenance
+from dslite.deployment import convert, profile, runtime
+from dslite.deployment import profile as deployment_profile
 from dslite.errors import InputError
 from dslite.features import spectrogram, store
 from dslite.models import backbones
@@ -104,7 +104,7 @@ def test_published_costs_of_the_backbones(name, giga, parameters):
 
 def test_latency_counts_calls():
     made = []
-    found = timing.latency(lambda: made.append(1), runs=7, warm_up=2)
+    found = profile.latency(lambda: made.append(1), runs=7, warm_up=2)
     assert len(made) == 9
     assert found["runs"] == 7
     assert set(found) == {"ms", "ms_std", "ms_median", "ms_p95", "runs"}
@@ -113,22 +113,22 @@ def test_latency_counts_calls():
 def test_several_calls_take_turns():
     order = []
     calls = {name: lambda name=name: order.append(name) for name in "ab"}
-    found = timing.interleaved(calls, runs=5, warm_up=2, rounds=2)
+    found = profile.interleaved(calls, runs=5, warm_up=2, rounds=2)
     # Warm-up, then in each of the two rounds one call that does not count before 3 and 2 that do
     assert "".join(order) == "aabb" + "aaaabbbb" + "aaabbb"
     assert [of["runs"] for of in found.values()] == [5, 5]
 
 
 def test_fewer_runs_than_rounds():
-    assert timing.interleaved({"a": int}, runs=2, rounds=5)["a"]["runs"] == 2
+    assert profile.interleaved({"a": int}, runs=2, rounds=5)["a"]["runs"] == 2
 
 
 def test_times_in_numbers(monkeypatch):
     taken = np.arange(1, 101)  # seconds
     clock = iter(np.repeat(np.cumsum(taken), 2)[:-1].tolist())
     ticks = iter([0, *clock])
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
-    found = timing.latency(lambda: None, runs=100, warm_up=0)
+    monkeypatch.setattr(profile.time, "perf_counter", lambda: next(ticks))
+    found = profile.latency(lambda: None, runs=100, warm_up=0)
     assert found["ms"] == pytest.approx(50_500)
     assert found["ms_median"] == pytest.approx(50_500)
     assert found["ms_p95"] == pytest.approx(95_050)
@@ -139,7 +139,7 @@ def test_times_in_numbers(monkeypatch):
 
 
 def test_memory_of_a_fresh_process():
-    found = footprint.peak("import numpy", "held = numpy.ones(25_000_000)", "held.sum()")
+    found = provenance.peak("import numpy", "held = numpy.ones(25_000_000)", "held.sum()")
     assert found["growth_mb"] == pytest.approx(200, rel=0.1)
     assert found["peak_mb"] == pytest.approx(found["baseline_mb"] + found["growth_mb"])
 
@@ -156,12 +156,12 @@ def test_memory_of_the_parent_does_not_count():
 
 def test_a_process_that_fails_is_told():
     with pytest.raises(RuntimeError, match=r"of my\.tflite failed: ValueError: no model"):
-        footprint.peak("", "raise ValueError('no model')", "pass", "my.tflite")
+        provenance.peak("", "raise ValueError('no model')", "pass", "my.tflite")
 
 
 def test_memory_where_there_is_no_proc(monkeypatch):
-    monkeypatch.setattr(footprint, "_status", lambda key: None)
-    assert footprint.resident() == footprint.highest() > 1
+    monkeypatch.setattr(provenance, "_status", lambda key: None)
+    assert provenance.resident() == provenance.highest() > 1
 
 
 # A run
@@ -227,11 +227,11 @@ def test_what_is_measured(measured, converted):
 
 
 def test_memory_and_size_of_each_file(measured, converted):
-    table = deployment_costs.frame(measured)
-    lite = table[~table["variant"].isin(deployment_costs.OTHERS)]
+    table = deployment_profile.frame(measured)
+    lite = table[~table["variant"].isin(deployment_profile.OTHERS)]
     assert (lite["growth_mb"] > 0).all()
     assert (lite["peak_mb"] > lite["growth_mb"]).all()
-    compiled = table[table["variant"] == deployment_costs.KERAS].iloc[0]
+    compiled = table[table["variant"] == deployment_profile.KERAS].iloc[0]
     assert compiled["peak_mb"] > 2 * lite["peak_mb"].max()  # TensorFlow itself
     size = (converted.folder / "model-int8.tflite").stat().st_size
     whole = table[(table["part"] == "model") & (table["variant"] == "int8")]
@@ -239,11 +239,11 @@ def test_memory_and_size_of_each_file(measured, converted):
 
 
 def test_scores_are_the_models_and_what_a_file_lost(measured, converted):
-    table = deployment_costs.frame(measured).set_index(["part", "variant"])
+    table = deployment_profile.frame(measured).set_index(["part", "variant"])
     for partition, change in (("devel", -0.125), ("test", 0.25)):
         trained = converted.metrics[partition]["file"]["score"]
         of = table[partition].groupby(level=[0, 1]).first()
-        assert of["model", "float32"] == of["cnn", deployment_costs.KERAS_PREDICT] == trained
+        assert of["model", "float32"] == of["cnn", deployment_profile.KERAS_PREDICT] == trained
         assert of["model", "int8"] == trained + change
         assert np.isnan(of["spectrogram", "float32"])
     assert set(table["metric"]) == {"uar"}
@@ -252,7 +252,7 @@ def test_scores_are_the_models_and_what_a_file_lost(measured, converted):
 def test_what_is_written(measured, converted, monkeypatch):
     home = converted.folder.parent
     monkeypatch.setenv("DSLITE_RESULTS", str(home.parent))
-    files = deployment_costs.publish(measured, converted.folder)
+    files = deployment_profile.publish(measured, converted.folder)
     assert files == [
         *(converted.folder / f"profile.{suffix}" for suffix in ("csv", "png", "json")),
         *(home / "profile.csv", home / "pareto.png"),
@@ -260,7 +260,7 @@ def test_what_is_written(measured, converted, monkeypatch):
     assert all(file.is_file() for file in files)
     assert json.loads(files[2].read_text()) == measured
     table, whole = pd.read_csv(files[0]), pd.read_csv(files[3])
-    assert list(table.columns) == list(deployment_costs.COLUMNS)
+    assert list(table.columns) == list(deployment_profile.COLUMNS)
     pd.testing.assert_frame_equal(table, whole)
     assert set(whole["run"]) == {converted.folder.name}
 
@@ -269,9 +269,9 @@ def test_a_failed_writing_leaves_nothing(measured, tmp_path, monkeypatch):
     def full(path, content):
         raise OSError("no space left")
 
-    monkeypatch.setattr(deployment_costs.provenance, "write_json", full)
+    monkeypatch.setattr(deployment_profile.provenance, "write_json", full)
     with pytest.raises(OSError, match="no space"):
-        deployment_costs.write(measured, tmp_path / "profile")
+        deployment_profile.write(measured, tmp_path / "profile")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -280,26 +280,26 @@ def test_all_runs_of_a_corpus_folds_too(measured, workplace):
         place = workplace / "mine" / name
         place.mkdir(parents=True)
         changed = measured | {"dataset": "mine", "backbone": backbone}
-        (place / deployment_costs.FILE).write_text(json.dumps(changed))
-    table = deployment_costs.gather("mine")
+        (place / deployment_profile.FILE).write_text(json.dumps(changed))
+    table = deployment_profile.gather("mine")
     assert table.groupby("run")["backbone"].first().to_dict() == {
         "a-s0": "densenet121",
         "b-s0-5folds/fold2": "squeezenet",
     }
-    (workplace / "mine" / "a-s0" / deployment_costs.FILE).write_text("{")
+    (workplace / "mine" / "a-s0" / deployment_profile.FILE).write_text("{")
     with pytest.raises(InputError, match=r"a-s0/profile\.json: not readable"):
-        deployment_costs.gather("mine")
+        deployment_profile.gather("mine")
 
 
 def test_a_corpus_without_profiles_or_scores(workplace, measured):
-    assert deployment_costs.gather("mine").empty
-    assert deployment_costs.pareto(deployment_costs.gather("mine")) is None
-    assert deployment_costs.pareto(deployment_costs.frame(measured | {"devel": {}})) is None
+    assert deployment_profile.gather("mine").empty
+    assert deployment_profile.pareto(deployment_profile.gather("mine")) is None
+    assert deployment_profile.pareto(deployment_profile.frame(measured | {"devel": {}})) is None
 
 
 def test_a_run_that_was_not_converted(tmp_path):
     with pytest.raises(InputError, match="convert the run first"):
-        deployment_costs.files(tmp_path)
+        deployment_profile.files(tmp_path)
 
 
 def test_table_5_takes_what_is_measured(measured):
@@ -329,9 +329,9 @@ def test_profile_of_a_file_of_other_origin(converted, tmp_path):
     network.export(tmp_path / "saved", verbose=False)
     content = convert.tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved")).convert()
     (tmp_path / "mine.tflite").write_bytes(content)
-    found = deployment_costs.profile_file(tmp_path / "mine.tflite", (1,), 2)
+    found = deployment_profile.profile_file(tmp_path / "mine.tflite", (1,), 2)
     assert [(row["part"], row["variant"]) for row in found["rows"]] == [("mine", "")]
-    assert deployment_costs.told(found)[1].startswith(
+    assert deployment_profile.told(found)[1].startswith(
         "parameters and multiply-adds: counted in the trained"
     )
 

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dslite import audio
-from dslite.deployment import listening, predict
+from dslite.deployment import predict
 from dslite.deployment import stream as deployment_stream
-from dslite.deployment.listening import Block, Source
+from dslite.deployment.stream import Block, Source
 from dslite.errors import InputError
 from dslite.features import clips
 from dslite.settings import Settings
@@ -109,7 +109,7 @@ def test_a_chunk_is_the_callers_own():
 def test_a_files_decisions_are_those_of_predict(tmp_path, seconds, rate, channels):
     file = noise(tmp_path / "a.wav", seconds, rate, channels)
     expected = pd.concat(predict.tables(predictor(), [file], "chunk", pytest.fail))
-    found, told = streamed(listening.file(file))
+    found, told = streamed(deployment_stream.audio_file(file))
     np.testing.assert_allclose(found["end_s"], expected["end_s"], atol=1.2e-4)
     assert found["prediction"].tolist() == expected["prediction"].tolist()
     best = expected[["loud", "quiet"]].max(axis=1)
@@ -121,9 +121,9 @@ def test_a_files_decisions_are_those_of_predict(tmp_path, seconds, rate, channel
 
 
 def test_a_hop_of_ones_own(tmp_path):
-    found, told = streamed(listening.file(noise(tmp_path / "a.wav", 2.05)), hop=0.5)
+    found, told = streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2.05)), hop=0.5)
     assert found["end_s"].tolist() == [1, 1.5, 2, 2.05]
-    _, told = streamed(listening.file(tmp_path / "a.wav"), hop=1.5)
+    _, told = streamed(deployment_stream.audio_file(tmp_path / "a.wav"), hop=1.5)
     assert told[0] == "note: of every 1.5 s, 0.5 s are in no chunk"
 
 
@@ -145,7 +145,9 @@ def test_a_trained_run(command, small_run, small_corpus, tmp_path):
 
 
 def test_a_trimmed_model_is_told_of(tmp_path):
-    _, told = streamed(listening.file(noise(tmp_path / "a.wav", 2)), predictor(trim="on"))
+    _, told = streamed(
+        deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), predictor(trim="on")
+    )
     assert len(told) == 2
     assert "a stream keeps it" in told[0]
 
@@ -155,9 +157,18 @@ def test_a_trimmed_model_is_told_of(tmp_path):
 
 def test_smoothing_is_the_mean_of_the_last_ones(tmp_path):
     file = noise(tmp_path / "a.wav", 4)
-    rough = streamed(listening.file(file), predictor(classes=("a", "b")))[0]["probability"]
+    rough = streamed(deployment_stream.audio_file(file), predictor(classes=("a", "b")))[0][
+        "probability"
+    ]
     written = []
-    given = (listening.file(file), None, 3, "jsonl", written.append, lambda line: None)
+    given = (
+        deployment_stream.audio_file(file),
+        None,
+        3,
+        "jsonl",
+        written.append,
+        lambda line: None,
+    )
     deployment_stream.run(predictor(), *given)
     loud = [1 - p if p > 0.5 else p for p in rough]  # a noise's loudness is below a half ...
     expected = [np.mean(loud[max(0, i - 2) : i + 1]) for i in range(len(loud))]
@@ -169,14 +180,15 @@ def test_smoothing_is_the_mean_of_the_last_ones(tmp_path):
 def test_a_regression_is_a_number_smoothed(tmp_path):
     numbers = iter([0, 1e-5, 2e-5, 6e-5, 7e-5, 8e-5, 9e-5])  # the first is for the warming up
     of = predictor(lambda waveforms: np.array([[next(numbers)]]), classes=())
-    found, _ = streamed(listening.file(noise(tmp_path / "a.wav", 2)), of, smooth=2)
+    found, _ = streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), of, smooth=2)
     assert found.columns.tolist() == ["end_s", "prediction", "latency_ms", "behind_s"]
     np.testing.assert_allclose(found["prediction"], [1e-5, 1.5e-5, 4e-5, 6.5e-5])
 
 
 def test_a_class_may_have_any_name(tmp_path):
     found, _ = streamed(
-        listening.file(noise(tmp_path / "a.wav", 1)), predictor(classes=("x", 'q", r'))
+        deployment_stream.audio_file(noise(tmp_path / "a.wav", 1)),
+        predictor(classes=("x", 'q", r')),
     )
     assert found["prediction"].tolist() == ['q", r']
 
@@ -200,8 +212,8 @@ def test_raw_samples_are_the_file(tmp_path, rate, channels):
     file = noise(tmp_path / "a.wav", 3.21, rate, channels)
     samples, _ = soundfile.read(file, dtype="int16", always_2d=True)
     raw = Raw(samples.astype("<i2").tobytes())
-    found, told = streamed(listening.pcm(raw, rate, channels, pytest.fail))
-    expected, _ = streamed(listening.file(file))
+    found, told = streamed(deployment_stream.pcm(raw, rate, channels, pytest.fail))
+    expected, _ = streamed(deployment_stream.audio_file(file))
     pd.testing.assert_frame_equal(found.iloc[:, :3], expected.iloc[:, :3])
     assert told[-1].endswith("nothing lost")
 
@@ -210,7 +222,7 @@ def test_raw_samples_are_the_file(tmp_path, rate, channels):
 def test_a_part_of_a_sample_is_told(channels, over):
     told = []
     content = raw_pcm(np.zeros(RATE * channels)) + b"x" * over
-    streamed(listening.pcm(io.BytesIO(content), RATE, channels, told.append))
+    streamed(deployment_stream.pcm(io.BytesIO(content), RATE, channels, told.append))
     (note,) = told
     assert note.startswith("note: the input ends within a frame")
     assert note.endswith(f"(bytes: {over})")
@@ -219,13 +231,13 @@ def test_a_part_of_a_sample_is_told(channels, over):
 @pytest.mark.parametrize("content", [b"", b"x"])
 def test_no_audio(content):
     with pytest.raises(InputError, match="standard input: no audio came"):
-        streamed(listening.pcm(io.BytesIO(content), RATE, 1, lambda line: None))
+        streamed(deployment_stream.pcm(io.BytesIO(content), RATE, 1, lambda line: None))
 
 
 def test_an_audio_file_is_no_raw_samples(tmp_path):
     content = noise(tmp_path / "a.wav", 1).read_bytes()
     with pytest.raises(InputError, match="this is an audio file"):
-        streamed(listening.pcm(io.BytesIO(content), RATE, 1, pytest.fail))
+        streamed(deployment_stream.pcm(io.BytesIO(content), RATE, 1, pytest.fail))
 
 
 def test_a_pipe_that_fails_says_so_behind_its_last_decision():
@@ -236,7 +248,7 @@ def test_a_pipe_that_fails_says_so_behind_its_last_decision():
             return super().read(size)
 
     written = []
-    source = listening.pcm(Fails(raw_pcm(np.zeros(3 * RATE))), RATE, 1, pytest.fail)
+    source = deployment_stream.pcm(Fails(raw_pcm(np.zeros(3 * RATE))), RATE, 1, pytest.fail)
     with pytest.raises(InputError, match="standard input: cannot be read"):
         deployment_stream.run(
             predictor(), source, None, 1, "csv", written.append, lambda line: None
@@ -253,7 +265,7 @@ def fast_clock(monkeypatch):
     clock = SimpleNamespace(
         monotonic=lambda: 20 * time.monotonic(), sleep=lambda seconds: time.sleep(seconds / 20)
     )
-    monkeypatch.setattr(listening, "time", clock)
+    monkeypatch.setattr(deployment_stream, "time", clock)
     monkeypatch.setattr(deployment_stream, "time", clock)
     return clock
 
@@ -283,7 +295,7 @@ def slow(clock, seconds):
 
 
 def test_what_keeps_up_is_not_behind():
-    source = listening.pcm(Live(time, 2.5), RATE, 1, pytest.fail)
+    source = deployment_stream.pcm(Live(time, 2.5), RATE, 1, pytest.fail)
     found, told = streamed(source, slow(time, 0.1))  # a quarter of the hop
     np.testing.assert_allclose(found["end_s"], [1, 1.4, 1.8, 2.2, 2.5])
     factor = float(told[-1].split("real-time factor ")[1].split(",")[0])
@@ -293,7 +305,7 @@ def test_what_keeps_up_is_not_behind():
 
 
 def test_what_is_slower_says_by_how_much_and_loses_nothing(fast_clock):
-    source = listening.pcm(Live(fast_clock, 30), RATE, 1, pytest.fail)
+    source = deployment_stream.pcm(Live(fast_clock, 30), RATE, 1, pytest.fail)
     found, told = streamed(source, slow(fast_clock, 0.8))  # twice the hop, 0.4 s
     np.testing.assert_allclose(found["end_s"], [*np.arange(1, 29.9, 0.4), 30])
     *behind, summary = told
@@ -301,7 +313,9 @@ def test_what_is_slower_says_by_how_much_and_loses_nothing(fast_clock):
     assert all(line.startswith("behind: by ") for line in behind)
     assert said[0] < 5
     assert 3 <= len(said) <= 20  # of 75 decisions: at most one every 10 s
-    assert max(said) > listening.WAITING_S + 5  # also what the writer could not hand over yet
+    assert (
+        max(said) > deployment_stream.WAITING_S + 5
+    )  # also what the writer could not hand over yet
     assert behind[-1].endswith("; the writer is held back, nothing is lost")
     assert "times slower than real time" in summary
     assert summary.endswith("nothing lost")
@@ -315,13 +329,13 @@ def test_what_catches_up_says_so(fast_clock):
         fast_clock.sleep(left.pop() if left else 0)
         return loudness(waveforms)
 
-    source = listening.pcm(Live(fast_clock, 15), RATE, 1, pytest.fail)
+    source = deployment_stream.pcm(Live(fast_clock, 15), RATE, 1, pytest.fail)
     _, told = streamed(source, predictor(outputs))
     assert [line.split()[0] for line in told] == ["behind:", "caught", "summary:"]
 
 
 def test_a_fast_writer_is_held_back_and_nobody_is_behind():
-    source = listening.pcm(io.BytesIO(bytes(2 * 60 * RATE)), RATE, 1, pytest.fail)
+    source = deployment_stream.pcm(io.BytesIO(bytes(2 * 60 * RATE)), RATE, 1, pytest.fail)
     found, told = streamed(source, slow(time, 0.002))
     assert (len(found), len(told)) == (149, 1)
     assert found["behind_s"].max() == 0
@@ -331,7 +345,7 @@ def test_a_fast_writer_is_held_back_and_nobody_is_behind():
 
 
 def test_memory_does_not_grow_with_the_input(monkeypatch):
-    monkeypatch.setattr(listening, "BLOCK_S", 0.5)  # fewer calls, for the test's sake
+    monkeypatch.setattr(deployment_stream, "BLOCK_S", 0.5)  # fewer calls, for the test's sake
 
     def peak(minutes):
         class Zeros:
@@ -343,7 +357,7 @@ def test_memory_does_not_grow_with_the_input(monkeypatch):
                 return bytes(size)
 
         instant = predictor(lambda waveforms: np.ones((1, 2)) / 2, chunk_hop_s=1.0)
-        given = listening.pcm(Zeros(), RATE, 1, pytest.fail)
+        given = deployment_stream.pcm(Zeros(), RATE, 1, pytest.fail)
         count = []
         tracemalloc.start()
         try:
@@ -399,7 +413,7 @@ def microphone(monkeypatch, play, of=None, rate=None, channels=1, **how):
     device = Device(play)
     monkeypatch.setitem(sys.modules, "sounddevice", device)
     written, told = [], []
-    source = listening.microphone(rate, channels)
+    source = deployment_stream.microphone(rate, channels)
     with pytest.raises(InputError, match="the device has ended the recording"):
         deployment_stream.run(
             of or predictor(), source, None, 1, "csv", written.append, told.append
@@ -461,7 +475,7 @@ def test_what_a_microphone_loses_is_counted_with_its_time(monkeypatch):
 
 
 def test_a_full_line_takes_no_more_until_it_is_half_empty():
-    line, block = listening.Line(), np.zeros((BLOCK, 1), np.float32)
+    line, block = deployment_stream.Line(), np.zeros((BLOCK, 1), np.float32)
     for _ in range(105):
         line.offer(block, False)
     blocks, lost = iter(line), []
@@ -477,7 +491,7 @@ def test_a_full_line_takes_no_more_until_it_is_half_empty():
 
 
 def test_a_silent_microphone_has_broken():
-    line = listening.Line(patience_s=0.1)
+    line = deployment_stream.Line(patience_s=0.1)
     line.offer(np.zeros((BLOCK, 1), np.float32), False)
     blocks = iter(line)
     assert isinstance(next(blocks), Block)
@@ -518,7 +532,7 @@ def test_nan_is_refused_and_what_was_before_is_told(tmp_path):
     with pytest.raises(InputError, match="holds NaN"):
         deployment_stream.run(
             predictor(),
-            listening.file(tmp_path / "a.wav"),
+            deployment_stream.audio_file(tmp_path / "a.wav"),
             *(None, 1, "csv", written.append, told.append),
         )
     assert len(written) == 4
@@ -528,7 +542,7 @@ def test_nan_is_refused_and_what_was_before_is_told(tmp_path):
 def test_a_model_that_yields_nan(tmp_path):
     of = predictor(lambda waveforms: np.full((1, 2), np.nan))
     with pytest.raises(InputError, match=r"yields NaN for the chunk that ends at 1\.00 s"):
-        streamed(listening.file(noise(tmp_path / "a.wav", 2)), of)
+        streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), of)
 
 
 @pytest.mark.parametrize(
@@ -609,7 +623,7 @@ def test_a_decision_does_not_wait_and_an_interruption_leaves_a_summary():
 
 
 def test_an_interruption_tells_what_was_not_analysed(fast_clock):
-    line = listening.Line()
+    line = deployment_stream.Line()
     line.put(np.zeros((BLOCK, 1), np.float32))
     stream = deployment_stream.Stream(
         predictor(), Source("pipe", RATE, line, line), None, 1, pytest.fail

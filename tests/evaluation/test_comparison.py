@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dslite.errors import InputError
-from dslite.evaluation import comparison, significance
+from dslite.evaluation import significance
 
 
 def voices(rng, n, right, n_classes=3):
@@ -41,7 +41,7 @@ def test_a_study_of_several_corpora(rng):
             predictions(rng, {"none": 0.8, "cutmix": 0.4}, dataset="e", seeds=(0,), speakers=0),
         ]
     )
-    found = comparison.compared(rows, "augmentation", "none", draws=2000)
+    found = significance.compared(rows, "augmentation", "none", draws=2000)
     assert found[["dataset", "augmentation", "baseline"]].values.tolist() == [
         ["d", "cutmix", "none"],
         ["d", "specaugment", "none"],
@@ -65,7 +65,7 @@ def test_backbones_are_compared_in_the_same_way(rng):
         predictions(rng, {"none": right, "cutmix": right}, backbone=name)
         for name, right in (("small", 0.5), ("large", 0.9))
     )
-    found = comparison.compared(rows, "backbone", "small", ("dataset", "augmentation"), draws=500)
+    found = significance.compared(rows, "backbone", "small", ("dataset", "augmentation"), draws=500)
     assert found[["augmentation", "backbone"]].values.tolist() == [
         ["none", "large"],
         ["cutmix", "large"],
@@ -77,9 +77,9 @@ def test_only_seeds_that_both_have_are_compared(rng):
     rows = predictions(rng, {"none": 0.5, "cutmix": 0.8})
     short = rows[(rows["augmentation"] == "none") | (rows["seed"] == 1)]
     one = rows[rows["seed"] == 1]
-    found = comparison.compared(short, "augmentation", "none", draws=500)
+    found = significance.compared(short, "augmentation", "none", draws=500)
     pd.testing.assert_frame_equal(
-        found, comparison.compared(one, "augmentation", "none", draws=500)
+        found, significance.compared(one, "augmentation", "none", draws=500)
     )
     assert found["seeds"].tolist() == [1]
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_compared_is_unknown_and_does_not_count(rng):
     apart = apart[(apart["augmentation"] == "none") == (apart["seed"] == 0)]
     whole = predictions(rng, {"none": 0.5, "cutmix": 0.5})
     rows = pd.concat([blinded, apart, whole])
-    found = comparison.compared(rows, "augmentation", "none", draws=500)
+    found = significance.compared(rows, "augmentation", "none", draws=500)
     assert found["verdict"].tolist()[:2] == ["unknown", "unknown"]
     assert found["files"].tolist() == [0, 0, 120]
     assert found["p"].isna().tolist() == [True, True, False]
@@ -102,7 +102,7 @@ def test_more_comparisons_take_more_draws(rng):
     names = ["none", *(f"a{i}" for i in range(40))]
     rights = dict.fromkeys(names, 0.3) | {"a0": 0.9}
     rows = predictions(rng, rights, seeds=(0,), speakers=0)
-    found = comparison.compared(rows, "augmentation", "none", draws=100)
+    found = significance.compared(rows, "augmentation", "none", draws=100)
     assert found["verdict"][0] == "better"  # 100 draws give 40 x 2 / 101 at best
 
 
@@ -120,13 +120,13 @@ def test_runs_of_another_corpus_are_refused(rng, change):
         )
     said = "one seed predicts a file twice" if change == "twice" else "other files or labels"
     with pytest.raises(InputError, match=f"d, cutmix: .*{said}"):
-        comparison.compared(rows, "augmentation", "none", draws=100)
+        significance.compared(rows, "augmentation", "none", draws=100)
 
 
 def test_a_missing_baseline_is_named(rng):
     rows = predictions(rng, {"cutmix": 0.6, "specaugment": 0.6})
     with pytest.raises(InputError, match="d: no predictions of augmentation none"):
-        comparison.compared(rows, "augmentation", "none")
+        significance.compared(rows, "augmentation", "none")
 
 
 def test_a_table_of_repeated_runs():
@@ -137,7 +137,7 @@ def test_a_table_of_repeated_runs():
             "test": [50.0, 60.0, 70.0, np.nan],
         }
     )
-    found = comparison.repeated(runs, ["dataset", "backbone"], "test")
+    found = significance.repeated(runs, ["dataset", "backbone"], "test")
     assert found[["dataset", "backbone", "n"]].values.tolist() == [
         ["b", "x", 2],
         ["a", "x", 1],

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from dslite.explanation.subject import Subject
+from dslite.explanation.methods import Subject
 from dslite.features import clips, store
 from dslite.models import classifier
 from dslite.settings import Settings

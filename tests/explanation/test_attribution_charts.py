@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dslite.explanation import attribution_charts, attributions
+from dslite.explanation import attributions, plots
 
 BANDS = 64
 
@@ -53,8 +53,8 @@ def stairs(axes):
 def test_profiles_show_each_class_its_error_and_the_mean_of_all(profiles):
     bands, bins = profiles
     for made, table, factor in (
-        (attribution_charts.frequencies(bands), bands, 1e7),
-        (attribution_charts.times(bins), bins, 1),
+        (plots.frequencies(bands), bands, 1e7),
+        (plots.times(bins), bins, 1),
     ):
         axes = [of for of in drawn(made) if of.axison]
         assert [title(of) for of in axes] == [f"{name} (3 files)" for name in "abcde"]
@@ -77,7 +77,7 @@ def test_profiles_show_each_class_its_error_and_the_mean_of_all(profiles):
 
 
 def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
-    made = attribution_charts.frequencies(profiles[0])
+    made = plots.frequencies(profiles[0])
     axes = drawn(made)[2]
     edges = np.append(0.0, profiles[0]["high_hz"][:16])
     texts = [text.get_text() for text in axes.get_xticklabels()]
@@ -94,11 +94,11 @@ def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
 
 def test_one_class_with_one_file_has_neither_an_error_nor_others(hz):
     table = attributions.time_table(np.array([[1.0, 2.0]]), ["a"], ["a"])
-    (axes,) = drawn(attribution_charts.times(table))
+    (axes,) = drawn(plots.times(table))
     assert title(axes) == "a (1 file)"
     assert set(stairs(axes)) == {"class"}
     np.testing.assert_allclose(stairs(axes)["class"].edges, [0, 0.5, 1])
-    drawn(attribution_charts.times(table.assign(mean_abs=0.0)))
+    drawn(plots.times(table.assign(mean_abs=0.0)))
 
 
 def test_curves_of_deletion_and_insertion():
@@ -108,7 +108,7 @@ def test_curves_of_deletion_and_insertion():
         for name in ("random", "SHAP", "Grad-CAM")
         for curve, score in (("deletion", 1 - share), ("insertion", share))
     ]
-    made = attribution_charts.curves(pd.concat(rows, ignore_index=True))
+    made = plots.curves(pd.concat(rows, ignore_index=True))
     deletion, insertion = drawn(made)
     assert (title(deletion), title(insertion)) == ("Deletion", "Insertion")
     assert deletion.get_xlabel() == "Share of the picture removed"
@@ -134,7 +134,7 @@ def test_charts_of_explanations_leave_no_trace(profiles):
     import matplotlib.pyplot as plt
 
     before = mpl.rcParams.copy()
-    drawn(attribution_charts.times(profiles[1]))
-    drawn(attribution_charts.frequencies(profiles[0]))
+    drawn(plots.times(profiles[1]))
+    drawn(plots.frequencies(profiles[0]))
     assert plt.get_fignums() == []
     assert mpl.rcParams == before

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite.explanation import methods, overview, report
+from dslite.explanation import methods, report
 from tests.explanation.explained import waveform
 
 FEW = ("--evaluations", 6, "--pictures", 1)
@@ -49,7 +49,7 @@ def refused(found, *told):
 
 
 def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch):
-    summarise = overview.summarise
+    summarise = report.summarise
     asked = {}
 
     def fewer(*given, **how):
@@ -57,7 +57,7 @@ def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch
         asked.update(how)
         return summarise(*given, evaluations=6, files=4, **how)
 
-    monkeypatch.setattr(overview, "summarise", fewer)
+    monkeypatch.setattr(report, "summarise", fewer)
     before = contents(run)
     status, out, err = explain(*FEW)
     assert status == 0, err

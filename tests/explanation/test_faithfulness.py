@@ -7,7 +7,7 @@ import tensorflow as tf
 from dslite.explanation import faithfulness, masking
 from dslite.explanation import methods as explanation_methods
 from dslite.explanation.faithfulness import Scrutiny
-from dslite.explanation.subject import Explanation, Subject
+from dslite.explanation.methods import Explanation, Subject
 from dslite.models import backbones, classifier
 from tests.explanation.explained import HALVES, SMALL, looking_at, network, noise
 
@@ -235,7 +235,10 @@ def test_verdicts_gains_and_intervals_by_hand():
         stability={"partition": np.array([1.0, 0.8]), "gradient": np.array([0.5, np.nan])},
     )
     table = faithfulness.table(found)
-    assert table.index.tolist() == [*explanation_methods.TITLES.values(), "Random order"]
+    assert table.index.tolist() == [
+        *explanation_methods.TITLES.values(),
+        "Random order",
+    ]
     assert table["beats_random"].tolist()[:4] == ["both", "deletion", "insertion", "NO"]
     assert np.isnan(table["beats_random"].iloc[4])
     np.testing.assert_allclose(table["deletion"], [0.2, 0.2, 0.8, 0.45, 0.5])

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 
 from dslite.errors import InputError
-from dslite.explanation import attributions, methods, samples
+from dslite.explanation import attributions, methods
 from dslite.explanation import files as explanation_files
 from dslite.explanation.files import Heard
-from dslite.explanation.subject import Explanation, Subject
+from dslite.explanation.methods import Explanation, Subject
 from dslite.features import spectrogram
 from dslite.models import classifier
 from tests.explanation.explained import SIDE, SMALL, a_run, a_store, network, predictions, waveform
@@ -53,7 +53,7 @@ def test_a_file_of_the_corpus_is_known_and_another_is_not(tmp_path):
     elsewhere = tmp_path / "x.wav"
     soundfile.write(elsewhere, waveform(1.0), SMALL.sample_rate)
     found = explanation_files.named(store, ["one.wav", str(elsewhere), "a/long.wav"])
-    assert list(found) == list(samples.COLUMNS)
+    assert list(found) == list(explanation_files.COLUMNS)
     assert found["file"].tolist() == ["one.wav", str(elsewhere), "a/long.wav"]
     assert found["true"].tolist() == ["sad", "", "calm"]
     assert found["rule"].tolist() == [""] * 3
@@ -182,7 +182,7 @@ def test_a_number_is_explained_as_the_prediction(tiny, tmp_path):
 def made(values, seconds=1.0, **changed):
     given = {
         "name": "a/b.wav",
-        "rule": samples.WRONG,
+        "rule": explanation_files.WRONG,
         "true": "calm",
         "predicted": "sad",
         "probability": 0.876,

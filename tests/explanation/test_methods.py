@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dslite.errors import InputError
 from dslite.explanation import attributions, files, masking, methods
-from dslite.explanation.subject import Explanation, Subject
+from dslite.explanation.methods import Explanation, Subject
 from dslite.models import backbones, classifier
 from tests.explanation.explained import (
     HALVES,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite.explanation import attributions, faithfulness, methods, overview
+from dslite.explanation import attributions, faithfulness, methods, report
 from dslite.explanation.methods import Explanation
 from dslite.features import spectrogram
 from tests.explanation.explained import SIDE, SMALL, a_run, a_store, predictions
@@ -54,7 +54,7 @@ def summarised(tmp_path, monkeypatch):
     def run(said=SAID, classes=CLASSES, **how):
         made = a_run(tmp_path / "run", predictions(said, classes), classes, SETTINGS)
         log = how.pop("log", lambda line: None)
-        return overview.summarise(made, store, Pictured(), log=log, **how)
+        return report.summarise(made, store, Pictured(), log=log, **how)
 
     run.asked, run.folder = asked, tmp_path
     return run
@@ -80,14 +80,14 @@ def test_a_summary_by_hand(summarised):
     np.testing.assert_allclose(
         of_class(frequencies, "calm"), np.mean([long, other], axis=0), atol=1e-12
     )
-    edges = attributions.band_edges(spectrogram.mel_frequencies(SETTINGS), overview.BANDS)
+    edges = attributions.band_edges(spectrogram.mel_frequencies(SETTINGS), report.BANDS)
     np.testing.assert_allclose(frequencies["low_hz"][:8], edges[:-1])
     np.testing.assert_allclose(frequencies["high_hz"][:8], edges[1:])
     # short: its half chunk in ten bins of 1.6 columns, 8 columns with the low band too.
     share = 4 / SIDE
     happy = np.where(np.arange(10) < 5, (3 + 8) * share, 3 * share)
     np.testing.assert_allclose(of_class(times, "happy"), happy)
-    assert len(of_class(times, "calm")) == overview.TIME_BINS
+    assert len(of_class(times, "calm")) == report.TIME_BINS
     assert found.additivity_error == pytest.approx(0.003)  # of chunk 3
 
 
@@ -133,14 +133,14 @@ def test_of_many_files_it_tells_how_far_it_is(summarised, monkeypatch):
 def test_trimmed_files_end_where_their_sound_does(tmp_path):
     store = a_store(tmp_path, [("a.wav", "test", "calm", 0.5)])
     settings = SMALL.model_copy(update={"trim": "on"})
-    found = overview._duration_s(store, 0, np.array([0]), settings)
+    found = report._duration_s(store, 0, np.array([0]), settings)
     assert 0 < found <= 0.5
     sound, rate = soundfile.read(tmp_path / "a.wav")
     silent = np.zeros(2000)
     soundfile.write(tmp_path / "a.wav", np.concatenate([silent, sound, silent]), rate)  # 1.5 s
-    longer = overview._duration_s(store, 0, np.array([0]), settings)
+    longer = report._duration_s(store, 0, np.array([0]), settings)
     assert found <= longer < 0.75  # some silence stays at the ends
-    assert overview._duration_s(store, 0, np.array([0]), SMALL) == 0.5  # of the manifest
+    assert report._duration_s(store, 0, np.array([0]), SMALL) == 0.5  # of the manifest
 
 
 # A real run
@@ -155,15 +155,15 @@ def test_a_real_run_is_summarised_and_scrutinised(small_run, workplace, small_co
     store = feature_store.load(manifest.load(cards.load(str(small_corpus))), small_run.settings)
     subject = files.subject(small_run, store)
     given = {"evaluations": 12, "log": lambda line: None}
-    found = overview.summarise(small_run, store, subject, files=4, **given)
+    found = report.summarise(small_run, store, subject, files=4, **given)
     assert found.additivity_error < 1e-3
-    for table, bins in ((found.frequencies, overview.BANDS), (found.times, overview.TIME_BINS)):
+    for table, bins in ((found.frequencies, report.BANDS), (found.times, report.TIME_BINS)):
         assert table["class"].tolist() == list(np.repeat(small_run.classes, bins))
         assert (table["files"] == 1).all()
         assert (table["mean_abs"] >= 0).all()
         assert table["mean_abs"].sum() > 0
     assert found.frequencies["high_hz"].max() < small_run.settings.sample_rate / 2
-    scrutiny = overview.scrutinise(small_run, store, subject, pictures=2, **given)
+    scrutiny = report.scrutinise(small_run, store, subject, pictures=2, **given)
     assert {len(of) for of in scrutiny.deletion.values()} == {2}
     table = faithfulness.table(scrutiny)
     assert table.index.tolist() == [*methods.TITLES.values(), "Random order"]
@@ -186,7 +186,7 @@ def test_scrutinised_are_drawn_chunks_of_each_class_for_what_they_are_taken_for(
         taken.update(how, shown=shown, outputs=outputs)
 
     monkeypatch.setattr(faithfulness, "assess", assess)
-    overview.scrutinise(run, store, Subject(), pictures=2, evaluations=9, seed=1)
+    report.scrutinise(run, store, Subject(), pictures=2, evaluations=9, seed=1)
     sums = store.mel.astype(float).sum(axis=(1, 2))
     chunks = [int(np.flatnonzero(sums == shown)[0]) for shown in taken["shown"]]
     labels = store.files["label"].to_numpy()[store.file[chunks]]

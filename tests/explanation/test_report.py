@@ -7,12 +7,12 @@ import soundfile
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dslite.explanation import attributions, faithfulness, methods, report, samples
+from dslite.explanation import attributions, faithfulness, methods, report
+from dslite.explanation import files as explanation_files
 from dslite.explanation.faithfulness import Scrutiny
 from dslite.explanation.files import Heard
 from dslite.explanation.methods import Explanation
-from dslite.explanation.overview import Summary
-from dslite.explanation.report import Exhibits
+from dslite.explanation.report import Exhibits, Summary
 from tests.explanation.explained import SIDE, SMALL, a_run, predictions, waveform
 
 CLASSES = ("calm", "happy")
@@ -50,7 +50,7 @@ def plain(text):
 @pytest.mark.parametrize(("n", "pages"), [(1, 1), (6, 1), (7, 2), (13, 3)])
 def test_six_files_fill_a_page(rng, n, pages):
     found = report.of_files(
-        [heard(rng, f"file-{i}.wav", samples.CONFIDENT) for i in range(n)], SMALL
+        [heard(rng, f"file-{i}.wav", explanation_files.CONFIDENT) for i in range(n)], SMALL
     )
     names = ["shap_confident", *(f"shap_confident_{page}" for page in range(2, pages + 1))]
     assert list(found.figures) == [each for name in names for each in (name, f"{name}_safe")]
@@ -73,10 +73,19 @@ def test_a_safe_twin_has_its_own_colours_and_lines(rng):
 
 
 def test_every_rule_has_a_figure_of_its_own(rng):
-    rules = [samples.WRONG, samples.CONFIDENT, samples.MEDIAN, *samples.VALUES, *samples.UNKNOWN]
+    rules = [
+        explanation_files.WRONG,
+        explanation_files.CONFIDENT,
+        explanation_files.MEDIAN,
+        *explanation_files.VALUES,
+        *explanation_files.UNKNOWN,
+    ]
     for rule in rules:
         assert report.NAMES[rule].isidentifier()
-    for together in ((samples.CONFIDENT, samples.MEDIAN, samples.WRONG), samples.VALUES):
+    for together in (
+        (explanation_files.CONFIDENT, explanation_files.MEDIAN, explanation_files.WRONG),
+        explanation_files.VALUES,
+    ):
         files = [heard(rng, f"{i}.wav", together[i % 3]) for i in (0, 1, 2, 0)]
         found = report.of_files(files, SMALL)
         names = [report.NAMES[rule] for rule in together]
@@ -89,12 +98,12 @@ def test_every_rule_has_a_figure_of_its_own(rng):
 
 def test_a_row_of_the_table_for_each_class_of_a_file(rng):
     files = [
-        heard(rng, "a/x.wav", samples.WRONG, ("calm", "happy")),
+        heard(rng, "a/x.wav", explanation_files.WRONG, ("calm", "happy")),
         heard(rng, "b/x.wav", base=float("nan")),
     ]
     found = report.of_files(files, SMALL).tables["samples"]
     assert found["file"].tolist() == ["a/x.wav", "a/x.wav", "b/x.wav"]
-    assert found["rule"].tolist() == [samples.WRONG] * 2 + [""]
+    assert found["rule"].tolist() == [explanation_files.WRONG] * 2 + [""]
     assert found["true"].tolist() == ["happy", "happy", "calm"]
     assert found["predicted"].tolist() == ["calm"] * 3
     assert found["explained"].tolist() == ["calm", "happy", "calm"]
@@ -220,7 +229,7 @@ def test_what_a_command_says(rng):
 
 def test_every_figure_and_table_is_written(rng, tmp_path):
     made = report.together(
-        report.of_files([heard(rng, "a.wav", samples.WRONG, ("calm", "happy"))], SMALL),
+        report.of_files([heard(rng, "a.wav", explanation_files.WRONG, ("calm", "happy"))], SMALL),
         report.of_summary(summary()),
     )
     report.save(made, tmp_path)

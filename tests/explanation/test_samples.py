@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite.explanation import samples
+from dslite.explanation import files
 from tests.explanation.explained import a_run, predictions
 
 CLASSES = ("calm", "happy", "sad")
@@ -13,7 +13,7 @@ CLASSES = ("calm", "happy", "sad")
 def chosen(folder, rows, classes=CLASSES, partition="test"):
     """`by_rule` of a run, whose files stand in a wrong order."""
     table = predictions(rows, classes).iloc[::-1]
-    return samples.by_rule(a_run(folder, table, classes), partition)
+    return files.by_rule(a_run(folder, table, classes), partition)
 
 
 def told(found):
@@ -32,13 +32,13 @@ def test_every_class_shows_its_surest_its_median_and_its_worst(tmp_path):
         ("g.wav", "test", "sad", 0.1, 0.2, 0.7),  # none is wrong, and one file has no median
     ]
     found = chosen(tmp_path, rows)
-    assert list(found) == list(samples.COLUMNS)
+    assert list(found) == list(files.COLUMNS)
     assert told(found) == [
-        ("b.wav", samples.CONFIDENT),
-        ("a.wav", samples.MEDIAN),
-        ("e.wav", samples.WRONG),
-        ("f.wav", samples.WRONG),
-        ("g.wav", samples.CONFIDENT),
+        ("b.wav", files.CONFIDENT),
+        ("a.wav", files.MEDIAN),
+        ("e.wav", files.WRONG),
+        ("f.wav", files.WRONG),
+        ("g.wav", files.CONFIDENT),
     ]
     assert found["true"].tolist() == ["calm", "calm", "calm", "happy", "sad"]
     assert found["predicted"].tolist() == ["calm", "calm", "sad", "calm", "sad"]
@@ -50,11 +50,11 @@ def test_every_class_shows_its_surest_its_median_and_its_worst(tmp_path):
 def test_of_an_even_number_the_median_is_the_surer_of_the_two(tmp_path, n):
     rows = [(f"{i}.wav", "test", "calm", 0.9 - i / 20, 0.0, 0.0) for i in range(n)]
     found = chosen(tmp_path, rows).set_index("rule")["file"]
-    assert found[samples.CONFIDENT] == "0.wav"
+    assert found[files.CONFIDENT] == "0.wav"
     if n == 2:
-        assert samples.MEDIAN not in found  # it would be the same file
+        assert files.MEDIAN not in found  # it would be the same file
     else:
-        assert found[samples.MEDIAN] == f"{(n - 1) // 2}.wav"
+        assert found[files.MEDIAN] == f"{(n - 1) // 2}.wav"
 
 
 def test_of_equally_sure_ones_the_first_name_counts(tmp_path):
@@ -64,9 +64,9 @@ def test_of_equally_sure_ones_the_first_name_counts(tmp_path):
         for name in (f"{label}-c", f"{label}-a", f"{label}-b")
     ]
     assert told(chosen(tmp_path, rows)) == [
-        ("calm-a.wav", samples.CONFIDENT),
-        ("calm-b.wav", samples.MEDIAN),
-        ("sad-a.wav", samples.WRONG),
+        ("calm-a.wav", files.CONFIDENT),
+        ("calm-b.wav", files.MEDIAN),
+        ("sad-a.wav", files.WRONG),
     ]
 
 
@@ -86,7 +86,7 @@ def test_where_labels_are_blinded_nothing_is_right_or_wrong(tmp_path):
         ("d.wav", "test", "", 0.1, 0.1, 0.8),
     ]
     found = chosen(tmp_path, rows)
-    surest, median = samples.UNKNOWN
+    surest, median = files.UNKNOWN
     assert told(found) == [("b.wav", surest), ("c.wav", median), ("d.wav", surest)]
     assert found["true"].tolist() == [""] * 3
     assert found["predicted"].tolist() == ["calm", "calm", "sad"]
@@ -101,7 +101,7 @@ def test_of_a_regression_the_highest_the_median_and_the_largest_error(tmp_path):
         ("e.wav", "devel", "0", 99.0),
     ]
     found = chosen(tmp_path, rows, ())
-    highest, median, error = samples.VALUES
+    highest, median, error = files.VALUES
     assert told(found) == [("b.wav", highest), ("a.wav", median), ("c.wav", error)]
     np.testing.assert_allclose(found["probability"], [10.5, 9.5, 8.0])
     blinded = [(file, partition, "", score) for file, partition, _, score in rows]
@@ -113,7 +113,7 @@ def test_a_partition_without_files_has_no_samples(tmp_path, classes):
     scores = (0.5, 0.3, 0.2) if classes else (1.0,)
     found = chosen(tmp_path, [("a.wav", "devel", "calm" if classes else "1", *scores)], classes)
     assert found.empty
-    assert list(found) == list(samples.COLUMNS)
+    assert list(found) == list(files.COLUMNS)
 
 
 # Drawn
@@ -122,28 +122,30 @@ def test_a_partition_without_files_has_no_samples(tmp_path, classes):
 def test_of_each_label_the_same_number_is_drawn_as_far_as_they_last(rng):
     labels = np.array(["a"] * 50 + ["b"] * 2 + ["c"] * 20)
     for count, expected in ((3, (1, 1, 1)), (6, (2, 2, 2)), (12, (5, 2, 5)), (40, (19, 2, 19))):
-        found = samples.drawn(labels, count, rng)
+        found = files.drawn_files(labels, count, rng)
         assert found.dtype == np.int64
         assert len(found) == count
         assert (np.diff(found) > 0).all()
         drawn = pd.Series(labels[found]).value_counts()
         assert tuple(drawn[name] for name in "abc") == expected
     assert sorted(drawn) == [2, 19, 19]
-    uneven = [pd.Series(labels[samples.drawn(labels, 7, rng)]).value_counts() for _ in range(20)]
+    uneven = [
+        pd.Series(labels[files.drawn_files(labels, 7, rng)]).value_counts() for _ in range(20)
+    ]
     assert {tuple(of[name] for name in "abc") for of in uneven} == {(3, 2, 2), (2, 2, 3)}
 
 
 def test_fewer_than_asked_are_all(rng):
-    np.testing.assert_array_equal(samples.drawn(["a", "b", "a"], 9, rng), [0, 1, 2])
-    assert samples.drawn([], 3, rng).tolist() == []
-    assert samples.drawn(["a"], 0, rng).tolist() == []
+    np.testing.assert_array_equal(files.drawn_files(["a", "b", "a"], 9, rng), [0, 1, 2])
+    assert files.drawn_files([], 3, rng).tolist() == []
+    assert files.drawn_files(["a"], 0, rng).tolist() == []
 
 
 def test_a_draw_is_its_seed_s_and_reaches_everything():
     labels = np.repeat(["a", "b"], 10)
-    draws = [samples.drawn(labels, 4, np.random.default_rng(seed)) for seed in range(40)]
-    np.testing.assert_array_equal(draws[7], samples.drawn(labels, 4, np.random.default_rng(7)))
+    draws = [files.drawn_files(labels, 4, np.random.default_rng(seed)) for seed in range(40)]
+    np.testing.assert_array_equal(draws[7], files.drawn_files(labels, 4, np.random.default_rng(7)))
     assert set(np.concatenate(draws)) == set(range(20))
-    plain = [samples.drawn(np.zeros(20), 4, np.random.default_rng(seed)) for seed in range(40)]
+    plain = [files.drawn_files(np.zeros(20), 4, np.random.default_rng(seed)) for seed in range(40)]
     assert set(np.concatenate(plain)) == set(range(20))
     assert any((of < 10).sum() != 2 for of in plain)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dslite import paths
-from dslite.features import activations, checksums
+from dslite.features import store
 
 SHAPE, BATCH = (70, 5), 32  # more than two batches of chunks, the last one incomplete
 
@@ -36,7 +36,7 @@ def values():
 def load(compute, log=None, limit_gib=1.0, key="key"):
     log = [] if log is None else log
     where = paths.cache() / "activations" / "toy" / key
-    return activations.load(where, SHAPE, compute, BATCH, limit_gib, log.append)
+    return store.load_activations(where, SHAPE, compute, BATCH, limit_gib, log.append)
 
 
 def forbidden(part):
@@ -111,8 +111,8 @@ def test_the_limit_itself_is_allowed(cache, needed_more):
 def test_a_disk_too_full_is_left_alone(cache, monkeypatch, spare, written):
     needed = SHAPE[0] * SHAPE[1] * 4
     usage = namedtuple("usage", "total used free")
-    disk = usage(2**40, 0, activations.SPARE + needed + spare)
-    monkeypatch.setattr(activations.shutil, "disk_usage", lambda path: disk)
+    disk = usage(2**40, 0, store.SPARE + needed + spare)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: disk)
     log = []
     found = load(Computed() if written else forbidden, log)
     assert (found is not None) == written
@@ -125,7 +125,7 @@ def test_a_disk_too_full_is_left_alone(cache, monkeypatch, spare, written):
 def test_a_full_disk_does_not_matter_to_a_finished_store(cache, monkeypatch):
     load(Computed())
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(activations.shutil, "disk_usage", lambda path: usage(1, 1, 0))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage(1, 1, 0))
     assert load(forbidden, limit_gib=0.0) is not None
 
 
@@ -293,21 +293,21 @@ def test_a_damaged_store_is_told_and_computed_again(cache, damage):
 
 def test_a_store_of_another_shape_is_computed_again(cache):
     load(Computed())
-    found = activations.load(folder(cache), (7, 5), lambda part: values()[:7][part], 32, 1.0)
+    found = store.load_activations(folder(cache), (7, 5), lambda part: values()[:7][part], 32, 1.0)
     np.testing.assert_array_equal(found, values()[:7])
 
 
 def test_a_store_is_read_through_once_a_process(cache, monkeypatch):
     load(Computed())
     load(forbidden)
-    monkeypatch.setattr(checksums.zlib, "crc32", None)
-    assert checksums.of_file(folder(cache) / VALUES)
+    monkeypatch.setattr(store.zlib, "crc32", None)
+    assert store.of_file(folder(cache) / VALUES)
 
 
 def test_a_damaged_store_on_a_full_disk(cache, monkeypatch):
     load(Computed())
     DAMAGES["a bit"](folder(cache))
-    monkeypatch.setattr(activations, "SPARE", 2**60)
+    monkeypatch.setattr(store, "SPARE", 2**60)
     log = []
     assert load(forbidden, log) is None
     assert "the frozen layers run at every step" in log[-1]

@@ -17,7 +17,7 @@ from dslite.features import clips, spectrogram
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import Settings
-from dslite.training import sampling
+from dslite.training import steps
 
 RATE = 8000
 USED = Settings(
@@ -405,7 +405,7 @@ def test_regression_targets():
 @pytest.mark.parametrize("sizes", [(50, 20, 3), (7, 7), (1, 40), (5,)])
 def test_upsampling_shows_all_and_every_class_equally(sizes):
     classes = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
-    order = sampling.epoch_order(classes, "upsample", np.random.default_rng(2))
+    order = steps.epoch_order(classes, "upsample", np.random.default_rng(2))
     assert set(order) == set(range(len(classes)))
     assert np.bincount(classes[order]).tolist() == [max(sizes)] * len(sizes)
     # Without replacement as far as they last: no chunk is ahead of another by more than one.
@@ -420,7 +420,7 @@ def test_every_chunk_of_a_small_class_is_drawn_again_equally_often():
     extra = np.zeros(4, int)
     rng = np.random.default_rng(0)
     for _ in range(300):
-        order = sampling.epoch_order(classes, "upsample", rng)
+        order = steps.epoch_order(classes, "upsample", rng)
         extra += np.bincount(order, minlength=14)[10:] - 2  # 10 = 2 x 4 + 2 drawn
     low, high = scipy.stats.binom.interval(1 - 1e-6, 300, 0.5)
     assert ((extra >= low) & (extra <= high)).all()
@@ -428,7 +428,7 @@ def test_every_chunk_of_a_small_class_is_drawn_again_equally_often():
 
 def test_an_epoch_is_shuffled():
     classes = np.repeat([0, 1], [500, 250])
-    order = sampling.epoch_order(classes, "upsample", np.random.default_rng(0))
+    order = steps.epoch_order(classes, "upsample", np.random.default_rng(0))
     first = classes[order[:500]].mean()
     assert 0.4 < first < 0.6
     # The first show of a chunk is not before all second ones.
@@ -440,7 +440,7 @@ def test_an_epoch_is_shuffled():
 def test_the_generator_decides(balance):
     classes = np.repeat([0, 1], [30, 12])
     one, same, other = (
-        sampling.epoch_order(classes, balance, np.random.default_rng(seed)) for seed in (3, 3, 4)
+        steps.epoch_order(classes, balance, np.random.default_rng(seed)) for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
@@ -449,20 +449,20 @@ def test_the_generator_decides(balance):
 @pytest.mark.parametrize("balance", ["weights", "none"])
 def test_otherwise_every_chunk_is_shown_once(balance):
     classes = np.repeat([0, 1], [30, 12])
-    order = sampling.epoch_order(classes, balance, np.random.default_rng(0))
+    order = steps.epoch_order(classes, balance, np.random.default_rng(0))
     assert sorted(order) == list(range(42))
 
 
 def test_class_weights():
     classes = np.array([2, 0, 0, 2, 2, 2, 0, 5])
-    weights = sampling.class_weights(classes, "weights")
+    weights = steps.class_weights(classes, "weights")
     assert weights.dtype == np.float32
     # 8 chunks, 3 classes: 8 / (3 * count)
     expected = {0: 8 / 9, 2: 8 / 12, 5: 8 / 3}
     np.testing.assert_allclose(weights, [expected[c] for c in classes], rtol=1e-6)
     assert weights.sum() == pytest.approx(8)
     for balance in ("upsample", "none"):
-        np.testing.assert_array_equal(sampling.class_weights(classes, balance), np.ones(8))
+        np.testing.assert_array_equal(steps.class_weights(classes, balance), np.ones(8))
 
 
 # Batches

@@ -14,7 +14,7 @@ from dslite.deployment import convert, runtime
 from dslite.features import spectrogram
 from dslite.features.store import Store
 from dslite.models import backbones, classifier
-from dslite.training import fit, optimisation, steps
+from dslite.training import fit, steps
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def whole_life(name: str, folder: Path) -> None:
         found = steps.predictor(network, stage, task)(chunks)
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
         before = [v.numpy() for v in network.trainable_variables]
-        optimiser = optimisation.optimizer(used, 1e-3, network.trainable_variables)
+        optimiser = steps.optimizer(used, 1e-3, network.trainable_variables)
         step = steps.train_step(network, stage, task, optimiser)
         losses = list(fit.epoch_losses(step, stage, task, chunks, np.random.default_rng(0)))
         assert np.isfinite(losses).all()

@@ -12,7 +12,7 @@ from dslite import paths
 from dslite.cards import Card
 from dslite.features import clips
 from dslite.settings import Settings
-from dslite.training import optimisation
+from dslite.training import steps
 
 SHARED = paths.ROOT.parent / "shared"
 CORPORA = Path(os.environ.get("DSLITE_REAL_DATA", SHARED / "corpora"))
@@ -25,7 +25,6 @@ STEPS = 50
 def task_of_real_files(settings: Settings):
     """The first chunk of 15 songs, whose class is the emotion."""
     from dslite.features import store as feature_store
-    from dslite.training import steps
 
     found = sorted((CORPORA / "ravdess").rglob("03-02-*.*"))
     files = [
@@ -46,7 +45,7 @@ def task_of_real_files(settings: Settings):
 def losses(task, share, spoil=None):
     """Losses of the samples of 50 steps, float32 [steps, batch]."""
     from dslite.models import classifier
-    from dslite.training import fit, steps
+    from dslite.training import fit
 
     train = np.arange(len(task.store.mel))
     network = fit.build_model(task, train, 0)
@@ -57,7 +56,7 @@ def losses(task, share, spoil=None):
     if spoil:
         stage = dataclasses.replace(stage, stored=spoil(stage.stored))
     rate = task.settings.learning_rate * (0.1 if last else 1)
-    optimiser = optimisation.optimizer(task.settings, rate, network.trainable_variables)
+    optimiser = steps.optimizer(task.settings, rate, network.trainable_variables)
     step = steps.train_step(network, stage, task, optimiser)
     rng, found = np.random.default_rng(0), []
     while len(found) < STEPS:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from dslite import plots
-from dslite.paper import charts, verdict_chart
+from dslite.paper import charts
 from dslite.paper import verdicts as paper_verdicts
 
 OURS = ["MobileNetV2, tuned", "SqueezeNet, tuned", "MobileNetV2, paper preset", "SqueezeNet, x"]
@@ -298,7 +298,7 @@ def test_curves_of_two_losses_share_their_axis_and_scores_theirs(history):
 
 
 def test_agreement_writes_every_count_and_draws_its_share(summary):
-    figure = verdict_chart.agreement(summary)
+    figure = charts.verdict_bars(summary)
     (axes,) = figure.axes
     written = [text.get_text() for text in axes.texts]
     assert sorted(written) == sorted(str(n) for n in summary["count"] if n)
@@ -320,7 +320,7 @@ def test_agreement_keeps_the_order_given_and_leaves_out_what_never_occurs(summar
     turned = summary.assign(verdict=pd.Categorical(summary["verdict"], order))
     turned = turned[(turned["table"] == 3) | (turned["verdict"] == "reproduced")]
     left_out = {"not run"}
-    figure = verdict_chart.agreement(turned)
+    figure = charts.verdict_bars(turned)
     assert legend(figure) == [name for name in order if name not in left_out]
 
 
@@ -339,9 +339,9 @@ def test_configurations_differ_in_grey(history):
 
 
 def test_verdicts_differ_in_grey(summary):
-    figure = verdict_chart.agreement(summary)
+    figure = charts.verdict_bars(summary)
     handles = figure.legends[0].legend_handles
-    assert min(len(verdict_chart.FILLS), len(verdict_chart.HATCHES)) >= len(paper_verdicts.ORDER)
+    assert min(len(charts.FILLS), len(charts.HATCHES)) >= len(paper_verdicts.ORDER)
     assert len({handle.get_hatch() for handle in handles}) == 8
     assert least_difference(figure, handles) > 10
 
@@ -352,7 +352,7 @@ def test_figures_can_be_saved(scores, gained, history, summary, ending, tmp_path
         charts.forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0}),
         charts.gains(gained),
         charts.curves(history),
-        verdict_chart.agreement(summary),
+        charts.verdict_bars(summary),
     ]
     for i, figure in enumerate(figures):
         plots.save(figure, tmp_path / f"{i}.{ending}")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dslite import paths
-from dslite.evaluation import comparison
+from dslite.evaluation import significance
 from dslite.paper import comparisons
 
 FILES, SPEAKERS = 120, 12
@@ -72,7 +72,7 @@ def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
     table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
     row = one(table, question=comparisons.FINE_TUNING)
     assert (row["this"], row["baseline"], row["seeds"]) == ("none", "svm", 3)
-    assert row["verdict"] == comparison.BETTER
+    assert row["verdict"] == significance.BETTER
     assert row["low"] < row["difference"] < row["high"]
     assert row["units"] == SPEAKERS
 
@@ -83,8 +83,8 @@ def test_equals_are_not_told_apart_and_the_worse_is_worse():
     table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
     assert set(table["question"]) == {comparisons.AUGMENTATION}
     # The same chances give the same draws here: not a difference that could be told.
-    assert one(table, this="cutmix")["verdict"] == comparison.UNDECIDED
-    assert one(table, this="specaugment")["verdict"] == comparison.WORSE
+    assert one(table, this="cutmix")["verdict"] == significance.UNDECIDED
+    assert one(table, this="specaugment")["verdict"] == significance.WORSE
     assert (table["comparisons"] == 2).all()
 
 
@@ -95,7 +95,7 @@ def test_presets_are_compared_within_a_configuration():
     row = one(table, question=comparisons.PRESETS)
     assert (row["this"], row["baseline"]) == ("tuned", "paper")
     assert (row["backbone"], row["configuration"]) == ("squeezenet", "none")
-    assert row["verdict"] == comparison.BETTER
+    assert row["verdict"] == significance.BETTER
 
 
 def test_acoustic_statistics_are_everybodys_baseline():
@@ -104,7 +104,7 @@ def test_acoustic_statistics_are_everybodys_baseline():
     table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
     assert set(table["question"]) == {comparisons.ACOUSTICS}
     assert sorted(table["backbone"]) == ["mobilenet_v2", "squeezenet"]
-    assert (table["verdict"] == comparison.WORSE).all()
+    assert (table["verdict"] == significance.WORSE).all()
 
 
 def test_protocols_are_not_mixed():

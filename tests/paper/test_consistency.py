@@ -10,7 +10,7 @@ import pytest
 
 from dslite import paths
 from dslite.errors import InputError
-from dslite.paper import consistency, device_checks, published, score_checks
+from dslite.paper import consistency, published
 
 README = paths.published() / "README.md"
 
@@ -89,8 +89,8 @@ def test_known_contradictions_are_found(found):
 
 
 def test_no_verdict_depends_on_the_very_bound_of_the_centre():
-    off = published.scores().apply(score_checks._off_centre, axis=1).abs()
-    assert not off.between(0.5 * score_checks.CENTRED, 1.3 * score_checks.CENTRED).any()
+    off = published.scores().apply(consistency._off_centre, axis=1).abs()
+    assert not off.between(0.5 * consistency.CENTRED, 1.3 * consistency.CENTRED).any()
 
 
 def test_a_percentile_bootstrap_is_centred_on_its_score(rng):
@@ -99,7 +99,7 @@ def test_a_percentile_bootstrap_is_centred_on_its_score(rng):
     right = np.round(files * recall) / files
     draws = rng.binomial(files, right, size=(1000, 4)) / files
     low, high = 100 * np.percentile(draws.mean(axis=1), [2.5, 97.5])
-    (row,) = score_checks.centres(scores(("none", 50.0, 100 * right.mean(), low, high)))
+    (row,) = consistency.centres(scores(("none", 50.0, 100 * right.mean(), low, high)))
     assert row["holds"]
 
 
@@ -173,7 +173,7 @@ def test_what_the_text_bears_out_is_not_called_into_question():
     ],
 )
 def test_meets_is_rounding(text, low, high, expected):
-    assert score_checks.meets(text, low, high) is expected
+    assert consistency.meets(text, low, high) is expected
 
 
 @pytest.mark.parametrize(("minutes", "holds"), [(100.0, True), (100.9, False), (50.0, False)])
@@ -181,7 +181,7 @@ def test_durations(minutes, holds):
     table = pd.DataFrame(
         [{"dataset": "ccs", "files": 1000, "minutes": minutes, "mean_s": 6.0, "std_s": 1.0}]
     )
-    (row,) = score_checks.durations(table)
+    (row,) = consistency.durations(table)
     assert row["holds"] == holds
     assert row["keys"] == ("" if holds else "1/ccs/files;1/ccs/minutes;1/ccs/mean_s")
 
@@ -189,7 +189,7 @@ def test_durations(minutes, holds):
 @pytest.mark.parametrize(("classes", "holds"), [(2, True), (3, False)])
 def test_chance_levels(classes, holds):
     table = pd.DataFrame([{"dataset": "ccs", "classes": classes}])
-    (row,) = score_checks.chance_levels(block("ccs"), table)
+    (row,) = consistency.chance_levels(block("ccs"), table)
     assert row["holds"] == holds
 
 
@@ -199,30 +199,30 @@ def test_chance_levels(classes, holds):
 )
 def test_insides_and_centres(low, high, inside, centred):
     table = scores(("none", 60.0, 60.0, low, high))
-    assert [row["holds"] for row in score_checks.insides(table)] == [inside]
-    assert [row["holds"] for row in score_checks.centres(table)] == [centred]
+    assert [row["holds"] for row in consistency.insides(table)] == [inside]
+    assert [row["holds"] for row in consistency.centres(table)] == [centred]
 
 
 def test_repeats():
     own = [("none", 60.0, 60.0, 55.0, 65.0), ("cutmix", 60.0, 64.0, 59.0, 69.0)]
-    (none,) = score_checks.repeats(scores(*own))
+    (none,) = consistency.repeats(scores(*own))
     assert none["holds"]
-    copied = score_checks.repeats(scores(*own, ("specaugment", 60.0, 68.5, 59.0, 69.0)))
+    copied = consistency.repeats(scores(*own, ("specaugment", 60.0, 68.5, 59.0, 69.0)))
     assert [(row["holds"], row["keys"]) for row in copied] == [
         (False, "3/ccs/specaugment/ci_low;3/ccs/specaugment/ci_high")
     ]
-    (alike,) = score_checks.repeats(scores(*own, ("specaugment", 60.0, 64.1, 59.0, 69.0)))
+    (alike,) = consistency.repeats(scores(*own, ("specaugment", 60.0, 64.1, 59.0, 69.0)))
     assert alike["holds"]
     # Two corpora may have one interval: they share no test file.
-    assert all(held(score_checks.repeats(pd.concat([block("ccs"), block("css")]))).values())
+    assert all(held(consistency.repeats(pd.concat([block("ccs"), block("css")]))).values())
 
 
 def test_selections():
     table = pd.concat([block("ccs"), block("css").assign(devel=[64, 63, 62, 61])])
-    assert held(score_checks.selections(table)) == {
+    assert held(consistency.selections(table)) == {
         **{"selection-ccs": True, "selection-css": False, "chosen-on-devel": False},
     }
-    assert all(held(score_checks.selections(block("ccs"))).values())
+    assert all(held(consistency.selections(block("ccs"))).values())
 
 
 @pytest.mark.parametrize(
@@ -231,27 +231,27 @@ def test_selections():
 )
 def test_improvements_are_over_the_baseline_or_over_none(svm, value, holds):
     said = claims(("improvement-ccs", value, "%", "", "3/ccs/cutmix+specaugment/test"))
-    (row,) = score_checks.improvements(block("ccs", svm=svm), said)
+    (row,) = consistency.improvements(block("ccs", svm=svm), said)
     assert row["holds"] == holds
 
 
 def test_augmentations():
     good = pd.concat([block("ccs"), block("css")])
-    assert all(held(score_checks.augmentations(good)).values())
+    assert all(held(consistency.augmentations(good)).values())
     partly = pd.concat([good, block("ess", cutmix=59.0)])
-    best, every = score_checks.augmentations(partly)
+    best, every = consistency.augmentations(partly)
     assert (best["holds"], every["holds"]) == (True, False)
     assert "ESS with CutMix (59.0 < 60.0)" in every["explanation"]
-    assert not any(held(score_checks.augmentations(block("ess", none=70.0))).values())
+    assert not any(held(consistency.augmentations(block("ess", none=70.0))).values())
 
 
 def test_superiorities():
     table = pd.concat([block("ccs", svm=55.0), block("css", both=61.5)])
-    assert held(score_checks.superiorities(table, 1)) == {
+    assert held(consistency.superiorities(table, 1)) == {
         **{"fusion-superior": True, "outperforms": True}
     }
     table = block("ccs", svm=60.5)
-    assert held(score_checks.superiorities(table, 0)) == {
+    assert held(consistency.superiorities(table, 0)) == {
         **{"fusion-superior": False, "outperforms": False}
     }
 
@@ -337,15 +337,15 @@ def settings(status="published", **values):
 
 
 def test_columns():
-    assert held(device_checks.columns(settings(units=512.0), claims())) == {"row-units": True}
+    assert held(consistency.columns(settings(units=512.0), claims())) == {"row-units": True}
     assumed, said = settings("assumed", units=512.0), claims(("row-units", "512"))
-    (row,) = device_checks.columns(assumed, said)
+    (row,) = consistency.columns(assumed, said)
     assert (row["holds"], row["printed"], row["derived"]) == (False, "1 values", "2 columns")
 
 
 @pytest.mark.parametrize(("layers", "holds"), [(42, True), (0, True), (427, True), (100, False)])
 def test_layer_shares(layers, holds):
-    rows = device_checks.layer_shares(settings(fine_tuned_layers=layers))
+    rows = consistency.layer_shares(settings(fine_tuned_layers=layers))
     assert [row["holds"] for row in rows] == [holds] * 2
 
 
@@ -370,7 +370,7 @@ def device(**changes):
 )
 def test_times(change, name, holds):
     said = published.claims()
-    before, after = (held(device_checks.times(t, said)) for t in (device(), device(**change)))
+    before, after = (held(consistency.times(t, said)) for t in (device(), device(**change)))
     assert after[name] == holds
     assert before[name] != holds
 
@@ -387,7 +387,7 @@ def test_times(change, name, holds):
 def test_network_sizes(change, name, holds):
     one, two = published.table(1), published.table(2)
     before, after = (
-        held(device_checks.network_sizes(one, two, t)) for t in (device(), device(**change))
+        held(consistency.network_sizes(one, two, t)) for t in (device(), device(**change))
     )
     assert after[name] == holds
     assert before[name] != holds
@@ -441,17 +441,17 @@ def numbers_in(layers, of=dict):
 
 def test_counts_of_densenet121():
     layers = densenet121()
-    assert len(layers) == device_checks.LAYERS
-    assert numbers_in(layers) == device_checks.BACKBONE
-    assert (numbers_in(layers) - numbers_in(layers, trained)) // 2 == device_checks.NORMALISED
-    for n in device_checks.LAST:
+    assert len(layers) == consistency.LAYERS
+    assert numbers_in(layers) == consistency.BACKBONE
+    assert (numbers_in(layers) - numbers_in(layers, trained)) // 2 == consistency.NORMALISED
+    for n in consistency.LAST:
         kept = layers[len(layers) - n :]
-        assert numbers_in(kept, trained) == device_checks.LAST[n]
-        assert numbers_in(layers[n:], trained) == device_checks.REST[n]
+        assert numbers_in(kept, trained) == consistency.LAST[n]
+        assert numbers_in(layers[n:], trained) == consistency.REST[n]
     published_counts = published.table(2).query("hyperparameter == 'fine_tuned_layers'")["value"]
-    assert set(published_counts) == set(device_checks.LAST) == set(device_checks.REST)
+    assert set(published_counts) == set(consistency.LAST) == set(consistency.REST)
     adds = sum(side**2 * int(np.prod(a.get("kernel", 0))) for _, a, side in layers)
-    assert adds == device_checks.MULTIPLY_ADDS
+    assert adds == consistency.MULTIPLY_ADDS
 
 
 def test_hdf5_needs_the_stated_bytes_beside_the_numbers(tmp_path):
@@ -460,7 +460,7 @@ def test_hdf5_needs_the_stated_bytes_beside_the_numbers(tmp_path):
     head = [("dense", {"kernel": (1024, 512), "bias": (512,)}, 0)]
     head += [("arelu", {"alpha": (1,), "beta": (1,)}, 0)]
     head += [("out", {"kernel": (512, 2), "bias": (2,)}, 0)]
-    assert numbers_in(head) == device_checks.head(512, 2)
+    assert numbers_in(head) == consistency.head(512, 2)
     path = tmp_path / "model.h5"
     with h5py.File(path, "w") as file:
         for layer, arrays, _ in layers + head:
@@ -473,7 +473,7 @@ def test_hdf5_needs_the_stated_bytes_beside_the_numbers(tmp_path):
                 for slot in ("accum_grad", "accum_var"):
                     place = f"optimizer_weights/training/Adadelta/{layer}/{name}/{slot}:0"
                     file.create_dataset(place, shape, "f4")
-    assert path.stat().st_size == pytest.approx(device_checks.STRUCTURE, rel=0.02)
+    assert path.stat().st_size == pytest.approx(consistency.STRUCTURE, rel=0.02)
 
 
 def test_the_modules_import_nothing_heavy():

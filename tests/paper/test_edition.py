@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dslite import paths
-from dslite.paper import conclusions, edition, figures, gallery, published, verdicts
+from dslite.paper import comparisons, figures, published, report, verdicts
 from tests.finished_runs import write_run
 
 RECORDS = paths.ROOT / "results" / "records"
@@ -29,7 +29,7 @@ def elsewhere(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nothing(elsewhere):
-    return edition.gather()
+    return report.gather()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def material(nothing, elsewhere):
         (place / "explanation").mkdir()
         drawn = '<svg xmlns="http://www.w3.org/2000/svg"><text>red raises</text></svg>'
         (place / "explanation" / "shap_confident.svg").write_text(drawn, encoding="utf-8")
-    return edition.gather()
+    return report.gather()
 
 
 def test_without_any_run_every_number_still_has_a_verdict(nothing):
@@ -56,7 +56,7 @@ def test_without_any_run_every_number_still_has_a_verdict(nothing):
     unrun = nothing.numbers.query("table == 4 and dataset == 'ravdess' and column == 'test'")
     # RAVDESS can be had by everybody: nothing but nobody's running it stands in the way.
     assert set(unrun["verdict"]) <= {verdicts.NOT_RUN, verdicts.ITSELF}
-    assert edition.facts_of(nothing.runs) == {"Runs": "none"}
+    assert report.facts_of(nothing.runs) == {"Runs": "none"}
     stems = {one.stem for one in _drawn(nothing)}
     assert {"published", "gains", "verdicts"} <= stems
     assert not any("ravdess" in stem for stem in stems)
@@ -71,7 +71,7 @@ def test_with_runs_of_another_network_no_number_is_reproduced_by_them(material):
 
 
 def test_the_headlines_say_what_the_tables_say(material):
-    said = edition.headlines(material)
+    said = report.headlines(material)
     judged = material.numbers[material.numbers["table"].isin([3, 4, 5])]
     assert said[0].startswith(f"Of the {len(judged)} numbers in Tables 3 to 5: ")
     counts = [
@@ -85,7 +85,7 @@ def test_the_headlines_say_what_the_tables_say(material):
 
 
 def test_everything_is_written_and_the_page_last(material, tmp_path):
-    page = edition.write(material, tmp_path / "paper")
+    page = report.write_results(material, tmp_path / "paper")
     made = {file.relative_to(tmp_path / "paper").as_posix() for file in page.parent.rglob("*.*")}
     for n in range(1, 6):
         assert {f"table{n}.csv", f"table{n}.md", f"table{n}.tex"} <= made
@@ -113,7 +113,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(elsewhere, command, tmp_pa
 
 
 def test_the_same_runs_give_the_same_files(material, tmp_path):
-    first, second = (edition.write(material, tmp_path / name) for name in ("a", "b"))
+    first, second = (report.write_results(material, tmp_path / name) for name in ("a", "b"))
     for file in sorted(first.parent.rglob("*.*")):
         again = second.parent / file.relative_to(first.parent)
         assert file.read_bytes() == again.read_bytes(), file.name
@@ -134,13 +134,13 @@ def test_what_was_profiled_of_other_corpora_stays_out(material, elsewhere):
     ]
     known = {"backbone": "squeezenet", "threads": [1], "random_weights": False, "rows": rows}
     known |= {"hardware": "P", "devel": {"float32": 0.5}, "metric": "uar", "parameters": 1000}
-    before = edition.tables(material)[5]
+    before = report.tables(material)[5]
     for dataset in ("demo", "ravdess"):
         place = elsewhere / dataset / "squeezenet-none-s9"
         place.mkdir(parents=True)
         profile = known | {"dataset": dataset, "run": place.name, "multiply_adds": 1000}
         (place / "profile.json").write_text(json.dumps(profile), encoding="utf-8")
-        after = edition.tables(material)[5]
+        after = report.tables(material)[5]
         assert (after == before) == (dataset == "demo")
     assert figures.pareto("ravdess") is not None
     assert figures.pareto("ccs") is None
@@ -155,7 +155,7 @@ def test_published_gains_are_differences_of_the_published_table(material):
 
 
 def _drawn(material):
-    return gallery.figures(material.runs, material.numbers, material.substitutes, material.answers)
+    return figures.figures(material.runs, material.numbers, material.substitutes, material.answers)
 
 
 # As it is committed
@@ -169,14 +169,14 @@ def rebuilt(tmp_path_factory):
         (folder / "records").symlink_to(RECORDS)
         patch.setenv("DSLITE_RESULTS", str(folder))
         patch.setenv("DSLITE_DATA", str(folder / "raw"))
-        yield edition.gather()
+        yield report.gather()
 
 
-@pytest.mark.parametrize("name", edition.READMES)
+@pytest.mark.parametrize("name", report.READMES)
 def test_the_readmes_say_what_the_records_say(rebuilt, name):
     text = (paths.ROOT / name).read_text("utf-8")
-    made = edition.readme_section(rebuilt, name)
-    assert conclusions.inserted(text, made) == text, "run make paper"
+    made = report.readme_section(rebuilt, name)
+    assert comparisons.inserted(text, made) == text, "run make paper"
 
 
 @pytest.mark.parametrize("name", ["numbers", "substitutes", "answers", "means", "findings"])

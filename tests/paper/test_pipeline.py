@@ -10,8 +10,8 @@ from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from matplotlib.text import Text
 
 from dslite import plots
-from dslite.paper import pipeline, pipeline_stages
-from dslite.paper.pipeline_stages import Stage
+from dslite.paper import pipeline
+from dslite.paper.pipeline import Stage
 
 FACTS = {
     "sample_rate": 16000,
@@ -46,7 +46,7 @@ def picture(rng):
 
 @pytest.fixture
 def full(picture, rng):
-    return pipeline_stages.stages(FACTS | {"picture": picture, "waveform": rng.normal(size=8000)})
+    return pipeline.stages(FACTS | {"picture": picture, "waveform": rng.normal(size=8000)})
 
 
 def drawn(figure):
@@ -260,20 +260,20 @@ def test_every_pooling_is_told():
     from dslite.settings import Settings
 
     names = get_args(Settings.model_fields["pooling"].annotation)
-    assert set(names) == set(pipeline_stages.POOLINGS)
+    assert set(names) == set(pipeline.POOLINGS)
 
 
 def test_a_tail_only_where_layers_are_trained():
-    some = pipeline_stages.stages(FACTS | {"trained_layers": 3, "layers": 30})
+    some = pipeline.stages(FACTS | {"trained_layers": 3, "layers": 30})
     assert some[5].detail == "the last 3 of 30 layers, up to stride4"
-    none = pipeline_stages.stages(FACTS | {"trained_layers": 0, "layers": 30})
+    none = pipeline.stages(FACTS | {"trained_layers": 0, "layers": 30})
     assert "Trained tail" not in [stage.name for stage in none]
     assert (none[4].shape, none[4].parameters) == ("56 × 56 × 144", 20000)
 
 
 @pytest.mark.parametrize("facts", [{}, dict.fromkeys(FACTS)], ids=["absent", "None"])
 def test_what_is_unknown_stays_empty(facts):
-    stages = pipeline_stages.stages(facts)
+    stages = pipeline.stages(facts)
     assert len(stages) == 11
     for stage in stages:
         assert not re.search(r"\d|None", stage.name + stage.shape + stage.detail)
@@ -283,8 +283,8 @@ def test_what_is_unknown_stays_empty(facts):
 
 @pytest.mark.parametrize("missing", sorted(FACTS))
 def test_one_missing_fact_takes_nothing_else_away(missing):
-    whole = pipeline_stages.stages(FACTS)
-    part = pipeline_stages.stages({key: value for key, value in FACTS.items() if key != missing})
+    whole = pipeline.stages(FACTS)
+    part = pipeline.stages({key: value for key, value in FACTS.items() if key != missing})
     assert [stage.name for stage in part] == [stage.name for stage in whole]
     changed = [a.name for a, b in zip(whole, part, strict=True) if a != b]
     assert len(changed) <= 3  # where it was written
@@ -297,4 +297,4 @@ def test_one_missing_fact_takes_nothing_else_away(missing):
 
 @pytest.mark.parametrize(("count", "text"), [(4228303, "4.23 MB"), (262900, "263 kB")])
 def test_sizes(count, text):
-    assert plain(pipeline_stages.size_text(count)) == text
+    assert plain(pipeline.size_text(count)) == text

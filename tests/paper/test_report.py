@@ -14,7 +14,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from dslite.errors import InputError
-from dslite.paper import page_numbers, page_parts, page_pictures, report, verdicts
+from dslite.paper import page as paper_page
+from dslite.paper import report, verdicts
 from dslite.paper.page_style import SCRIPT, STYLE
 from dslite.paper.report import Edition, Picture
 from tests.deployment import browser
@@ -191,8 +192,8 @@ def test_every_number_has_a_row_with_its_verdict_in_words(edition, page, element
     rows = {a["id"]: a["data-verdict"] for a, _ in elements.named("tr") if "id" in a}
     assert len(rows) == len(edition.numbers)
     for one in edition.numbers.itertuples():
-        anchor = page_parts.target(one.key)
-        assert rows[anchor] == page_pictures.slug(one.verdict)
+        anchor = paper_page.target(one.key)
+        assert rows[anchor] == paper_page.slug(one.verdict)
         row = row_of(page, anchor)
         assert f"</i> {one.verdict}</span>" in row
 
@@ -218,7 +219,7 @@ def test_a_number_shows_both_values_their_distance_and_how_to_repeat_it(page):
 
 def test_a_substitute_is_never_taken_for_the_papers_number(page):
     row = row_of(page, "n-4-ravdess-cutmix-test")
-    caveat = row.index(page_parts.words(page_numbers.CAVEAT))
+    caveat = row.index(paper_page.words(paper_page.CAVEAT))
     assert caveat < row.index("MobileNetV2, tuned</b>: 63.2 % (58.0 to 68.0); 3 seeds")
     assert "<small>substi\u00adtutes: 41.0 to 63.2</small>" in row
     assert row.count('class="badge') == 1
@@ -229,7 +230,7 @@ def test_what_many_numbers_of_a_corpus_share_is_said_once(edition):
     shared = "Not at hand."
     many = [number(f"3/ess/none/{n}", 1, verdicts.RESTRICTED, remark=shared) for n in range(3)]
     many.append(number("3/ess/chance", 33.3, verdicts.REPRODUCED, remark="1 / 3"))
-    text = "".join(page_numbers.tables(pd.DataFrame(many), edition.substitutes))
+    text = "".join(paper_page.tables(pd.DataFrame(many), edition.substitutes))
     assert text.count(shared) == text.count("1 / 3") == 1
     head = text.split('class="corpus"')[1].split("</tr>")[0]
     assert shared in head
@@ -300,7 +301,7 @@ def test_what_is_not_there_leaves_no_empty_part(edition):
 
 def test_writing_replaces_the_page(edition, page, tmp_path):
     file = tmp_path / "paper" / "report.html"
-    assert report.write(edition, file) == file
+    assert report.write_page(edition, file) == file
     assert file.read_text("utf-8") == page
     assert [f.name for f in file.parent.iterdir()] == ["report.html"]
 
@@ -310,7 +311,7 @@ def test_writing_replaces_the_page(edition, page, tmp_path):
 
 def test_two_drawings_share_no_id_and_no_style():
     first, second = (
-        page_pictures.markup(Picture(stem, "T", "C", "A", drawing("same"))) for stem in ("a b", "c")
+        paper_page.markup(Picture(stem, "T", "C", "A", drawing("same"))) for stem in ("a b", "c")
     )
     ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (first, second)]
     assert ids[0]
@@ -336,7 +337,7 @@ def test_two_drawings_share_no_id_and_no_style():
 )
 def test_a_damaged_picture_is_refused(given, message):
     with pytest.raises(InputError, match=f"^gain: .*{message}"):
-        page_pictures.markup(Picture("gain", "T", "C", "A", **given))
+        paper_page.markup(Picture("gain", "T", "C", "A", **given))
 
 
 @pytest.mark.parametrize("given", [{}, {"svg": "<svg/>", "png": b"x"}, {"svg": "x", "alt": " "}])
@@ -350,7 +351,7 @@ def test_a_drawing_brings_no_script():
         '<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><g><script>x()</script>'
         '<path id="p" d="M0 0"/></g></svg>'
     )
-    assert page_pictures.markup(Picture("a", "T", "C", "<A>", text)) == (
+    assert paper_page.markup(Picture("a", "T", "C", "<A>", text)) == (
         '<svg id="a-svg" role="img" aria-label="&lt;A&gt;"><g><path id="a-p" d="M0 0" /></g></svg>'
     )
 
@@ -359,9 +360,9 @@ def test_a_drawing_brings_no_script():
 
 
 def test_every_verdict_has_a_symbol_of_its_own_and_a_meaning():
-    symbols = [page_parts.SYMBOLS.get(v, page_parts.OTHER)[0] for v in verdicts.ORDER]
+    symbols = [paper_page.SYMBOLS.get(v, paper_page.OTHER)[0] for v in verdicts.ORDER]
     assert len(set(symbols)) == len(verdicts.ORDER)
-    assert set(page_parts.MEANINGS) == set(verdicts.ORDER)
+    assert set(paper_page.MEANINGS) == set(verdicts.ORDER)
 
 
 @pytest.mark.parametrize(
@@ -372,14 +373,14 @@ def test_every_verdict_has_a_symbol_of_its_own_and_a_meaning():
     ],
 )
 def test_numbers_as_text(value, unit, like, text):
-    assert page_numbers.plain(value, unit, like) == text
+    assert paper_page.plain(value, unit, like) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(12.4, "12 s"), (245, "4 min 5 s"), (7384, "2 h 3 min"), (NAN, "")]
 )
 def test_durations(seconds, text):
-    assert page_parts.duration(seconds) == text
+    assert paper_page.duration(seconds) == text
 
 
 def colours():
@@ -423,7 +424,7 @@ def browsing(tmp_path_factory):
 @pytest.fixture
 def opened(browsing, edition, tmp_path):
     """Opens the page as a file, at a width; afterwards it has said and asked for nothing."""
-    file = report.write(edition, tmp_path / "report.html")
+    file = report.write_page(edition, tmp_path / "report.html")
     browsing.requests.clear()
     browsing.said.clear()
     heard, note = [], browsing._note
@@ -491,9 +492,9 @@ def test_the_page_is_not_wider_than_the_window(opened, width):
 @pytest.mark.parametrize("scripts", [True, False])
 def test_the_filters_work_also_without_scripts(opened, edition, scripts):
     tab = opened(scripts=scripts)
-    everything = {page_parts.target(key) for key in edition.numbers["key"]}
+    everything = {paper_page.target(key) for key in edition.numbers["key"]}
     assert shown(tab) == everything
-    choose(tab, verdict=page_pictures.slug(verdicts.REPRODUCED))
+    choose(tab, verdict=paper_page.slug(verdicts.REPRODUCED))
     assert shown(tab) == {"n-3-css-chance", "n-1-ravdess-files"}
     choose(tab, table="1")
     assert shown(tab) == {"n-1-ravdess-files"}

@@ -9,7 +9,7 @@ import pytest
 from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import metrics
-from dslite.paper import costs, published, reproduction, run_groups, verdicts
+from dslite.paper import costs, published, reproduction, verdicts
 from dslite.training import runs
 from tests.finished_runs import write_run
 
@@ -181,7 +181,7 @@ def test_substitutes_of_several_seeds(results):
 def test_a_command_repeats_what_was_overridden(results):
     folder = write_run(results, backbone="squeezenet", weights="random", units=64, trim="on")
     record = runs.load(folder).record
-    assert run_groups.options_of(record) == " --weights random --set trim=on --set units=64"
+    assert reproduction.options_of(record) == " --weights random --set trim=on --set units=64"
     line = reproduction.substitutes()["command"].iloc[0]
     assert line.endswith("--backbone squeezenet --augmentation none --seed 0"
                          " --weights random --set trim=on --set units=64")  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_command_repeats_what_was_overridden(results):
 
 def test_the_interval_of_one_seed_is_that_of_the_run(results):
     run = runs.load(write_run(results, seed=3))
-    found = run_groups.score([run], "test")
+    found = reproduction.score([run], "test")
     told = run.metrics["test"]["file"]
     assert [found["ours_low"], found["ours_high"]] == pytest.approx(
         [100 * bound for bound in told["interval_files"]]
@@ -204,14 +204,14 @@ def test_the_interval_of_one_seed_is_that_of_the_run(results):
 def test_seeds_that_agree_have_the_interval_of_one_and_others_a_narrower_one(rng):
     labels = rng.integers(3, size=300)
     said = np.where(rng.random((4, 300)) < 0.7, labels, (labels + 1) % 3)
-    one = run_groups.mean_uar_interval(labels, said[:1], 3)
-    same = run_groups.mean_uar_interval(labels, said[[0, 0, 0]], 3)
+    one = reproduction.mean_uar_interval(labels, said[:1], 3)
+    same = reproduction.mean_uar_interval(labels, said[[0, 0, 0]], 3)
     assert same == pytest.approx(one)
-    low, high = run_groups.mean_uar_interval(labels, said, 3)
+    low, high = reproduction.mean_uar_interval(labels, said, 3)
     mean = np.mean([metrics.uar(labels, own, 3) for own in said])
     assert low < mean < high
     assert high - low < one[1] - one[0]
-    assert run_groups.mean_uar_interval(labels[:1], said[:, :1], 3) is None
+    assert reproduction.mean_uar_interval(labels[:1], said[:, :1], 3) is None
 
 
 def test_the_interval_over_seeds_is_that_of_draws_one_by_one(rng):
@@ -221,7 +221,7 @@ def test_the_interval_over_seeds_is_that_of_draws_one_by_one(rng):
     for _ in range(1500):
         chosen = rng.integers(80, size=80)
         drawn.append(np.mean([metrics.uar(labels[chosen], own[chosen], 2) for own in said]))
-    found = run_groups.mean_uar_interval(labels, said, 2, draws=4000)
+    found = reproduction.mean_uar_interval(labels, said, 2, draws=4000)
     assert found == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.01)
 
 
@@ -230,7 +230,7 @@ def test_records_without_predictions_keep_the_bounds_of_their_seeds(results):
     row = judged().loc["4/ravdess/none/test"]
     own = [runs.load(folder).metrics["test"]["file"]["interval_files"] for folder in folders]
     assert [row["ours_low"], row["ours_high"]] == pytest.approx(100 * np.mean(own, axis=0))
-    assert run_groups.NO_FILES in row["remark"]
+    assert reproduction.NO_FILES in row["remark"]
 
 
 def test_seeds_of_other_files_are_refused(results):

@@ -1,4 +1,4 @@
-"""What `dslite.paper.scores` lays beside the published tables."""
+"""What `dslite.paper.reproduction` lays beside the published tables."""
 
 import json
 
@@ -10,9 +10,10 @@ from dslite import cards, paths, settings
 from dslite.errors import InputError
 from dslite.evaluation.metrics import evaluate
 from dslite.paper import published
-from dslite.paper import scores as paper_scores
+from dslite.paper import reproduction as paper_reproduction
 from dslite.studies import markdown
-from dslite.training import costing, runs
+from dslite.training import runs
+from dslite.training import runs as training_runs
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
 
 def write_run(results, dataset="ravdess", configuration="none", seed=0, **changes):
     """One finished run; `changes` replaces entries of its metrics."""
-    baseline, acoustic = configuration in paper_scores.BASELINES, configuration == "librosa"
+    baseline, acoustic = configuration in training_runs.BASELINES, configuration == "librosa"
     content = {
         **{"dataset": dataset, "kind": configuration if baseline else "deepspectrumlite"},
         **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": seed},
@@ -59,11 +60,11 @@ def cell(frame, dataset, configuration="none"):
 
 
 def test_no_results_at_all(results):
-    found = paper_scores.runs()
+    found = training_runs.all_runs()
     assert found.empty
-    assert list(found.columns) == list(paper_scores.RUN_COLUMNS)
-    assert paper_scores.beside(3)["ours_run"].eq("").all()
-    assert (paper_scores.ablation_block("ravdess", found) == "–").all(axis=None)
+    assert list(found.columns) == list(training_runs.RUN_COLUMNS)
+    assert paper_reproduction.beside(3)["ours_run"].eq("").all()
+    assert (paper_reproduction.ablation_block("ravdess", found) == "–").all(axis=None)
 
 
 def test_runs_reads_finished_runs_only(results):
@@ -73,7 +74,7 @@ def test_runs_reads_finished_runs_only(results):
     draft = results / "ravdess" / ".metrics-abc" / "draft"
     draft.mkdir(parents=True)
     (draft / "metrics.json").write_text("{")
-    found = paper_scores.runs().set_index("configuration")
+    found = training_runs.all_runs().set_index("configuration")
     assert sorted(found.index) == ["none", "svm"]
     none, svm = found.loc["none"], found.loc["svm"]
     assert none["run"] == "densenet121-none-s0"
@@ -85,7 +86,7 @@ def test_runs_reads_finished_runs_only(results):
     assert np.isnan(svm["test"])
     assert np.isnan(svm["low"])
     assert not found["overridden"].any()
-    pd.testing.assert_frame_equal(paper_scores.runs(results), paper_scores.runs())
+    pd.testing.assert_frame_equal(training_runs.all_runs(results), training_runs.all_runs())
 
 
 def test_the_users_run_goes_before_the_committed_record(results):
@@ -98,7 +99,7 @@ def test_the_users_run_goes_before_the_committed_record(results):
     (fold / "metrics.json").write_text("{")  # a fold is no run, here or among the records
     (records / "notes").mkdir()
     (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
-    found = paper_scores.runs()
+    found = training_runs.all_runs()
     assert found["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
     assert found["test"].round(1).tolist() == [50.0, 76.6]
     assert found["place"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(own)]
@@ -107,13 +108,13 @@ def test_the_users_run_goes_before_the_committed_record(results):
 
 def test_runs_say_where_they_come_from(results):
     folder = write_run(results)
-    unknown = paper_scores.runs().iloc[0]
+    unknown = training_runs.all_runs().iloc[0]
     assert unknown[["date", "commit", "hardware"]].tolist() == [""] * 3
     assert np.isnan(unknown["seconds"])
     record = {"date": "2026-01-01T00:00:00Z", "commit": "abc", "seconds": 2.5}
     record |= {"hardware": {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}}
     (folder / "run.json").write_text(json.dumps(record))
-    known = paper_scores.runs().iloc[0]
+    known = training_runs.all_runs().iloc[0]
     assert known[["date", "commit"]].tolist() == ["2026-01-01T00:00:00Z", "abc"]
     assert known["hardware"] == "P, 2 cores"
     assert known["seconds"] == 2.5
@@ -126,7 +127,7 @@ def test_a_recorded_row_of_table_1_counts(results):
         "dataset,files,classes,speakers,minutes,mean_s,std_s\nravdess,1012,6,23,78.4,4.65,0.4213\n"
     )
     (folder / "table1.csv").write_text(row)
-    beside = paper_scores.beside_table1().set_index("dataset")
+    beside = paper_reproduction.beside_table1().set_index("dataset")
     assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
 
 
@@ -140,9 +141,9 @@ def test_runs_reads_what_a_run_writes(results):
     found = evaluate(labels, scores, np.arange(24), list("ab" * 12), list(card.classes), draws=20)
     folder = runs.folder(card, chosen, 5, preset="paper")
     folder.mkdir(parents=True)
-    cost = costing.Meter().read()
+    cost = runs.Meter().read()
     runs.write(folder, described, {"devel": found, "test": None}, pd.DataFrame(), cost)
-    run = paper_scores.runs().iloc[0]
+    run = training_runs.all_runs().iloc[0]
     assert run[["dataset", "run", "configuration"]].tolist() == (["ravdess", folder.name, "cutmix"])
     assert run["devel"] == pytest.approx(100 * (1 + 5 * 0.75) / 6)
     assert run["changed"] == "override units 128 -> 64"
@@ -152,7 +153,7 @@ def test_runs_reads_what_a_run_writes(results):
 def test_a_damaged_run_is_named(results):
     (write_run(results) / "metrics.json").write_text('{"dataset": ')
     with pytest.raises(InputError, match=r"densenet121-none-s0/metrics\.json"):
-        paper_scores.runs()
+        training_runs.all_runs()
 
 
 def test_the_augmentation_and_the_backbone_are_no_overrides(results):
@@ -160,13 +161,13 @@ def test_the_augmentation_and_the_backbone_are_no_overrides(results):
     write_run(results, configuration="cutmix", backbone="mobilenet_v2", overrides=given)
     weights = given | {"weights": ["imagenet", "random"]}
     write_run(results, seed=1, overrides=weights, random_weights=True, weights="random")
-    assert not paper_scores.runs()["overridden"].any()
+    assert not training_runs.all_runs()["overridden"].any()
 
 
 def test_overrides_in_words(results):
     changes = {"epochs_phase1": [40, 2], "epochs_phase2": [80, 1], "units": [128, 64]}
     write_run(results, overrides=changes | {"weights": ["imagenet", "/home/me/own.weights.h5"]})
-    run = paper_scores.runs().iloc[0]
+    run = training_runs.all_runs().iloc[0]
     assert run["overridden"]
     assert run["overrides"] == 4
     assert run["weights"] == "imagenet"
@@ -181,7 +182,7 @@ def test_overrides_in_words(results):
 
 
 def test_beside_says_why_a_cell_is_empty(results, tmp_path):
-    three, four = paper_scores.beside(3), paper_scores.beside(4)
+    three, four = paper_reproduction.beside(3), paper_reproduction.beside(4)
     assert len(three) == 20
     assert len(four) == 16
     pd.testing.assert_frame_equal(three[published.table(3).columns], published.table(3))
@@ -189,19 +190,19 @@ def test_beside_says_why_a_cell_is_empty(results, tmp_path):
     assert "\n" not in cell(three, "ccs")["remark"]
     assert "dslite fetch ravdess" in cell(four, "ravdess")["remark"]
     (tmp_path / "raw" / "ccs").mkdir(parents=True)
-    assert cell(paper_scores.beside(3), "ccs")["remark"] == "not run"
+    assert cell(paper_reproduction.beside(3), "ccs")["remark"] == "not run"
     assert not three["remark"].eq("").any()
 
 
 def test_beside_the_papers_settings(results):
     half = {"chance": 0.5}
     write_run(results, "ccs", devel=evaluation(0.7, **half), test=evaluation(0.711, **half))
-    row = cell(paper_scores.beside(3), "ccs")
+    row = cell(paper_reproduction.beside(3), "ccs")
     assert row["remark"] == "the paper's settings"
     ours = row[["ours_devel", "ours_test", "ours_low", "ours_high"]].tolist()
     assert ours == [70.0, 71.1, 66.1, 76.1]
     assert row["ours_run"] == "densenet121-none-s0"
-    assert cell(paper_scores.beside(3), "ccs", "cutmix")["ours_run"] == ""
+    assert cell(paper_reproduction.beside(3), "ccs", "cutmix")["ours_run"] == ""
 
 
 @pytest.mark.parametrize(
@@ -222,12 +223,12 @@ def test_beside_the_papers_settings(results):
 )
 def test_beside_says_what_differs(results, changes, remark):
     write_run(results, "sleep", **{"devel": evaluation(0.7, chance=0.5)} | changes)
-    assert cell(paper_scores.beside(4), "sleep")["remark"] == remark
+    assert cell(paper_reproduction.beside(4), "sleep")["remark"] == remark
 
 
 def test_beside_admits_a_partition_of_our_own(results):
     write_run(results)
-    assert cell(paper_scores.beside(4), "ravdess")["remark"] == (
+    assert cell(paper_reproduction.beside(4), "ravdess")["remark"] == (
         "chance 16.7 instead of 20.0, partition of our own (none is published)"
     )
 
@@ -235,26 +236,26 @@ def test_beside_admits_a_partition_of_our_own(results):
 def test_beside_prefers_the_papers_run_never_the_best(results):
     best = evaluation(0.99)
     write_run(results, seed=9, test=best, backbone="mobilenet_v2", preset="tuned")
-    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "mobilenet_v2-none-s9"
+    assert cell(paper_reproduction.beside(4), "ravdess")["ours_run"] == "mobilenet_v2-none-s9"
     write_run(results, seed=3, test=best, overrides={"units": [128, 64]})
-    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "densenet121-none-s3"
+    assert cell(paper_reproduction.beside(4), "ravdess")["ours_run"] == "densenet121-none-s3"
     write_run(results, seed=2, test=best)
     write_run(results, seed=1)
     write_run(results, seed=0, test=best, random_weights=True)
-    assert cell(paper_scores.beside(4), "ravdess")["ours_run"] == "densenet121-none-s1"
+    assert cell(paper_reproduction.beside(4), "ravdess")["ours_run"] == "densenet121-none-s1"
 
 
 def test_beside_leaves_regression_out(results):
     write_run(results, "sleep", task="regression", test=evaluation(0.3, "spearman", 0.0),
               devel=evaluation(0.4, "spearman", 0.0))  # fmt: skip
-    row = cell(paper_scores.beside(4), "sleep")
+    row = cell(paper_reproduction.beside(4), "sleep")
     assert row["remark"] == "only a regression run, which has no UAR"
     assert np.isnan(row["ours_test"])
 
 
 def test_beside_knows_two_tables(results):
     with pytest.raises(InputError, match="Tables 3 and 4"):
-        paper_scores.beside(5)
+        paper_reproduction.beside(5)
 
 
 # Table 1
@@ -269,7 +270,7 @@ def test_beside_table1(results, tmp_path):
         (results / dataset).mkdir(parents=True)
         (results / dataset / "table1.csv").write_text(f"{counts}{dataset},{row}\n")
     (tmp_path / "raw" / "demos").mkdir(parents=True)
-    beside = paper_scores.beside_table1().set_index("dataset")
+    beside = paper_reproduction.beside_table1().set_index("dataset")
     assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
     assert beside.loc["ravdess", "ours_files"] == 1012
     assert beside.loc["ess", "remark"] == (
@@ -288,8 +289,8 @@ def test_ablation_block(results):
         write_run(results, configuration=configuration)
     write_run(results, configuration="specaugment", test=None)
     write_run(results, "demo", configuration="cutmix+specaugment")
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
-    assert list(block.index) == list(paper_scores.LABELS.values())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
+    assert list(block.index) == list(training_runs.LABELS.values())
     assert block.loc["CutMix"].tolist() == ["70.0", "76.6", "71.6–81.6", "50.0–90.0"]
     assert block.loc["SpecAugment"].tolist() == ["70.0", "–", "–", "–"]
     assert block.loc["CutMix+SpecAugment"].tolist() == ["–"] * 4
@@ -302,7 +303,7 @@ def test_ablation_block_mixes_no_settings(results):
     for configuration in ("svm", "none", "cutmix"):
         write_run(results, configuration=configuration, **other)
     write_run(results, configuration="specaugment", **other, overrides={"units": [128, 64]})
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert block.attrs["caption"] == "ravdess: mobilenet_v2, preset tuned, seed 0"
     assert block["Test"].tolist() == ["50.0", "–", "50.0", "50.0", "–", "–"]
 
@@ -310,13 +311,13 @@ def test_ablation_block_mixes_no_settings(results):
 def test_ablation_block_takes_the_svm_of_another_seed(results):
     write_run(results, configuration="svm", test=evaluation(0.4))
     write_run(results, configuration="none", seed=2)
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert block["Test"].tolist()[:3] == ["40.0", "–", "76.6"]
 
 
 def test_ablation_block_of_a_baseline_alone(results):
     write_run(results, configuration="svm")
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert block["Test"].tolist() == ["76.6", "–", "–", "–", "–", "–"]
     assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
 
@@ -325,10 +326,10 @@ def test_the_acoustic_baseline_stands_below_the_svm_whatever_the_backbone(result
     other = {"backbone": "mobilenet_v2"}
     write_run(results, configuration="svm", **other)
     write_run(results, configuration="librosa", test=evaluation(0.9))
-    alone = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    alone = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert alone.attrs["caption"] == "ravdess: mobilenet_v2, preset paper, seed 0"
     write_run(results, configuration="none", seed=2, overrides={"units": [128, 64]}, **other)
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert list(block.index[:3]) == [
         "Deep Spectrum + linear SVM",
         "librosa statistics + RBF-SVM",
@@ -340,7 +341,9 @@ def test_the_acoustic_baseline_stands_below_the_svm_whatever_the_backbone(result
 def test_the_acoustic_baseline_of_another_preset_is_not_shown(results):
     write_run(results, configuration="none")
     write_run(results, configuration="librosa", preset="tuned")
-    assert paper_scores.ablation_block("ravdess", paper_scores.runs())["Test"].tolist()[:3] == [
+    assert paper_reproduction.ablation_block("ravdess", training_runs.all_runs())["Test"].tolist()[
+        :3
+    ] == [
         "–",
         "–",
         "76.6",
@@ -349,37 +352,40 @@ def test_the_acoustic_baseline_of_another_preset_is_not_shown(results):
 
 def test_ablation_block_of_the_acoustic_baseline_alone(results):
     write_run(results, configuration="librosa")
-    block = paper_scores.ablation_block("ravdess", paper_scores.runs())
+    block = paper_reproduction.ablation_block("ravdess", training_runs.all_runs())
     assert block["Test"].tolist() == ["–", "76.6", "–", "–", "–", "–"]
     assert block.attrs["caption"] == "ravdess: preset paper, seed 0"
 
 
 def test_the_published_tables_know_nothing_of_the_acoustic_baseline(results):
-    before = [paper_scores.beside(n) for n in (3, 4)]
+    before = [paper_reproduction.beside(n) for n in (3, 4)]
     write_run(results, configuration="librosa")
     write_run(results, "iemocap", configuration="librosa")
     for n, frame in zip((3, 4), before, strict=True):
-        pd.testing.assert_frame_equal(paper_scores.beside(n), frame)
-    assert paper_scores.runs()["configuration"].tolist() == ["librosa", "librosa"]
-    assert paper_scores.runs()["backbone"].tolist() == ["", ""]
+        pd.testing.assert_frame_equal(paper_reproduction.beside(n), frame)
+    assert training_runs.all_runs()["configuration"].tolist() == ["librosa", "librosa"]
+    assert training_runs.all_runs()["backbone"].tolist() == ["", ""]
 
 
 def test_the_figure_has_the_baselines_first(results):
     for configuration in ("none", "librosa", "svm"):
         write_run(results, configuration=configuration)
-    drawn = markdown.forest(paper_scores.runs())["configuration"].unique().tolist()
-    assert drawn == list(paper_scores.LABELS.values())[:3]
+    drawn = markdown.forest(training_runs.all_runs())["configuration"].unique().tolist()
+    assert drawn == list(training_runs.LABELS.values())[:3]
 
 
 def test_the_baselines_are_kinds_of_runs():
-    assert tuple(runs.FEATURES.values()) == paper_scores.BASELINES
-    assert set(paper_scores.LABELS) == {*paper_scores.BASELINES, *settings.AUGMENTATIONS}
+    assert tuple(runs.FEATURES.values()) == training_runs.BASELINES
+    assert set(training_runs.LABELS) == {
+        *training_runs.BASELINES,
+        *settings.AUGMENTATIONS,
+    }
 
 
 def test_ablation_block_of_a_regression_shows_rho(results):
     scores = evaluation(0.31, "spearman", 0.0, speakers=None)
     write_run(results, "mine", devel=scores, test=scores)
-    block = paper_scores.ablation_block("mine", paper_scores.runs())
+    block = paper_reproduction.ablation_block("mine", training_runs.all_runs())
     assert block.loc["no augmentation"].tolist() == ["0.31", "0.31", "0.26–0.36", "–"]
 
 

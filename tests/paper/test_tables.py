@@ -7,17 +7,9 @@ import pandas as pd
 import pytest
 
 from dslite import cards
-from dslite.paper import (
-    corpora,
-    marks,
-    published,
-    score_sheets,
-    scores,
-    tables,
-    typesetting,
-    verdicts,
-)
-from dslite.paper.escapes import LOWERED, RAISED
+from dslite.paper import published, reproduction, tables, typesetting, verdicts
+from dslite.paper.typesetting import LOWERED, RAISED
+from dslite.training import runs as training_runs
 
 RESTRICTED, WEIGHTS = verdicts.RESTRICTED, verdicts.WEIGHTS
 
@@ -72,7 +64,7 @@ def printed(row):
     """A published number as the paper prints it, by the decimals of its table."""
     n, value, column = row["table"], row["value"], row["column"]
     if n == 1:
-        decimals = corpora.DECIMALS[column]
+        decimals = reproduction.DECIMALS[column]
         return f"{value:.{decimals}f}" if decimals else f"{value:,.0f}"
     if n == 2:
         return f"{value:.1f}" if column == "chunk_length_s" else f"{value:g}"
@@ -122,7 +114,7 @@ def cells_of(sheet):
             keys = [f"5/{quantities[label]}/{column}" for column in tables.STAGES]
             found |= {key: text for key, text in zip(keys, texts, strict=True) if text}
     else:
-        configurations = {label: key for key, label in scores.LABELS.items()}
+        configurations = {label: key for key, label in training_runs.LABELS.items()}
         for label, *texts in rows:
             for column, text in zip(sheet.columns[1:], texts, strict=True):
                 name, score = plain(column).split(" ", 1)
@@ -165,8 +157,8 @@ def test_no_other_table_is_bold(numbers):
 
 
 def test_every_verdict_has_a_letter_of_its_own_that_can_be_raised():
-    assert list(marks.LETTERS) == list(verdicts.ORDER)
-    used = [letter for letter in marks.LETTERS.values() if letter]
+    assert list(tables.LETTERS) == list(verdicts.ORDER)
+    used = [letter for letter in tables.LETTERS.values() if letter]
     assert len(set(used)) == len(used)
     assert set(used) <= set(RAISED)
 
@@ -179,17 +171,17 @@ def test_a_verdict_that_a_corpus_shares_stands_at_its_name(numbers):
     legend = next(note for note in sheet.notes if note.startswith("Verdicts"))
     assert f"ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
     assert verdicts.REPRODUCED not in legend
-    assert score_sheets.INTERVALS not in sheet.notes
+    assert tables.INTERVALS not in sheet.notes
     compared = changed(numbers, "4/ravdess/none/test", verdict=verdicts.OVERLAPPING)
-    assert score_sheets.INTERVALS in tables.table4(compared, NOTHING).notes
+    assert tables.INTERVALS in tables.table4(compared, NOTHING).notes
 
 
-@pytest.mark.parametrize("verdict", [v for v in verdicts.ORDER if marks.LETTERS[v] != "d"])
+@pytest.mark.parametrize("verdict", [v for v in verdicts.ORDER if tables.LETTERS[v] != "d"])
 def test_a_number_of_another_verdict_has_its_own_letter(numbers, verdict):
     numbers = changed(numbers, "3/css/cutmix/test", verdict=verdict)
     sheet = tables.table3(numbers, NOTHING)
     marked = {(row[0], text) for row in sheet.rows for text in row if letters(text)}
-    letter = marks.LETTERS[verdict]
+    letter = tables.LETTERS[verdict]
     assert marked == ({("CutMix", f"62.3{RAISED[letter]}")} if letter else set())
     if letter:
         assert f"{RAISED[letter]} {verdict}" in " ".join(sheet.notes)
@@ -204,20 +196,20 @@ def test_an_interval_whose_bounds_differ_has_both_letters(numbers):
 def test_of_equally_frequent_verdicts_the_first_is_shared():
     order = [verdicts.NOT_RUN, verdicts.ITSELF]
     frame = pd.DataFrame({"dataset": "css", "verdict": order})
-    assert marks.common(frame) == {"css": verdicts.ITSELF}
+    assert tables.common_mark(frame) == {"css": verdicts.ITSELF}
 
 
 def test_every_number_can_be_traced_to_its_verdict(numbers, rng):
     """Whatever the verdicts are: a cell's letter, or else its corpus's, is the number's."""
-    spoken = [verdict for verdict in verdicts.ORDER if marks.LETTERS[verdict]]
+    spoken = [verdict for verdict in verdicts.ORDER if tables.LETTERS[verdict]]
     numbers = numbers.assign(verdict=rng.choice(spoken, len(numbers)))
     for n, sheet in tables.of_paper(numbers, NOTHING).items():
         own = numbers[numbers["table"] == n].set_index("key")["verdict"]
-        shared = {} if n in (2, 5) else marks.common(numbers[numbers["table"] == n])
+        shared = {} if n in (2, 5) else tables.common_mark(numbers[numbers["table"] == n])
         for key, text in cells_of(sheet).items():
             if key in own and "/ci_" not in key:  # an interval's cell is of two numbers
-                said = letters(text) or marks.LETTERS[shared[key.split("/")[1]]]
-                assert said == marks.LETTERS[own[key]], key
+                said = letters(text) or tables.LETTERS[shared[key.split("/")[1]]]
+                assert said == tables.LETTERS[own[key]], key
 
 
 def test_chance_is_noted_with_ours_where_it_differs(numbers):
@@ -238,8 +230,8 @@ def test_without_a_run_the_table_says_so_and_holds_the_published_rows_alone(numb
     for n in (3, 4):
         sheet = tables.of_paper(numbers, NOTHING)[n]
         assert sheet.groups == {0: "as published"}
-        assert score_sheets.NO_REPRODUCTION in sheet.notes
-        assert score_sheets.SUBSTITUTES not in sheet.notes
+        assert tables.NO_REPRODUCTION in sheet.notes
+        assert tables.SUBSTITUTES not in sheet.notes
 
 
 def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
@@ -263,7 +255,7 @@ def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
     elsewhere = frame[[c for c in frame if c[:5] in ("MPSSC", "SLEEP", "DEMoS")]]
     assert len(elsewhere.columns) == 9
     assert (elsewhere == "–").all(axis=None)
-    assert score_sheets.SUBSTITUTES in sheet.notes
+    assert tables.SUBSTITUTES in sheet.notes
 
 
 def test_substitutes_stay_out_of_the_other_table(numbers):
@@ -296,11 +288,11 @@ def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
         made = {"ours_low": 68.0, "ours_high": 82.0, "runs": "ravdess/a;ravdess/b"}
         numbers = changed(numbers, key, ours=ours, **made)
     sheet = tables.table4(numbers, NOTHING)
-    assert sheet.groups == {0: "as published", 4: f"{score_sheets.REPRODUCTION}, 2 seeds"}
+    assert sheet.groups == {0: "as published", 4: f"{tables.REPRODUCTION}, 2 seeds"}
     assert [text for text in sheet.rows[4] if text != "–"] == [
         *("SpecAugment", "80.0", "75.1", "68.0–82.0")
     ]
-    assert score_sheets.NO_REPRODUCTION not in sheet.notes
+    assert tables.NO_REPRODUCTION not in sheet.notes
 
 
 def test_a_partition_of_our_own_is_noted_where_it_was_run(numbers):

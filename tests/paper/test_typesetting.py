@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbconvert import HTMLExporter
 
-from dslite.paper import escapes, typesetting
-from dslite.paper.escapes import LATEX, LOWERED, RAISED
-from dslite.paper.typesetting import Sheet
+from dslite.paper import typesetting
+from dslite.paper.typesetting import LATEX, LOWERED, RAISED, Sheet
 
 SIGNS = "".join(LATEX) + "".join(RAISED.values()) + "ÄöéÅßΩ漢🎵-,'?!/()=+;:@"
 LETTERS = st.sampled_from("".join(map(chr, range(33, 127))) + SIGNS)
@@ -186,12 +185,12 @@ def balanced(text):
 @settings(deadline=None)
 @given(text=TEXTS)
 def test_latex_leaves_no_special_character_and_balances(text):
-    found = TOKEN.findall(escapes.latex(text))
-    assert "".join(found) == escapes.latex(text)
+    found = TOKEN.findall(typesetting.latex(text))
+    assert "".join(found) == typesetting.latex(text)
     bare = [token for token in found if token in SPECIAL]
     assert bare.count("~") == text.count("\N{NO-BREAK SPACE}")
     assert set(bare) <= {"~"}
-    assert balanced(escapes.latex(text))
+    assert balanced(typesetting.latex(text))
     assert all(token.isascii() or token < "ƀ" for token in found)
 
 
@@ -211,13 +210,13 @@ def shown(character):
 @given(text=TEXTS.filter(lambda text: not AMBIGUOUS & set(text)))
 def test_latex_can_be_read_back(text):
     read = CODES.sub(
-        lambda found: READ.get(found[0], found[0].replace("{}", "")), escapes.latex(text)
+        lambda found: READ.get(found[0], found[0].replace("{}", "")), typesetting.latex(text)
     )
     assert read.translate(ALIKE) == "".join(map(shown, text)).translate(ALIKE)
 
 
 def test_latex_draws_no_ligature_that_was_not_written():
-    assert escapes.latex("a--b---c ,,") == "a-{}-b-{}-{}-c ,{},"
+    assert typesetting.latex("a--b---c ,,") == "a-{}-b-{}-{}-c ,{},"
 
 
 def body(text):

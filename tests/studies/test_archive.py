@@ -13,7 +13,6 @@ from dslite import paths
 from dslite.datasets.listing import AUDIO, OTHER_AUDIO
 from dslite.errors import InputError
 from dslite.studies import archive as study_archive
-from dslite.studies import crate_contents
 from tests.studies.finished_study import finish, lay, notebook, places
 
 
@@ -37,7 +36,7 @@ def study(tmp_path, rng, monkeypatch):
 
 def archived(study, models=False, to=None):
     """Name -> content of the archive's members, in its order."""
-    with zipfile.ZipFile(study_archive.write(crate_contents.collect(study, models), to)) as archive:
+    with zipfile.ZipFile(study_archive.write(study_archive.collect(study, models), to)) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -150,7 +149,7 @@ def test_each_run_says_with_what_of_what_and_what_came_of_it(study):
 
 
 def test_another_reader_understands_it(study, tmp_path):
-    place = study_archive.write(crate_contents.collect(study()), tmp_path / "out" / "a.zip")
+    place = study_archive.write(study_archive.collect(study()), tmp_path / "out" / "a.zip")
     read = ROCrate(place)
     assert read.name.startswith("Do birds")
     assert len(read.get_by_type("CreateAction")) == 6
@@ -161,16 +160,16 @@ def test_another_reader_understands_it(study, tmp_path):
 
 def test_the_same_results_give_the_same_bytes(study, tmp_path):
     file = study()
-    first = study_archive.write(crate_contents.collect(file, models=True), tmp_path / "a.zip")
+    first = study_archive.write(study_archive.collect(file, models=True), tmp_path / "a.zip")
     for each in (tmp_path / "results").rglob("*"):
         each.touch()
-    again = study_archive.write(crate_contents.collect(file, models=True), tmp_path / "b.zip")
+    again = study_archive.write(study_archive.collect(file, models=True), tmp_path / "b.zip")
     assert first.read_bytes() == again.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert {info.date_time for info in archive.infolist()} == {study_archive.CREATED}
     metrics = paths.results("birds") / "squeezenet-none-s0" / "metrics.json"
     metrics.write_text(metrics.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    study_archive.write(crate_contents.collect(file, models=True), again)
+    study_archive.write(study_archive.collect(file, models=True), again)
     assert first.read_bytes() != again.read_bytes()
 
 
@@ -199,7 +198,7 @@ def test_models_name_the_licence_of_their_weights(study, weights, licence):
 def test_of_a_private_corpus_nothing_names_its_files(study):
     file = study({"publish": False})
     notebook(places(file)[0])
-    contents = crate_contents.collect(file, models=True)
+    contents = study_archive.collect(file, models=True)
     members = archived(file, models=True)
     assert not [name for name in members if name.endswith((".keras", ".tflite", ".ipynb"))]
     assert "runs/birds/squeezenet-none-s0/metrics.json" in members
@@ -226,7 +225,7 @@ def test_of_a_private_corpus_nothing_names_its_files(study):
 def test_notebooks_are_published_unless_they_play_audio(study, output, said):
     file = study()
     notebook(places(file)[0], output)
-    contents = crate_contents.collect(file)
+    contents = study_archive.collect(file)
     name = "birds/squeezenet-none-s0.ipynb"
     assert (f"notebooks/{name}" in contents.members) == (not said)
     assert contents.left_out == ([f"notebook {name}: {said}"] if said else [])
@@ -238,13 +237,13 @@ def test_notebooks_are_published_unless_they_play_audio(study, output, said):
 def test_a_damaged_notebook_is_left_out(study):
     file = study()
     notebook(places(file)[0]).write_text("[]", encoding="utf-8")
-    assert "not readable as a notebook" in crate_contents.collect(file).left_out[0]
+    assert "not readable as a notebook" in study_archive.collect(file).left_out[0]
 
 
 def test_missing_runs_are_named(study):
     file = study()
     (paths.results("birds") / "squeezenet-none-s0" / "run.json").unlink()
-    contents = crate_contents.collect(file)
+    contents = study_archive.collect(file)
     assert contents.missing == ["birds/squeezenet-none-s0"]
     members = archived(file)
     assert not [name for name in members if "squeezenet-none-s0" in name]
@@ -262,7 +261,7 @@ def test_runs_of_another_recipe_are_missing_with_the_reason(study):
     record = json.loads(first.read_text(encoding="utf-8"))
     record["settings"] |= {"units": 9, "dropout": 0.9, "sap_a": 0.1, "sap_s": 3}
     first.write_text(json.dumps(record), encoding="utf-8")
-    assert crate_contents.collect(file).missing == [
+    assert study_archive.collect(file).missing == [
         "birds/squeezenet-none-s0 (what lies there has other settings: dropout, sap_a, sap_s and "
         "1 more)"
     ]
@@ -270,11 +269,11 @@ def test_runs_of_another_recipe_are_missing_with_the_reason(study):
 
 def test_folds_differ_by_right_but_corpora_that_changed_are_said(study):
     file = study(folds=3, baselines=[])
-    assert crate_contents.collect(file).mixed == []
+    assert study_archive.collect(file).mixed == []
     record = places(file)[0].folder / "fold2" / "run.json"
     changed = json.loads(record.read_text(encoding="utf-8")) | {"manifest": "c" * 64}
     record.write_text(json.dumps(changed), encoding="utf-8")
-    contents = crate_contents.collect(file)
+    contents = study_archive.collect(file)
     assert contents.mixed == ["birds 3folds/fold2: runs of 2 different manifests"]
     assert (
         "Mixed: birds 3folds/fold2" in study_archive.describe(contents)["@graph"][0]["description"]
@@ -297,7 +296,7 @@ def test_a_cross_validation_is_one_run_of_several_folds(study):
 def test_names_that_are_no_archive_are_refused(study, tmp_path, name):
     (tmp_path / "folder.zip").mkdir()
     with pytest.raises(InputError, match=r"ends in \.zip"):
-        study_archive.write(crate_contents.collect(study()), tmp_path / name)
+        study_archive.write(study_archive.collect(study()), tmp_path / name)
 
 
 def test_a_study_without_results_has_nothing_to_archive(study):
@@ -305,4 +304,4 @@ def test_a_study_without_results_has_nothing_to_archive(study):
     for record in paths.results().rglob("run.json"):
         record.unlink()
     with pytest.raises(InputError, match="none of its 6 runs is finished"):
-        crate_contents.collect(file)
+        study_archive.collect(file)

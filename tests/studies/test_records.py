@@ -6,7 +6,7 @@ import pytest
 
 from dslite import paths
 from dslite.errors import InputError
-from dslite.studies import records
+from dslite.studies import archive
 from tests.studies.finished_study import finish, lay, notebook, places
 
 
@@ -56,7 +56,7 @@ def chain(content="<p>UAR</p>", name="2_spectrograms"):
 
 def test_runs_lie_in_the_records_as_in_the_results(study):
     file = study()
-    kept = records.keep(file)
+    kept = archive.keep(file)
     found = kept_files()
     assert len(found) == len(kept.written)
     for place in places(file):
@@ -72,7 +72,7 @@ def test_runs_lie_in_the_records_as_in_the_results(study):
 def test_the_runs_notebooks_are_neither_kept_nor_complained_of(study):
     file = study()
     notebook(places(file)[0], "<audio controls>")
-    kept = records.keep(file)
+    kept = archive.keep(file)
     assert not kept.left_out
     assert not [name for name in kept_files() if name.endswith(".ipynb")]
 
@@ -83,7 +83,7 @@ def test_no_audio_no_models_no_study_file_of_this_machine(study):
     (explained / "sounds").mkdir(parents=True)
     for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/kept.wav"):
         (explained / name).write_text("x", encoding="utf-8")
-    records.keep(file)
+    archive.keep(file)
     found = kept_files()
     assert {name.rpartition(".")[2] for name in found} == {"csv", "json", "svg"}
     explained_files = [name for name in found if "/explanation/" in name]
@@ -97,17 +97,17 @@ def test_of_a_private_corpus_no_file_is_named(study):
     file = study({"publish": False})
     (places(file)[0].folder / "explanation").mkdir()
     (places(file)[0].folder / "explanation" / "samples.csv").write_text("a.wav", encoding="utf-8")
-    kept = records.keep(file)
+    kept = archive.keep(file)
     assert not [name for name in kept_files() if name.endswith(("predictions.csv", "samples.csv"))]
     assert len(kept.left_out) == len(places(file))
     with pytest.raises(InputError, match="publish: true"):
-        records.keep_notebooks(str(file.with_name("birds.csv")))
+        archive.keep_notebooks(str(file.with_name("birds.csv")))
 
 
 def test_what_is_not_finished_is_not_kept(study):
     file = study()
     (places(file)[0].folder / "run.json").unlink()
-    records.keep(file)
+    archive.keep(file)
     assert not [name for name in kept_files() if name.startswith(f"{places(file)[0].name}/")]
 
 
@@ -123,7 +123,7 @@ def test_what_is_not_finished_is_not_kept(study):
 def test_players_are_taken_out_of_notebooks(study, content):
     study_file = study()
     chain(content)
-    kept = records.keep_notebooks(str(study_file.with_name("birds.csv")))
+    kept = archive.keep_notebooks(str(study_file.with_name("birds.csv")))
     assert [file.name for file in kept.written] == ["2_spectrograms.ipynb"]
     text = kept.written[0].read_text("utf-8")
     assert "UklG" not in text
@@ -139,14 +139,14 @@ def test_folders_of_this_machine_are_taken_out_of_notebooks(study, monkeypatch, 
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "corpora"))
     named = f"{paths.ROOT}/data/cards/x.yaml and {tmp_path}/corpora/birds"
     chain({"text/plain": named})
-    text = records.without_audio(chain({"text/plain": named}))
+    text = archive.without_audio(chain({"text/plain": named}))
     assert str(paths.ROOT) not in text
     assert str(tmp_path / "corpora") not in text
     assert "data/cards/x.yaml and birds" in text
     (tmp_path / "link").symlink_to(tmp_path / "corpora")
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "link"))
-    assert "and birds" in records.without_audio(chain({"text/plain": named}))
-    assert records.keep_notebooks(str(study_file.with_name("birds.csv"))).written
+    assert "and birds" in archive.without_audio(chain({"text/plain": named}))
+    assert archive.keep_notebooks(str(study_file.with_name("birds.csv"))).written
 
 
 def test_of_a_weights_file_only_the_name_is_kept(study):
@@ -155,7 +155,7 @@ def test_of_a_weights_file_only_the_name_is_kept(study):
     content = json.loads(file.read_text("utf-8"))
     content["cells"][1]["source"] = ['weights = "../else/where/net.h5"\n', "seed = 0"]
     file.write_text(json.dumps(content), encoding="utf-8")
-    cell = json.loads(records.without_audio(file))["cells"][1]
+    cell = json.loads(archive.without_audio(file))["cells"][1]
     assert cell["source"] == ['weights = "net.h5"\n', "seed = 0"]
 
 
@@ -163,17 +163,17 @@ def test_sound_that_cannot_be_taken_out_is_refused(study):
     study_file = study()
     file = chain({"text/html": '<audio src="data:audio/wav;base64,UklG">'})  # never closed
     with pytest.raises(InputError, match=r"2_spectrograms\.ipynb: holds sound"):
-        records.keep_notebooks(str(study_file.with_name("birds.csv")))
+        archive.keep_notebooks(str(study_file.with_name("birds.csv")))
     file.write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match="not readable as a notebook"):
-        records.keep_notebooks(str(study_file.with_name("birds.csv")))
+        archive.keep_notebooks(str(study_file.with_name("birds.csv")))
 
 
 def test_without_a_chain_there_is_nothing_to_keep(study):
     study_file = study()
     notebook(places(study_file)[0])  # a study's notebooks are no chain
     with pytest.raises(InputError, match="run the chain first"):
-        records.keep_notebooks(str(study_file.with_name("birds.csv")))
+        archive.keep_notebooks(str(study_file.with_name("birds.csv")))
 
 
 def test_the_command_tells_what_it_kept(study, command):

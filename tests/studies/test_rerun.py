@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.datasets import division, manifest
+from dslite.datasets import manifest, partitions
 from dslite.errors import InputError
 from dslite.studies import rerun
 from dslite.training import baselines, experiment, runs
@@ -48,7 +48,7 @@ def edit(folder, name="run.json", **changes):
 
 def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workplace):
     used = cards.settings_of(small.card, "", SHORT | {"weights": str(tiny)})
-    fold = division.divide(small, 3)[1]
+    fold = partitions.divide(small, 3)[1]
     made = {
         "network": experiment.run(small, used, 4, log=quiet),
         "candidate": experiment.candidate(small, used, 4, log=quiet),

@@ -49,7 +49,10 @@ def test_finished_runs_are_read(study):
     assert states(found) == [MISSING] + [FINISHED] * 5
     assert [place.run.record["seed"] for place in found[1:]] == [1, 0, 1, 0, 0]
     kinds = [place.run.record["kind"] for place in found[1:]]
-    assert kinds == [training_runs.NETWORK] * 3 + [training_runs.SVM, training_runs.LIBROSA]
+    assert kinds == [training_runs.NETWORK] * 3 + [
+        training_runs.SVM,
+        training_runs.LIBROSA,
+    ]
 
 
 def test_presets_and_overrides_have_places_of_their_own(study):

@@ -8,12 +8,12 @@ from dslite import cards, paths, settings
 from dslite.deployment.quantise import VARIANTS
 from dslite.errors import InputError
 from dslite.paper import published
-from dslite.paper import scores as paper_scores
+from dslite.paper import reproduction as paper_reproduction
 from dslite.settings import AUGMENTATIONS
-from dslite.studies import grids
 from dslite.studies import study as study_study
 from dslite.studies.study import Point
 from dslite.training import runs
+from dslite.training import runs as training_runs
 
 SHORT = "title: T\ncorpora: [demo]\naugmentations: [none]\n"
 
@@ -53,7 +53,14 @@ def refusal(path) -> str:
 
 
 def test_the_committed_studies():
-    assert study_study.names() == ["demo", "paper", "ravdess", "ravdess-folds", "small", "table5"]
+    assert study_study.names() == [
+        "demo",
+        "paper",
+        "ravdess",
+        "ravdess-folds",
+        "small",
+        "table5",
+    ]
     for name in study_study.names():
         study = study_study.load(name)
         assert study.name == name
@@ -74,7 +81,7 @@ def test_the_papers_study_has_the_rows_of_its_tables():
     assert {(p.dataset, p.augmentation) for p in points} == wanted
     assert len(points) == len(wanted)
     assert {(p.backbone, p.preset, p.overrides) for p in points} == {
-        (paper_scores.BACKBONE, paper_scores.PRESET, ())
+        (paper_reproduction.BACKBONE, paper_reproduction.PRESET, ())
     }
     svm = {row.dataset for row in published.table(3).itertuples() if row.configuration == "svm"}
     assert svm <= {b.dataset for b in study_study.baselines(study) if b.kind == "svm"}
@@ -162,7 +169,7 @@ def test_a_study_that_is_not_there(tmp_path):
 
 
 def test_names_of_baselines_are_those_of_runs():
-    assert set(study_study.BASELINES) == set(paper_scores.BASELINES) == set(runs.FEATURES.values())
+    assert set(study_study.BASELINES) == set(training_runs.BASELINES) == set(runs.FEATURES.values())
     assert study_study.ACOUSTIC == runs.ACOUSTIC
 
 
@@ -186,7 +193,7 @@ def test_the_order_of_the_points(write):
         "weights: random\naugmentations: [cutmix, none]\nseeds: [3, 1]\n"
     )
     points = study_study.expand(study_study.load(write(text)))
-    assert [tuple(getattr(p, key) for key in grids.GROUP[:5]) for p in points] == [
+    assert [tuple(getattr(p, key) for key in study_study.GROUP[:5]) for p in points] == [
         (dataset, preset, backbone, augmentation, seed)
         for dataset in ("ravdess", "demo")
         for preset in ("paper", "tuned")
@@ -339,8 +346,8 @@ def points(n=3, **named):
 
 
 def test_the_best_on_devel_is_chosen_and_of_equals_the_first():
-    table = grids.candidates(points(5), [0.5, 0.7, np.nan, 0.7, 0.6])
-    chosen, every = grids.choose(table)
+    table = study_study.candidates(points(5), [0.5, 0.7, np.nan, 0.7, 0.6])
+    chosen, every = study_study.choose(table)
     assert chosen["overrides"].tolist() == ["units=1"]
     assert chosen["point"].tolist() == [1]
     assert every["chosen"].tolist() == [False, True, False, False, False]
@@ -349,9 +356,9 @@ def test_the_best_on_devel_is_chosen_and_of_equals_the_first():
 
 
 def test_the_choice_does_not_look_at_test():
-    table = grids.candidates(points(), [0.5, 0.6, 0.7])
+    table = study_study.candidates(points(), [0.5, 0.6, 0.7])
     chosen = [
-        grids.choose(table.assign(test=scores))[0].drop(columns="test")
+        study_study.choose(table.assign(test=scores))[0].drop(columns="test")
         for scores in ([0.9, 0.1, 0.2], [0.1, 0.2, 0.3])
     ]
     pd.testing.assert_frame_equal(*chosen)
@@ -370,19 +377,19 @@ def test_the_choice_does_not_look_at_test():
     ids=str,
 )
 def test_every_group_has_its_own_choice(other):
-    table = grids.candidates([*points(), *points(**other)], [0.1, 0.9, 0.2, 0.3, 0.2, 0.1])
-    chosen, _ = grids.choose(table)
+    table = study_study.candidates([*points(), *points(**other)], [0.1, 0.9, 0.2, 0.3, 0.2, 0.1])
+    chosen, _ = study_study.choose(table)
     assert chosen["point"].tolist() == [1, 3]
 
 
 def test_weights_are_chosen_like_any_setting():
-    table = grids.candidates([*points(1), *points(1, weights="/a/b.h5")], [0.1, 0.9])
-    assert grids.choose(table)[0]["weights"].tolist() == ["b.h5"]
+    table = study_study.candidates([*points(1), *points(1, weights="/a/b.h5")], [0.1, 0.9])
+    assert study_study.choose(table)[0]["weights"].tolist() == ["b.h5"]
 
 
 def test_a_grid_without_any_score_is_refused():
-    table = grids.candidates([*points(2), *points(2, seed=1)], [0.5, 0.6, np.nan, np.nan])
+    table = study_study.candidates([*points(2), *points(2, seed=1)], [0.5, 0.6, np.nan, np.nan])
     with pytest.raises(
         InputError, match="d, p, b, none, 1: no point of the grid has a devel score"
     ):
-        grids.choose(table)
+        study_study.choose(table)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from dslite.training import costing
-from dslite.training.costing import Cost
+from dslite.training import runs
+from dslite.training.runs import Cost
 
 FULL = 262_143_328_850  # microjoules, as on a desktop processor
 
@@ -45,18 +45,18 @@ def test_packages_are_added_and_their_parts_are_not(tree):
         tree.set("dtpm", "package-0", else_)
 
     at(1_000_000, 5_000_000, 0)
-    meter = costing.Meter(powercap=tree.folder)
+    meter = runs.Meter(powercap=tree.folder)
     at(3_500_000, 6_000_000, 99_000_000)
     found = meter.read()
     assert found.energy_j == pytest.approx(3.5)
-    assert found.energy_note == costing.MEASURED
+    assert found.energy_note == runs.MEASURED
     at(4_500_000, 6_000_000, 99_000_000)
     assert meter.read().energy_j == pytest.approx(4.5)
 
 
 def test_a_counter_that_begins_anew(tree):
     tree.set("intel-rapl:0", "package-0", FULL - 1_000_000)
-    meter = costing.Meter(powercap=tree.folder)
+    meter = runs.Meter(powercap=tree.folder)
     readings = [(2_000_000, 3.0), (FULL - 1_000_000, FULL / 1e6), (500_000, FULL / 1e6 + 1.5)]
     for at, joules in readings:
         tree.set("intel-rapl:0", "package-0", at)
@@ -65,7 +65,7 @@ def test_a_counter_that_begins_anew(tree):
 
 def test_between_two_readings_somebody_looks(tree, monkeypatch):
     """Else a counter that is full twice would have lost as much as it holds."""
-    seen, microjoules = threading.Event(), costing._microjoules
+    seen, microjoules = threading.Event(), runs._microjoules
 
     def watched(folder, name):
         found = microjoules(folder, name)
@@ -73,10 +73,10 @@ def test_between_two_readings_somebody_looks(tree, monkeypatch):
             seen.set()
         return found
 
-    monkeypatch.setattr(costing, "_microjoules", watched)
-    monkeypatch.setattr(costing, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(runs, "_microjoules", watched)
+    monkeypatch.setattr(runs, "LOOK_EVERY_S", 0.001)
     tree.set("intel-rapl:0", "package-0", 10)
-    with costing.Meter(powercap=tree.folder) as meter:
+    with runs.Meter(powercap=tree.folder) as meter:
         (tree.folder / "draft").write_text(str(FULL - 5))
         (tree.folder / "draft").replace(tree.folder / "intel-rapl:0" / "energy_uj")
         assert seen.wait(30)
@@ -96,7 +96,7 @@ def test_what_is_not_known_is_not_said(tree, broken):
     if broken == "denied":  # not by its mode, which does not stop root
         (place / "energy_uj").unlink()
         (place / "energy_uj").mkdir()
-    meter = costing.Meter(powercap=folder)
+    meter = runs.Meter(powercap=folder)
     if broken == "gone":
         (place / "energy_uj").unlink()
     if broken == "nonsense":
@@ -106,32 +106,32 @@ def test_what_is_not_known_is_not_said(tree, broken):
         (place / "energy_uj").write_text("1")
     with meter:
         found = meter.read()
-        assert (found.energy_j, found.energy_note) == (None, costing.UNKNOWN)
+        assert (found.energy_j, found.energy_note) == (None, runs.UNKNOWN)
         if broken in ("gone", "nonsense", "no range"):
             tree.set("intel-rapl:0", "package-0", 9_000_000)
         assert meter.read().energy_j is None  # the sum would lack a part
 
 
 def test_sessions_are_added_and_the_higher_peak_stays():
-    first = Cost(10.0, 20.0, 300.0, 5.0, costing.MEASURED, 2)
-    second = Cost(1.0, 2.0, 400.0, 0.5, costing.MEASURED)
-    assert costing.together(first, second) == Cost(11.0, 22.0, 400.0, 5.5, costing.MEASURED, 3)
-    assert costing.together(second, first).peak_mib == 400.0
-    assert costing.together(None, second) == second
+    first = Cost(10.0, 20.0, 300.0, 5.0, runs.MEASURED, 2)
+    second = Cost(1.0, 2.0, 400.0, 0.5, runs.MEASURED)
+    assert runs.total_cost(first, second) == Cost(11.0, 22.0, 400.0, 5.5, runs.MEASURED, 3)
+    assert runs.total_cost(second, first).peak_mib == 400.0
+    assert runs.total_cost(None, second) == second
 
 
 def test_one_unknown_session_makes_the_sum_unknown():
-    known = Cost(1.0, 1.0, 1.0, 1.0, costing.MEASURED)
-    unknown = Cost(1.0, 1.0, None, None, costing.UNKNOWN)
+    known = Cost(1.0, 1.0, 1.0, 1.0, runs.MEASURED)
+    unknown = Cost(1.0, 1.0, None, None, runs.UNKNOWN)
     for pair in ((known, unknown), (unknown, known)):
-        found = costing.together(*pair)
-        assert (found.energy_j, found.energy_note, found.peak_mib) == (None, costing.UNKNOWN, 1.0)
-    assert costing.together(unknown, unknown).peak_mib is None
+        found = runs.total_cost(*pair)
+        assert (found.energy_j, found.energy_note, found.peak_mib) == (None, runs.UNKNOWN, 1.0)
+    assert runs.total_cost(unknown, unknown).peak_mib is None
 
 
 def test_a_reading_grows_and_includes_the_sessions_before():
-    earlier = Cost(1000.0, 2000.0, 1e9, 3.0, costing.MEASURED, 4)
-    meter, with_earlier = costing.Meter(), costing.Meter(earlier)
+    earlier = Cost(1000.0, 2000.0, 1e9, 3.0, runs.MEASURED, 4)
+    meter, with_earlier = runs.Meter(), runs.Meter(earlier)
     before = meter.read()
     sum(i * i for i in range(2_000_000))
     after, all_ = meter.read(), with_earlier.read()
@@ -145,7 +145,7 @@ def test_a_reading_grows_and_includes_the_sessions_before():
 
 
 def test_children_count_when_they_have_ended():
-    meter = costing.Meter()
+    meter = runs.Meter()
     script = "import os\nwhile sum(os.times()[:2]) < 0.5: pass"
     subprocess.run([sys.executable, "-c", script], check=True)
     assert meter.read().cpu_s >= 0.5
@@ -162,12 +162,12 @@ def test_the_peak_is_in_mebibytes():
 
 
 def test_it_is_kept_and_what_is_damaged_is_none(tmp_path):
-    cost = Cost(1.5, 2.5, None, None, costing.UNKNOWN, 3)
+    cost = Cost(1.5, 2.5, None, None, runs.UNKNOWN, 3)
     file = tmp_path / "cost.json"
-    assert costing.load(file) is None
-    costing.save(file, cost)
-    assert costing.load(file) == cost
+    assert runs.load_cost(file) is None
+    runs.save_cost(file, cost)
+    assert runs.load_cost(file) == cost
     content = json.loads(file.read_text())
     for damaged in ("{", "[]", "7", json.dumps({k: v for k, v in content.items() if k != "cpu_s"})):
         file.write_text(damaged)
-        assert costing.load(file) is None
+        assert runs.load_cost(file) is None

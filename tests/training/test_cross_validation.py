@@ -13,13 +13,13 @@ from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score
 
 from dslite import cards, paths, provenance
-from dslite.datasets import division, manifest
+from dslite.datasets import manifest, partitions
 from dslite.errors import InputError
 from dslite.evaluation import metrics
-from dslite.paper import scores as paper_scores
 from dslite.settings import Settings
-from dslite.training import baselines, cross_validation, progress, runs
+from dslite.training import baselines, cross_validation, runs
 from dslite.training import fit as training_fit
+from dslite.training import runs as training_runs
 
 CLASSES = ("calm", "happy", "sad", "angry")
 BOTH = ("train", "train+devel")  # trainings of a run
@@ -125,7 +125,7 @@ def test_another_seed_would_divide_otherwise_and_the_source_names_it(monkeypatch
     assert first[1].partition_source == (
         "fold 2 of 3, drawn here: stratified, by speaker (StratifiedGroupKFold), seed 0"
     )
-    monkeypatch.setattr(division, "SEED", 1)
+    monkeypatch.setattr(partitions, "SEED", 1)
     other = cross_validation.divide(balanced(9), 3)
     assert parts(first) != parts(other)
     assert other[0].partition_source.endswith("seed 1")
@@ -223,7 +223,7 @@ def test_a_division_that_leaves_a_partition_without_a_class(monkeypatch):
     files = [(f"s{s}", c) for s in range(9) for c in CLASSES if c != "sad" or s < 3]
     built = corpus(files)
     in_order = built.table["speaker"].str[1:].astype(int).to_numpy() // 3
-    monkeypatch.setattr(division, "_parts", lambda groups, strata, k: in_order)
+    monkeypatch.setattr(partitions, "_parts", lambda groups, strata, k: in_order)
     refused(built, 3, "made, 3 folds", "fold1 has no file of class 'sad' in", "take fewer folds")
 
 
@@ -325,7 +325,7 @@ def test_folds_are_not_among_the_runs(small, workplace):
     whole = acoustic(small)
     cross_validation.run(small, 3, acoustic, log=quiet)
     assert (workplace / "small" / "librosa-svm-s0-3folds" / "fold1" / "metrics.json").is_file()
-    assert paper_scores.runs()["run"].tolist() == ["librosa-svm-s0"]
+    assert training_runs.all_runs()["run"].tolist() == ["librosa-svm-s0"]
     assert "fold" not in whole.record
     # The corpus's own run is still known: a fold does not lie in its place.
     assert acoustic(small).record == whole.record
@@ -474,7 +474,7 @@ def test_the_train_command(command, small_corpus, workplace, tiny, monkeypatch):
         return lambda row: None
 
     monkeypatch.setattr(training_fit, "fit", watched)
-    monkeypatch.setattr(progress, "tensorboard", board)
+    monkeypatch.setattr(training_fit, "tensorboard", board)
     words = ["train", small_corpus, "--weights", tiny, "--folds", 3]
     words += [word for pair in SHORT.items() for word in ("--set", "{}={}".format(*pair))]
     status, out, err = command(*words)

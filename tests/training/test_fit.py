@@ -10,11 +10,10 @@ from scipy.stats import spearmanr
 from sklearn.utils.class_weight import compute_class_weight
 
 from dslite.cards import Card
-from dslite.features import activations
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, Settings
-from dslite.training import checkpoints, fit, optimisation, steps
+from dslite.training import checkpoints, fit, steps
 from dslite.training.fit import Phase
 
 CLASSES = ("low", "middle", "high")
@@ -116,7 +115,7 @@ def step_of(task, network, chunks):
     """A step of phase 1 on some chunks; takes their weights and a seed."""
     classifier.set_trained(network, 0)
     stage = steps.Trunks(task, quiet).stage(network, 0)
-    optimiser = optimisation.optimizer(task.settings, 1.0, network.trainable_variables)
+    optimiser = steps.optimizer(task.settings, 1.0, network.trainable_variables)
     step = steps.train_step(network, stage, task, optimiser)
     read = [tf.constant(source[chunks]) for source in steps.sources(stage, task)]
     targets = tf.constant(task.targets[chunks])
@@ -538,7 +537,7 @@ def test_stored_activations_change_no_number(chosen, augmentation):
 
 def test_two_trainings_share_one_trunk(chosen, monkeypatch):
     calls = {"frozen": 0, "pictures": 0, "load": 0}
-    frozen, load = steps.trunk.frozen, activations.load
+    frozen, load = steps.trunk.frozen, feature_store.load_activations
 
     def counted_frozen(*given):
         calls["frozen"] += 1
@@ -554,7 +553,7 @@ def test_two_trainings_share_one_trunk(chosen, monkeypatch):
         return load(folder, shape, counted, *more)
 
     monkeypatch.setattr(steps.trunk, "frozen", counted_frozen)
-    monkeypatch.setattr(activations, "load", counted_load)
+    monkeypatch.setattr(feature_store, "load", counted_load)
     task = toy(chosen(augmentation="specaugment", **BOTH), (6, 6, 6))
     trunks = steps.Trunks(task, quiet)
     first = trained(task, trunks=trunks)

@@ -18,7 +18,7 @@ import pytest
 from dslite import cards
 from dslite.datasets import manifest
 from dslite.training import checkpoints as training_checkpoints
-from dslite.training import costing, experiment, fit, runs
+from dslite.training import experiment, fit, runs
 
 # Everything that has a state: the optimiser, the rate, the dropout, the augmentation.
 USED = {
@@ -246,18 +246,18 @@ def test_killed_while_writing(place, unbroken):
 def test_the_cost_is_that_of_all_sessions(place):
     place.killed("epoch", 2)
     (file,) = (place.cache / "checkpoints" / "small").glob("*/cost.json")
-    assert costing.load(file).sessions == 1
+    assert runs.load_cost(file).sessions == 1
     # More than anybody has spent: it must come back, with what the next session adds.
-    stored = costing.Cost(5000.0, 7000.0, 9e6, 1.0, "made up")
-    costing.save(file, stored)
+    stored = runs.Cost(5000.0, 7000.0, 9e6, 1.0, "made up")
+    runs.save_cost(file, stored)
     later = []
 
     def log(line):
         if "train loss" in line:
-            later.append(costing.load(file))
+            later.append(runs.load_cost(file))
 
     run, _ = place.run(log=log)
-    cost = costing.Cost(**run.record["cost"])
+    cost = runs.Cost(**run.record["cost"])
     assert len(later) == EPOCHS - 2 + run.record["epochs"]
     assert {spent.sessions for spent in (*later, cost)} == {2}
     for before, after in itertools.pairwise([stored, *later, cost]):

@@ -8,9 +8,9 @@ import pytest
 
 from dslite import cards
 from dslite.datasets import manifest
-from dslite.paper import scores
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
+from dslite.training import runs as training_runs
 
 
 def name(preset="", kind="", card="ravdess", fold="", **overrides):
@@ -110,7 +110,7 @@ def test_folds_and_candidates_are_named_alike_and_are_no_runs(small_corpus, work
             '{"kind": "deepspectrumlite", "augmentation": "none", "backbone": "squeezenet", '
             '"preset": "tuned", "seed": 0, "random_weights": false, "devel": null, "test": null}'
         )
-    assert scores.runs()["run"].tolist() == [plain.name]
+    assert training_runs.all_runs()["run"].tolist() == [plain.name]
     assert cross_validation.summaries("small") == []
 
 

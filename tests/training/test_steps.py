@@ -12,7 +12,7 @@ from dslite.cards import Card
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
 from dslite.settings import OPTIMIZERS, Settings
-from dslite.training import augmentation, fit, optimisation, steps
+from dslite.training import augmentation, fit, steps
 from tests.random_networks import alive
 
 CLASSES = ("low", "middle", "high")
@@ -108,7 +108,7 @@ def run(task, last, watched, spoil=None, count=STEPS, seed=5) -> Run:
     if spoil:
         stage = dataclasses.replace(stage, stored=spoil(stage.stored))
     rate = task.settings.learning_rate * (0.1 if last else 1)
-    optimiser = optimisation.optimizer(task.settings, rate, network.trainable_variables)
+    optimiser = steps.optimizer(task.settings, rate, network.trainable_variables)
     step = steps.train_step(network, stage, task, optimiser)
     given, losses, rng = [], [], np.random.default_rng(seed)
 
@@ -270,7 +270,7 @@ def test_every_optimiser_learns(chosen, watched, name):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_optimisers_by_name(name, decay):
-    made = optimisation.optimizer(Settings(optimizer=name, weight_decay=decay), 0.25, [])
+    made = steps.optimizer(Settings(optimizer=name, weight_decay=decay), 0.25, [])
     assert type(made).__name__.lower() == name
     assert float(made.learning_rate.numpy()) == 0.25
     assert (made.weight_decay or 0) == decay
@@ -282,19 +282,19 @@ def test_optimisers_by_name(name, decay):
 
 
 def test_a_constant_rate_stays():
-    assert [optimisation.rate_at(Settings(), 0.5, epoch, 4) for epoch in range(4)] == [0.5] * 4
+    assert [steps.rate_at(Settings(), 0.5, epoch, 4) for epoch in range(4)] == [0.5] * 4
 
 
 def test_warm_up_rises_linearly():
     used = Settings(warmup_epochs=3)
-    rates = [optimisation.rate_at(used, 0.8, epoch, 6) for epoch in range(6)]
+    rates = [steps.rate_at(used, 0.8, epoch, 6) for epoch in range(6)]
     np.testing.assert_allclose(rates, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8])
 
 
 @pytest.mark.parametrize("warm", [0, 2])
 def test_cosine_falls_from_the_rate_towards_zero(warm):
     used = Settings(schedule="cosine", warmup_epochs=warm)
-    rates = np.array([optimisation.rate_at(used, 0.8, epoch, 12) for epoch in range(12)])
+    rates = np.array([steps.rate_at(used, 0.8, epoch, 12) for epoch in range(12)])
     after = rates[warm:]
     np.testing.assert_allclose(
         after, 0.4 * (1 + np.cos(np.pi * np.arange(12 - warm) / (12 - warm)))
@@ -307,13 +307,13 @@ def test_cosine_falls_from_the_rate_towards_zero(warm):
 
 def test_warm_up_longer_than_a_phase():
     used = Settings(schedule="cosine", warmup_epochs=9)
-    rates = [optimisation.rate_at(used, 1.0, epoch, 4) for epoch in range(4)]
+    rates = [steps.rate_at(used, 1.0, epoch, 4) for epoch in range(4)]
     np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.4])
 
 
 def test_label_smoothing(chosen, watched):
     hot = np.eye(3, dtype=np.float32)
-    found = optimisation.smoothed(tf.constant(hot), 0.3).numpy()
+    found = steps.smoothed(tf.constant(hot), 0.3).numpy()
     np.testing.assert_allclose(found, 0.7 * hot + 0.1, rtol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
     # In a step: the first losses are those of the smoothed labels.

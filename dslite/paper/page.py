@@ -1,12 +1,257 @@
 """The paper's page, every published number: verdict, value, interval, provenance, and filters."""
 
+import base64
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from xml.etree import ElementTree
+
 import numpy as np
 import pandas as pd
 
+from dslite.errors import InputError
 from dslite.paper import verdicts
-from dslite.paper.page_parts import badge, corpus, provenance, region, target, words
-from dslite.paper.page_pictures import slug
-from dslite.paper.scores import LABELS
+from dslite.paper.published import NAMES
+from dslite.training.runs import LABELS
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+LEFT_OUT = ("metadata", "script", "title", "desc")  # a picture is described by its alt text
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what is said of it; exactly one of ``svg`` and ``png`` is given.
+
+    Attributes
+    ----------
+    stem : str
+        Name of its file without the suffix, unique on a page.
+    title, caption : str
+    alt : str
+        What it shows, for a reader who does not see it.
+    svg : str
+        An SVG file's text.
+    png : bytes
+        A PNG file's content.
+    """
+
+    stem: str
+    title: str
+    caption: str
+    alt: str
+    svg: str = ""
+    png: bytes = b""
+
+    def __post_init__(self):
+        if bool(self.svg) == bool(self.png):
+            raise InputError(f"{self.stem}: a picture is either an SVG or a PNG; give one of both")
+        if not self.alt.strip():
+            raise InputError(f"{self.stem}: a picture without an alt text; say what it shows")
+
+
+def slug(value: object) -> str:
+    """A text as the value of an ``id``: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", str(value).lower()).strip("-")
+
+
+def markup(picture: Picture) -> str:
+    """The picture as one HTML element that needs no other file and names its alt text.
+
+    Raises
+    ------
+    InputError
+        The SVG or PNG is damaged, or the SVG needs another file.
+    """
+    return _svg(picture) if picture.svg else _png(picture)
+
+
+def _png(picture: Picture) -> str:
+    if picture.png[:8] != SIGNATURE or len(picture.png) < 24:
+        raise InputError(f"{picture.stem}: is not a PNG; draw it again")
+    # Bytes 16 to 23 of a PNG are width and height (RFC 2083, 4.1.1); with them nothing jumps when
+    # it is loaded.
+    width, height = struct.unpack(">II", picture.png[16:24])
+    data = base64.b64encode(picture.png).decode("ascii")
+    return (
+        f'<img alt="{escape(picture.alt)}" width="{width}" height="{height}" '
+        f'src="data:image/png;base64,{data}">'
+    )
+
+
+def _svg(picture: Picture) -> str:
+    try:
+        root = ElementTree.fromstring(picture.svg)
+    except ElementTree.ParseError as error:
+        raise InputError(f"{picture.stem}: is not an SVG ({error}); draw it again") from None
+    if root.tag != f"{{{SVG}}}svg":
+        raise InputError(f"{picture.stem}: is not an SVG (<{root.tag}>); draw it again")
+    prefix = f"{slug(picture.stem)}-"
+    _keep_drawing(root)
+    for element in root.iter():
+        _make_own(element, prefix, picture.stem)
+    root.attrib |= {"id": f"{prefix}svg", "role": "img", "aria-label": picture.alt}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _keep_drawing(root: ElementTree.Element) -> None:
+    """Remove what is no drawing, at every depth."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.split("}")[-1] in LEFT_OUT:
+                parent.remove(child)
+
+
+def _make_own(element: ElementTree.Element, prefix: str, stem: str) -> None:
+    """Put the prefix before every id and wherever one is used; matplotlib's repeat themselves.
+
+    In HTML an ``<svg>`` needs no namespace, and SVG 2 has a plain ``href`` for ``xlink:href``.
+    """
+    for name, value in list(element.attrib.items()):
+        del element.attrib[name]
+        name = "href" if name == f"{{{XLINK}}}href" else name
+        if name.startswith(("{", "on")):
+            continue
+        if name == "id":
+            value = prefix + value
+        elif name == "href":
+            if not value.startswith(("#", "data:")):
+                raise InputError(f"{stem}: the SVG needs another file ({value}); draw it without")
+            value = re.sub("^#", f"#{prefix}", value)
+        element.attrib[name] = re.sub(r"url\(#", f"url(#{prefix}", value)
+    element.tag = element.tag.split("}")[-1]
+    if element.tag == "style" and element.text:
+        # A style sheet in an inline SVG holds for the whole page unless it names the picture.
+        rules = re.findall(r"([^{}]+)\{([^{}]*)\}", element.text)
+        own = [
+            f"{', '.join(f'#{prefix}svg {one.strip()}' for one in names.split(','))} {{{said}}}"
+            for names, said in rules
+        ]
+        element.text = "\n".join(own).replace("url(#", f"url(#{prefix}")
+
+
+SYMBOLS = {  # beside the words: a verdict is never told by its colour alone
+    verdicts.REPRODUCED: ("✓", "good"),
+    verdicts.OVERLAPPING: ("≈", "near"),
+    verdicts.CONTRADICTED: ("✗", "bad"),
+    verdicts.ITSELF: ("≠", "odd"),
+    verdicts.RESTRICTED: ("⊘", "none"),
+    verdicts.WEIGHTS: ("∅", "none"),
+    verdicts.HARDWARE: ("◇", "none"),
+    verdicts.SETTING: ("·", "none"),
+}
+MEANINGS = {
+    verdicts.REPRODUCED: "The published value lies in our 95 % interval and ours in the published "
+    "one; a count or a size is equal to the printed digit. Where no interval is published, the "
+    "published value lies in ours.",
+    verdicts.OVERLAPPING: "The two 95 % intervals have something in common, but at least one value "
+    "lies outside of the other's interval.",
+    verdicts.CONTRADICTED: "The intervals have nothing in common, or a count or size differs.",
+    verdicts.ITSELF: "The number cannot be right beside another one that the paper prints, so "
+    "there is nothing to be reproduced. The contradictions are listed below.",
+    verdicts.HARDWARE: "A time or a memory of the authors' computer or phone, which are not here.",
+    verdicts.WEIGHTS: "The paper's backbone needs ImageNet weights that were not at hand.",
+    verdicts.RESTRICTED: "The corpus is handed out under an agreement and was not at hand.",
+    verdicts.NOT_RUN: "Could be run here and was not.",
+    verdicts.SETTING: "Chosen by the authors and taken over: there is nothing to be reproduced.",
+}
+OUTCOMES = {  # of a claim
+    "holds": ("✓", "good"),
+    "does not hold": ("✗", "bad"),
+    "a setting, not a result": ("·", "none"),
+}
+OTHER = ("○", "none")
+
+
+def words(value: object) -> str:
+    """A value as escaped text; None and NaN are empty."""
+    return (
+        "" if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else _text(value)
+    )
+
+
+def _text(value: object) -> str:
+    return escape(str(value))
+
+
+def corpus(dataset: str) -> str:
+    """A corpus as the paper writes it."""
+    return NAMES.get(dataset, dataset.upper())
+
+
+def badge(said: str) -> str:
+    """A verdict, or the outcome of a claim, as a symbol and its words."""
+    symbol, kind = SYMBOLS.get(said, OUTCOMES.get(said, OTHER))
+    return f'<span class="badge {kind}"><i aria-hidden="true">{symbol}</i> {words(said)}</span>'
+
+
+def region(label: str, content: str) -> str:
+    """What may be wider than the page: it scrolls by itself, also by the keyboard."""
+    named = f'role="region" tabindex="0" aria-label="{words(label)}"'
+    return f'<div class="region" {named}>{content}</div>'
+
+
+def section(anchor: str, title: str, *content: str) -> str:
+    """A part of the page that the contents lead to."""
+    head = f'<section id="{anchor}" aria-labelledby="{anchor}-title">'
+    return (
+        f'{head}\n<h2 id="{anchor}-title">{words(title)}</h2>\n' + "\n".join(content) + "</section>"
+    )
+
+
+def pairs(given: Mapping[str, str], kind: str = "") -> str:
+    """Terms and what is said of them, HTML already; those with nothing are left out."""
+    held = "".join(f"<dt>{words(k)}</dt><dd>{v}</dd>" for k, v in given.items() if v)
+    if not held:
+        return ""
+    return f'<dl class="{kind}">{held}</dl>' if kind else f"<dl>{held}</dl>"
+
+
+def row(cells: Iterable[str], head: bool = False) -> str:
+    """A row of plain cells, HTML already; the first one names the row, or all name columns."""
+    first, *others = cells
+    if head:
+        return "<tr>" + "".join(f'<th scope="col">{c}</th>' for c in [first, *others]) + "</tr>"
+    return f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{c}</td>" for c in others) + "</tr>"
+
+
+def command(line: object) -> str:
+    """A line for the shell; the page's script puts a button beside it."""
+    said = words(line)
+    return f'<span class="command"><code>{said}</code></span>' if said else ""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them: ``2 h 13 min``, ``4 min 5 s``, ``12 s``."""
+    if pd.isna(seconds):
+        return ""
+    whole = round(float(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def provenance(of: Mapping[str, object]) -> str:
+    """Where a number comes from and how to repeat it, of a row of numbers or of substitutes."""
+    seconds = of.get("seconds")
+    return pairs(
+        {
+            "Runs": ", ".join(words(of.get("runs")).split(";")),
+            "Date": words(of.get("date")),
+            "Commit": words(of.get("commit")),
+            "Hardware": words(of.get("hardware")),
+            "Computing": "" if not words(seconds) else duration(seconds),
+            "To repeat": command(of.get("command")),
+        }
+    )
+
+
+def target(key: object) -> str:
+    """The ``id`` of a published number's row."""
+    return f"n-{slug(key)}"
+
 
 TITLES = {
     1: "Corpora",
