@@ -13,6 +13,7 @@ from dslite.datasets import commands as dataset_commands
 from dslite.datasets.commands import Dataset, Overrides
 from dslite.deployment import commands as deployment_commands
 from dslite.errors import ConversionError, InputError, NotebookError
+from dslite.paper import commands as paper_commands
 from dslite.studies import commands as study_commands
 from dslite.training import runs as training_runs
 
@@ -207,7 +208,7 @@ for command in (
         deployment_commands.web,
     ),
     *(study_commands.study, study_commands.record, study_commands.archive),
-    study_commands.paper,
+    paper_commands.paper,
 ):
     app.command()(command)
 

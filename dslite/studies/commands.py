@@ -70,37 +70,6 @@ def record(
         typer.echo(f"{told} in {paths.shown(paths.records())}")
 
 
-def paper(
-    output: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="results/paper if unset")
-    ] = None,
-    readme: Annotated[
-        bool, typer.Option("--readme", help="put the results into the project's texts, too")
-    ] = False,
-) -> None:
-    """Lay what was run beside every published number: results/paper, from finished runs alone.
-
-    The user's own runs and the committed records are read; nothing is trained.
-    """
-    from dslite import paths
-    from dslite.paper import report
-
-    material = report.gather()
-    place = output.expanduser().absolute() if output else None
-    try:
-        page = report.write_results(material, place)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be written to: {error.strerror}; name another folder"
-        ) from None
-    for line in report.headlines(material):
-        typer.echo(line)
-    if readme:
-        for file in report.update_readmes(material):
-            typer.echo(f"written: {paths.shown(file)}")
-    typer.echo(f"report: {paths.shown(page)}")
-
-
 def archive(
     study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
     output: Annotated[
