@@ -13,6 +13,7 @@ from dslite.datasets import commands as dataset_commands
 from dslite.datasets.commands import Dataset, Overrides
 from dslite.deployment import commands as deployment_commands
 from dslite.errors import ConversionError, InputError, NotebookError
+from dslite.explanation import commands as explanation_commands
 from dslite.paper import commands as paper_commands
 from dslite.studies import commands as study_commands
 from dslite.training import runs as training_runs
@@ -197,7 +198,7 @@ def rerun(
 
 for command in (
     *(
-        deployment_commands.explain,
+        explanation_commands.explain,
         deployment_commands.convert,
         deployment_commands.profile,
         deployment_commands.device,
