@@ -141,7 +141,7 @@ def write(file: Path, folder: Path) -> Path:
     try:
         with paths.replacing(folder) as draft:
             draft.mkdir()
-            sources = resources.files("dslite") / "page"
+            sources = resources.files("dslite.deployment") / "page"
             for name in SOURCES:
                 (draft / name).write_bytes((sources / name).read_bytes())
             shutil.copyfile(file, draft / "model.tflite")

@@ -205,6 +205,7 @@ def test_attaching_is_repeatable_and_needs_no_other_reader(tmp_path):
         ),
         (runtime.attach(b"x", {"settings": {}, "classes": ["a"], "task": "x"}), "not a TensorFlow"),
     ],
+    ids=["no-metadata", "empty", "newer", "no-settings", "bad-settings", "no-model"],
 )
 def test_a_file_that_cannot_be_used(tmp_path, command, content, said):
     file = tmp_path / "some.tflite"

@@ -228,7 +228,7 @@ def test_a_part_of_a_sample_is_told(channels, over):
     assert note.endswith(f"(bytes: {over})")
 
 
-@pytest.mark.parametrize("content", [b"", b"x"])
+@pytest.mark.parametrize("content", [b"", b"x"], ids=["empty", "half-a-sample"])
 def test_no_audio(content):
     with pytest.raises(InputError, match="standard input: no audio came"):
         streamed(deployment_stream.pcm(io.BytesIO(content), RATE, 1, lambda line: None))
