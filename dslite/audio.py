@@ -1,8 +1,10 @@
 """Decode, mix down, resample, trim and cut audio."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -12,6 +14,7 @@ import soundfile
 import soxr
 
 from dslite.errors import InputError
+from dslite.settings import Settings
 
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
@@ -246,3 +249,62 @@ def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
     if missing:  # else an hour's waveform would be copied for every few chunks of it
         padded = np.pad(padded, (0, missing))
     return padded[starts[:, None] + np.arange(chunk)]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A decoded file and where its chunks begin.
+
+    Attributes
+    ----------
+    waveform : ndarray of float32, shape [samples]
+        Without the silence at its ends where ``trim`` is on.
+    starts : ndarray of int64, shape [chunks]
+        First samples of the chunks in the waveform.
+    offset : int
+        Samples that trimming took off the file's beginning.
+    duration_s : float
+        Of the whole file, seconds.
+    """
+
+    waveform: np.ndarray
+    starts: np.ndarray
+    offset: int
+    duration_s: float
+
+
+def clip(path: Path, settings: Settings) -> Clip:
+    """Read an audio file and find its chunks."""
+    waveform, duration_s = decode(path, settings.sample_rate)
+    begin, end = 0, len(waveform)
+    if settings.trim == "on":
+        begin, end = sounding(waveform, settings.sample_rate)
+    starts = chunk_starts(
+        end - begin, settings.chunk_samples, settings.chunk_hop_samples, settings.tail
+    )
+    return Clip(waveform[begin:end], starts, begin, duration_s)
+
+
+def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Read an audio file and cut it.
+
+    Returns
+    -------
+    chunks : ndarray of float32, shape [chunks, samples]
+    start_s : ndarray of float64, shape [chunks]
+        In the file without the silence at its ends, where ``trim`` is on.
+    """
+    whole = clip(path, settings)
+    chunks = cut(whole.waveform, whole.starts, settings.chunk_samples)
+    return chunks, whole.starts / settings.sample_rate
+
+
+def read_ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:
+    """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
+    futures = []
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) >= most:
+            yield futures.pop(0).result()
+    while futures:
+        yield futures.pop(0).result()

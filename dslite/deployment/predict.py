@@ -13,10 +13,9 @@ import pandas as pd
 
 from dslite import audio, paths, tensorflow_logging
 from dslite.deployment import runtime
+from dslite.audio import Clip
 from dslite.errors import InputError
 from dslite.evaluation import metrics
-from dslite.features import clips as feature_clips
-from dslite.features.clips import Clip
 from dslite.settings import Settings
 from dslite.training import runs
 
@@ -183,14 +182,14 @@ def tables(
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:
         try:
-            return path, feature_clips.clip(path, predictor.settings)
+            return path, audio.clip(path, predictor.settings)
         except InputError as error:
             return path, error
         except OSError as error:  # no right to look into its folder, a name too long
             return path, InputError(f"{path}: cannot be read ({error.strerror})")
 
     with ThreadPoolExecutor(1) as pool:
-        for group in _groups(feature_clips.ahead(pool, decode, files, most=2), report):
+        for group in _groups(audio.read_ahead(pool, decode, files, most=2), report):
             yield _table(predictor, group, level)
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from dslite import audio
 from dslite.deployment.predict import Predictor
 from dslite.errors import InputError
-from dslite.features.clips import Ring
 from dslite.settings import Settings
 
 BLOCK_S = 0.1
@@ -53,6 +52,58 @@ class Block:
     arrived: float
     lost: int = 0
     broken: bool = False
+
+
+class Ring:
+    """The last samples of a waveform, and the chunks that become full.
+
+    The chunks are those of `audio.chunk_starts` under "keep": the first one as soon as it is full,
+    one every ``hop``, and at the end of the input one that ends with it.
+
+    Parameters
+    ----------
+    chunk, hop : int
+        Samples.
+    """
+
+    def __init__(self, chunk: int, hop: int):
+        self._held = np.zeros(chunk, np.float32)
+        self._hop = hop
+        self._heard = 0
+        self._due = chunk
+
+    def add(self, samples: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Take float32 [samples]; yields where a chunk ends and the chunk, float32 [chunk]."""
+        while len(samples):
+            wanted = self._due - self._heard
+            now, samples = samples[:wanted], samples[wanted:]
+            self._write(now)
+            if self._heard == self._due:
+                self._due += self._hop
+                yield self._heard, self._last()
+
+    def rest(self) -> Iterator[tuple[int, np.ndarray]]:
+        """At the end of the input: the chunk that ends with it, if samples are left for one.
+
+        Zeros stand behind an input that is shorter than a chunk.
+        """
+        chunk = len(self._held)
+        if 0 < self._heard < chunk:
+            yield self._heard, self._held.copy()
+        elif self._heard > max(chunk, self._due - self._hop):
+            yield self._heard, self._last()
+
+    def _write(self, samples: np.ndarray) -> None:
+        chunk = len(self._held)
+        self._heard += len(samples)
+        samples = samples[-chunk:]
+        begin = (self._heard - len(samples)) % chunk
+        head, tail = samples[: chunk - begin], samples[chunk - begin :]
+        self._held[begin : begin + len(head)] = head
+        self._held[: len(tail)] = tail
+
+    def _last(self) -> np.ndarray:
+        return np.roll(self._held, -(self._heard % len(self._held)))
 
 
 class Line:

@@ -13,7 +13,7 @@ from dslite import audio
 from dslite.errors import InputError
 from dslite.explanation import attributions, listen, methods
 from dslite.explanation.methods import Explanation, Subject
-from dslite.features import clips, spectrogram
+from dslite.features import spectrogram
 from dslite.features import store as feature_store
 from dslite.features.store import Store
 from dslite.models import classifier
@@ -227,7 +227,7 @@ def hear(
         path = store.folder / row.file if row.file in known else Path(row.file)
         # As in prediction: what a user asks for is not dropped for being short.
         settings = run.settings.model_copy(update={"tail": "keep"})
-        clip = clips.clip(path, settings)
+        clip = audio.clip(path, settings)
         cut = audio.cut(clip.waveform, clip.starts, settings.chunk_samples)
         starts_s = clip.starts / settings.sample_rate
         pictures = subject.pictures(compute(cut).numpy())
@@ -320,4 +320,4 @@ def split(heard: Heard, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
 def examples(store: Store, confusions: pd.DataFrame, settings: Settings) -> Iterator[np.ndarray]:
     """The clips, float32 [samples], that `dslite.evaluation.confusion.confusions` names, in its order."""
     for file in confusions["file"]:
-        yield clips.clip(store.folder / file, settings).waveform
+        yield audio.clip(store.folder / file, settings).waveform

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dslite import audio
 from dslite import plots as dslite_plots
 from dslite.evaluation import confusion
 from dslite.explanation import attributions, faithfulness, files, listen, methods, plots
@@ -16,7 +17,7 @@ from dslite.explanation import plots as explanation_plots
 from dslite.explanation.faithfulness import Scrutiny
 from dslite.explanation.files import Heard
 from dslite.explanation.methods import Subject
-from dslite.features import clips, spectrogram
+from dslite.features import spectrogram
 from dslite.features.store import Store
 from dslite.settings import Settings
 from dslite.training import runs
@@ -121,7 +122,7 @@ def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) 
         return float(store.start_s[chunks[-1]]) + settings.chunk_length_s
     if settings.trim == "off":
         return float(store.files["duration_s"].iloc[row])
-    clip = clips.clip(store.folder / store.files["path"].iloc[row], settings)
+    clip = audio.clip(store.folder / store.files["path"].iloc[row], settings)
     return len(clip.waveform) / settings.sample_rate
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import paths, provenance
+from dslite import audio, paths, provenance
 from dslite.datasets import scan
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
-from dslite.features import clips, spectrogram
+from dslite.features import spectrogram
 from dslite.settings import Settings
 
 INDEX = "index.json"  # of a folder: what its files hold, and their checksums
@@ -286,7 +286,7 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool, (folder / "mel.u8").open("wb") as mel:
         stored = Summed(mel)
-        cut = clips.ahead(pool, lambda path: clips.chunks_of(path, settings), files)
+        cut = audio.read_ahead(pool, lambda path: audio.chunks_of(path, settings), files)
         for row, (chunks, starts) in enumerate(cut):
             owner.extend([row] * len(starts))
             start_s.extend(starts.tolist())
@@ -353,7 +353,7 @@ def batches(
         return *(source[rows] for source in sources), *(array[part] for array in arrays)
 
     with ThreadPoolExecutor(1) as pool:
-        yield from clips.ahead(pool, read, list(range(0, len(chunks), size)), most=3)
+        yield from audio.read_ahead(pool, read, list(range(0, len(chunks), size)), most=3)
 
 
 def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH) -> np.ndarray:
@@ -377,7 +377,7 @@ def predict(predictor, source: np.ndarray, chunks: np.ndarray, size: int = BATCH
 def waveforms(store: Store, chunks: np.ndarray, settings: Settings) -> Iterator[np.ndarray]:
     """The audio of some chunks (in the order of their files), float32 [samples] each."""
     for row in np.unique(store.file[chunks]):
-        cut, _ = clips.chunks_of(store.folder / store.files["path"].iloc[row], settings)
+        cut, _ = audio.chunks_of(store.folder / store.files["path"].iloc[row], settings)
         own = np.flatnonzero(store.file == row)
         yield from cut[np.isin(own, chunks)]
 

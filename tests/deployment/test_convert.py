@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from dslite import cards
+from dslite import audio, cards
 from dslite.datasets import manifest
 from dslite.deployment import convert as deployment_convert
 from dslite.deployment import runtime
-from dslite.features import clips, spectrogram
+from dslite.features import spectrogram
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -132,7 +132,7 @@ def test_the_converted_model_of_a_phone_is_the_saved_one(converted, store, small
     call = runtime.runner(converted.folder / "model.tflite")
     table = converted.predictions.query("partition == 'test'").head(6)
     for row in table.to_dict("records"):
-        chunks, _ = clips.chunks_of(small_corpus.parent / row["file"], converted.settings)
+        chunks, _ = audio.chunks_of(small_corpus.parent / row["file"], converted.settings)
         fused = np.mean([call(chunk[None])[0] for chunk in chunks], axis=0)
         np.testing.assert_allclose(fused, [row[name] for name in converted.classes], atol=2e-3)
 

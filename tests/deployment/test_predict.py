@@ -19,7 +19,6 @@ import soundfile
 from dslite import audio
 from dslite.deployment import predict
 from dslite.errors import InputError
-from dslite.features import clips
 from dslite.settings import Settings
 
 RATE = 16000
@@ -370,7 +369,7 @@ def test_one_by_one_or_together(small_run, small_corpus):
     together, _ = predicted(files, "chunk", of)
     alone = pd.concat([predicted([file], "chunk", of)[0] for file in files], ignore_index=True)
     pd.testing.assert_frame_equal(together, alone, atol=1e-6)
-    assert len(together) == sum(len(clips.chunks_of(file, of.settings)[0]) for file in files)
+    assert len(together) == sum(len(audio.chunks_of(file, of.settings)[0]) for file in files)
 
 
 def test_named_and_served_and_status_1(command, small_run, small_corpus, tmp_path):

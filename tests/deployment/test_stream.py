@@ -25,7 +25,6 @@ from dslite.deployment import predict
 from dslite.deployment import stream as deployment_stream
 from dslite.deployment.stream import Block, Source
 from dslite.errors import InputError
-from dslite.features import clips
 from dslite.settings import Settings
 
 RATE = 16000
@@ -81,7 +80,7 @@ def raw_pcm(samples):
 )
 def test_any_blocks_give_the_chunks_of_a_file(n, chunk, hop, sizes):
     waveform = np.arange(1, n + 1, dtype=np.float32)
-    ring, found = clips.Ring(chunk, hop), []
+    ring, found = deployment_stream.Ring(chunk, hop), []
     for block in np.split(waveform, np.minimum(np.cumsum(sizes), n)):
         found += ring.add(block)
     found += ring.rest()
@@ -94,7 +93,7 @@ def test_any_blocks_give_the_chunks_of_a_file(n, chunk, hop, sizes):
 
 
 def test_a_chunk_is_the_callers_own():
-    ring = clips.Ring(4, 4)
+    ring = deployment_stream.Ring(4, 4)
     (_, first), (_, second) = ring.add(np.arange(8, dtype=np.float32))
     assert (first.tolist(), second.tolist()) == ([0, 1, 2, 3], [4, 5, 6, 7])
 

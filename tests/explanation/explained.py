@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from dslite import audio
 from dslite.explanation.methods import Subject
-from dslite.features import clips, store
+from dslite.features import store
 from dslite.models import classifier
 from dslite.settings import Settings
 from dslite.training import runs
@@ -96,7 +97,7 @@ def a_store(folder, rows, settings=SMALL):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(file, waveform(seconds, 200 + 90 * number), settings.sample_rate)
-        chunks, starts = clips.chunks_of(file, settings)
+        chunks, starts = audio.chunks_of(file, settings)
         owner += [number] * len(starts)
         start_s += starts.tolist()
         cut.append(chunks)

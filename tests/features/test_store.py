@@ -13,7 +13,7 @@ import tensorflow as tf
 from dslite import audio, cards
 from dslite.datasets import manifest
 from dslite.errors import InputError
-from dslite.features import clips, spectrogram
+from dslite.features import spectrogram
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -123,7 +123,7 @@ def test_second_load_computes_nothing(corpus, cache, monkeypatch):
     first = feature_store.load(built, USED)
     (stored,) = cache.rglob("mel.u8")
     state = stored.stat()
-    monkeypatch.setattr(clips, "chunks_of", None)
+    monkeypatch.setattr(audio, "chunks_of", None)
     second = feature_store.load(built, USED)
     assert stored.stat().st_mtime_ns == state.st_mtime_ns
     assert stored.stat().st_ino == state.st_ino
@@ -252,7 +252,7 @@ def test_no_chunk_at_all_is_refused_and_not_stored(corpus, cache):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, InputError, MemoryError])
 def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, error):
     built = corpus()
-    proper = clips.chunks_of
+    proper = audio.chunks_of
 
     def interrupted(path, used):
         if path.name == "f4.wav":
@@ -260,12 +260,12 @@ def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, e
         return proper(path, used)
 
     monkeypatch.setattr(feature_store, "BATCH", 1)  # something has been written by then
-    monkeypatch.setattr(clips, "chunks_of", interrupted)
+    monkeypatch.setattr(audio, "chunks_of", interrupted)
     with pytest.raises(error):
         feature_store.load(built, USED)
     below = cache / "spectrograms"
     assert [path for path in below.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
-    monkeypatch.setattr(clips, "chunks_of", proper)
+    monkeypatch.setattr(audio, "chunks_of", proper)
     store = feature_store.load(built, USED)
     assert (
         len(store.mel)
@@ -360,14 +360,14 @@ def test_a_fold_is_another_division_of_the_same_files(corpus, tmp_path, monkeypa
 
 def test_a_file_that_changes_while_it_is_read_is_not_stored(corpus, cache, tmp_path, monkeypatch):
     built = corpus()
-    proper = clips.chunks_of
+    proper = audio.chunks_of
 
     def meanwhile(path, used):
         if path.name == "f4.wav":
             soundfile.write(path, np.full(RATE, 0.1), RATE)
         return proper(path, used)
 
-    monkeypatch.setattr(clips, "chunks_of", meanwhile)
+    monkeypatch.setattr(audio, "chunks_of", meanwhile)
     with pytest.raises(InputError, match=r"own: 1 files changed.* f4\.wav; nothing was stored"):
         feature_store.load(built, USED)
     assert not list(cache.rglob("mel.u8"))

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paths
+from dslite import audio, paths
 from dslite.cards import Card
-from dslite.features import clips
 from dslite.settings import Settings
 from dslite.training import steps
 
@@ -32,7 +31,7 @@ def task_of_real_files(settings: Settings):
         for emotion in EMOTIONS
         for file in [f for f in found if f.name.split("-")[2] == emotion][::3][:5]
     ]
-    first = np.concatenate([clips.chunks_of(file, settings)[0][:1] for file in files])
+    first = np.concatenate([audio.chunks_of(file, settings)[0][:1] for file in files])
     mel = feature_store.spectrogram_function(settings)(first).numpy()
     labels = [file.name.split("-")[2] for file in files]
     table = pd.DataFrame({"label": labels, "partition": "train"})
