@@ -18,7 +18,7 @@ from dslite.evaluation import metrics as evaluation_metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
-from dslite.training import fit, runs, steps
+from dslite.training import loop, runs, steps
 
 COST, CANDIDATE = "cost.json", "candidate.json"  # beside the checkpoints
 Log = Callable[[str], None]
@@ -42,15 +42,15 @@ class _Work:
         self, name: str, chunks: np.ndarray, **given: Any
     ) -> tuple[keras.Model, pd.DataFrame]:
         """A training from the start or from its last finished epoch: the network, its history."""
-        board = fit.tensorboard(self.boards / name)
+        board = loop.tensorboard(self.boards / name)
 
-        def after_epoch(row: fit.Row) -> None:
+        def after_epoch(row: loop.Row) -> None:
             # Beside the checkpoint, so that a kill loses no more of the cost than of the training.
             runs.save_cost(self.interrupted / COST, self.meter.read())
             board(row)
 
-        network = fit.build_model(self.task, chunks, self.seed)
-        history = fit.fit(
+        network = loop.build_model(self.task, chunks, self.seed)
+        history = loop.fit(
             network,
             self.task,
             chunks,
@@ -148,7 +148,7 @@ def run(
         return finished
     with _working(manifest, settings, seed, described, force, log) as work:
         first, devel = work.choose()
-        epochs = fit.epochs_to_best(first)
+        epochs = loop.epochs_to_best(first)
         total = sum(epochs.values())
         log(f"training on train + devel for the {total} epochs that were best on devel")
         train, devel_chunks, test_chunks = map(work.task.store.chunks, PARTITIONS)
@@ -187,7 +187,7 @@ def candidate(
     with _working(manifest, settings, seed, described, force, log, hidden="test") as work:
         history, devel = work.choose()
         spent = work.meter.read()
-        epochs = sum(fit.epochs_to_best(history).values())
+        epochs = sum(loop.epochs_to_best(history).values())
         _write(place, described | {"epochs": epochs}, {"devel": devel}, history, spent)
         runs.save_cost(work.interrupted / COST, spent)
         runs.save_cost(work.interrupted / CANDIDATE, spent)

@@ -26,7 +26,7 @@ from dslite.deployment import plots as deployment_plots
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
-from dslite.training import fit, runs, steps
+from dslite.training import loop, runs, steps
 
 SHARES = (0.0, 0.25, 0.5, 0.75)
 RATE = 1e-4
@@ -165,8 +165,8 @@ def main() -> None:
     train, devel = (task.store.chunks(part) for part in ("train", "devel"))
     if settings.feature_layer != "stride4":
         parser.error("RUN is to end at stride 4 (feature_layer=stride4)")
-    network = fit.build_model(task, train, run.record["seed"])
-    fit.fit(network, task, train, run.record["seed"], devel, log=lambda line: None)
+    network = loop.build_model(task, train, run.record["seed"])
+    loop.fit(network, task, train, run.record["seed"], devel, log=lambda line: None)
     rows = {"as trained": measured(network, task)}
     for share in SHARES:
         small = prune(network, share)

@@ -33,7 +33,7 @@ import tensorflow as tf
 from dslite import cards, paths, provenance, settings
 from dslite.features.store import Store
 from dslite.models import backbones, classifier
-from dslite.training import augmentation, fit, steps
+from dslite.training import augmentation, loop, steps
 
 CHUNKS, BATCH, CLASSES = 192, 32, 6
 ROUNDS = 3
@@ -138,7 +138,7 @@ def our_step(network: keras.Model, task: steps.Task, last: int):
         chunks = np.arange(CHUNKS)[: count * BATCH]
         rng = np.random.default_rng(count)
         begin = time.perf_counter()
-        for _ in fit.epoch_losses(step, stage, task, chunks, rng):
+        for _ in loop.epoch_losses(step, stage, task, chunks, rng):
             pass
         return (time.perf_counter() - begin) / len(chunks)
 
@@ -171,7 +171,7 @@ def measure(backbone: str, weights: str, last: int, share: float, method: str) -
             trunk_cache="on" if name == "c" else "off",
         )
         task = a_task(used)
-        network = fit.build_model(task, np.arange(CHUNKS), 0)
+        network = loop.build_model(task, np.arange(CHUNKS), 0)
         classifier.set_trained(network, last)
         if name == "a":
             runs[name] = plain_step(network, task)

@@ -14,7 +14,7 @@ from dslite.deployment import convert, runtime
 from dslite.features import spectrogram
 from dslite.features.store import Store
 from dslite.models import backbones, classifier
-from dslite.training import fit, steps
+from dslite.training import loop, steps
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def whole_life(name: str, folder: Path) -> None:
     )
     task = a_task(used)
     chunks = np.arange(CHUNKS)
-    network = fit.build_model(task, chunks, seed=0)
+    network = loop.build_model(task, chunks, seed=0)
     frozen = {v.path: v.numpy() for v in classifier.backbone_of(network).non_trainable_variables}
     trunks = steps.Trunks(task, log=lambda line: None)
     count = classifier.trained_layers(used, len(classifier.backbone_of(network).layers))
@@ -73,7 +73,7 @@ def whole_life(name: str, folder: Path) -> None:
         before = [v.numpy() for v in network.trainable_variables]
         optimiser = steps.optimizer(used, 1e-3, network.trainable_variables)
         step = steps.train_step(network, stage, task, optimiser)
-        losses = list(fit.epoch_losses(step, stage, task, chunks, np.random.default_rng(0)))
+        losses = list(loop.epoch_losses(step, stage, task, chunks, np.random.default_rng(0)))
         assert np.isfinite(losses).all()
         after = [v.numpy() for v in network.trainable_variables]
         changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]

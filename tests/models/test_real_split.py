@@ -44,10 +44,10 @@ def task_of_real_files(settings: Settings):
 def losses(task, share, spoil=None):
     """Losses of the samples of 50 steps, float32 [steps, batch]."""
     from dslite.models import classifier
-    from dslite.training import fit
+    from dslite.training import loop
 
     train = np.arange(len(task.store.mel))
-    network = fit.build_model(task, train, 0)
+    network = loop.build_model(task, train, 0)
     last = int(len(classifier.backbone_of(network).layers) * share)
     classifier.set_trained(network, last)
     stage = steps.Trunks(task, lambda line: None).stage(network, last)
@@ -59,7 +59,7 @@ def losses(task, share, spoil=None):
     step = steps.train_step(network, stage, task, optimiser)
     rng, found = np.random.default_rng(0), []
     while len(found) < STEPS:
-        found += list(fit.epoch_losses(step, stage, task, train, rng))
+        found += list(loop.epoch_losses(step, stage, task, train, rng))
     return np.array(found[:STEPS])
 
 

@@ -18,7 +18,7 @@ from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.settings import Settings
 from dslite.training import baselines, cross_validation, runs
-from dslite.training import fit as training_fit
+from dslite.training import loop as training_fit
 from dslite.training import runs as training_runs
 
 CLASSES = ("calm", "happy", "sad", "angry")

@@ -14,7 +14,7 @@ from dslite.deployment import predict as deployment_predict
 from dslite.features import store as feature_store
 from dslite.settings import AUGMENTATIONS
 from dslite.training import baselines, experiment, runs, steps
-from dslite.training import fit as training_fit
+from dslite.training import loop as training_fit
 from tests.changed_labels import blinded, shuffled_test_labels
 
 CLASSES = ["calm", "happy", "sad", "angry"]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dslite.training import fit
+from dslite.training import loop
 
 ROW = {
     "epoch": 7,
@@ -36,30 +36,30 @@ ROW = {
     ],
 )
 def test_duration(seconds, said):
-    assert fit.duration(seconds) == said
+    assert loop.duration(seconds) == said
 
 
 def test_a_line_of_a_classification():
-    assert fit.line(ROW, 120, False) == (
+    assert loop.line(ROW, 120, False) == (
         "phase 1 epoch   7/120  train loss 0.988  devel loss 1.234  devel UAR 45.7 %"
         "  123 images/s  30.0 s  57 min left"
     )
 
 
 def test_a_line_of_a_regression():
-    assert "  devel rho 0.457  " in fit.line(ROW, 120, True)
-    assert "  devel rho nan  " in fit.line(ROW | {"devel_score": float("nan")}, 120, True)
+    assert "  devel rho 0.457  " in loop.line(ROW, 120, True)
+    assert "  devel rho nan  " in loop.line(ROW | {"devel_score": float("nan")}, 120, True)
 
 
 def test_a_line_without_devel():
     row = {key: value for key, value in ROW.items() if not key.startswith("devel")}
-    assert fit.line(row, 8, False) == (
+    assert loop.line(row, 8, False) == (
         "phase 1 epoch   7/8  train loss 0.988  123 images/s  30.0 s  30 s left"
     )
 
 
 def test_the_last_line_has_nothing_left():
-    assert fit.line(ROW, 7, False).endswith("123 images/s  30.0 s")
+    assert loop.line(ROW, 7, False).endswith("123 images/s  30.0 s")
 
 
 def test_tensorboard_holds_every_number(tmp_path):
@@ -67,7 +67,7 @@ def test_tensorboard_holds_every_number(tmp_path):
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    write = fit.tensorboard(tmp_path / "board")
+    write = loop.tensorboard(tmp_path / "board")
     rows = [ROW, ROW | {"epoch": 8, "train_loss": 0.5, "devel_score": float("nan")}]
     for row in rows:
         write(row)
@@ -84,15 +84,15 @@ def test_tensorboard_holds_every_number(tmp_path):
 
 def test_a_row_is_on_disk_as_soon_as_it_is_written(tmp_path):
     pytest.importorskip("tensorboard")
-    write = fit.tensorboard(tmp_path)
+    write = loop.tensorboard(tmp_path)
     write(ROW)
     (file,) = tmp_path.iterdir()
     assert b"devel_score" in file.read_bytes()
 
 
 def test_without_tensorboard_nothing_happens(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loop.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "tensorflow", None)  # not even imported
-    write = fit.tensorboard(tmp_path / "board")
+    write = loop.tensorboard(tmp_path / "board")
     assert write(ROW) is None
     assert not (tmp_path / "board").exists()

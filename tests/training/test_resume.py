@@ -18,7 +18,7 @@ import pytest
 from dslite import cards
 from dslite.datasets import manifest
 from dslite.training import checkpoints as training_checkpoints
-from dslite.training import experiment, fit, runs
+from dslite.training import experiment, loop, runs
 
 # Everything that has a state: the optimiser, the rate, the dropout, the augmentation.
 USED = {
@@ -134,7 +134,7 @@ def stored(small_corpus, small_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DSLITE_CACHE", str(small_cache))
         card = cards.load(str(small_corpus))
-        fit.loader.load(manifest.load(card), cards.settings_of(card))
+        loop.loader.load(manifest.load(card), cards.settings_of(card))
     folder = tmp_path_factory.mktemp("stored") / "cache"
     shutil.copytree(small_cache / "spectrograms", folder / "spectrograms")
     return folder

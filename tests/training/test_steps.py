@@ -12,7 +12,7 @@ from dslite.cards import Card
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
 from dslite.settings import OPTIMIZERS, Settings
-from dslite.training import augmentation, fit, steps
+from dslite.training import augmentation, loop, steps
 from tests.random_networks import alive
 
 CLASSES = ("low", "middle", "high")
@@ -102,7 +102,7 @@ def run(task, last, watched, spoil=None, count=STEPS, seed=5) -> Run:
     for told in watched:
         told.clear()
     train = np.arange(len(task.store.mel))
-    network = fit.build_model(task, train, seed)
+    network = loop.build_model(task, train, seed)
     classifier.set_trained(network, last)
     stage = steps.Trunks(task, quiet).stage(network, last)
     if spoil:
@@ -117,7 +117,7 @@ def run(task, last, watched, spoil=None, count=STEPS, seed=5) -> Run:
         return step(mel, stored, *rest)
 
     while len(losses) < count:
-        losses += list(fit.epoch_losses(kept, stage, task, train, rng))
+        losses += list(loop.epoch_losses(kept, stage, task, train, rng))
     return Run(network, stage, step, task, *map(list, (watched[0], given, watched[1], losses)))
 
 
@@ -225,7 +225,7 @@ def test_it_would_show_if_the_stored_activations_were_others(chosen, watched):
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_only_what_is_meant_to_changes(chosen, watched, share):
     settings = chosen("mobilenet_v2", learning_rate=1.0)
-    before = fit.build_model(toy(settings), np.arange(25), 5)
+    before = loop.build_model(toy(settings), np.arange(25), 5)
     last = int(154 * share)
     found = run(toy(settings), last, watched, count=4)
     meant = {v.path for v in found.network.trainable_variables}
@@ -239,7 +239,7 @@ def test_only_what_is_meant_to_changes(chosen, watched, share):
 
 def test_random_weights_are_trained_whole_and_nothing_is_stored(chosen, watched, cache):
     settings = chosen("mobilenet_v2", weights="random")
-    before = fit.build_model(toy(settings), np.arange(25), 5)
+    before = loop.build_model(toy(settings), np.arange(25), 5)
     found = run(toy(settings), 154, watched, count=4)
     assert found.stage.stored is None
     assert not (cache / "activations").exists()
@@ -321,7 +321,7 @@ def test_label_smoothing(chosen, watched):
     settings = chosen(**differs)
     task = toy(settings)
     taken = run(task, 0, watched, count=1)
-    fresh = fit.build_model(task, np.arange(25), 5)
+    fresh = loop.build_model(task, np.arange(25), 5)
     chunks = taken.chunks[0]
     outputs = fresh(classifier.inputs(task.store.mel[chunks], settings), training=False).numpy()
     labels = 0.7 * task.targets[chunks] + 0.1
@@ -341,7 +341,7 @@ def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
     def key(last=0, store="toy", **differs):
         before = stored_keys(cache) if (cache / "activations").exists() else set()
         task = toy(chosen(**differs), (2, 1, 1), store)
-        network = fit.build_model(task, np.arange(4), 0)
+        network = loop.build_model(task, np.arange(4), 0)
         classifier.set_trained(network, last)
         steps.Trunks(task, quiet).stage(network, last)
         return stored_keys(cache) - before
@@ -365,7 +365,7 @@ def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
 def test_without_room_the_trunk_runs_at_every_step(chosen, watched):
     lines = []
     task = toy(chosen(trunk_cache_gib=0.0))
-    network = fit.build_model(task, np.arange(25), 0)
+    network = loop.build_model(task, np.arange(25), 0)
     classifier.set_trained(network, 0)
     trunks = steps.Trunks(task, lines.append)
     assert trunks.stage(network, 0).stored is None
@@ -376,7 +376,7 @@ def test_without_room_the_trunk_runs_at_every_step(chosen, watched):
 def test_sources_hold_what_a_step_reads(chosen):
     for augmented, cached in [("none", "on"), ("cutmix", "on"), ("none", "off"), ("cutmix", "off")]:
         task = toy(chosen(augmentation=augmented, trunk_cache=cached))
-        network = fit.build_model(task, np.arange(25), 0)
+        network = loop.build_model(task, np.arange(25), 0)
         classifier.set_trained(network, 0)
         stage = steps.Trunks(task, quiet).stage(network, 0)
         mel, stored = steps.sources(stage, task)

@@ -13,8 +13,8 @@ from dslite.cards import Card
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, Settings
-from dslite.training import checkpoints, fit, steps
-from dslite.training.fit import Phase
+from dslite.training import checkpoints, loop, steps
+from dslite.training.loop import Phase
 
 CLASSES = ("low", "middle", "high")
 LAYERS = 8  # of the fixture `tiny`
@@ -81,13 +81,13 @@ def quiet(line):
 def trained(task, seed=0, devel=True, epochs=None, log=quiet, **given):
     """A network after `fit`, and its history."""
     train = task.store.chunks("train")
-    network = fit.build_model(task, train, seed)
+    network = loop.build_model(task, train, seed)
     parts = task.store.chunks("devel") if devel else None
-    return network, fit.fit(network, task, train, seed, parts, epochs, log=log, **given)
+    return network, loop.fit(network, task, train, seed, parts, epochs, log=log, **given)
 
 
 def fresh(task, seed=0):
-    return fit.build_model(task, task.store.chunks("train"), seed)
+    return loop.build_model(task, task.store.chunks("train"), seed)
 
 
 def changed_layers(before, after):
@@ -127,7 +127,7 @@ def step_of(task, network, chunks):
 
 def test_two_phases_with_a_tenth_of_the_rate():
     settings = Settings(learning_rate=0.5, epochs_phase1=3, epochs_phase2=4, trained_share=0.3)
-    assert fit.schedule(settings, 427) == [
+    assert loop.schedule(settings, 427) == [
         Phase(1, 3, 0.5, 0),
         Phase(2, 4, 0.05, 128),
     ]
@@ -135,32 +135,32 @@ def test_two_phases_with_a_tenth_of_the_rate():
 
 def test_phase_2_may_have_a_rate_of_its_own():
     settings = Settings(learning_rate=0.5, learning_rate_phase2=0.2)
-    assert [phase.rate for phase in fit.schedule(settings, 427)] == [0.5, 0.2]
+    assert [phase.rate for phase in loop.schedule(settings, 427)] == [0.5, 0.2]
     whole = Settings(weights="random", learning_rate=0.5, learning_rate_phase2=0.2)
-    assert [phase.rate for phase in fit.schedule(whole, 427)] == [0.5]
+    assert [phase.rate for phase in loop.schedule(whole, 427)] == [0.5]
 
 
 @pytest.mark.parametrize(("share", "layers"), [(0.7, 298), (0.3, 128), (0.2, 85), (0.1, 42)])
 def test_phase_2_trains_the_published_number_of_layers(share, layers):
-    assert fit.schedule(Settings(trained_share=share), 427)[1].trained == layers
+    assert loop.schedule(Settings(trained_share=share), 427)[1].trained == layers
     read_as_code = Settings(trained_share=share, fine_tune_reading="code")
-    assert fit.schedule(read_as_code, 427)[1].trained == 427 - layers
+    assert loop.schedule(read_as_code, 427)[1].trained == 427 - layers
 
 
 @pytest.mark.parametrize("reading", ["paper", "code"])
 def test_without_trained_layers_there_is_one_phase(reading):
     settings = Settings(trained_share=0, epochs_phase1=3, fine_tune_reading=reading)
-    assert fit.schedule(settings, 427) == [Phase(1, 3, 0.001, 0)]
+    assert loop.schedule(settings, 427) == [Phase(1, 3, 0.001, 0)]
 
 
 def test_random_weights_are_trained_whole_in_one_phase():
     settings = Settings(weights="random", epochs_phase1=3, epochs_phase2=4, trained_share=0)
-    assert fit.schedule(settings, 50) == [Phase(1, 7, 0.001, 50)]
+    assert loop.schedule(settings, 50) == [Phase(1, 7, 0.001, 50)]
 
 
 def test_a_phase_without_epochs_is_left_out():
-    assert [p.number for p in fit.schedule(Settings(epochs_phase1=0), 427)] == [2]
-    assert [p.number for p in fit.schedule(Settings(epochs_phase2=0), 427)] == [1]
+    assert [p.number for p in loop.schedule(Settings(epochs_phase1=0), 427)] == [2]
+    assert [p.number for p in loop.schedule(Settings(epochs_phase2=0), 427)] == [1]
 
 
 # Learning
@@ -289,7 +289,7 @@ def test_the_best_devel_epochs_weights_are_kept(chosen, monkeypatch, told, best)
         seen.append(network.get_weights())
         return next(script)
 
-    monkeypatch.setattr(fit, "_devel_score", scripted)
+    monkeypatch.setattr(loop, "_devel_score", scripted)
     task = toy(chosen(epochs_phase1=2, epochs_phase2=2, trained_share=0.5))
     network, history = trained(task)
     assert len(seen) == 4
@@ -336,7 +336,7 @@ def test_each_phase_has_the_epochs_asked_for(chosen, epochs, phases, devel):
 def test_nothing_is_learnt_in_no_epoch(chosen):
     task = toy(chosen(), (2, 2, 2))
     network, history = trained(task, epochs={})
-    assert fit.epochs_to_best(history) == {}
+    assert loop.epochs_to_best(history) == {}
     assert all(map(np.array_equal, network.get_weights(), fresh(task).get_weights()))
 
 
@@ -370,7 +370,7 @@ def test_columns_of_the_history(chosen):
 def test_epochs_to_the_best(phases, best, taken):
     number = np.arange(1, len(phases) + 1)
     history = pd.DataFrame({"epoch": number, "phase": phases, "best": number == best})
-    assert fit.epochs_to_best(history) == taken
+    assert loop.epochs_to_best(history) == taken
 
 
 # The rate
@@ -422,7 +422,7 @@ def test_a_shortened_phase_falls_as_the_whole_one_does(chosen):
 )
 def test_when_patience_ends(scores, patience, end):
     rows = [{"devel_score": score, "devel_loss": 1.0} for score in scores]
-    ends = [n for n in range(1, 5) if fit.out_of_patience(rows[:n], patience)]
+    ends = [n for n in range(1, 5) if loop.out_of_patience(rows[:n], patience)]
     assert (ends[0] if ends else None) == end
 
 
@@ -431,11 +431,11 @@ def test_of_equal_scores_the_lower_loss_is_better():
         return {"devel_score": score, "devel_loss": loss}
 
     rows = [row(0.2, 0.1), row(0.2, 0.3), row(0.2, np.nan), row(np.nan, 0.1), row(np.nan, np.nan)]
-    ranks = [fit.rank(r) for r in rows]
+    ranks = [loop.rank(r) for r in rows]
     assert ranks == sorted(ranks, reverse=True)
     assert len(set(ranks)) == 5
-    assert fit.out_of_patience([row(0.2, 0.2), row(0.2, 0.3)], 1)
-    assert not fit.out_of_patience([row(0.2, 0.3), row(0.2, 0.2)], 1)
+    assert loop.out_of_patience([row(0.2, 0.2), row(0.2, 0.3)], 1)
+    assert not loop.out_of_patience([row(0.2, 0.3), row(0.2, 0.2)], 1)
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_are_kept(
         seen.append(network.get_weights())
         return 1.0, next(script)
 
-    monkeypatch.setattr(fit, "_devel_score", scripted)
+    monkeypatch.setattr(loop, "_devel_score", scripted)
     lines = []
     differs = {"epochs_phase1": 6, "epochs_phase2": 6, "trained_share": 0.5, "patience": 2}
     task = toy(chosen(**differs), (4, 4, 4))
@@ -463,7 +463,7 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_are_kept(
     assert [place for place, equal in enumerate(same) if equal] == [best - 1]
     said = [line for line in lines if "ends early" in line]
     assert said == [f"phase {n} ends early: devel does not get better" for n in (1, 2)]
-    assert fit.epochs_to_best(history) == taken
+    assert loop.epochs_to_best(history) == taken
     # Without devel there is nothing to lose patience over.
     _, final = trained(task, devel=False, epochs={1: 5, 2: 1})
     assert final["phase"].tolist() == [1] * 5 + [2]

@@ -36,7 +36,7 @@ def line(row: Row, last: int, regression: bool) -> str:
     Parameters
     ----------
     row : dict
-        A row of the history, see `dslite.training.fit.fit`.
+        A row of the history, see `dslite.training.loop.fit`.
     last : int
         Number of the last epoch planned. The time left is that of as many epochs like this one.
     regression : bool
