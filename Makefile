@@ -16,7 +16,7 @@ OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE
 CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm demo paper test test-slow lab lint lock clean
+.PHONY: help install slurm demo paper test test-all lab lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,18 +49,19 @@ paper: $(READY)  ## results/paper and the README's results, from the records, wi
 		ln -s "$(CURDIR)/results/records" "$$folder/records" && \
 		DSLITE_RESULTS="$$folder" $(BIN)/dslite paper results/paper --readme
 
-test: $(READY)  ## all tests but the slow ones, in as many processes as CORES
+test: $(READY)  ## what a contributor runs: minutes, in as many processes as CORES
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-slow: $(READY)  ## every backbone built, cut, trained, converted (10 minutes); ONLY="vgg16 or ..."
-	$(BIN)/python -m pytest -m slow $(if $(ONLY),-k "$(ONLY)")
+test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, every backbone; ONLY="vgg16 or ..."
+	$(BIN)/python -m pytest -m "" -n $(CORES) --dist loadfile $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb
 
-lint: $(READY)  ## ruff, and notebooks without outputs
+lint: $(READY)  ## ruff, who imports whom, and notebooks without outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 lock: $(READY)  ## solve requirements.lock anew (needs uv)

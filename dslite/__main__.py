@@ -1,0 +1,5 @@
+"""Run the command: ``python -m dslite``."""
+
+from dslite.cli import run
+
+run()
