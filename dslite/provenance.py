@@ -1,4 +1,4 @@
-"""What ran, with what, on what: the record beside every run."""
+"""What ran, with what, on what: the record beside every run, and how it is written and read."""
 
 import datetime
 import hashlib
@@ -9,111 +9,47 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 import dslite
 from dslite import paths
+from dslite.errors import InputError
 
-CALLS = 10
-SCRIPT = """
+PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "shap", "soxr")
+CALLS = 10  # of what a fresh process measures
+_SCRIPT = """
 import json, sys
-from dslite import footprint
+from dslite import provenance
 {imports}
-before = footprint.resident()
+before = provenance.resident_mb()
 {load}
 for _ in range({calls}):
     {call}
-print(json.dumps([before, footprint.highest()]))
+print(json.dumps([before, provenance.peak_mb()]))
 """
 
 
-def _status(key: str) -> float | None:
-    """A line of Linux's own account of this process, in MB; None elsewhere."""
-    file = Path("/proc/self/status")
-    if not file.is_file():
-        return None
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return None
-
-
-def _highest_of_all() -> float:
-    """The most that this process has held, in MB, as every Unix counts it."""
-    import resource  # here: Windows has none, and all else goes without it
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def resident() -> float:
-    """Memory that this process holds now, in MB (1e6 bytes)."""
-    found = _status("VmRSS")
-    return _highest_of_all() if found is None else found
-
-
-def highest() -> float:
-    """The most memory that this process has held, in MB (1e6 bytes).
-
-    Linux hands ``ru_maxrss`` on through fork and exec: started by a process of 2 GB, a tiny one
-    would report 2 GB. What the kernel says of the address space (``VmHWM``) begins afresh.
-    """
-    found = _status("VmHWM")
-    return _highest_of_all() if found is None else found
-
-
-def peak(imports: str, load: str, call: str, *arguments: str) -> dict[str, float]:
-    """Run a few lines of Python in a fresh process and see what memory they need.
-
-    Parameters
-    ----------
-    imports : str
-        Lines that load the runtime; what it holds after them counts as the baseline.
-    load, call : str
-        Lines that load the model, and the one that is called `CALLS` times.
-    *arguments : str
-        Found as ``sys.argv[1:]``.
-
-    Returns
-    -------
-    dict
-        ``peak_mb``, the highest of the whole process; ``baseline_mb``, with the runtime loaded;
-        ``growth_mb``, the difference: the model, and what a run of it needs.
-
-    Raises
-    ------
-    RuntimeError
-        The process failed; with its last line.
-    """
-    script = SCRIPT.format(imports=imports, load=load, call=call, calls=CALLS)
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise RuntimeError(f"measuring the memory of {' '.join(arguments)} failed: {said}")
-    before, most = json.loads(done.stdout.strip().splitlines()[-1])
-    return {"peak_mb": most, "baseline_mb": before, "growth_mb": most - before}
-
-
-PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "shap", "soxr")
-
-
 def digest(content: object) -> str:
-    """SHA-256 of anything JSON can hold, independent of the order of keys."""
+    """Return the SHA-256 of anything JSON can hold, independent of the order of keys.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    True
+    """
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def commit() -> str:
-    """Git commit of the project, ``+changes`` if the work tree differs; empty outside a clone."""
+    """Return the project's Git commit, ``+changes`` if the work tree differs, empty if none."""
 
     def git(*words: str) -> str:
         done = subprocess.run(
@@ -128,20 +64,20 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of what its numbers depend on."""
-    found = {"python": platform.python_version(), "dslite": dslite.__version__}
+    """Return the versions of Python, of this package and of what its numbers depend on."""
+    versions = {"python": platform.python_version(), "dslite": dslite.__version__}
     for package in PACKAGES:
         for name in (package, f"{package}-cpu"):  # tensorflow-cpu is tensorflow
             try:
-                found[package] = metadata.version(name)
+                versions[package] = metadata.version(name)
                 break
             except metadata.PackageNotFoundError:
                 continue
-    return found
+    return versions
 
 
 def hardware() -> dict[str, object]:
-    """Processor, cores, memory in GiB and system."""
+    """Return processor, cores, memory in GiB and system."""
     processor = platform.processor()
     information = Path("/proc/cpuinfo")
     if information.is_file():
@@ -149,24 +85,21 @@ def hardware() -> dict[str, object]:
             if line.startswith("model name"):
                 processor = line.partition(":")[2].strip()
                 break
-    memory = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     return {
         "processor": processor or platform.machine(),
         "cores": os.cpu_count(),
-        "memory_gib": memory,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
 def now() -> str:
-    """Date and time in UTC, to the second."""
+    """Return date and time in UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def record() -> dict[str, object]:
-    """What every run writes down about where it came from."""
+    """Return what every run writes down about where it came from."""
     return {
         "date": now(),
         "commit": commit(),
@@ -179,3 +112,83 @@ def write_json(path: str | os.PathLike, content: object) -> None:
     """Write JSON under a temporary name and rename it."""
     with paths.replacing(path) as draft:
         draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike, remedy: str) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputError
+        The file is not there, not readable or not JSON; with ``remedy``, what to do about it.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{paths.shown(path)}: not readable ({reason}); {remedy}") from None
+
+
+def resident_mb() -> float:
+    """Return the memory that this process holds now, in MB (1e6 bytes)."""
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB (1e6 bytes).
+
+    Linux hands ``ru_maxrss`` on through fork and exec: started by a process of 2 GB, a tiny one
+    would report 2 GB. What the kernel counts of the address space (``VmHWM``) begins afresh.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # Windows
+        return memory.peak_wset / 1e6
+    import resource  # not at the top: Windows has none
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def memory_of_fresh_process(
+    imports: str, load: str, call: str, *arguments: str
+) -> dict[str, float]:
+    """Run a few lines of Python in a fresh process and measure the memory that they need.
+
+    Parameters
+    ----------
+    imports : str
+        Lines that load the runtime; what the process holds after them is the baseline.
+    load, call : str
+        Lines that load the model, and the one that is called `CALLS` times.
+    *arguments : str
+        The process's ``sys.argv[1:]``.
+
+    Returns
+    -------
+    dict of str to float
+        In MB: ``peak_mb``, the highest of the whole process; ``baseline_mb``, with the runtime
+        loaded; ``growth_mb``, the difference: the model, and what a run of it needs.
+
+    Raises
+    ------
+    RuntimeError
+        The process failed; with its last line.
+    """
+    script = _SCRIPT.format(imports=imports, load=load, call=call, calls=CALLS)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise RuntimeError(f"measuring the memory of {' '.join(arguments)} failed: {reason}")
+    baseline, peak = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"peak_mb": peak, "baseline_mb": baseline, "growth_mb": peak - baseline}

@@ -152,8 +152,8 @@ def timed_calls(
 
 
 def file_memory(file: Path) -> dict[str, float]:
-    """Memory of a fresh process that runs a file on one thread, see `dslite.provenance.peak`."""
-    return provenance.peak(
+    """Memory of a fresh process that runs a file on one thread, see `dslite.provenance.memory_of_fresh_process`."""
+    return provenance.memory_of_fresh_process(
         "import ai_edge_litert.interpreter\nfrom dslite import litert",
         "call = litert.runner(sys.argv[1])\nvalue = litert.example(sys.argv[1])",
         "call(value)",
@@ -510,7 +510,7 @@ def spectrogram_calls(wave: np.ndarray, settings: Settings) -> dict[Way, Callabl
 
 def keras_memory(run: runs.Run) -> dict[str, float]:
     """Memory of a fresh process that runs the compiled Keras model."""
-    return provenance.peak(
+    return provenance.memory_of_fresh_process(
         "import numpy\nfrom dslite import model, runs, spectrogram",
         "run = runs.load(sys.argv[1])\n"
         "call = model.predictor(model.load(run.folder / 'model.keras'), run.settings)\n"

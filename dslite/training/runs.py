@@ -110,13 +110,6 @@ def _microjoules(folder: Path, name: str) -> int | None:
         return None
 
 
-def _peak_mib() -> float | None:
-    try:
-        return provenance.highest() * 1e6 / 2**20
-    except ImportError:  # Windows
-        return None
-
-
 class Meter:
     """Counts what this process spends from here on; can be read at any time.
 
@@ -169,7 +162,7 @@ class Meter:
         own = Cost(
             wall_s=time.perf_counter() - self._wall,
             cpu_s=_cpu_s() - self._cpu,
-            peak_mib=_peak_mib(),
+            peak_mib=provenance.peak_mb() * 1e6 / 2**20,
             energy_j=used / 1e6 if known else None,
             energy_note=MEASURED if known else UNKNOWN,
         )

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import provenance
 from dslite.deployment import convert, profile, runtime
 from dslite.deployment import profile as deployment_profile
 from dslite.errors import InputError
@@ -133,35 +132,6 @@ def test_times_in_numbers(monkeypatch):
     assert found["ms_median"] == pytest.approx(50_500)
     assert found["ms_p95"] == pytest.approx(95_050)
     assert found["ms_std"] == pytest.approx(1000 * taken.std())
-
-
-# Memory
-
-
-def test_memory_of_a_fresh_process():
-    found = provenance.peak("import numpy", "held = numpy.ones(25_000_000)", "held.sum()")
-    assert found["growth_mb"] == pytest.approx(200, rel=0.1)
-    assert found["peak_mb"] == pytest.approx(found["baseline_mb"] + found["growth_mb"])
-
-
-def test_memory_of_the_parent_does_not_count():
-    """The most that the parent has held comes with fork and exec in ``ru_maxrss``."""
-    script = "import numpy, json; from dslite import footprint; held = numpy.ones(50_000_000)\n"
-    script += "print(json.dumps(footprint.peak('', '', 'pass')))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    found = json.loads(done.stdout)
-    assert found["peak_mb"] < 200
-    assert abs(found["growth_mb"]) < 20
-
-
-def test_a_process_that_fails_is_told():
-    with pytest.raises(RuntimeError, match=r"of my\.tflite failed: ValueError: no model"):
-        provenance.peak("", "raise ValueError('no model')", "pass", "my.tflite")
-
-
-def test_memory_where_there_is_no_proc(monkeypatch):
-    monkeypatch.setattr(provenance, "_status", lambda key: None)
-    assert provenance.resident() == provenance.highest() > 1
 
 
 # A run

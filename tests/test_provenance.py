@@ -1,0 +1,90 @@
+"""The record beside a run: JSON in and out, digests, versions, and memory."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dslite import provenance
+from dslite.errors import InputError
+
+
+def test_json_comes_back(tmp_path):
+    content = {"b": [1, 2.5, None], "a": {"ä": "ö"}}
+    provenance.write_json(tmp_path / "a.json", content)
+    assert provenance.read_json(tmp_path / "a.json", "run it again") == content
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    (tmp_path / "bom.json").write_text("\ufeff[1]", encoding="utf-8")  # of Windows' editors
+    assert provenance.read_json(tmp_path / "bom.json", "") == [1]
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe"])
+def test_json_that_cannot_be_read(tmp_path, content):
+    file = tmp_path / "a.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        provenance.read_json(file, "run it again")
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"{file}: not readable (")
+    assert line.endswith("); run it again")
+    assert line.count(str(file)) == 1
+
+
+def test_numbers_that_json_has_not_leave_the_old_file(tmp_path):
+    provenance.write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        provenance.write_json(tmp_path / "a.json", float("nan"))
+    assert json.loads((tmp_path / "a.json").read_text()) == 1
+
+
+def test_digests(tmp_path):
+    assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1})
+    assert provenance.digest([1, 2]) != provenance.digest([2, 1])
+    (tmp_path / "a").write_bytes(b"abc")
+    assert provenance.file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea")  # FIPS 180-2
+
+
+def test_the_record(monkeypatch, tmp_path):
+    record = provenance.record()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", record["date"])
+    assert re.fullmatch(r"([0-9a-f]{40}(\+changes)?)?", record["commit"])
+    assert {"python", "dslite", "tensorflow", "numpy"} <= set(record["versions"])
+    assert record["hardware"]["memory_gib"] > 0.5
+    assert all(record["hardware"].values())
+    monkeypatch.setattr(provenance.paths, "ROOT", tmp_path)  # not a clone
+    assert provenance.commit() == ""
+
+
+def test_memory_of_a_fresh_process():
+    memory = provenance.memory_of_fresh_process(
+        "import numpy", "held = numpy.ones(25_000_000)", "held.sum()"
+    )
+    assert memory["growth_mb"] == pytest.approx(200, rel=0.1)
+    assert memory["peak_mb"] == pytest.approx(memory["baseline_mb"] + memory["growth_mb"])
+
+
+def test_memory_of_the_parent_does_not_count():
+    """The most that the parent has held comes with fork and exec in ``ru_maxrss``."""
+    script = (
+        "import numpy, json; from dslite import provenance; held = numpy.ones(50_000_000)\n"
+        "print(json.dumps(provenance.memory_of_fresh_process('', '', 'pass')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    memory = json.loads(done.stdout)
+    assert memory["peak_mb"] < 200
+    assert abs(memory["growth_mb"]) < 20
+
+
+def test_a_process_that_fails():
+    with pytest.raises(RuntimeError, match=r"of my\.tflite failed: ValueError: no model"):
+        provenance.memory_of_fresh_process("", "raise ValueError('no model')", "pass", "my.tflite")
+
+
+def test_peak_where_there_is_no_proc(monkeypatch):
+    there = provenance.peak_mb()
+    monkeypatch.setattr(provenance, "Path", lambda path: type("Missing", (), {"is_file": bool})())
+    assert provenance.peak_mb() >= 0.9 * there > 1
+    assert provenance.resident_mb() > 1
