@@ -214,9 +214,6 @@ for command in (
     app.command()(command)
 
 
-app.command("import")(study_commands.import_)
-
-
 @app.command()
 def results(dataset: Dataset) -> None:
     """Print a corpus's ablation table, its cross-validations, and where its report lies."""

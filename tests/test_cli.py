@@ -23,7 +23,6 @@ COMMANDS = [
     "baseline",
     "rerun",
     "study",
-    "import",
     "archive",
     "record",
     "paper",

@@ -1,4 +1,4 @@
-"""The commands around a study: its tables, one from another tool's configuration, publishing."""
+"""The commands around a study: its tables, its records, its archive."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,40 +10,6 @@ from dslite.datasets import commands
 from dslite.errors import InputError
 
 # As in cli, rooms are imported inside the commands.
-
-
-def import_(
-    hp_config: Annotated[Path, typer.Argument(help="the tool's hp_config.json")],
-    class_config: Annotated[Path, typer.Argument(help="its class_config.json")],
-    labels: Annotated[Path, typer.Argument(help="its label table")],
-    audio: Annotated[
-        str,
-        typer.Option(help="folder that the file names start at; the table's own if unset"),
-    ] = "",
-    name: Annotated[str, typer.Option(help="what the corpus is to be called")] = "imported",
-    to: Annotated[Path, typer.Option(help="folder for the table, the card and the study")] = Path(),
-    force: Annotated[bool, typer.Option(help="replace files that are there")] = False,
-) -> None:
-    """Make a table, a card and a study of a DeepSpectrumLite configuration.
-
-    Every key that has no counterpart here is named, with the reason.
-    """
-    from dslite import paths
-    from dslite.studies import imported
-
-    found = imported.convert(hp_config, class_config, labels, audio, name)
-    try:
-        written = imported.write(found, to, force)
-    except OSError as error:
-        raise InputError(
-            f"{to}: cannot be written to: {error.strerror}; name another --to"
-        ) from None
-    for file in written:
-        typer.echo(f"written: {paths.shown(file)}")
-    if found.unmatched:
-        typer.echo("without a counterpart here:")
-    for line in found.unmatched:
-        typer.echo(f"  {line}")
 
 
 def record(

@@ -1,4 +1,4 @@
-"""`dslite import` and `dslite archive` as a user meets them."""
+"""`dslite archive` as a user meets it."""
 
 import zipfile
 
@@ -7,7 +7,6 @@ import typer
 
 from dslite import cli, paths
 from dslite.studies import commands
-from tests.studies import public_tool
 from tests.studies.finished_study import finish, lay, places
 
 
@@ -15,66 +14,9 @@ from tests.studies.finished_study import finish, lay, places
 def words(command, monkeypatch):
     """Run one of the commands through the entry point, also where cli does not have them."""
     app = typer.Typer()
-    app.command("import")(commands.import_)
     app.command()(commands.archive)
     monkeypatch.setattr(cli, "app", app)
     return command
-
-
-# import
-
-
-def test_import_names_files_and_what_has_no_counterpart(words, tmp_path):
-    files = public_tool.write(tmp_path, {"color_map": ["magma"], "optimizer": ["sgd", "adam"]})
-    out = tmp_path / "out"
-    status, told, err = words("import", *files, "--name", "birds", "--to", out)
-    assert (status, err) == (0, "")
-    lines = told.splitlines()
-    assert lines[:3] == [
-        f"written: {out / name}" for name in ("birds.csv", "birds.yaml", "birds-study.yaml")
-    ]
-    assert all((out / name).is_file() for name in ("birds.csv", "birds.yaml", "birds-study.yaml"))
-    assert lines[3] == "without a counterpart here:"
-    assert '  color_map: "magma": here pictures are drawn in viridis' in lines
-    assert [line for line in lines if line.startswith("  tb_run_id: ")]
-
-
-def test_import_writes_where_the_user_is(words, tmp_path, monkeypatch):
-    files = public_tool.write(tmp_path)
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    status, told, _ = words("import", *files)
-    assert status == 0
-    assert told.splitlines()[0] == "written: imported.csv"
-    status, _, err = words("import", *files)
-    assert status == 2
-    assert "imported.csv: exists already" in err
-    assert words("import", *files, "--force")[0] == 0
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("wrong", ["gone.json", "."])
-def test_import_of_a_wrong_path_is_one_line(words, tmp_path, place, wrong):
-    files = public_tool.write(tmp_path)
-    files[place] = tmp_path / wrong
-    status, told, err = words("import", *files, "--to", tmp_path / "out")
-    assert (status, told) == (2, "")
-    assert err.startswith(f"error: {files[place]}")
-    assert len(err.splitlines()) == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_import_with_wrong_folders(words, tmp_path):
-    files = public_tool.write(tmp_path)
-    status, _, err = words("import", *files, "--audio", tmp_path / "gone")
-    assert (status, len(err.splitlines())) == (2, 1)
-    assert "gone: there is no such folder" in err
-    status, _, err = words("import", *files, "--to", files[0])
-    assert (status, len(err.splitlines())) == (2, 1)
-    assert "cannot be written to" in err
-
-
-# archive
 
 
 @pytest.fixture

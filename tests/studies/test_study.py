@@ -1,5 +1,7 @@
 """Studies: what may stand in one, how it is expanded, and what is chosen of a grid."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -393,3 +395,32 @@ def test_a_grid_without_any_score_is_refused():
         InputError, match="d, p, b, none, 1: no point of the grid has a devel score"
     ):
         study_study.choose(table)
+
+
+# The page for those who come from the public tool
+
+
+def test_the_page_for_users_of_the_public_tool(tmp_path):
+    page = (paths.ROOT / "docs" / "coming-from-deepspectrumlite.md").read_text(encoding="utf-8")
+    tables = {}
+    for section in page.split("\n## ")[1:]:
+        title, *lines = section.splitlines()
+        rows = [line.split("|")[1:-1] for line in lines if line.startswith("| `")]
+        tables[title] = [re.findall(r"`(\w+)`", row[title == "Settings"]) for row in rows]
+    named = {
+        name
+        for title in ("Settings", "Where the tool's manual and its code differ")
+        for row in tables[title]
+        for name in row
+    }
+    assert len(named) > 30
+    assert named <= set(settings.Settings.model_fields)
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "audio").mkdir()
+    blocks = re.findall(r"^```\w+\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for name, text in zip(("birds.csv", "birds.yaml", "birds-study.yaml"), blocks, strict=True):
+        (tmp_path / "birds" / name).write_text(text, encoding="utf-8")
+    points = study_study.expand(study_study.load(tmp_path / "birds" / "birds-study.yaml"))
+    assert [(point.augmentation, dict(point.overrides)) for point in points] == [
+        (name, changed) for name in ("none", "cutmix") for changed in ({}, {"learning_rate": 0.02})
+    ]
