@@ -3,20 +3,9 @@
 import zipfile
 
 import pytest
-import typer
 
-from dslite import cli, paths
-from dslite.studies import commands
+from dslite import paths
 from tests.studies.finished_study import finish, lay, places
-
-
-@pytest.fixture
-def words(command, monkeypatch):
-    """Run one of the commands through the entry point, also where cli does not have them."""
-    app = typer.Typer()
-    app.command()(commands.archive)
-    monkeypatch.setattr(cli, "app", app)
-    return command
 
 
 @pytest.fixture
@@ -25,49 +14,49 @@ def study(tmp_path, rng, monkeypatch):
     return lay(tmp_path / "birds", rng)
 
 
-def test_archive_says_where_it_lies(words, study):
+def test_archive_says_where_it_lies(command, study):
     for place in places(study):
         finish(place)
-    status, told, err = words("archive", study)
+    status, told, err = command("archive", study)
     place = paths.results("studies") / "flock.zip"
     assert (status, err) == (0, "")
     assert told == f"archive: {place}, 6 of 6 runs\n"
     assert zipfile.is_zipfile(place)
 
 
-def test_archive_without_some_runs_is_status_1_unless_partial(words, study, tmp_path):
+def test_archive_without_some_runs_is_status_1_unless_partial(command, study, tmp_path):
     for place in places(study)[1:]:
         finish(place)
     out = tmp_path / "sub" / "mine.zip"
-    status, told, _ = words("archive", study, out)
+    status, told, _ = command("archive", study, out)
     assert status == 1
     assert "missing: birds/squeezenet-none-s0\n" in told
     assert f"archive: {out}, 5 of 6 runs\n" in told
     assert zipfile.is_zipfile(out)
-    assert words("archive", study, out, "--partial")[0] == 0
+    assert command("archive", study, out, "--partial")[0] == 0
 
 
-def test_archive_says_that_a_corpus_has_changed_between_runs(words, study):
+def test_archive_says_that_a_corpus_has_changed_between_runs(command, study):
     for i, place in enumerate(places(study)):
         finish(place, manifest="ab"[i == 3] * 64)
-    status, _, err = words("archive", study)
+    status, _, err = command("archive", study)
     assert status == 0
     assert err.startswith("warning: birds: runs of 2 different manifests")
 
 
-def test_archive_with_models(words, study, tmp_path):
+def test_archive_with_models(command, study, tmp_path):
     for place in places(study):
         finish(place)
-    assert words("archive", study, tmp_path / "a.zip", "--models")[0] == 0
+    assert command("archive", study, tmp_path / "a.zip", "--models")[0] == 0
     names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
     assert "runs/birds/squeezenet-none-s0/model.keras" in names
 
 
-def test_archive_refuses_in_one_line(words, study, tmp_path):
+def test_archive_refuses_in_one_line(command, study, tmp_path):
     for given in (("no-such-study",), (tmp_path / "gone.yaml",), (study,)):
-        status, told, err = words("archive", *given)
+        status, told, err = command("archive", *given)
         assert (status, told, len(err.splitlines())) == (2, "", 1), given
     finish(places(study)[0])
     for output in ("a.txt", study / "below.zip"):
-        status, told, err = words("archive", study, output)
+        status, told, err = command("archive", study, output)
         assert (status, told, len(err.splitlines())) == (2, "", 1), output
