@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,6 @@ from dslite.paper.page import (
     target,
     words,
 )
-from dslite.paper.page_style import SCRIPT, STYLE
 from dslite.paper.typesetting import Sheet
 from dslite.training import runs as training_runs
 
@@ -107,10 +107,11 @@ def html(edition: Edition) -> str:
         A picture is damaged or needs another file.
     """
     sections = _sections(edition)
+    script = _file("report.js")
     index = _index(edition, sections)
     return f"""<!doctype html>
 <html lang="en">
-{_head(edition)}
+{_head(edition, script)}
 <body>
 <a class="skip" href="#main">Skip to the findings</a>
 <div class="paper">
@@ -126,14 +127,21 @@ def html(edition: Edition) -> str:
 <footer><p class="byline">Published values are quoted from the paper named above; everything else
 was measured or derived by this project.</p></footer>
 </div>
-<script>{SCRIPT}</script>
+<script>
+{script}</script>
 </body>
 </html>
 """
 
 
-def _head(edition: Edition) -> str:
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode("utf-8")).digest()).decode("ascii")
+def _file(name: str) -> str:
+    """A file of this package's own."""
+    return resources.files("dslite.paper").joinpath(name).read_text("utf-8")
+
+
+def _head(edition: Edition, script: str) -> str:
+    digest = hashlib.sha256(f"\n{script}".encode()).digest()
+    digest = base64.b64encode(digest).decode("ascii")
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -146,7 +154,8 @@ def _head(edition: Edition) -> str:
 <meta name="color-scheme" content="light dark">
 <title>{words(TITLE)}</title>
 <link rel="icon" href="data:,">
-<style>{STYLE}{paper_page.filter_style(edition.numbers)}
+<style>
+{_file("report.css")}{paper_page.filter_style(edition.numbers)}
 </style>
 </head>"""
 

@@ -13,12 +13,17 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from dslite import paths
 from dslite.errors import InputError
 from dslite.paper import page as paper_page
 from dslite.paper import report, verdicts
-from dslite.paper.page_style import SCRIPT, STYLE
 from dslite.paper.report import Edition, Picture
 from tests.deployment import browser
+
+STYLE, SCRIPT = (
+    (paths.ROOT / "dslite" / "paper" / f"report.{kind}").read_text("utf-8")
+    for kind in ("css", "js")
+)
 
 EVIL = "<script>alert('x')</script> & \"quoted\" </td>"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
