@@ -21,7 +21,7 @@ def words(wildcards):
     return job(wildcards).words()
 
 
-TABLES = ("runs", "seeds", "comparisons", "cost", "projection")
+TABLES = ("runs", "seeds", "comparisons", "cost")
 DEVICES = jobs.devices(STUDY, JOBS)
 
 

@@ -17,8 +17,8 @@ from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import verdicts
-from dslite.studies import markdown
 from dslite.studies.runs import GATHERED
+from dslite.studies.tables import to_markdown
 from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS
 
@@ -385,7 +385,7 @@ def section(lead: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> str:
     """The README's results: markers around sentences, and tables under bold titles."""
     lines = [BEGIN, *lead]
     for title, table in parts.items():
-        lines += ["", f"**{title}**", "", markdown.to_markdown(table)]
+        lines += ["", f"**{title}**", "", to_markdown(table)]
     return "\n".join([*lines, END])
 
 

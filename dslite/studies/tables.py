@@ -1,6 +1,7 @@
 """A study's tables: its runs, what their seeds say together, tested differences, and the cost."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.settings import nearest
 from dslite.studies import jobs as study_jobs
-from dslite.studies import markdown
 from dslite.studies import runs as study_runs
 from dslite.studies import study as study_study
 from dslite.studies.jobs import Job
@@ -23,7 +23,6 @@ from dslite.training import runs as training_runs
 
 BASELINE = "none"  # the augmentation that all others are compared with
 KEYS = ("dataset", "preset", "backbone")
-NODES = (1, 10, 100)
 # Of a comparison, what the page leaves to comparisons.csv
 DETAILS = ["baseline", "low_speakers", "high_speakers", "p", "only_baseline", "only_this"]
 DETAILS += ["p_mcnemar", "comparisons"]
@@ -50,8 +49,8 @@ def runs_table(places: Sequence[Place]) -> pd.DataFrame:
         a baseline ``svm`` or ``librosa``), ``seed``, ``overrides``, ``folds``; ``metric``;
         ``devel``, ``test`` and the 95 % interval of test over files, ``low`` to ``high``
         (fractions, or rho; of a cross-validation, ``test`` is that of all files together);
-        ``run``, its folder in results/; ``identity``; ``status``, see `dslite.studies.runs`; `COST`.
-        Empty where something is unknown.
+        ``run``, its folder in results/; ``identity``; ``status``, see `dslite.studies.runs`;
+        `COST`. Empty where something is unknown.
     """
     rows = []
     for place in places:
@@ -119,7 +118,7 @@ def seeds_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Every augmentation against none on the same test files, see `dslite.evaluation.significance.compared`.
+    """Compare every augmentation with none on the same test files, see `significance.compared`.
 
     A group whose baseline has not been run is left out, and so is a regression.
     """
@@ -155,44 +154,6 @@ def cost_table(found: pd.DataFrame) -> pd.DataFrame:
     """Time, memory and energy of each finished run that has a record of them."""
     known = found[found["wall_s"].notna()]
     return known[["dataset", "run", *COST]].reset_index(drop=True)
-
-
-def projection(found: pd.DataFrame) -> pd.DataFrame:
-    """What the whole study takes on 1, 10 and 100 nodes, each as fast as this machine.
-
-    A missing run counts as the mean of the finished ones of its kind (a baseline, or a
-    configuration), if there is one. The longest run is the least that any number of nodes takes.
-
-    Returns
-    -------
-    DataFrame
-        ``nodes``, ``hours`` (the longest-first schedule), ``node_hours``, ``energy_kwh`` (empty
-        where a run's is unknown), ``measured`` (runs whose time was), ``runs``.
-    """
-    baseline = found["augmentation"].isin(study_study.BASELINES)
-
-    def of_all(column: str) -> pd.Series:
-        known = found[column].astype(float)
-        return known.fillna(known.groupby(baseline).transform("mean"))
-
-    wall, energy = of_all("wall_s"), of_all("energy_j")
-    measured = int(found["wall_s"].notna().sum())
-    rows = []
-    for nodes in NODES:
-        busy = np.zeros(nodes)
-        for seconds in sorted(wall.dropna(), reverse=True):
-            busy[busy.argmin()] += seconds
-        rows.append(
-            {
-                "nodes": nodes,
-                "hours": busy.max() / 3600 if measured else np.nan,
-                "node_hours": wall.sum() / 3600 if measured else np.nan,
-                "energy_kwh": energy.sum() / 3.6e6 if energy.notna().all() else np.nan,
-                "measured": measured,
-                "runs": len(found),
-            }
-        )
-    return pd.DataFrame(rows)
 
 
 def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> pd.DataFrame:
@@ -254,7 +215,6 @@ def write(study: Study) -> Path:
         "seeds": seeds_table(found),
         "comparisons": comparisons_table(found),
         "cost": cost_table(found),
-        "projection": projection(found),
         "runs": found.drop(columns=list(COST)),
     }
     place = folder(study)
@@ -280,7 +240,6 @@ def page(study: Study, made: Mapping[str, pd.DataFrame]) -> str:
         "comparisons": f"Against augmentation {BASELINE}, on the same test files (points of UAR; "
         "p is corrected for the number of comparisons by Holm's method)",
         "cost": "Cost; energy is empty where this machine does not tell",
-        "projection": "The whole study at these rates",
     }
     for name, title in titles.items():
         table = (
@@ -289,5 +248,32 @@ def page(study: Study, made: Mapping[str, pd.DataFrame]) -> str:
             .drop(columns=["identity"], errors="ignore")
         )
         if len(table):
-            lines += ["", f"## {title}", "", markdown.to_markdown(table)]
+            lines += ["", f"## {title}", "", to_markdown(table)]
     return "\n".join(lines) + "\n"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    r"""Write a frame, without its index, as a Markdown table; a missing value is an empty cell.
+
+    Columns of numbers (also as texts, with a mark like ``*``) are aligned to the right.
+
+    Examples
+    --------
+    >>> print(to_markdown(pd.DataFrame({"score": [0.5, None], "remark": ["a|b", "c"]})))
+    | score | remark |
+    | ---: | :--- |
+    | 0.5 | a\|b |
+    |  | c |
+    """
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    columns = zip(*cells, strict=True) if cells else [()] * len(frame.columns)
+    number = re.compile(r"[-–]?[\d.]*\*?")
+    align = ["---:" if all(number.fullmatch(c) for c in column) else ":---" for column in columns]
+    rows = [[_cell(name) for name in frame.columns], align, *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    return str(round(value, 4) if isinstance(value, float) else value).replace("|", r"\|")

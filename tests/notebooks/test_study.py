@@ -21,7 +21,7 @@ overrides: {{bootstrap_draws: 20, epochs_phase1: 1}}
 baselines: [librosa]
 variants: [float32]
 """
-# What two runs of the same study must agree in, to the last byte; cost and projection are times.
+# What two runs of the same study must agree in, to the last byte; cost is times.
 EQUAL = ("runs.csv", "seeds.csv", "comparisons.csv", "device-small-tuned-squeezenet.csv")
 SLURM = ["--profile", str(paths.ROOT / "workflow/profiles/slurm"), "--slurm-no-account"]
 SLURM += ["--slurm-status-command", "squeue", "--latency-wait", "5"]

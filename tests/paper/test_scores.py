@@ -11,7 +11,6 @@ from dslite.errors import InputError
 from dslite.evaluation.metrics import evaluate
 from dslite.paper import published
 from dslite.paper import reproduction as paper_reproduction
-from dslite.studies import markdown
 from dslite.training import runs
 from dslite.training import runs as training_runs
 
@@ -367,13 +366,6 @@ def test_the_published_tables_know_nothing_of_the_acoustic_baseline(results):
     assert training_runs.all_runs()["backbone"].tolist() == ["", ""]
 
 
-def test_the_figure_has_the_baselines_first(results):
-    for configuration in ("none", "librosa", "svm"):
-        write_run(results, configuration=configuration)
-    drawn = markdown.forest(training_runs.all_runs())["configuration"].unique().tolist()
-    assert drawn == list(training_runs.LABELS.values())[:3]
-
-
 def test_the_baselines_are_kinds_of_runs():
     assert tuple(runs.FEATURES.values()) == training_runs.BASELINES
     assert set(training_runs.LABELS) == {
@@ -387,39 +379,3 @@ def test_ablation_block_of_a_regression_shows_rho(results):
     write_run(results, "mine", devel=scores, test=scores)
     block = paper_reproduction.ablation_block("mine", training_runs.all_runs())
     assert block.loc["no augmentation"].tolist() == ["0.31", "0.31", "0.26–0.36", "–"]
-
-
-def test_to_markdown():
-    frame = pd.DataFrame({"a": [1.5, np.nan], "b": ["x|y", "z"]})
-    assert markdown.to_markdown(frame) == "| a | b |\n| ---: | :--- |\n| 1.5 | x\\|y |\n|  | z |"
-
-
-def test_readable_puts_ours_below_the_published_row():
-    frame = pd.DataFrame(
-        {
-            "dataset": ["ccs", "ravdess", "sleep"],
-            "devel": [56.5, 84.7, 66.0],
-            "ci_low": [62.2, 72.7, 62.9],
-            "chance": [50.0, 20.0, 50.0],
-            "ours_devel": [np.nan, 45.8333, np.nan],
-            "ours_low": [np.nan, 30.04, np.nan],
-            "ours_run": ["", "mobilenet_v2-none-s0", ""],
-            "remark": ["restricted", "other backbone", "restricted"],
-        }
-    )
-    table = markdown.readable(frame)
-    assert table["source"].tolist() == ["published", "published", "ours", "published"]
-    assert table["devel"].tolist() == ["56.5", "84.7", "45.8", "66.0"]
-    assert table["ci_low"].tolist() == ["62.2", "72.7", "30.0", "62.9"]
-    said = ["restricted", "", "mobilenet_v2-none-s0; other backbone", "restricted"]
-    assert table["remark"].tolist() == said
-    assert "chance" not in table
-    same = markdown.readable(frame.iloc[[0, 2]])
-    assert same["remark"].tolist() == ["restricted", "″"]
-
-
-def test_table_2_as_printed_marks_what_is_assumed():
-    table = markdown.hyperparameters(published.table(2)).set_index("hyperparameter")
-    assert table.loc["fine_tuned_layers", "ravdess"] == "42"
-    assert table.loc["dropout", "css"] == "0.4"
-    assert table.loc["chunk_length_s", "ravdess"] == "4*"

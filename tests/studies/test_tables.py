@@ -67,27 +67,6 @@ def test_nothing_is_compared_without_a_baseline_or_a_score(workplace):
     assert tables.comparisons_table(regression).empty
 
 
-def test_more_nodes_are_busy_until_the_last_run_ends():
-    found = runs(*[("none", seed, 0.5, 0.5, 3600.0) for seed in range(4)])
-    table = tables.projection(found).set_index("nodes")
-    assert table["hours"].tolist() == [4, 1, 1]
-    assert table["node_hours"].tolist() == [4, 4, 4]
-    assert table["energy_kwh"].isna().all()  # this machine has not told
-    told = tables.projection(found.assign(energy_j=3.6e6)).set_index("nodes")
-    assert told["energy_kwh"].tolist() == [4, 4, 4]
-
-
-def test_a_missing_run_counts_as_the_mean_of_its_kind():
-    rows = [("none", 0, 0.5, 0.5, 100.0), ("none", 1, 0.5, 0.5, 300.0), ("svm", 0, 0.5, 0.5, 10.0)]
-    found = runs(*rows, ("cutmix", 0, np.nan, np.nan, np.nan))
-    table = tables.projection(found).set_index("nodes")
-    assert table.loc[1, "hours"] == pytest.approx((100 + 300 + 10 + 200) / 3600)
-    assert table.loc[1, "measured"] == 3
-    assert table.loc[1, "runs"] == 4
-    nothing = tables.projection(found.assign(wall_s=np.nan))
-    assert nothing["hours"].isna().all()
-
-
 def test_the_cost_of_a_cross_validation_is_that_of_its_folds():
     assert tables._sum("wall_s", [1.0, 2.5]) == 3.5
     assert tables._sum("peak_mib", [100.0, 300.0]) == 300
