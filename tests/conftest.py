@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -93,7 +94,29 @@ def _filters_that_pass_a_signal(network):
 
 
 @pytest.fixture(scope="session")
-def small_corpus(tmp_path_factory):
+def once(tmp_path_factory):
+    """Make what is expensive once for all test processes.
+
+    ``once(name, make)`` is the path of a folder that ``make(folder)`` has filled; the other
+    processes wait for it. Tests copy what they change.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name, make):
+        folder, finished = base / f"once-{name}", base / f"once-{name}.finished"
+        with filelock.FileLock(base / f"once-{name}.lock"):
+            if not finished.exists():
+                folder.mkdir()
+                make(folder)
+                finished.touch()
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def small_corpus(once):
     """Path of ``small.csv``: 96 clips of the demo corpus as a user's own table with its card.
 
     The backbone's weights come from a file (of random numbers), so that both phases are run.
@@ -102,20 +125,23 @@ def small_corpus(tmp_path_factory):
     from dslite.datasets import demo
     from dslite.models import backbones
 
-    folder = tmp_path_factory.mktemp("small") / "small"
-    demo.generate(folder, takes=2)
-    table = demo.read(cards.load("demo"), folder).table
-    table.drop(columns="source_label").to_csv(folder / "small.csv", index=False)
-    weights = folder / "small.weights.h5"
-    _filters_that_pass_a_signal(backbones.build("squeezenet", "random", 32)).save_weights(weights)
-    (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
-    return folder / "small.csv"
+    def make(place):
+        folder = place / "small"
+        demo.generate(folder, takes=2)
+        table = demo.read(cards.load("demo"), folder).table
+        table.drop(columns="source_label").to_csv(folder / "small.csv", index=False)
+        weights = folder / "small.weights.h5"
+        network = backbones.build("squeezenet", "random", 32)
+        _filters_that_pass_a_signal(network).save_weights(weights)
+        (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
+
+    return once("small", make) / "small" / "small.csv"
 
 
 @pytest.fixture(scope="session")
-def small_cache(tmp_path_factory):
+def small_cache(once):
     """Cache folder in which the small corpus's spectrograms are computed once."""
-    return tmp_path_factory.mktemp("small_cache")
+    return once("small_cache", lambda folder: None)
 
 
 @pytest.fixture
@@ -127,18 +153,22 @@ def workplace(small_cache, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def small_run(small_corpus, small_cache, tmp_path_factory):
+def small_run(small_corpus, small_cache, once):
     """A finished run of the small corpus with its preset. Tests only read it."""
     from dslite import cards
     from dslite.datasets import manifest
-    from dslite.training import experiment
+    from dslite.training import experiment, runs
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("DSLITE_CACHE", str(small_cache))
-        patched.setenv("DSLITE_RESULTS", str(tmp_path_factory.mktemp("small_results")))
-        card = cards.load(str(small_corpus))
-        chosen = cards.settings_of(card)
-        return experiment.run(manifest.load(card), chosen, seed=0, log=lambda line: None)
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("DSLITE_CACHE", str(small_cache))
+            patched.setenv("DSLITE_RESULTS", str(folder))
+            card = cards.load(str(small_corpus))
+            settings = cards.settings_of(card)
+            experiment.run(manifest.load(card), settings, seed=0, log=lambda line: None)
+
+    (record,) = once("small_run", make).glob("*/*/run.json")
+    return runs.load(record.parent)
 
 
 @pytest.fixture
