@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 
@@ -124,6 +125,37 @@ def test_everything_public_has_a_docstring(file):
     module = tree(file)
     assert ast.get_docstring(module), "the module"
     assert [node.name for node in public(module) if not ast.get_docstring(node)] == []
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is that of a module, of something in it or that a room offers."""
+    _, first, *rest = name.split(".")
+    if (PACKAGE / f"{first}.py").is_file():
+        return True
+    if not (PACKAGE / first / "__init__.py").is_file():
+        return False
+    offered = getattr(importlib.import_module(f"dslite.{first}"), "__all__", ())
+    return not rest or rest[0] in offered or (PACKAGE / first / f"{rest[0]}.py").is_file()
+
+
+def test_modules_that_texts_name_exist():
+    """In code, notebooks, pages and workflows: as a dotted name and as a file's path."""
+    kinds = {".py", ".md", ".ipynb", ".toml", ".yaml", ".yml", ".smk", ".csv"}
+    texts = [
+        file
+        for place in ("dslite", "tests", "notebooks", "data", "docs", "workflow")
+        for file in (paths.ROOT / place).rglob("*")
+        if file.suffix in kinds and not {"raw", "cache"} & set(file.parts)
+    ]
+    texts += [paths.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Snakefile")]
+    stale = set()
+    for file in texts:
+        text = file.read_text("utf-8")
+        names = set(re.findall(r"(?<![\w./-])dslite(?:\.[a-z_]+)+", text)) - {"dslite.json"}
+        stale |= {f"{file.name}: {name}" for name in names if not exists(name)}
+        names = re.findall(r"(?<![\w/])dslite/[a-z_/]+\.py\b", text)
+        stale |= {f"{file.name}: {name}" for name in names if not (paths.ROOT / name).is_file()}
+    assert sorted(stale) == []
 
 
 def test_tests_lie_where_their_module_does():
