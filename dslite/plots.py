@@ -34,8 +34,8 @@ def panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **s
     return figure, figure.subplots(rows, columns, **shared)
 
 
-def _whole() -> MaxNLocator:
-    """Ticks at round whole numbers."""
+def whole_ticks() -> MaxNLocator:
+    """Return a locator of ticks at round whole numbers."""
     return MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True)
 
 
@@ -56,7 +56,7 @@ def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> F
     axes.hist(values, bins, stacked=True, label=labels, color=COLOURS[: len(values)])
     axes.axvline(chunk_length_s, color="black", ls="--", label=f"chunk ({chunk_length_s:g} s)")
     axes.set(xlabel="Duration of a file (s)", ylabel="Files")
-    axes.yaxis.set_major_locator(_whole())
+    axes.yaxis.set_major_locator(whole_ticks())
     figure.legend(loc="outside upper right", ncols=len(values) + 1)
     return figure
 
@@ -79,38 +79,8 @@ def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
     size = max(5, min(8, 380 / len(texts)))  # points, so that a letter is no higher than a bar
     axes.set_xticks(places, texts, rotation=turn, fontsize=size)
     axes.set(ylabel=label, xlim=(-0.6, len(texts) - 0.4), ylim=(0, 1.05 * max(1, *below)))
-    axes.yaxis.set_major_locator(_whole())
+    axes.yaxis.set_major_locator(whole_ticks())
     figure.legend(loc="outside upper right", ncols=table.shape[1])
-    return figure
-
-
-@styled
-def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
-    """Losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
-
-    Columns: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``, ``devel_loss``,
-    ``devel_score`` (a fraction; `metric` is a key of `METRICS`).
-    """
-    scored = history["devel_score"].notna().any()
-    figure, row = panels(2.7, 1, 1 + scored, squeeze=False)
-    for name, dash in (("train", "-"), ("devel", "--")):
-        if history[f"{name}_loss"].notna().any():
-            row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
-    row[0, 0].set_ylabel("Loss")
-    if scored:
-        label, factor, digits = METRICS[metric]
-        score = factor * history["devel_score"]
-        best, epoch = score.max(), history["epoch"][score.idxmax()]
-        row[0, 1].plot(history["epoch"], score, "--", color=COLOURS[1])
-        row[0, 1].plot(epoch, best, "k*", ms=9, label=f"best: {best:{digits}} in epoch {epoch}")
-        row[0, 1].set_ylabel(f"Devel {label}")
-    second = history.loc[history["phase"] == 2, "epoch"]
-    for axes in row[0]:
-        if 0 < len(second) < len(history):
-            axes.axvline(second.min() - 0.5, color="grey", lw=1, ls=":", label="phase 2 begins")
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(_whole())
-        axes.legend(fontsize=8)
     return figure
 
 
@@ -231,15 +201,4 @@ def recalls(table: pd.DataFrame) -> Figure:
     axes.set(xlabel="Recall (%)", xlim=(-2, 102), ylim=(len(names) - 0.5, -0.6))
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=len(partitions) + 1 if partitions[1:] else 4)
-    return figure
-
-
-@styled
-def policy(table: pd.DataFrame) -> Figure:
-    """SapAugment over a batch: columns ``rank``, ``strength``, ``probability``, ``mask_px``."""
-    figure, axes = panels(2.4)
-    axes.plot(table["rank"], table["strength"], "o-", ms=3, label="strength λ")
-    axes.plot(table["rank"], table["probability"], "s--", ms=3, label="probability of execution")
-    axes.set(xlabel="Rank of the sample's loss in the batch (1: lowest)", ylim=(-0.03, 1.03))
-    figure.legend(loc="outside upper right", ncols=2)
     return figure

@@ -27,22 +27,6 @@ def mel(rng):
     return rng.integers(0, 256, (BANDS, 40), dtype=np.uint8)
 
 
-@pytest.fixture
-def history():
-    """Five epochs, two of them in phase 1; the fourth is the best."""
-    return pd.DataFrame(
-        {
-            "epoch": [1, 2, 3, 4, 5],
-            "phase": [1, 1, 2, 2, 2],
-            "learning_rate": 0.1,
-            "train_loss": [2.0, 1.5, 1.2, 1.0, 0.9],
-            "devel_loss": [2.1, 1.8, 1.6, 1.5, 1.6],
-            "devel_score": [0.2, 0.3, 0.35, 0.5, 0.45],
-            "seconds": 1.0,
-        }
-    )
-
-
 def drawn(figure):
     """The axes of a figure that was drawn and saved, so that every tick and text exists."""
     assert isinstance(figure, Figure)
@@ -160,35 +144,6 @@ def test_counts_of_many_speakers_stay_apart():
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert not any(a.overlaps(b) for a, b in pairwise(boxes))
     assert boxes[0].y0 >= 0
-
-
-# Training
-
-
-def test_learning_curves_mark_the_second_phase_and_the_best_epoch(history):
-    loss, score = drawn(dslite_plots.learning_curves(history))
-    assert legend(loss) == ["train", "devel", "phase 2 begins"]
-    assert loss.get_lines()[2].get_xdata()[0] == 2.5
-    assert (loss.get_xlabel(), loss.get_ylabel()) == ("Epoch", "Loss")
-    assert score.get_ylabel() == "Devel UAR (%)"
-    np.testing.assert_allclose(score.get_lines()[0].get_ydata(), [20, 30, 35, 50, 45])
-    star = score.get_lines()[1]
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == (4, 50)
-    assert "best: 50.0 in epoch 4" in legend(score)
-
-
-def test_learning_curves_of_a_correlation(history):
-    _, score = drawn(dslite_plots.learning_curves(history, "spearman"))
-    assert score.get_ylabel() == "Devel Spearman's ρ"
-    assert "best: 0.50 in epoch 4" in legend(score)
-
-
-def test_learning_curves_without_devel_or_second_phase(history):
-    final = history.assign(devel_loss=np.nan, devel_score=np.nan)
-    (loss,) = drawn(dslite_plots.learning_curves(final))
-    assert legend(loss) == ["train", "phase 2 begins"]
-    loss, _ = drawn(dslite_plots.learning_curves(history[:2]))
-    assert legend(loss) == ["train", "devel"]
 
 
 # Results

@@ -46,14 +46,13 @@ def predictions(dataset: str) -> pd.DataFrame:
         `dslite.training.runs.LABELS`), ``seed, run, file, speaker, label, prediction``; one row a file of
         a run. ``backbone`` and ``preset`` of acoustic statistics are empty: they have none.
     """
-    found = training_runs.all_runs()
-    found = found[(found["dataset"] == dataset) & (found["metric"] == "uar")]
-    found = found[~found["random_weights"] & (found["altered"] == "")]
+    chosen = {"dataset": dataset, "metric": "uar", "random_weights": False, "overridden": False}
+    found = training_runs.all_runs(**chosen)
     # Statistics of the audio have no preset: those that were run under several are the same.
     acoustic = found["configuration"] == LIBROSA
     found = found[~(acoustic & found.duplicated(["configuration", "seed"]))]
     parts = [
-        _table(Path(run.place) / "predictions.csv", run._asdict(), PARTITION)
+        _table(Path(run.folder) / "predictions.csv", run._asdict(), PARTITION)
         for run in found.itertuples()
     ]
     parts += [_folds(place) for place in _cross_validations(dataset)]

@@ -74,14 +74,12 @@ def histories(found: pd.DataFrame) -> pd.DataFrame:
 
     Those that start from random weights, or with settings of their own, are left out.
     """
-    networks = found[
-        ~found["configuration"].isin(training_runs.BASELINES) & (found["altered"] == "")
-    ]
+    networks = found[~found["configuration"].isin(training_runs.BASELINES) & ~found["overridden"]]
     networks = networks[~networks["random_weights"]]
     order = networks["configuration"].map(list(LABELS).index)
     parts = []
     for run in networks.loc[order.sort_values(kind="stable").index].to_dict("records"):
-        file = Path(run["place"]) / "history.csv"
+        file = Path(run["folder"]) / "history.csv"
         if file.is_file():
             shared = {"source": network(run, TITLES), "seed": run["seed"]}
             shared["configuration"] = LABELS[run["configuration"]]
@@ -123,13 +121,13 @@ def best(found: pd.DataFrame, dataset: str) -> dict[str, Any] | None:
     own = own[~own["configuration"].isin(training_runs.BASELINES) & own["test"].notna()]
     if own.empty or own["devel"].isna().all():
         return None
-    chosen = runs.best_on_devel([runs.load(place) for place in own["place"]])
-    return own[own["place"] == str(chosen.folder)].iloc[0].to_dict()
+    chosen = runs.best_on_devel([runs.load(folder) for folder in own["folder"]])
+    return own[own["folder"] == str(chosen.folder)].iloc[0].to_dict()
 
 
 def confusion(run: dict[str, Any]) -> Figure | None:
     """Figure 3 of one run, its test files; None where the test labels are blinded."""
-    return evaluation_confusion.figures(runs.load(run["place"])).get("confusion_test")
+    return evaluation_confusion.figures(runs.load(run["folder"])).get("confusion_test")
 
 
 def corpus_facts(dataset: str) -> dict[str, Any] | None:
@@ -176,7 +174,7 @@ def overlays(found: pd.DataFrame, dataset: str) -> tuple[str, str] | None:
     for run in (
         found[found["dataset"] == dataset].sort_values("devel", ascending=False).itertuples()
     ):
-        file = Path(run.place) / "explanation" / "shap_confident.svg"
+        file = Path(run.folder) / "explanation" / "shap_confident.svg"
         if file.is_file():
             return file.read_text(encoding="utf-8"), f"{dataset}/{run.run}"
     return None

@@ -114,7 +114,16 @@ def _preferred(found: pd.DataFrame) -> pd.DataFrame:
     overrides, then the lowest seed: never by the score.
     """
     other = (found["backbone"] != BACKBONE) | (found["preset"] != PRESET)
-    order = ["random_weights", "other", "overrides", "backbone", "preset", "seed", "dataset", "run"]
+    order = [
+        "random_weights",
+        "other",
+        "n_overrides",
+        "backbone",
+        "preset",
+        "seed",
+        "dataset",
+        "run",
+    ]
     return found.assign(other=other).sort_values(order, ignore_index=True).drop(columns="other")
 
 
@@ -135,7 +144,7 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
     own = _preferred(runs[runs["dataset"] == dataset])
     block, caption = {}, "not run"
     if len(own):
-        shared = ["backbone", "preset", "random_weights", "seed", "changed"]
+        shared = ["backbone", "preset", "random_weights", "seed", "overrides_and_weights"]
         networks = own[~own["configuration"].isin(BASELINES)]
         svm, acoustic = (own[own["configuration"] == kind] for kind in BASELINES)
         leading = next(rows for rows in (networks, svm, acoustic) if len(rows))
@@ -145,7 +154,10 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
         # A baseline hardly depends on the seed and not at all on epochs and the like.
         svm = svm[agree[shared[:3]].all(axis=1)[svm.index]]
         acoustic = acoustic[agree["preset"][acoustic.index]]
-        nearest = {"by": ["changed", "seed"], "kind": "stable"}  # first those of the group itself
+        nearest = {
+            "by": ["overrides_and_weights", "seed"],
+            "kind": "stable",
+        }  # first those of the group itself
         baselines = [
             rows.sort_values(**nearest, key=lambda of: of != group[of.name]).head(1)
             for rows in (svm, acoustic)
@@ -153,7 +165,10 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
         fits = pd.concat([*baselines, networks[agree.all(axis=1)[networks.index]]])
         block = {run.configuration: _cells(run) for run in fits.itertuples()}
         said = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
-        said += [group["changed"], "random weights" if group["random_weights"] else ""]
+        said += [
+            group["overrides_and_weights"],
+            "random weights" if group["random_weights"] else "",
+        ]
         blinded = fits["devel"].notna().any() and fits["test"].isna().all()
         said += ["test labels blinded: predicted, not scored"] if blinded else []
         caption = ", ".join(filter(None, said))
@@ -302,7 +317,7 @@ def scored(rows: pd.DataFrame) -> dict[str, Any]:
         ``devel`` and ``test`` (see `score`) and ``origin``: `together` and the ``command``.
     """
     rows = rows.sort_values("seed")
-    loaded = [runs.load(place) for place in rows["place"]]
+    loaded = [runs.load(place) for place in rows["folder"]]
     known = rows.iloc[0][["dataset", "configuration", "preset", "backbone"]]
     line = command(*known, rows["seed"].tolist(), options_of(loaded[0].record))
     return {
@@ -379,7 +394,7 @@ TITLES = {
     **{"densenet121": "DenseNet121", "mobilenet_v2": "MobileNetV2"},
     **{"squeezenet": "SqueezeNet 1.1"},
 }
-GROUP = ["backbone", "preset", "altered", "random_weights", "weights"]  # of runs but for the seed
+GROUP = ["backbone", "preset", "overrides", "random_weights", "weights"]  # of runs but for the seed
 ORIGIN = {**dict.fromkeys(["runs", "date", "commit", "hardware"], ""), "seconds": np.nan}
 OURS = {
     **dict.fromkeys(["ours", "ours_low", "ours_high"], np.nan),
@@ -475,7 +490,7 @@ def _corpora(
 def _is_papers(found: pd.DataFrame) -> pd.Series:
     """Which runs count as the paper's; a weights file may stand in the place of ``imagenet``."""
     same = (found["backbone"] == verdicts.BACKBONE) & (found["preset"] == verdicts.PRESET)
-    return same & (found["altered"] == "") & ~found["random_weights"]
+    return same & ~found["overridden"] & ~found["random_weights"]
 
 
 def _scores(
@@ -486,7 +501,7 @@ def _scores(
 ) -> dict[str, dict[str, Any]]:
     """Our judgement of every number of Tables 3 and 4, by its key."""
     own = found[_is_papers(found) & (found["metric"] == "uar")]
-    own = own.sort_values("overrides", kind="stable")
+    own = own.sort_values("n_overrides", kind="stable")
     judged = {}
     for (dataset, configuration), block in printed.groupby(["dataset", "configuration"]):
         same = (own["dataset"] == dataset) & (own["configuration"] == configuration)
@@ -544,9 +559,13 @@ def _pair(row: Mapping[str, Any], score: Mapping[str, Any]) -> tuple[Any, ...]:
 def _said(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
     """What of a run's conditions a reader of the score has to know."""
     said = verdicts.differences(
-        run["backbone"], run["preset"], run["altered"], run["random_weights"]
+        run["backbone"], run["preset"], run["overrides"], run["random_weights"]
     )
-    said += [f"weights of the file {run['weights']}"] if "weights" in run["changed"] else []
+    said += (
+        [f"weights of the file {run['weights']}"]
+        if "weights" in run["overrides_and_weights"]
+        else []
+    )
     caption = published.table(row["table"]).set_index("dataset")["chance"][row["dataset"]].iloc[0]
     if abs(run["chance"] - caption) > 0.1:
         said.append(f"chance {run['chance']:.1f} instead of {caption:.1f}")
@@ -635,7 +654,7 @@ def substitutes(
     found = all_runs() if found is None else found
     others = found[~_is_papers(found) & (found["metric"] == "uar")]
     # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
-    others = others[~others["changed"].str.contains(SHORTENED)]
+    others = others[~others["overrides"].str.contains(SHORTENED)]
     wanted = printed[printed["column"].isin(("devel", "test"))].to_dict("records")
     keys = ["dataset", "configuration"]
     cells = {(row["dataset"], row["configuration"], row["column"]): row for row in wanted}
@@ -658,13 +677,13 @@ def substitutes(
 def _substitute(row: Mapping[str, Any], run: pd.Series, score: Mapping[str, Any]) -> dict[str, Any]:
     """One row of `substitutes`, less where it comes from."""
     title = TITLES.get(run["backbone"], run["backbone"])
-    said = [title, run["preset"] or "own settings", run["altered"]]
+    said = [title, run["preset"] or "own settings", run["overrides"]]
     said += ["random weights"] if run["random_weights"] else []
     return {
         **{key: row[key] for key in ("key", "dataset", "configuration", "column")},
         **{"published": row["value"], "published_low": row["low"], "published_high": row["high"]},
         **{key: run[key] for key in ("backbone", "preset")},
-        **{"changed": run["altered"], "label": ", ".join(filter(None, said))},
+        **{"changed": run["overrides"], "label": ", ".join(filter(None, said))},
         **{key: score[key] for key in ("seeds", *SCORED)},
         "agreement": verdicts.agreement(*_pair(row, score), 1),
         "remark": ", ".join([*_said(run, row), *filter(None, [score["note"]])]),

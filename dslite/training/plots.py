@@ -1,42 +1,78 @@
-"""What augmentation does, for the eye: its policy in numbers and a sample under each method."""
+"""Plots of a training: learning curves, SapAugment's policy, a sample under each augmentation."""
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
+from matplotlib.figure import Figure
 
-from dslite.features import spectrogram
+from dslite.plots import COLOURS, METRICS, panels, styled, whole_ticks
 from dslite.settings import AUGMENTATIONS, Settings
-from dslite.training import augmentation
 
 GREY = 127.5  # stands for 0 after input scaling, the value of masked areas
 STRENGTHS = (0.25, 0.6, 1.0)
 
 
-def policy(settings: Settings) -> pd.DataFrame:
-    """SapAugment's policy over a batch (paper 3.2).
+@styled
+def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
+    """Draw losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
 
-    Returns
-    -------
-    DataFrame
-        One row a rank: ``rank`` (1: the lowest loss), ``strength`` (lambda, 0 to 1),
-        ``probability`` of execution, ``patch_px`` and ``mask_px`` (sides in this image's pixels).
+    Parameters
+    ----------
+    history : DataFrame
+        One row an epoch: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``,
+        ``devel_loss``, ``devel_score`` (a fraction).
+    metric : {"uar", "spearman"}
+        What the score is.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> losses = {"train_loss": [1.4, 1.1], "devel_loss": [1.5, 1.3], "devel_score": [0.4, 0.6]}
+    >>> figure = learning_curves(pd.DataFrame({"epoch": [1, 2], "phase": [1, 2]} | losses))
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['Loss', 'Devel UAR (%)']
     """
-    losses = tf.range(settings.batch_size, dtype=tf.float32)
-    lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
-    probability = augmentation.probability(lam, settings).numpy()
-    return pd.DataFrame(
-        {
-            "rank": np.arange(1, settings.batch_size + 1),
-            "strength": lam.numpy(),
-            "probability": probability,
-            "patch_px": np.round(settings.cutmix_px * settings.image_scale * lam.numpy()),
-            "mask_px": np.round(settings.mask_px * settings.image_scale * lam.numpy()),
-        }
-    )
+    scored = history["devel_score"].notna().any()
+    figure, row = panels(2.7, 1, 1 + scored, squeeze=False)
+    for name, dash in (("train", "-"), ("devel", "--")):
+        if history[f"{name}_loss"].notna().any():
+            row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
+    row[0, 0].set_ylabel("Loss")
+    if scored:
+        label, factor, digits = METRICS[metric]
+        score = factor * history["devel_score"]
+        best, epoch = score.max(), history["epoch"][score.idxmax()]
+        row[0, 1].plot(history["epoch"], score, "--", color=COLOURS[1])
+        row[0, 1].plot(epoch, best, "k*", ms=9, label=f"best: {best:{digits}} in epoch {epoch}")
+        row[0, 1].set_ylabel(f"Devel {label}")
+    second = history.loc[history["phase"] == 2, "epoch"]
+    for axes in row[0]:
+        if 0 < len(second) < len(history):
+            axes.axvline(second.min() - 0.5, color="grey", lw=1, ls=":", label="phase 2 begins")
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(whole_ticks())
+        axes.legend(fontsize=8)
+    return figure
+
+
+@styled
+def policy(settings: Settings) -> Figure:
+    """Draw SapAugment's strength and probability over the ranks of a batch (paper 3.2)."""
+    from dslite.training import augmentation
+
+    losses = np.arange(settings.batch_size, dtype=np.float32)
+    strength = augmentation.strength(losses, settings.sap_a, settings.sap_s)
+    figure, axes = panels(2.4)
+    ranks = np.arange(1, settings.batch_size + 1)
+    axes.plot(ranks, strength, "o-", ms=3, label="strength λ")
+    probability = augmentation.probability(strength, settings)
+    axes.plot(ranks, probability, "s--", ms=3, label="probability of execution")
+    axes.set(xlabel="Rank of the sample's loss in the batch (1: lowest)", ylim=(-0.03, 1.03))
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure
 
 
 def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[str, np.ndarray]]:
-    """The first of some samples under the four configurations at three strengths.
+    """Show the first of some samples under the four augmentations at three strengths.
 
     Parameters
     ----------
@@ -51,6 +87,11 @@ def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[s
         Pictures float32 [image_size, image_size, 3] from 0 to 1; for each strength the four
         configurations in the order of `dslite.settings.AUGMENTATIONS`.
     """
+    import tensorflow as tf
+
+    from dslite.features import spectrogram
+    from dslite.training import augmentation
+
     pictures = spectrogram.picture(tf.constant(mel), settings) - GREY
     labels = tf.eye(len(mel))
     always = {"probability_min": 1.0, "probability_max": 1.0, "probability_reading": "paper"}
@@ -62,9 +103,9 @@ def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[s
         pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], settings)
         masked, _, _ = augmentation.specaugment(pictures, labels, lam, seeds[1], settings)
         both, _, _ = augmentation.specaugment(pasted, labels, lam, seeds[1], settings)
-        told = f"λ = {strength:g}"
-        kept = f"{told}, label kept {100 * float(mixed[0, 0]):.0f} %"
-        lines = (told, kept, told, kept)
+        plain = f"λ = {strength:g}"
+        cut = f"{plain}, label kept {100 * float(mixed[0, 0]):.0f} %"
+        lines = (plain, cut, plain, cut)
         titles = [f"{name}\n{line}" for name, line in zip(AUGMENTATIONS, lines, strict=True)]
         shown += zip(titles, (pictures, pasted, masked, both), strict=True)
     return [(title, ((batch[0] + GREY) / 255).numpy()) for title, batch in shown]

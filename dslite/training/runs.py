@@ -518,13 +518,20 @@ PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "cha
 RUN_COLUMNS = {
     **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
     **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
-    **{"metric": str, "overrides": int, "changed": str, "altered": str, "weights": str},
-    **{"place": str, "date": str, "commit": str, "hardware": str, "seconds": float},
+    **{"metric": str, "n_overrides": int, "overrides": str, "overrides_and_weights": str},
+    **{
+        "weights": str,
+        "folder": str,
+        "date": str,
+        "commit": str,
+        "hardware": str,
+        "seconds": float,
+    },
 }
 
 
-def all_runs(folder: Path | None = None) -> pd.DataFrame:
-    """Every finished run, one a row.
+def all_runs(folder: Path | None = None, **chosen: Any) -> pd.DataFrame:
+    """Read every finished run into a table, one a row.
 
     Parameters
     ----------
@@ -532,29 +539,49 @@ def all_runs(folder: Path | None = None) -> pd.DataFrame:
         What to look through instead of ``results/`` and its committed records. Of a run that is in
         both, the user's own counts. A run's folder without ``metrics.json`` is unfinished and
         passed over, and so are the folds of a cross-validation, which lie one deeper.
+    **chosen
+        Values of columns that a run must have: ``dataset="ravdess", overridden=False``.
 
     Returns
     -------
     DataFrame
-        Columns ``dataset, run, configuration`` (a key of `LABELS`), ``backbone`` (empty where there
-        is none), ``preset, seed, random_weights, overridden``; ``devel, test`` and the test's 95 %
-        intervals over files ``low, high`` and over speakers ``low_speakers, high_speakers``
-        (percent at file level; NaN where there is none, 100 rho for regression); ``chance, metric``
-        and what was overridden, as a number of settings ``overrides`` and in words, ``changed``;
-        ``altered`` is the same but for a file in the place of the weights, which ``weights`` names.
-        The backbone and the augmentation have columns of their own and do not count as overrides.
-        Where it lies, ``place``, and of its ``run.json`` ``date, commit, hardware`` (empty where
-        there is no such file) and ``seconds`` (NaN).
+        ``dataset``, ``run``, ``folder``: the corpus, the name of the run's folder, its path.
+        ``configuration``: a key of `LABELS`.
+        ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: as in the run's
+        settings; empty where there is none.
+        ``devel``, ``test``: score at file level in percent (100 rho for a regression), NaN where
+        there is none. ``metric``, ``chance``: what it is, and the score of guessing.
+        ``low``, ``high``, ``low_speakers``, ``high_speakers``: 95 % intervals of the test score
+        over files and over speakers.
+        ``overridden``, ``overrides``: whether settings of the preset were changed, and which, in
+        words. Backbone, augmentation and weights have columns of their own and do not count;
+        ``overrides_and_weights`` also names a weights file, ``n_overrides`` counts it.
+        ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty (NaN) where
+        there is no such file.
+
+    Raises
+    ------
+    InputError
+        A file of a run cannot be read.
+
+    Examples
+    --------
+    >>> table = all_runs(dataset="ravdess", metric="uar", overridden=False)
+    >>> sorted(set(table["dataset"]))
+    ['ravdess']
     """
-    places = [folder] if folder else [paths.records(), paths.results()]
+    roots = [folder] if folder else [paths.records(), paths.results()]
     finished = {
-        path.parent.relative_to(place).as_posix(): path
-        for place in map(Path, places)
-        for path in place.glob("*/*/metrics.json")
+        path.parent.relative_to(root).as_posix(): path
+        for root in map(Path, roots)
+        for path in root.glob("*/*/metrics.json")
         if path.parent.parent != paths.records()  # the records' folder is no corpus
     }
-    found = [_run(path) for _, path in sorted(finished.items())]
-    return pd.DataFrame(found, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+    rows = [_row(path) for _, path in sorted(finished.items())]
+    table = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+    for column, value in chosen.items():
+        table = table[table[column] == value]
+    return table
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -564,7 +591,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{paths.shown(path)}: not readable ({error}); run it again") from None
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _row(path: Path) -> dict[str, Any]:
     run = _read(path)
     devel, test = (run.get(part) or {} for part in ("devel", "test"))
     files, known = test.get("file", {}), devel or test
@@ -582,10 +609,11 @@ def _run(path: Path) -> dict[str, Any]:
         **{"dataset": path.parent.parent.name, "run": path.parent.name},
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
         "metric": known.get("metric", ""),
-        **{"overridden": bool(overrides), "overrides": len(overrides)},
-        "changed": _changed(overrides),
-        "altered": _changed({k: v for k, v in overrides.items() if k != "weights"}),
-        **{"weights": run.get("weights", ""), "place": str(path.parent)},
+        "overridden": bool(set(overrides) - {"weights"}),
+        "n_overrides": len(overrides),
+        "overrides": _in_words({k: v for k, v in overrides.items() if k != "weights"}),
+        "overrides_and_weights": _in_words(overrides),
+        **{"weights": run.get("weights", ""), "folder": str(path.parent)},
         **_origin(path.with_name("run.json")),
     }
 
@@ -601,7 +629,7 @@ def _origin(path: Path) -> dict[str, Any]:
     }
 
 
-def _changed(overrides: Mapping[str, Any]) -> str:
+def _in_words(overrides: Mapping[str, Any]) -> str:
     epochs, others = [], []
     for key, values in sorted(overrides.items()):
         # Where a user's weights file lies is nobody's business.

@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, paths, settings
+from dslite import paths
 from dslite.errors import InputError
-from dslite.evaluation.metrics import evaluate
 from dslite.paper import published
 from dslite.paper import reproduction as paper_reproduction
-from dslite.training import runs
 from dslite.training import runs as training_runs
 
 
@@ -66,59 +64,6 @@ def test_no_results_at_all(results):
     assert (paper_reproduction.ablation_block("ravdess", found) == "–").all(axis=None)
 
 
-def test_runs_reads_finished_runs_only(results):
-    write_run(results)
-    write_run(results, configuration="svm", devel=evaluation(0.6, speakers=None), test=None)
-    (results / "ravdess" / "densenet121-cutmix-s0").mkdir()  # begun, not finished
-    draft = results / "ravdess" / ".metrics-abc" / "draft"
-    draft.mkdir(parents=True)
-    (draft / "metrics.json").write_text("{")
-    found = training_runs.all_runs().set_index("configuration")
-    assert sorted(found.index) == ["none", "svm"]
-    none, svm = found.loc["none"], found.loc["svm"]
-    assert none["run"] == "densenet121-none-s0"
-    assert none[["devel", "test", "low", "high"]].astype(float).round(1).tolist() == (
-        [70.0, 76.6, 71.6, 81.6]
-    )
-    assert none[["low_speakers", "high_speakers"]].tolist() == [50, 90]
-    assert svm["devel"] == 60
-    assert np.isnan(svm["test"])
-    assert np.isnan(svm["low"])
-    assert not found["overridden"].any()
-    pd.testing.assert_frame_equal(training_runs.all_runs(results), training_runs.all_runs())
-
-
-def test_the_users_run_goes_before_the_committed_record(results):
-    records = paths.records()
-    for seed in (0, 1):
-        write_run(records, seed=seed, test=evaluation(0.5))
-    own = write_run(results, seed=1)
-    fold = own.with_name(f"{own.name}-5folds") / "fold1"
-    fold.mkdir(parents=True)
-    (fold / "metrics.json").write_text("{")  # a fold is no run, here or among the records
-    (records / "notes").mkdir()
-    (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
-    found = training_runs.all_runs()
-    assert found["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
-    assert found["test"].round(1).tolist() == [50.0, 76.6]
-    assert found["place"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(own)]
-    assert set(found["dataset"]) == {"ravdess"}
-
-
-def test_runs_say_where_they_come_from(results):
-    folder = write_run(results)
-    unknown = training_runs.all_runs().iloc[0]
-    assert unknown[["date", "commit", "hardware"]].tolist() == [""] * 3
-    assert np.isnan(unknown["seconds"])
-    record = {"date": "2026-01-01T00:00:00Z", "commit": "abc", "seconds": 2.5}
-    record |= {"hardware": {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}}
-    (folder / "run.json").write_text(json.dumps(record))
-    known = training_runs.all_runs().iloc[0]
-    assert known[["date", "commit"]].tolist() == ["2026-01-01T00:00:00Z", "abc"]
-    assert known["hardware"] == "P, 2 cores"
-    assert known["seconds"] == 2.5
-
-
 def test_a_recorded_row_of_table_1_counts(results):
     folder = paths.records() / "ravdess"
     folder.mkdir(parents=True)
@@ -128,53 +73,6 @@ def test_a_recorded_row_of_table_1_counts(results):
     (folder / "table1.csv").write_text(row)
     beside = paper_reproduction.beside_table1().set_index("dataset")
     assert beside.loc["ravdess", "remark"] == "equal as published (rounded)"
-
-
-def test_runs_reads_what_a_run_writes(results):
-    """The other side of the schema: `dslite.training.runs.write`, `dslite.evaluation.metrics.evaluate`."""
-    card = cards.load("ravdess")
-    chosen = cards.settings_of(card, "paper", augmentation="cutmix", units=64)
-    described = runs.describe(card, chosen, 5, "paper", "", "deepspectrumlite")
-    labels = np.arange(6).repeat(4)
-    scores = np.eye(6)[np.where(np.arange(24) % 4, labels, 0)]
-    found = evaluate(labels, scores, np.arange(24), list("ab" * 12), list(card.classes), draws=20)
-    folder = runs.folder(card, chosen, 5, preset="paper")
-    folder.mkdir(parents=True)
-    cost = runs.Meter().read()
-    runs.write(folder, described, {"devel": found, "test": None}, pd.DataFrame(), cost)
-    run = training_runs.all_runs().iloc[0]
-    assert run[["dataset", "run", "configuration"]].tolist() == (["ravdess", folder.name, "cutmix"])
-    assert run["devel"] == pytest.approx(100 * (1 + 5 * 0.75) / 6)
-    assert run["changed"] == "override units 128 -> 64"
-    assert np.isnan(run["test"])
-
-
-def test_a_damaged_run_is_named(results):
-    (write_run(results) / "metrics.json").write_text('{"dataset": ')
-    with pytest.raises(InputError, match=r"densenet121-none-s0/metrics\.json"):
-        training_runs.all_runs()
-
-
-def test_the_augmentation_and_the_backbone_are_no_overrides(results):
-    given = {"augmentation": ["none", "cutmix"], "backbone": ["densenet121", "mobilenet_v2"]}
-    write_run(results, configuration="cutmix", backbone="mobilenet_v2", overrides=given)
-    weights = given | {"weights": ["imagenet", "random"]}
-    write_run(results, seed=1, overrides=weights, random_weights=True, weights="random")
-    assert not training_runs.all_runs()["overridden"].any()
-
-
-def test_overrides_in_words(results):
-    changes = {"epochs_phase1": [40, 2], "epochs_phase2": [80, 1], "units": [128, 64]}
-    write_run(results, overrides=changes | {"weights": ["imagenet", "/home/me/own.weights.h5"]})
-    run = training_runs.all_runs().iloc[0]
-    assert run["overridden"]
-    assert run["overrides"] == 4
-    assert run["weights"] == "imagenet"
-    assert run["altered"] == run["changed"].removesuffix("; weights imagenet -> own.weights.h5")
-    assert run["changed"] == (
-        "fewer epochs (override epochs_phase1 40 -> 2; epochs_phase2 80 -> 1), "
-        "override units 128 -> 64; weights imagenet -> own.weights.h5"
-    )
 
 
 # Beside the published results
@@ -364,14 +262,6 @@ def test_the_published_tables_know_nothing_of_the_acoustic_baseline(results):
         pd.testing.assert_frame_equal(paper_reproduction.beside(n), frame)
     assert training_runs.all_runs()["configuration"].tolist() == ["librosa", "librosa"]
     assert training_runs.all_runs()["backbone"].tolist() == ["", ""]
-
-
-def test_the_baselines_are_kinds_of_runs():
-    assert tuple(runs.FEATURES.values()) == training_runs.BASELINES
-    assert set(training_runs.LABELS) == {
-        *training_runs.BASELINES,
-        *settings.AUGMENTATIONS,
-    }
 
 
 def test_ablation_block_of_a_regression_shows_rho(results):

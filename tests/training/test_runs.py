@@ -1,16 +1,19 @@
-"""Names of runs: what a user chose tells two runs apart, and nothing else does."""
+"""Runs: what a user chose tells two of them apart, and all are read into one table."""
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dslite import cards
+from dslite import cards, paths
 from dslite.datasets import manifest
-from dslite.settings import Settings
+from dslite.errors import InputError
+from dslite.evaluation import metrics
+from dslite.settings import AUGMENTATIONS, Settings
 from dslite.training import cross_validation, runs
-from dslite.training import runs as training_runs
 
 
 def name(preset="", kind="", card="ravdess", fold="", **overrides):
@@ -110,7 +113,7 @@ def test_folds_and_candidates_are_named_alike_and_are_no_runs(small_corpus, work
             '{"kind": "deepspectrumlite", "augmentation": "none", "backbone": "squeezenet", '
             '"preset": "tuned", "seed": 0, "random_weights": false, "devel": null, "test": null}'
         )
-    assert training_runs.all_runs()["run"].tolist() == [plain.name]
+    assert runs.all_runs()["run"].tolist() == [plain.name]
     assert cross_validation.summaries("small") == []
 
 
@@ -126,3 +129,136 @@ def test_what_nobody_chose_replaces_what_was_there(small_corpus, workplace):
     tried, place, _ = runs.look_up(built, used, 0, "", runs.NETWORK, candidate=True)
     assert (tried["identity"], tried["candidate"]) == (one["identity"], True)
     assert place == first.parent / "candidates" / first.name
+
+
+# All runs
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+def evaluation(score, speakers=(0.5, 0.9)):
+    file = {"score": score, "interval_files": [score - 0.05, score + 0.05]}
+    return {"metric": "uar", "chance": 1 / 6, "file": file | {"interval_speakers": speakers}}
+
+
+def write_metrics(results, configuration="none", seed=0, **changes):
+    """The ``metrics.json`` of a run of RAVDESS; ``changes`` replace entries of it."""
+    kind = configuration if configuration in runs.BASELINES else runs.NETWORK
+    content = {
+        **{"kind": kind, "backbone": "densenet121", "preset": "paper", "seed": seed},
+        **{"augmentation": configuration if kind == runs.NETWORK else "none", "overrides": {}},
+        **{"random_weights": False, "weights": "imagenet"},
+        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
+    }
+    folder = results / "ravdess" / f"densenet121-{configuration}-s{seed}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(content | changes))
+    return folder
+
+
+def test_finished_runs_are_read_others_passed_over(results):
+    write_metrics(results)
+    write_metrics(results, "svm", devel=evaluation(0.6, speakers=None), test=None)
+    (results / "ravdess" / "densenet121-cutmix-s0").mkdir()  # begun, not finished
+    draft = results / "ravdess" / ".metrics-abc" / "draft"
+    draft.mkdir(parents=True)
+    (draft / "metrics.json").write_text("{")
+    table = runs.all_runs().set_index("configuration")
+    assert sorted(table.index) == ["none", "svm"]
+    none, svm = table.loc["none"], table.loc["svm"]
+    assert none["run"] == "densenet121-none-s0"
+    percent = none[["devel", "test", "low", "high", "low_speakers", "high_speakers"]]
+    assert percent.astype(float).round(1).tolist() == [70.0, 76.6, 71.6, 81.6, 50.0, 90.0]
+    assert svm["devel"] == 60
+    assert svm[["test", "low", "low_speakers"]].isna().all()
+    assert not table["overridden"].any()
+    pd.testing.assert_frame_equal(runs.all_runs(results), runs.all_runs())
+    chosen = runs.all_runs(dataset="ravdess", configuration="svm")
+    assert chosen["run"].tolist() == ["densenet121-svm-s0"]
+    assert runs.all_runs(dataset="demos").empty
+
+
+def test_the_users_run_goes_before_the_committed_record(results):
+    records = paths.records()
+    for seed in (0, 1):
+        write_metrics(records, seed=seed, test=evaluation(0.5))
+    run = write_metrics(results, seed=1)
+    fold = run.with_name(f"{run.name}-5folds") / "fold1"
+    fold.mkdir(parents=True)
+    (fold / "metrics.json").write_text("{")  # a fold is no run
+    (records / "notes").mkdir()
+    (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
+    table = runs.all_runs()
+    assert table["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
+    assert table["test"].round(1).tolist() == [50.0, 76.6]
+    assert table["folder"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(run)]
+    assert set(table["dataset"]) == {"ravdess"}
+
+
+def test_where_and_when_a_run_was_made(results):
+    folder = write_metrics(results)
+    unknown = runs.all_runs().iloc[0]
+    assert unknown[["date", "commit", "hardware"]].tolist() == [""] * 3
+    assert np.isnan(unknown["seconds"])
+    record = {"date": "2026-01-01T00:00:00Z", "commit": "abc", "seconds": 2.5}
+    record |= {"hardware": {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}}
+    (folder / "run.json").write_text(json.dumps(record))
+    run = runs.all_runs().iloc[0]
+    assert run[["date", "commit", "hardware", "seconds"]].tolist() == [
+        *("2026-01-01T00:00:00Z", "abc", "P, 2 cores", 2.5)
+    ]
+
+
+def test_what_a_run_writes_is_read(results):
+    card = cards.load("ravdess")
+    used = cards.settings_of(card, "paper", augmentation="cutmix", units=64)
+    described = runs.describe(card, used, 5, "paper", "", runs.NETWORK)
+    labels = np.arange(6).repeat(4)
+    scores = np.eye(6)[np.where(np.arange(24) % 4, labels, 0)]
+    devel = metrics.evaluate(
+        labels, scores, np.arange(24), list("ab" * 12), list(card.classes), draws=20
+    )
+    folder = runs.folder(card, used, 5, preset="paper")
+    folder.mkdir(parents=True)
+    cost = runs.Meter().read()
+    runs.write(folder, described, {"devel": devel, "test": None}, pd.DataFrame(), cost)
+    run = runs.all_runs().iloc[0]
+    assert run[["dataset", "run", "configuration"]].tolist() == ["ravdess", folder.name, "cutmix"]
+    assert run["devel"] == pytest.approx(100 * (1 + 5 * 0.75) / 6)
+    assert run["overrides"] == "override units 128 -> 64"
+    assert np.isnan(run["test"])
+
+
+def test_a_damaged_run_is_named(results):
+    (write_metrics(results) / "metrics.json").write_text('{"dataset": ')
+    with pytest.raises(InputError, match=r"densenet121-none-s0/metrics\.json"):
+        runs.all_runs()
+
+
+def test_overrides_in_words(results):
+    columns = {"augmentation": ["none", "cutmix"], "backbone": ["densenet121", "mobilenet_v2"]}
+    write_metrics(results, "cutmix", backbone="mobilenet_v2", overrides=columns)
+    columns |= {"weights": ["imagenet", "random"]}
+    write_metrics(results, seed=1, overrides=columns, random_weights=True, weights="random")
+    assert not runs.all_runs()["overridden"].any()
+    changes = {"epochs_phase1": [40, 2], "epochs_phase2": [80, 1], "units": [128, 64]}
+    changes |= {"weights": ["imagenet", "/home/me/own.weights.h5"]}
+    write_metrics(results, seed=2, overrides=changes)
+    run = runs.all_runs(seed=2).iloc[0]
+    assert run["overridden"]
+    assert run["n_overrides"] == 4
+    assert run["overrides"] == (
+        "fewer epochs (override epochs_phase1 40 -> 2; epochs_phase2 80 -> 1), "
+        "override units 128 -> 64"
+    )
+    weights = "; weights imagenet -> own.weights.h5"
+    assert run["overrides_and_weights"] == run["overrides"] + weights
+
+
+def test_the_labels_are_those_of_the_kinds_of_run():
+    assert tuple(runs.FEATURES.values()) == runs.BASELINES
+    assert set(runs.LABELS) == {*runs.BASELINES, *AUGMENTATIONS}
