@@ -163,7 +163,7 @@ def load(dataset: str, folder: str | Path = "") -> Card:
         path = paths.cards() / f"{dataset}.yaml"
         if dataset not in names():
             raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
-        card = _checked_card(dslite_settings.read(path), path)
+        card = _checked_card(dslite_settings.read_yaml(path), path)
     if not folder:
         return card
     place = paths.find(folder)
@@ -184,7 +184,7 @@ def _table_card(table: Path) -> Card:
     values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
     beside = table.with_suffix(".yaml")
     if beside.is_file():
-        values |= dslite_settings.read(beside)
+        values |= dslite_settings.read_yaml(beside)
     if not {"presets", "default_preset"} & set(values):
         values |= {"presets": OWN_PRESETS, "default_preset": "tuned"}
     card = _checked_card(values | {"table": str(table)}, beside)

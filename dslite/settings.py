@@ -23,12 +23,12 @@ _Yaml.yaml_implicit_resolvers = {
 }
 
 
-def read_value(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """YAML text as a value: ``3``, ``true``, ``null``, ``[a, b]``, words."""
     return yaml.load(text, Loader=_Yaml)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """A file of ``key: value`` lines as a mapping.
 
     Raises
@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
         The file is not readable, not YAML or not a mapping.
     """
     try:
-        content = read_value(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(content, dict):
@@ -225,7 +225,7 @@ def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[
         if not equals or not key:
             raise InputError(f"override '{item}': expected key=value, for instance units=64")
         try:
-            parsed[key] = read_value(value)
+            parsed[key] = parse_yaml(value)
         except yaml.YAMLError:
             raise InputError(f"override '{item}': the value cannot be read") from None
     return parsed

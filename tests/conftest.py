@@ -131,7 +131,7 @@ def small_corpus(once):
         table = demo.read(cards.load("demo"), folder).table
         table.drop(columns="source_label").to_csv(folder / "small.csv", index=False)
         weights = folder / "small.weights.h5"
-        network = backbones.build("squeezenet", "random", 32)
+        network = backbones.build_backbone("squeezenet", "random", 32)
         _filters_that_pass_a_signal(network).save_weights(weights)
         (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
 

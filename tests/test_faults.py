@@ -306,11 +306,11 @@ def test_damaged_facts_of_the_audio_are_told_and_made_again(place, capsys):
 def test_a_store_of_an_unreadable_index_is_told(place, capsys):
     card, used = cards.load(str(place)), Settings(image_size=32, mel_bands=32, weights="random")
     built = manifest.load(card)
-    store.load(built, used)
+    store.load_spectrograms(built, used)
     (index,) = paths.cache().rglob(store.INDEX)
     index.write_bytes(b"\xff\xfe\0")
     capsys.readouterr()
-    store.load(built, used)
+    store.load_spectrograms(built, used)
     assert f"{index} is damaged" in capsys.readouterr().out
 
 

@@ -296,10 +296,10 @@ def test_stored_features_with_a_pickle_are_computed_again(cache, small_corpus, m
 
     built = manifest.load(cards.load(str(small_corpus)))
     few = type(built)(**{**vars(built), "table": built.table.head(2)})
-    expected = functionals.features(few, 16000)
+    expected = functionals.acoustic_features(few, 16000)
     (stored,) = (cache / "acoustics").rglob("*.npy")
     np.save(stored, np.array([Harmful(marker)], dtype=object))
-    np.testing.assert_array_equal(functionals.features(few, 16000), expected)
+    np.testing.assert_array_equal(functionals.acoustic_features(few, 16000), expected)
 
 
 def test_weights_with_a_pickle(command, small_corpus, workplace, tmp_path, marker):
@@ -330,7 +330,7 @@ def test_a_model_with_a_lambda_layer(command, small_run, tmp_path, marker):
     marker.unlink()  # building it has run it already
     refused(command("predict", tmp_path, "x.wav"), "model.keras", "Lambda layer in it carries code")
     with pytest.raises(classifier.InputError):
-        classifier.load(saved)
+        classifier.load_classifier(saved)
 
 
 @pytest.mark.parametrize("where", ["layer", "activation"])

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from dslite import cards, paths, settings
 from dslite.datasets import demo_voices
-from dslite.features import store
+from dslite.features import spectrogram
 from dslite.models import backbones, classifier
 
 SEED = 20220317
@@ -28,7 +28,7 @@ CLASSES = 3  # of each cue
 
 def spectrograms(clips: int, seed: int, used: settings.Settings) -> tuple[np.ndarray, np.ndarray]:
     """Stored Mel spectrograms [clips, mel_bands, frames] of new voices, and their cues' classes."""
-    compute = store.spectrogram_function(used)
+    compute = spectrogram.compiled_mel_image(used)
     waveforms, targets = demo_voices.pretraining_set(clips, seed)
     parts = [compute(waveforms[i : i + 64]).numpy() for i in range(0, clips, 64)]
     return np.concatenate(parts), targets
@@ -36,7 +36,7 @@ def spectrograms(clips: int, seed: int, used: settings.Settings) -> tuple[np.nda
 
 def build(used: settings.Settings, heads: int) -> keras.Model:
     """SqueezeNet with one softmax a cue: images -> [batch, heads, CLASSES]."""
-    backbone = backbones.build("squeezenet", "random", used.image_size)
+    backbone = backbones.build_backbone("squeezenet", "random", used.image_size)
     x = keras.layers.GlobalAveragePooling2D()(backbone.output)
     x = keras.layers.Dropout(0.2)(x)
     x = keras.layers.Dense(heads * CLASSES)(x)

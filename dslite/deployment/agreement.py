@@ -138,7 +138,7 @@ def assess(
     ConversionError
         A file differs from Keras by more than its `TOLERANCE`.
     """
-    network = classifier.load(run.folder / "model.keras")
+    network = classifier.load_classifier(run.folder / "model.keras")
     predictor = classifier.predictor(network, run.settings)
     expected = {
         part: feature_store.predict(predictor, store.mel, store.chunks(part)) for part in PARTS

@@ -31,7 +31,9 @@ def convert(
     from dslite.deployment import agreement
     from dslite.features import store as feature_store
 
-    found = agreement.assess(finished, feature_store.load(built, finished.settings), log=typer.echo)
+    found = agreement.assess(
+        finished, feature_store.load_spectrograms(built, finished.settings), log=typer.echo
+    )
     typer.echo(agreement.table(found).round(4).to_string())
     typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
 

@@ -156,7 +156,7 @@ def write(
 
 def convert_run(run: runs.Run) -> dict[str, Path]:
     """Convert a finished run in float32; gives `stem` -> path."""
-    return write(run, convert_all(run, classifier.load(run.folder / "model.keras")))
+    return write(run, convert_all(run, classifier.load_classifier(run.folder / "model.keras")))
 
 
 def agreement(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float]:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dslite import audio, paths, tensorflow_logging
-from dslite.deployment import runtime
 from dslite.audio import Clip
+from dslite.deployment import runtime
 from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.settings import Settings
@@ -82,12 +82,12 @@ def _keras(run: runs.Run) -> Predictor:
     if not saved.is_file():
         raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
     tensorflow_logging.import_tensorflow()
-    from dslite.features import store
+    from dslite.features import spectrogram
     from dslite.models import classifier  # here, since a .tflite does not need TensorFlow
 
     settings = _kept(run.settings)
-    mel = store.spectrogram_function(settings)
-    predict = classifier.predictor(classifier.load(saved), settings)
+    mel = spectrogram.compiled_mel_image(settings)
+    predict = classifier.predictor(classifier.load_classifier(saved), settings)
     classes = () if run.task == "regression" else run.classes
     return Predictor(settings, classes, lambda waveforms: predict(mel(waveforms)).numpy())
 

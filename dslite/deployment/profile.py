@@ -543,7 +543,7 @@ def measure(run: runs.Run, threads: Sequence[int] = THREADS, repeats: int = 50) 
         ``layers``, ``shapes``, ``devel`` (score by variant) and what it was measured on.
     """
     found, saved = files(run.folder), run.folder / "model.keras"
-    network = classifier.load(saved)
+    network = classifier.load_classifier(saved)
     wave = noise(run.settings)
     mel = spectrogram.mel_image(wave, run.settings).numpy()
     inputs = {"model": wave, "spectrogram": wave, "cnn": mel}

@@ -14,16 +14,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 import pooch
 
 from dslite import audio, paths
 from dslite.deployment import runtime
 from dslite.deployment.runtime import Metadata
 from dslite.errors import InputError
+from dslite.features import spectrogram
 from dslite.models.weights import MIRROR
-from dslite.settings import Settings
 
 VERSION = "2.5.3"  # of LiteRT.js
 SOURCES = ("index.html", "style.css", "page.js", "sound.js", "picture.js", "microphone.js")
@@ -206,24 +204,9 @@ def described(told: Metadata) -> dict[str, Any]:
         "trim": {"frame": frame, "hop": hop, "db": audio.SILENCE_DB}
         if settings.trim == "on"
         else None,
-        "mel_hz": [round(float(hz), 2) for hz in mel_frequencies(settings)],
-        "colours": colours(),
+        "mel_hz": [round(float(hz), 2) for hz in spectrogram.mel_frequencies(settings)],
+        "colours": spectrogram.colours().astype(int).tolist(),
     }
-
-
-def mel_frequencies(settings: Settings) -> np.ndarray:
-    """As `dslite.features.spectrogram.mel_frequencies`, whose module needs TensorFlow; a test compares."""
-    import librosa  # here, since its import takes long
-
-    highest = settings.mel_max_hz or settings.sample_rate / 2
-    edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
-    return edges[1:-1]
-
-
-def colours() -> list[list[int]]:
-    """As `dslite.features.spectrogram.colours`, whose module needs TensorFlow; a test compares."""
-    table = matplotlib.colormaps["viridis"](np.arange(256))[:, :3]
-    return np.round(255 * table).astype(int).tolist()
 
 
 def fetch(package: Package) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dslite.evaluation import metrics
+from dslite.features.spectrogram import mel_axis
 
 
 def _columns(starts_s: np.ndarray, chunk_s: float, width: int) -> np.ndarray:
@@ -94,13 +95,11 @@ def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
     """Edges in Hz, float64 [bands + 1], low to high, of equal parts of a picture's height.
 
-    Takes the ascending centres, float [mel] in Hz, of the picture's Mel bands. As on the axis of
-    `dslite.features.plots.hz_ticks`, the picture ends half a band beyond the outermost centres.
+    Takes the ascending centres, float [mel] in Hz, of the picture's Mel bands. On
+    `dslite.features.spectrogram.mel_axis` the picture ends half a band beyond them.
     """
-    centres = np.asarray(mel_frequencies_hz, dtype=float)
-    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
-    positions = np.linspace(-0.5, len(centres) - 0.5, bands + 1)
-    hz = np.interp(positions, np.arange(-1, len(centres) + 1), [low, *centres, high])
+    positions, axis_hz = mel_axis(mel_frequencies_hz)
+    hz = np.interp(np.linspace(-0.5, positions[-1] - 0.5, bands + 1), positions, axis_hz)
     return np.maximum(hz, 0)
 
 

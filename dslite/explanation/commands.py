@@ -47,7 +47,7 @@ def explain(
     methods.require(method)
     masking.require(masker)
     files.model_file(finished)
-    store = feature_store.load(built, finished.settings)
+    store = feature_store.load_spectrograms(built, finished.settings)
     chosen = files.named(store, file) if file else None
     subject = files.subject(finished, store, masker)
     given = {"method": method, "evaluations": evaluations, "log": typer.echo}

@@ -73,7 +73,7 @@ def area(curve: np.ndarray) -> np.ndarray:
 
 
 def with_random_head(network: keras.Model, seed: int = 0) -> keras.Model:
-    """A copy of a network of `dslite.models.classifier.build` whose head has drawn its weights anew.
+    """A copy of a network of `dslite.models.classifier.build_classifier` whose head has drawn its weights anew.
 
     Those of its dense layers; the two scalars of the attention ReLU between them stay.
     """

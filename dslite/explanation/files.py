@@ -14,7 +14,6 @@ from dslite.errors import InputError
 from dslite.explanation import attributions, listen, methods
 from dslite.explanation.methods import Explanation, Subject
 from dslite.features import spectrogram
-from dslite.features import store as feature_store
 from dslite.features.store import Store
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -157,7 +156,7 @@ def subject(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) ->
 
     Its background are training pictures, the same number of each class, drawn with ``seed``.
     """
-    network = classifier.load(model_file(run))
+    network = classifier.load_classifier(model_file(run))
     chunks = store.chunks("train")
     labels = store.files["label"].to_numpy()[store.file[chunks]]
     labels = labels if run.classes else np.zeros(len(chunks))
@@ -220,7 +219,7 @@ def hear(
     log : callable
         Is told of each file.
     """
-    compute = feature_store.spectrogram_function(run.settings)
+    compute = spectrogram.compiled_mel_image(run.settings)
     known = set(store.files["path"])
     found = []
     for row in chosen.itertuples():

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from dslite import paths
+from dslite.features.spectrogram import mel_axis
 
 
 def top_regions(values: np.ndarray, share: float = 0.2) -> np.ndarray:
@@ -68,13 +69,12 @@ def stft_mask(
     hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     band = np.searchsorted((centres[1:] + centres[:-1]) / 2, hz)
     row = ((bands - 0.5 - band) / bands * height).astype(int)
-    # The outermost filters end one band beyond their centres, as in `dslite.features.plots.hz_ticks`.
-    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
-    heard = (hz >= low - 1) & (hz <= 1.001 * high)
+    _, axis_hz = mel_axis(centres)
+    audible = (hz >= axis_hz[0] - 1) & (hz <= 1.001 * axis_hz[-1])
     times = np.asarray(times, dtype=float)
     column = np.clip((times * width).astype(int), 0, width - 1)
     seen = np.abs(times - 0.5) <= 0.5 + 0.5 / width
-    return mask[np.ix_(row, column)] * heard[:, None] * seen
+    return mask[np.ix_(row, column)] * audible[:, None] * seen
 
 
 def split(

@@ -53,7 +53,7 @@ class Subject:
     Parameters
     ----------
     network : keras.Model
-        Of `dslite.models.classifier.build`.
+        Of `dslite.models.classifier.build_classifier`.
     settings : Settings
     masker : {"mean", "blur", "inpaint"}
         What stands in the place of hidden cells, see `dslite.explanation.masking`.

@@ -82,7 +82,7 @@ def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([mfcc, *slopes, chroma, contrast]).astype(np.float32)
 
 
-def summary(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """One vector of a whole file: means, then standard deviations, of its descriptors over time.
 
     Parameters
@@ -107,13 +107,13 @@ def key(manifest: Manifest, sample_rate: int) -> str:
     return provenance.digest([VERSION, librosa.__version__, sample_rate, content])
 
 
-def features(manifest: Manifest, sample_rate: int) -> np.ndarray:
+def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
     """Features of every file of a corpus: computed once, then read from the cache.
 
     Returns
     -------
     ndarray of float32, shape [files, features]
-        In the order of the manifest's rows; see `summary`.
+        In the order of the manifest's rows; see `summarise`.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def features(manifest: Manifest, sample_rate: int) -> np.ndarray:
     _mel_filters(sample_rate, round(WINDOW_S * sample_rate))  # made once, before the threads
 
     def of_file(path: Path) -> np.ndarray:
-        return summary(audio.read(path, sample_rate), sample_rate)
+        return summarise(audio.read(path, sample_rate), sample_rate)
 
     files = [manifest.folder / path for path in manifest.table["path"]]
     # The matrices are so small that BLAS' own threads cost several times what they save.

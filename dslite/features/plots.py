@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from dslite.features.spectrogram import mel_axis
 from dslite.plots import panels, styled
 
 COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
@@ -22,14 +23,11 @@ def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
     Takes the bands' ascending centres, float [mel] in Hz; the axis ends half a band beyond them.
     """
-    centres = np.asarray(mel_frequencies_hz, dtype=float)
-    # A filter bank's ends lie one band outside of its outermost centres; Mel scales are linear at
-    # the bottom and logarithmic at the top.
-    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
-    hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low - 1 <= f <= 1.001 * high]
-    positions = np.interp(hz, [low, *centres, high], np.arange(-1, len(centres) + 1))
+    positions, axis_hz = mel_axis(mel_frequencies_hz)
+    low, high = axis_hz[0] - 1, 1.001 * axis_hz[-1]
+    hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low <= f <= high]
     texts = [f"{f // 1000}k" if f >= 1000 else f"{f}" for f in hz]
-    return np.clip(positions, -0.5, len(centres) - 0.5), texts
+    return np.clip(np.interp(hz, axis_hz, positions), -0.5, positions[-1] - 0.5), texts
 
 
 def draw_mel(

@@ -1,16 +1,21 @@
-"""Waveform -> Mel spectrogram image: one set of TensorFlow functions for training, prediction and
-TensorFlow Lite alike (paper 2.1).
+"""Waveform -> Mel spectrogram -> picture: one set of TensorFlow functions for training, prediction
+and TensorFlow Lite alike (paper 2.1).
+
+TensorFlow is imported by the functions that compute with it: sizes, axes and colours do without.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import librosa
-import matplotlib
 import numpy as np
-import tensorflow as tf
 
 from dslite.settings import Settings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 VERSION = 1  # part of the key of stored spectrograms: raise it when a stored value would change
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
@@ -19,7 +24,7 @@ POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 
 @cache
 def fft_length(settings: Settings) -> int:
-    """Length of the FFT: the smallest power of two that holds a window and leaves no band empty.
+    """Return the FFT's length: the least power of two that holds a window and leaves no band empty.
 
     The device's FFT needs a power of two. Where the Mel bands lie closer together than the
     window's own frequency bins (many bands below a low ``mel_max_hz``), zero padding interpolates
@@ -32,7 +37,7 @@ def fft_length(settings: Settings) -> int:
 
 
 def _filters(settings: Settings, length: int) -> np.ndarray:
-    """Librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
+    """Return librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
     with warnings.catch_warnings():  # librosa warns of empty filters, which `fft_length` avoids
         warnings.simplefilter("ignore", UserWarning)
         return librosa.filters.mel(
@@ -45,13 +50,19 @@ def _filters(settings: Settings, length: int) -> np.ndarray:
 
 
 def frames(settings: Settings) -> int:
-    """STFT frames in a chunk; only windows that lie wholly inside count (no padding)."""
+    """Return the number of STFT frames in a chunk; only windows wholly inside count (no padding).
+
+    Examples
+    --------
+    >>> frames(Settings())  # 4 s at 16 kHz, windows of 512 samples, 256 apart
+    249
+    """
     return 1 + (settings.chunk_samples - settings.window_samples) // settings.hop_samples
 
 
 @cache
 def mel_filters(settings: Settings) -> np.ndarray:
-    """Triangular Mel filters between the settings' edges, librosa's (Slaney's scale, area 1).
+    """Return triangular Mel filters between the settings' edges (Slaney's scale, area 1).
 
     On this scale no filter of 128 falls between two bins of a 512-point FFT. On the HTK scale
     some do, their empty bands sit at the floor, and min-max scaling squeezes all that is audible.
@@ -65,14 +76,38 @@ def mel_filters(settings: Settings) -> np.ndarray:
 
 
 def mel_frequencies(settings: Settings) -> np.ndarray:
-    """Centre of each Mel band in Hz, float64, shape [mel_bands]."""
+    """Return the centre of each Mel band in Hz, float64 [mel_bands].
+
+    Examples
+    --------
+    >>> mel_frequencies(Settings(mel_bands=8)).round()
+    array([ 323.,  645.,  970., 1421., 2081., 3049., 4466., 6542.])
+    """
     highest = settings.mel_max_hz or settings.sample_rate / 2
     edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
     return edges[1:-1]
 
 
-def mel_power(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Mel power spectrogram: periodic Hann window, STFT, squared magnitude, Mel filters.
+def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frequency axis of a Mel spectrogram, from its bands' ascending centres in Hz.
+
+    A filter bank's ends lie one band outside of its outermost centres; Mel scales are linear at
+    the bottom and logarithmic at the top.
+
+    Returns
+    -------
+    positions : ndarray of int64, shape [mel_bands + 2]
+        In bands, -1 to mel_bands.
+    hz : ndarray of float64, shape [mel_bands + 2]
+        The lower end, the centres, the upper end.
+    """
+    centres = np.asarray(mel_frequencies_hz, dtype=float)
+    low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
+    return np.arange(-1, len(centres) + 1), np.array([low, *centres, high])
+
+
+def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
+    """Compute Mel power: periodic Hann window, STFT, squared magnitude, Mel filters.
 
     Parameters
     ----------
@@ -84,6 +119,8 @@ def mel_power(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
     Tensor of float32, shape [batch, frames, mel_bands]
         Frames are not centred: the first one starts at sample 0.
     """
+    import tensorflow as tf
+
     spectrum = tf.signal.stft(
         waveforms,
         frame_length=settings.window_samples,
@@ -96,8 +133,8 @@ def mel_power(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
     return tf.matmul(power, tf.constant(mel_filters(settings)))
 
 
-def mel_image(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Mel spectrogram of each chunk in dB, scaled to its own minimum and maximum (paper 2.1).
+def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
+    """Compute the Mel spectrogram of each chunk in dB, scaled to its own range (paper 2.1).
 
     Parameters
     ----------
@@ -107,8 +144,20 @@ def mel_image(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
     Returns
     -------
     Tensor of uint8, shape [batch, mel_bands, frames]
-        0 to 255, lowest frequency first. Silence (maximum = minimum) is 0 everywhere.
+        0 (the chunk's minimum) to 255 (its maximum), lowest frequency first. Silence is 0
+        everywhere.
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(64000) / 16000).astype(np.float32)
+    >>> mel = mel_image(tone[None], Settings()).numpy()
+    >>> mel.shape
+    (1, 128, 249)
+    >>> round(mel_frequencies(Settings())[mel[0, :, 100].argmax()])  # the brightest band, Hz
+    997
     """
+    import tensorflow as tf
+
     peak = tf.reduce_max(tf.abs(waveforms), axis=-1, keepdims=True)
     waveforms = waveforms * tf.math.divide_no_nan(PEAK, peak)
     power = tf.transpose(mel_power(waveforms, settings), [0, 2, 1])
@@ -121,15 +170,30 @@ def mel_image(waveforms: tf.Tensor, settings: Settings) -> tf.Tensor:
     return tf.cast(tf.round(scaled), tf.uint8)
 
 
+def compiled_mel_image(settings: Settings) -> Callable[["tf.Tensor"], "tf.Tensor"]:
+    """Compile `mel_image` for batches of chunks of the settings' length."""
+    import tensorflow as tf
+
+    samples = settings.chunk_samples
+
+    @tf.function(input_signature=[tf.TensorSpec([None, samples], tf.float32)], autograph=False)
+    def compute(waveforms):
+        return mel_image(waveforms, settings)
+
+    return compute
+
+
 @cache
-def colours(name: str = "viridis") -> np.ndarray:
-    """A matplotlib colour map as float32 RGB from 0 to 255 in whole steps, shape [256, 3]."""
-    table = matplotlib.colormaps[name](np.arange(256))[:, :3]
+def colours() -> np.ndarray:
+    """Return matplotlib's viridis as float32 RGB from 0 to 255 in whole steps, shape [256, 3]."""
+    import matplotlib
+
+    table = matplotlib.colormaps["viridis"](np.arange(256))[:, :3]
     return np.round(255 * table).astype(np.float32)
 
 
-def picture(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Mel spectrograms drawn in viridis and resized with bilinear interpolation (paper 2.1).
+def picture(mel: "tf.Tensor", settings: Settings) -> "tf.Tensor":
+    """Draw Mel spectrograms in viridis and resize them with bilinear interpolation (paper 2.1).
 
     Parameters
     ----------
@@ -142,5 +206,7 @@ def picture(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
     Tensor of float32, shape [batch, image_size, image_size, 3]
         RGB from 0 to 255, low frequencies at the bottom, time from left to right.
     """
+    import tensorflow as tf
+
     drawn = tf.gather(tf.constant(colours()), tf.cast(tf.reverse(mel, axis=[1]), tf.int32))
     return tf.image.resize(drawn, [settings.image_size, settings.image_size], method="bilinear")

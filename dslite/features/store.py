@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from dslite import audio, paths, provenance
 from dslite.datasets import scan
@@ -152,17 +151,6 @@ class Store:
         return np.flatnonzero(np.isin(self.file, rows))
 
 
-def spectrogram_function(settings: Settings):
-    """A compiled `dslite.features.spectrogram.mel_image` for chunks of one length."""
-    samples = settings.chunk_samples
-
-    @tf.function(input_signature=[tf.TensorSpec([None, samples], tf.float32)], autograph=False)
-    def compute(waveforms):
-        return spectrogram.mel_image(waveforms, settings)
-
-    return compute
-
-
 def store_key(manifest: Manifest, settings: Settings) -> str:
     """Hash of the audio's content and of all that its spectrograms depend on."""
     content = manifest.table["audio_hash"].tolist()
@@ -170,7 +158,7 @@ def store_key(manifest: Manifest, settings: Settings) -> str:
     return provenance.digest([spectrogram.VERSION, used, content])
 
 
-def load(manifest: Manifest, settings: Settings) -> Store:
+def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
     """Spectrograms of a corpus: computed once for each setting, then memory-mapped.
 
     A store that is not what was written (cut off, a flipped bit) is told and computed again.
@@ -279,7 +267,7 @@ def _compute(manifest: Manifest, settings: Settings, folder: Path) -> None:
     folder.mkdir()
     begin = time.perf_counter()
     files = [manifest.folder / path for path in manifest.table["path"]]
-    compute = spectrogram_function(settings)
+    compute = spectrogram.compiled_mel_image(settings)
     owner, start_s, dropped = [], [], []
     waiting: list[np.ndarray] = []
 

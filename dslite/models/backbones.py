@@ -142,7 +142,7 @@ def download(name: str) -> Path:
     return model_weights.fetch(BACKBONES[name].imagenet)
 
 
-def build(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
+def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
     """A backbone without top.
 
     Parameters

@@ -31,7 +31,7 @@ class AReLU(keras.layers.Layer):
         return positive + keras.ops.clip(self.alpha, 0.01, 0.99) * keras.ops.minimum(x, 0.0)
 
 
-def build(
+def build_classifier(
     settings: Settings, outputs: int, scale: tuple[float, float] | None = None
 ) -> keras.Model:
     """Backbone, pooling and the head.
@@ -56,7 +56,7 @@ def build(
     A pre-trained backbone runs in inference mode throughout: its batch normalisation never
     updates, in neither phase. One with random weights is trained whole, batch normalisation too.
     """
-    pooled = features(settings)
+    pooled = feature_extractor(settings)
     x = keras.layers.Dense(settings.units, name="hidden")(pooled.output)
     x = AReLU(name="arelu")(x)
     x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
@@ -68,7 +68,7 @@ def build(
     return keras.Model(pooled.input, x, name=f"dslite_{settings.backbone}")
 
 
-def features(settings: Settings) -> keras.Model:
+def feature_extractor(settings: Settings) -> keras.Model:
     """Backbone and pooling: Deep Spectrum features of a picture.
 
     ``pooling: global`` averages over the picture; ``time`` over its columns only, so that where on
@@ -79,7 +79,7 @@ def features(settings: Settings) -> keras.Model:
     keras.Model
         Pictures scaled for the backbone -> float32 [batch, maps], or [batch, rows * maps].
     """
-    backbone = backbones.build(
+    backbone = backbones.build_backbone(
         settings.backbone, settings.weights, settings.image_size, settings.feature_layer
     )
     image = keras.Input(backbone.input_shape[1:], name="picture")
@@ -92,7 +92,7 @@ def features(settings: Settings) -> keras.Model:
     return keras.Model(image, pooled, name="features")
 
 
-def load(path: str | os.PathLike) -> keras.Model:
+def load_classifier(path: str | os.PathLike) -> keras.Model:
     """A saved model, by itself: nothing that its author put into the file is run.
 
     Raises
@@ -111,7 +111,7 @@ def load(path: str | os.PathLike) -> keras.Model:
 
 
 def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
-    """The pooling of a model of `build`: [batch, rows, columns, maps] -> [batch, features]."""
+    """The pooling of a model of `build_classifier`: [batch, rows, columns, maps] -> [batch, features]."""
     for name in ("pooling", "flatten"):
         if any(layer.name == name for layer in model.layers):
             maps = model.get_layer(name)(maps)
@@ -122,7 +122,7 @@ def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
     """What follows the pooling: [batch, features] -> outputs; ``training`` turns dropout on.
 
     Layer by layer, since ``training=True`` given to a whole model goes before the
-    ``training=False`` that `build` gave to the backbone, and its unfrozen batch normalisation
+    ``training=False`` that `build_classifier` gave to the backbone, and its unfrozen batch normalisation
     would update.
     """
     first = model.layers.index(model.get_layer("hidden"))
@@ -132,7 +132,7 @@ def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
 
 
 def backbone_of(model: keras.Model) -> keras.Model:
-    """The backbone inside a model of `build`."""
+    """The backbone inside a model of `build_classifier`."""
     return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 

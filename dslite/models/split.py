@@ -84,7 +84,7 @@ def cut(backbone: keras.Model, trained: int) -> Cut:
     Parameters
     ----------
     backbone : keras.Model
-        Functional, as `dslite.models.backbones.build` gives it, and not cut before.
+        Functional, as `dslite.models.backbones.build_backbone` gives it, and not cut before.
     trained : int
         At least 1. If that is every layer, the picture itself crosses.
     """

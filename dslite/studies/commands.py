@@ -130,7 +130,7 @@ def _device(found, jobs, name: str) -> None:
     from dslite.deployment import agreement
     from dslite.features import store as feature_store
 
-    store = feature_store.load(built, run.settings)
+    store = feature_store.load_spectrograms(built, run.settings)
     assessed = agreement.assess(run, store, log=typer.echo, variants=found.variants)
     table = agreement.table(assessed).rename_axis("file").reset_index()
     with paths.replacing(tables.folder(found) / f"device-{name}.csv") as draft:

@@ -146,7 +146,7 @@ def load(name: str | Path) -> Study:
         path = paths.studies() / f"{name}.yaml"
     else:
         raise InputError(f"unknown study '{name}'{nearest(str(name), names())}")
-    values = dslite_settings.read(path)
+    values = dslite_settings.read_yaml(path)
     if "name" in values:
         raise InputError(f"{path}: a study is called as its file; leave out the key 'name'")
     study = checked(Study, values | {"name": path.stem}, str(path))

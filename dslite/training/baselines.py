@@ -36,7 +36,7 @@ def features(store: feature_store.Store, settings: Settings) -> np.ndarray:
     ndarray of float32, shape [files, features]
         NaN for a file without chunks.
     """
-    predictor = classifier.predictor(classifier.features(settings), settings)
+    predictor = classifier.predictor(classifier.feature_extractor(settings), settings)
     activations = feature_store.predict(predictor, store.mel, np.arange(len(store.mel)))
     table = pd.DataFrame(activations).groupby(store.file).mean()
     return table.reindex(range(len(store.files))).to_numpy(np.float32)
@@ -109,13 +109,15 @@ def choose(
 
 def _deep_spectrum(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Features [files, features], and the rows that have some: not those without any chunk."""
-    store = feature_store.load(manifest, settings)
+    store = feature_store.load_spectrograms(manifest, settings)
     return features(store, settings), np.unique(store.file)
 
 
 def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Features [files, features], and all rows."""
-    return functionals.features(manifest, settings.sample_rate), np.arange(len(manifest.table))
+    return functionals.acoustic_features(manifest, settings.sample_rate), np.arange(
+        len(manifest.table)
+    )
 
 
 def run(

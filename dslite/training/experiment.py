@@ -106,7 +106,7 @@ def _working(
         tf.config.experimental.enable_op_determinism()
         if settings.random_weights:
             log("random weights: nothing is pre-trained, the whole network is trained")
-        store = feature_store.load(manifest, settings)
+        store = feature_store.load_spectrograms(manifest, settings)
         known = store.files["label"].mask(store.files["partition"] == hidden, "")
         task = steps.task_of(card, settings, replace(store, files=store.files.assign(label=known)))
         train, devel, test = (len(task.store.chunks(p)) for p in ("train", "devel", "test"))

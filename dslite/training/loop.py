@@ -109,7 +109,7 @@ def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
     if task.regression:
         values = task.targets[train]
         scale = (float(values.mean()), float(values.std()) or 1.0)
-    return classifier.build(task.settings, task.targets.shape[1], scale)
+    return classifier.build_classifier(task.settings, task.targets.shape[1], scale)
 
 
 def learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:

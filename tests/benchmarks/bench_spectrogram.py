@@ -37,7 +37,7 @@ def main() -> None:
     used = settings.Settings(weights="random")
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CHUNKS, used.chunk_samples)).astype(np.float32) / 10
-    compute = store.spectrogram_function(used)
+    compute = spectrogram.compiled_mel_image(used)
 
     def by_us(batch: np.ndarray) -> None:
         for i in range(0, len(batch), store.BATCH):

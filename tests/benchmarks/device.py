@@ -36,7 +36,7 @@ import pandas as pd
 from dslite import paths, provenance, settings, tensorflow_logging
 from dslite.deployment import convert, quantise
 from dslite.deployment import profile as deployment_profile
-from dslite.features import store
+from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.training import runs
 
@@ -60,7 +60,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     """An untrained network as a finished run, converted in every variant."""
     used = settings.Settings(backbone=backbone, weights=weights)
     keras.utils.set_random_seed(0)
-    network = classifier.build(used, len(CLASSES))
+    network = classifier.build_classifier(used, len(CLASSES))
     folder.mkdir()
     network.save(folder / "model.keras")
     described = {
@@ -71,7 +71,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     run = runs.load(folder)
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
-    mels = store.spectrogram_function(used)(waves).numpy()
+    mels = spectrogram.compiled_mel_image(used)(waves).numpy()
     convert.write(run, convert.convert_all(run, network), list(zip(waves, mels, strict=True)))
     return run
 

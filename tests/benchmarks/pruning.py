@@ -161,7 +161,7 @@ def main() -> None:
     built = manifest.load(cards.load(given.table or run.record["dataset"]))
     built = partitions.of_run(built, run.record)
     settings = run.settings.model_copy(update={"weights": given.weights})
-    task = steps.task_of(built.card, settings, feature_store.load(built, settings))
+    task = steps.task_of(built.card, settings, feature_store.load_spectrograms(built, settings))
     train, devel = (task.store.chunks(part) for part in ("train", "devel"))
     if settings.feature_layer != "stride4":
         parser.error("RUN is to end at stride 4 (feature_layer=stride4)")

@@ -219,7 +219,7 @@ def main() -> None:
         for backbone in [only] if only else list(CELLS):
             cells = CELLS[backbone]
             weights = f"{folder}/{backbone}.weights.h5"
-            backbones.build(backbone, "random", 224).save_weights(weights)
+            backbones.build_backbone(backbone, "random", 224).save_weights(weights)
             for last, share in cells.items():
                 tail = 0.0
                 for method in settings.AUGMENTATIONS:

@@ -39,7 +39,7 @@ def assessed(small_run, small_corpus, small_cache, tmp_path_factory, patched):
     shutil.copytree(small_run.folder, folder)
     run = runs.load(folder)
     built = manifest.load(cards.load(str(small_corpus)))
-    store = feature_store.load(built, run.settings)
+    store = feature_store.load_spectrograms(built, run.settings)
     lines = []
     found = agreement.assess(run, store, log=lines.append)
     return run, store, found, lines
@@ -113,7 +113,7 @@ def test_the_network_is_smaller(assessed):
 def run_parameters(run):
     from dslite.models import classifier
 
-    return classifier.load(run.folder / "model.keras").count_params()
+    return classifier.load_classifier(run.folder / "model.keras").count_params()
 
 
 def test_layers_that_are_kept_stay_in_float32(assessed):
@@ -134,7 +134,7 @@ def test_layers_that_are_kept_stay_in_float32(assessed):
 def load(run):
     from dslite.models import classifier
 
-    return classifier.load(run.folder / "model.keras")
+    return classifier.load_classifier(run.folder / "model.keras")
 
 
 # What the files say

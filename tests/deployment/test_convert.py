@@ -37,7 +37,7 @@ def network(converted):
 @pytest.fixture
 def store(workplace, small_corpus, converted):
     built = manifest.load(cards.load(str(small_corpus)))
-    return feature_store.load(built, converted.settings)
+    return feature_store.load_spectrograms(built, converted.settings)
 
 
 def interpreter(run, part):
@@ -184,7 +184,7 @@ def test_a_mobile_networks_graph_converts(rng):
     used = Settings(backbone="mobilenet_v2", weights="random", image_size=32, units=4)
     used = used.model_copy(update={"mel_bands": 16, "chunk_length_s": 0.5})
     keras.utils.set_random_seed(1)
-    network = classifier.build(used, 2)
+    network = classifier.build_classifier(used, 2)
     content = deployment_convert.convert(
         deployment_convert.functions(network, used)["model"], network
     )

@@ -12,7 +12,7 @@ import pytest
 from dslite.deployment import convert, profile, runtime
 from dslite.deployment import profile as deployment_profile
 from dslite.errors import InputError
-from dslite.features import spectrogram, store
+from dslite.features import spectrogram
 from dslite.models import backbones
 from dslite.paper import costs as paper_costs
 from dslite.settings import Settings
@@ -67,7 +67,7 @@ def test_a_layer_that_is_used_twice_counts_twice():
     ],
 )
 def test_published_figures(name, size, giga, top):
-    network = backbones.build(name, "random", size)
+    network = backbones.build_backbone(name, "random", size)
     found = profile.multiply_adds(network) + top
     assert found / 1e9 == pytest.approx(giga, rel=0.006)
 
@@ -93,7 +93,7 @@ def test_multiply_adds_of_small_layers_by_hand():
     ],
 )
 def test_published_costs_of_the_backbones(name, giga, parameters):
-    network = backbones.build(name, "random", 224)
+    network = backbones.build_backbone(name, "random", 224)
     assert network.count_params() == parameters
     assert giga[0] <= profile.multiply_adds(network) / 1e9 <= giga[1]
 
@@ -356,7 +356,7 @@ def test_the_drawn_picture_is_ours_but_for_the_drawing(rng):
     sound = sound.astype(np.float32)
     found = profile.draw(sound, used)
     assert (found.dtype, found.shape) == (np.uint8, (used.image_size, used.image_size, 3))
-    ours = spectrogram.picture(store.spectrogram_function(used)(sound[None]), used).numpy()[0]
+    ours = spectrogram.picture(spectrogram.compiled_mel_image(used)(sound[None]), used).numpy()[0]
     difference = np.abs(found - ours)
     assert np.median(difference) < 8
     assert difference.mean() < 0.5 * np.abs(found[::-1] - ours).mean()

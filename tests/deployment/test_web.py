@@ -7,7 +7,6 @@ import json
 import re
 import tarfile
 
-import numpy as np
 import pytest
 
 from dslite import paths
@@ -115,15 +114,6 @@ def test_what_the_page_is_told(model, registry, tmp_path):
     assert found["trim"] == {"frame": 1024, "hop": 256, "db": 60}
     assert (found["classes"], found["fusion"]) == (["quiet", "loud"], "vote")
     assert web.described(runtime.metadata(model)) == found
-
-
-@pytest.mark.parametrize("changed", [{}, {"mel_bands": 40, "mel_min_hz": 60, "mel_max_hz": 6000}])
-def test_axes_and_colours_are_those_of_the_spectrogram(changed):
-    from dslite.features import spectrogram
-
-    used = Settings(**changed)
-    np.testing.assert_array_equal(web.mel_frequencies(used), spectrogram.mel_frequencies(used))
-    np.testing.assert_array_equal(web.colours(), spectrogram.colours())
 
 
 def test_an_older_page_is_replaced(model, registry, tmp_path):

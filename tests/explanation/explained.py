@@ -9,7 +9,7 @@ import soundfile
 
 from dslite import audio
 from dslite.explanation.methods import Subject
-from dslite.features import store
+from dslite.features import spectrogram, store
 from dslite.models import classifier
 from dslite.settings import Settings
 from dslite.training import runs
@@ -31,8 +31,8 @@ SMALL = Settings(
 
 
 def network(settings=SMALL, outputs=3, seed=0, scale=None):
-    """A network of `dslite.models.classifier.build` with random weights; of the fixture `tiny`, if it is on."""
-    return alive(classifier.build(settings, outputs, scale), seed, first=1 / 60)
+    """A network of `dslite.models.classifier.build_classifier` with random weights; of the fixture `tiny`, if it is on."""
+    return alive(classifier.build_classifier(settings, outputs, scale), seed, first=1 / 60)
 
 
 def noise(rng, count=1, side=SIDE):
@@ -43,7 +43,7 @@ def noise(rng, count=1, side=SIDE):
 
 
 def looking_at(rows, columns, side=SIDE):
-    """A network in the shape of `dslite.models.classifier.build` that sees one part of the picture alone.
+    """A network in the shape of `dslite.models.classifier.build_classifier` that sees one part of the picture alone.
 
     The brighter this part's green, the larger output 0.
     """
@@ -101,7 +101,7 @@ def a_store(folder, rows, settings=SMALL):
         owner += [number] * len(starts)
         start_s += starts.tolist()
         cut.append(chunks)
-    mel = store.spectrogram_function(settings)(np.concatenate(cut)).numpy()
+    mel = spectrogram.compiled_mel_image(settings)(np.concatenate(cut)).numpy()
     files = pd.DataFrame(rows, columns=["path", "partition", "label", "duration_s"])
     return store.Store(mel, np.array(owner), np.array(start_s), files, folder, (), "")
 

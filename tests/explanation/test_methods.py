@@ -142,7 +142,7 @@ def test_partition_of_a_regression_adds_up_in_the_label_s_unit(tiny, rng):
 
 
 def test_partition_of_a_real_run_adds_up(small_run, workplace, rng):
-    network = classifier.load(small_run.folder / "model.keras")
+    network = classifier.load_classifier(small_run.folder / "model.keras")
     mel = rng.integers(0, 256, (1, 32, 124)).astype(np.uint8)
     for masker in masking.MASKERS:
         subject = Subject(network, small_run.settings, masker)
@@ -356,7 +356,9 @@ def test_the_background_of_a_run_are_training_pictures(small_run, workplace, sma
     from dslite.datasets import manifest
     from dslite.features import store as feature_store
 
-    store = feature_store.load(manifest.load(cards.load(str(small_corpus))), small_run.settings)
+    store = feature_store.load_spectrograms(
+        manifest.load(cards.load(str(small_corpus))), small_run.settings
+    )
     subject = files.subject(small_run, store, "blur", seed=2)
     assert subject.masker == "blur"
     assert len(subject.background) == files.BACKGROUND

@@ -152,7 +152,9 @@ def test_a_real_run_is_summarised_and_scrutinised(small_run, workplace, small_co
     from dslite.explanation import files
     from dslite.features import store as feature_store
 
-    store = feature_store.load(manifest.load(cards.load(str(small_corpus))), small_run.settings)
+    store = feature_store.load_spectrograms(
+        manifest.load(cards.load(str(small_corpus))), small_run.settings
+    )
     subject = files.subject(small_run, store)
     given = {"evaluations": 12, "log": lambda line: None}
     found = report.summarise(small_run, store, subject, files=4, **given)

@@ -93,7 +93,7 @@ def test_contrast_bands_begin_below_half_the_rate():
 def test_the_summary_is_mean_and_deviation_over_time(rng):
     waveform = noise(rng)
     rows = functionals.descriptors(waveform, RATE)
-    found = functionals.summary(waveform, RATE)
+    found = functionals.summarise(waveform, RATE)
     assert found.shape == (278,)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[:139], rows.mean(axis=1), rtol=1e-4, atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_summary_is_mean_and_deviation_over_time(rng):
 
 def test_silence_at_the_ends_does_not_count(rng):
     waveform, hop = noise(rng), 512  # trimming works in steps of 32 ms
-    found = [functionals.summary(np.pad(waveform, n * hop), RATE) for n in (10, 40)]
+    found = [functionals.summarise(np.pad(waveform, n * hop), RATE) for n in (10, 40)]
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
     whole = functionals.descriptors(np.pad(waveform, 40 * hop), RATE).mean(axis=1)
     assert abs(whole[0] - found[1][0]) > 100
@@ -110,8 +110,8 @@ def test_silence_at_the_ends_does_not_count(rng):
 
 def test_40_db_below_the_maximum_is_silence():
     loud, soft = tone(440), tone(2000) / 100
-    found = functionals.summary(np.concatenate([soft, loud, soft]), RATE)
-    alone = functionals.summary(loud, RATE)
+    found = functionals.summarise(np.concatenate([soft, loud, soft]), RATE)
+    alone = functionals.summarise(loud, RATE)
     np.testing.assert_allclose(found[CHROMA], alone[CHROMA], atol=0.1)
 
 
@@ -129,7 +129,7 @@ HARDLY = {
 def test_hardly_any_signal_gives_finite_numbers_and_no_warning(waveform):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = functionals.summary(waveform, RATE)
+        found = functionals.summarise(waveform, RATE)
     assert found.shape == (278,)
     assert np.isfinite(found).all()
 
@@ -143,7 +143,7 @@ def test_hardly_any_signal_gives_finite_numbers_and_no_warning(waveform):
 )
 def test_any_length_rate_and_level_gives_finite_numbers(rate, seconds, level, seed):
     drawn = np.random.default_rng(seed).uniform(-level, level, max(1, round(seconds * rate)))
-    found = functionals.summary(drawn.astype(np.float32), rate)
+    found = functionals.summarise(drawn.astype(np.float32), rate)
     assert found.shape == (2 * (132 + functionals.contrast_bands(rate) + 1),)
     assert np.isfinite(found).all()
 
@@ -163,20 +163,20 @@ def built(tmp_path, cache):
 
 
 def test_features_are_in_the_order_of_the_files(built):
-    found = functionals.features(built, RATE)
+    found = functionals.acoustic_features(built, RATE)
     assert found.shape == (3, 278)
     assert found.dtype == np.float32
     for row, path in zip(found, built.table["path"], strict=True):
-        own = functionals.summary(audio.read(built.folder / path, RATE), RATE)
+        own = functionals.summarise(audio.read(built.folder / path, RATE), RATE)
         np.testing.assert_allclose(row, own, rtol=1e-3, atol=1e-3)
     assert found[:2, CHROMA].argmax(axis=1).tolist() == [9, 0]
 
 
 def test_features_are_computed_once(built, cache, capsys, monkeypatch):
-    first = functionals.features(built, RATE)
+    first = functionals.acoustic_features(built, RATE)
     assert "3 files" in capsys.readouterr().out
-    monkeypatch.setattr(functionals, "summary", lambda *given: pytest.fail("computed again"))
-    np.testing.assert_array_equal(functionals.features(built, RATE), first)
+    monkeypatch.setattr(functionals, "summarise", lambda *given: pytest.fail("computed again"))
+    np.testing.assert_array_equal(functionals.acoustic_features(built, RATE), first)
     assert capsys.readouterr().out == ""
     (stored,) = [path for path in cache.rglob("*") if path.is_file()]
     assert stored.match("cache/acoustics/demo/*.npy")
@@ -198,7 +198,7 @@ def test_the_key_is_the_content_the_rate_and_the_version(built, monkeypatch):
 def test_a_file_that_cannot_be_read_leaves_nothing_stored(built, cache):
     (built.folder / "c.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"c\.wav"):
-        functionals.features(built, RATE)
+        functionals.acoustic_features(built, RATE)
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
 

@@ -69,7 +69,7 @@ def test_store_holds_the_chunks_of_every_file(corpus, monkeypatch, tail, batch):
         feature_store, "BATCH", batch
     )  # a batch ends within the corpus, and after it
     built, used = corpus(), USED.model_copy(update={"tail": tail})
-    store = feature_store.load(built, used)
+    store = feature_store.load_spectrograms(built, used)
     mel, files, starts_s = [], [], []
     for row in range(len(SECONDS)):
         chunks, starts = cut_by_hand(built.folder, row, used)
@@ -91,7 +91,7 @@ def test_store_holds_the_chunks_of_every_file(corpus, monkeypatch, tail, batch):
 
 
 def test_chunks_of_partitions(corpus):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     by_hand = {
         place: [i for i, row in enumerate(store.file) if PLACES[row] == place]
         for place in ("train", "devel", "test")
@@ -111,7 +111,9 @@ def test_trim_removes_silence_before_cutting(corpus, tmp_path):
     soundfile.write(tmp_path / "f0.wav", np.concatenate([silence, noise, silence]), RATE)
     built = manifest.load(cards.load(str(tmp_path / "own.csv")))
     counts = {
-        trim: (feature_store.load(built, USED.model_copy(update={"trim": trim})).file == 0).sum()
+        trim: (
+            feature_store.load_spectrograms(built, USED.model_copy(update={"trim": trim})).file == 0
+        ).sum()
         for trim in ("off", "on")
     }
     assert counts["off"] == 1 + np.ceil((5 - 0.25) / 0.125)
@@ -120,11 +122,11 @@ def test_trim_removes_silence_before_cutting(corpus, tmp_path):
 
 def test_second_load_computes_nothing(corpus, cache, monkeypatch):
     built = corpus()
-    first = feature_store.load(built, USED)
+    first = feature_store.load_spectrograms(built, USED)
     (stored,) = cache.rglob("mel.u8")
     state = stored.stat()
     monkeypatch.setattr(audio, "chunks_of", None)
-    second = feature_store.load(built, USED)
+    second = feature_store.load_spectrograms(built, USED)
     assert stored.stat().st_mtime_ns == state.st_mtime_ns
     assert stored.stat().st_ino == state.st_ino
     np.testing.assert_array_equal(first.mel, second.mel)
@@ -173,8 +175,8 @@ def test_every_setting_of_the_key_was_tried():
 
 def test_a_setting_of_the_spectrogram_makes_another_store(corpus, cache):
     built = corpus()
-    one = feature_store.load(built, USED)
-    other = feature_store.load(built, USED.model_copy(update={"mel_bands": 20}))
+    one = feature_store.load_spectrograms(built, USED)
+    other = feature_store.load_spectrograms(built, USED.model_copy(update={"mel_bands": 20}))
     assert (one.mel.shape[1], other.mel.shape[1]) == (16, 20)
     assert len(list(cache.rglob("mel.u8"))) == 2
 
@@ -191,8 +193,8 @@ def test_the_key_follows_the_audio_not_the_labels(corpus):
 
 
 def test_new_labels_show_in_an_old_store(corpus, cache):
-    feature_store.load(corpus(), USED)
-    store = feature_store.load(corpus(labels=("yes", "no") * 3), USED)
+    feature_store.load_spectrograms(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(labels=("yes", "no") * 3), USED)
     assert store.files["label"].tolist() == ["yes", "no"] * 3
     assert len(list(cache.rglob("mel.u8"))) == 1
 
@@ -204,7 +206,7 @@ def test_dropped_files_are_counted_and_shown(corpus, capsys):
     built = corpus(seconds=(0.6, 0.2, 0.3, 0.25, 0.1, 0.9))
     used = USED.model_copy(update={"tail": "drop"})
     for _ in range(2):  # also when nothing is computed
-        store = feature_store.load(built, used)
+        store = feature_store.load_spectrograms(built, used)
         assert store.dropped == ("f1.wav", "f4.wav")
         said = capsys.readouterr().out
         assert "2 of 6 files are shorter than a chunk of 0.25 s and dropped" in said
@@ -214,20 +216,20 @@ def test_dropped_files_are_counted_and_shown(corpus, capsys):
 def test_the_last_files_may_be_dropped(corpus, monkeypatch):
     monkeypatch.setattr(feature_store, "BATCH", 1)
     built = corpus(seconds=(0.6, 0.3, 0.3, 0.3, 0.3, 0.1))
-    store = feature_store.load(built, USED.model_copy(update={"tail": "drop"}))
+    store = feature_store.load_spectrograms(built, USED.model_copy(update={"tail": "drop"}))
     assert store.dropped == ("f5.wav",)
     assert len(store.mel) == len(store.file) == 3 + 4
 
 
 def test_nothing_is_said_of_nothing_dropped(corpus, capsys):
-    feature_store.load(corpus(), USED)
+    feature_store.load_spectrograms(corpus(), USED)
     assert "dropped" not in capsys.readouterr().out
 
 
 def test_a_class_that_leaves_a_partition_is_told(corpus, capsys):
     seconds = [0.1, *[0.5] * (len(PLACES) - 1)]
     built = corpus(seconds=seconds)
-    feature_store.load(built, USED.model_copy(update={"tail": "drop"}))
+    feature_store.load_spectrograms(built, USED.model_copy(update={"tail": "drop"}))
     said = capsys.readouterr().out
     assert f"warning: partition train has lost class {built.table['label'][0]}\n" in said
     assert said.count("warning") == 1
@@ -238,14 +240,16 @@ def test_a_partition_without_chunks_is_refused(corpus, place):
     seconds = [0.1 if p == place else 0.5 for p in PLACES]
     used = USED.model_copy(update={"tail": "drop"})
     with pytest.raises(InputError) as error:
-        feature_store.load(corpus(seconds=seconds), used)
+        feature_store.load_spectrograms(corpus(seconds=seconds), used)
     assert f"own: no file of partition {place} is as long as a chunk (0.25 s)" in str(error.value)
     assert "tail=keep" in str(error.value)
 
 
 def test_no_chunk_at_all_is_refused_and_not_stored(corpus, cache):
     with pytest.raises(InputError, match=r"no file is as long as a chunk \(0\.25 s\).*tail=keep"):
-        feature_store.load(corpus(seconds=[0.1] * 6), USED.model_copy(update={"tail": "drop"}))
+        feature_store.load_spectrograms(
+            corpus(seconds=[0.1] * 6), USED.model_copy(update={"tail": "drop"})
+        )
     assert not list(cache.rglob("mel.u8"))
 
 
@@ -262,11 +266,11 @@ def test_an_interrupted_computation_leaves_nothing(corpus, cache, monkeypatch, e
     monkeypatch.setattr(feature_store, "BATCH", 1)  # something has been written by then
     monkeypatch.setattr(audio, "chunks_of", interrupted)
     with pytest.raises(error):
-        feature_store.load(built, USED)
+        feature_store.load_spectrograms(built, USED)
     below = cache / "spectrograms"
     assert [path for path in below.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
     monkeypatch.setattr(audio, "chunks_of", proper)
-    store = feature_store.load(built, USED)
+    store = feature_store.load_spectrograms(built, USED)
     assert (
         len(store.mel)
         == len(store.file)
@@ -278,7 +282,7 @@ def test_a_broken_file_is_named(corpus, tmp_path):
     built = corpus()
     (tmp_path / "f2.wav").write_text("no audio")
     with pytest.raises(InputError, match=r"f2\.wav: not readable as audio"):
-        feature_store.load(built, USED)
+        feature_store.load_spectrograms(built, USED)
 
 
 # What became of the store, and of the corpus
@@ -308,17 +312,17 @@ DAMAGES = {
 @pytest.mark.parametrize(("name", "damage"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_store_is_told_and_computed_again(corpus, cache, capsys, name, damage):
     built = corpus()
-    whole = feature_store.load(built, USED)
+    whole = feature_store.load_spectrograms(built, USED)
     mel, start_s = np.array(whole.mel), whole.start_s
     (file,) = cache.rglob(f"spectrograms/**/{name}")
     capsys.readouterr()
     damage(file)
-    again = feature_store.load(built, USED)
+    again = feature_store.load_spectrograms(built, USED)
     np.testing.assert_array_equal(again.mel, mel)
     np.testing.assert_array_equal(again.start_s, start_s)
     said = capsys.readouterr().out.splitlines()
     assert [str(file) in line for line in said if "computed again" in line] == [True]
-    feature_store.load(built, USED)
+    feature_store.load_spectrograms(built, USED)
     assert capsys.readouterr().out == ""
 
 
@@ -329,24 +333,24 @@ def divided(built, monkeypatch, tmp_path):
 
 def test_a_corpus_that_changed_since_its_division_is_refused(corpus, cache, tmp_path, monkeypatch):
     divided(corpus(), monkeypatch, tmp_path)
-    before = feature_store.load(corpus(), USED)
+    before = feature_store.load_spectrograms(corpus(), USED)
     soundfile.write(tmp_path / "f3.wav", np.full(RATE, 0.1), RATE)
     changed = manifest.load(cards.load(str(tmp_path / "own.csv")))
     for _ in range(2):
         with pytest.raises(InputError, match=r"^own: the corpus is not the one of .*\(f3\.wav\)"):
-            feature_store.load(changed, USED)
+            feature_store.load_spectrograms(changed, USED)
     assert len(list(cache.rglob("mel.u8"))) == 1
     manifest.write_partition(changed)
-    after = feature_store.load(changed, USED)
+    after = feature_store.load_spectrograms(changed, USED)
     assert after.key != before.key
     assert len(list(cache.rglob("mel.u8"))) == 2
 
 
 def test_another_label_is_another_corpus(corpus, tmp_path, monkeypatch):
     divided(corpus(), monkeypatch, tmp_path)
-    feature_store.load(corpus(), USED)
+    feature_store.load_spectrograms(corpus(), USED)
     with pytest.raises(InputError, match=r"f0\.wav, f1\.wav, f2\.wav and 3 more.*dslite partition"):
-        feature_store.load(corpus(labels=("yes", "no") * 3), USED)
+        feature_store.load_spectrograms(corpus(labels=("yes", "no") * 3), USED)
 
 
 def test_a_fold_is_another_division_of_the_same_files(corpus, tmp_path, monkeypatch):
@@ -355,7 +359,7 @@ def test_a_fold_is_another_division_of_the_same_files(corpus, tmp_path, monkeypa
     swapped = {"train": "test", "test": "train", "devel": "devel"}
     table = built.table.assign(partition=built.table["partition"].map(swapped))
     fold = dataclasses.replace(built, table=table, fold="3folds/fold1")
-    assert len(feature_store.load(fold, USED).mel)
+    assert len(feature_store.load_spectrograms(fold, USED).mel)
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_stored(corpus, cache, tmp_path, monkeypatch):
@@ -369,12 +373,12 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored(corpus, cache, tmp_p
 
     monkeypatch.setattr(audio, "chunks_of", meanwhile)
     with pytest.raises(InputError, match=r"own: 1 files changed.* f4\.wav; nothing was stored"):
-        feature_store.load(built, USED)
+        feature_store.load_spectrograms(built, USED)
     assert not list(cache.rglob("mel.u8"))
 
 
 def test_the_store_says_what_it_holds(corpus, cache):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     (index,) = cache.rglob("index.json")
     stored = json.loads(index.read_text())
     assert tuple(stored["shape"]) == store.mel.shape
@@ -470,7 +474,7 @@ def test_class_weights():
 
 @pytest.mark.parametrize("size", [1, 4, 5, 100])
 def test_batches_cover_all_in_order(corpus, rng, size):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     chunks = rng.permutation(np.repeat(np.arange(len(store.mel)), 2))
     extra = rng.normal(size=(len(chunks), 3))
     second = np.arange(2 * len(store.mel)).reshape(-1, 2)
@@ -485,14 +489,14 @@ def test_batches_cover_all_in_order(corpus, rng, size):
 
 
 def test_no_chunks_no_batches(corpus):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     assert list(feature_store.batches([store.mel], np.zeros(0, int), 4)) == []
 
 
 def test_predict_covers_the_last_incomplete_batch(corpus):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     used = USED.model_copy(update={"backbone": "squeezenet"})
-    network = classifier.build(used, 2)
+    network = classifier.build_classifier(used, 2)
     chunks = store.chunks("train", "test")[::-1]
     found = feature_store.predict(classifier.predictor(network, used), store.mel, chunks, size=4)
     assert len(chunks) % 4
@@ -504,7 +508,7 @@ def test_predict_covers_the_last_incomplete_batch(corpus):
 
 
 def test_waveforms_are_what_the_store_was_computed_from(corpus):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     chunks = np.array([0, 2, 5, len(store.mel) - 1])
     found = list(feature_store.waveforms(store, chunks, USED))
     assert len(found) == len(chunks)
@@ -517,7 +521,7 @@ def test_waveforms_are_what_the_store_was_computed_from(corpus):
 
 
 def test_waveforms_of_all_chunks(corpus):
-    store = feature_store.load(corpus(), USED)
+    store = feature_store.load_spectrograms(corpus(), USED)
     found = list(feature_store.waveforms(store, np.arange(len(store.mel)), USED))
     assert len(found) == len(store.mel)
 
@@ -525,7 +529,7 @@ def test_waveforms_of_all_chunks(corpus):
 def test_first_chunks_of_each_class(corpus):
     places = ("test", "train", "train", "devel", "train", "test", "devel")
     built = corpus(seconds=(0.3,) * 7, places=places, labels="abbbaba")
-    store = feature_store.load(built, USED)
+    store = feature_store.load_spectrograms(built, USED)
     # The first training files: f4 of class a, f1 of class b; two chunks each.
     assert feature_store.first_chunks(store, ("a", "b")) == {"a": 8, "b": 2}
 
@@ -538,12 +542,12 @@ def test_first_chunks_of_a_regression(corpus):
         labels=("5", "-10", "30", "9", "99", "-99"),
         card="task: regression",
     )
-    store = feature_store.load(built, USED)
+    store = feature_store.load_spectrograms(built, USED)
     # By value, not by text: -10, 5, 9, 30; the third of four is the middle.
     assert feature_store.first_chunks(store, ()) == {"-10": 2, "9": 6, "30": 4}
 
 
 def test_a_dropped_file_has_nothing_to_show(corpus):
     built = corpus(seconds=(0.1, 0.3, 0.3, 0.3, 0.3, 0.3))
-    store = feature_store.load(built, USED.model_copy(update={"tail": "drop"}))
+    store = feature_store.load_spectrograms(built, USED.model_copy(update={"tail": "drop"}))
     assert feature_store.first_chunks(store, ("no", "yes")) == {"yes": 0}

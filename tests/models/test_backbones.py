@@ -41,7 +41,10 @@ def refusal(function, *arguments) -> str:
 def networks():
     """A network with layers of one kind and one of many kinds, with random weights."""
     keras.utils.set_random_seed(0)
-    return {name: backbones.build(name, "random", SIDE) for name in ("squeezenet", "mobilenet_v2")}
+    return {
+        name: backbones.build_backbone(name, "random", SIDE)
+        for name in ("squeezenet", "mobilenet_v2")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_output_shapes(networks):
 
 
 def test_densenet121_has_the_papers_layers():
-    network = backbones.build("densenet121", "random", SIDE)
+    network = backbones.build_backbone("densenet121", "random", SIDE)
     assert len(network.layers) == 427
     assert network.count_params() == 7_037_504
     assert network.output_shape == (None, 1, 1, 1024)
@@ -152,7 +155,7 @@ def test_scaling_is_that_of_pre_training(rng, name):
 def test_scaling_is_that_inside_the_published_network(rng, name):
     """What the network that the weights were published for does to raw RGB."""
     published = SCALED_INSIDE[name](include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
-    network = backbones.build(name, "random", SIDE)
+    network = backbones.build_backbone(name, "random", SIDE)
     network.set_weights(published.get_weights())
     inner = [type(layer).__name__ for layer in network.layers]
     assert not {"Rescaling", "Normalization"} & set(inner)
@@ -177,7 +180,7 @@ def test_an_image_that_is_too_small(name):
     entry = backbones.BACKBONES[name]
     with pytest.raises(ValueError, match=r"at least|zero or negative"):
         entry.build(entry.smallest - 1)  # what Keras says without us
-    message = refusal(backbones.build, name, "imagenet", entry.smallest - 1)
+    message = refusal(backbones.build_backbone, name, "imagenet", entry.smallest - 1)
     assert message == (
         f"image_size {entry.smallest - 1} is too small for {entry.title} (backbone={name}), "
         f"which needs {entry.smallest} pixels at the least"
@@ -187,7 +190,7 @@ def test_an_image_that_is_too_small(name):
 @pytest.mark.parametrize("name", ["squeezenet", "xception", "inception_v3", "mobilenet"])
 def test_the_smallest_image(name):
     smallest = backbones.BACKBONES[name].smallest
-    assert min(backbones.build(name, "random", smallest).output_shape[1:]) >= 1
+    assert min(backbones.build_backbone(name, "random", smallest).output_shape[1:]) >= 1
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_the_smallest_image(name):
     [("squeezenet", "fire5_concat"), ("mobilenet_v2", "block_13_expand_relu")],
 )
 def test_a_network_that_ends_at_a_feature_layer(rng, networks, files, name, layer):
-    cut = backbones.build(name, str(files[name]), SIDE, layer)
+    cut = backbones.build_backbone(name, str(files[name]), SIDE, layer)
     whole = networks[name]
     assert cut.name == whole.name
     assert cut.layers[-1].name == layer
@@ -209,7 +212,7 @@ def test_a_network_that_ends_at_a_feature_layer(rng, networks, files, name, laye
 def test_names_of_layers_do_not_depend_on_what_was_built_before(name):
     side = backbones.BACKBONES[name].smallest
     plain = backbones.BACKBONES[name].build(side)
-    first, second = (backbones.build(name, "random", side) for _ in range(2))
+    first, second = (backbones.build_backbone(name, "random", side) for _ in range(2))
     names = [layer.name for layer in first.layers[1:]]
     assert names == [layer.name for layer in second.layers[1:]]
     assert len(set(names)) == len(names)
@@ -224,7 +227,7 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before(name):
 
 
 def test_a_renamed_network_can_be_saved(rng, tmp_path):
-    network = backbones.build("mobilenet_v3_small", "random", SIDE, "activation_12")
+    network = backbones.build_backbone("mobilenet_v3_small", "random", SIDE, "activation_12")
     network.save(tmp_path / "a.keras")
     again = keras.models.load_model(tmp_path / "a.keras")
     assert [layer.name for layer in again.layers] == [layer.name for layer in network.layers]
@@ -233,7 +236,7 @@ def test_a_renamed_network_can_be_saved(rng, tmp_path):
 
 
 def test_the_last_feature_layer_is_the_whole_network(networks):
-    cut = backbones.build("squeezenet", "random", SIDE, "fire9_concat")
+    cut = backbones.build_backbone("squeezenet", "random", SIDE, "fire9_concat")
     assert cut.output_shape == networks["squeezenet"].output_shape
     assert cut.count_params() == 722_496
 
@@ -243,7 +246,7 @@ def test_a_part_needs_all_weights(files, tmp_path):
     path.write_bytes(files["squeezenet"].read_bytes())
     with h5py.File(path, "a") as file:
         file["layers/conv2d_20/vars/0"][:] = np.nan  # behind the layer that is asked for
-    refusal(backbones.build, "squeezenet", str(path), SIDE, "fire2_concat")
+    refusal(backbones.build_backbone, "squeezenet", str(path), SIDE, "fire2_concat")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +266,7 @@ def test_a_part_needs_all_weights(files, tmp_path):
     ],
 )
 def test_a_layer_without_feature_maps(name, layer, reason, hint):
-    message = refusal(backbones.build, name, "random", SIDE, layer)
+    message = refusal(backbones.build_backbone, name, "random", SIDE, layer)
     title = backbones.BACKBONES[name].title
     assert message.startswith(f"feature_layer {layer} of {title} {reason}; it takes a layer whose")
     assert "output is [batch, rows, columns, maps]" + hint in message
@@ -271,7 +274,7 @@ def test_a_layer_without_feature_maps(name, layer, reason, hint):
 
 
 def test_a_wrong_layer_is_told_before_weights_are_fetched(server):
-    refusal(backbones.build, "squeezenet", "imagenet", SIDE, "zzz")
+    refusal(backbones.build_backbone, "squeezenet", "imagenet", SIDE, "zzz")
     assert not server.asked
 
 
@@ -285,14 +288,14 @@ def same_weights(one, other, atol=0.0) -> None:
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet_v2"])
 def test_weights_come_back(rng, networks, files, name):
-    loaded = backbones.build(name, str(files[name]), SIDE)
+    loaded = backbones.build_backbone(name, str(files[name]), SIDE)
     same_weights(loaded, networks[name])
     picture = rng.normal(size=(2, SIDE, SIDE, 3)).astype(np.float32)
     np.testing.assert_array_equal(loaded(picture), networks[name](picture))
 
 
 def test_weights_fit_every_image_size(networks, files):
-    loaded = backbones.build("squeezenet", str(files["squeezenet"]), 64)
+    loaded = backbones.build_backbone("squeezenet", str(files["squeezenet"]), 64)
     assert loaded.output_shape == (None, 3, 3, 512)
     same_weights(loaded, networks["squeezenet"])
 
@@ -310,7 +313,7 @@ def test_weights_stored_in_half_precision(networks, files, tmp_path):
         full.visititems(copy)
         smaller.attrs.update(full.attrs)
     assert half.stat().st_size < 0.6 * files["squeezenet"].stat().st_size
-    loaded = backbones.build("squeezenet", str(half), SIDE)
+    loaded = backbones.build_backbone("squeezenet", str(half), SIDE)
     for found, full in zip(loaded.weights, networks["squeezenet"].weights, strict=True):
         assert found.dtype == "float32"
         np.testing.assert_array_equal(found.numpy(), full.numpy().astype(np.float16))
@@ -319,9 +322,9 @@ def test_weights_stored_in_half_precision(networks, files, tmp_path):
 def test_weights_of_the_same_seed_are_no_strangers(tmp_path):
     """A network that is born with the file's values has loaded them all the same."""
     keras.utils.set_random_seed(5)
-    backbones.build("squeezenet", "random", SIDE).save_weights(tmp_path / "a.weights.h5")
+    backbones.build_backbone("squeezenet", "random", SIDE).save_weights(tmp_path / "a.weights.h5")
     keras.utils.set_random_seed(5)
-    backbones.build("squeezenet", str(tmp_path / "a.weights.h5"), SIDE)
+    backbones.build_backbone("squeezenet", str(tmp_path / "a.weights.h5"), SIDE)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +336,7 @@ def test_weights_of_another_network(networks, files, tmp_path, name, other, lega
     if legacy:
         path = tmp_path / "old.h5"
         write_legacy(networks[other], path)
-    message = refusal(backbones.build, name, str(path), SIDE)
+    message = refusal(backbones.build_backbone, name, str(path), SIDE)
     assert message.startswith(f"weights {path} ")
     assert backbones.BACKBONES[name].title in message
 
@@ -346,7 +349,7 @@ def test_weights_that_lack_a_layer(files, tmp_path, where):
     with h5py.File(path, "a") as file:
         group = "layers/conv2d" + (f"_{position}" if position else "")
         del file[group]["vars"]["0"], file[group]["vars"]["1"]
-    assert str(path) in refusal(backbones.build, "squeezenet", str(path), SIDE)
+    assert str(path) in refusal(backbones.build_backbone, "squeezenet", str(path), SIDE)
 
 
 def test_weights_that_are_no_numbers(files, tmp_path):
@@ -354,7 +357,7 @@ def test_weights_that_are_no_numbers(files, tmp_path):
     path.write_bytes(files["squeezenet"].read_bytes())
     with h5py.File(path, "a") as file:
         file["layers/conv2d_7/vars/0"][0, 0, 0, 0] = np.nan
-    message = refusal(backbones.build, "squeezenet", str(path), SIDE)
+    message = refusal(backbones.build_backbone, "squeezenet", str(path), SIDE)
     assert message.startswith(f"weights {path} leave 1 of 25 kernels of SqueezeNet 1.1 unset")
 
 
@@ -376,7 +379,7 @@ def test_unreadable_weights(files, tmp_path, name, content):
         content = whole[: len(whole) // 2]
     if content is not ...:
         (tmp_path / name).write_bytes(content)
-    message = refusal(backbones.build, "squeezenet", str(tmp_path / name), SIDE)
+    message = refusal(backbones.build_backbone, "squeezenet", str(tmp_path / name), SIDE)
     assert message.startswith(f"weights {tmp_path / name} do not fit SqueezeNet 1.1 without top: ")
 
 
@@ -536,7 +539,9 @@ def test_downloaded_weights_are_loaded(server, networks, monkeypatch, tmp_path):
     content = (tmp_path / "a.h5").read_bytes()
     file = publish(monkeypatch, "mobilenet_v2", size=len(content))
     server.content[file] = content
-    same_weights(backbones.build("mobilenet_v2", "imagenet", SIDE), networks["mobilenet_v2"])
+    same_weights(
+        backbones.build_backbone("mobilenet_v2", "imagenet", SIDE), networks["mobilenet_v2"]
+    )
 
 
 def test_wrong_checksum(server, cache, monkeypatch):
@@ -627,7 +632,7 @@ def test_the_published_file_of_squeezenet(rng, tmp_path):
                 value = rng.normal(size=size).astype(np.float32)
                 group.create_dataset(f"{name}_{part}:0", data=value)
                 values.setdefault(name.replace("/", "_"), []).append(value)
-    network = backbones.build("squeezenet", str(tmp_path / "squeezenet.h5"), SIDE)
+    network = backbones.build_backbone("squeezenet", str(tmp_path / "squeezenet.h5"), SIDE)
     assert values.keys() == shapes.keys()
     for name, (kernel, bias) in values.items():
         layer = network.get_layer(name)
@@ -652,7 +657,7 @@ def test_imagenet_weights_tell_spectrograms_apart(rng, name, file):
     waves.append(rng.normal(size=16000))
     mel = spectrogram.mel_image(np.float32(waves), used)
     pictures = backbones.BACKBONES[name].scale(spectrogram.picture(mel, used))
-    maps = backbones.build(name, str(REAL / file), 96)(pictures, training=False).numpy()
+    maps = backbones.build_backbone(name, str(REAL / file), 96)(pictures, training=False).numpy()
     assert np.isfinite(maps).all()
     features = maps.mean(axis=(1, 2))
     assert features.std(axis=1).min() > 0

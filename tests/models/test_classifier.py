@@ -19,7 +19,7 @@ def weights(tmp_path_factory):
     keras.utils.set_random_seed(0)
     found = {}
     for name in ("squeezenet", "mobilenet_v2"):
-        network = backbones.build(name, "random", SIDE)
+        network = backbones.build_backbone(name, "random", SIDE)
         found[name] = str(folder / f"{name}.weights.h5")
         network.save_weights(found[name])
     return found
@@ -84,7 +84,7 @@ def test_gradients_reach_alpha_and_beta(rng, alpha, reached):
 
 
 def test_layers_of_the_head():
-    network = classifier.build(chosen(units=6), 3)
+    network = classifier.build_classifier(chosen(units=6), 3)
     assert network.output_shape == (None, 3)
     assert network.get_layer("hidden").kernel.shape == (512, 6)
     assert network.get_layer("dropout").rate == 0.5
@@ -96,7 +96,7 @@ def test_layers_of_the_head():
 
 def test_network_by_hand(rng):
     """Pooling, dense, AReLU, dense, softmax, computed from the backbone's maps in numpy."""
-    network = classifier.build(chosen(), 3)
+    network = classifier.build_classifier(chosen(), 3)
     images = pictures(rng)
     pooled = classifier.backbone_of(network)(images).numpy().mean(axis=(1, 2))
     hidden, output = network.get_layer("hidden"), network.get_layer("output")
@@ -112,7 +112,7 @@ def test_network_by_hand(rng):
 
 @pytest.mark.parametrize("scale", [(10.0, 2.5), (-3.0, 0.1)])
 def test_regression_undoes_the_standardisation(rng, scale):
-    network = classifier.build(chosen(), 1, scale)
+    network = classifier.build_classifier(chosen(), 1, scale)
     images = pictures(rng)
     inner = keras.Model(network.input, network.get_layer("standardised").output)(images).numpy()
     assert network.output_shape == (None, 1)
@@ -123,7 +123,7 @@ def test_regression_undoes_the_standardisation(rng, scale):
 
 @pytest.mark.parametrize("scale", [None, (3.0, 2.0)])
 def test_a_stored_model_is_the_same(rng, tmp_path, scale):
-    network = classifier.build(chosen(), 3 if scale is None else 1, scale)
+    network = classifier.build_classifier(chosen(), 3 if scale is None else 1, scale)
     network.get_layer("arelu").alpha.assign(0.3)
     network.get_layer("arelu").beta.assign(-1.0)
     network.save(tmp_path / "a.keras")
@@ -135,8 +135,8 @@ def test_a_stored_model_is_the_same(rng, tmp_path, scale):
 
 
 def test_weights_come_from_the_file(weights):
-    network = classifier.build(chosen(weights=weights["squeezenet"]), 3)
-    expected = backbones.build("squeezenet", weights["squeezenet"], SIDE)
+    network = classifier.build_classifier(chosen(weights=weights["squeezenet"]), 3)
+    expected = backbones.build_backbone("squeezenet", weights["squeezenet"], SIDE)
     for one, other in zip(classifier.backbone_of(network).weights, expected.weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
@@ -146,7 +146,7 @@ def test_weights_come_from_the_file(weights):
 
 @pytest.mark.parametrize("pooling", ["global", "time"])
 def test_backbone_pooling_and_head_are_the_network(rng, pooling):
-    network = classifier.build(chosen(pooling=pooling, image_size=64), 3)
+    network = classifier.build_classifier(chosen(pooling=pooling, image_size=64), 3)
     images = rng.normal(scale=50, size=(4, 64, 64, 3)).astype(np.float32)
     maps = classifier.backbone_of(network)(images)
     found = classifier.head(network, classifier.pool(network, maps), False)
@@ -156,7 +156,7 @@ def test_backbone_pooling_and_head_are_the_network(rng, pooling):
 @pytest.mark.parametrize(("pooling", "length"), [("global", 512), ("time", 3 * 512)])
 def test_features_are_means_of_the_maps(rng, weights, pooling, length):
     settings = chosen(pooling=pooling, image_size=64, weights=weights["squeezenet"])
-    features = classifier.features(settings)
+    features = classifier.feature_extractor(settings)
     images = rng.normal(scale=50, size=(4, 64, 64, 3)).astype(np.float32)
     maps = classifier.backbone_of(features)(images).numpy()
     assert maps.shape == (4, 3, 3, 512)
@@ -166,7 +166,7 @@ def test_features_are_means_of_the_maps(rng, weights, pooling, length):
         expected = maps.mean(axis=2).reshape(4, length)
     assert features.output_shape == (None, length)
     np.testing.assert_allclose(features(images), expected, rtol=1e-5, atol=1e-6)
-    assert classifier.build(settings, 3).get_layer("hidden").kernel.shape == (length, 5)
+    assert classifier.build_classifier(settings, 3).get_layer("hidden").kernel.shape == (length, 5)
 
 
 def test_pooling_over_time_keeps_the_frequency(rng):
@@ -194,7 +194,7 @@ def test_a_picture_with_energy_at_another_frequency_has_other_features(weights):
     images = np.full((2, 64, 64, 3), -50, np.float32)
     images[0, 8:24], images[1, 40:56] = 100, 100
     used = chosen(image_size=64, weights=weights["squeezenet"], pooling="time")
-    found = classifier.features(used)(images).numpy().reshape(2, 3, 512)
+    found = classifier.feature_extractor(used)(images).numpy().reshape(2, 3, 512)
     scale = found.std()
     assert scale > 0
     assert np.abs(found[0] - found[1]).max() > scale
@@ -203,11 +203,14 @@ def test_a_picture_with_energy_at_another_frequency_has_other_features(weights):
 
 
 def test_a_feature_layer_ends_the_backbone(rng):
-    network = classifier.build(chosen(feature_layer="fire5_concat", image_size=64), 3)
+    network = classifier.build_classifier(chosen(feature_layer="fire5_concat", image_size=64), 3)
     inner = classifier.backbone_of(network)
     assert inner.layers[-1].name == "fire5_concat"
     assert network.get_layer("hidden").kernel.shape == (256, 5)
-    assert classifier.features(chosen(feature_layer="fire5_concat")).output_shape == (None, 256)
+    assert classifier.feature_extractor(chosen(feature_layer="fire5_concat")).output_shape == (
+        None,
+        256,
+    )
 
 
 # What is trained
@@ -245,7 +248,7 @@ def assert_trained(network, last: int) -> None:
 
 @pytest.mark.parametrize("backbone", ["squeezenet", "mobilenet_v2"])
 def test_set_trained_frees_what_was_frozen(backbone):
-    network = classifier.build(chosen(backbone), 3)
+    network = classifier.build_classifier(chosen(backbone), 3)
     layers = len(classifier.backbone_of(network).layers)
     everything = {"squeezenet": 50, "mobilenet_v2": 156}[backbone]
     for last in (0, layers, 0, 5, layers // 3, 1, layers):
@@ -257,7 +260,7 @@ def test_set_trained_frees_what_was_frozen(backbone):
 
 
 def test_set_trained_frees_a_backbone_frozen_as_a_whole():
-    network = classifier.build(chosen(), 3)
+    network = classifier.build_classifier(chosen(), 3)
     classifier.backbone_of(network).trainable = False
     assert classifier.set_trained(network, 37) == 50
     assert_trained(network, 37)
@@ -265,7 +268,7 @@ def test_set_trained_frees_a_backbone_frozen_as_a_whole():
 
 def test_set_trained_counts_by_hand():
     """SqueezeNet ends with: squeeze, two expansions, concatenation."""
-    network = classifier.build(chosen(), 3)
+    network = classifier.build_classifier(chosen(), 3)
     assert classifier.set_trained(network, 1) == 0  # the concatenation has nothing to learn
     assert classifier.set_trained(network, 3) == 4
     assert classifier.set_trained(network, 4) == 6
@@ -276,7 +279,7 @@ def test_set_trained_counts_by_hand():
 
 
 def test_42_layers_of_densenet121():
-    network = classifier.build(chosen("densenet121"), 6)
+    network = classifier.build_classifier(chosen("densenet121"), 6)
     assert len(classifier.backbone_of(network).layers) == 427
     classifier.set_trained(network, 427)
     classifier.set_trained(network, 0)
@@ -289,7 +292,7 @@ def test_42_layers_of_densenet121():
 
 def test_only_trained_variables_move(rng, weights):
     """A step of gradient descent on the whole, phase by phase."""
-    network = classifier.build(chosen(weights=weights["squeezenet"], dropout=0), 3)
+    network = classifier.build_classifier(chosen(weights=weights["squeezenet"], dropout=0), 3)
     images = pictures(rng)
     for last in (0, 4):
         classifier.set_trained(network, last)
@@ -324,7 +327,7 @@ def learning(network, images):
 @pytest.mark.parametrize("last", [0, 20, 154])
 def test_pretrained_statistics_never_update(rng, weights, last):
     settings = chosen("mobilenet_v2", weights=weights["mobilenet_v2"])
-    network = classifier.build(settings, 3)
+    network = classifier.build_classifier(settings, 3)
     classifier.set_trained(network, last)
     before = statistics(network)
     assert len(before) == 2 * 52
@@ -335,7 +338,7 @@ def test_pretrained_statistics_never_update(rng, weights, last):
 
 
 def test_random_weights_learn_their_statistics(rng):
-    network = classifier.build(chosen("mobilenet_v2"), 3)
+    network = classifier.build_classifier(chosen("mobilenet_v2"), 3)
     classifier.set_trained(network, 154)
     before = statistics(network)
     network(pictures(rng), training=True)
@@ -346,7 +349,7 @@ def test_random_weights_learn_their_statistics(rng):
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_inference_leaves_statistics_alone(rng, weights, pretrained):
     path = weights["mobilenet_v2"] if pretrained else "random"
-    network = classifier.build(chosen("mobilenet_v2", weights=path), 3)
+    network = classifier.build_classifier(chosen("mobilenet_v2", weights=path), 3)
     before = statistics(network)
     network(pictures(rng), training=False)
     for one, other in zip(before, statistics(network), strict=True):
@@ -356,7 +359,7 @@ def test_inference_leaves_statistics_alone(rng, weights, pretrained):
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_dropout_is_on_while_learning_only(rng, weights, rate):
     settings = chosen("mobilenet_v2", weights=weights["mobilenet_v2"], dropout=rate, units=64)
-    network = classifier.build(settings, 3)
+    network = classifier.build_classifier(settings, 3)
     network.get_layer("hidden").kernel.assign(rng.normal(size=(1280, 64)))
     network.get_layer("hidden").bias.assign(rng.normal(size=64))
     images = tf.constant(pictures(rng))
@@ -381,7 +384,7 @@ def test_inputs_are_scaled_pictures(rng, backbone):
 
 def test_predictor_takes_any_batch_without_dropout(rng):
     settings = chosen()
-    network = classifier.build(settings, 3)
+    network = classifier.build_classifier(settings, 3)
     predict = classifier.predictor(network, settings)
     mel = rng.integers(0, 256, (5, 16, 20), dtype=np.uint8)
     whole = predict(mel).numpy()

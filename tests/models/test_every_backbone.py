@@ -44,7 +44,7 @@ def test_from_the_registry_to_the_device(name, cache, tmp_path):
 def whole_life(name: str, folder: Path) -> None:
     size = max(64, backbones.BACKBONES[name].smallest)
     weights = folder / "random.weights.h5"
-    backbones.build(name, "random", size).save_weights(weights)
+    backbones.build_backbone(name, "random", size).save_weights(weights)
     used = settings.Settings(
         backbone=name,
         weights=str(weights),  # a file: as if pre-trained, so that there is something to cut

@@ -23,6 +23,7 @@ STEPS = 50
 
 def task_of_real_files(settings: Settings):
     """The first chunk of 15 songs, whose class is the emotion."""
+    from dslite.features import spectrogram
     from dslite.features import store as feature_store
 
     found = sorted((CORPORA / "ravdess").rglob("03-02-*.*"))
@@ -32,7 +33,7 @@ def task_of_real_files(settings: Settings):
         for file in [f for f in found if f.name.split("-")[2] == emotion][::3][:5]
     ]
     first = np.concatenate([audio.chunks_of(file, settings)[0][:1] for file in files])
-    mel = feature_store.spectrogram_function(settings)(first).numpy()
+    mel = spectrogram.compiled_mel_image(settings)(first).numpy()
     labels = [file.name.split("-")[2] for file in files]
     table = pd.DataFrame({"label": labels, "partition": "train"})
     rows = np.arange(len(files))

@@ -25,7 +25,7 @@ def expected(pictures):
 
     def output(name):
         if name not in made:
-            network = alive(backbones.build(name, "random", SIDE))
+            network = alive(backbones.build_backbone(name, "random", SIDE))
             made[name] = network(pictures, training=False).numpy()
             assert made[name].std(0).mean() > 0.01  # the pictures get through
         return made[name]
@@ -35,7 +35,7 @@ def expected(pictures):
 
 def parted(name, trained):
     """A fresh backbone, cut; ``trained`` is a share or a number of layers."""
-    network = alive(backbones.build(name, "random", SIDE))
+    network = alive(backbones.build_backbone(name, "random", SIDE))
     last = int(trained * len(network.layers)) if isinstance(trained, float) else trained
     return network, last, split.cut(network, last)
 
@@ -126,7 +126,7 @@ def test_batch_normalisation_of_the_tail_learns_when_told(pictures):
 
 @pytest.mark.parametrize("last", [0, -1, 155])
 def test_invalid_counts(last):
-    network = backbones.build("mobilenet_v2", "random", 32)
+    network = backbones.build_backbone("mobilenet_v2", "random", 32)
     assert len(network.layers) == 154
     with pytest.raises(ValueError, match="of 154 layers"):
         split.cut(network, last)
@@ -162,7 +162,7 @@ def work(layer):
 @pytest.mark.parametrize("name", [*NAMES, "skipping"])
 def test_the_least_is_stored_that_the_rule_allows(name, share):
     def fresh():
-        return skipping() if name == "skipping" else backbones.build(name, "random", SIDE)
+        return skipping() if name == "skipping" else backbones.build_backbone(name, "random", SIDE)
 
     network = fresh()
     layers = network.layers
@@ -184,7 +184,7 @@ def test_the_least_is_stored_that_the_rule_allows(name, share):
 
 def test_densenet_is_cut_where_one_concatenation_crosses():
     """Of Table 2's 42 layers the first belongs to block 11; block 9 is cheap enough to go along."""
-    network = backbones.build("densenet121", "random", 224)
+    network = backbones.build_backbone("densenet121", "random", 224)
     names = [operation.name for operation in network.operations]
     cut = split.cut(network, 42)
     crossing = cut.shapes[0][-1]

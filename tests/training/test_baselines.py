@@ -49,7 +49,7 @@ def as_ages(table):
 
 
 def test_it_leaves_its_files_and_no_network(corpus, monkeypatch):
-    for room, name in ((store, "load"), (classifier, "features")):
+    for room, name in ((store, "load_spectrograms"), (classifier, "feature_extractor")):
         monkeypatch.setattr(room, name, lambda *given: pytest.fail("a network"))
     lines = []
     run = compute(corpus(), 3, lines.append)
@@ -140,7 +140,7 @@ def test_deep_spectrum_features_follow_the_pooling(corpus, tiny):
         used = cards.settings_of(
             built.card, "", {"weights": str(tiny), "image_size": 32}, pooling=pooling
         )
-        found[pooling] = baselines.features(store.load(built, used), used)
+        found[pooling] = baselines.features(store.load_spectrograms(built, used), used)
     assert found["global"].shape == (96, 16)
     rows = found["time"].reshape(96, -1, 16)
     assert rows.shape[1] > 1

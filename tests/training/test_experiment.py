@@ -155,7 +155,7 @@ def test_devel_is_the_first_trainings_and_test_the_final_ones(short, small_corpu
     built = corpus(small_corpus)
     used = short(built)
     run = experiment.run(built, used, 1, log=quiet)
-    task = steps.task_of(built.card, used, feature_store.load(built, used))
+    task = steps.task_of(built.card, used, feature_store.load_spectrograms(built, used))
     train, devel = task.store.chunks("train"), task.store.chunks("devel")
     both = np.concatenate([train, devel])
     expected, epochs = {}, None
@@ -526,9 +526,9 @@ def test_a_useful_complexity_is_found(rng):
 def test_features_are_pooled_activations_averaged_over_a_files_chunks(short, small_corpus):
     built = corpus(small_corpus)
     used = short(built)
-    store = feature_store.load(built, used)
+    store = feature_store.load_spectrograms(built, used)
     found = baselines.features(store, used)
-    backbone = baselines.model.backbones.build("squeezenet", used.weights, 32)
+    backbone = baselines.model.backbones.build_backbone("squeezenet", used.weights, 32)
     for row in (0, 50, 95):
         own = np.flatnonzero(store.file == row)
         maps = backbone(training_fit.model.inputs(store.mel[own], used), training=False).numpy()

@@ -34,7 +34,9 @@ def weights(tmp_path_factory):
     def path(name):
         file = folder / f"{name}.weights.h5"
         if not file.exists():
-            alive(backbones.build(name, "random", SIDE[name]), first=1 / 60).save_weights(file)
+            alive(backbones.build_backbone(name, "random", SIDE[name]), first=1 / 60).save_weights(
+                file
+            )
         return str(file)
 
     return path
@@ -137,7 +139,7 @@ def chosen(weights, cache):
 
 def both(settings, share, watched, **differs):
     """The same training with and without stored activations."""
-    layers = len(classifier.backbone_of(classifier.build(settings, 3)).layers)
+    layers = len(classifier.backbone_of(classifier.build_classifier(settings, 3)).layers)
     last = int(layers * share)
     switched = [settings.model_copy(update={"trunk_cache": s}) for s in ("on", "off")]
     return [run(toy(each), last, watched, **differs) for each in switched]
@@ -347,7 +349,9 @@ def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
         return stored_keys(cache) - before
 
     others = tmp_path / "others.weights.h5"
-    alive(backbones.build("squeezenet", "random", 64), seed=9, first=1 / 60).save_weights(others)
+    alive(backbones.build_backbone("squeezenet", "random", 64), seed=9, first=1 / 60).save_weights(
+        others
+    )
     assert len(key()) == 1
     assert key() == set()  # found again
     for irrelevant in ({"units": 4}, {"learning_rate": 0.3}, {"augmentation": "cutmix"}):
