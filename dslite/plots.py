@@ -5,7 +5,7 @@ Every function returns a `matplotlib.figure.Figure` that pyplot does not know, s
 Scores come in as fractions, a UAR is drawn in per cent. Low frequencies lie at the bottom.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,53 +84,7 @@ def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
     return figure
 
 
-@styled
-def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
-    """Files int [C, C] of every true class (row): number, and share of the row (paper, Figure 3).
-
-    The darker a cell, the higher its share; a class without files has no shares.
-    """
-    import seaborn as sns  # here: importing it takes a second
-
-    matrix, names = np.asarray(matrix), list(classes)
-    files = matrix.sum(axis=1, keepdims=True)
-    shares = 100 * matrix / np.maximum(files, 1)
-    texts = np.char.add(np.char.mod("%d\n", matrix), np.char.mod("%.1f %%", shares))
-    texts = np.where(files > 0, texts, "0\n–")
-    side, letters = min(5.2, 1.2 + 0.72 * len(names)), max(map(len, names))
-    turn = 90 if 6 * letters > 72 * (side - 1) / len(names) else 0  # text and cell in points
-    beside = max(0, 0.075 * letters - 0.7)  # inches by which the longest name is a long one
-    width = min(7, side + 1.8 + beside)
-    figure, axes = panels(width - (0.9 if turn else 1.2 + beside), width=width)
-    cells = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 9 if len(names) <= 7 else 7}}
-    scale = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True}
-    bar = {"label": "Share of the true class (%)", "shrink": 0.8}
-    shares = pd.DataFrame(shares, index=names, columns=names)
-    sns.heatmap(shares, ax=axes, cbar_kws=bar, **cells, **scale)
-    for text, shade in zip(axes.texts, axes.collections[0].get_facecolors(), strict=True):
-        # seaborn's own choice puts white on a light blue: a contrast of 2.4, here 3.3 (WCAG 2)
-        text.set_color("white" if sns.utils.relative_luminance(shade) < 0.27 else "black")
-    axes.tick_params(axis="x", rotation=turn, length=0)
-    axes.tick_params(axis="y", rotation=0, length=0)
-    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
-    return figure
-
-
-@styled
-def predicted_against_true(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
-    """Predicted over true numbers, float [files] in the label's unit, and where they are equal."""
-    figure, axes = panels(3.6, width=3.8)
-    axes.axline(
-        (np.mean(true),) * 2, slope=1, color="grey", lw=1, ls="--", label="predicted = true"
-    )
-    axes.scatter(true, predicted, s=14, alpha=0.5, linewidths=0)
-    axes.set(xlabel="True label", ylabel="Predicted label", title=title)
-    axes.set_aspect("equal", "datalim")
-    axes.legend(fontsize=8)
-    return figure
-
-
-def _marks(
+def marks(
     axes: Axes, places: np.ndarray, values: np.ndarray, ends: tuple, i: int, label: str, digits: str
 ) -> None:
     """The i-th series' values with their intervals, two arrays, at places on the vertical axis."""
@@ -159,46 +113,9 @@ def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
         shift = 0.6 * ((i + 0.5) / len(partitions) - 0.5)
         places = np.array([names.index(name) for name in rows["configuration"]]) + shift
         score, low, high = factor * rows[["score", "low", "high"]].to_numpy(dtype=float).T
-        _marks(axes, places, score, (low, high), i, partition, digits)
+        marks(axes, places, score, (low, high), i, partition, digits)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.6))
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper right", ncols=len(partitions) + 1)
-    return figure
-
-
-@styled
-def recalls(table: pd.DataFrame) -> Figure:
-    """Share of every class's files that was recognised, with its intervals; a line per class.
-
-    Columns: ``class``, ``n`` (files), ``recall``, ``low`` and ``high`` (over files),
-    ``low_speakers`` and ``high_speakers`` (fractions, NaN where undefined) and optionally
-    ``partition``, a mark each. The mean over the classes is the UAR.
-    """
-    table = table if "partition" in table else table.assign(partition="")
-    names, partitions = (list(table[of].unique()) for of in ("class", "partition"))
-    figure, axes = panels(1.1 + 0.34 * len(names) * max(1.2, len(partitions)))
-    files = [[] for _ in names]
-    for i, partition in enumerate(partitions):
-        rows = table[table["partition"] == partition]
-        lines = np.array([names.index(name) for name in rows["class"]])
-        places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
-        ends = ["low", "high", "low_speakers", "high_speakers"]
-        recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
-        _marks(axes, places, recall, ends[:2], i, partition or "recall", ".1f")
-        below = places + 0.13 / len(partitions)  # where the other interval does not hide it
-        axes.hlines(below, *ends[2:], color=COLOURS[i], lw=0.6)
-        uar = np.nanmean(recall)
-        axes.axvline(uar, color=COLOURS[i], ls="--", lw=1, label=f"UAR {uar:.1f} %")
-        for line, n in zip(lines, rows["n"], strict=True):
-            files[line].append(f"{n} {partition}" if partitions[1:] else f"{n}")
-    axes.plot([], color="grey", label="95 % over files")
-    if table["low_speakers"].notna().any():
-        axes.plot([], color="grey", lw=0.6, label="95 % over speakers")
-    said = "{}\nn = {}" if partitions[1:] else "{} (n = {})"
-    texts = [said.format(name, ", ".join(of)) for name, of in zip(names, files, strict=True)]
-    axes.set_yticks(range(len(names)), texts)
-    axes.set(xlabel="Recall (%)", xlim=(-2, 102), ylim=(len(names) - 0.5, -0.6))
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper right", ncols=len(partitions) + 1 if partitions[1:] else 4)
     return figure

@@ -149,175 +149,6 @@ def test_counts_of_many_speakers_stay_apart():
 # Results
 
 
-@pytest.mark.parametrize("n", [2, 3, 7, 10])
-def test_confusion_shows_counts_and_shares_of_the_row(rng, n):
-    matrix = rng.integers(0, 50, (n, n)) + np.eye(n, dtype=int)
-    figure = dslite_plots.confusion_matrix(matrix, [f"class {i}" for i in range(n)], "Test")
-    axes, bar = drawn(figure)
-    cells = np.array([text.get_text().split("\n") for text in axes.texts]).reshape(n, n, 2)
-    np.testing.assert_array_equal(cells[..., 0].astype(int), matrix)
-    shares = np.char.replace(cells[..., 1], " %", "").astype(float)
-    np.testing.assert_allclose(shares.sum(axis=1), 100, atol=0.05 * n)
-    np.testing.assert_allclose(shares, 100 * matrix / matrix.sum(axis=1, keepdims=True), atol=0.051)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
-    assert axes.yaxis_inverted()  # the first class at the top
-    assert tick_texts(axes.yaxis)[0] == "class 0"
-    assert bar.get_ylabel() == "Share of the true class (%)"
-    cell = axes.get_window_extent().width / n
-    assert max(text.get_window_extent().width for text in axes.texts) < cell
-    labels = [label.get_window_extent() for label in axes.get_xticklabels()]
-    assert not any(a.overlaps(b) for a, b in pairwise(labels))
-
-
-def test_confusion_is_darker_where_higher_and_readable_there():
-    axes, _ = drawn(dslite_plots.confusion_matrix([[99, 1], [40, 60]], ["no", "yes"]))
-    colours = axes.collections[0].get_facecolors()[:, :3].sum(axis=1)
-    assert list(np.argsort(colours)) == [0, 3, 2, 1]
-    texts = [mpl.colors.to_rgb(text.get_color()) for text in axes.texts]
-    assert min(texts[0]) > 0.9
-    assert max(texts[1]) < 0.3
-
-
-def test_confusion_of_a_class_without_files():
-    axes, _ = drawn(dslite_plots.confusion_matrix([[0, 0], [1, 3]], ["no", "yes"]))
-    assert [text.get_text() for text in axes.texts] == ["0\n–", "0\n–", "1\n25.0 %", "3\n75.0 %"]
-
-
-@pytest.mark.parametrize("n", [2, 6, 9])
-def test_confusion_of_long_names_and_many_files_stays_apart(n):
-    names = [f"low-quality excitement {i}" for i in range(n)]
-    figure = dslite_plots.confusion_matrix(
-        12345 * np.eye(n, dtype=int), names, "devel, 123456 chunks: UAR 100.0 %"
-    )
-    axes, bar = drawn(figure)
-    cell = axes.get_window_extent().width / n
-    assert max(text.get_window_extent().width for text in axes.texts) < cell
-    assert max(text.get_window_extent().height for text in axes.texts) < cell
-    labels = [label.get_window_extent() for label in axes.get_xticklabels()]
-    assert not any(a.overlaps(b) for a, b in pairwise(labels))
-    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes._left_title]
-    boxes = [text.get_window_extent() for text in [*texts, axes.xaxis.label, bar.yaxis.label]]
-    assert min(min(box.x0, box.y0) for box in boxes) >= 0
-    assert max(box.x1 for box in boxes) <= figure.bbox.width
-    assert max(box.y1 for box in boxes) <= figure.bbox.height
-
-
-def test_confusion_text_differs_from_every_shade():
-    """WCAG 2.2, 1.4.3: contrast of relative luminances, 3 for the least of large print."""
-
-    def luminance(colour):
-        rgb = np.array(mpl.colors.to_rgb(colour))
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return linear @ (0.2126, 0.7152, 0.0722)
-
-    of_true = np.array([[share, 100 - share] for share in range(0, 101, 3)])
-    matrix = np.zeros((len(of_true), len(of_true)), int)
-    matrix[:, :2] = of_true
-    axes, _ = drawn(dslite_plots.confusion_matrix(matrix, [f"{i}" for i in range(len(matrix))]))
-    shades = axes.collections[0].get_facecolors()
-    for text, shade in zip(axes.texts, shades, strict=True):
-        dark, light = sorted([luminance(text.get_color()), luminance(shade[:3])])
-        assert (light + 0.05) / (dark + 0.05) > 3
-
-
-def recalls_table(n=3):
-    """Recalls 0.5, 0.6, … of n classes with n = 10, 11, … files."""
-    recall = 0.5 + np.arange(n) / 10
-    return pd.DataFrame({"class": [f"class {i}" for i in range(n)], "n": np.arange(n) + 10}).assign(
-        recall=recall,
-        low=recall - 0.1,
-        high=recall + 0.1,
-        low_speakers=recall - 0.2,
-        high_speakers=recall + 0.15,
-    )
-
-
-def said(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_recalls_with_both_intervals_and_the_uar():
-    figure = dslite_plots.recalls(recalls_table())
-    (axes,) = drawn(figure)
-    assert axes.get_xlabel() == "Recall (%)"
-    texts = ["class 0 (n = 10)", "class 1 (n = 11)", "class 2 (n = 12)"]
-    assert tick_texts(axes.yaxis) == texts
-    assert axes.yaxis_inverted()
-    marks, uar = axes.get_lines()[:2]
-    np.testing.assert_allclose(marks.get_xdata(), [50, 60, 70])
-    np.testing.assert_allclose(marks.get_ydata(), [0, 1, 2])
-    assert uar.get_xdata() == pytest.approx([60, 60])
-    assert uar.get_linestyle() == "--"
-    files, speakers = axes.collections
-    ends = [segment[:, 0] for segment in files.get_segments()]
-    np.testing.assert_allclose(ends, [[40, 60], [50, 70], [60, 80]])
-    ends = [segment[:, 0] for segment in speakers.get_segments()]
-    np.testing.assert_allclose(ends, [[30, 65], [40, 75], [50, 85]])
-    assert speakers.get_linewidth() < files.get_linewidth()
-    assert said(figure) == ["recall", "UAR 60.0 %", "95 % over files", "95 % over speakers"]
-    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0"]
-
-
-def test_recalls_of_two_partitions():
-    test = recalls_table().assign(n=[5, 0, 7], recall=[0.2, np.nan, 0.4], partition="test")
-    figure = dslite_plots.recalls(pd.concat([recalls_table().assign(partition="devel"), test]))
-    (axes,) = drawn(figure)
-    assert tick_texts(axes.yaxis)[:2] == [
-        "class 0\nn = 10 devel, 5 test",
-        "class 1\nn = 11 devel, 0 test",
-    ]
-    devel, uar_devel, test, uar_test = axes.get_lines()[:4]
-    assert devel.get_marker() != test.get_marker()
-    assert devel.get_color() == uar_devel.get_color() != test.get_color() == uar_test.get_color()
-    assert devel.get_ydata()[0] < test.get_ydata()[0] < devel.get_ydata()[1]
-    assert uar_test.get_xdata()[0] == pytest.approx(30)  # the mean of the classes that occur
-    assert said(figure)[:4] == ["devel", "UAR 60.0 %", "test", "UAR 30.0 %"]
-    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0", "20.0", "40.0"]
-
-
-def test_recalls_of_one_named_partition():
-    figure = dslite_plots.recalls(recalls_table().assign(partition="devel"))
-    (axes,) = drawn(figure)
-    assert tick_texts(axes.yaxis)[0] == "class 0 (n = 10)"
-    assert said(figure)[:2] == ["devel", "UAR 60.0 %"]
-
-
-def test_recalls_without_speakers_do_not_speak_of_them():
-    table = recalls_table().assign(low_speakers=np.nan, high_speakers=np.nan)
-    figure = dslite_plots.recalls(table)
-    drawn(figure)
-    assert said(figure) == ["recall", "UAR 60.0 %", "95 % over files"]
-
-
-@pytest.mark.parametrize("n", [2, 6, 9])
-def test_recalls_of_long_names_stay_apart(n):
-    table = recalls_table(n).assign(recall=0.6, n=9999)
-    table["class"] = [f"low-quality excitement {i}" for i in range(n)]
-    both = pd.concat([table.assign(partition=name) for name in ("devel", "test")])
-    for of in (table, both):
-        figure = dslite_plots.recalls(of)
-        (axes,) = drawn(figure)
-        boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
-        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
-        assert min(box.x0 for box in boxes) >= 0
-        assert axes.get_window_extent().width > figure.bbox.width / 2
-        legend = figure.legends[0].get_window_extent()
-        assert legend.x0 >= 0
-        assert not legend.overlaps(axes.get_window_extent())
-        values = [text.get_window_extent() for text in axes.texts]
-        ordered = sorted(values, key=lambda box: box.y0)
-        assert not any(a.overlaps(b) for a, b in pairwise(ordered))
-
-
-def test_predicted_against_true(rng):
-    true = rng.normal(size=20)
-    (axes,) = drawn(dslite_plots.predicted_against_true(true, true + 1, "Test"))
-    np.testing.assert_allclose(axes.collections[0].get_offsets(), np.stack([true, true + 1], 1))
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("True label", "Predicted label")
-    assert axes.get_aspect() == 1
-    assert axes.get_lines()[0].get_slope() == 1
-
-
 def test_ablation_points_intervals_and_chance():
     table = pd.DataFrame(
         [
@@ -365,7 +196,7 @@ def test_a_picture_leaves_no_trace(mel, hz):
 
     before = mpl.rcParams.copy()
     drawn(feature_plots.colour_maps(mel, hz, 0.016))
-    drawn(dslite_plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]))
+    drawn(dslite_plots.durations({"train": np.arange(3.0)}, 2.0))
     assert plt.get_fignums() == []
     assert mpl.rcParams == before
 
@@ -373,7 +204,7 @@ def test_a_picture_leaves_no_trace(mel, hz):
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_the_same_picture_gives_the_same_file(tmp_path, suffix):
     for name in ("first", "again"):
-        figure = dslite_plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"])
+        figure = dslite_plots.durations({"train": np.arange(3.0)}, 2.0)
         dslite_plots.save(figure, tmp_path / f"{name}.{suffix}")
     content = (tmp_path / f"first.{suffix}").read_bytes()
     assert content == (tmp_path / f"again.{suffix}").read_bytes()
@@ -386,7 +217,7 @@ def test_resolution_of_a_saved_picture(tmp_path):
 
     for dpi in ({}, {"dpi": 50}):
         dslite_plots.save(
-            dslite_plots.confusion_matrix([[1, 2], [3, 4]], ["a", "b"]),
+            dslite_plots.durations({"train": np.arange(3.0)}, 2.0),
             tmp_path / "a.png",
             **dpi,
         )

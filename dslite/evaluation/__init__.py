@@ -1,1 +1,17 @@
-"""Arrays in, numbers out."""
+"""Score predictions: arrays in, numbers out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "metrics": ["bootstrap_interval", "confusion_matrix", "evaluate", "recalls", "uar"],
+        "confusion": [
+            "confusion_heading",
+            "confusion_html",
+            "confusion_table",
+            "detection_lines",
+            "recall_table",
+        ],
+    },
+)

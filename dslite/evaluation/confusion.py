@@ -1,10 +1,12 @@
-"""Which classes a finished run takes for which (paper, Figure 3).
+"""Which classes are taken for which (paper, Figure 3): tables of a run's predictions, and figures.
 
-Every share is a fraction. A partition whose labels are blinded, and a regression, has no recalls
-and no confusions.
+A table of predictions has one row a file of one partition: ``file, speaker, label, prediction`` and
+one column a class. Every share is a fraction. A partition whose labels are blinded (empty), and a
+regression (no classes), have neither recalls nor confusions.
 """
 
 import html
+from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -14,140 +16,120 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dslite import plots
-from dslite.evaluation import metrics as evaluation_metrics
-from dslite.training.runs import Run
+from dslite.evaluation import metrics
 
 RECALLS = ["class", "n", "recognised", "recall", "low", "high", "low_speakers", "high_speakers"]
 CONFUSIONS = ["true", "predicted", "files", "share", "file", "probability", "examples"]
-EXAMPLES = 3  # file names told of a confusion
+MOST = 10  # confusions of a table
+EXAMPLES = 3  # file names of a confusion
 
 
-def figures(run: Run) -> dict[str, Figure]:
-    """Figure 3 of devel and test, where labelled.
-
-    Returns
-    -------
-    dict
-        File name without suffix -> figure: ``confusion_<partition>`` of files and
-        ``confusion_<partition>_chunks``; of a regression ``predicted_<partition>``, of files.
-    """
-    made = {}
-    for partition in ("devel", "test"):
-        metrics = run.metrics[partition]
-        if metrics is None:
-            continue
-        if run.task == "regression":
-            made[f"predicted_{partition}"] = _predicted(run, partition, metrics["file"])
-            continue
-        for level, suffix in (("file", ""), ("chunk", "_chunks")):
-            part = metrics[level]
-            title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-            figure = plots.confusion_matrix(np.array(part["confusion"]), run.classes, title)
-            made[f"confusion_{partition}{suffix}"] = figure
-    return made
+def _labelled(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
+    """Whether there are classes and every file's is known."""
+    return bool(len(classes) and len(predictions) and (predictions["label"] != "").all())
 
 
-def _predicted(run: Run, partition: str, part: dict[str, Any]) -> Figure:
-    """Predicted over true numbers of a regression's files."""
-    own = run.predictions.query("partition == @partition")
-    true, predicted = (own[name].astype(float).to_numpy() for name in ("label", "prediction"))
-    score = "undefined" if part["score"] is None else f"{part['score']:.3f}"
-    title = f"{partition}, {part['n']} files: rho {score}"
-    return plots.predicted_against_true(true, predicted, title)
+def recall_table(
+    predictions: pd.DataFrame, classes: Sequence[str], draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Compute how much of every class was recognised, file by file.
 
-
-def _labelled(run: Run, partition: str) -> pd.DataFrame | None:
-    """Predictions of a labelled partition of a classification, else None."""
-    if run.task == "regression" or run.metrics[partition] is None:
-        return None
-    return run.predictions.query("partition == @partition")
-
-
-def recalls(run: Run, partition: str) -> pd.DataFrame:
-    """How much of every class was recognised, file by file.
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one partition.
+    classes : sequence of str
+        In the card's order; none for a regression.
+    draws, seed : int
+        Of the bootstrap.
 
     Returns
     -------
     DataFrame
-        One row a class in the card's order: ``class``, ``n`` (its files), ``recognised``,
-        ``recall``, and its 95 % bootstrap intervals ``low`` to ``high`` over files and
-        ``low_speakers`` to ``high_speakers``; NaN where undefined or speakers are unknown. No row
-        for a blinded partition or a regression.
+        One row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, and its 95 %
+        bootstrap intervals ``low`` to ``high`` over files and ``low_speakers`` to
+        ``high_speakers``; NaN where undefined or speakers are unknown. No row for blinded labels
+        or a regression.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"speaker": "", "label": ["no", "yes"], "prediction": ["no", "no"]})
+    >>> recall_table(table, ["no", "yes"])[["class", "n", "recall"]]
+      class  n  recall
+    0    no  1     1.0
+    1   yes  1     0.0
     """
-    own = _labelled(run, partition)
-    if own is None:
+    if not _labelled(predictions, classes):
         return pd.DataFrame(columns=RECALLS)
-    true, said = (pd.Index(run.classes).get_indexer(own[of]) for of in ("label", "prediction"))
-    matrix = evaluation_metrics.confusion(true, said, len(run.classes))
+    n_classes = len(classes)
+    true, predicted = (
+        pd.Index(classes).get_indexer(predictions[column]) for column in ("label", "prediction")
+    )
+    matrix = metrics.confusion_matrix(true, predicted, n_classes)
     table = {
-        "class": run.classes,
+        "class": list(classes),
         "n": matrix.sum(axis=1),
         "recognised": np.diagonal(matrix),
-        "recall": evaluation_metrics.recalls(true, said, len(run.classes)),
+        "recall": metrics.recalls(true, predicted, n_classes),
     }
-    draws = {"draws": run.settings.bootstrap_draws, "seed": run.record["seed"]}
-    draw = partial(evaluation_metrics.bootstrap_recalls, true, said, len(run.classes), **draws)
-    speakers = evaluation_metrics.known_speakers(own["speaker"], len(own))
-    by_speakers = [None] * len(run.classes) if speakers is None else draw(speakers)
+    draw = partial(metrics.bootstrap_recalls, true, predicted, n_classes, draws=draws, seed=seed)
+    speakers = metrics.known_speakers(predictions["speaker"], len(predictions))
+    by_speakers = [None] * n_classes if speakers is None else draw(speakers)
     for suffix, intervals in (("", draw()), ("_speakers", by_speakers)):
-        ends = np.array([of or (np.nan, np.nan) for of in intervals])
+        ends = np.array([interval or (np.nan, np.nan) for interval in intervals])
         table |= {f"low{suffix}": ends[:, 0], f"high{suffix}": ends[:, 1]}
     return pd.DataFrame(table)
 
 
-def detection(run: Run, partition: str) -> dict[str, Any] | None:
-    """Sensitivity and specificity of a corpus with two classes: the recalls of the two.
-
-    Returns
-    -------
-    dict or None
-        ``positive`` and ``negative``, classes: the positive one is the one of that name, else the
-        card's second; ``sensitivity`` (the positive class's recall) and ``specificity``, None for a
-        class without files; their intervals ``sensitivity_files``, ``sensitivity_speakers``,
-        ``specificity_files`` and ``specificity_speakers``, (low, high) or None where undefined.
-        None in all for another number of classes, a blinded partition or a regression.
-    """
-    table = recalls(run, partition).set_index("class")
-    if len(table) != 2:
-        return None
-    positive = "positive" if "positive" in table.index else run.classes[1]
-    (negative,) = set(run.classes) - {positive}
-    found: dict[str, Any] = {"positive": positive, "negative": negative}
-    for measure, name in (("sensitivity", positive), ("specificity", negative)):
-        row = table.loc[name]
-        found[measure] = float(row["recall"]) if row["n"] else None
-        for by, suffix in (("files", ""), ("speakers", "_speakers")):
-            low, high = float(row[f"low{suffix}"]), float(row[f"high{suffix}"])
-            found[f"{measure}_{by}"] = None if np.isnan(low) else (low, high)
-    return found
-
-
-def confusions(run: Run, partition: str, most: int = 10) -> pd.DataFrame:
-    """The most frequent confusions and their most confident examples.
+def detection_lines(recalls: pd.DataFrame, partition: str) -> list[str]:
+    """Describe sensitivity and specificity, the recalls of a corpus with two classes.
 
     Parameters
     ----------
-    run : Run
+    recalls : DataFrame
+        Of `recall_table`. The positive class is the one of that name, else the second.
     partition : str
-    most : int
-        Rows.
+        Its name, which begins each line.
+
+    Returns
+    -------
+    list of str
+        Two lines; none for another number of classes.
+    """
+    if len(recalls) != 2:
+        return []
+    rows = recalls.set_index("class")
+    positive = "positive" if "positive" in rows.index else rows.index[1]
+    (negative,) = set(rows.index) - {positive}
+    lines = []
+    for measure, name in (("sensitivity", positive), ("specificity", negative)):
+        row = rows.loc[name]
+        text = f"{100 * row['recall']:.1f} %" if row["n"] else "undefined"
+        if not np.isnan(row["low"]):
+            text += f" ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+        lines.append(f"{partition}: {measure} {text}, the recall of {name}")
+    return lines
+
+
+def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """List the most frequent confusions and their most confident examples.
+
+    Takes the first two parameters of `recall_table`.
 
     Returns
     -------
     DataFrame
-        One row a pair of classes, the most frequent first (then the one with the larger share,
-        then in the card's order): ``true``, ``predicted``, ``files``, ``share`` (of the true
+        One row a pair of classes, up to ten, the most frequent first (then the one with the larger
+        share, then in the card's order): ``true``, ``predicted``, ``files``, ``share`` (of the true
         class's files), ``file`` (the most confident one), ``probability`` (of the predicted class
         there; with ``fusion=vote`` its share of the chunks, of a baseline its decision value) and
-        ``examples`` (up to three files, the most confident first, joined by "; "). No row where
-        nothing is confused, for a blinded partition or a regression.
+        ``examples`` (up to three files, the most confident first, joined by "; ").
     """
-    own = _labelled(run, partition)
-    if own is None or (own["label"] == own["prediction"]).all():
+    if not _labelled(predictions, classes):
         return pd.DataFrame(columns=CONFUSIONS)
-    files, place = own["label"].value_counts(), run.classes.index
-    found = []
-    wrong = own[own["label"] != own["prediction"]]
+    files, position = predictions["label"].value_counts(), list(classes).index
+    ranked = []
+    wrong = predictions[predictions["label"] != predictions["prediction"]]
     for (true, predicted), pair in wrong.groupby(["label", "prediction"]):
         surest = pair.sort_values([predicted, "file"], ascending=[False, True])
         row = {
@@ -159,40 +141,148 @@ def confusions(run: Run, partition: str, most: int = 10) -> pd.DataFrame:
             "probability": float(surest[predicted].iloc[0]),
             "examples": "; ".join(surest["file"][:EXAMPLES]),
         }
-        order = (-row["files"], -row["share"], place(true), place(predicted))
-        found.append((order, row))
-    ranked = [row for _, row in sorted(found, key=itemgetter(0))]
-    return pd.DataFrame(ranked[:most], columns=CONFUSIONS)
+        order = (-row["files"], -row["share"], position(true), position(predicted))
+        ranked.append((order, row))
+    rows = [row for _, row in sorted(ranked, key=itemgetter(0))]
+    return pd.DataFrame(rows[:MOST], columns=CONFUSIONS)
 
 
-def detection_lines(run: Run, partition: str) -> list[str]:
-    """Sensitivity and specificity in words, for a corpus with two classes; else none."""
-    found = detection(run, partition)
-    if found is None:
-        return []
-    lines = []
-    for measure, name in (("sensitivity", "positive"), ("specificity", "negative")):
-        value, interval = found[measure], found[f"{measure}_files"]
-        said = "undefined" if value is None else f"{100 * value:.1f} %"
-        said += f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else ""
-        lines.append(f"{partition}: {measure} {said}, the recall of {found[name]}")
-    return lines
-
-
-def with_links(table: pd.DataFrame) -> str:
-    """`confusions` as an HTML table; its rows link to ``#confusion-1`` and so on, to listen."""
-    if table.empty:
+def confusion_html(confusions: pd.DataFrame) -> str:
+    """Render `confusion_table` as HTML whose rows link to ``#confusion-1`` and so on."""
+    if confusions.empty:
         return "<p>Nothing was confused.</p>"
-    shown = table[["true", "predicted", "files", "share", "file", "probability"]].copy()
-    shown["share"] = (100 * shown["share"]).map("{:.1f} %".format)
-    shown["probability"] = shown["probability"].map("{:.3f}".format)
+    table = confusions[["true", "predicted", "files", "share", "file", "probability"]].copy()
+    table["share"] = (100 * table["share"]).map("{:.1f} %".format)
+    table["probability"] = table["probability"].map("{:.3f}".format)
     for column in ("true", "predicted", "file"):
-        shown[column] = shown[column].map(html.escape)
-    shown["listen"] = [f'<a href="#confusion-{i}">listen</a>' for i in range(1, len(shown) + 1)]
-    return shown.to_html(index=False, escape=False, border=0)
+        table[column] = table[column].map(html.escape)
+    table["listen"] = [f'<a href="#confusion-{i}">listen</a>' for i in range(1, len(table) + 1)]
+    return table.to_html(index=False, escape=False, border=0)
 
 
-def link_target(number: int, confusion: pd.Series) -> str:
-    """What a row of `with_links` links to, as HTML: a heading for what is to be heard."""
-    words = f"{confusion['true']} taken for {confusion['predicted']}: {confusion['file']}"
-    return f'<div id="confusion-{number}">{number}. {html.escape(words)}</div>'
+def confusion_heading(number: int, confusion: pd.Series) -> str:
+    """Render what row ``number`` of `confusion_html` links to: the heading of its example."""
+    text = f"{confusion['true']} taken for {confusion['predicted']}: {confusion['file']}"
+    return f'<div id="confusion-{number}">{number}. {html.escape(text)}</div>'
+
+
+def figures(
+    scores: Mapping[str, Any], predictions: pd.DataFrame, classes: Sequence[str]
+) -> dict[str, Figure]:
+    """Draw Figure 3 of the labelled ones of some partitions.
+
+    Parameters
+    ----------
+    scores : mapping
+        Partition -> what `dslite.evaluation.metrics.evaluate` gives; None: blinded.
+    predictions : DataFrame
+        Of all of these partitions, told apart by the column ``partition``.
+    classes : sequence of str
+        None for a regression.
+
+    Returns
+    -------
+    dict
+        File name without suffix -> figure: ``confusion_<partition>`` of files and
+        ``confusion_<partition>_chunks``; of a regression ``predicted_<partition>``, of files.
+    """
+    drawn = {}
+    for partition, score in scores.items():
+        if score is None:
+            continue
+        if not classes:
+            rows = predictions[predictions["partition"] == partition]
+            true, predicted = (rows[of].astype(float).to_numpy() for of in ("label", "prediction"))
+            rho = score["file"]["score"]
+            text = "undefined" if rho is None else f"{rho:.3f}"
+            title = f"{partition}, {score['file']['n']} files: rho {text}"
+            drawn[f"predicted_{partition}"] = plot_predicted(true, predicted, title)
+            continue
+        for level, suffix in (("file", ""), ("chunk", "_chunks")):
+            part = score[level]
+            title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
+            figure = plot_confusion_matrix(np.array(part["confusion"]), classes, title)
+            drawn[f"confusion_{partition}{suffix}"] = figure
+    return drawn
+
+
+@plots.styled
+def plot_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
+    """Draw files int [C, C] of every true class (row): number, and share of the row.
+
+    The darker a cell, the higher its share; a class without files has no shares.
+    """
+    import seaborn as sns  # here: importing it takes a second
+
+    matrix, names = np.asarray(matrix), list(classes)
+    files = matrix.sum(axis=1, keepdims=True)
+    shares = 100 * matrix / np.maximum(files, 1)
+    texts = np.char.add(np.char.mod("%d\n", matrix), np.char.mod("%.1f %%", shares))
+    texts = np.where(files > 0, texts, "0\n–")
+    side, letters = min(5.2, 1.2 + 0.72 * len(names)), max(map(len, names))
+    turn = 90 if 6 * letters > 72 * (side - 1) / len(names) else 0  # text and cell in points
+    margin = max(0, 0.075 * letters - 0.7)  # inches by which the longest name is a long one
+    width = min(7, side + 1.8 + margin)
+    figure, axes = plots.panels(width - (0.9 if turn else 1.2 + margin), width=width)
+    cells = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 9 if len(names) <= 7 else 7}}
+    scale = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True}
+    bar = {"label": "Share of the true class (%)", "shrink": 0.8}
+    shares = pd.DataFrame(shares, index=names, columns=names)
+    sns.heatmap(shares, ax=axes, cbar_kws=bar, **cells, **scale)
+    for text, shade in zip(axes.texts, axes.collections[0].get_facecolors(), strict=True):
+        # seaborn's own choice puts white on a light blue: a contrast of 2.4, here 3.3 (WCAG 2)
+        text.set_color("white" if sns.utils.relative_luminance(shade) < 0.27 else "black")
+    axes.tick_params(axis="x", rotation=turn, length=0)
+    axes.tick_params(axis="y", rotation=0, length=0)
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
+    return figure
+
+
+@plots.styled
+def plot_predicted(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
+    """Draw predicted over true numbers, float [files] in the label's unit."""
+    figure, axes = plots.panels(3.6, width=3.8)
+    axes.axline(
+        (np.mean(true),) * 2, slope=1, color="grey", lw=1, ls="--", label="predicted = true"
+    )
+    axes.scatter(true, predicted, s=14, alpha=0.5, linewidths=0)
+    axes.set(xlabel="True label", ylabel="Predicted label", title=title)
+    axes.set_aspect("equal", "datalim")
+    axes.legend(fontsize=8)
+    return figure
+
+
+@plots.styled
+def plot_recalls(table: pd.DataFrame) -> Figure:
+    """Draw every class's recall with its intervals, a line per class.
+
+    Takes `recall_table`, of several partitions with a column ``partition``, a mark each. The mean
+    over the classes is the UAR.
+    """
+    table = table if "partition" in table else table.assign(partition="")
+    names, partitions = (list(table[of].unique()) for of in ("class", "partition"))
+    figure, axes = plots.panels(1.1 + 0.34 * len(names) * max(1.2, len(partitions)))
+    files = [[] for _ in names]
+    for i, partition in enumerate(partitions):
+        rows, colour = table[table["partition"] == partition], plots.COLOURS[i]
+        lines = np.array([names.index(name) for name in rows["class"]])
+        places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
+        ends = ["low", "high", "low_speakers", "high_speakers"]
+        recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
+        plots.marks(axes, places, recall, ends[:2], i, partition or "recall", ".1f")
+        below = places + 0.13 / len(partitions)  # where the other interval does not hide it
+        axes.hlines(below, *ends[2:], color=colour, lw=0.6)
+        uar = np.nanmean(recall)
+        axes.axvline(uar, color=colour, ls="--", lw=1, label=f"UAR {uar:.1f} %")
+        for line, n in zip(lines, rows["n"], strict=True):
+            files[line].append(f"{n} {partition}" if partitions[1:] else f"{n}")
+    axes.plot([], color="grey", label="95 % over files")
+    if table["low_speakers"].notna().any():
+        axes.plot([], color="grey", lw=0.6, label="95 % over speakers")
+    pattern = "{}\nn = {}" if partitions[1:] else "{} (n = {})"
+    texts = [pattern.format(name, ", ".join(of)) for name, of in zip(names, files, strict=True)]
+    axes.set_yticks(range(len(names)), texts)
+    axes.set(xlabel="Recall (%)", xlim=(-2, 102), ylim=(len(names) - 0.5, -0.6))
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper right", ncols=len(partitions) + 1 if partitions[1:] else 4)
+    return figure

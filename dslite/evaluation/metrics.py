@@ -17,7 +17,7 @@ from dslite.settings import Settings
 Interval = tuple[float, float]
 
 
-def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Count the files of every true class (row) and predicted class (column).
 
     Takes class indices int [files] and gives int64 [n_classes, n_classes]; ValueError for an index
@@ -26,9 +26,10 @@ def confusion(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
             raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {indices!r}")
-    from sklearn.metrics import confusion_matrix  # here: a prediction alone needs none of it
+    from sklearn import metrics  # here: a prediction alone needs none of it
 
-    return confusion_matrix(labels, predictions, labels=np.arange(n_classes)).astype(np.int64)
+    counts = metrics.confusion_matrix(labels, predictions, labels=np.arange(n_classes))
+    return counts.astype(np.int64)
 
 
 def _recalls(matrices: np.ndarray) -> np.ndarray:
@@ -40,7 +41,7 @@ def _recalls(matrices: np.ndarray) -> np.ndarray:
 
 def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Share of every class's files that were recognised: float64 [n_classes], NaN without files."""
-    return _recalls(confusion(labels, predictions, n_classes))
+    return _recalls(confusion_matrix(labels, predictions, n_classes))
 
 
 def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
@@ -112,7 +113,7 @@ def _drawn_recalls(
     a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
     confusion matrix are interchangeable and drawn together.
     """
-    matrix = confusion(labels, predictions, n_classes)
+    matrix = confusion_matrix(labels, predictions, n_classes)
     if groups is None:
         units, tables = int(matrix.sum()), np.eye(n_classes**2)
         shares = matrix.ravel() / units
@@ -260,7 +261,7 @@ def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, An
     if task == "regression":
         named = {"score": rho, "pearson": pearson, "ccc": ccc, "mae": mae, "rmse": rmse}
         return {"n": len(labels)} | {name: of(labels, scores[:, 0]) for name, of in named.items()}
-    matrix = confusion(labels, scores.argmax(axis=1), scores.shape[1])
+    matrix = confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
     return {"n": len(labels), "score": np.nanmean(_recalls(matrix)), "confusion": matrix}
 
 

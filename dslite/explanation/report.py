@@ -250,16 +250,22 @@ def of_scrutiny(scrutiny: Scrutiny) -> Exhibits:
     )
 
 
-def of_outcomes(run: runs.Run) -> Exhibits:
+def of_confusions(run: runs.Run) -> Exhibits:
     """Figure 3, recalls with their intervals, and the most frequent confusions."""
-    figures = confusion.figures(run)
-    parts = {part: confusion.recalls(run, part) for part in ("devel", "test")}
-    recalls = [found.assign(partition=part) for part, found in parts.items() if len(found)]
-    tables = {f"confusions_{part}": confusion.confusions(run, part) for part in parts}
+    parts = ("devel", "test")
+    scores, predictions = run.metrics, run.predictions
+    figures = confusion.figures({part: scores[part] for part in parts}, predictions, run.classes)
+    draws, seed = run.settings.bootstrap_draws, run.record["seed"]
+    recalls, tables = [], {}
+    for part in parts:
+        rows = predictions[predictions["partition"] == part]
+        recall = confusion.recall_table(rows, run.classes, draws, seed)
+        recalls += [recall.assign(partition=part)] if len(recall) else []
+        tables[f"confusions_{part}"] = confusion.confusion_table(rows, run.classes)
     if recalls:
         tables["recalls"] = pd.concat(recalls, ignore_index=True)
-        figures["recalls"] = dslite_plots.recalls(tables["recalls"])
-    return Exhibits(figures, {name: found for name, found in tables.items() if len(found)})
+        figures["recalls"] = confusion.plot_recalls(tables["recalls"])
+    return Exhibits(figures, {name: table for name, table in tables.items() if len(table)})
 
 
 def of_run(
@@ -290,7 +296,7 @@ def of_run(
         of_files(heard, run.settings),
         of_methods(each, run.settings),
         of_summary(summarise(run, store, subject, log=log)),
-        of_outcomes(run),
+        of_confusions(run),
     ]
     if pictures:
         scrutiny = scrutinise(run, store, subject, pictures=pictures, **given)

@@ -127,7 +127,10 @@ def best(found: pd.DataFrame, dataset: str) -> dict[str, Any] | None:
 
 def confusion(run: dict[str, Any]) -> Figure | None:
     """Figure 3 of one run, its test files; None where the test labels are blinded."""
-    return evaluation_confusion.figures(runs.load(run["folder"])).get("confusion_test")
+    loaded = runs.load(run["folder"])
+    scores = {"test": loaded.metrics["test"]}
+    figures = evaluation_confusion.figures(scores, loaded.predictions, loaded.classes)
+    return figures.get("confusion_test")
 
 
 def corpus_facts(dataset: str) -> dict[str, Any] | None:

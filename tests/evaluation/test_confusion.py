@@ -1,46 +1,27 @@
-"""Recalls, sensitivity and confusions of small runs counted by hand, and of a real one."""
+"""Recalls, sensitivity and confusions counted by hand and of a real run, and their figures."""
 
-import json
+from itertools import pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dslite.evaluation import confusion
-from dslite.evaluation import metrics as evaluation_metrics
-from dslite.settings import Settings
-from dslite.training import runs
+from dslite.evaluation import confusion, metrics
 
 CLASSES = ("calm", "happy", "sad")
-MEASURED = ["recall", "low", "high", "low_speakers", "high_speakers"]
+INTERVALS = ["low", "high", "low_speakers", "high_speakers"]
 
 
 def predictions(rows, classes=CLASSES):
     """Content of ``predictions.csv`` from (file, speaker, true, predicted, its probability)."""
     table = pd.DataFrame(rows, columns=["file", "speaker", "label", "prediction", "sure"])
-    table.insert(2, "partition", "test")
     for name in classes:
         rest = (1 - table["sure"]) / (len(classes) - 1)
         table[name] = table["sure"].where(table["prediction"] == name, rest)
     return table.drop(columns="sure")
-
-
-def a_run(folder, table, classes=CLASSES, task="classification", metrics=None, seed=3):
-    """A finished run with given predictions; both partitions are labelled unless told."""
-    record = {
-        "classes": list(classes),
-        "task": task,
-        "seed": seed,
-        "settings": Settings(bootstrap_draws=30).model_dump(),
-    }
-    (folder / "run.json").write_text(json.dumps(record), "utf-8")
-    (folder / "metrics.json").write_text(
-        json.dumps({"devel": {}, "test": {}} | (metrics or {})), "utf-8"
-    )
-    table.to_csv(folder / "predictions.csv", index=False)
-    return runs.load(folder)
 
 
 TEST = predictions(
@@ -58,219 +39,167 @@ TEST = predictions(
 )
 
 
-@pytest.fixture
-def run(tmp_path):
-    return a_run(tmp_path, TEST)
+def of_run(run, partition):
+    return run.predictions.query("partition == @partition"), run.classes
 
 
 # Recalls
 
 
-def test_recalls_are_in_the_cards_order(run):
-    found = confusion.recalls(run, "test")
-    assert list(found) == confusion.RECALLS
-    assert found["class"].tolist() == list(CLASSES)
-    assert found["n"].tolist() == [4, 3, 2]
-    assert found["recognised"].tolist() == [1, 2, 0]
-    np.testing.assert_allclose(found["recall"], [1 / 4, 2 / 3, 0])
-
-
-def test_intervals_of_recalls_are_drawn_as_the_runs_own(run):
-    found = confusion.recalls(run, "test")
-    true, said = [0] * 4 + [1] * 3 + [2] * 2, [0, 1, 1, 2, 0, 1, 1, 0, 0]
-    how = {"draws": 30, "seed": 3}
-    by_files = evaluation_metrics.bootstrap_recalls(np.array(true), np.array(said), 3, **how)
-    np.testing.assert_array_equal(found[["low", "high"]], by_files)
-    by_speakers = evaluation_metrics.bootstrap_recalls(
-        np.array(true), np.array(said), 3, TEST["speaker"], **how
+def test_recalls_and_their_intervals_in_the_card_s_order():
+    table = confusion.recall_table(TEST, CLASSES, 30, 3)
+    assert list(table) == confusion.RECALLS
+    assert table["class"].tolist() == list(CLASSES)
+    assert table["n"].tolist() == [4, 3, 2]
+    assert table["recognised"].tolist() == [1, 2, 0]
+    np.testing.assert_allclose(table["recall"], [1 / 4, 2 / 3, 0])
+    true, predicted = [0] * 4 + [1] * 3 + [2] * 2, [0, 1, 1, 2, 0, 1, 1, 0, 0]
+    by_files, by_speakers = (
+        metrics.bootstrap_recalls(true, predicted, 3, groups, draws=30, seed=3)
+        for groups in (None, TEST["speaker"])
     )
+    np.testing.assert_array_equal(table[["low", "high"]], by_files)
     assert by_speakers[2] is None  # of one speaker
-    np.testing.assert_array_equal(found[["low_speakers", "high_speakers"]][:2], by_speakers[:2])
-    assert found[["low_speakers", "high_speakers"]].iloc[2].isna().all()
-    assert (found["low"][:2] < found["recall"][:2]).all()
-    assert (found["high"][:2] > found["recall"][:2]).all()
+    np.testing.assert_array_equal(table[["low_speakers", "high_speakers"]][:2], by_speakers[:2])
+    assert table[["low_speakers", "high_speakers"]].iloc[2].isna().all()
 
 
 @pytest.mark.parametrize("speakers", ["", ["s1"] * 8 + [""], "one"])
-def test_no_interval_over_speakers_that_are_unknown_or_one(tmp_path, speakers):
-    found = confusion.recalls(a_run(tmp_path, TEST.assign(speaker=speakers)), "test")
-    assert found[["low_speakers", "high_speakers"]].isna().all(axis=None)
-    assert found[["low", "high"]].notna().all(axis=None)
-    assert found.dtypes[MEASURED].eq(float).all()
+def test_no_interval_over_speakers_that_are_unknown_or_one(speakers):
+    table = confusion.recall_table(TEST.assign(speaker=speakers), CLASSES)
+    assert table[["low_speakers", "high_speakers"]].isna().all(axis=None)
+    assert table[["low", "high"]].notna().all(axis=None)
+    assert table.dtypes[["recall", *INTERVALS]].eq(float).all()
 
 
-def test_recalls_of_a_class_without_files_and_of_one_always_right(tmp_path):
-    table = predictions([(f"{i}", f"s{i}", "happy", "happy", 0.9) for i in range(5)])
-    found = confusion.recalls(a_run(tmp_path, table), "test").set_index("class")
-    assert found["n"].tolist() == [0, 5, 0]
-    assert found.loc["happy", MEASURED].tolist() == [1.0] * 5
-    assert found.loc[["calm", "sad"], MEASURED].isna().all(axis=None)
+def test_recalls_of_a_class_without_files_and_of_one_always_right():
+    rows = predictions([(f"{i}", f"s{i}", "happy", "happy", 0.9) for i in range(5)])
+    table = confusion.recall_table(rows, CLASSES).set_index("class")
+    assert table["n"].tolist() == [0, 5, 0]
+    assert table.loc["happy", ["recall", *INTERVALS]].tolist() == [1.0] * 5
+    assert table.loc[["calm", "sad"], ["recall", *INTERVALS]].isna().all(axis=None)
 
 
-def test_recalls_of_a_real_run(small_run):
-    for partition in ("devel", "test"):
-        file = small_run.metrics[partition]["file"]
-        found = confusion.recalls(small_run, partition)
-        assert dict(zip(found["class"], found["recall"], strict=True)) == file["recall"]
-        assert found["recall"].mean() == pytest.approx(file["score"])
-        assert found["n"].tolist() == np.sum(file["confusion"], axis=1).tolist()
-        assert found["low_speakers"].notna().all()
+@pytest.mark.parametrize("partition", ["devel", "test"])
+def test_tables_of_a_real_run(small_run, partition):
+    file = small_run.metrics[partition]["file"]
+    table = confusion.recall_table(*of_run(small_run, partition))
+    assert dict(zip(table["class"], table["recall"], strict=True)) == file["recall"]
+    assert table["recall"].mean() == pytest.approx(file["score"])
+    matrix = np.array(file["confusion"])
+    assert table["n"].tolist() == matrix.sum(axis=1).tolist()
+    assert table["low_speakers"].notna().all()
+    table = confusion.confusion_table(*of_run(small_run, partition))
+    assert 0 < len(table) <= confusion.MOST
+    for row in table.itertuples():
+        true, predicted = map(small_run.classes.index, (row.true, row.predicted))
+        assert row.files == matrix[true, predicted]
+        assert f"_{row.true}_" in row.file
 
 
 # Two classes
 
 
-def detecting(tmp_path, classes):
-    """A run in which 3 of 4 files of "positive" (or "ill") and 1 of 2 others are recognised."""
-    ill, well = sorted(classes, key=lambda name: name not in ("positive", "ill"))
-    rows = [(f"p{i}", f"s{i}", ill, well if i == 0 else ill, 0.9) for i in range(4)]
-    rows += [(f"n{i}", f"s{i}", well, (well, ill)[i], 0.9) for i in range(2)]
-    return a_run(tmp_path, predictions(rows, classes), classes)
-
-
 @pytest.mark.parametrize(
-    "classes", [("negative", "positive"), ("positive", "negative"), ("well", "ill")]
+    ("classes", "positive"),
+    [
+        (("negative", "positive"), "positive"),
+        (("positive", "negative"), "positive"),
+        (("well", "ill"), "ill"),  # the second, where none is called so
+    ],
 )
-def test_sensitivity_is_the_recall_of_the_positive_class(tmp_path, classes):
-    run = detecting(tmp_path, classes)
-    found = confusion.detection(run, "test")
-    assert (found["positive"], found["negative"]) in {("positive", "negative"), ("ill", "well")}
-    assert (found["sensitivity"], found["specificity"]) == (0.75, 0.5)
-    table = confusion.recalls(run, "test").set_index("class")
-    positive, negative = (table.loc[found[name]].to_dict() for name in ("positive", "negative"))
-    assert found["sensitivity_files"] == (positive["low"], positive["high"])
-    assert found["specificity_files"] == (negative["low"], negative["high"])
-    assert found["sensitivity_speakers"] == (positive["low_speakers"], positive["high_speakers"])
-    assert found["specificity_speakers"] == (negative["low_speakers"], negative["high_speakers"])
-    assert json.loads(json.dumps(found, allow_nan=False)).keys() == found.keys()
+def test_sensitivity_is_the_recall_of_the_positive_class(classes, positive):
+    (negative,) = set(classes) - {positive}
+    rows = [(f"p{i}", "", positive, negative if i == 0 else positive, 0.9) for i in range(4)]
+    rows += [(f"n{i}", "", negative, (negative, positive)[i], 0.9) for i in range(2)]
+    table = confusion.recall_table(predictions(rows, classes), classes)
+    low, high = 100 * table.set_index("class").loc[positive, ["low", "high"]]
+    sensitivity, specificity = confusion.detection_lines(table, "test")
+    assert sensitivity == (
+        f"test: sensitivity 75.0 % ({low:.1f}-{high:.1f}), the recall of {positive}"
+    )
+    assert specificity.startswith("test: specificity 50.0 % (")
 
 
-def test_the_second_class_is_positive_unless_another_is_called_so(tmp_path):
-    assert confusion.detection(detecting(tmp_path, ("ill", "well")), "test")["positive"] == "well"
-
-
-def test_detection_without_positive_files(tmp_path):
+def test_sensitivity_without_positive_files_and_of_more_classes():
     classes = ("negative", "positive")
-    table = predictions([("a", "s", "negative", "positive", 0.6)] * 3, classes)
-    found = confusion.detection(a_run(tmp_path, table, classes), "test")
-    assert found["specificity"] == 0
-    assert found["sensitivity"] is found["sensitivity_files"] is None
-    assert found["specificity_speakers"] is None
-
-
-def test_no_detection_among_three_or_four_classes(run, small_run):
-    assert confusion.detection(run, "test") is None
-    assert confusion.detection(small_run, "test") is None
+    rows = predictions([("a", "s", "negative", "positive", 0.6)] * 3, classes)
+    table = confusion.recall_table(rows, classes)
+    assert confusion.detection_lines(table, "devel") == [
+        "devel: sensitivity undefined, the recall of positive",
+        "devel: specificity 0.0 % (0.0-0.0), the recall of negative",
+    ]
+    assert confusion.detection_lines(confusion.recall_table(TEST, CLASSES), "test") == []
 
 
 # Confusions
 
 
-def test_confusions_and_their_examples(run):
-    found = confusion.confusions(run, "test")
-    assert list(found) == confusion.CONFUSIONS
-    assert found.to_dict("records") == [
+def test_confusions_and_their_examples():
+    rows = [
         # Both two files; of two sad ones these are more than of four calm ones.
-        {
-            **{"true": "sad", "predicted": "calm", "files": 2, "share": 1.0},
-            **{"file": "c2", "probability": 0.55, "examples": "c2; c1"},
-        },
-        {
-            **{"true": "calm", "predicted": "happy", "files": 2, "share": 0.5},
-            **{"file": "a3", "probability": 0.8, "examples": "a3; a2"},
-        },
-        {
-            **{"true": "happy", "predicted": "calm", "files": 1, "share": 1 / 3},
-            **{"file": "b1", "probability": 0.7, "examples": "b1"},
-        },
-        {
-            **{"true": "calm", "predicted": "sad", "files": 1, "share": 0.25},
-            **{"file": "a4", "probability": 0.5, "examples": "a4"},
-        },
+        ("sad", "calm", 2, 1.0, "c2", 0.55, "c2; c1"),
+        ("calm", "happy", 2, 0.5, "a3", 0.8, "a3; a2"),
+        ("happy", "calm", 1, 1 / 3, "b1", 0.7, "b1"),
+        ("calm", "sad", 1, 0.25, "a4", 0.5, "a4"),
     ]
-    pd.testing.assert_frame_equal(confusion.confusions(run, "test", most=2), found[:2])
+    expected = pd.DataFrame(rows, columns=confusion.CONFUSIONS)
+    pd.testing.assert_frame_equal(confusion.confusion_table(TEST, CLASSES), expected)
 
 
-def test_equal_confusions_are_in_the_cards_order_and_equal_examples_by_name(tmp_path):
+def test_equal_confusions_are_in_the_cards_order_and_equal_examples_by_name(monkeypatch):
     classes = ("zeal", "mirth", "awe")  # not the alphabet's order
-    pairs = [(true, said) for true in classes for said in classes if true != said]
+    pairs = [(true, other) for true in classes for other in classes if true != other]
     rows = [(f"{i}", "", *pair, 0.5) for pair in reversed(pairs) for i in (4, 2, 3, 1)]
-    found = confusion.confusions(a_run(tmp_path, predictions(rows, classes), classes), "test")
-    assert list(zip(found["true"], found["predicted"], strict=True)) == pairs
-    assert set(found["examples"]) == {"1; 2; 3"}
-    assert set(found["files"]) == {4}
-
-
-def test_only_the_asked_partition_counts(tmp_path):
-    other = TEST.assign(partition="devel", prediction="sad", sad=0.99)
-    run = a_run(tmp_path, pd.concat([TEST, other]))
-    assert set(confusion.confusions(run, "devel")["predicted"]) == {"sad"}
-    assert confusion.confusions(run, "test")["predicted"].tolist() == [
-        "calm",
-        "happy",
-        "calm",
-        "sad",
-    ]
-    assert confusion.recalls(run, "devel")["recognised"].tolist() == [0, 0, 2]
+    table = confusion.confusion_table(predictions(rows, classes), classes)
+    assert list(zip(table["true"], table["predicted"], strict=True)) == pairs
+    assert set(table["examples"]) == {"1; 2; 3"}
+    monkeypatch.setattr(confusion, "MOST", 2)
+    assert len(confusion.confusion_table(predictions(rows, classes), classes)) == 2
 
 
 @given(st.lists(st.tuples(*[st.sampled_from(CLASSES)] * 2, st.integers(34, 99)), min_size=1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_confusions_are_the_cells_beside_the_diagonal(tmp_path, files):
-    rows = [(f"f{i:03d}", "", true, said, p / 100) for i, (true, said, p) in enumerate(files)]
-    run = a_run(tmp_path, predictions(rows))
-    found = confusion.confusions(run, "test")
-    table = run.predictions.set_index("file")
+@settings(deadline=None, max_examples=50)
+def test_confusions_are_the_cells_off_the_diagonal(files):
+    rows = [(f"f{i:03d}", "", true, other, p / 100) for i, (true, other, p) in enumerate(files)]
+    table = predictions(rows)
+    confusions = confusion.confusion_table(table, CLASSES)
     counts = pd.crosstab(table["label"], table["prediction"])
-    wrong = table[table["label"] != table["prediction"]]
-    assert found["files"].sum() == len(wrong)
-    assert found["files"].is_monotonic_decreasing
-    for row in found.itertuples():
-        assert row.true != row.predicted
+    wrong = table[table["label"] != table["prediction"]].set_index("file")
+    assert confusions["files"].sum() == len(wrong)
+    assert confusions["files"].is_monotonic_decreasing
+    for row in confusions.itertuples():
         assert row.files == counts.loc[row.true, row.predicted]
         assert row.share == pytest.approx(row.files / counts.loc[row.true].sum())
-        of = wrong[(wrong["label"] == row.true) & (wrong["prediction"] == row.predicted)]
-        assert row.probability == of[row.predicted].max() == table.loc[row.file, row.predicted]
+        pair = wrong[(wrong["label"] == row.true) & (wrong["prediction"] == row.predicted)]
+        assert row.probability == pair[row.predicted].max() == pair.loc[row.file, row.predicted]
         examples = row.examples.split("; ")
-        assert examples[0] == row.file
-        assert len(set(examples)) == min(3, row.files)
-        assert of.loc[examples, row.predicted].is_monotonic_decreasing
-        assert of.drop(examples)[row.predicted].max() <= of.loc[examples[-1], row.predicted] or (
-            row.files <= 3
-        )
+        assert (examples[0], len(set(examples))) == (row.file, min(3, row.files))
+        assert pair.loc[examples, row.predicted].is_monotonic_decreasing
 
 
-def test_confusions_of_a_real_run(small_run):
-    for partition in ("devel", "test"):
-        matrix = np.array(small_run.metrics[partition]["file"]["confusion"])
-        found = confusion.confusions(small_run, partition, most=100)
-        assert found["files"].sum() == matrix.sum() - np.trace(matrix) > 0
-        place = small_run.classes.index
-        for row in found.itertuples():
-            assert row.files == matrix[place(row.true), place(row.predicted)]
-            assert f"_{row.true}_" in row.file
+@pytest.mark.parametrize("case", ["right", "blinded", "regression", "no files"])
+def test_where_there_is_nothing_to_confuse(case):
+    label = {"right": TEST["prediction"], "blinded": "", "regression": "1.5"}
+    table = TEST.assign(label=label.get(case, ""))[: 0 if case == "no files" else None]
+    classes = () if case == "regression" else CLASSES
+    confusions = confusion.confusion_table(table, classes)
+    assert (len(confusions), list(confusions)) == (0, confusion.CONFUSIONS)
+    recalls = confusion.recall_table(table, classes)
+    assert (len(recalls), list(recalls)) == (3 if case == "right" else 0, confusion.RECALLS)
 
 
-# Where there is nothing to tell
-
-
-def test_nothing_confused(tmp_path):
-    right = TEST.assign(prediction=TEST["label"])
-    found = confusion.confusions(a_run(tmp_path, right), "test")
-    assert (len(found), list(found)) == (0, confusion.CONFUSIONS)
-
-
-@pytest.mark.parametrize("why", ["blinded", "regression"])
-def test_blinded_labels_and_numbers_have_no_recalls(tmp_path, why):
-    table = TEST.assign(label="" if why == "blinded" else "1.5")
-    told = {"metrics": {"test": None}} if why == "blinded" else {"task": "regression"}
-    run = a_run(tmp_path, table, **told)
-    for found, columns in (
-        (confusion.recalls(run, "test"), confusion.RECALLS),
-        (confusion.confusions(run, "test"), confusion.CONFUSIONS),
-    ):
-        assert (len(found), list(found)) == (0, columns)
-    assert confusion.detection(run, "test") is None
+def test_links_lead_to_what_is_to_be_heard():
+    row = {"true": "a<b", "predicted": "sad", "files": 3, "share": 0.25, "file": "x&y.wav"}
+    table = pd.DataFrame([row | {"probability": 0.9, "examples": "x&y.wav"}])
+    page, target = confusion.confusion_html(table), confusion.confusion_heading(1, table.iloc[0])
+    assert 'href="#confusion-1"' in page
+    assert 'id="confusion-1"' in target
+    for text in (page, target):
+        assert "a&lt;b" in text
+        assert "x&amp;y.wav" in text
+    assert "25.0 %" in page
+    assert "Nothing" in confusion.confusion_html(table[:0])
 
 
 # Figures
@@ -280,69 +209,164 @@ def title(figure):
     return figure.axes[0].get_title(loc="left")
 
 
-def numbers(figure):
-    """Counts in the cells of a confusion matrix, row by row."""
-    return [int(text.get_text().split("\n")[0]) for text in figure.axes[0].texts]
+def apart(texts):
+    boxes = sorted((text.get_window_extent() for text in texts), key=lambda box: (box.x0, box.y0))
+    return not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+def tick_texts(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
 
 
 def test_figures_of_a_real_run(small_run):
-    figures = confusion.figures(small_run)
+    scores = {part: small_run.metrics[part] for part in ("devel", "test")}
+    figures = confusion.figures(scores, small_run.predictions, small_run.classes)
     parts = [(p, level) for p in ("devel", "test") for level in ("file", "chunk")]
     names = [f"confusion_{p}{'_chunks' if level == 'chunk' else ''}" for p, level in parts]
     assert list(figures) == names
     for name, (partition, level) in zip(names, parts, strict=True):
-        part = small_run.metrics[partition][level]
-        said = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-        assert title(figures[name]) == said
-        assert numbers(figures[name]) == np.ravel(part["confusion"]).tolist()
-        ticks = [text.get_text() for text in figures[name].axes[0].get_yticklabels()]
-        assert ticks == list(small_run.classes)
+        part, axes = scores[partition][level], figures[name].axes[0]
+        text = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
+        assert title(figures[name]) == text
+        cells = [int(cell.get_text().split("\n")[0]) for cell in axes.texts]
+        assert cells == np.ravel(part["confusion"]).tolist()
+        assert tick_texts(axes.yaxis) == list(small_run.classes)
+    blinded = confusion.figures(scores | {"test": None}, small_run.predictions, small_run.classes)
+    assert list(blinded) == names[:2]
 
 
-def test_a_blinded_partition_has_no_figure(tmp_path):
-    matrix = [[3, 1, 0], [0, 4, 0], [2, 0, 2]]
-    chunks = {"n": 24, "score": 0.75, "confusion": (2 * np.array(matrix)).tolist()}
-    part = {"file": {"n": 12, "score": 0.75, "confusion": matrix}, "chunk": chunks}
-    figures = confusion.figures(a_run(tmp_path, TEST, metrics={"devel": part, "test": None}))
-    assert list(figures) == ["confusion_devel", "confusion_devel_chunks"]
-    assert title(figures["confusion_devel"]) == "devel, 12 files: UAR 75.0 %"
-    assert title(figures["confusion_devel_chunks"]) == "devel, 24 chunks: UAR 75.0 %"
-    assert sum(numbers(figures["confusion_devel"])) == 12
-    assert sum(numbers(figures["confusion_devel_chunks"])) == 24
-
-
-@pytest.mark.parametrize(("score", "said"), [(0.5, "rho 0.500"), (None, "rho undefined")])
-def test_predicted_over_true_of_a_regression(tmp_path, score, said):
-    table = pd.DataFrame(
-        {"file": list("abc"), "speaker": "", "partition": ["devel", "test", "test"]}
-    ).assign(label=["1", "2", "3"], prediction=[4.0, 5.0, 6.0])
-    metrics = {p: {"file": {"n": n, "score": score}} for p, n in (("devel", 1), ("test", 2))}
-    run = a_run(tmp_path, table, (), "regression", metrics)
-    figures = confusion.figures(run)
+@pytest.mark.parametrize(("score", "text"), [(0.5, "rho 0.500"), (None, "rho undefined")])
+def test_predicted_over_true_of_a_regression(score, text):
+    table = pd.DataFrame({"partition": ["devel", "test", "test"], "label": ["1", "2", "3"]})
+    scores = {p: {"file": {"n": n, "score": score}} for p, n in (("devel", 1), ("test", 2))}
+    figures = confusion.figures(scores, table.assign(prediction=[4.0, 5.0, 6.0]), ())
     assert list(figures) == ["predicted_devel", "predicted_test"]
     (axes,) = figures["predicted_test"].axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets(), [[2, 5], [3, 6]])
-    assert title(figures["predicted_test"]) == f"test, 2 files: {said}"
+    assert title(figures["predicted_test"]) == f"test, 2 files: {text}"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("True label", "Predicted label")
+    assert axes.get_aspect() == 1
+    assert axes.get_lines()[0].get_slope() == 1
 
 
-def test_links_lead_to_what_is_to_be_heard():
-    row = {"true": "a<b", "predicted": "sad", "files": 3, "share": 0.25, "file": "x&y.wav"}
-    table = pd.DataFrame([row | {"probability": 0.9, "examples": "x&y.wav"}])
-    page, target = confusion.with_links(table), confusion.link_target(1, table.iloc[0])
-    assert 'href="#confusion-1"' in page
-    assert 'id="confusion-1"' in target
-    for text in (page, target):
-        assert "a&lt;b" in text
-        assert "x&amp;y.wav" in text
-    assert "25.0 %" in page
-    assert "Nothing" in confusion.with_links(table[:0])
+@pytest.mark.parametrize("n", [2, 7, 10])
+def test_a_matrix_shows_counts_and_shares_of_the_row(rng, n):
+    matrix = rng.integers(0, 50, (n, n)) + np.eye(n, dtype=int)
+    figure = confusion.plot_confusion_matrix(matrix, [f"class {i}" for i in range(n)], "Test")
+    figure.draw_without_rendering()
+    axes, bar = figure.axes
+    cells = np.array([text.get_text().split("\n") for text in axes.texts]).reshape(n, n, 2)
+    np.testing.assert_array_equal(cells[..., 0].astype(int), matrix)
+    shares = np.char.replace(cells[..., 1], " %", "").astype(float)
+    np.testing.assert_allclose(shares, 100 * matrix / matrix.sum(axis=1, keepdims=True), atol=0.051)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
+    assert axes.yaxis_inverted()  # the first class at the top
+    assert tick_texts(axes.yaxis)[0] == "class 0"
+    assert bar.get_ylabel() == "Share of the true class (%)"
 
 
-def test_sensitivity_in_words(small_run, tmp_path):
-    assert confusion.detection_lines(small_run, "test") == []  # four classes
-    sensitivity, specificity = confusion.detection_lines(
-        detecting(tmp_path, ("negative", "positive")), "test"
+@pytest.mark.parametrize("n", [2, 6, 9])
+def test_long_names_and_many_files_stay_apart_and_on_the_page(n):
+    names = [f"low-quality excitement {i}" for i in range(n)]
+    figure = confusion.plot_confusion_matrix(
+        12345 * np.eye(n, dtype=int), names, "devel, 123456 chunks: UAR 100.0 %"
     )
-    assert sensitivity.startswith("test: sensitivity 75.0 % (")
-    assert sensitivity.endswith("recall of positive")
-    assert specificity.startswith("test: specificity 50.0 % (")
+    figure.draw_without_rendering()
+    axes, bar = figure.axes
+    cell = axes.get_window_extent().width / n
+    for text in axes.texts:
+        assert max(text.get_window_extent().width, text.get_window_extent().height) < cell
+    assert apart(axes.get_xticklabels())
+    texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes._left_title]
+    boxes = [text.get_window_extent() for text in [*texts, axes.xaxis.label, bar.yaxis.label]]
+    assert min(min(box.x0, box.y0) for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width <= 7 * figure.dpi
+    assert max(box.y1 for box in boxes) <= figure.bbox.height
+
+
+def test_text_differs_from_every_shade_and_an_empty_class_has_no_share():
+    """WCAG 2.2, 1.4.3: contrast of relative luminances, 3 for the least of large print."""
+
+    def luminance(colour):
+        rgb = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ (0.2126, 0.7152, 0.0722)
+
+    matrix = np.zeros((35, 35), int)
+    matrix[:34, :2] = [[share, 100 - share] for share in range(0, 101, 3)]
+    axes, _ = confusion.plot_confusion_matrix(matrix, [f"{i}" for i in range(35)]).axes
+    shades = axes.collections[0].get_facecolors()
+    lights = [luminance(shade[:3]) for shade in shades]
+    assert (np.diff(lights[0 : 34 * 35 : 35]) < 0).all()  # the darker, the higher the share
+    for text, light in zip(axes.texts, lights, strict=True):
+        dark, light = sorted([luminance(text.get_color()), light])
+        assert (light + 0.05) / (dark + 0.05) > 3
+    assert axes.texts[-1].get_text() == "0\n–"
+
+
+def recalls_table(n=3):
+    """Recalls 0.5, 0.6, … of n classes with n = 10, 11, … files."""
+    recall = 0.5 + np.arange(n) / 10
+    ends = {"low": recall - 0.1, "high": recall + 0.1}
+    ends |= {"low_speakers": recall - 0.2, "high_speakers": recall + 0.15}
+    names = [f"class {i}" for i in range(n)]
+    return pd.DataFrame({"class": names, "n": np.arange(n) + 10, "recall": recall} | ends)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_recalls_with_both_intervals_and_the_uar():
+    figure = confusion.plot_recalls(recalls_table())
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "Recall (%)"
+    assert tick_texts(axes.yaxis) == [f"class {i} (n = {10 + i})" for i in range(3)]
+    assert axes.yaxis_inverted()
+    marks, uar = axes.get_lines()[:2]
+    np.testing.assert_allclose(marks.get_xdata(), [50, 60, 70])
+    np.testing.assert_allclose(marks.get_ydata(), [0, 1, 2])
+    assert uar.get_xdata() == pytest.approx([60, 60])
+    files, speakers = axes.collections
+    ends = [segment[:, 0] for segment in files.get_segments()]
+    np.testing.assert_allclose(ends, [[40, 60], [50, 70], [60, 80]])
+    ends = [segment[:, 0] for segment in speakers.get_segments()]
+    np.testing.assert_allclose(ends, [[30, 65], [40, 75], [50, 85]])
+    assert speakers.get_linewidth() < files.get_linewidth()
+    assert legend(figure) == ["recall", "UAR 60.0 %", "95 % over files", "95 % over speakers"]
+    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0"]
+    unknown = recalls_table().assign(low_speakers=np.nan, high_speakers=np.nan, partition="devel")
+    figure = confusion.plot_recalls(unknown)
+    assert legend(figure) == ["devel", "UAR 60.0 %", "95 % over files"]
+    assert tick_texts(figure.axes[0].yaxis)[0] == "class 0 (n = 10)"
+
+
+def test_recalls_of_two_partitions():
+    test = recalls_table().assign(n=[5, 0, 7], recall=[0.2, np.nan, 0.4], partition="test")
+    figure = confusion.plot_recalls(pd.concat([recalls_table().assign(partition="devel"), test]))
+    (axes,) = figure.axes
+    assert tick_texts(axes.yaxis)[1] == "class 1\nn = 11 devel, 0 test"
+    devel, uar_devel, test, uar_test = axes.get_lines()[:4]
+    assert devel.get_marker() != test.get_marker()
+    assert devel.get_color() == uar_devel.get_color() != test.get_color() == uar_test.get_color()
+    assert devel.get_ydata()[0] < test.get_ydata()[0] < devel.get_ydata()[1]
+    assert legend(figure)[:4] == ["devel", "UAR 60.0 %", "test", "UAR 30.0 %"]  # of those there are
+    assert [text.get_text() for text in axes.texts] == ["50.0", "60.0", "70.0", "20.0", "40.0"]
+
+
+@pytest.mark.parametrize("n", [2, 9])
+def test_recalls_of_long_names_stay_apart(n):
+    table = recalls_table(n).assign(recall=0.6, n=9999)
+    table["class"] = [f"low-quality excitement {i}" for i in range(n)]
+    both = pd.concat([table.assign(partition=name) for name in ("devel", "test")])
+    for rows in (table, both):
+        figure = confusion.plot_recalls(rows)
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        assert apart(axes.get_yticklabels())
+        assert min(text.get_window_extent().x0 for text in axes.get_yticklabels()) >= 0
+        assert axes.get_window_extent().width > figure.bbox.width / 2
+        box = figure.legends[0].get_window_extent()
+        assert box.x0 >= 0
+        assert not box.overlaps(axes.get_window_extent())
+        assert apart(axes.texts)

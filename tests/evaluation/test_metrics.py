@@ -36,7 +36,7 @@ def sane(value):
 
 def test_confusion_recalls_and_uar_agree_with_sklearn(guesses):
     labels, predictions = guesses
-    matrix = metrics.confusion(labels, predictions, 4)
+    matrix = metrics.confusion_matrix(labels, predictions, 4)
     np.testing.assert_array_equal(matrix, confusion_matrix(labels, predictions))
     assert matrix.dtype == np.int64
     expected = balanced_accuracy_score(labels, predictions)
@@ -49,7 +49,7 @@ def test_a_class_without_files_is_left_out_of_the_mean():
     np.testing.assert_array_equal(metrics.recalls(labels, predictions, 3), [0.5, np.nan, 1.0])
     assert metrics.uar(labels, predictions, 3) == 0.75
     np.testing.assert_array_equal(
-        metrics.confusion(labels, predictions, 4),
+        metrics.confusion_matrix(labels, predictions, 4),
         [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]],
     )
 
@@ -57,7 +57,7 @@ def test_a_class_without_files_is_left_out_of_the_mean():
 @pytest.mark.parametrize("wrong", [[], [0, 3], [-1, 0]])
 def test_indices_that_are_no_classes_are_refused(wrong):
     with pytest.raises(ValueError, match="class indices 0 to 2"):
-        metrics.confusion(np.array(wrong), np.array(wrong), 3)
+        metrics.confusion_matrix(np.array(wrong), np.array(wrong), 3)
 
 
 def test_regression_measures(rng):

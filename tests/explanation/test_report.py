@@ -185,7 +185,7 @@ def test_outcomes_of_a_run_where_its_labels_are_known(tmp_path):
     ]
     table = predictions(rows, CLASSES)
     known = {part: measured(table, part) for part in ("devel", "test")}
-    found = report.of_outcomes(a_run(tmp_path / "both", table, CLASSES, metrics=known))
+    found = report.of_confusions(a_run(tmp_path / "both", table, CLASSES, metrics=known))
     parts = ("devel", "test")
     confusion = [f"confusion_{part}{of}" for part in parts for of in ("", "_chunks")]
     assert sorted(found.figures) == sorted([*confusion, "recalls"])
@@ -194,10 +194,10 @@ def test_outcomes_of_a_run_where_its_labels_are_known(tmp_path):
     assert recalls["partition"].tolist() == ["devel", "devel", "test", "test"]
     np.testing.assert_allclose(recalls["recall"], [1, 0.5, 1, 0.5])
     blinded = a_run(tmp_path / "one", table, CLASSES, metrics=known | {"test": None})
-    found = report.of_outcomes(blinded)
+    found = report.of_confusions(blinded)
     assert sorted(found.figures) == ["confusion_devel", "confusion_devel_chunks", "recalls"]
     assert sorted(found.tables) == ["confusions_devel", "recalls"]
-    found = report.of_outcomes(a_run(tmp_path / "none", table, CLASSES))
+    found = report.of_confusions(a_run(tmp_path / "none", table, CLASSES))
     assert (found.figures, found.tables) == ({}, {})
 
 
