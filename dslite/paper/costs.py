@@ -155,7 +155,7 @@ def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        Key -> ``ours``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are
+        Key -> ``reproduced``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are
         equal as printed or not; a time or a memory is another machine's.
     """
     found = of_papers_network()
@@ -191,4 +191,4 @@ def _judged(row: Mapping[str, Any], table: pd.DataFrame, record: Mapping[str, An
         decimals = 4 if row["key"] == "5/model_size/preprocessing" else 1
         verdict = verdicts.rule(row["value"], None, ours, None, decimals)
         said += ["counts and sizes are those of any weights"] if "random" in said[0] else []
-    return {"ours": float(ours), "verdict": verdict, "remark": "; ".join(said)}
+    return {"reproduced": float(ours), "verdict": verdict, "remark": "; ".join(said)}

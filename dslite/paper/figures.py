@@ -30,7 +30,7 @@ def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame, ours: bool = True) 
     """Test UAR with intervals: corpora that we have runs of, or all published ones."""
     printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
     beside = substitutes[substitutes["column"] == "test"]
-    tested = set(beside["dataset"]) | set(printed.loc[printed["ours"].notna(), "dataset"])
+    tested = set(beside["dataset"]) | set(printed.loc[printed["reproduced"].notna(), "dataset"])
     if ours and tested:
         printed = printed[printed["dataset"].isin(tested)]
     rows = []
@@ -38,11 +38,19 @@ def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame, ours: bool = True) 
         shared = {"dataset": NAMES[row["dataset"]], "configuration": LABELS[row["configuration"]]}
         values = {"score": row["value"], "low": row["low"], "high": row["high"], "seeds": 0}
         rows.append(shared | {"source": PRINTED} | values)
-        if ours and not np.isnan(row["ours"]):
-            values = {"score": row["ours"], "low": row["ours_low"], "high": row["ours_high"]}
+        if ours and not np.isnan(row["reproduced"]):
+            values = {
+                "score": row["reproduced"],
+                "low": row["reproduced_ci_low"],
+                "high": row["reproduced_ci_high"],
+            }
             rows.append(shared | {"source": "ours: DenseNet121"} | values | {"seeds": 1})
         for one in beside[beside["key"] == row["key"]].to_dict("records") if ours else []:
-            values = {"score": one["ours"], "low": one["ours_low"], "high": one["ours_high"]}
+            values = {
+                "score": one["reproduced"],
+                "low": one["reproduced_ci_low"],
+                "high": one["reproduced_ci_high"],
+            }
             source = textwrap.fill(one["label"], LEGEND)  # settings of one's own make it long
             rows.append(shared | {"source": source} | values | {"seeds": one["seeds"]})
     table = pd.DataFrame(rows)

@@ -314,7 +314,7 @@ def _valued(value: float, low: float, high: float, unit: str, like: float | None
 
 
 def _difference(number: pd.Series) -> str:
-    apart = number["ours"] - number["value"]
+    apart = number["reproduced"] - number["value"]
     if pd.isna(apart):
         return ""
     # Of two decimal fractions; what their binary forms differ by is not to be read.
@@ -324,15 +324,15 @@ def _difference(number: pd.Series) -> str:
 
 def _substitute(found: pd.Series) -> str:
     interval = ""
-    if not (pd.isna(found["ours_low"]) or pd.isna(found["ours_high"])):
-        interval = f" ({plain(found['ours_low'], '%')} to {plain(found['ours_high'], '%')})"
+    if not (pd.isna(found["reproduced_ci_low"]) or pd.isna(found["reproduced_ci_high"])):
+        interval = f" ({plain(found['reproduced_ci_low'], '%')} to {plain(found['reproduced_ci_high'], '%')})"
     seeds = int(found["seeds"])
     said = [f"{seeds} seed{'s' if seeds != 1 else ''}"]
     if not pd.isna(found["deviation"]) and seeds > 1:
         said.append(f"deviation {found['deviation']:.1f}")
-    said += [words(found[name]) for name in ("agreement", "changed", "remark")]
+    said += [words(found[name]) for name in ("agreement", "overrides", "remark")]
     return (
-        f"<li><b>{words(found['label'])}</b>: {plain(found['ours'], '%')} %{interval}; "
+        f"<li><b>{words(found['label'])}</b>: {plain(found['reproduced'], '%')} %{interval}; "
         f"{', '.join(filter(None, said))}{provenance(found)}</li>"
     )
 
@@ -359,9 +359,15 @@ def _more(number: pd.Series, others: pd.DataFrame) -> str:
 def _row(number: pd.Series, others: pd.DataFrame, common: str) -> str:
     """A row of values, and below it, over the full width, remark and what is folded."""
     unit = "" if number["unit"] == number["column"] else number["unit"]  # 725 files of files
-    here = _valued(number["ours"], number["ours_low"], number["ours_high"], unit, number["value"])
-    if pd.isna(number["ours"]) and len(others):
-        low, high = plain(others["ours"].min(), "%"), plain(others["ours"].max(), "%")
+    here = _valued(
+        number["reproduced"],
+        number["reproduced_ci_low"],
+        number["reproduced_ci_high"],
+        unit,
+        number["value"],
+    )
+    if pd.isna(number["reproduced"]) and len(others):
+        low, high = plain(others["reproduced"].min(), "%"), plain(others["reproduced"].max(), "%")
         here += f"<small>substi\u00adtutes: {low if low == high else f'{low} to {high}'}</small>"
     assumed = "<small>assumed, see Table 2</small>" if number["status"] == "assumed" else ""
     published = _valued(number["value"], number["low"], number["high"], unit) + assumed

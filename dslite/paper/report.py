@@ -385,7 +385,9 @@ def _costs(datasets: Sequence[str]) -> pd.DataFrame | None:
         return None
     beside = beside[~beside["remark"].str.contains("random weights")]
     shown = ["quantity", RUN, "hardware"]
-    long = beside.melt(shown, own, var_name="column", value_name="ours").dropna(subset=["ours"])
+    long = beside.melt(shown, own, var_name="column", value_name="reproduced").dropna(
+        subset=["reproduced"]
+    )
     long = long.assign(column=long["column"].str.removeprefix("ours_"))
     return long.rename(columns={RUN: "label"})
 

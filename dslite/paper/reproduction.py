@@ -80,7 +80,7 @@ def judged_counts(
     Returns
     -------
     dict
-        Key -> ``ours`` (NaN where there is none), ``verdict``, ``remark``. A count is equal as
+        Key -> ``reproduced`` (NaN where there is none), ``verdict``, ``remark``. A count is equal as
         printed or not; a setting has our preset's value beside it.
     """
     judge = {1: _count, 2: _setting}
@@ -91,12 +91,12 @@ def _count(row: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
     ours = corpus.counts.get(row["column"])
     if ours is None:
         verdict = verdicts.RESTRICTED if corpus.restricted else verdicts.NOT_RUN
-        return {"ours": np.nan, "verdict": verdict, "remark": corpus.absent}
+        return {"reproduced": np.nan, "verdict": verdict, "remark": corpus.absent}
     if pd.isna(ours) or ours == 0:
         remark = f"{row['column']} unknown: the corpus does not say"
-        return {"ours": np.nan, "verdict": verdicts.NOT_RUN, "remark": remark}
+        return {"reproduced": np.nan, "verdict": verdicts.NOT_RUN, "remark": remark}
     verdict = verdicts.rule(row["value"], None, ours, None, DECIMALS[row["column"]])
-    return {"ours": float(ours), "verdict": verdict, "remark": "counted in the corpus"}
+    return {"reproduced": float(ours), "verdict": verdict, "remark": "counted in the corpus"}
 
 
 def _setting(row: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _setting(row: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
     ours = float((corpus.preset.model_dump() | layers)[row["column"]])
     said = ["which cell of the printed row it is, is assumed"] if row["status"] == "assumed" else []
     said += [f"our preset has {ours:g}"] if ours != row["value"] else ["as in our preset"]
-    return {"ours": ours, "verdict": verdicts.SETTING, "remark": ", ".join(said)}
+    return {"reproduced": ours, "verdict": verdicts.SETTING, "remark": ", ".join(said)}
 
 
 def _preferred(found: pd.DataFrame) -> pd.DataFrame:
@@ -190,7 +190,12 @@ def _cells(run: Any) -> list[str]:
     return [shown(run.devel), shown(run.test), shown(run.low, run.high), speakers]
 
 
-SCORED = ("ours", "deviation", "ours_low", "ours_high")  # of `score`, percent
+SCORED = (
+    "reproduced",
+    "deviation",
+    "reproduced_ci_low",
+    "reproduced_ci_high",
+)  # of `score`, percent
 NOTHING = dict.fromkeys(SCORED, np.nan) | {"seeds": 0, "note": ""}
 SEVERAL = "several"  # commits or computers
 NO_FILES = "no predictions of files are kept: bounds are means of the seeds' own"
@@ -208,8 +213,8 @@ def score(found: Sequence[Run], partition: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Percent: ``ours`` (mean over seeds), ``deviation`` (ddof 1; NaN for one seed), ``ours_low``
-        and ``ours_high`` (95 %, see `mean_uar_interval`; draws and seed are those of the first
+        Percent: ``reproduced`` (mean over seeds), ``deviation`` (ddof 1; NaN for one seed), ``reproduced_ci_low``
+        and ``reproduced_ci_high`` (95 %, see `mean_uar_interval`; draws and seed are those of the first
         run). Then the number of ``seeds``, and a ``note`` on the interval, mostly empty. All NaN
         where the partition's labels are blinded.
 
@@ -397,17 +402,22 @@ TITLES = {
 GROUP = ["backbone", "preset", "overrides", "random_weights", "weights"]  # of runs but for the seed
 ORIGIN = {**dict.fromkeys(["runs", "date", "commit", "hardware"], ""), "seconds": np.nan}
 OURS = {
-    **dict.fromkeys(["ours", "ours_low", "ours_high"], np.nan),
+    **dict.fromkeys(["reproduced", "reproduced_ci_low", "reproduced_ci_high"], np.nan),
     **{"verdict": "", "remark": "", "command": "", **ORIGIN},
 }
-BOUNDS = ["ours_low", "ours_high"]
-JUDGED = ["ours", *BOUNDS, "verdict", "remark", "runs", "command"]  # columns of `numbers`
+BOUNDS = ["reproduced_ci_low", "reproduced_ci_high"]
+JUDGED = ["reproduced", *BOUNDS, "verdict", "remark", "runs", "command"]  # columns of `numbers`
 JUDGED += ["date", "commit", "hardware", "seconds"]
 SUBSTITUTES = {
     **dict.fromkeys(["key", "dataset", "configuration", "column"], str),
     **dict.fromkeys(["published", "published_low", "published_high"], float),
-    **dict.fromkeys(["backbone", "preset", "changed", "label"], str),
-    **{"seeds": int, **dict.fromkeys(["ours", "deviation", "ours_low", "ours_high"], float)},
+    **dict.fromkeys(["backbone", "preset", "overrides", "label"], str),
+    **{
+        "seeds": int,
+        **dict.fromkeys(
+            ["reproduced", "deviation", "reproduced_ci_low", "reproduced_ci_high"], float
+        ),
+    },
     **dict.fromkeys(["agreement", "remark", "runs", "command"], str),
     **{"date": str, "commit": str, "hardware": str, "seconds": float},
 }
@@ -430,7 +440,7 @@ def numbers(
     Returns
     -------
     DataFrame
-        `dslite.paper.published.numbers` with ``ours``, its 95 % interval ``ours_low, ours_high`` (over
+        `dslite.paper.published.numbers` with ``reproduced``, its 95 % interval ``reproduced_ci_low, reproduced_ci_high`` (over
         files, of the mean over seeds), ``verdict``, ``remark``, ``runs`` (``dataset/run``, joined
         by ``;``), the ``command`` that makes it again, ``date``, ``commit``, ``hardware`` and
         ``seconds`` of the runs.
@@ -521,7 +531,7 @@ def _chance(row: Mapping[str, Any]) -> dict[str, Any]:
     ours = 100 / counts[row["dataset"]]
     verdict = verdicts.rule(row["value"], None, ours, None, 1)
     told = {"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"}
-    return OURS | {"ours": ours, "verdict": verdict} | told
+    return OURS | {"reproduced": ours, "verdict": verdict} | told
 
 
 def _interval(low: float, high: float) -> tuple[float, float] | None:
@@ -536,24 +546,31 @@ def _block(cells: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame) -> dict[s
     made, judged = scored(rows), {}
     for column in ("devel", "test"):
         row, score = cells[column], made[column]
-        if np.isnan(score["ours"]):
+        if np.isnan(score["reproduced"]):
             told = {"verdict": verdicts.NOT_RUN, "remark": "no score: the labels are blinded"}
         else:
             said = ", ".join([*_said(rows.iloc[0], row), *filter(None, [score["note"]])])
-            told = {key: score[key] for key in ("ours", "ours_low", "ours_high")}
+            told = {
+                key: score[key] for key in ("reproduced", "reproduced_ci_low", "reproduced_ci_high")
+            }
             told["verdict"] = verdicts.rule(*_pair(row, score), 1)
             told["remark"] = said or "the paper's settings"
         judged[column] = OURS | made["origin"] | told
     test = judged["test"]
-    for column, bound in (("ci_low", "ours_low"), ("ci_high", "ours_high")):
-        judged[column] = test | dict.fromkeys(BOUNDS, np.nan) | {"ours": test[bound]}
+    for column, bound in (("ci_low", "reproduced_ci_low"), ("ci_high", "reproduced_ci_high")):
+        judged[column] = test | dict.fromkeys(BOUNDS, np.nan) | {"reproduced": test[bound]}
     return {column: judged[column] for column in cells}
 
 
 def _pair(row: Mapping[str, Any], score: Mapping[str, Any]) -> tuple[Any, ...]:
     """Arguments of the rule but for the decimals."""
     theirs = _interval(row["low"], row["high"])
-    return row["value"], theirs, score["ours"], _interval(score["ours_low"], score["ours_high"])
+    return (
+        row["value"],
+        theirs,
+        score["reproduced"],
+        _interval(score["reproduced_ci_low"], score["reproduced_ci_high"]),
+    )
 
 
 def _said(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
@@ -598,7 +615,7 @@ def _unrun(
         score = "test" if column in ("ci_low", "ci_high") else column
         told = beside[beside["key"] == cells[score]["key"]]
         shown = [
-            f"{one.label}: {one.ours:.1f} % ({one.ours_low:.1f} to {one.ours_high:.1f}), "
+            f"{one.label}: {one.reproduced:.1f} % ({one.reproduced_ci_low:.1f} to {one.reproduced_ci_high:.1f}), "
             f"{one.agreement}"
             for one in told.itertuples()
         ]
@@ -665,7 +682,7 @@ def substitutes(
         made = scored(group)
         for column in ("devel", "test"):
             row, score = cells[dataset, configuration, column], made[column]
-            if not np.isnan(score["ours"]):
+            if not np.isnan(score["reproduced"]):
                 rows.append(_substitute(row, group.iloc[0], score) | made["origin"])
     frame = pd.DataFrame(rows, columns=list(SUBSTITUTES)).astype(SUBSTITUTES)
     order = {row["key"]: place for place, row in enumerate(wanted)}
@@ -683,7 +700,7 @@ def _substitute(row: Mapping[str, Any], run: pd.Series, score: Mapping[str, Any]
         **{key: row[key] for key in ("key", "dataset", "configuration", "column")},
         **{"published": row["value"], "published_low": row["low"], "published_high": row["high"]},
         **{key: run[key] for key in ("backbone", "preset")},
-        **{"changed": run["overrides"], "label": ", ".join(filter(None, said))},
+        **{"overrides": run["overrides"], "label": ", ".join(filter(None, said))},
         **{key: score[key] for key in ("seeds", *SCORED)},
         "agreement": verdicts.agreement(*_pair(row, score), 1),
         "remark": ", ".join([*_said(run, row), *filter(None, [score["note"]])]),

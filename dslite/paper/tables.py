@@ -105,11 +105,11 @@ def _results(n: int, title: str, numbers: pd.DataFrame, substitutes: pd.DataFram
     own, cells, names = of_table(numbers, n)
     common = common_mark(own)
     configurations = [c for c in own["configuration"].unique() if c]
-    ours = own[own["ours"].notna() & own["column"].isin(["devel", "test"])]
+    ours = own[own["reproduced"].notna() & own["column"].isin(["devel", "test"])]
     others = substitutes[substitutes["key"].isin(own["key"])]
     printed = _printed(n, cells, names, configurations, common)
     repeated = _measured(ours.assign(deviation=float("nan")), names)
-    kinds = others.groupby(["label", "backbone", "preset", "changed"], sort=False, dropna=False)
+    kinds = others.groupby(["label", "backbone", "preset", "overrides"], sort=False, dropna=False)
     heading = f"{REPRODUCTION}, {_seeds(ours['runs'].str.count(';') + 1)}"
     blocks = [(AS_PUBLISHED, printed), (heading, repeated)]
     blocks += [(_substitute(group), _measured(group, names)) for _, group in kinds]
@@ -177,18 +177,20 @@ def _measured(group: pd.DataFrame, names: Iterable[str]) -> list[list[str]]:
         row = [training_runs.LABELS[configuration]]
         for dataset in names:
             devel, test = (found.get((dataset, configuration, c)) for c in ("devel", "test"))
-            known = test is not None and pd.notna(test.ours_low)
-            interval = f"{test.ours_low:.1f}–{test.ours_high:.1f}" if known else NONE
+            known = test is not None and pd.notna(test.reproduced_ci_low)
+            interval = (
+                f"{test.reproduced_ci_low:.1f}–{test.reproduced_ci_high:.1f}" if known else NONE
+            )
             row += [_mean(devel), _mean(test), interval]
         rows.append(row)
     return rows
 
 
 def _mean(score: Any) -> str:
-    if score is None or pd.isna(score.ours):
+    if score is None or pd.isna(score.reproduced):
         return NONE
     deviation = "" if pd.isna(score.deviation) else f" ± {score.deviation:.1f}"
-    return f"{score.ours:.1f}{deviation}"
+    return f"{score.reproduced:.1f}{deviation}"
 
 
 def _substitute(group: pd.DataFrame) -> str:
@@ -196,7 +198,7 @@ def _substitute(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     other = ["backbone"] * (first["backbone"] != verdicts.BACKBONE)
     other += ["preset"] * (first["preset"] != verdicts.PRESET)
-    other += ["settings"] * bool(first["changed"])
+    other += ["settings"] * bool(first["overrides"])
     reason = f"other {' and '.join(other)}" if other else "other weights"
     return f"ours: {first['label']}, {_seeds(group['seeds'])} ({reason}: no reproduction)"
 
@@ -222,8 +224,8 @@ def _chance(
     for dataset, name in names.items():
         cell = cells[f"{n}/{dataset}/chance"]
         text = f"{name} {cell['value']:.1f}" + raised([cell["verdict"]], common[dataset])
-        ours = f"{cell['ours']:.1f}"
-        differs = pd.notna(cell["ours"]) and ours != f"{cell['value']:.1f}"
+        ours = f"{cell['reproduced']:.1f}"
+        differs = pd.notna(cell["reproduced"]) and ours != f"{cell['value']:.1f}"
         said.append(text + (f" ({ours} by the classes of Table 1)" if differs else ""))
     return f"Chance level in UAR, as published, in percent: {', '.join(said)}."
 
@@ -284,8 +286,8 @@ def table1(numbers: pd.DataFrame) -> Sheet:
         texts = [_statistic(column, cell["value"]) for column, cell in of.items()]
         title = f"{name}{raised([common[dataset]])}: {described()[dataset]}"
         printed.append([title, *map(str.__add__, texts, letters)])
-        if any(pd.notna(cell["ours"]) for cell in of.values()):
-            counted.append([name, *(_statistic(c, cell["ours"]) for c, cell in of.items())])
+        if any(pd.notna(cell["reproduced"]) for cell in of.values()):
+            counted.append([name, *(_statistic(c, cell["reproduced"]) for c, cell in of.items())])
     return Sheet(
         number=1,
         title="The eight corpora",
@@ -339,7 +341,7 @@ def table5(numbers: pd.DataFrame, costs: pd.DataFrame | None = None) -> Sheet:
         What is ours in it is of DenseNet121.
     costs : DataFrame, optional
         Of other runs: ``label`` (heading of a block of rows), ``quantity`` and ``column`` as in
-        ``data/paper/table5.csv``, ``ours`` in its units, ``hardware``.
+        ``data/paper/table5.csv``, ``reproduced`` in its units, ``hardware``.
     """
     own = numbers[numbers["table"] == 5]
     star = own["status"].map({"assumed": "*"}).fillna("")
@@ -347,11 +349,11 @@ def table5(numbers: pd.DataFrame, costs: pd.DataFrame | None = None) -> Sheet:
     printed = dict(zip(zip(own["configuration"], own["column"], strict=True), texts, strict=True))
     ours = own.assign(label="DenseNet121", quantity=own["configuration"])
     measured = ours if costs is None else pd.concat([ours, costs])
-    measured = measured[measured["ours"].notna()]
+    measured = measured[measured["reproduced"].notna()]
     blocks: list[tuple[str, list[list[str]]]] = [(AS_PUBLISHED, _cost_rows(printed, ""))]
     for label, group in measured.groupby("label", sort=False):
         keys = zip(group["quantity"], group["column"], strict=True)
-        found = dict(zip(keys, group["ours"].map(_cost), strict=True))
+        found = dict(zip(keys, group["reproduced"].map(_cost), strict=True))
         blocks.append((f"ours: {label}", _cost_rows(found, NONE)))
     known = measured[measured["hardware"].notna() & (measured["hardware"] != "")]
     places = known.groupby("label", sort=False)["hardware"].unique()

@@ -30,14 +30,15 @@ VOID = {"meta", "link", "img", "br", "input", "hr"}
 NAN = np.nan
 
 
-def number(key, value, verdict, low=NAN, high=NAN, ours=NAN, ours_low=NAN, ours_high=NAN, **more):
+def number(key, value, verdict, low=NAN, high=NAN, reproduced=NAN, ci_low=NAN, ci_high=NAN, **more):
     table, first, *rest = key.split("/")
     dataset, configuration = ("", first) if table == "5" else (first, "/".join(rest[:-1]))
     told = {"unit": "%" if table in "34" else "", "status": "published", "remark": "", "runs": ""}
     told |= {"command": "", "date": "", "commit": "", "hardware": "", "seconds": NAN}
     told |= {"key": key, "table": int(table), "dataset": dataset, "configuration": configuration}
     told |= {"column": rest[-1], "value": value, "low": low, "high": high, "verdict": verdict}
-    return told | {"ours": ours, "ours_low": ours_low, "ours_high": ours_high} | more
+    interval = {"reproduced_ci_low": ci_low, "reproduced_ci_high": ci_high}
+    return told | {"reproduced": reproduced} | interval | more
 
 
 RUN = {"runs": "ravdess/a;ravdess/b", "command": "dslite run ravdess --seed 0 && echo 'done'"}
@@ -48,20 +49,31 @@ def frames():
     numbers = [
         number("3/ccs/svm/test", 64.1, verdicts.RESTRICTED, 55.7, 72.8),
         number("3/css/cutmix+specaugment/ci_low", 55.1, verdicts.ITSELF, remark=EVIL),
-        number("3/css/chance", 50.0, verdicts.REPRODUCED, ours=50.0),
+        number("3/css/chance", 50.0, verdicts.REPRODUCED, reproduced=50.0),
         number("4/ravdess/none/test", 76.6, verdicts.OVERLAPPING, 72.7, 84.5, 70.0, 65, 74, **RUN),
         number("4/ravdess/cutmix/test", 72.1, verdicts.WEIGHTS, 65.3, 78.2),
         number("4/demos/none/devel", 40.0, verdicts.RESTRICTED),
-        number("5/model_size/tf_model", 82.1, verdicts.CONTRADICTED, ours=29.871, unit="MB"),
-        number("1/ravdess/files", 1012, verdicts.REPRODUCED, ours=1012.0),
+        number("5/model_size/tf_model", 82.1, verdicts.CONTRADICTED, reproduced=29.871, unit="MB"),
+        number("1/ravdess/files", 1012, verdicts.REPRODUCED, reproduced=1012.0),
         number("2/css/epochs_phase2", 120, verdicts.SETTING, status="assumed"),
     ]
-    substitute = {"dataset": "ravdess", "configuration": "cutmix", "column": "test", "changed": ""}
+    substitute = {
+        "dataset": "ravdess",
+        "configuration": "cutmix",
+        "column": "test",
+        "overrides": "",
+    }
     substitute |= {"published": 72.1, "published_low": 65.3, "published_high": 78.2, "remark": ""}
     substitute |= {"backbone": "mobilenet_v2", "preset": "tuned", "label": "MobileNetV2, tuned"}
-    substitute |= {"seeds": 3, "ours": 63.25, "deviation": 1.4, "ours_low": 58, "ours_high": 68}
+    substitute |= {
+        "seeds": 3,
+        "reproduced": 63.25,
+        "deviation": 1.4,
+        "reproduced_ci_low": 58,
+        "reproduced_ci_high": 68,
+    }
     substitute |= {"agreement": verdicts.OVERLAPPING, "key": "4/ravdess/cutmix/test"} | RUN
-    other = substitute | {"label": EVIL, "ours": 41.0, "seeds": 1}
+    other = substitute | {"label": EVIL, "reproduced": 41.0, "seeds": 1}
     return pd.DataFrame(numbers), pd.DataFrame([substitute, other])
 
 

@@ -37,8 +37,8 @@ def test_the_papers_own_runs_are_judged(results):
     found = judged()
     row = found.loc["4/ravdess/none/test"]
     assert row["verdict"] == verdicts.REPRODUCED
-    assert row["ours"] == pytest.approx(76.6, abs=1)
-    assert row["ours_low"] < row["ours"] < row["ours_high"]
+    assert row["reproduced"] == pytest.approx(76.6, abs=1)
+    assert row["reproduced_ci_low"] < row["reproduced"] < row["reproduced_ci_high"]
     assert row["runs"] == "ravdess/densenet121-none-s0-paper;ravdess/densenet121-none-s1-paper"
     assert row["seconds"] == 21
     assert row["date"] == "2026-01-02"
@@ -51,9 +51,9 @@ def test_the_papers_own_runs_are_judged(results):
     assert "chance 16.7 instead of 20.0" in row["remark"]
     assert found.loc["4/ravdess/none/devel", "verdict"] == verdicts.REPRODUCED
     bounds = found.loc[["4/ravdess/none/ci_low", "4/ravdess/none/ci_high"]]
-    assert bounds["ours"].tolist() == [row["ours_low"], row["ours_high"]]
+    assert bounds["reproduced"].tolist() == [row["reproduced_ci_low"], row["reproduced_ci_high"]]
     assert bounds["verdict"].tolist() == [row["verdict"]] * 2
-    assert bounds["ours_low"].isna().all()
+    assert bounds["reproduced_ci_low"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_substitute_is_never_called_a_reproduction(results, settings, label):
     for column in ("devel", "test", "ci_low"):
         row = found.loc[f"4/ravdess/none/{column}"]
         assert row["verdict"] == verdicts.WEIGHTS
-        assert np.isnan(row["ours"])
+        assert np.isnan(row["reproduced"])
         assert f"{label}: " in row["remark"]
     assert found.loc["4/ravdess/cutmix/test", "verdict"] == verdicts.WEIGHTS
     assert label not in found.loc["4/ravdess/cutmix/test", "remark"]
@@ -151,7 +151,7 @@ def test_the_users_run_goes_before_the_record(results):
 def test_chance_is_that_of_table_1(results):
     found = judged()
     assert found.loc["3/ess/chance", "verdict"] == verdicts.REPRODUCED
-    assert found.loc["4/demos/chance", "ours"] == pytest.approx(100 / 7)
+    assert found.loc["4/demos/chance", "reproduced"] == pytest.approx(100 / 7)
     assert found.loc["4/ravdess/chance", "verdict"] == verdicts.CONTRADICTED
 
 
@@ -169,7 +169,7 @@ def test_substitutes_of_several_seeds(results):
     assert found.columns.tolist() == list(reproduction.SUBSTITUTES)
     tuned = found[found["label"] == "MobileNetV2, tuned"].set_index("column")
     assert tuned["seeds"].tolist() == [3, 3]
-    assert tuned.loc["test", "ours"] == pytest.approx(75, abs=0.5)
+    assert tuned.loc["test", "reproduced"] == pytest.approx(75, abs=0.5)
     assert tuned.loc["test", "deviation"] == pytest.approx(5, abs=0.5)
     assert tuned.loc["devel", "agreement"] == verdicts.APART
     assert np.isnan(tuned.loc["devel", "published_low"])
@@ -194,10 +194,10 @@ def test_the_interval_of_one_seed_is_that_of_the_run(results):
     run = runs.load(write_run(results, seed=3))
     found = reproduction.score([run], "test")
     told = run.metrics["test"]["file"]
-    assert [found["ours_low"], found["ours_high"]] == pytest.approx(
+    assert [found["reproduced_ci_low"], found["reproduced_ci_high"]] == pytest.approx(
         [100 * bound for bound in told["interval_files"]]
     )
-    assert found["ours"] == pytest.approx(100 * told["score"])
+    assert found["reproduced"] == pytest.approx(100 * told["score"])
     assert np.isnan(found["deviation"])
 
 
@@ -229,7 +229,9 @@ def test_records_without_predictions_keep_the_bounds_of_their_seeds(results):
     folders = [write_run(results, seed=seed, predictions=False) for seed in (0, 1)]
     row = judged().loc["4/ravdess/none/test"]
     own = [runs.load(folder).metrics["test"]["file"]["interval_files"] for folder in folders]
-    assert [row["ours_low"], row["ours_high"]] == pytest.approx(100 * np.mean(own, axis=0))
+    assert [row["reproduced_ci_low"], row["reproduced_ci_high"]] == pytest.approx(
+        100 * np.mean(own, axis=0)
+    )
     assert reproduction.NO_FILES in row["remark"]
 
 
@@ -252,7 +254,7 @@ def test_table_1_is_counted(results):
         folder.mkdir(parents=True)
         (folder / "table1.csv").write_text(f"{counts}{row}\n")
     found = judged()
-    assert found.loc["1/ravdess/minutes", ["ours", "verdict"]].tolist() == (
+    assert found.loc["1/ravdess/minutes", ["reproduced", "verdict"]].tolist() == (
         [78.4012, verdicts.REPRODUCED]
     )
     assert found.loc["1/ravdess/mean_s", "verdict"] == verdicts.CONTRADICTED
@@ -267,7 +269,9 @@ def test_table_2_is_settings_beside_our_preset(results):
     found = judged()
     rows = found[found["table"] == 2]
     assert rows["verdict"].eq(verdicts.SETTING).all()
-    np.testing.assert_array_equal(rows["ours"], rows["value"])  # preset `paper` is to the letter
+    np.testing.assert_array_equal(
+        rows["reproduced"], rows["value"]
+    )  # preset `paper` is to the letter
     assert "assumed" in found.loc["2/ravdess/chunk_length_s", "remark"]
 
 
@@ -320,7 +324,7 @@ def test_table_5_counts_are_compared_and_times_are_not(results):
     }
     assert found.loc[list(expected), "verdict"].to_dict() == expected
     row = found.loc["5/flops/tf_model"]
-    assert row["ours"] == 2.87
+    assert row["reproduced"] == 2.87
     assert "random weights" in row["remark"]
     assert "instead of 512" not in row["remark"]
     assert row["command"].startswith(
@@ -329,8 +333,8 @@ def test_table_5_counts_are_compared_and_times_are_not(results):
     )
     assert (row["date"], row["commit"]) == ("2026-02-02", "abc")
     assert row["hardware"] == "two cores, 1 thread(s)"
-    assert found.loc["5/mean_time/tflite_cpu", "ours"] == 9
-    assert np.isnan(found.loc["5/mean_time/tflite_phone", "ours"])
+    assert found.loc["5/mean_time/tflite_cpu", "reproduced"] == 9
+    assert np.isnan(found.loc["5/mean_time/tflite_phone", "reproduced"])
 
 
 def test_table_5_takes_the_published_head_and_no_cut_network(results):
@@ -361,7 +365,7 @@ def test_a_number_that_the_paper_contradicts_keeps_ours(results):
     row = found.loc["4/ravdess/none/test"]
     assert row["verdict"] == verdicts.ITSELF
     assert row["remark"] == "One. Two."
-    assert row["ours"] == pytest.approx(76.6, abs=1)
+    assert row["reproduced"] == pytest.approx(76.6, abs=1)
     assert found.loc["1/ccs/files", "verdict"] == verdicts.ITSELF
     assert found.loc["4/ravdess/none/devel", "verdict"] == verdicts.REPRODUCED
 

@@ -21,13 +21,15 @@ def numbers():
     frame["verdict"] = frame["dataset"].map({"ravdess": WEIGHTS}).fillna(RESTRICTED)
     frame.loc[frame["table"] == 2, "verdict"] = verdicts.SETTING
     empty = dict.fromkeys(["remark", "runs", "hardware"], "")
-    return frame.assign(ours=np.nan, ours_low=np.nan, ours_high=np.nan, **empty)
+    return frame.assign(
+        reproduced=np.nan, reproduced_ci_low=np.nan, reproduced_ci_high=np.nan, **empty
+    )
 
 
 NOTHING = pd.DataFrame(
     columns=[
-        *("key", "dataset", "configuration", "column", "backbone", "preset", "changed", "label"),
-        *("seeds", "ours", "deviation", "ours_low", "ours_high"),
+        *("key", "dataset", "configuration", "column", "backbone", "preset", "overrides", "label"),
+        *("seeds", "reproduced", "deviation", "reproduced_ci_low", "reproduced_ci_high"),
     ]
 )
 
@@ -39,9 +41,9 @@ def substitutes(label, configurations, **changes):
         for column in ("devel", "test"):
             key = f"4/ravdess/{configuration}/{column}"
             named = {"dataset": "ravdess", "configuration": configuration, "column": column}
-            kind = {"backbone": "mobilenet_v2", "preset": "tuned", "changed": "", "label": label}
-            ours = {"seeds": 3, "ours": 41.06 + i, "deviation": 1.26}
-            interval = {"ours_low": 35.04, "ours_high": 47.55}
+            kind = {"backbone": "mobilenet_v2", "preset": "tuned", "overrides": "", "label": label}
+            ours = {"seeds": 3, "reproduced": 41.06 + i, "deviation": 1.26}
+            interval = {"reproduced_ci_low": 35.04, "reproduced_ci_high": 47.55}
             rows.append({"key": key} | named | kind | ours | interval | changes)
     return pd.DataFrame(rows)
 
@@ -138,7 +140,7 @@ def test_every_number_stands_in_its_own_cell(numbers, n):
 
 @pytest.mark.parametrize("n", [3, 4])
 def test_bold_is_the_best_published_test_result_of_each_corpus(numbers, n):
-    ours = substitutes("MobileNetV2, tuned", ["none"], ours=99.9)
+    ours = substitutes("MobileNetV2, tuned", ["none"], reproduced=99.9)
     sheet = tables.of_paper(numbers, ours)[n]
     best = published.table(n).groupby("dataset", sort=False)["test"].max()
     bold = {(sheet.columns[column], sheet.rows[row][column]) for row, column in sheet.bold}
@@ -214,8 +216,8 @@ def test_every_number_can_be_traced_to_its_verdict(numbers, rng):
 
 def test_chance_is_noted_with_ours_where_it_differs(numbers):
     key = "4/ravdess/chance"
-    numbers = changed(numbers, key, verdict=verdicts.ITSELF, ours=100 / 6)
-    numbers = changed(numbers, "4/sleep/chance", ours=50.0)
+    numbers = changed(numbers, key, verdict=verdicts.ITSELF, reproduced=100 / 6)
+    numbers = changed(numbers, "4/sleep/chance", reproduced=50.0)
     note = next(n for n in tables.table4(numbers, NOTHING).notes if n.startswith("Chance"))
     assert (
         "MPSSC 25.0, SLEEP 50.0, RAVDESS 20.0ⁱ (16.7 by the classes of Table 1), DEMoS 14.3."
@@ -267,7 +269,7 @@ def test_substitutes_stay_out_of_the_other_table(numbers):
     ("kind", "reason"),
     [
         ({"backbone": "densenet121"}, "other preset"),
-        ({"backbone": "densenet121", "preset": "paper", "changed": "x"}, "other settings"),
+        ({"backbone": "densenet121", "preset": "paper", "overrides": "x"}, "other settings"),
         ({"backbone": "densenet121", "preset": "paper"}, "other weights"),
     ],
 )
@@ -285,8 +287,12 @@ def test_seeds_are_a_range_where_rows_differ(numbers):
 def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
     for column, ours in {"devel": 80.04, "test": 75.06}.items():
         key = f"4/ravdess/specaugment/{column}"
-        made = {"ours_low": 68.0, "ours_high": 82.0, "runs": "ravdess/a;ravdess/b"}
-        numbers = changed(numbers, key, ours=ours, **made)
+        made = {
+            "reproduced_ci_low": 68.0,
+            "reproduced_ci_high": 82.0,
+            "runs": "ravdess/a;ravdess/b",
+        }
+        numbers = changed(numbers, key, reproduced=ours, **made)
     sheet = tables.table4(numbers, NOTHING)
     assert sheet.groups == {0: "as published", 4: f"{tables.REPRODUCTION}, 2 seeds"}
     assert [text for text in sheet.rows[4] if text != "–"] == [
@@ -310,7 +316,7 @@ def test_table1_shows_what_was_counted_below_what_is_published(numbers):
     assert tables.table1(numbers).groups == {0: "as published"}
     for column, ours in {"files": 1012, "minutes": 78.44}.items():
         key = f"1/ravdess/{column}"
-        numbers = changed(numbers, key, ours=ours, verdict=verdicts.REPRODUCED)
+        numbers = changed(numbers, key, reproduced=ours, verdict=verdicts.REPRODUCED)
     sheet = tables.table1(numbers)
     assert sheet.groups == {0: "as published", 8: "counted here"}
     assert sheet.rows[8] == ("RAVDESS", "1,012", "–", "–", "78.4", "–", "–")
@@ -331,14 +337,14 @@ def test_table2_marks_what_is_assumed(numbers):
 
 def test_table5_has_a_block_for_each_measured_run(numbers):
     place = "a processor, 2 thread(s)"
-    numbers = changed(numbers, "5/mean_time/tf_model", ours=312.44, hardware=place)
+    numbers = changed(numbers, "5/mean_time/tf_model", reproduced=312.44, hardware=place)
     costs = pd.DataFrame(
         [
             ("MobileNetV2", "mean_time", "tflite_cpu", 21.25, place),
             ("MobileNetV2", "model_size", "preprocessing", 0.0421, place),
             ("MobileNetV2", "mean_memory", "tflite_cpu", np.nan, place),
         ],
-        columns=["label", "quantity", "column", "ours", "hardware"],
+        columns=["label", "quantity", "column", "reproduced", "hardware"],
     )
     sheet = tables.table5(numbers, costs)
     assumed = numbers[(numbers["table"] == 5) & (numbers["status"] == "assumed")]
