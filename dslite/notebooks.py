@@ -1,15 +1,11 @@
-"""Running the notebooks by machine: their parameters, and what becomes of a failed one."""
+"""The notebooks: their parameters, their execution with papermill, and the HTML page of them."""
 
 import ast
-import ctypes
 import html
 import os
 import re
-import signal
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,68 +17,6 @@ from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import Settings
 
-WORKFLOW = "snakemake"
-EVERY_S = 0.5  # looked after
-
-
-def end_with_workflow(number: int = signal.SIGTERM) -> None:
-    """Get a signal soon after the Snakemake that this command is a job of has ended.
-
-    Its own clean-up runs in no case but SIGKILL's. Between the two there may be a shell, which goes
-    on by itself and which only its parent's number tells about. Nothing happens in a process that
-    is no job of a workflow.
-    """
-    between = _up_to_workflow()
-    if between:
-        threading.Thread(target=_watch, args=(between, number), daemon=True).start()
-
-
-def die_with_parent() -> None:
-    """Be killed as soon as the process that started this one has ended."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-    ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it ended meanwhile
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _watch(between: dict[int, int], number: int) -> None:
-    while all(_parent(process) == parent for process, parent in between.items()):
-        time.sleep(EVERY_S)
-    os.kill(os.getpid(), number)
-
-
-def _up_to_workflow() -> dict[int, int]:
-    """Process -> its parent, from this one up to the nearest Snakemake; empty if there is none."""
-    found, process = {}, os.getpid()
-    while parent := _parent(process):
-        found[process] = parent
-        if WORKFLOW in _words(parent):
-            return found
-        process = parent
-    return {}
-
-
-def _parent(process: int) -> int:
-    """Number of a process's parent; 0 for none, and where it cannot be known."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[1])  # a name in brackets may hold anything
-
-
-def _words(process: int) -> list[str]:
-    """Words of a process's command line, of paths only the names."""
-    try:
-        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-    return [Path(os.fsdecode(word)).name for word in words]
-
-
 ORDER = (
     "1_partition",
     "2_spectrograms",
@@ -93,11 +27,34 @@ ORDER = (
     "7_paper",
 )
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
+# The HTML page
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #777; }
+body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
+nav { position: fixed; top: 0; bottom: 0; width: 15rem; overflow: auto; padding: 1rem;
+      border-right: 1px solid var(--line); box-sizing: border-box; font-size: .9rem; }
+nav ol { padding-left: 1.2rem; } nav li { margin: .3rem 0; }
+main { margin-left: 15rem; padding: 1rem 2rem; max-width: 60rem; }
+section { border-top: 2px solid var(--line); margin-top: 3rem; }
+details.code { color: var(--dim); font-size: .85rem; margin: .5rem 0; }
+.highlight, .output_stream pre, .output_stdout pre { background: #8881; border-radius: 4px; }
+pre { padding: .5rem; overflow-x: auto; font-size: .82rem; white-space: pre-wrap; margin: .3rem 0; }
+table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
+th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+.output_png img, .jp-OutputArea-output img { background: white; }
+img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
+@media (max-width: 50rem) { nav { position: static; width: auto; } main { margin: 0; } }
+@media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
+"""
+TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
+{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
+{% endblock %}"""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a notebook's parameters come to."""
+    """The corpus, settings and seed that a notebook's parameters name."""
 
     card: Card
     settings: Settings
@@ -106,7 +63,7 @@ class Stage:
     augmentation: str = ""
 
     def summary(self) -> str:
-        """Corpus, recipe, and everything that differs from the recipe, as Markdown."""
+        """Return the corpus, the preset and every difference from the preset as Markdown."""
         used, weights = self.settings, Path(self.settings.weights).name
         lines = [
             f"**{self.card.title}** (`{self.card.dataset}`), "
@@ -118,14 +75,15 @@ class Stage:
         if used.random_weights:
             lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
         changed = cards.overridden(self.card, used, self.preset)
-        told = {key: pair for key, pair in changed.items() if key != "augmentation"}
-        if told:
-            items = (f"`{key}` {was} → **{_short(now)}**" for key, (was, now) in told.items())
+        changed.pop("augmentation", None)
+        if changed:
+            items = (f"`{key}` {was} → **{_short(now)}**" for key, (was, now) in changed.items())
             lines.append(f"**Differs from the preset:** {', '.join(items)}")
         return "  \n".join(lines)
 
 
 def _short(value: Any) -> Any:
+    """Return a path's name, and anything else as it is."""
     return Path(value).name if isinstance(value, str) and os.sep in value else value
 
 
@@ -135,10 +93,10 @@ def begin(
     seed: int = 0,
     overrides: Any = "",
     *,
-    known: Iterable[str] = (),
+    others: Iterable[str] = (),
     **named,
 ) -> Stage:
-    """First call of every notebook: check its parameters and make settings of them.
+    """Check a notebook's parameters and turn them into settings.
 
     Parameters
     ----------
@@ -147,58 +105,52 @@ def begin(
     preset, overrides, **named
         See `dslite.cards.settings_of`.
     seed : int
-    known : iterable of str
-        Parameters of this notebook alone.
+    others : iterable of str
+        Names of this notebook's other parameters, which are no settings.
 
     Raises
     ------
     InputError
         A parameter was mistyped (papermill only warns of it) or has no valid value.
+
+    Examples
+    --------
+    >>> stage = begin("demo", seed=3, overrides="units=7")
+    >>> stage.card.dataset, stage.preset, stage.settings.units
+    ('demo', 'tuned', 7)
     """
-    given = {"dataset", "preset", "seed", "overrides", *named, *known}
-    history = _history()
-    check_injected(given, history)
-    if any(source.startswith(INJECTED) for source in history):  # papermill's kernel
-        die_with_parent()
+    _check_injected({"dataset", "preset", "seed", "overrides", *named, *others})
     card = cards.load(dataset)
     chosen = cards.settings_of(card, preset, overrides, **named)
     return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
 
 
-def _history() -> list[str]:
-    """Sources of the cells that this kernel has run; empty outside a notebook."""
+def _check_injected(names: Iterable[str]) -> None:
+    """Fail on a parameter that papermill injected into this kernel and the notebook lacks."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    return list(shell.user_ns.get("In", [])) if shell else []
-
-
-def check_injected(known: Iterable[str], history: Iterable[str]) -> None:
-    """Fail on a parameter that papermill injected and the notebook does not have.
-
-    Parameters
-    ----------
-    known : iterable of str
-        The notebook's parameters.
-    history : iterable of str
-        Sources of the cells run so far.
-    """
-    for source in history:
+    for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith(INJECTED):
-            for node in ast.parse(source).body:
-                if isinstance(node, ast.Assign):
-                    require_known(known, [node.targets[0].id])
+            assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+            _check_names([node.targets[0].id for node in assigned], names)
 
 
-def require_known(known: Iterable[str], names: Iterable[str]) -> None:
+def _check_names(given: Iterable[str], names: Iterable[str]) -> None:
     """Fail on the first name that is no parameter, with the nearest valid one."""
-    known = sorted(known)
-    for name in names:
-        if name not in known:
-            raise InputError(f"unknown parameter '{name}'{dslite_settings.nearest(name, known)}")
+    names = sorted(names)
+    for name in given:
+        if name not in names:
+            raise InputError(f"unknown parameter '{name}'{dslite_settings.nearest(name, names)}")
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
-    """``["seed=1", "dataset=demo"]`` as a mapping of texts; `execute` knows their types."""
+    """Return ``name=value`` texts as a mapping; `execute` converts the values.
+
+    Examples
+    --------
+    >>> parse_parameters(["seed=1", "overrides=units=4"])
+    {'seed': '1', 'overrides': 'units=4'}
+    """
     parsed = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -208,29 +160,22 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
     return parsed
 
 
-def typed(given: Mapping[str, Any], declared: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Parameters as a notebook declares them: a text for a number is read as one.
-
-    Parameters
-    ----------
-    given : mapping
-    declared : mapping
-        Of `papermill.inspect_notebook`.
-    """
-    require_known(declared, given)
-    found = dict(given)
-    for name, value in found.items():
+def _typed(given: Mapping[str, Any], declared: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return parameters in the types that a notebook declares (`papermill.inspect_notebook`)."""
+    _check_names(given, declared)
+    converted = dict(given)
+    for name, value in given.items():
         kind = declared[name]["inferred_type_name"]
         if isinstance(value, str) and kind in ("int", "float"):
             try:
-                found[name] = {"int": int, "float": float}[kind](value)
+                converted[name] = {"int": int, "float": float}[kind](value)
             except ValueError:
                 raise InputError(f"parameter {name} = '{value}': expected {kind}") from None
-    return found
+    return converted
 
 
 def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) -> Path:
-    """Run one of the project's notebooks with papermill.
+    """Run a notebook with papermill.
 
     Parameters
     ----------
@@ -258,7 +203,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
         raise InputError(
             f"there is no notebook '{notebook}'{dslite_settings.nearest(notebook, ORDER)}"
         )
-    parameters = typed(parameters, papermill.inspect_notebook(str(source)))
+    parameters = _typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     logging.basicConfig(format=f"[{output.stem}] %(message)s", stream=sys.stderr)
@@ -293,20 +238,18 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
 
 
 def _kernel_config(folder: str):
-    """Reach the kernel through sockets in a folder of its own: TCP is open to all local users.
-
-    Jupyter's own choice, ``kernel-ipc-1`` in the working folder, is taken twice by two kernels
-    that start side by side.
-    """
+    """Reach the kernel through sockets in a folder of its own: TCP is open to all local users."""
     from traitlets.config import Config
 
     if sys.platform == "win32":
         return Config()
+    # Jupyter's own name, kernel-ipc-1 in the working folder, is taken twice by two kernels that
+    # start side by side.
     return Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
 
 
 class _Progress:
-    """Let through what a reader follows: the cells' own lines, not papermill's bookkeeping."""
+    """Log the lines that the cells print, not papermill's bookkeeping."""
 
     NOISE = (
         *("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending Cell"),
@@ -318,47 +261,22 @@ class _Progress:
         return bool(record.msg) and not record.msg.startswith(self.NOISE)
 
 
-def _one_screen(name: str, error, failed: Path, most: int = 10) -> str:
-    """What a failed cell said, in at most a screen of lines, without colours."""
-    said = error.evalue if error.ename == "InputError" else error.evalue.partition("\n")[0]
-    lines = [f"{name}, cell {error.exec_count}: {error.ename}: {said}"]
+def _one_screen(name: str, error, failed: Path) -> str:
+    """Describe a failed cell in at most a screen of lines, without colours."""
+    message = error.evalue if error.ename == "InputError" else error.evalue.partition("\n")[0]
+    lines = [f"{name}, cell {error.exec_count}: {error.ename}: {message}"]
     if error.ename != "InputError":
         lines.append("the cell:")
-        lines += [f"    {line}" for line in error.source.strip().splitlines()[:most]]
+        lines += [f"    {line}" for line in error.source.strip().splitlines()[:10]]
         plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         trace = [line for line in plain.splitlines() if line.strip()]
-        lines += ["the end of its traceback:", *(f"    {line}" for line in trace[-most:])]
+        lines += ["the end of its traceback:", *(f"    {line}" for line in trace[-10:])]
     lines.append(f"the notebook as far as it came: {paths.shown(failed)}")
     return "\n".join(lines)
 
 
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #777; }
-body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
-nav { position: fixed; top: 0; bottom: 0; width: 15rem; overflow: auto; padding: 1rem;
-      border-right: 1px solid var(--line); box-sizing: border-box; font-size: .9rem; }
-nav ol { padding-left: 1.2rem; } nav li { margin: .3rem 0; }
-main { margin-left: 15rem; padding: 1rem 2rem; max-width: 60rem; }
-section { border-top: 2px solid var(--line); margin-top: 3rem; }
-details.code { color: var(--dim); font-size: .85rem; margin: .5rem 0; }
-.highlight, .output_stream pre, .output_stdout pre { background: #8881; border-radius: 4px; }
-pre { padding: .5rem; overflow-x: auto; font-size: .82rem; white-space: pre-wrap; margin: .3rem 0; }
-table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-.output_png img, .jp-OutputArea-output img { background: white; }
-img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
-@media (max-width: 50rem) { nav { position: static; width: auto; } main { margin: 0; } }
-@media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
-"""
-
-TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
-{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
-{% endblock %}"""
-
-
 def _described(body: str) -> str:
-    """The page with a description of each picture: the heading that it stands under."""
+    """Describe each picture by the heading that it stands under."""
     parts = re.split(r"(<h[1-3][^>]*>.*?</h[1-3]>)", body, flags=re.DOTALL)
     heading = ""
     for i, part in enumerate(parts):
@@ -368,8 +286,8 @@ def _described(body: str) -> str:
     return "".join(parts)
 
 
-def build(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
-    """One self-contained HTML page of executed notebooks with an index.
+def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
+    """Write one self-contained HTML page of executed notebooks, with an index.
 
     Parameters
     ----------
@@ -396,24 +314,23 @@ def build(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
     for path in map(Path, notebooks):
         if not path.is_file():
             raise InputError(f"{path}: the report needs this executed notebook")
-        content = nbformat.read(path, as_version=4)
-        body, _ = exporter.from_notebook_node(content)
+        body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
         anchor = html.escape(path.stem)
-        body = _described(body)
         # Every notebook has a heading "Settings": ids get the notebook's name in front; not those
         # of a pandas Styler, which its style names.
-        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', body)
+        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', _described(body))
         body = re.sub(r'\bhref="#', f'href="#{anchor}-', body)
         index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
         sections.append(f'<section id="{anchor}">{body}</section>')
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
+    title = html.escape(title)
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}\n"
+        f"<title>{title}</title><style>{STYLE}\n"
         f"@media (prefers-color-scheme: light) {{ {code} }}</style></head>\n"
-        f"<body><nav><strong>{html.escape(title)}</strong><ol>{''.join(index)}</ol></nav>\n"
-        f"<main><h1>{html.escape(title)}</h1>{''.join(sections)}</main></body></html>\n"
+        f"<body><nav><strong>{title}</strong><ol>{''.join(index)}</ol></nav>\n"
+        f"<main><h1>{title}</h1>{''.join(sections)}</main></body></html>\n"
     )
     output = Path(output)
     with paths.replacing(output) as draft:

@@ -136,3 +136,33 @@ def _device(found, jobs, name: str) -> None:
     with paths.replacing(tables.folder(found) / f"device-{name}.csv") as draft:
         table.assign(run=paths.shown(run.folder)).to_csv(draft, index=False)
     typer.echo(f"converted: {paths.shown(run.folder)}")
+
+
+def rerun(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+    weights: Annotated[
+        str, typer.Option(help="where the run's weights file is, if not where the card says")
+    ] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="keep what the repetition leaves")] = False,
+) -> None:
+    """Repeat a finished run from its record: status 0 if every number is equal, 1 if not.
+
+    Everything is computed anew in a temporary folder; the run itself is not touched.
+    """
+    from dslite import paths
+    from dslite.studies import rerun as study_rerun
+
+    original = study_rerun.load(run)
+    built = commands.checked(study_rerun.dataset_of(original, table))
+    planned = study_rerun.plan(original, built, weights)
+    tensorflow_logging.import_tensorflow()
+    with study_rerun.workshop(keep):
+        again = study_rerun.repeat(planned, typer.echo)
+        verdict = study_rerun.compare(original, again)
+    for line in study_rerun.told(verdict):
+        typer.echo(line)
+    if keep:
+        typer.echo(f"kept: {paths.shown(again.folder)}")
+    if not verdict.equal:
+        raise typer.Exit(1)

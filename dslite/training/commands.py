@@ -1,0 +1,120 @@
+"""The commands that train: a network, or one of the baselines."""
+
+from typing import Annotated
+
+import typer
+
+from dslite import tensorflow_logging
+from dslite.datasets import commands
+from dslite.datasets.commands import Dataset, Overrides
+from dslite.errors import InputError
+
+# Modules that take long to import are imported inside the commands: the help must not wait.
+Folds = Annotated[
+    int | None,
+    typer.Option(help="cross-validation: so many speaker-independent folds, each file tested once"),
+]
+
+
+def train(
+    dataset: Dataset,
+    augmentation: Annotated[
+        str, typer.Option(help="none, cutmix, specaugment or both with +")
+    ] = "",
+    backbone: Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")] = "",
+    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
+    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overrides: Overrides = None,
+    folds: Folds = None,
+    devel_only: Annotated[
+        bool,
+        typer.Option(
+            "--devel-only", help="a point of a grid: the first training alone, without test"
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
+) -> None:
+    """Train one configuration: chosen on devel, evaluated once on test.
+
+    An interrupted training goes on from its last finished epoch.
+    """
+    from dslite import cards
+
+    chosen = cards.settings_of(
+        cards.load(dataset),
+        preset,
+        overrides or "",
+        augmentation=augmentation,
+        backbone=backbone,
+        weights=weights,
+    )
+    built = commands.checked(dataset)
+    tensorflow_logging.import_tensorflow()
+    from dslite.datasets.partitions import divide
+    from dslite.training import experiment
+
+    options = (chosen, seed, preset, force)
+    if devel_only:  # also in every fold, each with a choice of its own: nothing to be averaged
+        for part in [built] if folds is None else divide(built, folds):
+            _print_run(experiment.candidate(part, *options, log=typer.echo))
+        return
+    _run(built, folds, lambda part: experiment.run(part, *options, log=typer.echo))
+
+
+def baseline(
+    dataset: Dataset,
+    features: Annotated[
+        str, typer.Option(help="network: Deep Spectrum, linear SVM; librosa: statistics, RBF-SVM")
+    ] = "network",
+    backbone: Annotated[str, typer.Option(help="of the features network")] = "",
+    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
+    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    overrides: Overrides = None,
+    folds: Folds = None,
+    force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
+) -> None:
+    """Features and a support vector machine: chosen on devel, evaluated once on test."""
+    from dslite import cards, settings
+    from dslite.training import runs
+
+    if features not in runs.FEATURES:
+        raise InputError(f"--features {features}{settings.nearest(features, runs.FEATURES)}")
+    kind = runs.FEATURES[features]
+    if kind == runs.LIBROSA and (backbone or weights):
+        raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
+    chosen = cards.settings_of(
+        cards.load(dataset), preset, overrides or "", backbone=backbone, weights=weights
+    )
+    built = commands.checked(dataset)
+    tensorflow_logging.import_tensorflow()
+    from dslite.training import baselines
+
+    options = (chosen, seed, preset, force)
+    _run(built, folds, lambda part: baselines.run(part, *options, log=typer.echo, kind=kind))
+
+
+def _print_run(finished) -> None:
+    """Print the scores of a finished run and its folder."""
+    from dslite import paths
+    from dslite.training import runs
+
+    for part in ("devel",) if finished.record.get("candidate") else ("devel", "test"):
+        typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
+    typer.echo(f"results: {paths.shown(finished.folder)}")
+
+
+def _run(built, k: int | None, run_one) -> None:
+    """Run the corpus as it is divided, or once in each of k folds, and print the scores."""
+    if k is None:
+        _print_run(run_one(built))
+        return
+    from dslite import paths
+    from dslite.training import cross_validation
+
+    summary = cross_validation.run(built, k, run_one, log=typer.echo)
+    typer.echo(summary.table.round(3).to_string(index=False))
+    for line in cross_validation.headline(summary):
+        typer.echo(line)
+    typer.echo(f"results: {paths.shown(summary.folder)}")
