@@ -13,4 +13,4 @@ class NotebookError(RuntimeError):
 
 
 class ConversionError(RuntimeError):
-    """A converted file does not say what the trained model says. Exit status 1."""
+    """A converted file and the trained model do not agree. Exit status 1."""

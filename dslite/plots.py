@@ -1,8 +1,8 @@
-"""One function per kind of picture, all in one style.
+"""The style of all figures, and the figures of a corpus's counts and of an ablation.
 
 Every function returns a `matplotlib.figure.Figure` that pyplot does not know, so a notebook (after
 ``%matplotlib inline``) shows it once, as the last expression of a cell, and nothing stays open.
-Scores come in as fractions, a UAR is drawn in per cent. Low frequencies lie at the bottom.
+Scores come in as fractions, a UAR is drawn in per cent.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ styled = mpl.rc_context(STYLE)
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **shared: Any):
-    """Figure in inches (7: an A4 page's text) and its axes [rows, columns], or the only one."""
+    """Return a figure in inches (7: an A4 page's text) and its axes [rows, columns] or one."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **shared)
 
@@ -48,7 +48,7 @@ def save(figure: Figure, path: str | Path, dpi: int = STYLE["savefig.dpi"]) -> N
 
 @styled
 def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> Figure:
-    """Histogram of durations in s, float [files] of every partition, and the chunk's length."""
+    """Draw a histogram of durations in s, float [files] of a partition, and the chunk's length."""
     figure, axes = panels(2.7)
     values = [np.asarray(of, dtype=float) for of in durations_s.values()]
     bins = np.histogram_bin_edges(np.concatenate(values), bins=40)
@@ -62,32 +62,31 @@ def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> F
 
 
 @styled
-def counts(table: pd.DataFrame, label: str = "Files") -> Figure:
-    """Stacked bars of counts: index classes or speakers, columns partitions."""
+def counts(table: pd.DataFrame) -> Figure:
+    """Draw stacked bars of files: index classes or speakers, columns partitions."""
     figure, axes = panels(2.8)
     texts, places = [str(name) for name in table.index], np.arange(len(table))
-    few, below = len(texts) <= 12, np.zeros(len(texts))
+    few, tops = len(texts) <= 12, np.zeros(len(texts))
     for colour, (partition, column) in zip(COLOURS, table.fillna(0).items(), strict=False):
-        bars = axes.bar(places, column, bottom=below, color=colour, label=partition)
-        below += column.to_numpy()
+        bars = axes.bar(places, column, bottom=tops, color=colour, label=partition)
+        tops += column.to_numpy()
         if few:
-            how = {"fontsize": 8, "color": "white" if colour == COLOURS[0] else "black"}
-            axes.bar_label(
-                bars, [f"{n:.0f}" if n else "" for n in column], label_type="center", **how
-            )
+            numbers = [f"{n:.0f}" if n else "" for n in column]
+            shade = "white" if colour == COLOURS[0] else "black"
+            axes.bar_label(bars, numbers, label_type="center", fontsize=8, color=shade)
     turn = 90 if not few or max(map(len, texts)) * len(texts) > 80 else 0
     size = max(5, min(8, 380 / len(texts)))  # points, so that a letter is no higher than a bar
     axes.set_xticks(places, texts, rotation=turn, fontsize=size)
-    axes.set(ylabel=label, xlim=(-0.6, len(texts) - 0.4), ylim=(0, 1.05 * max(1, *below)))
+    axes.set(ylabel="Files", xlim=(-0.6, len(texts) - 0.4), ylim=(0, 1.05 * max(1, *tops)))
     axes.yaxis.set_major_locator(whole_ticks())
     figure.legend(loc="outside upper right", ncols=table.shape[1])
     return figure
 
 
-def marks(
+def draw_intervals(
     axes: Axes, places: np.ndarray, values: np.ndarray, ends: tuple, i: int, label: str, digits: str
 ) -> None:
-    """The i-th series' values with their intervals, two arrays, at places on the vertical axis."""
+    """Draw values and their intervals (two arrays) at places on the vertical axis as series i."""
     axes.hlines(places, *ends, color=COLOURS[i])
     axes.plot(values, places, "os^D"[i], color=COLOURS[i], ms=5, label=label)
     above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
@@ -99,7 +98,7 @@ def marks(
 
 @styled
 def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
-    """Scores with their intervals: a line per configuration, a mark per partition.
+    """Draw scores with their intervals: a line per configuration, a mark per partition.
 
     Columns: ``configuration``, ``partition``, ``score``, ``low``, ``high`` (fractions; an interval
     may be missing; `metric` is a key of `METRICS`). `chance` is the score of guessing.
@@ -113,7 +112,7 @@ def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
         shift = 0.6 * ((i + 0.5) / len(partitions) - 0.5)
         places = np.array([names.index(name) for name in rows["configuration"]]) + shift
         score, low, high = factor * rows[["score", "low", "high"]].to_numpy(dtype=float).T
-        marks(axes, places, score, (low, high), i, partition, digits)
+        draw_intervals(axes, places, score, (low, high), i, partition, digits)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.6))
     axes.grid(axis="x", alpha=0.3)

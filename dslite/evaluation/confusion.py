@@ -269,7 +269,7 @@ def plot_recalls(table: pd.DataFrame) -> Figure:
         places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
         ends = ["low", "high", "low_speakers", "high_speakers"]
         recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
-        plots.marks(axes, places, recall, ends[:2], i, partition or "recall", ".1f")
+        plots.draw_intervals(axes, places, recall, ends[:2], i, partition or "recall", ".1f")
         below = places + 0.13 / len(partitions)  # where the other interval does not hide it
         axes.hlines(below, *ends[2:], color=colour, lw=0.6)
         uar = np.nanmean(recall)
