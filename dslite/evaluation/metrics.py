@@ -1,4 +1,4 @@
-"""Scores: arrays of labels and predictions in, numbers out.
+"""Scores of predictions: arrays in, numbers out.
 
 The paper's measure is the unweighted average recall (UAR) of whole files with a 95 % bootstrap
 interval (3.3). Every share is a fraction, 0 to 1; a table or a figure turns it into per cent.
@@ -15,13 +15,27 @@ from dslite.errors import InputError
 from dslite.settings import Settings
 
 Interval = tuple[float, float]
+LEVEL = 0.95  # of every interval
+VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a million chunks
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Count the files of every true class (row) and predicted class (column).
 
-    Takes class indices int [files] and gives int64 [n_classes, n_classes]; ValueError for an index
-    that is not a class, or without files.
+    Parameters
+    ----------
+    labels, predictions : int [files]
+        Class indices.
+    n_classes : int
+
+    Returns
+    -------
+    int64 [n_classes, n_classes]
+
+    Raises
+    ------
+    ValueError
+        An index that is no class, or no file.
     """
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
@@ -40,17 +54,34 @@ def _recalls(matrices: np.ndarray) -> np.ndarray:
 
 
 def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Share of every class's files that were recognised: float64 [n_classes], NaN without files."""
+    """Compute the share of every class's files that were recognised.
+
+    Takes what `confusion_matrix` takes and gives float64 [n_classes], NaN for a class without
+    files.
+
+    Examples
+    --------
+    >>> recalls([0, 0, 1, 1], [0, 1, 1, 1], 2).tolist()
+    [0.5, 1.0]
+    """
     return _recalls(confusion_matrix(labels, predictions, n_classes))
 
 
 def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
-    """Unweighted average recall: mean over the classes that occur, sklearn's balanced accuracy."""
+    """Compute the unweighted average recall, the mean over the classes that occur.
+
+    Takes what `confusion_matrix` takes; it is scikit-learn's balanced accuracy.
+
+    Examples
+    --------
+    >>> uar([0, 0, 1, 1], [0, 1, 1, 1], 2)
+    0.75
+    """
     return float(np.nanmean(recalls(labels, predictions, n_classes)))
 
 
 def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndarray:
-    """Scores of files from the scores of their chunks.
+    """Fuse the scores of a file's chunks into the file's.
 
     Parameters
     ----------
@@ -65,7 +96,7 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     -------
     float64 [files, C]
         With "vote", a millionth of the weight lies on the mean, which breaks a tie of the votes
-        (in a file of up to a million chunks) and changes no other order.
+        and changes no other order.
 
     Raises
     ------
@@ -93,26 +124,24 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     if fusion == "mean":
         return mean(scores)
     votes = np.eye(scores.shape[1])[scores.argmax(axis=1)]
-    return (1 - 1e-6) * mean(votes) + 1e-6 * mean(scores)
+    return (1 - VOTE_TIE) * mean(votes) + VOTE_TIE * mean(scores)
 
 
-def _percentiles(draws: np.ndarray, level: float) -> Interval | None:
+def _percentiles(draws: np.ndarray) -> Interval | None:
     """Percentile interval of the draws in which the score is defined."""
     if np.isnan(draws).all():
         return None
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def _drawn_recalls(
     labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any, draws: int, seed: int
 ) -> np.ndarray | None:
-    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two.
-
-    A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
-    a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
-    confusion matrix are interchangeable and drawn together.
-    """
+    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two."""
+    # A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
+    # a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
+    # confusion matrix are interchangeable and drawn together.
     matrix = confusion_matrix(labels, predictions, n_classes)
     if groups is None:
         units, tables = int(matrix.sum()), np.eye(n_classes**2)
@@ -135,26 +164,30 @@ def bootstrap_interval(
     groups: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval | None:
-    """Percentile bootstrap interval of the UAR (paper 3.3).
+    """Compute the 95 % percentile bootstrap interval of the UAR (paper 3.3).
 
     Parameters
     ----------
     labels, predictions : int [files]
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
-    level : float
-        Share of the draws inside the interval.
+    draws, seed : int
 
     Returns
     -------
     (low, high) or None
         Fractions; None with fewer than two files or groups, where nothing varies. A class absent
         from a draw is left out of that draw's mean.
+
+    Examples
+    --------
+    >>> low, high = bootstrap_interval([0, 1] * 50, [0, 1] * 40 + [0, 0] * 10, 2)
+    >>> low < uar([0, 1] * 50, [0, 1] * 40 + [0, 0] * 10, 2) < high
+    True
     """
     drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
-    return None if drawn is None else _percentiles(np.nanmean(drawn, axis=1), level)
+    return None if drawn is None else _percentiles(np.nanmean(drawn, axis=1))
 
 
 def bootstrap_recalls(
@@ -164,20 +197,19 @@ def bootstrap_recalls(
     groups: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> list[Interval | None]:
-    """Interval of every class's recall, of the very draws of `bootstrap_interval`.
+    """Compute the interval of every class's recall, of the same draws as `bootstrap_interval`.
 
     None for a class with files in fewer than two units (files or groups): its recall cannot vary.
     """
     drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
     several = [len(np.unique(units[np.asarray(labels) == k])) > 1 for k in range(n_classes)]
-    return [_percentiles(drawn[:, k], level) if several[k] else None for k in range(n_classes)]
+    return [_percentiles(drawn[:, k]) if several[k] else None for k in range(n_classes)]
 
 
 def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Spearman's rank correlation of float [files], NaN where one side is constant."""
+    """Compute Spearman's rank correlation of float [files]; NaN where one side is constant."""
     from scipy.stats import rankdata
 
     ranks = rankdata(np.stack([labels, predictions]), axis=1)
@@ -187,7 +219,7 @@ def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Pearson's linear correlation of float [files], NaN where one side is constant."""
+    """Compute Pearson's correlation of float [files]; NaN where one side is constant."""
     pair = np.stack([labels, predictions]).astype(np.float64)
     if (pair == pair[:, :1]).all(axis=1).any():
         return float("nan")
@@ -195,7 +227,7 @@ def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Concordance correlation of float [files], NaN if undefined (Lin 1989, 10.2307/2532051)."""
+    """Compute the concordance correlation (Lin 1989, 10.2307/2532051); NaN if undefined."""
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     covariance = np.mean((labels - labels.mean()) * (predictions - predictions.mean()))
     spread = labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2
@@ -203,12 +235,12 @@ def ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def mae(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Mean absolute error of float [files], in the label's unit."""
+    """Compute the mean absolute error of float [files], in the label's unit."""
     return float(np.mean(np.abs(np.asarray(predictions) - np.asarray(labels))))
 
 
 def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Root of the mean squared error of float [files], in the label's unit."""
+    """Compute the root of the mean squared error of float [files], in the label's unit."""
     return float(np.sqrt(np.mean((np.asarray(predictions) - np.asarray(labels)) ** 2)))
 
 
@@ -218,9 +250,8 @@ def bootstrap_interval_rho(
     groups: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval | None:
-    """Interval of `rho` for float [files], as `bootstrap_interval`; constant draws left out."""
+    """Compute the interval of `rho`, as `bootstrap_interval` does; constant draws are left out."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     names, group = np.unique(groups, return_inverse=True)
@@ -233,7 +264,7 @@ def bootstrap_interval_rho(
         times_drawn = np.bincount(rng.integers(units, size=units), minlength=units)
         files = np.repeat(np.arange(len(labels)), times_drawn[group])
         drawn[draw] = rho(labels[files], predictions[files])
-    return _percentiles(drawn, level)
+    return _percentiles(drawn)
 
 
 def _plain(value: Any) -> Any:
@@ -248,16 +279,16 @@ def _plain(value: Any) -> Any:
 
 
 def known_speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None:
-    """Speakers [files], or None if the speaker of any file is unknown."""
+    """Return the speakers [files], or None if the speaker of any file is unknown."""
     names = [] if speakers is None else list(speakers)
     if len(names) not in (0, n_files):
         raise ValueError(f"{len(names)} speakers for {n_files} files")
-    known = names and all(isinstance(name, str) and name.strip() for name in names)
-    return np.array(names) if known else None
+    complete = names and all(isinstance(name, str) and name.strip() for name in names)
+    return np.array(names) if complete else None
 
 
 def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, Any]:
-    """What is told of files and of chunks alike, from labels [n] and scores [n, C]."""
+    """Measures of files or chunks alike, from labels [n] and scores [n, C]."""
     if task == "regression":
         named = {"score": rho, "pearson": pearson, "ccc": ccc, "mae": mae, "rmse": rmse}
         return {"n": len(labels)} | {name: of(labels, scores[:, 0]) for name, of in named.items()}
@@ -277,7 +308,7 @@ def evaluate(
     draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Everything a run records about one partition, ready for JSON.
+    """Compute everything a run records about one partition, ready for JSON.
 
     Parameters
     ----------
@@ -307,6 +338,12 @@ def evaluate(
         Scores that are not finite (training diverged), or a fusion that cannot be.
     ValueError
         Arrays that do not fit together.
+
+    Examples
+    --------
+    >>> result = evaluate([0, 1], [[0.9, 0.1], [0.6, 0.4]], [0, 1], None, ["no", "yes"])
+    >>> result["metric"], result["file"]["score"], result["file"]["confusion"]
+    ('uar', 0.5, [[1, 0], [1, 0]])
     """
     labels, scores, files = np.asarray(labels), np.asarray(scores), np.asarray(files)
     regression = task == "regression"
@@ -340,31 +377,12 @@ def evaluate(
     return _plain({"metric": metric, "chance": chance, "file": file, "chunk": chunk})
 
 
-def predictions_table(
-    files: pd.DataFrame, rows: np.ndarray, scores: np.ndarray, classes: tuple[str, ...]
+def _predictions_table(
+    files: pd.DataFrame, scores: np.ndarray, classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """One row a file: path, speaker, partition, label, prediction and one column an output.
-
-    Parameters
-    ----------
-    files : DataFrame
-        The manifest's table.
-    rows : ndarray of int64, shape [n]
-        Which of its rows the scores belong to.
-    scores : ndarray of float, shape [n, outputs]
-        Fused over each file's chunks.
-    classes : tuple of str
-        Empty for a regression.
-    """
-    chosen = files.iloc[rows]
-    table = pd.DataFrame(
-        {
-            "file": chosen["path"].to_numpy(),
-            "speaker": chosen["speaker"].to_numpy(),
-            "partition": chosen["partition"].to_numpy(),
-            "label": chosen["label"].to_numpy(),
-        }
-    )
+    """One row a file of the manifest's table, with its fused scores float [files, outputs]."""
+    table = files[["path", "speaker", "partition", "label"]].rename(columns={"path": "file"})
+    table = table.reset_index(drop=True)
     if classes:
         table["prediction"] = np.asarray(classes)[scores.argmax(axis=1)]
         return table.join(pd.DataFrame(scores.round(6), columns=list(classes)))
@@ -372,7 +390,7 @@ def predictions_table(
 
 
 def score(
-    store_files: pd.DataFrame,
+    files: pd.DataFrame,
     card: Card,
     settings: Settings,
     chunk_file: np.ndarray,
@@ -383,7 +401,7 @@ def score(
 
     Parameters
     ----------
-    store_files : DataFrame
+    files : DataFrame
         The manifest's table.
     card, settings
         Of the run.
@@ -398,12 +416,14 @@ def score(
     metrics : dict or None
         None where labels are blinded.
     predictions : DataFrame
-        See `predictions_table`.
+        One row a file: ``file`` (path), ``speaker``, ``partition``, ``label``, ``prediction`` and
+        the fused score of every class.
     """
     rows, file = np.unique(chunk_file, return_inverse=True)
+    files = files.iloc[rows]
     fused = fuse(scores, file, settings.fusion)
-    table = predictions_table(store_files, rows, fused, card.classes)
-    text = store_files["label"].iloc[rows]
+    table = _predictions_table(files, fused, card.classes)
+    text = files["label"]
     if (text == "").any():
         return None, table
     if card.task == "regression":
@@ -414,7 +434,7 @@ def score(
         labels[file],
         scores,
         file,
-        store_files["speaker"].iloc[rows].tolist(),
+        files["speaker"].tolist(),
         list(card.classes),
         task=card.task,
         fusion=settings.fusion,

@@ -1,7 +1,7 @@
-"""Tested statements about configurations: how sure a mean is, and whether one beats another.
+"""Tests of configurations: how sure a mean over seeds is, and whether one beats another.
 
-Of two configurations the same files are compared. A configuration trained with several seeds is
-judged by the mean over them, never by its best one. `dslite.evaluation.significance` makes a study's tables.
+Two configurations are compared on the same files. A configuration trained with several seeds is
+judged by the mean over them, never by its best one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,42 @@ import numpy as np
 import pandas as pd
 
 from dslite.errors import InputError
+from dslite.evaluation.metrics import LEVEL
 
 DRAWS = 20_000  # no p is below 2 / (draws + 1): 1,000 would not do for 25 comparisons
+DRAWS_PER_COMPARISON = 200  # keeps the smallest p that the correction can give at 0.01
 BLOCK = 1000  # draws that are in memory at once
+SEED = 0  # of the bootstrap
 TINY = 1e-9  # less than any difference there can be, more than rounding
+ALPHA = 0.05  # of a verdict, after the correction
+BETTER, WORSE, UNDECIDED, UNKNOWN = "better", "worse", "not told apart", "unknown"
+COLUMNS = {  # of `compared`, behind those that say what is compared
+    **{"files": int, "seeds": int},
+    **dict.fromkeys(["difference", "low", "high", "low_speakers", "high_speakers"], float),
+    **{"unit": str, "units": int, "p": float, "p_holm": float},
+    **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
+    **{"comparisons": int, "verdict": str},
+}
 
 
 def over_seeds(scores: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    """What several trainings of one configuration say together.
+    """Compute what several trainings of one configuration say together.
 
     Parameters
     ----------
     scores : float [seeds]
-        One score a seed.
 
     Returns
     -------
     dict
         ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high`` (95 % interval of the
         mean by Student's t: where the mean of many more seeds would lie, on these same files) and
-        ``n``. None for what one seed cannot tell, and for everything where a score is undefined: a
-        mean of the others would be another configuration's.
+        ``n``. None for what one seed cannot tell, and for everything where a score is undefined.
+
+    Examples
+    --------
+    >>> over_seeds([0.5, 0.7])["mean"]
+    0.6
     """
     scores = np.asarray(scores, np.float64)
     if not scores.size:
@@ -47,14 +62,12 @@ def over_seeds(scores: Sequence[float] | np.ndarray) -> dict[str, Any]:
     deviation = float(scores.std(ddof=1))
     half = float(t.ppf(0.975, scores.size - 1)) * deviation / np.sqrt(scores.size)
     return result | {
-        "mean": mean,
-        "deviation": deviation,
-        "low": mean - half,
-        "high": mean + half,
+        **{"mean": mean, "deviation": deviation},
+        **{"low": mean - half, "high": mean + half},
     }
 
 
-def _right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+def _share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Share of the seeds that recognise each file: float64 [files]."""
     predictions = np.atleast_2d(np.asarray(predictions))
     if predictions.shape[1:] != labels.shape or not labels.size:
@@ -68,11 +81,9 @@ def uar_difference(
     second: np.ndarray,
     n_classes: int,
     groups: Sequence[str] | np.ndarray | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
-    level: float = 0.95,
+    draws: int | None = None,
 ) -> dict[str, Any]:
-    """How much better the second configuration's UAR is than the first's: a paired bootstrap.
+    """Test by a paired bootstrap how much better the second configuration's UAR is.
 
     Parameters
     ----------
@@ -82,22 +93,21 @@ def uar_difference(
     n_classes : int
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
-    level : float
-        Share of the draws inside the interval.
+    draws : int, optional
+        `DRAWS` if not given.
 
     Returns
     -------
     dict
-        ``difference`` (second less first, a fraction), its expanded percentile interval ``low``
-        and ``high``, a two-sided ``p``, and the number of files or speakers drawn from, ``units``.
-        Interval and p are None with fewer than two units, where nothing varies.
+        ``difference`` (second less first, a fraction), its expanded 95 % percentile interval
+        ``low`` and ``high``, a two-sided ``p``, and the number of files or speakers drawn from,
+        ``units``. Interval and p are None with fewer than two units, where nothing varies.
 
     Notes
     -----
     A draw takes the same files, with replacement, for both configurations and all their seeds.
-    A class's recall is linear in each file's share of seeds that recognise it, so that the
-    difference of the mean UARs needs no more than the differences of these shares. Files of the
-    same class and difference are drawn together (cf. `dslite.evaluation.metrics.bootstrap_interval`).
+    A class's recall is linear in each file's share of seeds that recognise it, so the difference
+    of the mean UARs needs no more than the differences of these shares.
 
     ``p`` comes of twice the share of the draws on the other side of 0 or on it, with one more such
     draw added (Davison and Hinkley 1997, 10.1017/CBO9780511802843, 4.2). Draws of few units spread
@@ -105,8 +115,8 @@ def uar_difference(
     (Hesterberg 2015, 10.1080/00031305.2015.1089789, 5.3), for the interval and for p. No exact test
     on the signs of u units that tell the two apart has a p below 2 / 2^u, so this one has none.
     """
-    labels = np.asarray(labels)
-    difference = _right(labels, second) - _right(labels, first)
+    labels, draws = np.asarray(labels), draws or DRAWS
+    difference = _share_right(labels, second) - _share_right(labels, first)
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {labels!r}")
     names, unit = np.unique(
@@ -123,50 +133,51 @@ def uar_difference(
     result = {"difference": _mean_recall(gains.sum(axis=0), counts.sum(axis=0))}
     if units < 2:
         return result | {"low": None, "high": None, "p": None, "units": units}
-    drawn = _drawn(gains, counts, draws, seed)
-    tail = _tail((1 - level) / 2, units)
+    drawn = _drawn_differences(gains, counts, draws)
+    tail = _expanded_tail((1 - LEVEL) / 2, units)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     beyond = min((drawn <= TINY).sum(), (drawn >= -TINY).sum())
-    p = max(2 * _expanded(min(0.5, (beyond + 1) / (draws + 1)), units), 2.0 ** (1 - differing))
-    found = {"low": float(low), "high": float(high), "p": float(min(1, p)), "units": units}
-    return result | found
+    share = _share_of_tail(min(0.5, (beyond + 1) / (draws + 1)), units)
+    p = min(1, max(2 * share, 2.0 ** (1 - differing)))
+    return result | {"low": float(low), "high": float(high), "p": float(p), "units": units}
 
 
-def _tail(share: float, units: int) -> float:
+def _expanded_tail(share: float, units: int) -> float:
     """Share of the draws beyond the end of an interval that leaves out ``share``: smaller."""
     from scipy.stats import norm, t
 
     return float(norm.cdf(t.ppf(share, units - 1) * np.sqrt(units / (units - 1))))
 
 
-def _expanded(tail: float, units: int) -> float:
-    """The ``share`` that has this `_tail`."""
+def _share_of_tail(tail: float, units: int) -> float:
+    """The ``share`` that has this `_expanded_tail`."""
     from scipy.stats import norm, t
 
     return float(t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1))
 
 
-def _drawn(gains: np.ndarray, counts: np.ndarray, draws: int, seed: int) -> np.ndarray:
+def _drawn_differences(gains: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
     """Differences of the UAR [draws] from each unit's sums and files [units, classes]."""
     units, n_classes = gains.shape
+    # Units of the same sums are drawn together.
     cells, equal = np.unique(np.hstack([gains, counts]), axis=0, return_counts=True)
-    rng, found = np.random.default_rng(seed), []
+    rng, blocks = np.random.default_rng(SEED), []
     for start in range(0, draws, BLOCK):
         times = rng.multinomial(units, equal / units, size=min(BLOCK, draws - start))
         sums = times @ cells
-        found.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
-    return np.concatenate(found)
+        blocks.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
+    return np.concatenate(blocks)
 
 
 def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
     """Mean over the classes that occur [...] from sums over their files [..., classes]."""
     recalls = np.divide(gains, counts, out=np.zeros(np.shape(gains)), where=counts > 0)
-    found = recalls.sum(axis=-1) / (counts > 0).sum(axis=-1)
-    return float(found) if found.ndim == 0 else found
+    mean = recalls.sum(axis=-1) / (counts > 0).sum(axis=-1)
+    return float(mean) if mean.ndim == 0 else mean
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """McNemar's exact test (1947, 10.1007/BF02295996): which files only one of two recognises.
+    """Test by McNemar (1947, 10.1007/BF02295996) the files that only one of two recognises.
 
     Parameters
     ----------
@@ -176,40 +187,36 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
     Returns
     -------
     dict
-        ``only_first``, ``only_second`` (files) and the two-sided binomial ``p``; 1 where no file
-        tells the two apart.
+        ``only_first``, ``only_second`` (files) and the two-sided exact binomial ``p``; 1 where no
+        file tells the two apart.
 
     Notes
     -----
-    With several seeds a file counts for the configuration that recognises it in the larger share
-    of its seeds, and for none where the shares are equal: the sign test, which for one seed is
-    McNemar's. Each file is counted once, as the test needs; every seed's pairs in one table would
-    count a file as often as there are seeds, and a test a seed gives as many answers. The majority
-    vote of the seeds would be judged in place of the configuration: an ensemble that nobody
-    deploys, and that ties with two seeds. Files of one speaker are taken as independent, so p is
-    too small where speakers differ; `uar_difference` can draw speakers.
+    With several seeds a file counts once, for the configuration that recognises it in the larger
+    share of its seeds, and for none where the shares are equal: the sign test, which for one seed
+    is McNemar's. Files of one speaker are taken as independent, so p is too small where speakers
+    differ; `uar_difference` can draw speakers.
     """
     from scipy.stats import binomtest
 
     labels = np.asarray(labels)
-    difference = (_right(labels, second) - _right(labels, first)).round(12)
+    difference = (_share_right(labels, second) - _share_right(labels, first)).round(12)
     only_first, only_second = int((difference < 0).sum()), int((difference > 0).sum())
-    told = only_first + only_second
-    p = float(binomtest(only_first, told).pvalue) if told else 1.0
+    discordant = only_first + only_second
+    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return {"only_first": only_first, "only_second": only_second, "p": p}
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """P-values corrected for their number, step-down (Holm 1979, jstor.org/stable/4615733).
+    """Correct p-values for their number, step-down (Holm 1979, jstor.org/stable/4615733).
 
-    Parameters
-    ----------
-    p : float [comparisons]
-        NaN: a comparison that could not be made; it stays NaN and does not count.
+    Takes and gives float [comparisons]; NaN, a comparison that could not be made, stays NaN and
+    does not count.
 
-    Returns
-    -------
-    float64 [comparisons]
+    Examples
+    --------
+    >>> holm([0.01, 0.5]).tolist()
+    [0.02, 0.5]
     """
     p = np.asarray(p, np.float64)
     adjusted = np.full(p.shape, np.nan)
@@ -219,20 +226,8 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted
 
 
-ALPHA = 0.05  # of a verdict, after the correction
-DRAWS_PER_COMPARISON = 200  # keeps the smallest p that the correction can give at 0.01
-BETTER, WORSE, UNDECIDED, UNKNOWN = "better", "worse", "not told apart", "unknown"
-COLUMNS = {  # of `compared`, behind those that say what is compared
-    **{"files": int, "seeds": int},
-    **dict.fromkeys(["difference", "low", "high", "low_speakers", "high_speakers"], float),
-    **{"unit": str, "units": int, "p": float, "p_holm": float},
-    **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
-    **{"comparisons": int, "verdict": str},
-}
-
-
 def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFrame:
-    """`over_seeds` of a table with one row a run: the columns ``by``, then those of the dict."""
+    """Compute `over_seeds` of a table with one row a run: columns ``by``, then the dict's."""
     rows = [
         dict(zip(by, key, strict=True)) | over_seeds(same[score].to_numpy(float))
         for key, same in scores.groupby(list(by), sort=False, dropna=False)
@@ -242,14 +237,9 @@ def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFram
 
 
 def compared(
-    predictions: pd.DataFrame,
-    varied: str,
-    baseline: str,
-    by: Sequence[str] = ("dataset",),
-    draws: int = DRAWS,
-    seed: int = 0,
+    predictions: pd.DataFrame, varied: str, baseline: str, by: Sequence[str] = ("dataset",)
 ) -> pd.DataFrame:
-    """Every configuration against a named one, wherever all else is equal.
+    """Compare every configuration with a named one, wherever all else is equal.
 
     Parameters
     ----------
@@ -263,8 +253,6 @@ def compared(
         Its value that all others are compared with: ``none``.
     by : sequence of str
         What two compared configurations share: ``("dataset", "backbone", "preset")``.
-    draws, seed : int
-        Of the bootstrap; more draws are taken where very many comparisons need them.
 
     Returns
     -------
@@ -284,9 +272,9 @@ def compared(
         The baseline is missing from a group, or two configurations predict other files or labels.
     """
     keys = list(by)
-    known = predictions.drop_duplicates([*keys, varied])
-    wanted = int((known[varied] != baseline).sum())
-    draws = max(draws, DRAWS_PER_COMPARISON * wanted)
+    configurations = predictions.drop_duplicates([*keys, varied])
+    comparisons = int((configurations[varied] != baseline).sum())
+    draws = max(DRAWS, DRAWS_PER_COMPARISON * comparisons)
     rows = []
     for key, group in predictions.groupby(keys, sort=False, dropna=False):
         where = dict(zip(keys, key, strict=True))
@@ -296,8 +284,8 @@ def compared(
             raise InputError(f"{shared}: no predictions of {varied} {baseline} to compare with")
         for name in parts:
             if name != baseline:
-                found = _pair(parts[baseline], parts[name], where | {varied: name}, draws, seed)
-                rows.append(where | {varied: name, "baseline": baseline} | found)
+                pair = _pair(parts[baseline], parts[name], where | {varied: name}, draws)
+                rows.append(where | {varied: name, "baseline": baseline} | pair)
     table = pd.DataFrame(rows, columns=[*keys, varied, "baseline", *COLUMNS])
     table = table.astype({name: float for name, kind in COLUMNS.items() if kind is float})
     table["p_holm"], table["p_mcnemar_holm"] = holm(table["p"]), holm(table["p_mcnemar"])
@@ -309,7 +297,7 @@ def compared(
 
 
 def _pair(
-    first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any], draws: int, seed: int
+    first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any], draws: int
 ) -> dict[str, Any]:
     """One row of `compared`, less what depends on the other rows."""
     seeds = sorted(set(first["seed"]) & set(second["seed"]))
@@ -318,20 +306,17 @@ def _pair(
     if files.empty:
         return row | {"only_baseline": 0, "only_this": 0}
     n_classes, speakers = labels.max() + 1, files["speaker"].fillna("").to_numpy(str)
-    found = {"file": uar_difference(labels, *pair, n_classes, None, draws, seed)}
+    tests = {"file": uar_difference(labels, *pair, n_classes, None, draws)}
     if (speakers != "").all():
-        found["speaker"] = uar_difference(labels, *pair, n_classes, speakers, draws, seed)
-    unit, tested = list(found.items())[-1]
-    told = mcnemar(labels, *pair)
-    row |= {"difference": 100 * tested["difference"], "unit": unit, "units": tested["units"]}
+        tests["speaker"] = uar_difference(labels, *pair, n_classes, speakers, draws)
+    unit, test = list(tests.items())[-1]
+    row |= {"difference": 100 * test["difference"], "unit": unit, "units": test["units"]}
     for key in ("low", "high"):
-        row |= {key: _points(found["file"][key])}
-        row |= {f"{key}_speakers": _points(found.get("speaker", {}).get(key))}
-    return row | {
-        "p": tested["p"],
-        **{"only_baseline": told["only_first"], "only_this": told["only_second"]},
-        "p_mcnemar": told["p"],
-    }
+        row |= {key: _points(tests["file"][key])}
+        row |= {f"{key}_speakers": _points(tests.get("speaker", {}).get(key))}
+    signs = mcnemar(labels, *pair)
+    counts = {"only_baseline": signs["only_first"], "only_this": signs["only_second"]}
+    return row | {"p": test["p"], **counts, "p_mcnemar": signs["p"]}
 
 
 def _arrays(
@@ -358,8 +343,9 @@ def _arrays(
     classes = list(dict.fromkeys(name for text in texts for name in text.ravel()))
     codes = dict(zip(classes, range(len(classes)), strict=True))
     labels, *pair = (np.vectorize(codes.get, otypes=[int])(text) for text in texts)
-    return rows[0], labels, [said.T for said in pair]
+    return rows[0], labels, [predictions.T for predictions in pair]
 
 
 def _points(share: float | None) -> float:
+    """Points of per cent; NaN for None."""
     return np.nan if share is None else 100 * share

@@ -95,15 +95,13 @@ def _folds(place: Path) -> pd.DataFrame | None:
     return _table(place / "predictions.csv", shared, f"{gathered['k']} folds")
 
 
-def answers(found: pd.DataFrame, draws: int = 0, seed: int = 0) -> pd.DataFrame:
+def answers(found: pd.DataFrame) -> pd.DataFrame:
     """Every question of `QUESTIONS` that these predictions can answer.
 
     Parameters
     ----------
     found : DataFrame
         Of `predictions`.
-    draws, seed : int
-        Of the bootstrap, see `dslite.evaluation.significance.compared`; 0 draws: as many as it takes itself.
 
     Returns
     -------
@@ -112,7 +110,6 @@ def answers(found: pd.DataFrame, draws: int = 0, seed: int = 0) -> pd.DataFrame:
         presets), then the columns of `dslite.evaluation.significance.compared` from ``files`` on. A question
         that nothing answers has no row.
     """
-    given = {"seed": seed} | ({"draws": draws} if draws else {})
     parts = []
     for protocol, same in found.groupby("protocol", sort=False):
         networks = same[~same["configuration"].isin(training_runs.BASELINES)]
@@ -122,9 +119,9 @@ def answers(found: pd.DataFrame, draws: int = 0, seed: int = 0) -> pd.DataFrame:
             (ACOUSTICS, _against(networks, same[same["configuration"] == LIBROSA]), LIBROSA),
         ]
         for question, rows, baseline in asked:
-            parts.append(_asked(question, protocol, rows, "configuration", baseline, WHERE, given))
+            parts.append(_asked(question, protocol, rows, "configuration", baseline, WHERE))
         by = [*WHERE[:3], "configuration"]
-        parts.append(_asked(PRESETS, protocol, networks, "preset", "paper", by, given))
+        parts.append(_asked(PRESETS, protocol, networks, "preset", "paper", by))
     parts = [part for part in parts if len(part)]
     if not parts:
         return pd.DataFrame(columns=["question", "protocol"])
@@ -157,7 +154,6 @@ def _asked(
     varied: str,
     baseline: str,
     by: list[str],
-    given: dict[str, int],
 ) -> pd.DataFrame:
     """One question's rows, of the groups that have the baseline and something beside it."""
     kept = rows.groupby(by, sort=False).filter(
@@ -165,7 +161,7 @@ def _asked(
     )
     if kept.empty:
         return pd.DataFrame()
-    table = significance.compared(kept, varied, baseline, by=by, **given)
+    table = significance.compared(kept, varied, baseline, by=by)
     if varied == "preset":
         table = table.rename(columns={"preset": "this", "configuration": "preset_of"})
         table = table.assign(configuration=table.pop("preset_of"), preset="")

@@ -1,25 +1,24 @@
-"""Statements about configurations: against hand-made numbers, exact tests and simulations."""
+"""Tests of configurations: against hand-made numbers, exact tests and simulations."""
 
 import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from dslite.errors import InputError
 from dslite.evaluation import metrics, significance
 
 # Over seeds
 
 
 def test_an_interval_over_seeds_is_students():
-    found = significance.over_seeds([0.60, 0.64, 0.68])
+    result = significance.over_seeds([0.60, 0.64, 0.68])
     # t of 2 degrees of freedom has a closed form: t = (2p - 1) sqrt(2 / (4p (1 - p)))
-    quantile = 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025))
-    assert found["mean"] == pytest.approx(0.64)
-    assert found["deviation"] == pytest.approx(0.04)
-    assert found["high"] - found["mean"] == pytest.approx(quantile * 0.04 / math.sqrt(3))
-    assert found["mean"] - found["low"] == pytest.approx(found["high"] - found["mean"])
-    assert found["n"] == 3
+    half = 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025)) * 0.04 / math.sqrt(3)
+    expected = {"mean": 0.64, "deviation": 0.04, "low": 0.64 - half, "high": 0.64 + half, "n": 3}
+    assert result == pytest.approx(expected)
 
 
 def test_one_seed_has_no_deviation_and_an_undefined_score_no_mean():
@@ -30,106 +29,89 @@ def test_one_seed_has_no_deviation_and_an_undefined_score_no_mean():
         significance.over_seeds([])
 
 
+def test_a_table_of_repeated_runs():
+    runs = pd.DataFrame({"dataset": list("bbaa"), "backbone": list("xxxy")})
+    table = significance.repeated(
+        runs.assign(test=[50.0, 60.0, 70.0, np.nan]), ["dataset", "backbone"], "test"
+    )
+    assert table[["dataset", "backbone", "n"]].values.tolist() == [
+        ["b", "x", 2],
+        ["a", "x", 1],
+        ["a", "y", 1],
+    ]
+    np.testing.assert_array_equal(table["mean"], [55, 70, np.nan])
+    np.testing.assert_allclose(table["deviation"], [math.sqrt(50), np.nan, np.nan])
+    assert table["low"].isna().tolist() == [False, True, True]
+
+
 # McNemar
 
 
-def table(both, only_first, only_second, neither):
+def outcomes(both, only_first, only_second, neither):
     """Labels and two predictions with that many files of each kind."""
     first = np.repeat([0, 0, 1, 1], [both, only_first, only_second, neither])
     second = np.repeat([0, 1, 0, 1], [both, only_first, only_second, neither])
     return np.zeros(len(first), int), first, second
 
 
-@pytest.mark.parametrize(("b", "c"), [(1, 9), (5, 5), (3, 0), (12, 4), (0, 20)])
-def test_mcnemar_is_the_binomial_sum(b, c):
+@pytest.mark.parametrize(("b", "c"), [(1, 9), (5, 5), (3, 0), (12, 4), (0, 0)])
+def test_mcnemar_is_the_binomial_sum_whatever_the_seeds(b, c):
     tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
-    found = significance.mcnemar(*table(30, b, c, 7))
-    assert (found["only_first"], found["only_second"]) == (b, c)
-    assert found["p"] == pytest.approx(min(1, 2 * tail))
-
-
-def test_mcnemar_of_equal_predictions_is_1(rng):
-    labels, said = rng.integers(3, size=(2, 40))
-    assert significance.mcnemar(labels, said, said) == {"only_first": 0, "only_second": 0, "p": 1.0}
-
-
-def test_mcnemar_counts_a_file_once_whatever_the_seeds():
-    labels, first, second = table(30, 2, 8, 5)
-    repeated = significance.mcnemar(labels, np.stack([first] * 3), np.stack([second] * 3))
-    assert repeated == significance.mcnemar(labels, first, second)
+    labels, first, second = outcomes(30, b, c, 7)
+    result = significance.mcnemar(labels, first, second)
+    expected = {"only_first": b, "only_second": c, "p": min(1, 2 * tail)}
+    assert result == pytest.approx(expected)
+    # A file counts once.
+    assert significance.mcnemar(labels, np.stack([first] * 3), np.stack([second] * 3)) == result
 
 
 def test_mcnemar_over_seeds_weighs_shares():
     labels = np.zeros(3, int)
     first = np.array([[0, 1, 0], [1, 1, 0]])  # right in 1/2, 0 and all seeds
     second = np.array([[0, 0, 1], [0, 1, 0], [1, 1, 1]])  # in 2/3, 1/3 and 1/3
-    found = significance.mcnemar(labels, first, second)
-    assert (found["only_first"], found["only_second"]) == (1, 2)
+    result = significance.mcnemar(labels, first, second)
+    assert (result["only_first"], result["only_second"]) == (1, 2)
 
 
 # Holm
 
 
-def test_holm_by_hand():
-    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 and 0.04 x 1, the last of which may not fall below 0.06.
-    assert significance.holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-
-
-def test_holm_of_r_s_manual():
+def test_holm_of_r_s_manual_and_what_is_missing():
     """R's ``p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")``."""
-    given = [0.01, 0.02, 0.03, 0.04, 0.05]
-    assert significance.holm(given) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    p = [0.01, 0.02, 0.03, 0.04, 0.05]
+    assert significance.holm(p) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+    adjusted = significance.holm([np.nan, 0.01, 0.5, np.nan])
+    np.testing.assert_allclose(adjusted, [np.nan, 0.02, 0.5, np.nan])
+    assert significance.holm([]).size == 0
+    assert significance.holm([0.9, 0.8]).max() == 1
 
 
 def test_holm_rejects_what_the_closed_test_by_bonferroni_rejects(rng):
     """A hypothesis falls when every set that holds it falls by Bonferroni."""
     p = rng.uniform(0, 0.2, 5)
-    closed = [
-        max(
-            min(1, len(others) * min(p[list(others)]))
-            for size in range(1, 6)
-            for others in itertools.combinations(range(5), size)
-            if i in others
-        )
-        for i in range(5)
-    ]
+    sets = [of for n in range(1, 6) for of in itertools.combinations(range(5), n)]
+    closed = [max(min(1, len(of) * min(p[list(of)])) for of in sets if i in of) for i in range(5)]
     assert significance.holm(p) == pytest.approx(closed)
-
-
-def test_holm_passes_over_what_is_missing():
-    found = significance.holm([np.nan, 0.01, 0.5, np.nan])
-    assert found[[1, 2]] == pytest.approx([0.02, 0.5])
-    assert np.isnan(found[[0, 3]]).all()
-    assert significance.holm([]).size == 0
-    assert significance.holm([0.9, 0.8]).max() == 1
 
 
 # The paired bootstrap
 
 
-def voices(rng, n, right, n_classes=3):
+def voices(rng, right, n_classes=3):
     """Labels and predictions that are right with a probability, [files] or [seeds, files]."""
-    labels = np.arange(n) % n_classes
+    labels = np.arange(np.shape(right)[-1]) % n_classes
     wrong = (labels + rng.integers(1, n_classes, size=np.shape(right))) % n_classes
     return labels, np.where(rng.random(np.shape(right)) < right, labels, wrong)
 
 
-def test_the_difference_is_that_of_the_uars(rng):
-    labels, first = voices(rng, 90, np.full(90, 0.5))
-    _, second = voices(rng, 90, np.full(90, 0.7))
-    found = significance.uar_difference(labels, first, second, 3, draws=200)
-    uars = [metrics.uar(labels, said, 3) for said in (first, second)]
-    assert found["difference"] == pytest.approx(uars[1] - uars[0])
-    assert found["low"] <= found["difference"] <= found["high"]
-    assert found["units"] == 90
-
-
-def test_seeds_are_averaged_also_where_they_are_unequally_many(rng):
-    labels, first = voices(rng, 60, np.full((2, 60), 0.5))
-    _, second = voices(rng, 60, np.full((3, 60), 0.6))
-    found = significance.uar_difference(labels, first, second, 3, draws=200)
-    means = [np.mean([metrics.uar(labels, s, 3) for s in said]) for said in (first, second)]
-    assert found["difference"] == pytest.approx(means[1] - means[0])
+def test_the_difference_is_that_of_the_mean_uars(rng):
+    labels, first = voices(rng, np.full((2, 60), 0.5))
+    _, second = voices(rng, np.full((3, 60), 0.6))
+    result = significance.uar_difference(labels, first, second, 3, draws=200)
+    means = [np.mean([metrics.uar(labels, s, 3) for s in seeds]) for seeds in (first, second)]
+    assert result["difference"] == pytest.approx(means[1] - means[0])
+    assert result["low"] <= result["difference"] <= result["high"]
+    assert result["units"] == 60
 
 
 @pytest.mark.parametrize(
@@ -140,73 +122,60 @@ def test_seeds_are_averaged_also_where_they_are_unequally_many(rng):
 )
 def test_the_draws_are_those_of_the_definition(rng, grouped, tail):
     """Against drawing files (or speakers) one by one and scoring each draw anew."""
-    labels, first = voices(rng, 60, np.full((2, 60), 0.5))
-    _, second = voices(rng, 60, np.full((2, 60), 0.65))
+    labels, first = voices(rng, np.full((2, 60), 0.5))
+    _, second = voices(rng, np.full((2, 60), 0.65))
     groups = np.repeat(np.arange(12), 5) if grouped else None
-    found = significance.uar_difference(labels, first, second, 3, groups)
+    result = significance.uar_difference(labels, first, second, 3, groups)
+    assert significance.uar_difference(labels, first, second, 3, groups) == result
     units = [np.flatnonzero(groups == g) for g in range(12)] if grouped else np.arange(60)[:, None]
     drawn = []
     for _ in range(1000):
         i = np.concatenate([units[u] for u in rng.integers(len(units), size=len(units))])
-        uars = [np.mean([metrics.uar(labels[i], s[i], 3) for s in x]) for x in (first, second)]
-        drawn.append(uars[1] - uars[0])
+        right = [
+            [[np.mean(s[i][labels[i] == k] == k) for k in range(3)] for s in seeds]
+            for seeds in (first, second)
+        ]
+        drawn.append(np.mean(right[1]) - np.mean(right[0]))
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    assert found["low"] == pytest.approx(low, abs=0.02)
-    assert found["high"] == pytest.approx(high, abs=0.02)
+    assert (result["low"], result["high"]) == pytest.approx((low, high), abs=0.02)
     plain = 2 * np.mean(np.array(drawn) <= 0)
-    assert plain < found["p"] + 0.02 < plain + 0.08
+    assert plain < result["p"] + 0.02 < plain + 0.08
 
 
-def test_tails_of_few_units_are_students():
-    """Two units: the quartile of Student's t with one degree of freedom (Cauchy's) is 1."""
-    normal = math.erfc(math.sqrt(2) / math.sqrt(2)) / 2  # beyond 1 times the root of 2 / 1
-    assert significance._tail(0.25, 2) == pytest.approx(normal)
-    for units in (2, 5, 200):
-        assert significance._expanded(significance._tail(0.025, units), units) == pytest.approx(
-            0.025
-        )
-
-
-def test_interval_and_p_agree_about_0(rng):
+def test_interval_and_p_agree_about_0(rng, monkeypatch):
     """Where p is the level that the interval leaves out, the interval ends at 0."""
-    labels, first = voices(rng, 40, np.full(40, 0.5))
-    _, second = voices(rng, 40, np.full(40, 0.6))
+    labels, first = voices(rng, np.full(40, 0.5))
+    _, second = voices(rng, np.full(40, 0.6))
     for groups in (None, np.arange(40) // 5):
-        given = (labels, first, second, 3, groups)
-        p = significance.uar_difference(*given)["p"]
-        ends = significance.uar_difference(*given, level=1 - p)
+        p = significance.uar_difference(labels, first, second, 3, groups)["p"]
+        with monkeypatch.context() as patched:
+            patched.setattr(significance, "LEVEL", 1 - p)
+            ends = significance.uar_difference(labels, first, second, 3, groups)
         assert min(abs(ends["low"]), abs(ends["high"])) < 0.01
 
 
 def test_exchanging_the_two_changes_the_sign_only(rng):
-    labels, first = voices(rng, 80, np.full(80, 0.5))
-    _, second = voices(rng, 80, np.full(80, 0.6))
-    there = significance.uar_difference(labels, first, second, 3, seed=1)
-    back = significance.uar_difference(labels, second, first, 3, seed=1)
-    assert there["difference"] == -back["difference"]
-    assert (there["low"], there["high"]) == pytest.approx((-back["high"], -back["low"]), abs=0.01)
-    assert there["p"] == pytest.approx(back["p"], abs=0.03)
+    labels, first = voices(rng, np.full(80, 0.5))
+    _, second = voices(rng, np.full(80, 0.6))
+    one = significance.uar_difference(labels, first, second, 3)
+    other = significance.uar_difference(labels, second, first, 3)
+    assert one["difference"] == -other["difference"]
+    assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=0.01)
+    assert one["p"] == pytest.approx(other["p"], abs=0.03)
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(30) // 3])
 def test_equal_predictions_differ_by_nothing(rng, groups):
-    labels, said = voices(rng, 30, np.full((3, 30), 0.5))
-    found = significance.uar_difference(labels, said, said[::-1], 3, groups, draws=300)
-    assert (found["difference"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)
-
-
-def test_the_same_seed_draws_the_same(rng):
-    labels, first = voices(rng, 60, np.full(60, 0.5))
-    _, second = voices(rng, 60, np.full(60, 0.6))
-    found = [significance.uar_difference(labels, first, second, 3, seed=s) for s in (3, 3, 4)]
-    assert found[0] == found[1] != found[2]
+    labels, seeds = voices(rng, np.full((3, 30), 0.5))
+    result = significance.uar_difference(labels, seeds, seeds[::-1], 3, groups, draws=300)
+    assert [result[key] for key in ("difference", "low", "high", "p")] == [0, 0, 0, 1]
 
 
 def test_speakers_widen_the_interval_where_their_files_agree(rng):
     speaker = np.repeat(np.arange(20), 15)
-    right = np.where(rng.random(20) < 0.5, 0.1, 0.9)[speaker]  # a model suits a speaker or not
-    labels, second = voices(rng, 300, right)
-    _, first = voices(rng, 300, np.full(300, 0.5))
+    # A model suits a speaker or not.
+    labels, second = voices(rng, np.where(rng.random(20) < 0.5, 0.1, 0.9)[speaker])
+    _, first = voices(rng, np.full(300, 0.5))
     files = significance.uar_difference(labels, first, second, 3)
     speakers = significance.uar_difference(labels, first, second, 3, speaker)
     assert speakers["difference"] == files["difference"]
@@ -217,48 +186,147 @@ def test_speakers_widen_the_interval_where_their_files_agree(rng):
 def test_the_interval_covers_the_true_difference(rng):
     """Of 300 samples of 120 files about 95 % of the intervals hold what the samples come from."""
     held, repeats = 0, 300
-    for repeat in range(repeats):
-        labels, first = voices(rng, 120, np.full((2, 120), 0.55))
-        _, second = voices(rng, 120, np.full((2, 120), 0.65))
-        found = significance.uar_difference(labels, first, second, 3, draws=400, seed=repeat)
-        held += found["low"] <= 0.10 <= found["high"]
+    for _ in range(repeats):
+        labels, first = voices(rng, np.full((2, 120), 0.55))
+        _, second = voices(rng, np.full((2, 120), 0.65))
+        result = significance.uar_difference(labels, first, second, 3, draws=400)
+        held += result["low"] <= 0.10 <= result["high"]
     assert 0.91 <= held / repeats <= 0.985
 
 
 @pytest.mark.parametrize("speakers", [6, 15])
 def test_what_differs_by_chance_is_seldom_told_apart(rng, speakers):
     """Two configurations of the same quality, each suiting some speakers: p < 0.05 is an error."""
-    errors, repeats, speaker = 0, 400, np.repeat(np.arange(speakers), 8)
-    for repeat in range(repeats):
+    errors, repeats, speaker = 0, 300, np.repeat(np.arange(speakers), 8)
+    for _ in range(repeats):
         suits = rng.normal(0, 0.15, (2, speakers))[:, speaker]
-        labels, first = voices(rng, len(speaker), 0.6 + suits[0])
-        _, second = voices(rng, len(speaker), 0.6 + suits[1])
-        found = significance.uar_difference(labels, first, second, 3, speaker, 800, repeat)
-        errors += found["p"] < 0.05
+        labels, first = voices(rng, 0.6 + suits[0])
+        _, second = voices(rng, 0.6 + suits[1])
+        result = significance.uar_difference(labels, first, second, 3, speaker, 800)
+        errors += result["p"] < 0.05
     assert 0.01 <= errors / repeats <= 0.08
 
 
-def test_a_real_difference_is_found(rng):
-    labels, first = voices(rng, 300, np.full(300, 0.4))
-    _, second = voices(rng, 300, np.full(300, 0.8))
+def test_a_real_difference_is_found_but_few_unanimous_speakers_prove_nothing(rng):
+    labels, first = voices(rng, np.full(300, 0.4))
+    _, second = voices(rng, np.full(300, 0.8))
     # No draw is on the other side, which says no more than that there were 20,000.
     assert 2 / 20_001 < significance.uar_difference(labels, first, second, 3)["p"] < 0.001
-
-
-def test_few_speakers_prove_nothing_by_being_unanimous():
     labels = np.arange(40) % 2
-    wrong = 1 - labels
-    found = significance.uar_difference(labels, wrong, labels, 2, np.arange(40) // 10)
-    assert (found["difference"], found["units"], found["p"]) == (1, 4, 0.125)  # 2 / 2^4
-    one = significance.uar_difference(labels, wrong, labels, 2, np.zeros(40))
+    few = significance.uar_difference(labels, 1 - labels, labels, 2, np.arange(40) // 10)
+    assert (few["difference"], few["units"], few["p"]) == (1, 4, 0.125)  # 2 / 2^4
+    one = significance.uar_difference(labels, 1 - labels, labels, 2, np.zeros(40))
     assert (one["difference"], one["low"], one["high"], one["p"]) == (1, None, None, None)
 
 
-def test_arrays_that_do_not_fit():
+@pytest.mark.parametrize(
+    ("files", "n_classes", "groups", "text"),
+    [(2, 2, None, "labels"), (3, 1, None, "class indices"), (3, 2, ["a", "b"], "2 speakers for 3")],
+)
+def test_arrays_that_do_not_fit(files, n_classes, groups, text):
     labels = np.array([0, 1, 1])
-    with pytest.raises(ValueError, match="labels"):
-        significance.uar_difference(labels, labels, labels[:2], 2)
-    with pytest.raises(ValueError, match="class indices"):
-        significance.uar_difference(labels, labels, labels, 1)
-    with pytest.raises(ValueError, match="2 speakers for 3 files"):
-        significance.uar_difference(labels, labels, labels, 2, ["a", "b"])
+    with pytest.raises(ValueError, match=text):
+        significance.uar_difference(labels, labels, labels[:files], n_classes, groups)
+
+
+# A study's tables
+
+
+def predictions(rng, rights, dataset="d", seeds=(0, 1), speakers=10, n=120, **columns):
+    """Rows as `compared` takes them; ``rights``: augmentation -> share recognised."""
+    parts = []
+    for (augmentation, right), seed in itertools.product(rights.items(), seeds):
+        labels, predicted = voices(rng, np.full(n, right))
+        part = pd.DataFrame({"label": labels, "prediction": predicted}).replace(
+            dict(enumerate("xyz"))
+        )
+        part["speaker"] = [f"s{i % speakers}" if speakers else "" for i in range(n)]
+        part["file"] = [f"{i}.wav" for i in range(n)]
+        parts.append(part.assign(augmentation=augmentation, seed=seed, dataset=dataset, **columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    monkeypatch.setattr(significance, "DRAWS", 500)
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_a_study_of_several_corpora(rng):
+    rows = pd.concat(
+        [
+            predictions(rng, {"cutmix": 0.8, "none": 0.5, "specaugment": 0.5}),
+            predictions(rng, {"none": 0.8, "cutmix": 0.4}, dataset="e", seeds=(0,), speakers=0),
+        ]
+    )
+    table = significance.compared(rows, "augmentation", "none")
+    assert table[["dataset", "augmentation", "baseline"]].values.tolist() == [
+        ["d", "cutmix", "none"],
+        ["d", "specaugment", "none"],
+        ["e", "cutmix", "none"],
+    ]
+    assert table["verdict"].tolist() == ["better", "not told apart", "worse"]
+    assert table["unit"].tolist() == ["speaker", "speaker", "file"]
+    assert table["units"].tolist() == [10, 10, 120]
+    assert table["seeds"].tolist() == [2, 2, 1]
+    assert (table["comparisons"] == 3).all()
+    assert table["low_speakers"].isna().tolist() == [False, False, True]
+    assert (table["low"] <= table["difference"]).all()
+    for p in ("p", "p_mcnemar"):
+        assert table[f"{p}_holm"].tolist() == significance.holm(table[p]).tolist()
+    assert table["only_this"][0] > table["only_baseline"][0]
+    assert 20 < table["difference"][0] < 40  # points, not fractions
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_backbones_are_compared_in_the_same_way(rng):
+    rows = pd.concat(
+        predictions(rng, {"none": right, "cutmix": right}, backbone=name)
+        for name, right in (("small", 0.5), ("large", 0.9))
+    )
+    table = significance.compared(rows, "backbone", "small", ("dataset", "augmentation"))
+    expected = [["none", "large", "better"], ["cutmix", "large", "better"]]
+    assert table[["augmentation", "backbone", "verdict"]].values.tolist() == expected
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_only_seeds_and_labels_that_both_have_are_compared(rng):
+    rows = predictions(rng, {"none": 0.5, "cutmix": 0.8})
+    short = rows[(rows["augmentation"] == "none") | (rows["seed"] == 1)]
+    table = significance.compared(short, "augmentation", "none")
+    expected = significance.compared(rows[rows["seed"] == 1], "augmentation", "none")
+    pd.testing.assert_frame_equal(table, expected)
+    assert table["seeds"].tolist() == [1]
+    blinded = rows.assign(label="", dataset="b")
+    apart = rows[(rows["augmentation"] == "none") == (rows["seed"] == 0)].assign(dataset="a")
+    table = significance.compared(pd.concat([blinded, apart, rows]), "augmentation", "none")
+    assert table["verdict"].tolist() == ["unknown", "unknown", "better"]
+    assert table["files"].tolist() == [0, 0, 120]
+    assert table["p"].isna().tolist() == [True, True, False]
+    assert (table["comparisons"] == 1).all()  # what cannot be compared does not count
+    assert table["p_holm"][2] == table["p"][2]
+
+
+def test_more_comparisons_take_more_draws(rng, monkeypatch):
+    monkeypatch.setattr(significance, "DRAWS", 100)  # which give 40 x 2 / 101 at best
+    rights = {"none": 0.3, "a0": 0.9} | {f"a{i}": 0.3 for i in range(1, 40)}
+    rows = predictions(rng, rights, seeds=(0,), speakers=0, n=60)
+    assert significance.compared(rows, "augmentation", "none")["verdict"][0] == "better"
+
+
+@pytest.mark.usefixtures("few_draws")
+@pytest.mark.parametrize("change", ["file", "label", "missing", "twice", "no baseline"])
+def test_runs_that_do_not_fit_together_are_refused(rng, change):
+    rows = predictions(rng, {"none": 0.5, "cutmix": 0.6})
+    cutmix, text = rows["augmentation"] == "cutmix", "d, cutmix: .*other files or labels"
+    if change == "missing":
+        rows = rows[:-1]
+    elif change == "twice":
+        rows = pd.concat([rows, rows.tail(1)])
+        text = "d, cutmix: .*one seed predicts a file twice"
+    elif change == "no baseline":
+        rows, text = rows[cutmix], "d: no predictions of augmentation none"
+    else:
+        rows.loc[cutmix, change] = "other" + rows.loc[cutmix, "file"]
+    with pytest.raises(InputError, match=text):
+        significance.compared(rows, "augmentation", "none")

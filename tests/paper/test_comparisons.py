@@ -69,7 +69,7 @@ def one(table, **where):
 def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
     parts = [predicted(0.9, seed) for seed in (0, 1, 2)]
     parts += [predicted(0.5, configuration="svm")]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    table = comparisons.answers(pd.concat(parts, ignore_index=True))
     row = one(table, question=comparisons.FINE_TUNING)
     assert (row["this"], row["baseline"], row["seeds"]) == ("none", "svm", 3)
     assert row["verdict"] == significance.BETTER
@@ -80,7 +80,7 @@ def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
 def test_equals_are_not_told_apart_and_the_worse_is_worse():
     parts = [predicted(0.8, seed, configuration=c) for seed in (0, 1) for c in ("none", "cutmix")]
     parts += [predicted(0.3, seed, configuration="specaugment") for seed in (0, 1)]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    table = comparisons.answers(pd.concat(parts, ignore_index=True))
     assert set(table["question"]) == {comparisons.AUGMENTATION}
     # The same chances give the same draws here: not a difference that could be told.
     assert one(table, this="cutmix")["verdict"] == significance.UNDECIDED
@@ -91,7 +91,7 @@ def test_equals_are_not_told_apart_and_the_worse_is_worse():
 def test_presets_are_compared_within_a_configuration():
     parts = [predicted(0.3, preset="paper"), predicted(0.8)]
     parts += [predicted(0.8, configuration="cutmix")]  # without a partner
-    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    table = comparisons.answers(pd.concat(parts, ignore_index=True))
     row = one(table, question=comparisons.PRESETS)
     assert (row["this"], row["baseline"]) == ("tuned", "paper")
     assert (row["backbone"], row["configuration"]) == ("squeezenet", "none")
@@ -101,7 +101,7 @@ def test_presets_are_compared_within_a_configuration():
 def test_acoustic_statistics_are_everybodys_baseline():
     parts = [predicted(0.5), predicted(0.5, backbone="mobilenet_v2")]
     parts += [predicted(0.9, configuration="librosa", backbone="", preset="")]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True), draws=500)
+    table = comparisons.answers(pd.concat(parts, ignore_index=True))
     assert set(table["question"]) == {comparisons.ACOUSTICS}
     assert sorted(table["backbone"]) == ["mobilenet_v2", "squeezenet"]
     assert (table["verdict"] == significance.WORSE).all()
@@ -148,7 +148,7 @@ def test_acoustic_statistics_under_two_presets_are_one_baseline():
         write_run(paths.results(), f"squeezenet-none-s0-{preset}", 0.8, preset=preset)
     found = comparisons.predictions("birds")
     assert found.query("configuration == 'librosa'")["file"].is_unique
-    asked = comparisons.answers(found, draws=500)
+    asked = comparisons.answers(found)
     asked = asked[asked["question"] == comparisons.ACOUSTICS]
     assert sorted(asked["preset"]) == ["paper", "tuned"]
 
