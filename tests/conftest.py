@@ -156,7 +156,7 @@ def workplace(small_cache, tmp_path, monkeypatch):
 def small_run(small_corpus, small_cache, once):
     """A finished run of the small corpus with its preset. Tests only read it."""
     from dslite import cards
-    from dslite.datasets import manifest
+    from dslite.datasets import load_manifest
     from dslite.training import experiment, runs
 
     def make(folder):
@@ -165,7 +165,7 @@ def small_run(small_corpus, small_cache, once):
             patched.setenv("DSLITE_RESULTS", str(folder))
             card = cards.load(str(small_corpus))
             settings = cards.settings_of(card)
-            experiment.run(manifest.load(card), settings, seed=0, log=lambda line: None)
+            experiment.run(load_manifest(card), settings, seed=0, log=lambda line: None)
 
     (record,) = once("small_run", make).glob("*/*/run.json")
     return runs.load(record.parent)

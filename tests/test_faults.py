@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from dslite import cards, cli, paths
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest, manifest
 from dslite.features import store
 from dslite.settings import Settings
 from dslite.training import experiment, runs
@@ -157,7 +157,7 @@ def test_a_run_without_space_for_the_trunk_cache_has_the_same_numbers(place, mon
     usage = namedtuple("usage", "total used free")
     for room in (1 << 40, 0):
         monkeypatch.setattr(store.shutil, "disk_usage", lambda _, r=room: usage(r, 0, r))
-        run = experiment.run(manifest.load(card), used, 0, force=True, log=lines.append)
+        run = experiment.run(load_manifest(card), used, 0, force=True, log=lines.append)
         found[room] = [(run.folder / n).read_bytes() for n in ("metrics.json", "predictions.csv")]
         shutil.rmtree(paths.cache() / "activations")
     assert sum("the frozen layers run at every step" in line for line in lines) == 1
@@ -189,7 +189,7 @@ def limited(*words, size=None):
 
 
 def test_a_limit_of_file_size_needs_no_rights(command, place):
-    manifest.load(cards.load(str(place)))  # decoded; only the results are to be written
+    load_manifest(cards.load(str(place)))  # decoded; only the results are to be written
     older = paths.results("small") / "manifest.csv"
     older.parent.mkdir(parents=True)
     older.write_text("earlier")
@@ -280,7 +280,7 @@ def test_a_file_that_changes_is_named_and_nothing_is_mixed(command, place, tiny,
     assert train(command, place, tiny)[0] == 0
     assert len(list(paths.cache().rglob("mel.u8"))) == 2
     now = runs.load(trained).record
-    assert now["manifest"] == manifest.digest(manifest.load(cards.load(str(place))))
+    assert now["manifest"] == manifest.digest(load_manifest(cards.load(str(place))))
     assert (trained / "predictions.csv").read_bytes() != before["predictions.csv"]
 
 
@@ -305,7 +305,7 @@ def test_damaged_facts_of_the_audio_are_told_and_made_again(place, capsys):
 
 def test_a_store_of_an_unreadable_index_is_told(place, capsys):
     card, used = cards.load(str(place)), Settings(image_size=32, mel_bands=32, weights="random")
-    built = manifest.load(card)
+    built = load_manifest(card)
     store.load_spectrograms(built, used)
     (index,) = paths.cache().rglob(store.INDEX)
     index.write_bytes(b"\xff\xfe\0")

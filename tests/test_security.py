@@ -291,10 +291,10 @@ def test_a_checkpoint_with_a_pickle_is_none(tmp_path, marker):
 
 def test_stored_features_with_a_pickle_are_computed_again(cache, small_corpus, marker):
     from dslite import cards
-    from dslite.datasets import manifest
+    from dslite.datasets import load_manifest
     from dslite.features import functionals
 
-    built = manifest.load(cards.load(str(small_corpus)))
+    built = load_manifest(cards.load(str(small_corpus)))
     few = type(built)(**{**vars(built), "table": built.table.head(2)})
     expected = functionals.acoustic_features(few, 16000)
     (stored,) = (cache / "acoustics").rglob("*.npy")

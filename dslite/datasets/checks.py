@@ -1,187 +1,438 @@
-"""What is wrong with a manifest, and what its reader should know, in sentences."""
+"""The check of a corpus: what is wrong with its manifest, what its reader should know, a report."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dslite.datasets import scan
-from dslite.datasets.listing import Manifest, home, leads_out
+from dslite import audio, paths
+from dslite.cards import Card
+from dslite.datasets import listing, manifest, scan
+from dslite.datasets.listing import SHOWN
+from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
-from dslite.settings import PARTITIONS
+from dslite.settings import PARTITIONS, Settings
 
 SILENT = 1e-4  # peak, -80 dB of full scale: below the last bits of 16
+UNEXPECTED = "not the expected counts"  # kind of warning
+# Table 1's columns -> heading and the decimals that are printed
+TABLE1 = {
+    "files": ("files", 0),
+    "classes": ("classes", 0),
+    "speakers": ("speakers", 0),
+    "minutes": ("minutes in all", 1),
+    "mean_s": ("mean s", 2),
+    "std_s": ("deviation s", 4),
+}
 
 
-def _at(manifest: Manifest, i: int) -> str:
-    return f"row {i + 2}, {manifest.table['path'][i]}"
+def load_manifest(card: Card) -> Manifest:
+    """Build a corpus's manifest and hold it to what training and evaluation rely on.
+
+    Raises
+    ------
+    InputError
+        The corpus is not there, not in its layout, or has `problems`.
+    """
+    corpus = manifest.build(card)
+    require_sound(corpus)
+    return corpus
 
 
-def _audio_problems(manifest: Manifest) -> list[str]:
-    found = []
-    for i in np.flatnonzero(manifest.table["audio_hash"] == ""):
-        file = manifest.folder / manifest.table["path"][i]
-        if leads_out(home(manifest.card), file):
+def require_sound(corpus: Manifest) -> None:
+    """Raise an InputError that lists the `problems` of a manifest, 20 in full."""
+    sentences = [sentence for kind in problems(corpus).values() for sentence in kind]
+    listing.require_none(sentences, f"manifest of {corpus.card.table or corpus.card.dataset}")
+
+
+def problems(corpus: Manifest) -> dict[str, list[str]]:
+    """List what must be mended before anything is computed: kind of problem -> a sentence each.
+
+    A blinded test partition is no problem, and of an official partition (layout compare) the audio
+    is taken as its organisers divided it.
+    """
+    kinds = {
+        "layout": list(corpus.problems),
+        "listed twice": _repeated_paths(corpus),
+        "audio": _audio_problems(corpus),
+        "labels": _label_problems(corpus),
+        "partitions": _partition_problems(corpus),
+        "speakers in two partitions": _shared_speakers(corpus),
+        "audio in two partitions": [] if corpus.card.package else _shared_audio(corpus),
+    }
+    return {kind: sentences for kind, sentences in kinds.items() if sentences}
+
+
+def warnings(corpus: Manifest) -> dict[str, list[str]]:
+    """List what a reader should know and may leave: kind of warning -> a sentence each."""
+    table = corpus.table
+    kinds = {
+        "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
+        "the same audio twice": _repeated_audio(corpus),
+        "silent": [
+            f"{_at(corpus, i)}: silent (peak {table['peak'][i]:.1g} of full scale)"
+            for i in np.flatnonzero(table["peak"] < SILENT)
+        ],
+        "clipped": [
+            f"{_at(corpus, i)}: {table['clipped'][i]} samples in runs at full scale"
+            for i in np.flatnonzero(table["clipped"])
+        ],
+        "without a label": [
+            f"{path}: no label mentions this audio; it is not used" for path in corpus.surplus
+        ],
+    }
+    return {kind: sentences for kind, sentences in kinds.items() if sentences}
+
+
+def in_short(kinds: Mapping[str, Sequence[str]]) -> list[str]:
+    """Summarise problems or warnings: a line for each kind, with its first sentence."""
+    return [
+        f"{kind}: {first}" + (f" (and {len(more)} more)" if more else "")
+        for kind, (first, *more) in kinds.items()
+    ]
+
+
+def _at(corpus: Manifest, i: int) -> str:
+    return f"row {i + 2}, {corpus.table['path'][i]}"
+
+
+def _audio_problems(corpus: Manifest) -> list[str]:
+    table, home = corpus.table, listing.home(corpus.card)
+    sentences = []
+    for i in np.flatnonzero(table["audio_hash"] == ""):
+        file = corpus.folder / table["path"][i]
+        if listing.leads_out(home, file):
             reason = (
-                f"leads out of the corpus's folder {home(manifest.card)}, by its path or a link; "
+                f"leads out of the corpus's folder {home}, by its path or a link; "
                 "put the audio inside, or name the folder that holds all of it (--data, or "
                 "`folder` in the card)"
             )
         elif not file.is_file():
-            reason = f"there is no such file in {manifest.folder}"
+            reason = f"there is no such file in {corpus.folder}"
         else:
             try:
                 scan.of_file(file)
                 reason = "the file has changed; build the manifest again"
             except InputError as error:
                 reason = str(error).removeprefix(f"{file}: ")
-        found.append(f"{_at(manifest, i)}: {reason}")
-    return found + [
-        f"{_at(manifest, i)}: the audio ends before its header says, after "
-        f"{manifest.table['duration_s'][i]:.2f} s; copy the file again"
-        for i in np.flatnonzero(manifest.table["truncated"])
+        sentences.append(f"{_at(corpus, i)}: {reason}")
+    return sentences + [
+        f"{_at(corpus, i)}: the audio ends before its header says, after "
+        f"{table['duration_s'][i]:.2f} s; copy the file again"
+        for i in np.flatnonzero(table["truncated"])
     ]
 
 
-def _label_problems(manifest: Manifest) -> list[str]:
-    labels, partitions = manifest.table["label"], manifest.table["partition"]
+def _label_problems(corpus: Manifest) -> list[str]:
+    labels, partitions = corpus.table["label"], corpus.table["partition"]
     missing = (labels == "") & (partitions != "test")
-    found = [
-        f"{_at(manifest, i)}: no label, and only test files may do without; add it"
+    sentences = [
+        f"{_at(corpus, i)}: no label, and only test files may do without; add it"
         for i in np.flatnonzero(missing)
     ]
-    if manifest.card.task == "regression":
+    if corpus.card.task == "regression":
         values = pd.to_numeric(labels, errors="coerce")
         wrong, remedy = ~np.isfinite(values), "is not a finite number, as a regression needs"
     else:
-        wrong = ~labels.isin(list(manifest.classes))
-        remedy = f"is not a class of the card ({', '.join(manifest.classes)})"
+        wrong = ~labels.isin(list(corpus.classes))
+        remedy = f"is not a class of the card ({', '.join(corpus.classes)})"
     wrong &= labels != ""
-    return found + [
-        f"{_at(manifest, i)}: label '{labels[i]}' {remedy}; correct the label or the card"
+    return sentences + [
+        f"{_at(corpus, i)}: label '{labels[i]}' {remedy}; correct the label or the card"
         for i in np.flatnonzero(wrong)
     ]
 
 
-def _partition_problems(manifest: Manifest) -> list[str]:
-    table = manifest.table
-    found = [
-        f"{_at(manifest, i)}: partition '{table['partition'][i]}' is none of {PARTITIONS}"
+def _partition_problems(corpus: Manifest) -> list[str]:
+    table, classification = corpus.table, corpus.card.task == "classification"
+    sentences = [
+        f"{_at(corpus, i)}: partition '{table['partition'][i]}' is none of {PARTITIONS}"
         for i in np.flatnonzero(~table["partition"].isin(PARTITIONS))
     ]
-    if manifest.card.task == "classification" and len(manifest.classes) < 2:
-        found.append(f"all labels are '{''.join(manifest.classes)}'; two classes are needed")
+    if classification and len(corpus.classes) < 2:
+        sentences.append(f"all labels are '{''.join(corpus.classes)}'; two classes are needed")
     for partition in PARTITIONS:
         labels = table["label"][table["partition"] == partition]
         if labels.empty:
-            found.append(f"partition {partition} is empty; it needs files of every class")
-        elif manifest.card.task == "classification" and (labels != "").all():
-            found += [
+            sentences.append(f"partition {partition} is empty; it needs files of every class")
+        elif classification and (labels != "").all():
+            sentences += [
                 f"class '{name}' has no file in {partition}, so its recall is not defined there; "
                 "add files, or divide the corpus otherwise"
-                for name in manifest.classes
+                for name in corpus.classes
                 if name not in set(labels)
             ]
-    return found
+    return sentences
 
 
-def _shared(manifest: Manifest, column: str) -> list[tuple[str, int, int]]:
-    """Non-empty values of a column that are in two partitions: (value, row here, row there)."""
-    table = manifest.table
-    first = {}
-    found = {}
+def _shared(corpus: Manifest, column: str) -> list[tuple[str, int, int]]:
+    """Non-empty values of a column that are in two partitions, each with a row of both."""
+    table = corpus.table
+    first, shared = {}, {}
     for i, (value, partition) in enumerate(zip(table[column], table["partition"], strict=True)):
         j = first.setdefault(value, i)
         if value and table["partition"][j] != partition:
-            found.setdefault((value, partition), (value, j, i))
-    return list(found.values())
+            shared.setdefault((value, partition), (value, j, i))
+    return list(shared.values())
 
 
-def _speaker_leaks(manifest: Manifest) -> list[str]:
-    partition = manifest.table["partition"]
+def _shared_speakers(corpus: Manifest) -> list[str]:
+    partition = corpus.table["partition"]
     return [
-        f"speaker '{speaker}' is in {partition[i]} ({_at(manifest, i)}) and in {partition[j]} "
-        f"({_at(manifest, j)}); a speaker belongs into one partition"
-        for speaker, i, j in _shared(manifest, "speaker")
+        f"speaker '{speaker}' is in {partition[i]} ({_at(corpus, i)}) and in {partition[j]} "
+        f"({_at(corpus, j)}); a speaker belongs into one partition"
+        for speaker, i, j in _shared(corpus, "speaker")
     ]
 
 
-def _audio_leaks(manifest: Manifest) -> list[str]:
-    partition = manifest.table["partition"]
-    remedy = "as its organisers divided it" if manifest.card.package else "remove one"
+def _shared_audio(corpus: Manifest) -> list[str]:
+    path, partition = corpus.table["path"], corpus.table["partition"]
+    remedy = "as its organisers divided it" if corpus.card.package else "remove one"
     return [
-        f"{_at(manifest, j)}: the same audio is in {partition[i]} ({_at(manifest, i)}) and in "
+        f"{_at(corpus, j)}: the same audio is in {partition[i]} ({_at(corpus, i)}) and in "
         f"{partition[j]}; {remedy}"
-        for _, i, j in _shared(manifest, "audio_hash")
-        if manifest.table["path"][i] != manifest.table["path"][j]
+        for _, i, j in _shared(corpus, "audio_hash")
+        if path[i] != path[j]
     ]
 
 
-def _repeated_paths(manifest: Manifest) -> list[str]:
-    first = {}
-    found = []
-    for i, path in enumerate(manifest.table["path"]):
-        j = first.setdefault(os.path.normpath(manifest.folder / path), i)
-        if j != i:
-            found.append(f"{_at(manifest, i)}: this file is in row {j + 2} already; remove one")
-    return found
-
-
-def problems(manifest: Manifest) -> dict[str, list[str]]:
-    """What must be mended before anything is computed: kind of problem -> a sentence each.
-
-    A blinded test partition is no problem, and of an official partition (layout compare) the audio
-    is taken as its organisers divided it.
-    """
-    found = {
-        "layout": list(manifest.problems),
-        "listed twice": _repeated_paths(manifest),
-        "audio": _audio_problems(manifest),
-        "labels": _label_problems(manifest),
-        "partitions": _partition_problems(manifest),
-        "speakers in two partitions": _speaker_leaks(manifest),
-        "audio in two partitions": [] if manifest.card.package else _audio_leaks(manifest),
-    }
-    return {kind: said for kind, said in found.items() if said}
-
-
-def warnings(manifest: Manifest) -> dict[str, list[str]]:
-    """What a reader should know and may leave: kind of warning -> a sentence each."""
-    table = manifest.table
-    found = {
-        "audio in two partitions": _audio_leaks(manifest) if manifest.card.package else [],
-        "the same audio twice": _twins(manifest),
-        "silent": [
-            f"{_at(manifest, i)}: silent (peak {table['peak'][i]:.1g} of full scale)"
-            for i in np.flatnonzero(table["peak"] < SILENT)
-        ],
-        "clipped": [
-            f"{_at(manifest, i)}: {table['clipped'][i]} samples in runs at full scale"
-            for i in np.flatnonzero(table["clipped"])
-        ],
-        "without a label": [
-            f"{path}: no label mentions this audio; it is not used" for path in manifest.surplus
-        ],
-    }
-    return {kind: said for kind, said in found.items() if said}
-
-
-def in_short(found: Mapping[str, Sequence[str]]) -> list[str]:
-    """One line a kind: its only sentence, or how many there are and the first of them."""
-    return [
-        f"{kind}: {said[0]}" + (f" (and {len(said) - 1} more)" if len(said) > 1 else "")
-        for kind, said in found.items()
-    ]
-
-
-def _twins(manifest: Manifest) -> list[str]:
+def _repeated_audio(corpus: Manifest) -> list[str]:
     """Files that hold the same audio as an earlier one of their partition."""
-    table = manifest.table[manifest.table["audio_hash"] != ""]
-    first = {}
-    found = []
+    table = corpus.table[corpus.table["audio_hash"] != ""]
+    first, sentences = {}, []
     for i, partition, audio_hash in table[["partition", "audio_hash"]].itertuples():
         j = first.setdefault((partition, audio_hash), i)
         if j != i:
-            found.append(f"{_at(manifest, i)}: the same audio as {_at(manifest, j)} ({partition})")
-    return found
+            sentences.append(f"{_at(corpus, i)}: the same audio as {_at(corpus, j)} ({partition})")
+    return sentences
+
+
+def _repeated_paths(corpus: Manifest) -> list[str]:
+    first, sentences = {}, []
+    for i, path in enumerate(corpus.table["path"]):
+        j = first.setdefault(os.path.normpath(corpus.folder / path), i)
+        if j != i:
+            sentences.append(f"{_at(corpus, i)}: this file is in row {j + 2} already; remove one")
+    return sentences
+
+
+# The report of `dslite check`
+
+
+def findings(corpus: Manifest, settings: Settings) -> dict[str, Any]:
+    """Gather what there is to say of a corpus, as plain values that JSON holds.
+
+    Parameters
+    ----------
+    corpus : Manifest
+        Not yet held to anything.
+    settings : Settings
+        Its chunks are what ``chunks`` is about.
+
+    Returns
+    -------
+    dict
+        ``verdict`` (clean, warnings or errors), ``errors`` and ``warnings`` (kind -> sentences),
+        ``counts`` (partition -> class -> files), ``expected`` (one entry a figure the card knows:
+        partition, class or "files", expected, found, source), ``table1`` (figure -> found and
+        paper's), ``speakers`` (files' speakers a partition), ``sample_rates`` and ``channels``
+        (value -> files), ``chunks``, ``excluded``, ``notes``.
+    """
+    table = corpus.table
+    decoded = table[table["audio_hash"] != ""]
+    errors, cautions = problems(corpus), warnings(corpus)
+    expected = _expected(corpus)
+    wrong = [
+        f"{e['of']} in {e['partition']}: {e['found']} files, expected {e['expected']} "
+        f"({e['source']})"
+        for e in expected
+        if e["found"] != e["expected"]
+    ]
+    cautions |= {UNEXPECTED: wrong} if wrong else {}
+    counts = manifest.counts(corpus, "label")
+    return {
+        "dataset": corpus.card.dataset,
+        "folder": paths.shown(corpus.folder),
+        "partition_source": corpus.partition_source,
+        "verdict": "errors" if errors else "warnings" if cautions else "clean",
+        "counts": {part: _plain(counts[part]) for part in counts.columns},
+        "blinded": int((table["label"] == "").sum()),
+        "expected": expected,
+        "speakers": {
+            part: len(set(table["speaker"][table["partition"] == part]) - {""})
+            for part in PARTITIONS
+        },
+        "table1": _table1(corpus),
+        "sample_rates": _plain(decoded["sample_rate"].value_counts().sort_index()),
+        "channels": _plain(decoded["channels"].value_counts().sort_index()),
+        "chunks": _chunks(decoded, settings),
+        "excluded": dict(corpus.excluded),
+        "notes": list(corpus.notes),
+        "errors": errors,
+        "warnings": cautions,
+    }
+
+
+def _plain(counted: pd.Series) -> dict[str, int]:
+    return {str(key): int(n) for key, n in counted.items()}
+
+
+def _expected(corpus: Manifest) -> list[dict[str, Any]]:
+    """The card's figures and the corpus's; classes of blinded files are not compared."""
+    figures = []
+    for entry in corpus.card.expected:
+        rows = corpus.table
+        if entry.partition != "all":
+            rows = rows[rows["partition"] == entry.partition]
+        head = {"partition": entry.partition, "source": entry.source}
+        if entry.files is not None:
+            figures.append({**head, "of": "files", "expected": entry.files, "found": len(rows)})
+        if (rows["label"] == "").any():
+            continue
+        labels = Counter(rows["label"])
+        figures += [
+            {**head, "of": name, "expected": n, "found": labels[name]}
+            for name, n in entry.counts.items()
+        ]
+    return figures
+
+
+def _table1(corpus: Manifest) -> dict[str, dict[str, float | None]]:
+    paper = corpus.card.table1.model_dump() if corpus.card.table1 else {}
+    return {
+        key: {
+            "found": round(value, TABLE1[key][1]) if np.isfinite(value) else None,
+            "paper": paper.get(key),
+        }
+        for key, value in manifest.table1_row(corpus).items()
+    }
+
+
+def _chunks(decoded: pd.DataFrame, settings: Settings) -> dict[str, Any]:
+    """What becomes of the files at the chosen chunk length."""
+    lengths = (decoded["duration_s"] * settings.sample_rate).round().astype(int)
+    chunk, hop = settings.chunk_samples, settings.chunk_hop_samples
+    starts = [audio.chunk_starts(n, chunk, hop, settings.tail) for n in lengths]
+    short = decoded["path"][lengths < chunk].tolist()
+    # Under "drop", what lies behind a file's last whole chunk is heard by nobody.
+    cut = [n - (s[-1] + chunk) for n, s in zip(lengths, starts, strict=True) if len(s)]
+    return {
+        "length_s": settings.chunk_length_s,
+        "hop_s": hop / settings.sample_rate,
+        "tail": settings.tail,
+        "trim": settings.trim,
+        "chunks": sum(len(s) for s in starts),
+        "shorter": len(short),
+        "padded": short if settings.tail == "keep" else [],
+        "dropped": short if settings.tail == "drop" else [],
+        "unheard_s": round(sum(max(0, n) for n in cut) / settings.sample_rate, 3),
+    }
+
+
+def report(figures: Mapping[str, Any]) -> str:
+    """Lay out `findings` for a terminal, without the errors."""
+    files = figures["table1"]["files"]["found"]
+    parts = [
+        f"{figures['dataset']}: {files:,} files in {figures['folder']}\n"
+        f"partition: {figures['partition_source']}",
+        _counts_text(figures),
+        _table1_text(figures["table1"]),
+        _audio_text(figures),
+        _chunks_text(figures["chunks"], files),
+    ]
+    if figures["excluded"]:
+        reasons = ", ".join(f"{n:,} {why}" for why, n in figures["excluded"].items())
+        parts.append(f"left out on purpose: {reasons}")
+    parts += [f"note: {note}" for note in figures["notes"]]
+    if figures["warnings"]:
+        parts.append(sentences_text("warning", figures["warnings"]))
+    return "\n\n".join(parts)
+
+
+def sentences_text(word: str, kinds: Mapping[str, Sequence[str]]) -> str:
+    """Lay out problems or warnings by kind, 20 of each in full."""
+    lines = []
+    for kind, sentences in kinds.items():
+        lines.append(f"{word}, {kind}: {len(sentences)}")
+        lines += [f"  - {sentence}" for sentence in sentences[:SHOWN]]
+        if len(sentences) > SHOWN:
+            lines.append(f"  ... and {len(sentences) - SHOWN} more")
+    return "\n".join(lines)
+
+
+def _mark(n: float, expected: float | None) -> str:
+    if expected is None:
+        return f"{n:,}"
+    return f"{n:,} =" if n == expected else f"{n:,} ≠ {expected:,}"
+
+
+def _counts_text(figures: Mapping[str, Any]) -> str:
+    """Files of each class and partition, each with the expected number where one is known."""
+    counts = figures["counts"]
+    expected = {(e["of"], e["partition"]): e["expected"] for e in figures["expected"]}
+    classes = list(dict.fromkeys(name for part in counts.values() for name in part))
+    cells = {part: dict(classes_of) for part, classes_of in counts.items()}
+    for part, column in cells.items():
+        column |= {"files": sum(column.values()), "speakers": figures["speakers"].get(part, 0)}
+    cells["all"] = {
+        name: sum(column.get(name, 0) for column in cells.values()) for name in [*classes, "files"]
+    } | {"speakers": figures["table1"]["speakers"]["found"]}
+    rows = {
+        name: {
+            part: _mark(column.get(name, 0), expected.get((name, part)))
+            for part, column in cells.items()
+        }
+        for name in [*classes, "files", "speakers"]
+    }
+    if not any(figures["speakers"].values()):
+        rows["speakers"] = dict.fromkeys(rows["speakers"], "unknown")
+    legend = "(= as expected, ≠ n: n are expected)" if expected else ""
+    blinded = figures["blinded"]
+    note = f"\n{blinded:,} labels are not given out" if blinded else ""
+    return f"files per class {legend}\n{pd.DataFrame(rows).T.to_string()}{note}"
+
+
+def _table1_text(table1: Mapping[str, Mapping[str, float | None]]) -> str:
+    rows = {}
+    for key, (title, digits) in TABLE1.items():
+        value, paper = table1[key]["found"], table1[key]["paper"]
+        rows[title] = {
+            "here": "unknown" if value is None else f"{value:,.{digits}f}",
+            "paper": "" if paper is None else f"{paper:,.{digits}f}",
+            "": "≠" if paper not in (None, value) else "",
+        }
+    table = pd.DataFrame(rows).T
+    if not table["paper"].any():
+        table = table[["here"]]
+    return f"Table 1\n{table.to_string()}"
+
+
+def _audio_text(figures: Mapping[str, Any]) -> str:
+    def text(counted: Mapping[str, int], unit: str) -> str:
+        return ", ".join(f"{n:,} files {value} {unit}" for value, n in counted.items()) or "none"
+
+    return (
+        f"sample rates: {text(figures['sample_rates'], 'Hz')}\n"
+        f"channels: {text(figures['channels'], 'channel(s)')}"
+    )
+
+
+def _chunks_text(chunks: dict[str, Any], files: int) -> str:
+    lines = [
+        f"chunks of {chunks['length_s']:g} s every {chunks['hop_s']:g} s (tail: {chunks['tail']}): "
+        f"{chunks['chunks']:,} chunks from {files:,} files"
+    ]
+    n = chunks["shorter"]
+    if chunks["tail"] == "keep":
+        lines.append(f"{n:,} files are shorter than a chunk and padded with zeros; none is dropped")
+    else:
+        lines.append(
+            f"{n:,} files are shorter than a chunk and DROPPED, and {chunks['unheard_s']:,.1f} s "
+            "behind the last whole chunk of others; tail=keep keeps them"
+        )
+    if chunks["trim"] == "on":
+        lines.append("counted before trimming: silence at both ends is cut off first (trim: on)")
+    return "\n".join(lines)

@@ -19,29 +19,29 @@ Overrides = Annotated[
 
 
 def checked(dataset: str, data: Path | None = None):
-    """A corpus's checked manifest; warnings go to the user."""
+    """Return a corpus's checked manifest; warnings go to the user."""
     from dslite import cards
-    from dslite.datasets import checks, manifest
+    from dslite.datasets import checks
 
-    built = manifest.load(cards.load(dataset, data or ""))
-    for warning in checks.in_short(checks.warnings(built)):
+    corpus = checks.load_manifest(cards.load(dataset, data or ""))
+    for warning in checks.in_short(checks.warnings(corpus)):
         typer.echo(f"warning: {warning}", err=True)
-    return built
+    return corpus
 
 
 def datasets() -> None:
     """List the corpora: task, classes, licence, and whether each is here."""
     from dslite import cards
-    from dslite.datasets import listing as dataset_listing
+    from dslite.datasets import listing
 
     for name in cards.names():
         card = cards.load(name)
-        here = "present" if dataset_listing.is_present(card) else "not here"
+        presence = "present" if listing.is_present(card) else "not here"
         count = f"{len(card.classes)} classes: " if card.classes else ""
-        typer.echo(f"{name}  ({here})  {card.title}")
+        typer.echo(f"{name}  ({presence})  {card.title}")
         typer.echo(f"    {card.task}, {count}{', '.join(card.classes)}")
         typer.echo(f"    licence: {card.licence or 'unknown'}")
-        if here != "present":
+        if presence != "present":
             typer.echo(f"    how to get it: {card.obtain.strip()}")
 
 
@@ -55,26 +55,26 @@ def check(
 ) -> None:
     """Report on a corpus: counts, durations, audio, chunks; exit 2 when something is wrong."""
     from dslite import cards
-    from dslite.datasets import manifest, report
+    from dslite.datasets import checks, manifest
 
     try:
         card = cards.load(dataset, data or "")
         settings = cards.settings_of(card, preset, overrides or "")
-        found = report.findings(manifest.build(card), settings)
+        findings = checks.findings(manifest.build(card), settings)
     except InputError as error:
         if not as_json:
             raise
-        found = {"dataset": dataset, "verdict": "errors", "errors": {"layout": [str(error)]}}
+        findings = {"dataset": dataset, "verdict": "errors", "errors": {"layout": [str(error)]}}
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(findings, indent=2, ensure_ascii=False))
     else:
-        typer.echo(report.text(found))
-        typer.echo(f"\nverdict: {found['verdict']}")
-        if found["errors"]:
-            typer.echo(report.sentences("error", found["errors"]), err=True)
-    if found["errors"]:
+        typer.echo(checks.report(findings))
+        typer.echo(f"\nverdict: {findings['verdict']}")
+        if findings["errors"]:
+            typer.echo(checks.sentences_text("error", findings["errors"]), err=True)
+    if findings["errors"]:
         raise typer.Exit(2)
-    if strict and found["warnings"]:
+    if strict and findings["warnings"]:
         raise typer.Exit(1)
 
 
@@ -90,33 +90,32 @@ def partition(
     from dslite import paths
     from dslite.datasets import manifest, partitions
 
-    built = checked(dataset, data)
+    corpus = checked(dataset, data)
     if verify:
-        _compare(built.card.dataset, partitions.verify(built))
+        _compare(corpus.card.dataset, partitions.verify(corpus))
         return
     if publish:
-        typer.echo(f"published: {paths.shown(partitions.publish(built))}")
-    row = manifest.write_partition(built)
+        typer.echo(f"published: {paths.shown(partitions.publish(corpus))}")
+    row = manifest.write_partition(corpus)
     typer.echo(pd.DataFrame([row]).to_string(index=False))
-    typer.echo(f"partition: {built.partition_source}")
-    typer.echo(f"written: {paths.shown(paths.results(built.card.dataset) / 'table1.csv')}")
+    typer.echo(f"partition: {corpus.partition_source}")
+    typer.echo(f"written: {paths.shown(paths.results(corpus.card.dataset) / 'table1.csv')}")
 
 
-def _compare(dataset: str, found: dict[str, list[str]]) -> None:
-    """Tell what a comparison with the published partition has found; exit 1 if they differ."""
-    from dslite.datasets import partitions, report
+def _compare(dataset: str, comparison: dict[str, list[str]]) -> None:
+    """Print a comparison with the published partition; exit 1 if the two differ."""
+    from dslite.datasets import checks, partitions
 
-    same = partitions.agrees(found)
+    same = partitions.agrees(comparison)
     typer.echo(f"{dataset}: {'the same' if same else 'NOT the same'} split as the published one")
     for kind, meaning in (
         (partitions.SAME, "the same samples"),
         (partitions.OTHER, "the same recording at another rate or in another encoding"),
     ):
-        if kind in found:
-            typer.echo(f"{len(found[kind]):,} files: {meaning}")
+        if kind in comparison:
+            typer.echo(f"{len(comparison.pop(kind)):,} files: {meaning}")
     if not same:
-        different = {k: v for k, v in found.items() if k not in (partitions.SAME, partitions.OTHER)}
-        typer.echo(report.sentences("different", different), err=True)
+        typer.echo(checks.sentences_text("different", comparison), err=True)
         raise typer.Exit(1)
 
 

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     file: str  # name of the label file it is from
 
 
-def find(card: Card, folder: Path) -> Path | None:
+def _find(card: Card, folder: Path) -> Path | None:
     """The folder that holds ``wav``, and ``lab`` unless a later release's table replaces it.
 
     It is ``folder`` itself, its ``dist``, or one of the two in a folder of the package's name,
@@ -45,17 +45,14 @@ def find(card: Card, folder: Path) -> Path | None:
         inside = [top for top in sorted(folder.iterdir()) if not top.name.startswith(".")]
         tops += [top / name for top in inside for name in names]
     for home in (place for top in tops for place in (top, top / "dist")):
-        if (home / "wav").is_dir() and ((home / "lab").is_dir() or metadata(card, folder, home)):
+        if (home / "wav").is_dir() and (
+            (home / "lab").is_dir() or _later_file(card.package.metadata, card, folder, home)
+        ):
             return home
     return None
 
 
-def metadata(card: Card, folder: Path, home: Path) -> Path | None:
-    """A later release's table of labels, which lies beside the package's outer folder."""
-    return _beside(card.package.metadata, card, folder, home)
-
-
-def _beside(name: str, card: Card, folder: Path, home: Path) -> Path | None:
+def _later_file(name: str, card: Card, folder: Path, home: Path) -> Path | None:
     """A file of a later release: in ``folder``, in the package or beside its outer folder."""
     outer = home.parent if home.name == "dist" else home
     places = [folder, home, outer] + [outer.parent] * (outer.name == card.package.name)
@@ -63,14 +60,14 @@ def _beside(name: str, card: Card, folder: Path, home: Path) -> Path | None:
 
 
 def is_present(card: Card, folder: Path) -> bool:
-    """Whether there is a package with any audio."""
-    home = find(card, folder)
+    """Return whether there is a package with any audio."""
+    home = _find(card, folder)
     files = (home / "wav").iterdir() if home else ()
     return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
 
 
 def key(name: str) -> str:
-    """What a name is looked up by: without suffix, in lower case."""
+    """Return what a name is looked up by: without suffix, in lower case."""
     return Path(name).stem.lower()
 
 
@@ -128,55 +125,54 @@ def _gather(files: list[Path]) -> tuple[dict[str, Entry], list[str]]:
             if first.setdefault(key(name), number) != number:
                 problems.append(f"{at}: {name} is in row {first[key(name)]} already; remove one")
                 continue
-            known = entries.get(key(name))
-            if known is None:
-                entries[key(name)] = Entry(name, label, file.name)
-            elif known.label == UNKNOWN:
-                entries[key(name)] = Entry(known.name, label, file.name)
-            elif label not in (UNKNOWN, known.label):
+            entry = entries.setdefault(key(name), Entry(name, label, file.name))
+            if entry.label == UNKNOWN:
+                entries[key(name)] = Entry(entry.name, label, file.name)
+            elif label not in (UNKNOWN, entry.label):
                 problems.append(
-                    f"{at}: {name} has the label '{label}', and '{known.label}' in {known.file}; "
+                    f"{at}: {name} has the label '{label}', and '{entry.label}' in {entry.file}; "
                     "correct one of the two"
                 )
     return entries, problems
 
 
-def _label_files(card: Card, home: Path, table: Path | None) -> tuple[list[Path], list[str]]:
-    """The label files that are there, and names of those that every package should have."""
+def _label_files(card: Card, folder: Path, home: Path) -> tuple[list[Path], list[str]]:
+    """The label files that are there, and names of missing ones that every package should have."""
     package = card.package
-    there = [
-        home / "lab" / name
-        for name in (*package.labels, *package.revealing)
-        if (home / "lab" / name).is_file()
-    ]
-    if table:
-        return [*there, table], []
-    if not there:
+    files = [home / "lab" / name for name in (*package.labels, *package.revealing)]
+    files = [file for file in files if file.is_file()]
+    later = _later_file(package.metadata, card, folder, home)
+    if later:
+        return [*files, later], []
+    if not files:
         raise InputError(
             f"{home / 'lab'}: none of the label files {', '.join(package.labels)} is there; "
             "take them from the package again"
         )
-    return there, [name for name in package.labels if home / "lab" / name not in there]
+    return files, [name for name in package.labels if home / "lab" / name not in files]
 
 
 def _audio(home: Path) -> tuple[dict[str, str], list[str], list[str]]:
     """Audio in ``wav``: path by `key`, other audio's paths, and problems."""
-    found, other, problems = {}, [], []
+    audio, other, problems = {}, [], []
     for file in audio_files(home / "wav", deep=0):
         path = f"wav/{file.name}"
         if file.suffix.lower() not in AUDIO:
             other.append(path)
-        elif found.setdefault(key(file.name), path) != path:
-            problems.append(f"{path}: there is {found[key(file.name)]} as well; keep one")
-    return found, other, problems
+        elif audio.setdefault(key(file.name), path) != path:
+            problems.append(f"{path}: there is {audio[key(file.name)]} as well; keep one")
+    return audio, other, problems
 
 
 def _blinded(entries: Mapping[str, Entry], audio: Mapping[str, str]) -> dict[str, Entry]:
     """Entries of the test audio, where the label files leave the test partition out altogether."""
     if any(_partition(entry.name) == "test" for entry in entries.values()):
         return {}
-    found = {k: Entry(Path(path).stem, UNKNOWN, "") for k, path in audio.items()}
-    return {k: e for k, e in found.items() if NAME.fullmatch(k) and _partition(k) == "test"}
+    return {
+        k: Entry(Path(path).stem, UNKNOWN, "")
+        for k, path in audio.items()
+        if NAME.fullmatch(k) and _partition(k) == "test"
+    }
 
 
 def _class(card: Card, label: str) -> tuple[str, str]:
@@ -221,26 +217,13 @@ def _notes(card: Card, folder: Path, home: Path, entries: Mapping[str, Entry]) -
     for name in (*card.package.revealing, card.package.metadata):
         if revealed[name]:
             yield f"the labels of {revealed[name]} test files are from {name}"
-    low_rate = _beside(card.package.low_rate, card, folder, home)
+    low_rate = _later_file(card.package.low_rate, card, folder, home)
     if low_rate:
         yield _low_rate(low_rate, entries)
 
 
-def _require(card: Card, folder: Path) -> Path:
-    """As `find`."""
-    home = find(card, folder)
-    if home is None:
-        name = card.package.name
-        raise InputError(
-            f"{folder}: no package {name} there; expected are its folders wav and lab, in this "
-            f"folder or in dist, {name} or {name}/dist. `dslite fetch {card.dataset}` says how to "
-            "get it"
-        )
-    return home
-
-
 def read(card: Card, folder: Path) -> Listing:
-    """A challenge package.
+    """List a challenge package.
 
     Parameters
     ----------
@@ -248,7 +231,7 @@ def read(card: Card, folder: Path) -> Listing:
         Its ``package`` names the folder and the label files, its ``labels`` or its ``threshold``
         turn their labels into classes.
     folder : Path
-        Holds ``wav`` and ``lab``, or one of the folders around them (`find`).
+        Holds ``wav`` and ``lab``, or one of the folders around them.
 
     Returns
     -------
@@ -262,8 +245,15 @@ def read(card: Card, folder: Path) -> Listing:
     InputError
         There is no package, none of its label files, or one with another header.
     """
-    home = _require(card, folder)
-    files, missing = _label_files(card, home, metadata(card, folder, home))
+    home = _find(card, folder)
+    if home is None:
+        name = card.package.name
+        raise InputError(
+            f"{folder}: no package {name} there; expected are its folders wav and lab, in this "
+            f"folder or in dist, {name} or {name}/dist. `dslite fetch {card.dataset}` says how to "
+            "get it"
+        )
+    files, missing = _label_files(card, folder, home)
     entries, problems = _gather(files)
     audio, surplus, doubled = _audio(home)
     entries |= _blinded(entries, audio)

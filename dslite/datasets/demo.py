@@ -3,39 +3,46 @@
 It exists to show the chain working; nothing follows from its results for human voices.
 """
 
+import itertools
 import json
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 from dslite import paths
 from dslite.cards import Card
-from dslite.datasets import partitions as dataset_partitions
-from dslite.datasets.demo_voices import AFFECTS, Speaker, draw_expression, draw_speaker, synthesise
+from dslite.datasets import partitions
+from dslite.datasets.demo_voices import (
+    AFFECTS,
+    SAMPLE_RATE,
+    Speaker,
+    draw_expression,
+    draw_speaker,
+    synthesise,
+)
 from dslite.datasets.listing import Listing, table_of
-from dslite.errors import InputError
 
 CLASSES = AFFECTS
 SEED = 20210423
 SPEAKERS = 12
 TAKES = 10  # clips of each speaker and class
-SAMPLE_RATE = 16000  # Hz
 DURATION_S = (1.5, 2.5)
 VERSION = 1  # to be raised whenever a change of the synthesis changes a clip
 MARKER = "corpus.json"
 
 
 def speaker(number: int) -> Speaker:
-    """Voice of speaker ``number`` (1 to 12), from the lowest register to the highest."""
+    """Draw the voice of speaker ``number`` (1 to 12), from the lowest register to the highest."""
     # A stream of its own: the clips' have class numbers from 1, so a 0 there is never a clip.
     rng = np.random.default_rng([SEED, number, 0, 0])
     return draw_speaker(rng, register=(number - 0.5) / SPEAKERS)
 
 
 def clip(number: int, affect: str, take: int) -> np.ndarray:
-    """One clip, determined by its arguments alone.
+    """Synthesise one clip, determined by its arguments alone.
 
     Parameters
     ----------
@@ -53,7 +60,7 @@ def clip(number: int, affect: str, take: int) -> np.ndarray:
     """
     rng = np.random.default_rng([SEED, number, CLASSES.index(affect) + 1, take])
     duration_s = rng.uniform(*DURATION_S)
-    return synthesise(speaker(number), draw_expression(affect, rng), duration_s, rng, SAMPLE_RATE)
+    return synthesise(speaker(number), draw_expression(affect, rng), duration_s, rng)
 
 
 def _marker(takes: int) -> dict[str, int]:
@@ -61,18 +68,18 @@ def _marker(takes: int) -> dict[str, int]:
     return {"version": VERSION, "seed": SEED, "takes": takes, "files": files}
 
 
-def is_complete(folder: Path, takes: int = TAKES) -> bool:
-    """Whether ``folder`` holds the whole corpus as this version of the generator makes it."""
+def finished_takes(folder: Path) -> int:
+    """Return how many takes the corpus in ``folder`` has; 0: it is not finished, or another's."""
     try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return found == _marker(takes) and len(list(folder.glob("*/*.wav"))) == found["files"]
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        takes = marker["takes"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0
+    whole = marker == _marker(takes) and len(list(folder.glob("*/*.wav"))) == marker["files"]
+    return takes if whole else 0
 
 
-def generate(
-    folder: Path, takes: int = TAKES, progress: Callable[[int, int], object] | None = None
-) -> None:
+def generate(folder: Path, takes: int = TAKES) -> None:
     """Make the corpus, unless it is there already.
 
     Parameters
@@ -82,47 +89,41 @@ def generate(
         an interrupted run, another version or another number of takes left there is replaced.
     takes : int
         Clips of each speaker and class; fewer give the first clips of the whole corpus.
-    progress : callable, optional
-        Told the number of clips made so far and of all clips, after each clip.
     """
-    if is_complete(folder, takes):
+    if finished_takes(folder) == takes:
         return
-    todo = [
-        (number, affect, take)
-        for number in range(1, SPEAKERS + 1)
-        for affect in CLASSES
-        for take in range(1, takes + 1)
-    ]
+    todo = list(itertools.product(range(1, SPEAKERS + 1), CLASSES, range(1, takes + 1)))
     with paths.replacing(folder) as draft:
-        for done, (number, affect, take) in enumerate(todo, start=1):
+        for number, affect, take in tqdm(
+            todo, "voices", unit="clip", leave=False, disable=None
+        ):  # a bar where somebody watches
             file = draft / f"spk{number:02d}" / f"spk{number:02d}_{affect}_{take:02d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16")
-            if progress:
-                progress(done, len(todo))
         (draft / MARKER).write_text(json.dumps(_marker(takes)) + "\n", encoding="utf-8")
 
 
+def is_present(card: Card, folder: Path) -> bool:
+    """Return True: the corpus is made on the spot."""
+    return True
+
+
 def read(card: Card, folder: Path) -> Listing:
-    """A generated corpus.
+    """List the corpus; make it if it is not there.
 
     Parameters
     ----------
     card : Card
         Its ``partition`` says which speakers are in which partition.
     folder : Path
-        Made by `generate`.
-
-    Raises
-    ------
-    InputError
-        There is no finished corpus.
+        See `generate`.
     """
-    if not (folder / MARKER).is_file():
-        raise InputError(f"{folder}: no finished demo corpus there; it has to be generated first")
+    if not finished_takes(folder):
+        print("making the demo corpus ...", file=sys.stderr, flush=True)
+        generate(folder)
     files = [file.relative_to(folder) for file in sorted(folder.glob("*/*.wav"))]
-    named = {file.as_posix(): file.stem.split("_")[:2] for file in files}
-    speakers = {path: speaker for path, (speaker, _) in named.items()}
-    partitions, source, problems = dataset_partitions.place(card, (folder,), speakers)
-    rows = [(path, label, s, partitions.get(path, ""), label) for path, (s, label) in named.items()]
+    parts = {file.as_posix(): file.stem.split("_")[:2] for file in files}
+    speakers = {path: speaker for path, (speaker, _) in parts.items()}
+    partition, source, problems = partitions.place(card, (folder,), speakers)
+    rows = [(path, label, s, partition.get(path, ""), label) for path, (s, label) in parts.items()]
     return Listing(folder, table_of(rows), source, problems=tuple(problems))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import uniform_filter1d
 
+SAMPLE_RATE = 16000  # Hz; the fifth formant lies near 5 kHz
 FRAME = 512  # samples; with HOP, four frames overlap everywhere
 HOP = 128
 PITCH_LIMITS = (95.0, 420.0)  # Hz: outside, harmonics blur in or fall out of a small Mel image
@@ -34,6 +35,53 @@ VOWELS = np.array(
 )
 BANDWIDTHS = np.array([70.0, 90.0, 130.0, 200.0, 280.0])  # Hz
 MICROPHONE_KNOTS = np.array([60.0, 200.0, 500.0, 1200.0, 2500.0, 4500.0, 8000.0])  # Hz
+
+CUES: dict[str, tuple[float, float]] = {
+    "pitch_level": (-3.0, 4.0),
+    "pitch_slope": (-6.0, 6.0),
+    "pitch_glide": (-6.0, 6.0),
+    "pitch_jump": (0.2, 3.0),
+    "vibrato_rate": (3.5, 6.5),
+    "vibrato_depth": (0.0, 2.0),
+    "tempo": (2.0, 5.5),
+    "legato": (0.5, 0.95),
+    "attack": (0.0, 1.0),
+    "tilt": (-12.0, -5.0),
+    "breath": (-36.0, -14.0),
+    "jitter": (0.001, 0.03),
+    "shimmer": (0.02, 0.25),
+}
+
+AFFECTS = ("calm", "happy", "sad", "angry")
+# Typical place of a cue in its range (0 to 1) for each of the affects; a cue that is not named is
+# drawn freely. Level, tilt and breath differ little on purpose: they show in a mean spectrum.
+PROFILES: dict[str, tuple[float, float, float, float]] = {
+    "pitch_level": (0.45, 0.55, 0.45, 0.55),
+    "pitch_slope": (0.50, 0.70, 0.25, 0.40),
+    "pitch_glide": (0.50, 0.85, 0.40, 0.15),
+    "pitch_jump": (0.15, 0.60, 0.25, 0.60),
+    "vibrato_depth": (0.10, 0.30, 0.80, 0.20),
+    "tempo": (0.35, 0.70, 0.20, 0.75),
+    "legato": (0.70, 0.65, 0.70, 0.45),
+    "attack": (0.25, 0.40, 0.20, 0.85),
+    "tilt": (0.45, 0.55, 0.45, 0.55),
+    "breath": (0.50, 0.50, 0.55, 0.45),
+    "jitter": (0.30, 0.30, 0.40, 0.60),
+}
+SPREAD = 0.16  # standard deviation around a profile's place
+ABSENT = 0.12  # probability that a cue says nothing of the affect in a clip
+
+PRETRAINING = 7919  # first word of every pre-training seed: no other stream starts with it
+# Head of the pre-training task -> edges between its three classes, in the unit of `audible_cues`.
+HEADS: dict[str, tuple[float, float]] = {
+    "pitch": (180.0, 230.0),
+    "pitch_slope": (-2.0, 2.0),
+    "pitch_glide": (-2.0, 2.0),
+    "vibrato_depth": (0.6, 1.3),
+    "tempo": (3.1, 4.3),
+    "attack": (0.33, 0.67),
+    "breath": (-28.7, -21.3),
+}
 
 
 @dataclass(frozen=True)
@@ -98,9 +146,8 @@ def synthesise(
     expression: Expression,
     duration_s: float,
     rng: np.random.Generator,
-    sample_rate: int = 16000,
 ) -> NDArray[np.float32]:
-    """Let a voice speak random syllables and record them.
+    """Synthesise a recording of random syllables.
 
     Parameters
     ----------
@@ -110,17 +157,15 @@ def synthesise(
         Seconds.
     rng : numpy.random.Generator
         Decides on the syllables, the noises, the microphone and the level.
-    sample_rate : int
-        Hz; 16000 or more, since the fifth formant lies near 5 kHz.
 
     Returns
     -------
     ndarray of float32 [samples]
         Within [-1, 1]; the peak lies between 0.1 and 0.9.
     """
-    samples = round(duration_s * sample_rate)
+    samples = round(duration_s * SAMPLE_RATE)
     frames = samples // HOP + 4  # the first frame starts FRAME - HOP samples before the clip
-    times = (np.arange(frames) * HOP - FRAME / 2 + HOP) / sample_rate
+    times = (np.arange(frames) * HOP - FRAME / 2 + HOP) / SAMPLE_RATE
     starts = _syllable_starts(expression.tempo * speaker.tempo, duration_s, rng)
     syllable = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 2)
     place = (times - starts[syllable]) / np.diff(starts)[syllable]  # 0 to 1 within the syllable
@@ -129,18 +174,18 @@ def synthesise(
     loudness, friction = _loudness(expression, syllable, place, rng)
     formants = _formants(speaker, syllable, place, rng)
 
-    pulses = _pulses(pitch, loudness, expression, samples, sample_rate, rng)
+    pulses = _pulses(pitch, loudness, expression, samples, rng)
     noise = rng.standard_normal((2, samples))
-    frequencies = np.fft.rfftfreq(FRAME, 1 / sample_rate)
+    frequencies = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE)
     octaves = np.log2(np.maximum(frequencies, 200) / 200)
     tilt = 10 ** ((expression.tilt + speaker.tilt) * octaves / 20)
     # Breath is flatter than the pulses; 12 dB make up for what the tilt takes from them.
     breath = 10 ** ((expression.breath + speaker.breath + 12 - 3 * octaves) / 20)
     source = _frames(pulses) * tilt + _frames(noise[0]) * breath * loudness[:, None]
-    voiced = source * _resonances(formants, frequencies, sample_rate)
+    voiced = source * _resonances(formants, frequencies)
     unvoiced = _frames(noise[1]) * _friction_shape(syllable, frequencies, rng) * friction[:, None]
     voice = _overlap_add(voiced + unvoiced, samples)
-    return _record(voice, speaker, rng, sample_rate)
+    return _record(voice, speaker, rng)
 
 
 def _syllable_starts(rate: float, duration_s: float, rng: np.random.Generator) -> NDArray:
@@ -208,17 +253,16 @@ def _pulses(
     loudness: NDArray,
     expression: Expression,
     samples: int,
-    sample_rate: int,
     rng: np.random.Generator,
 ) -> NDArray:
     """Glottal pulse train of unit power where the loudness is 1, [samples], limited to the band."""
     centres = np.arange(len(pitch)) * HOP - FRAME / 2 + HOP
     position = np.arange(samples)
     pitch = np.interp(position, centres, pitch)
-    cycles = np.cumsum(pitch) / sample_rate
+    cycles = np.cumsum(pitch) / SAMPLE_RATE
     count = int(cycles[-1])
     instants = np.interp(np.arange(1, count), cycles, position)
-    period = sample_rate / np.interp(instants, position, pitch)
+    period = SAMPLE_RATE / np.interp(instants, position, pitch)
     instants = instants + expression.jitter * period * rng.standard_normal(len(instants))
     heights = np.exp(expression.shimmer * rng.standard_normal(len(instants))) * np.sqrt(period)
     heights *= np.interp(instants, centres, loudness)
@@ -231,12 +275,12 @@ def _pulses(
     return np.bincount(near[inside], weights=shape[inside], minlength=samples)
 
 
-def _resonances(formants: NDArray, frequencies: NDArray, sample_rate: int) -> NDArray:
+def _resonances(formants: NDArray, frequencies: NDArray) -> NDArray:
     """Response of the vocal tract, complex [frames, bins]: two-pole resonators in cascade."""
-    z = np.exp(-2j * np.pi * frequencies / sample_rate)
-    radius = np.exp(-np.pi * BANDWIDTHS / sample_rate)
+    z = np.exp(-2j * np.pi * frequencies / SAMPLE_RATE)
+    radius = np.exp(-np.pi * BANDWIDTHS / SAMPLE_RATE)
     # Klatt (1980, doi:10.1121/1.383940), equation 1: gain 1 at 0 Hz keeps the vowels comparable.
-    first = 2 * radius * np.cos(2 * np.pi * np.minimum(formants / sample_rate, 0.48))
+    first = 2 * radius * np.cos(2 * np.pi * np.minimum(formants / SAMPLE_RATE, 0.48))
     second = -(radius**2)
     response = np.ones((len(formants), len(frequencies)), dtype=complex)
     for k in range(formants.shape[1]):
@@ -276,72 +320,22 @@ def _overlap_add(spectra: NDArray, samples: int) -> NDArray:
     return signal.ravel()[FRAME - HOP : FRAME - HOP + samples]
 
 
-def _record(
-    voice: NDArray, speaker: Speaker, rng: np.random.Generator, sample_rate: int
-) -> NDArray[np.float32]:
+def _record(voice: NDArray, speaker: Speaker, rng: np.random.Generator) -> NDArray[np.float32]:
     """Microphone (the speaker's, held differently in each clip), background noise and level."""
     size = next_fast_len(len(voice), real=True)  # a prime length would take most of the time
-    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), 1)
+    frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 1)
     knots = np.log2(MICROPHONE_KNOTS)
     gains = np.array(speaker.microphone) + rng.normal(0, 4, len(knots))
     colour = 10 ** (np.interp(np.log2(frequencies), knots, gains) / 20)
-    heard = irfft(rfft(voice, size) * colour, size)[: len(voice)]
+    recorded = irfft(rfft(voice, size) * colour, size)[: len(voice)]
     # Background noise falls by 0 to 6 dB per octave: from hiss to rumble.
     slope = rng.uniform(-1, 0) * np.log2(np.maximum(frequencies, 60) / 60)
     hiss = irfft(rfft(rng.standard_normal(size)) * 2.0**slope, size)[: len(voice)]
     snr_db = rng.uniform(18, 40)
-    hiss *= np.std(heard) / np.std(hiss) * 10 ** (-snr_db / 20)
-    heard += hiss
+    hiss *= np.std(recorded) / np.std(hiss) * 10 ** (-snr_db / 20)
+    recorded += hiss
     peak = 10 ** rng.uniform(-1, np.log10(0.9))
-    return (heard * (peak / np.abs(heard).max())).astype(np.float32)
-
-
-CUES: dict[str, tuple[float, float]] = {
-    "pitch_level": (-3.0, 4.0),
-    "pitch_slope": (-6.0, 6.0),
-    "pitch_glide": (-6.0, 6.0),
-    "pitch_jump": (0.2, 3.0),
-    "vibrato_rate": (3.5, 6.5),
-    "vibrato_depth": (0.0, 2.0),
-    "tempo": (2.0, 5.5),
-    "legato": (0.5, 0.95),
-    "attack": (0.0, 1.0),
-    "tilt": (-12.0, -5.0),
-    "breath": (-36.0, -14.0),
-    "jitter": (0.001, 0.03),
-    "shimmer": (0.02, 0.25),
-}
-
-AFFECTS = ("calm", "happy", "sad", "angry")
-# Typical place of a cue in its range (0 to 1) for each of the affects; a cue that is not named is
-# drawn freely. Level, tilt and breath differ little on purpose: they show in a mean spectrum.
-PROFILES: dict[str, tuple[float, float, float, float]] = {
-    "pitch_level": (0.45, 0.55, 0.45, 0.55),
-    "pitch_slope": (0.50, 0.70, 0.25, 0.40),
-    "pitch_glide": (0.50, 0.85, 0.40, 0.15),
-    "pitch_jump": (0.15, 0.60, 0.25, 0.60),
-    "vibrato_depth": (0.10, 0.30, 0.80, 0.20),
-    "tempo": (0.35, 0.70, 0.20, 0.75),
-    "legato": (0.70, 0.65, 0.70, 0.45),
-    "attack": (0.25, 0.40, 0.20, 0.85),
-    "tilt": (0.45, 0.55, 0.45, 0.55),
-    "breath": (0.50, 0.50, 0.55, 0.45),
-    "jitter": (0.30, 0.30, 0.40, 0.60),
-}
-SPREAD = 0.16  # standard deviation around a profile's place
-ABSENT = 0.12  # probability that a cue says nothing of the affect in a clip
-
-PRETRAINING = 7919  # first word of every pre-training seed: no other stream starts with it
-# Head of the pre-training task -> edges between its three classes, in the unit of `audible_cues`.
-HEADS: dict[str, tuple[float, float]] = {
-    "pitch": (180.0, 230.0),
-    "pitch_slope": (-2.0, 2.0),
-    "pitch_glide": (-2.0, 2.0),
-    "vibrato_depth": (0.6, 1.3),
-    "tempo": (3.1, 4.3),
-    "attack": (0.33, 0.67),
-    "breath": (-28.7, -21.3),
-}
+    return (recorded * (peak / np.abs(recorded).max())).astype(np.float32)
 
 
 def _expression(places: NDArray[np.float64]) -> Expression:
@@ -366,7 +360,7 @@ def draw_free_expression(rng: np.random.Generator) -> Expression:
 
 
 def audible_cues(speaker: Speaker, expression: Expression) -> dict[str, float]:
-    """Cues as a listener who does not know the speaker hears them: one for each of `HEADS`."""
+    """Compute the cues as a listener who does not know the speaker hears them: one of each head."""
     cues = {field.name: getattr(expression, field.name) for field in fields(expression)}
     cues["pitch"] = speaker.pitch_hz * 2 ** (expression.pitch_level / 12)
     cues["tempo"] *= speaker.tempo
@@ -375,7 +369,7 @@ def audible_cues(speaker: Speaker, expression: Expression) -> dict[str, float]:
 
 
 def pretraining_set(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Voices and cues for pre-training a backbone: nothing of the demo corpus is in them.
+    """Synthesise voices and cues for pre-training a backbone: nothing of the demo is in them.
 
     Every clip has a speaker of its own and freely drawn cues; which affect they would suit plays
     no part. Clip ``i`` depends on ``seed`` and ``i`` only, so a longer set begins with a shorter.
@@ -400,6 +394,6 @@ def pretraining_set(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.
         rng = np.random.default_rng([PRETRAINING, seed, i])
         speaker, expression = draw_speaker(rng), draw_free_expression(rng)
         waveforms[i] = synthesise(speaker, expression, 2.0, rng)
-        heard = audible_cues(speaker, expression)
-        targets[i] = [np.digitize(heard[head], edges) for head, edges in HEADS.items()]
+        cues = audible_cues(speaker, expression)
+        targets[i] = [np.digitize(cues[head], edges) for head, edges in HEADS.items()]
     return waveforms, targets

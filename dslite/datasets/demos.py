@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import partitions as dataset_partitions
+from dslite.datasets import partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -20,7 +20,7 @@ NAME = re.compile(
 
 
 def is_present(card: Card, folder: Path) -> bool:
-    """Whether there is any audio of the corpus."""
+    """Return whether there is any audio of the corpus."""
     return any(NAME.fullmatch(file.stem) for file in audio_files(folder, DEEP))
 
 
@@ -34,7 +34,7 @@ def _select(
     card: Card, files: list[Path], folder: Path
 ) -> tuple[dict[Path, re.Match], list[Path], Counter, list[str]]:
     """Files of the card's classes, those left out, how many for which reason, and problems."""
-    kept, left_out, excluded, problems, first = {}, [], Counter(), [], {}
+    used, left_out, excluded, problems, first = {}, [], Counter(), [], {}
     for file in files:
         place = file.relative_to(folder)
         match = NAME.fullmatch(file.stem)
@@ -48,17 +48,17 @@ def _select(
             left_out.append(file)
             excluded[card.excluded[emotion]] += 1
         elif emotion in card.labels:
-            kept[file] = match
+            used[file] = match
         else:
             problems.append(
                 f"{place}: emotion '{emotion}' is not known; add it to `labels` or `excluded` in "
                 "the card, or move the file away"
             )
-    return kept, left_out, excluded, problems
+    return used, left_out, excluded, problems
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """The emotional files; who speaks and how stands in their names.
+    """List the emotional files; who speaks and how stands in their names.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ def read(card: Card, folder: Path) -> Listing:
             "how to get it"
         )
     home = _home(folder, named)
-    kept, left_out, excluded, problems = _select(card, named, folder)
-    matches = {file.relative_to(home).as_posix(): match for file, match in kept.items()}
+    used, left_out, excluded, problems = _select(card, named, folder)
+    matches = {file.relative_to(home).as_posix(): match for file, match in used.items()}
     speakers = {path: match["speaker"] for path, match in matches.items()}
     unused = [file.name for file in left_out]
-    partitions, source, unplaced = dataset_partitions.place(card, (folder, home), speakers, unused)
-    codes = {path: matches[path]["emotion"] for path in partitions}
-    rows = [(p, card.labels[codes[p]], speakers[p], partitions[p], codes[p]) for p in partitions]
+    placed, source, unplaced = partitions.place(card, (folder, home), speakers, unused)
+    codes = {path: matches[path]["emotion"] for path in placed}
+    rows = [(p, card.labels[codes[p]], speakers[p], part, codes[p]) for p, part in placed.items()]
     other = [os.path.relpath(file, home) for file in audio if not NAME.fullmatch(file.stem)]
     return Listing(
         home,

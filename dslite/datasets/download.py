@@ -1,17 +1,14 @@
-"""Corpora that may be downloaded: fetch and verify; `archives` unpacks."""
+"""Corpora that may be downloaded: fetched, verified and unpacked."""
 
 import os
 import re
 import shutil
-import stat
 import sys
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -19,7 +16,8 @@ from dslite import cards, paths
 from dslite.datasets import listing
 from dslite.errors import InputError
 
-UNPACK_BLOCK = 1 << 20  # bytes copied at a time
+BLOCK = 1 << 20  # bytes read at a time
+PARTIAL = re.compile(r"tmp[a-z0-9_]{8}")  # what pooch calls a download under way
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,11 @@ class Archive:
     ----------
     url : str
     md5 : str
-        Hexadecimal, as published.
+        Hexadecimal, as published. What has another one is never unpacked.
     size : int
         Bytes.
     unpacked : int
-        Bytes of the files to unpack; an archive that declares more is refused.
+        Bytes of the files to unpack.
     licence : str
         Put beside the audio as ``LICENSE.txt``.
     members : str
@@ -49,92 +47,13 @@ class Archive:
     size: int
     unpacked: int
     licence: str
-    members: str = r"(?:[^/]+/)?(Actor_\d\d/[^/.][^/]*\.wav)"
+    members: str = r"(?:[^/]+/)?(Actor_\d\d/[^/\\.][^/\\]*\.wav)"
     files: int = 1012
 
     @property
     def name(self) -> str:
         """File name of the archive."""
         return self.url.rsplit("/", 1)[-1]
-
-
-def _fault(info: zipfile.ZipInfo) -> str:
-    """Why a member is not to be unpacked; empty if it may be."""
-    name = PurePosixPath(info.filename.replace("\\", "/"))
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    outside = name.is_absolute() or ".." in name.parts or ":" in info.filename
-    if outside or kind == stat.S_IFLNK:
-        return "which could write outside the corpus's folder"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "which is neither a file nor a folder"
-    return "which is encrypted" if info.flag_bits & 1 else ""
-
-
-def _sound(bundle: zipfile.ZipFile, file: Path) -> list[zipfile.ZipInfo]:
-    """All members; raises if any of them, wanted or not, is not what an honest archive holds."""
-    first: dict[str, str] = {}
-    for info in bundle.infolist():
-        fault = _fault(info)
-        # One name on disks that tell neither case nor the ways to write an accent apart.
-        plain = unicodedata.normalize("NFC", info.filename).casefold().rstrip("/")
-        other = first.setdefault(plain, info.filename)
-        if not fault and other is not info.filename:
-            fault = f"the same name as '{other}'"
-        if fault:
-            raise InputError(
-                f"{file}: holds '{info.filename}', {fault}; nothing was unpacked, delete that "
-                "archive"
-            )
-    return bundle.infolist()
-
-
-def _wanted(bundle: zipfile.ZipFile, archive: Archive, file: Path) -> dict[str, zipfile.ZipInfo]:
-    """Place -> member to unpack."""
-    matches = [(re.fullmatch(archive.members, i.filename), i) for i in _sound(bundle, file)]
-    found = [(match[1], info) for match, info in matches if match]
-    wanted = dict(found)
-    if not len({place.casefold() for place in wanted}) == len(found) == archive.files:
-        raise InputError(
-            f"{file}: holds {len(found)} of the {archive.files} expected audio files; nothing was "
-            "unpacked, delete that archive and fetch again"
-        )
-    declared = sum(info.file_size for info in wanted.values())
-    if declared > archive.unpacked:
-        raise InputError(
-            f"{file}: would unpack to {declared:,} bytes instead of {archive.unpacked:,}; nothing "
-            "was unpacked, delete that archive"
-        )
-    return wanted
-
-
-def _copy(source: BinaryIO, copy: BinaryIO, size: int) -> None:
-    """Copy a member that declares so many bytes, and not one more."""
-    while block := source.read(UNPACK_BLOCK):
-        size -= len(block)
-        if size < 0:
-            break
-        copy.write(block)
-    if size:
-        raise zipfile.BadZipFile("a file in it is not of the size it declares")
-
-
-def unpack(file: Path, archive: Archive, target: Path) -> None:
-    """Unpack under a temporary name, which becomes ``target`` when everything is there."""
-    try:
-        with zipfile.ZipFile(file) as bundle, paths.replacing(target) as draft:
-            for name, info in _wanted(bundle, archive, file).items():
-                place = draft / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(info) as source, place.open("wb") as copy:
-                    _copy(source, copy, info.file_size)
-            (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None
-
-
-AUDIO = {".wav", ".flac"}
-BLOCK = 1 << 20  # bytes read at a time
-PARTIAL = re.compile(r"tmp[a-z0-9_]{8}")  # what pooch calls a download under way
 
 
 ARCHIVES = {
@@ -157,14 +76,10 @@ ARCHIVES = {
 }
 
 
-def fetch(dataset: str, base_url: str | None = None) -> Path:
+def fetch(dataset: str) -> Path:
     """Download and unpack a corpus, unless it is there.
 
-    Parameters
-    ----------
-    dataset : str
-    base_url : str, optional
-        Where the archive lies instead of its publisher's site; else ``DSLITE_MIRROR``, if set.
+    ``DSLITE_MIRROR`` may name the address at which the archive lies instead of its publisher's.
 
     Returns
     -------
@@ -178,15 +93,15 @@ def fetch(dataset: str, base_url: str | None = None) -> Path:
     """
     if dataset not in ARCHIVES:
         card = cards.load(dataset)
-        said = [card.obtain or "Its card does not say where it comes from.", card.place]
+        advice = [card.obtain or "Its card does not say where it comes from.", card.place]
         if card.layout != "demo":
-            said.append(f"Expected in: {paths.shown(listing.home(card))}")
-        words = " ".join(" ".join(said).split())
+            advice.append(f"Expected in: {paths.shown(listing.home(card))}")
+        words = " ".join(" ".join(advice).split())
         raise InputError(f"`dslite fetch` has no download for {dataset}. {words}")
     archive = ARCHIVES[dataset]
-    base_url = base_url or os.environ.get("DSLITE_MIRROR")
-    if base_url:
-        archive = replace(archive, url=f"{base_url.rstrip('/')}/{archive.name}")
+    mirror = os.environ.get("DSLITE_MIRROR")
+    if mirror:
+        archive = replace(archive, url=f"{mirror.rstrip('/')}/{archive.name}")
     return fetch_archive(archive, paths.raw(dataset))
 
 
@@ -205,9 +120,8 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
     Raises
     ------
     InputError
-        No network, a failing server, a wrong size or checksum, an archive that is not what it
-        should be, a full disk (found before anything is written), or an unfinished folder in the
-        way.
+        No network, a failing server, a wrong size or checksum, a full disk (seen before anything
+        is written), or an unfinished folder in the way.
     """
     if _count_audio(target) >= archive.files:
         return target
@@ -243,7 +157,7 @@ def _fetch_alone(archive: Archive, downloads: Path, target: Path) -> None:
         _require_space((downloads, archive.size, "DSLITE_CACHE"), unpacking)
     file = _download(archive, downloads)
     _require_space(unpacking)
-    unpack(file, archive, target)
+    _unpack(file, archive, target)
 
 
 def _require_space(*needs: tuple[Path, int, str]) -> None:
@@ -251,9 +165,9 @@ def _require_space(*needs: tuple[Path, int, str]) -> None:
     disks: dict[int, list[tuple[Path, int, str]]] = {}
     free: dict[int, int] = {}
     for folder, size, variable in needs:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        disks.setdefault(there.stat().st_dev, []).append((folder, size, variable))
-        free[there.stat().st_dev] = shutil.disk_usage(there).free
+        parent = next(place for place in (folder, *folder.parents) if place.exists())
+        disks.setdefault(parent.stat().st_dev, []).append((folder, size, variable))
+        free[parent.stat().st_dev] = shutil.disk_usage(parent).free
     for disk, parts in disks.items():
         needed = sum(size for _, size, _ in parts)
         if needed > free[disk]:
@@ -266,8 +180,8 @@ def _require_space(*needs: tuple[Path, int, str]) -> None:
 
 
 def _count_audio(folder: Path) -> int:
-    found = (f for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
-    return sum(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in found)
+    files = (f for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
+    return sum(f.suffix.lower() in listing.AUDIO and not f.name.startswith(".") for f in files)
 
 
 class _WrongSizeError(ValueError):
@@ -341,3 +255,23 @@ def _download(archive: Archive, folder: Path) -> Path:
         f"({archive.size:,} bytes) in another way, put it at {folder / archive.name} and give the "
         "same command again"
     )
+
+
+def _unpack(file: Path, archive: Archive, target: Path) -> None:
+    """Unpack under a temporary name, which becomes ``target`` when everything is there."""
+    try:
+        with zipfile.ZipFile(file) as bundle, paths.replacing(target) as draft:
+            matches = [re.fullmatch(archive.members, name) for name in bundle.namelist()]
+            members = {match[1]: match[0] for match in matches if match}
+            if len(members) != archive.files:
+                raise InputError(
+                    f"{file}: holds {len(members)} of the {archive.files} expected audio files; "
+                    "nothing was unpacked, delete that archive and fetch again"
+                )
+            for name, member in members.items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                with bundle.open(member) as source, (draft / name).open("wb") as copy:
+                    shutil.copyfileobj(source, copy, BLOCK)
+            (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import partitions as dataset_partitions
+from dslite.datasets import partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -23,7 +23,7 @@ NAME = re.compile(
 LINE = re.compile(r"\[[0-9.]+ - [0-9.]+\]\t(?P<name>[^\t]+)\t(?P<label>[^\t]+)\t\[[^\t\[\]]*\]\s*")
 
 
-def top(folder: Path) -> Path | None:
+def _home(folder: Path) -> Path | None:
     """The folder that holds ``Session1`` and so on; None where there is not one of them."""
     for home in (folder, folder / OUTER):
         if any((home / session).is_dir() for session in SESSIONS):
@@ -33,18 +33,18 @@ def top(folder: Path) -> Path | None:
 
 def _evaluations(home: Path, session: str) -> list[Path]:
     """Label files of a session; those in sub-folders are single annotators'."""
-    found = (home / session / "dialog" / "EmoEvaluation").glob("*.txt")
-    return sorted(file for file in found if not file.name.startswith("."))
+    files = (home / session / "dialog" / "EmoEvaluation").glob("*.txt")
+    return sorted(file for file in files if not file.name.startswith("."))
 
 
 def is_present(card: Card, folder: Path) -> bool:
-    """Whether there are labels of any session."""
-    home = top(folder)
+    """Return whether there are labels of any session."""
+    home = _home(folder)
     return home is not None and any(_evaluations(home, session) for session in SESSIONS)
 
 
 def speaker(match: re.Match) -> str:
-    """Who speaks in an utterance, as ``1F``: session and gender, not who wears the markers."""
+    """Return who speaks in an utterance, as ``1F``: session and gender, not the markers' wearer."""
     return match["session"] + match["gender"]
 
 
@@ -55,10 +55,10 @@ def _lines(file: Path, problems: list[str]) -> Iterator[tuple[int, re.Match, str
     for number, line in enumerate(lines, start=1):
         if not line.startswith("["):
             continue
-        found = LINE.fullmatch(line)
-        name = NAME.fullmatch(found["name"]) if found else None
+        fields = LINE.fullmatch(line)
+        name = NAME.fullmatch(fields["name"]) if fields else None
         if name:
-            yield number, name, found["label"]
+            yield number, name, fields["label"]
         else:
             problems.append(
                 f"{file.name}, line {number}: neither time, utterance, label and dimensions "
@@ -68,7 +68,7 @@ def _lines(file: Path, problems: list[str]) -> Iterator[tuple[int, re.Match, str
 
 def _labels(card: Card, home: Path) -> tuple[dict[str, tuple[re.Match, str]], list[str]]:
     """Name and label of each utterance, by its name, and problems."""
-    found, places, problems = {}, {}, []
+    labels, places, problems = {}, {}, []
     files = [(session, file) for session in SESSIONS for file in _evaluations(home, session)]
     for session, file in files:
         for number, name, label in _lines(file, problems):
@@ -80,25 +80,25 @@ def _labels(card: Card, home: Path) -> tuple[dict[str, tuple[re.Match, str]], li
                     f"{at}: label '{label}' of {name[0]} is not known; add it to `labels` or "
                     "`excluded` in the card"
                 )
-            elif found.setdefault(name[0], (name, label))[1] != label:
+            elif labels.setdefault(name[0], (name, label))[1] != label:
                 problems.append(
-                    f"{at}: {name[0]} is '{label}', and '{found[name[0]][1]}' in "
+                    f"{at}: {name[0]} is '{label}', and '{labels[name[0]][1]}' in "
                     f"{places[name[0]]}; correct one of the two"
                 )
             places.setdefault(name[0], at)
-    return found, problems
+    return labels, problems
 
 
 def _audio(home: Path) -> tuple[dict[str, str], list[str]]:
     """Audio of the utterances: path by path without suffix and in lower case, and problems."""
-    found, problems = {}, []
+    audio, problems = {}, []
     for session in SESSIONS:
         for file in audio_files(home / session / "sentences" / "wav", deep=1):
             path = file.relative_to(home)
-            twin = found.setdefault(_key(path), path.as_posix())
+            twin = audio.setdefault(_key(path), path.as_posix())
             if twin != path.as_posix():
                 problems.append(f"{path}: the same recording is there as {twin}; keep one")
-    return found, problems
+    return audio, problems
 
 
 def _key(path: Path) -> str:
@@ -107,28 +107,17 @@ def _key(path: Path) -> str:
 
 def _paths(names: Mapping[str, re.Match], audio: Mapping[str, str]) -> dict[str, str]:
     """Path of each utterance, there or not."""
-    found = {}
+    places = {}
     for name, match in names.items():
         session = f"Session{match['session']}"
         path = Path(session, "sentences", "wav", match["dialog"], f"{name}.wav")
-        there = audio.get(_key(path), "")
-        found[name] = there if Path(there).suffix.lower() in AUDIO else path.as_posix()
-    return found
-
-
-def _require(card: Card, folder: Path) -> Path:
-    """The folder that holds the sessions."""
-    home = top(folder)
-    if home is None:
-        raise InputError(
-            f"{folder}: no IEMOCAP there; expected are the folders Session1 ... Session5, in this "
-            f"folder or in {OUTER}. `dslite fetch {card.dataset}` says how to get it"
-        )
-    return home
+        present = audio.get(_key(path), "")
+        places[name] = present if Path(present).suffix.lower() in AUDIO else path.as_posix()
+    return places
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """The utterances of the card's classes.
+    """List the utterances of the card's classes.
 
     Parameters
     ----------
@@ -149,27 +138,32 @@ def read(card: Card, folder: Path) -> Listing:
     InputError
         There is not one session.
     """
-    home = _require(card, folder)
+    home = _home(folder)
+    if home is None:
+        raise InputError(
+            f"{folder}: no IEMOCAP there; expected are the folders Session1 ... Session5, in this "
+            f"folder or in {OUTER}. `dslite fetch {card.dataset}` says how to get it"
+        )
     labels, problems = _labels(card, home)
     audio, doubled = _audio(home)
     paths = _paths({name: match for name, (match, _) in labels.items()}, audio)
-    kept = {paths[n]: found for n, found in labels.items() if found[1] in card.labels}
+    used = {paths[name]: entry for name, entry in labels.items() if entry[1] in card.labels}
     unused = [name for name, (_, label) in labels.items() if label in card.excluded]
-    speakers = {path: speaker(match) for path, (match, _) in kept.items()}
-    partitions, source, unplaced = dataset_partitions.place(card, (folder, home), speakers, unused)
+    speakers = {path: speaker(match) for path, (match, _) in used.items()}
+    placed, source, unplaced = partitions.place(card, (folder, home), speakers, unused)
     rows = [
-        (path, card.labels[kept[path][1]], speakers[path], part, kept[path][1])
-        for path, part in partitions.items()
+        (path, card.labels[used[path][1]], speakers[path], part, used[path][1])
+        for path, part in placed.items()
     ]
     absent = [session for session in SESSIONS if not _evaluations(home, session)]
     note = f"no labels of {', '.join(absent)}: the counts differ from the whole corpus's"
-    used = {_key(Path(path)) for path in paths.values()}
+    listed = {_key(Path(path)) for path in paths.values()}
     return Listing(
         home,
         table_of(rows),
         source,
         problems=(*problems, *doubled, *unplaced),
-        surplus=tuple(sorted(path for key, path in audio.items() if key not in used)),
+        surplus=tuple(sorted(path for key, path in audio.items() if key not in listed)),
         excluded=dict(Counter(card.excluded[labels[name][1]] for name in unused)),
         notes=(note,) if absent else (),
     )

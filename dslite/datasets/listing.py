@@ -1,11 +1,12 @@
-"""Corpora on disk: one module for each layout, one schema for all (`manifest`)."""
+"""What a corpus's own files say of it: one schema, read by one module for each layout."""
 
 import csv
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
@@ -54,69 +55,20 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """A corpus, resolved.
-
-    Attributes
-    ----------
-    card : Card
-        Its ``classes`` are never empty in a classification.
-    folder : Path
-        What the paths are relative to.
-    table : DataFrame [files, manifest.COLUMNS]
-        ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty: unknown),
-        ``partition``, ``source_label`` (as the corpus writes it) and ``audio_hash`` (empty: not
-        decodable) are strings, ``duration_s`` (seconds) and ``peak`` float64, ``sample_rate``
-        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `facts.Facts`. The index counts
-        from 0, so that row i stands in row i + 2 of a CSV file with a header.
-    partition_source : str
-        Where the partition comes from, in words, with the seed where it was drawn.
-    fold : str
-        ``5folds/fold2`` in a cross-validation (`dslite.training.cross_validation`): where below a run's usual place
-        its results lie. Empty otherwise.
-    problems, surplus, excluded, notes
-        What reading the corpus's own files has shown, see `dslite.datasets.listing.Listing`.
-    """
-
-    card: Card
-    folder: Path
-    table: pd.DataFrame
-    partition_source: str = CARD_LISTS
-    fold: str = ""
-    problems: tuple[str, ...] = ()
-    surplus: tuple[str, ...] = ()
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Classes in the order of the network's outputs; none in a regression."""
-        return self.card.classes
-
-
-def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """A listing's table from rows in the order of `COLUMNS`, sorted by path."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype="str")
-    return table.sort_values("path", ignore_index=True)
+def _layout(card: Card) -> ModuleType:
+    """Module of a card's layout; by name, since most commands need one of them or none."""
+    return import_module(f"dslite.datasets.{card.layout}")
 
 
 def home(card: Card) -> Path:
-    """Folder in which a corpus lies or should lie."""
+    """Return the folder in which a corpus lies or should lie."""
     if card.layout == "demo":
         return paths.cache() / "demo"
     return paths.raw(card.folder or card.dataset)
 
 
-def _layout(card: Card):
-    """The module of a card's layout; imported here, since listing datasets needs none of them."""
-    from importlib import import_module
-
-    return import_module(f"dslite.datasets.{card.layout}")
-
-
 def read(card: Card) -> Listing:
-    """Files of a corpus, their labels, speakers and partitions, from the corpus's own layout.
+    """List a corpus's files, their labels, speakers and partitions, from its own layout.
 
     Raises
     ------
@@ -127,49 +79,36 @@ def read(card: Card) -> Listing:
     -----
     The demo corpus is generated on its first use.
     """
-    folder = home(card)
-    if card.layout == "demo":
-        _generate_demo(folder)
-    return _layout(card).read(card, folder)
-
-
-def _generate_demo(folder: Path) -> None:
-    from tqdm import tqdm
-
-    from dslite.datasets import demo
-
-    if demo.is_complete(folder):
-        return
-    print("making the demo corpus ...", file=sys.stderr, flush=True)
-    with tqdm(desc="voices", unit="clip", leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        demo.generate(folder, progress=show)
+    return _layout(card).read(card, home(card))
 
 
 def is_present(card: Card) -> bool:
-    """Whether `read` has something to read without a download; touches nothing."""
-    if card.layout == "demo":
-        return True  # made on the spot
+    """Return whether `read` has something to read without a download; touches nothing."""
     return _layout(card).is_present(card, home(card))
 
 
+# What the modules of the layouts share
+
+
+def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Return a listing's table from rows in the order of `COLUMNS`, sorted by path."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype="str")
+    return table.sort_values("path", ignore_index=True)
+
+
 def audio_files(folder: Path, deep: int = 3) -> list[Path]:
-    """Audio in ``folder`` and up to ``deep`` folders below, sorted, without what is hidden."""
-    found = []
+    """List audio in ``folder`` and up to ``deep`` folders below, sorted, without what is hidden."""
+    files = []
     # Not rglob, which does not enter a folder that is a link.
     for file in (f for depth in range(deep + 1) for f in folder.glob("*/" * depth + "*")):
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
         if file.suffix.lower() in AUDIO | OTHER_AUDIO and not hidden and file.is_file():
-            found.append(file)
-    return sorted(found)
+            files.append(file)
+    return sorted(files)
 
 
 def leads_out(folder: Path, path: str | Path) -> bool:
-    """Whether a path, its links followed, leads out of a corpus's folder (`home`).
+    """Return whether a path, its links followed, leads out of a corpus's folder (`home`).
 
     That may be more than a listing's folder, where archives put folders around the audio: what a
     user links to lies in the folder that the user named.
@@ -178,7 +117,7 @@ def leads_out(folder: Path, path: str | Path) -> bool:
 
 
 def require_none(problems: Sequence[str], heading: str) -> None:
-    """Raise one InputError that lists all problems found, or the first 20 of very many."""
+    """Raise one InputError that lists all problems, or the first 20 of very many."""
     if not problems:
         return
     lines = [f"{heading}: {len(problems)} problem{'s' * (len(problems) > 1)} to mend"]
@@ -189,7 +128,7 @@ def require_none(problems: Sequence[str], heading: str) -> None:
 
 
 def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
-    """Rows of a table, header first, as they stand; the last one is not blank.
+    """Read the rows of a table, header first, as they stand; the last one is not blank.
 
     Parameters
     ----------

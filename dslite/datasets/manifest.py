@@ -1,19 +1,19 @@
-"""The manifest: one row per file of a corpus, checked before anything is computed from it."""
+"""The manifest: one row for each file of a corpus, before anything is computed from it."""
 
-import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
 from dslite.cards import Card
-from dslite.datasets import checks, scan
-from dslite.datasets import listing as dataset_listing
-from dslite.datasets.listing import Manifest, leads_out, require_none
+from dslite.datasets import listing, scan
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
-COLUMNS = (*dataset_listing.COLUMNS, *scan.COLUMNS)
+COLUMNS = (*listing.COLUMNS, *scan.COLUMNS)
 RESERVED = frozenset(  # columns of tables of predictions
     {
         *("file", "speaker", "partition", "label", "prediction", "fold"),
@@ -22,63 +22,99 @@ RESERVED = frozenset(  # columns of tables of predictions
 )
 
 
-def build(card: Card) -> Manifest:
-    """Manifest of a corpus; decodes what was not decoded before, see `facts.of_file`.
+@dataclass(frozen=True)
+class Manifest:
+    """A corpus: its files, what is in them, and how they are divided.
 
-    Missing and broken files do not stop it: `check` names them all.
+    Attributes
+    ----------
+    card : Card
+        Its ``classes`` are never empty in a classification.
+    folder : Path
+        What the paths are relative to.
+    table : DataFrame [files, COLUMNS]
+        ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty: unknown),
+        ``partition``, ``source_label`` (as the corpus writes it) and ``audio_hash`` (empty: not
+        decodable) are strings, ``duration_s`` (seconds) and ``peak`` float64, ``sample_rate``
+        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `scan.Facts`. The index counts
+        from 0, so that row i stands in row i + 2 of a CSV file with a header.
+    partition_source : str
+        Where the partition comes from, in words, with the seed where it was drawn.
+    fold : str
+        ``5folds/fold2`` in a cross-validation (`partitions.divide`): where below a run's usual
+        place its results lie. Empty otherwise.
+    problems, surplus, excluded, notes
+        What reading the corpus's own files has shown, see `dslite.datasets.listing.Listing`.
+    """
+
+    card: Card
+    folder: Path
+    table: pd.DataFrame
+    partition_source: str = listing.CARD_LISTS
+    fold: str = ""
+    problems: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in the order of the network's outputs; none in a regression."""
+        return self.card.classes
+
+
+def build(card: Card) -> Manifest:
+    """Build the manifest of a corpus; decode what was not decoded before.
+
+    Missing and broken files do not stop it: `checks.problems` names them all.
 
     Raises
     ------
     InputError
         The corpus is not there or not in its layout.
     """
-    listing = dataset_listing.read(card)
-    folder, table = listing.folder, listing.table.reset_index(drop=True)
-    card = card.model_copy(update={"classes": _resolved_classes(card, table["label"])})
+    listed = listing.read(card)
+    folder, table = listed.folder, listed.table.reset_index(drop=True)
+    card = card.model_copy(update={"classes": _classes(card, table["label"])})
     # What leads out of the corpus's folder is not even opened.
     files = [folder / path for path in table["path"]]
-    files = [None if leads_out(dataset_listing.home(card), file) else file for file in files]
-    found = scan.gather(files, card.dataset)
+    files = [None if listing.leads_out(listing.home(card), file) else file for file in files]
+    facts = scan.gather(files, card.dataset)
     return Manifest(
         card,
         folder,
-        table.join(found)[list(COLUMNS)],
-        listing.partition_source,
-        **{name: getattr(listing, name) for name in ("problems", "surplus", "excluded", "notes")},
+        table.join(facts)[list(COLUMNS)],
+        listed.partition_source,
+        **{name: getattr(listed, name) for name in ("problems", "surplus", "excluded", "notes")},
     )
 
 
-def _resolved_classes(card: Card, labels: pd.Series) -> tuple[str, ...]:
+def _classes(card: Card, labels: pd.Series) -> tuple[str, ...]:
+    """The card's classes, or in a classification without any those of the labels."""
     if card.task == "regression":
         return card.classes
-    found = card.classes or tuple(sorted(set(labels) - {""}))
-    taken = sorted(RESERVED.intersection(found))
+    classes = card.classes or tuple(sorted(set(labels) - {""}))
+    taken = sorted(RESERVED.intersection(classes))
     if taken:
         raise InputError(
             f"{card.table or card.dataset}: a class is called '{taken[0]}', as is a column of "
             "predictions.csv; give it another name"
         )
-    return found
+    return classes
 
 
-def check(manifest: Manifest) -> None:
-    """Hold a manifest to what training and evaluation rely on.
+def digest(manifest: Manifest) -> str:
+    """Return the SHA-256 of what a result depends on: path, label, speaker, partition and audio.
 
-    Raises
-    ------
-    InputError
-        Lists the problems, 20 in full; see `checks.problems`.
+    The order of rows counts, since a seed draws by it; durations follow from the audio.
     """
-    name = manifest.card.table or manifest.card.dataset
-    found = [said for kind in checks.problems(manifest).values() for said in kind]
-    require_none(found, f"manifest of {name}")
-
-
-# What is made of a manifest
+    columns = ["path", "label", "speaker", "partition", "audio_hash"]
+    rows = manifest.table[columns].to_numpy(dtype=object).tolist()
+    return provenance.digest(rows)
 
 
 def table1_row(manifest: Manifest) -> dict[str, float]:
-    """The corpus's row of the paper's Table 1, unrounded.
+    """Compute the corpus's row of the paper's Table 1, unrounded.
 
     Returns
     -------
@@ -99,33 +135,13 @@ def table1_row(manifest: Manifest) -> dict[str, float]:
     }
 
 
-def digest(manifest: Manifest) -> str:
-    """SHA-256 of what a result depends on: path, label, speaker, partition and audio, row by row.
-
-    The order of rows counts, since a seed draws by it; durations follow from the audio.
-    """
-    columns = ["path", "label", "speaker", "partition", "audio_hash"]
-    rows = manifest.table[columns].to_numpy(dtype=object).tolist()
-    return provenance.digest(rows)
-
-
-def write(manifest: Manifest, path: str | os.PathLike) -> None:
-    """Store a manifest's table as CSV (UTF-8, header), all or nothing."""
-    with paths.replacing(path) as draft:
-        manifest.table.to_csv(draft, index=False)
-
-
-def load(card: Card) -> Manifest:
-    """Build a corpus's manifest and hold it to `check`."""
-    built = build(card)
-    check(built)
-    return built
-
-
 def counts(manifest: Manifest, column: str) -> pd.DataFrame:
-    """Files per partition of every value of ``label`` or ``speaker``: int64, index the values.
+    """Count each partition's files of every value of ``label`` or ``speaker``.
 
-    Labels stand in the order of the classes; the values of a regression in ten steps.
+    Returns
+    -------
+    DataFrame of int64 [values, partitions]
+        Labels stand in the order of the classes; the values of a regression in ten steps.
     """
     values = manifest.table[column].replace("", "unknown")
     if column == "label" and manifest.card.task == "regression":
@@ -135,12 +151,12 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
     crossed = pd.crosstab(values, manifest.table["partition"])
     order = [name for name in manifest.classes if name in crossed.index]
     order += [name for name in crossed.index if name not in order]
-    known = [partition for partition in PARTITIONS if partition in crossed.columns]
-    return crossed.loc[order, known].rename_axis(index=column, columns=None)
+    partitions = [partition for partition in PARTITIONS if partition in crossed.columns]
+    return crossed.loc[order, partitions].rename_axis(index=column, columns=None)
 
 
 def durations(manifest: Manifest) -> dict[str, np.ndarray]:
-    """Durations of each partition's files in seconds, float64."""
+    """Return the durations of each partition's files, float64 [files] in seconds."""
     table = manifest.table
     return {
         partition: table.loc[table["partition"] == partition, "duration_s"].to_numpy()
@@ -156,9 +172,9 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     """
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
-    write(manifest, folder / "manifest.csv")
-    with paths.replacing(folder / "table1.csv") as draft:
-        pd.DataFrame([row]).to_csv(draft, index=False)
+    for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
+        with paths.replacing(folder / f"{name}.csv") as draft:
+            table.to_csv(draft, index=False)
     origin = {
         "source": manifest.partition_source,
         "files": {name: len(seconds) for name, seconds in durations(manifest).items()},

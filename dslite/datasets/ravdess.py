@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dslite.cards import Card
-from dslite.datasets import partitions as dataset_partitions
+from dslite.datasets import partitions
 from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
 from dslite.errors import InputError
 
@@ -23,7 +23,7 @@ NAME = re.compile(r"(0[123])-(0[12])-([0-9]{2})-(0[12])-(0[12])-(0[12])-([0-9]{2
 ACTOR_FOLDER = re.compile(r"Actor_(\d\d)")
 
 
-def top(folder: Path) -> Path:
+def _home(folder: Path) -> Path:
     """The folder that holds ``Actor_01`` and so on: ``folder`` or one that archives put around."""
     for candidate in (folder, *(folder / name for name in NESTED)):
         if any(candidate.glob("Actor_[0-9][0-9]")):
@@ -32,8 +32,8 @@ def top(folder: Path) -> Path:
 
 
 def is_present(card: Card, folder: Path) -> bool:
-    """Whether there is any audio of an actor."""
-    files = top(folder).glob("Actor_[0-9][0-9]/*")
+    """Return whether there is any audio of an actor."""
+    files = _home(folder).glob("Actor_[0-9][0-9]/*")
     return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
 
 
@@ -51,7 +51,7 @@ def _problem(file: Path, place: Path, match: re.Match) -> str:
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """The sung files.
+    """List the sung files.
 
     Speech, and the sound of videos, which mirrors store among the songs, are left out.
 
@@ -72,7 +72,7 @@ def read(card: Card, folder: Path) -> Listing:
     InputError
         There is no song.
     """
-    home = top(folder)
+    home = _home(folder)
     problems, surplus, stems, speakers, emotions = [], [], {}, {}, {}
     left_out = []
     for file in audio_files(home, deep=2):
@@ -95,12 +95,10 @@ def read(card: Card, folder: Path) -> Listing:
             f"{folder}: no RAVDESS song there; run `dslite fetch {card.dataset}`, or let "
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
-    partitions, source, unplaced = dataset_partitions.place(
-        card, (folder, home), speakers, left_out
-    )
+    placed, source, unplaced = partitions.place(card, (folder, home), speakers, left_out)
     rows = [
         (path, EMOTIONS[emotions[path]], speakers[path], part, emotions[path])
-        for path, part in partitions.items()
+        for path, part in placed.items()
     ]
     return Listing(
         home,

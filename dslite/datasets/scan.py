@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 
@@ -29,7 +30,6 @@ QUIET = 200  # files decoded without a progress bar
 State = tuple[str, int, int]  # a file is decoded again when any of these changed:
 STATE = {"path": "str", "size": "int64", "mtime_ns": "int64"}
 
-
 FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
 CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
 # What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
@@ -37,6 +37,10 @@ CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fe
 SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or more (SoX: 7FFFF000)
 SHORT_OGG = "lacks an end-of-stream bit"
+
+LEVELS_RATE = 8000  # Hz: what a corpus at 16 kHz and its original at 48 kHz have in common
+LEVELS_PARTS = 16
+LEVELS_FLOOR = -60.0  # dB of full scale: below it, dither and encoders decide
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,15 @@ def _clipped(magnitude: np.ndarray) -> int:
 
 def _truncated(file: soundfile.SoundFile, decoded: int) -> bool:
     """Whether the file holds less than its header promises."""
-    said = file.extra_info
-    promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(said)]
-    short = any(there < promised < UNKNOWN_LENGTH for promised, there in promises)
+    log = file.extra_info
+    promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
+    short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
     # Of an MP3 file, the number of frames may be an estimate.
-    return short or decoded < 0.99 * file.frames or SHORT_OGG in said
+    return short or decoded < 0.99 * file.frames or SHORT_OGG in log
 
 
 def of_file(path: str | PathLike) -> Facts:
-    """What a stored file is, decoded block by block.
+    """Decode a stored file block by block and say what it is.
 
     Notes
     -----
@@ -128,15 +132,34 @@ def of_file(path: str | PathLike) -> Facts:
         )
 
 
+def loudness_levels(waveform: np.ndarray) -> np.ndarray:
+    """Compute the levels by which a recording is recognised at another rate or encoding.
+
+    Parameters
+    ----------
+    waveform : ndarray of float32 [samples]
+        At `LEVELS_RATE`.
+
+    Returns
+    -------
+    ndarray of float64 [LEVELS_PARTS]
+        RMS of equal parts in dB of full scale, at least `LEVELS_FLOOR`.
+    """
+    edges = np.linspace(0, len(waveform), LEVELS_PARTS + 1).round().astype(int)
+    parts = [waveform[a:b].astype(np.float64) for a, b in pairwise(edges)]
+    power = np.array([np.mean(part**2) if part.size else 0.0 for part in parts])
+    return np.maximum(LEVELS_FLOOR, 10 * np.log10(np.maximum(power, 1e-12)))
+
+
 def _state(file: Path | None) -> State | None:
     """What a file's facts are stored under; None for a missing file."""
     if file is None:
         return None
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return str(file.absolute()), found.st_size, found.st_mtime_ns
+    return str(file.absolute()), status.st_size, status.st_mtime_ns
 
 
 def _load(store: Path) -> dict[State, Facts]:
@@ -148,8 +171,8 @@ def _load(store: Path) -> dict[State, Facts]:
         content = ""
     head, _, rows = content.partition("\n")
     if head != _checksum(rows):
-        said = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
-        print(said, file=sys.stderr, flush=True)
+        message = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
+        print(message, file=sys.stderr, flush=True)
         return {}
     # As strings first: read_csv's own floats may differ from the written ones in the last bit.
     table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
@@ -162,8 +185,8 @@ def _checksum(rows: str) -> str:
     return f"# crc32 {zlib.crc32(rows.encode()):08x}"
 
 
-def _save(store: Path, known: dict[State, Facts]) -> None:
-    rows = [(*state, *vars(found).values()) for state, found in known.items()]
+def _save(store: Path, cached: dict[State, Facts]) -> None:
+    rows = [(*state, *vars(facts).values()) for state, facts in cached.items()]
     text = pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(index=False, lineterminator="\n")
     with paths.replacing(store) as draft:
         draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
@@ -177,7 +200,7 @@ def _facts_or_none(file: Path) -> Facts | None:
 
 
 def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
-    """Facts of files, from ``cache/audio/<dataset>.csv`` where they did not change.
+    """Gather the facts of files, from ``cache/audio/<dataset>.csv`` where they did not change.
 
     Parameters
     ----------
@@ -191,9 +214,9 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
         See `Facts`. A missing or undecodable file has NaN, 0 and an empty hash.
     """
     store = paths.cache() / "audio" / f"{dataset}.csv"
-    known = _load(store)
+    cached = _load(store)
     states = [_state(file) for file in files]
-    todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in known}
+    todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in cached}
     decoded = {}
     if len(todo) > QUIET and not sys.stderr.isatty():
         print(f"decoding {dataset}: {len(todo)} files ...", file=sys.stderr, flush=True)
@@ -208,13 +231,13 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
             disable=True if len(todo) <= QUIET else None,  # None: only where somebody watches
         ) as bar,
     ):
-        for state, found in zip(todo, pool.map(_facts_or_none, todo.values()), strict=True):
-            if found:
-                decoded[state] = found
+        for state, facts in zip(todo, pool.map(_facts_or_none, todo.values()), strict=True):
+            if facts:
+                decoded[state] = facts
             bar.update()
-    known |= decoded
+    cached |= decoded
     if decoded:
-        _save(store, {state: known[state] for state in states if state in known})
+        _save(store, {state: cached[state] for state in states if state in cached})
     unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")
-    rows = [vars(known.get(state, unknown)) for state in states]
+    rows = [vars(cached.get(state, unknown)) for state in states]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

@@ -1,4 +1,4 @@
-"""An own corpus: a CSV or TSV table with ``path, label[, speaker][, partition]`` and its audio."""
+"""A user's corpus: a CSV/TSV table with ``path, label[, speaker][, partition]`` and its audio."""
 
 import os
 import warnings
@@ -20,6 +20,11 @@ REGRESSION_BINS = 5  # quantile bins of a regression label, so that partitions h
 MANY_CLASSES = 50  # more labels than this look like the values of a regression
 REQUIRED = ("path", "label")
 OPTIONAL = ("speaker", "partition")
+REMEDIES = {  # for an empty cell of a column
+    "label": f"; where a test file's label is unknown write {UNKNOWN}",
+    "speaker": "; give every file a speaker, or leave the whole column out",
+    "partition": "; give every file a partition, or leave the whole column out",
+}
 
 
 def _columns(table: Path) -> pd.DataFrame:
@@ -32,41 +37,34 @@ def _columns(table: Path) -> pd.DataFrame:
                 f"{table}: no column '{name}' in its first row{nearest(name, header)}"
                 f" (needed are path and label; speaker and partition may be there)"
             )
-    known = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-    twice = [name for name in known if names.count(name) > 1]
+    columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    twice = [name for name in columns if names.count(name) > 1]
     if twice:
         raise InputError(f"{table}: there are two columns '{twice[0]}'; keep one")
-    problems, kept = [], []
+    problems, cells = [], []
     for number, row in enumerate(rows, start=2):
         if not any(row):
             problems.append(f"row {number} is blank; delete it")
         elif len(row) < len(names) or any(row[len(names) :]):
             problems.append(f"row {number} has {len(row)} cells where the header has {len(names)}")
         else:
-            kept.append([row[names.index(name)] for name in known])
+            cells.append([row[names.index(name)] for name in columns])
             problems += [
-                f"row {number}, {kept[-1][0] or 'no path'}: {name} is empty{_remedy(name)}"
-                for name, cell in zip(known, kept[-1], strict=True)
+                f"row {number}, {cells[-1][0] or 'no path'}: {name} is empty"
+                + REMEDIES.get(name, "")
+                for name, cell in zip(columns, cells[-1], strict=True)
                 if not cell
             ]
     require_none(problems, str(table))
-    return pd.DataFrame(kept, columns=known, dtype="str")
-
-
-def _remedy(column: str) -> str:
-    return {
-        "label": f"; where a test file's label is unknown write {UNKNOWN}",
-        "speaker": "; give every file a speaker, or leave the whole column out",
-        "partition": "; give every file a partition, or leave the whole column out",
-    }.get(column, "")
+    return pd.DataFrame(cells, columns=columns, dtype="str")
 
 
 def _require_task(card: Card, labels: pd.Series) -> None:
     """Refuse what looks like a regression and does not say so."""
-    found = labels[labels != UNKNOWN].nunique()
-    if found > MANY_CLASSES and "task" not in card.model_fields_set:
+    n_labels = labels[labels != UNKNOWN].nunique()
+    if n_labels > MANY_CLASSES and "task" not in card.model_fields_set:
         raise InputError(
-            f"{card.table}: {found} different labels; if they are values, write "
+            f"{card.table}: {n_labels} different labels; if they are values, write "
             f"'task: regression' into {Path(card.table).with_suffix('.yaml')}, if they are "
             "classes, 'task: classification'"
         )
@@ -94,8 +92,8 @@ def _from_card(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
             "'speaker'"
         )
     partitions = {speaker: key for key, listed in card.partition.items() for speaker in listed}
-    found = columns["speaker"].map(partitions)
-    missing = columns["speaker"][found.isna()].drop_duplicates()
+    placed = columns["speaker"].map(partitions)
+    missing = columns["speaker"][placed.isna()].drop_duplicates()
     require_none(
         [
             f"row {i + 2}, {columns['path'][i]}: speaker '{speaker}' is in no partition "
@@ -104,36 +102,21 @@ def _from_card(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
         ],
         str(table),
     )
-    return found
+    return placed
 
 
 def _bins(labels: pd.Series) -> pd.Series:
     """Quantile bin of each regression label; -1 for what is no number, which is for the check."""
     values = pd.to_numeric(labels, errors="coerce").where(np.isfinite)
     edges = np.unique(values.quantile(np.arange(1, REGRESSION_BINS) / REGRESSION_BINS).dropna())
-    found = np.searchsorted(edges, values)
-    return pd.Series(np.where(values.isna(), -1, found), index=labels.index)
+    bins = np.searchsorted(edges, values)
+    return pd.Series(np.where(values.isna(), -1, bins), index=labels.index)
 
 
-def split(labels: pd.Series, groups: pd.Series) -> np.ndarray:
+def _split(labels: pd.Series, groups: pd.Series) -> np.ndarray:
     """Speaker-independent, stratified partitions of about 60 / 20 / 20 % of the files.
 
-    scikit-learn's StratifiedGroupKFold, shuffled with `SPLIT_SEED`: one fold becomes test, one
-    devel. The same rows in the same order give the same partitions.
-
-    Parameters
-    ----------
-    labels, groups : Series [files]
-        What each partition should have alike, and what must not be divided.
-
-    Returns
-    -------
-    ndarray of str [files]
-
-    Raises
-    ------
-    InputError
-        There are not even three groups, or no label occurs three times.
+    The same rows in the same order give the same partitions: str [files].
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -157,8 +140,8 @@ def split(labels: pd.Series, groups: pd.Series) -> np.ndarray:
     return partition
 
 
-def _made_up(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
-    """Partition by `split`."""
+def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
+    """Partition by `_split`."""
     unknown = np.flatnonzero(columns["label"] == UNKNOWN)
     if unknown.size:
         raise InputError(
@@ -171,18 +154,18 @@ def _made_up(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
     # Files of one path stay together, so that a file listed twice is one problem, not two.
     groups = columns["speaker"] if "speaker" in columns else columns["path"]
     try:
-        return pd.Series(split(labels, groups), index=columns.index)
+        return pd.Series(_split(labels, groups), index=columns.index)
     except InputError as error:
         raise InputError(f"{table}: {error}") from None
 
 
 def is_present(card: Card, folder: Path) -> bool:
-    """Whether the table is there."""
+    """Return whether the table is there."""
     return Path(card.table).is_file()
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """A user's table.
+    """List a user's table.
 
     Parameters
     ----------
@@ -191,7 +174,7 @@ def read(card: Card, folder: Path) -> Listing:
         any case and order. Further columns are ignored. Every cell is a string, so labels such as
         ``0`` or ``007`` stay what they are. Partitions come from ``partition`` in the card (lists
         of speakers) or from the column ``partition``, and where there is neither they are made
-        here (`split`, `SPLIT_SEED`).
+        here, with `SPLIT_SEED`.
     folder : Path
         What the table's paths are relative to.
 
@@ -244,15 +227,15 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
         return _from_column(columns, table), "the table's column 'partition'"
     by = "speaker" if "speaker" in columns else "file"
     source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {SPLIT_SEED}"
-    return _made_up(card, columns, table), source
+    return _drawn(card, columns, table), source
 
 
 def _surplus(folder: Path, listed: pd.Series) -> tuple[str, ...]:
     """Audio beside the listed files, in the same folders, that the table does not list."""
     folder = Path(os.path.normpath(folder))  # the card's may hold ".."
     named = {os.path.normpath(folder / path) for path in listed}
-    found = []
+    files = []
     for place in sorted({str(Path(path).parent) for path in named}):
         if Path(place).is_relative_to(folder):
-            found += [file for file in audio_files(Path(place), deep=0) if str(file) not in named]
-    return tuple(file.relative_to(folder).as_posix() for file in found)
+            files += [file for file in audio_files(Path(place), deep=0) if str(file) not in named]
+    return tuple(file.relative_to(folder).as_posix() for file in files)

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 
 from dslite import cards, paths
-from dslite.datasets import manifest, report
+from dslite.datasets import checks, manifest
 
 RATE = 16000
 SHARES = {"train": 5564, "devel": 5328, "test": 5570}
@@ -58,7 +58,7 @@ def main(files: int) -> None:
         settings = cards.settings_of(card)
 
         def check():
-            found = report.findings(manifest.build(card), settings)
+            found = checks.findings(manifest.build(card), settings)
             assert not found["errors"], found["errors"]
 
         def hashed():

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from dslite import cards, paths
 from dslite import plots as dslite_plots
-from dslite.datasets import manifest, partitions
+from dslite.datasets import load_manifest, partitions
 from dslite.deployment import agreement, convert, profile, quantise, runtime
 from dslite.deployment import plots as deployment_plots
 from dslite.evaluation import metrics
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
     run = runs.load(given.run)
-    built = manifest.load(cards.load(given.table or run.record["dataset"]))
+    built = load_manifest(cards.load(given.table or run.record["dataset"]))
     built = partitions.of_run(built, run.record)
     settings = run.settings.model_copy(update={"weights": given.weights})
     task = steps.task_of(built.card, settings, feature_store.load_spectrograms(built, settings))

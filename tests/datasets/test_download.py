@@ -578,9 +578,9 @@ def fetching(archive, prelude="") -> subprocess.Popen:
     """Another process that fetches."""
     script = (
         "import time\nfrom pathlib import Path\n"
-        "from dslite import paths\nfrom dslite.datasets import archives, download\n"
+        "from dslite import paths\nfrom dslite.datasets import download\n"
         f"{prelude}\n"
-        f"download.fetch_archive(archives.{archive!r}, paths.raw('ravdess'))"
+        f"download.fetch_archive(download.{archive!r}, paths.raw('ravdess'))"
     )
     return subprocess.Popen([sys.executable, "-c", script])
 

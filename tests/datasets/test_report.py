@@ -7,8 +7,7 @@ import pytest
 import soundfile
 
 from dslite import cards
-from dslite.datasets import manifest
-from dslite.datasets import report as dataset_report
+from dslite.datasets import checks, manifest
 
 RATE = 16000
 PARTS = {"train": ("a", "b"), "devel": ("c",), "test": ("d",)}
@@ -40,9 +39,7 @@ def card_of(table, text):
 
 def findings(table, **overrides):
     card = cards.load(str(table))
-    return dataset_report.findings(
-        manifest.build(card), cards.settings_of(card, overrides=overrides)
-    )
+    return checks.findings(manifest.build(card), cards.settings_of(card, overrides=overrides))
 
 
 def test_a_clean_corpus(table):
@@ -80,9 +77,9 @@ def test_expected_counts_are_marked(table):
     )
     found = findings(table)
     assert found["verdict"] == "warnings"
-    (said,) = found["warnings"][dataset_report.UNEXPECTED]
+    (said,) = found["warnings"][checks.UNEXPECTED]
     assert said == "yes in train: 4 files, expected 5 (a list)"
-    report = dataset_report.text(found)
+    report = checks.report(found)
     row = {line.split()[0]: line for line in report.splitlines() if line}
     assert row["yes"].split()[1:4] == ["4", "≠", "5"]
     assert row["no"].split()[1:3] == ["4", "="]
@@ -107,7 +104,7 @@ def test_blinded_labels_are_counted_and_their_classes_not_compared(table):
     assert found["blinded"] == 4
     assert found["verdict"] == "clean"
     assert [e["of"] for e in found["expected"]] == ["files"]
-    assert "4 labels are not given out" in dataset_report.text(found)
+    assert "4 labels are not given out" in checks.report(found)
 
 
 def test_a_regression_is_counted_in_steps(table):
@@ -120,7 +117,7 @@ def test_a_regression_is_counted_in_steps(table):
     found = findings(table)
     assert found["verdict"] == "clean"
     assert sum(sum(part.values()) for part in found["counts"].values()) == 16
-    assert dataset_report.text(found)
+    assert checks.report(found)
 
 
 def spoil(table, name):
@@ -201,7 +198,7 @@ def test_json_is_all_of_it_and_says_errors_too(table, command):
 
 def test_many_of_a_kind_are_counted_in_the_report_and_listed_in_json(table):
     kinds = {"clipped": [f"row {i}" for i in range(25)]}
-    lines = dataset_report.sentences("warning", kinds).splitlines()
+    lines = checks.sentences_text("warning", kinds).splitlines()
     assert len(lines) == 22
     assert lines[-1] == "  ... and 5 more"
 

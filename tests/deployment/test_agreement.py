@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from dslite import cards
-from dslite.datasets import manifest, partitions
+from dslite.datasets import load_manifest, manifest, partitions
 from dslite.deployment import agreement, convert, predict, quantise, runtime
 from dslite.deployment.quantise import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS
 from dslite.errors import InputError
@@ -38,7 +38,7 @@ def assessed(small_run, small_corpus, small_cache, tmp_path_factory, patched):
     folder = tmp_path_factory.mktemp("assessed") / small_run.folder.name
     shutil.copytree(small_run.folder, folder)
     run = runs.load(folder)
-    built = manifest.load(cards.load(str(small_corpus)))
+    built = load_manifest(cards.load(str(small_corpus)))
     store = feature_store.load_spectrograms(built, run.settings)
     lines = []
     found = agreement.assess(run, store, log=lines.append)
@@ -378,7 +378,7 @@ def test_another_corpus_is_refused(small_run, small_corpus, workplace, command):
 
 
 def test_the_manifest_of_a_fold_is_found_again(small_corpus, workplace):
-    built = manifest.load(cards.load(str(small_corpus)))
+    built = load_manifest(cards.load(str(small_corpus)))
     for i, fold in enumerate(partitions.divide(built, 3), start=1):
         record = {"fold": f"3folds/fold{i}", "manifest": manifest.digest(fold)}
         assert partitions.of_run(built, record).table.equals(fold.table)

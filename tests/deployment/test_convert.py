@@ -7,7 +7,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from dslite import audio, cards
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest
 from dslite.deployment import convert as deployment_convert
 from dslite.deployment import runtime
 from dslite.features import spectrogram
@@ -36,7 +36,7 @@ def network(converted):
 
 @pytest.fixture
 def store(workplace, small_corpus, converted):
-    built = manifest.load(cards.load(str(small_corpus)))
+    built = load_manifest(cards.load(str(small_corpus)))
     return feature_store.load_spectrograms(built, converted.settings)
 
 

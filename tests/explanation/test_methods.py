@@ -353,11 +353,11 @@ def test_occlusion_by_hand(tiny, rng, side):
 
 def test_the_background_of_a_run_are_training_pictures(small_run, workplace, small_corpus):
     from dslite import cards
-    from dslite.datasets import manifest
+    from dslite.datasets import load_manifest
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(
-        manifest.load(cards.load(str(small_corpus))), small_run.settings
+        load_manifest(cards.load(str(small_corpus))), small_run.settings
     )
     subject = files.subject(small_run, store, "blur", seed=2)
     assert subject.masker == "blur"

@@ -148,12 +148,12 @@ def test_trimmed_files_end_where_their_sound_does(tmp_path):
 
 def test_a_real_run_is_summarised_and_scrutinised(small_run, workplace, small_corpus):
     from dslite import cards
-    from dslite.datasets import manifest
+    from dslite.datasets import load_manifest
     from dslite.explanation import files
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(
-        manifest.load(cards.load(str(small_corpus))), small_run.settings
+        load_manifest(cards.load(str(small_corpus))), small_run.settings
     )
     subject = files.subject(small_run, store)
     given = {"evaluations": 12, "log": lambda line: None}

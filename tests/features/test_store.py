@@ -11,7 +11,7 @@ import soundfile
 import tensorflow as tf
 
 from dslite import audio, cards
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest, manifest
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.features import store as feature_store
@@ -41,7 +41,7 @@ def corpus(tmp_path, cache):
         (tmp_path / "own.csv").write_text("\n".join(rows) + "\n")
         if card:
             (tmp_path / "own.yaml").write_text(card)
-        return manifest.load(cards.load(str(tmp_path / "own.csv")))
+        return load_manifest(cards.load(str(tmp_path / "own.csv")))
 
     return make
 
@@ -109,7 +109,7 @@ def test_trim_removes_silence_before_cutting(corpus, tmp_path):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
     silence = np.zeros(2 * RATE)
     soundfile.write(tmp_path / "f0.wav", np.concatenate([silence, noise, silence]), RATE)
-    built = manifest.load(cards.load(str(tmp_path / "own.csv")))
+    built = load_manifest(cards.load(str(tmp_path / "own.csv")))
     counts = {
         trim: (
             feature_store.load_spectrograms(built, USED.model_copy(update={"trim": trim})).file == 0
@@ -335,7 +335,7 @@ def test_a_corpus_that_changed_since_its_division_is_refused(corpus, cache, tmp_
     divided(corpus(), monkeypatch, tmp_path)
     before = feature_store.load_spectrograms(corpus(), USED)
     soundfile.write(tmp_path / "f3.wav", np.full(RATE, 0.1), RATE)
-    changed = manifest.load(cards.load(str(tmp_path / "own.csv")))
+    changed = load_manifest(cards.load(str(tmp_path / "own.csv")))
     for _ in range(2):
         with pytest.raises(InputError, match=r"^own: the corpus is not the one of .*\(f3\.wav\)"):
             feature_store.load_spectrograms(changed, USED)

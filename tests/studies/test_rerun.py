@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.datasets import manifest, partitions
+from dslite.datasets import load_manifest, partitions
 from dslite.errors import InputError
 from dslite.studies import rerun
 from dslite.training import baselines, experiment, runs
@@ -22,7 +22,7 @@ def quiet(line):
 
 @pytest.fixture
 def small(small_corpus, workplace):
-    return manifest.load(cards.load(str(small_corpus)))
+    return load_manifest(cards.load(str(small_corpus)))
 
 
 @pytest.fixture

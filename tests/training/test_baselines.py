@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
 
 from dslite import cards
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest
 from dslite.evaluation import metrics as evaluation_metrics
 from dslite.features import functionals, store
 from dslite.models import classifier
@@ -29,7 +29,7 @@ def corpus(small_corpus, workplace, tmp_path):
         change(table).to_csv(tmp_path / "mine.csv", index=False)
         content = f"folder: {small_corpus.parent}\n{card}"
         (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
-        return manifest.load(cards.load(str(tmp_path / "mine.csv")))
+        return load_manifest(cards.load(str(tmp_path / "mine.csv")))
 
     return make
 

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score
 
 from dslite import cards, paths, provenance
-from dslite.datasets import manifest, partitions
+from dslite.datasets import load_manifest, manifest, partitions
 from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.settings import Settings
@@ -256,7 +256,7 @@ def test_a_fold_group_that_fits_nothing(pattern, told):
 @pytest.fixture
 def small(small_corpus, workplace):
     """The small corpus: 96 files of 12 speakers."""
-    return manifest.load(cards.load(str(small_corpus)))
+    return load_manifest(cards.load(str(small_corpus)))
 
 
 def acoustic(fold, **given):

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from dslite import cards, paths, settings
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest, manifest
 from dslite.deployment import predict as deployment_predict
 from dslite.features import store as feature_store
 from dslite.settings import AUGMENTATIONS
@@ -37,7 +37,7 @@ def corpus(small_corpus, change=None, card=""):
         content = card or small_corpus.with_suffix(".yaml").read_text("utf-8")
         (folder / "small.yaml").write_text(f"folder: ..\n{content}", encoding="utf-8")
         small_corpus = folder / "small.csv"
-    return manifest.load(cards.load(str(small_corpus)))
+    return load_manifest(cards.load(str(small_corpus)))
 
 
 @pytest.fixture

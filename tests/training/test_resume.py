@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest
 from dslite.training import checkpoints as training_checkpoints
 from dslite.training import experiment, loop, runs
 
@@ -36,7 +36,7 @@ CHILD = """
 import io, json, os, signal, sys
 import numpy as np
 from dslite import cards, checkpoints, experiment, runs, steps
-from dslite.datasets.listing import manifest
+from dslite.datasets import load_manifest
 
 table, used, seed, place, count = sys.argv[1:]
 left = int(count)
@@ -79,7 +79,7 @@ def written(draft, *given):
 steps.train_step, checkpoints.np.savez, runs.write = counted_step, half_a_checkpoint, written
 card = cards.load(table)
 experiment.run(
-    manifest.load(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
+    load_manifest(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
 )
 print("not killed")
 """
@@ -102,7 +102,7 @@ class Place:
         card, lines = cards.load(str(self.table)), []
         chosen = cards.settings_of(card, "", USED | differs)
         run = experiment.run(
-            manifest.load(card), chosen, seed, force=force, log=log or lines.append
+            load_manifest(card), chosen, seed, force=force, log=log or lines.append
         )
         return run, lines
 
@@ -134,7 +134,7 @@ def stored(small_corpus, small_cache, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DSLITE_CACHE", str(small_cache))
         card = cards.load(str(small_corpus))
-        loop.loader.load(manifest.load(card), cards.settings_of(card))
+        loop.loader.load(load_manifest(card), cards.settings_of(card))
     folder = tmp_path_factory.mktemp("stored") / "cache"
     shutil.copytree(small_cache / "spectrograms", folder / "spectrograms")
     return folder
@@ -311,7 +311,7 @@ def test_a_checkpoint_in_the_wrong_place_is_not_taken_up(interrupted):
     (file,) = interrupted.checkpoints
     card = cards.load(str(interrupted.table))
     chosen = cards.settings_of(card, "", USED | SHORT)
-    described, _, _ = runs.look_up(manifest.load(card), chosen, SEED, "", runs.NETWORK)
+    described, _, _ = runs.look_up(load_manifest(card), chosen, SEED, "", runs.NETWORK)
     there = file.parent.parent / described["identity"][:16]
     there.mkdir()
     shutil.copy(file, there / "train.npz")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.datasets import manifest
+from dslite.datasets import load_manifest
 from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.settings import AUGMENTATIONS, Settings
@@ -118,7 +118,7 @@ def test_folds_and_candidates_are_named_alike_and_are_no_runs(small_corpus, work
 
 
 def test_what_nobody_chose_replaces_what_was_there(small_corpus, workplace):
-    built = manifest.load(cards.load(str(small_corpus)))
+    built = load_manifest(cards.load(str(small_corpus)))
     used = cards.settings_of(built.card, units=64)
     shuffled = replace(built, table=built.table.iloc[::-1].reset_index(drop=True))
     (one, first, _), (other, second, _) = (
