@@ -165,7 +165,7 @@ def small_run(small_corpus, small_cache, once):
             patched.setenv("DSLITE_RESULTS", str(folder))
             card = cards.load(str(small_corpus))
             settings = cards.settings_of(card)
-            experiment.run(load_manifest(card), settings, seed=0, log=lambda line: None)
+            experiment.train(load_manifest(card), settings, seed=0, log=lambda line: None)
 
     (record,) = once("small_run", make).glob("*/*/run.json")
     return runs.load(record.parent)

@@ -157,7 +157,7 @@ def test_a_run_without_space_for_the_trunk_cache_has_the_same_numbers(place, mon
     usage = namedtuple("usage", "total used free")
     for room in (1 << 40, 0):
         monkeypatch.setattr(store.shutil, "disk_usage", lambda _, r=room: usage(r, 0, r))
-        run = experiment.run(load_manifest(card), used, 0, force=True, log=lines.append)
+        run = experiment.train(load_manifest(card), used, 0, force=True, log=lines.append)
         found[room] = [(run.folder / n).read_bytes() for n in ("metrics.json", "predictions.csv")]
         shutil.rmtree(paths.cache() / "activations")
     assert sum("the frozen layers run at every step" in line for line in lines) == 1

@@ -109,7 +109,7 @@ def _choose(found, jobs, group: str) -> None:
     tensorflow_logging.import_tensorflow()
     from dslite.training import experiment
 
-    run = experiment.run(built, settings, point.seed, point.preset, log=typer.echo)
+    run = experiment.train(built, settings, point.seed, point.preset, log=typer.echo)
     with paths.replacing(tables.folder(found) / f"choice-{group}.csv") as draft:
         table.to_csv(draft, index=False)
     typer.echo(f"chosen: {paths.shown(run.folder)}")

@@ -208,8 +208,8 @@ def repeat(planned: Plan, log: Callable[[str], None] = print) -> runs.Run:
     record = planned.original.record
     given = (planned.manifest, planned.settings, record["seed"], record["preset"])
     if record["kind"] != runs.NETWORK:
-        return baselines.run(*given, log=log, kind=record["kind"])
-    work = experiment.candidate if record.get("candidate") else experiment.run
+        return baselines.train_baseline(*given, log=log, kind=record["kind"])
+    work = experiment.candidate if record.get("candidate") else experiment.train
     return work(*given, log=log)
 
 

@@ -1,8 +1,8 @@
 """Augmentation on the fly: SapAugment's policy over CutMix and SpecAugment (paper 2.1 and 3.2).
 
 Every function works on a whole batch at once and is pure: the same seed gives the same result.
-What is done to a batch is decided first (`plan`, which needs no picture) and carried out
-afterwards, so that a training only has to draw the pictures that really change.
+What is done to a batch is planned first, which needs no picture, and applied afterwards, so that a
+training only has to draw the pictures that really change.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ CODE_MASK = (0.485, 0.456, 0.406)
 
 
 class Plan(NamedTuple):
-    """What is done to each sample of a batch.
+    """Plan of what is done to each sample of a batch.
 
     Attributes
     ----------
@@ -40,16 +40,16 @@ class Plan(NamedTuple):
 
     @property
     def changed(self) -> tf.Tensor:
-        """Which samples are altered: bool, shape [batch]."""
+        """Whether each sample is altered: bool, shape [batch]."""
         return (self.patch[:, 1] > self.patch[:, 0]) | (self.mask[:, 1] > self.mask[:, 0])
 
     def rows(self, rows: tf.Tensor) -> "Plan":
-        """The plan of some samples; their partners remain rows of the whole batch."""
+        """Return the plan of some samples; their partners remain rows of the whole batch."""
         return Plan(*(tf.gather(part, rows) for part in self))
 
 
 def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
-    """SapAugment's lambda: the easier a sample of the batch, the stronger its augmentation.
+    """Compute SapAugment's lambda: the easier a sample, the stronger its augmentation.
 
     ``lambda = 1 - I(r / B; s (1 - a), s a)`` with I the regularised incomplete beta function and
     r = 1..B the rank of the sample's loss, ascending (Hu et al. 2021, doi:
@@ -66,6 +66,11 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
     -------
     Tensor of float32, shape [batch]
         0 to 1; losses that are equal (to `LOSS_STEP`) are ranked in the order of the batch.
+
+    Examples
+    --------
+    >>> strength(tf.constant([0.9, 0.1, 0.4, 0.2]), a=0.5, s=10.0).numpy().round(2)
+    array([0.  , 0.95, 0.05, 0.5 ], dtype=float32)
     """
     losses = tf.round(losses / LOSS_STEP)
     rank = tf.argsort(tf.argsort(losses, stable=True), stable=True) + 1
@@ -74,7 +79,7 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
 
 
 def probability(lam: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Probability that a method is applied to each sample: min + (max - min) * lambda.
+    """Compute the probability that a method is applied: min + (max - min) * lambda.
 
     The reading ``code`` adds the maximum instead of the difference: min + max * lambda.
     """
@@ -82,8 +87,122 @@ def probability(lam: tf.Tensor, settings: Settings) -> tf.Tensor:
     return low + (high if settings.probability_reading == "code" else high - low) * lam
 
 
-def executed(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Draw which samples a method is applied to: bool, shape [batch]."""
+def plan(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """Plan what the configuration of ``settings.augmentation`` does to a batch.
+
+    Parameters are those of `plan_cutmix`; each method is drawn for itself.
+    """
+    seeds = tf.random.split(seed, 2)
+    planned = _nothing(lam)
+    if "cutmix" in settings.augmentation:
+        planned = plan_cutmix(lam, seeds[0], settings)
+    if "specaugment" in settings.augmentation:
+        planned = planned._replace(mask=plan_specaugment(lam, seeds[1], settings).mask)
+    return planned
+
+
+def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """Plan where CutMix pastes what (Yun et al. 2019, arXiv:1905.04899).
+
+    A square patch, side = round(cutmix_px * lambda), of another sample at the same place. Its
+    centre is uniform over the image, so that it may be clipped at the border; the labels are
+    mixed by the area really pasted (reading ``code``: by side^2 all the same).
+
+    Parameters
+    ----------
+    lam : Tensor of float32, shape [batch]
+    seed : Tensor of int32, shape [2]
+    settings : Settings
+    """
+    batch, length = tf.shape(lam)[0], settings.image_size
+    where, when = tf.unstack(tf.random.split(seed, 2))
+    seeds = tf.random.split(where, 3)
+    side = _size(lam, settings.cutmix_px, settings)
+    top = _uniform_int(seeds[0], tf.fill([batch], length)) - side // 2
+    left = _uniform_int(seeds[1], tf.fill([batch], length)) - side // 2
+    corners = tf.clip_by_value(tf.stack([top, top + side, left, left + side], 1), 0, length)
+    # A shift of 1..B-1 never lands on the sample itself. A batch of one has nobody to borrow from.
+    shift = 1 + _uniform_int(seeds[2], tf.fill([batch], tf.maximum(batch - 1, 1)))
+    run = _drawn(lam, when, settings) & (side > 0) & (batch > 1)
+    nothing = _nothing(lam)
+    partner = tf.where(run, (nothing.partner + shift) % batch, nothing.partner)
+    patch = tf.where(run[:, None], corners, nothing.patch)
+    area = (patch[:, 1] - patch[:, 0]) * (patch[:, 3] - patch[:, 2])
+    if settings.cutmix_reading == "code":
+        area = tf.where(run, side**2, 0)
+    return Plan(partner, patch, tf.cast(area, tf.float32) / length**2, nothing.mask)
+
+
+def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
+    """Plan where SpecAugment masks: one stretch of time and one of frequency.
+
+    Park et al. 2019, doi: 10.21437/Interspeech.2019-2680; widths and counts as in paper 3.2:
+    either mask is round(mask_px * lambda) wide. Parameters are those of `plan_cutmix`.
+    """
+    where, when = tf.unstack(tf.random.split(seed, 2))
+    seeds = tf.random.split(where, 2)
+    wide = _size(lam, settings.mask_px, settings)
+    low = _uniform_int(seeds[0], settings.image_size - wide + 1)
+    early = _uniform_int(seeds[1], settings.image_size - wide + 1)
+    run = _drawn(lam, when, settings) & (wide > 0)
+    mask = tf.stack([low, low + wide, early, early + wide], 1)
+    nothing = _nothing(lam)
+    return nothing._replace(mask=tf.where(run[:, None], mask, nothing.mask))
+
+
+def paste(images: tf.Tensor, partners: tf.Tensor, planned: Plan) -> tf.Tensor:
+    """Paste patches of ``partners`` on ``images``, float32 [batch, rows, cols, 3]: CutMix."""
+    top, bottom, left, right = tf.unstack(planned.patch, axis=1)
+    rows = _inside(top, bottom, images.shape[1])
+    columns = _inside(left, right, images.shape[2])
+    patch = rows[:, :, None] & columns[:, None, :]
+    return tf.where(patch[..., None], partners, images)
+
+
+def mask(images: tf.Tensor, planned: Plan, settings: Settings) -> tf.Tensor:
+    """Mask images scaled for the backbone, float32 [batch, rows, cols, 3]: SpecAugment.
+
+    What is masked takes the mean value, after the scaling 0.
+    """
+    low, high, early, late = tf.unstack(planned.mask, axis=1)
+    frequency = _inside(low, high, images.shape[1])
+    time = _inside(early, late, images.shape[2])
+    masked = frequency[:, :, None] | time[:, None, :]
+    fill = CODE_MASK if settings.mask_reading == "code" else (0.0, 0.0, 0.0)
+    return tf.where(masked[..., None], tf.constant(fill), images)
+
+
+def mix_labels(labels: tf.Tensor, planned: Plan) -> tf.Tensor:
+    """Mix each label [batch, outputs] with its partner's by the area of CutMix's patch."""
+    weight = planned.weight[:, None]
+    return (1.0 - weight) * labels + weight * tf.gather(labels, planned.partner)
+
+
+def apply(
+    images: tf.Tensor, labels: tf.Tensor, planned: Plan, settings: Settings
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Do to a whole batch what was planned.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape [batch, image_size, image_size, 3]
+        Scaled for the backbone; rows are frequency, columns time.
+    labels : Tensor of float32, shape [batch, outputs]
+        One-hot classes, or [batch, 1] targets of a regression.
+    planned : Plan
+    settings : Settings
+
+    Returns
+    -------
+    images, labels : Tensor
+        Of the same shapes, augmented.
+    """
+    pasted = paste(images, tf.gather(images, planned.partner), planned)
+    return mask(pasted, planned, settings), mix_labels(labels, planned)
+
+
+def _drawn(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """Samples that a method is applied to: bool, shape [batch]."""
     return tf.random.stateless_uniform(tf.shape(lam), seed) < probability(lam, settings)
 
 
@@ -106,144 +225,6 @@ def _size(lam: tf.Tensor, largest: float, settings: Settings) -> tf.Tensor:
 
 
 def _nothing(lam: tf.Tensor) -> Plan:
+    """A plan that leaves every sample as it is."""
     corners = tf.zeros([tf.shape(lam)[0], 4], tf.int32)
     return Plan(tf.range(tf.shape(lam)[0]), corners, tf.zeros_like(lam), corners)
-
-
-def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
-    """Where CutMix pastes what (Yun et al. 2019, arXiv:1905.04899).
-
-    A square patch, side = round(cutmix_px * lambda), of another sample at the same place. Its
-    centre is uniform over the image, so that it may be clipped at the border; the labels are
-    mixed by the area really pasted (reading ``code``: by side^2 all the same).
-
-    Parameters
-    ----------
-    lam : Tensor of float32, shape [batch]
-    seed : Tensor of int32, shape [2]
-    settings : Settings
-    """
-    batch, length = tf.shape(lam)[0], settings.image_size
-    where, when = tf.unstack(tf.random.split(seed, 2))
-    seeds = tf.random.split(where, 3)
-    side = _size(lam, settings.cutmix_px, settings)
-    top = _uniform_int(seeds[0], tf.fill([batch], length)) - side // 2
-    left = _uniform_int(seeds[1], tf.fill([batch], length)) - side // 2
-    corners = tf.clip_by_value(tf.stack([top, top + side, left, left + side], 1), 0, length)
-    # A shift of 1..B-1 never lands on the sample itself. A batch of one has nobody to borrow from.
-    shift = 1 + _uniform_int(seeds[2], tf.fill([batch], tf.maximum(batch - 1, 1)))
-    run = executed(lam, when, settings) & (side > 0) & (batch > 1)
-    nothing = _nothing(lam)
-    partner = tf.where(run, (nothing.partner + shift) % batch, nothing.partner)
-    patch = tf.where(run[:, None], corners, nothing.patch)
-    area = (patch[:, 1] - patch[:, 0]) * (patch[:, 3] - patch[:, 2])
-    if settings.cutmix_reading == "code":
-        area = tf.where(run, side**2, 0)
-    return Plan(partner, patch, tf.cast(area, tf.float32) / length**2, nothing.mask)
-
-
-def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
-    """Where SpecAugment masks: one stretch of time and one of frequency.
-
-    Park et al. 2019, doi: 10.21437/Interspeech.2019-2680; widths and counts as in paper 3.2:
-    either mask is round(mask_px * lambda) wide. Parameters as in `plan_cutmix`.
-    """
-    where, when = tf.unstack(tf.random.split(seed, 2))
-    seeds = tf.random.split(where, 2)
-    wide = _size(lam, settings.mask_px, settings)
-    low = _uniform_int(seeds[0], settings.image_size - wide + 1)
-    early = _uniform_int(seeds[1], settings.image_size - wide + 1)
-    run = executed(lam, when, settings) & (wide > 0)
-    mask = tf.stack([low, low + wide, early, early + wide], 1)
-    nothing = _nothing(lam)
-    return nothing._replace(mask=tf.where(run[:, None], mask, nothing.mask))
-
-
-def plan(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
-    """What the configuration of ``settings.augmentation`` does to a batch.
-
-    Parameters as in `plan_cutmix`; each method is drawn for itself.
-    """
-    seeds = tf.random.split(seed, 2)
-    planned = _nothing(lam)
-    if "cutmix" in settings.augmentation:
-        planned = plan_cutmix(lam, seeds[0], settings)
-    if "specaugment" in settings.augmentation:
-        planned = planned._replace(mask=plan_specaugment(lam, seeds[1], settings).mask)
-    return planned
-
-
-def paste(images: tf.Tensor, partners: tf.Tensor, planned: Plan) -> tf.Tensor:
-    """Carry out CutMix: patches of ``partners`` on ``images``, float32 [batch, rows, cols, 3]."""
-    top, bottom, left, right = tf.unstack(planned.patch, axis=1)
-    rows = _inside(top, bottom, images.shape[1])
-    columns = _inside(left, right, images.shape[2])
-    patch = rows[:, :, None] & columns[:, None, :]
-    return tf.where(patch[..., None], partners, images)
-
-
-def mask(images: tf.Tensor, planned: Plan, settings: Settings) -> tf.Tensor:
-    """Carry out SpecAugment on images scaled for the backbone, float32 [batch, rows, cols, 3].
-
-    What is masked takes the mean value, after the scaling 0.
-    """
-    low, high, early, late = tf.unstack(planned.mask, axis=1)
-    frequency = _inside(low, high, images.shape[1])
-    time = _inside(early, late, images.shape[2])
-    masked = frequency[:, :, None] | time[:, None, :]
-    fill = CODE_MASK if settings.mask_reading == "code" else (0.0, 0.0, 0.0)
-    return tf.where(masked[..., None], tf.constant(fill), images)
-
-
-def mixed(labels: tf.Tensor, planned: Plan) -> tf.Tensor:
-    """Labels [batch, outputs] after CutMix: each and its partner's by the area of the patch."""
-    weight = planned.weight[:, None]
-    return (1.0 - weight) * labels + weight * tf.gather(labels, planned.partner)
-
-
-def carried_out(
-    images: tf.Tensor, labels: tf.Tensor, planned: Plan, settings: Settings
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Do to a whole batch what was planned; the result is that of `augment`."""
-    pasted = paste(images, tf.gather(images, planned.partner), planned)
-    return mask(pasted, planned, settings), mixed(labels, planned), planned.changed
-
-
-def cutmix(
-    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """CutMix alone; parameters and result as in `augment`."""
-    return carried_out(images, labels, plan_cutmix(lam, seed, settings), settings)
-
-
-def specaugment(
-    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """SpecAugment alone; parameters and result as in `augment`. Labels stay as they are."""
-    return carried_out(images, labels, plan_specaugment(lam, seed, settings), settings)
-
-
-def augment(
-    images: tf.Tensor, labels: tf.Tensor, lam: tf.Tensor, seed: tf.Tensor, settings: Settings
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Apply the configuration of ``settings.augmentation`` to a batch.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape [batch, image_size, image_size, 3]
-        Scaled for the backbone; rows are frequency, columns time.
-    labels : Tensor of float32, shape [batch, outputs]
-        One-hot classes, or [batch, 1] targets of a regression.
-    lam : Tensor of float32, shape [batch]
-        Of `strength`.
-    seed : Tensor of int32, shape [2]
-    settings : Settings
-
-    Returns
-    -------
-    images, labels : Tensor
-        As given, augmented.
-    changed : Tensor of bool, shape [batch]
-        Which samples were altered.
-    """
-    return carried_out(images, labels, plan(lam, seed, settings), settings)

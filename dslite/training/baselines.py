@@ -1,7 +1,8 @@
-"""The baselines: features of whole files and a support vector machine.
+"""Baselines: features of whole files and a support vector machine.
 
 Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Acoustic statistics
-(`dslite.features.functionals`) + an SVM with radial basis functions need no image and no pre-trained network.
+(`dslite.features.functionals`) + an SVM with radial basis functions need neither an image nor a
+pre-trained network.
 """
 
 import warnings
@@ -17,19 +18,18 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from dslite import paths
 from dslite.datasets.manifest import Manifest
-from dslite.evaluation import metrics as evaluation_metrics
+from dslite.evaluation import metrics
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import classifier
-from dslite.settings import Settings
+from dslite.settings import PARTITIONS, Settings
 from dslite.training import runs
 
-TITLES = {runs.SVM: "Deep Spectrum + linear SVM", runs.LIBROSA: "librosa statistics + RBF-SVM"}
 COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.1, 1.0, 10.0)}
 
 
-def features(store: feature_store.Store, settings: Settings) -> np.ndarray:
-    """Deep Spectrum features: a file's pooled activations of the backbone, mean over its chunks.
+def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np.ndarray:
+    """Average the backbone's pooled activations over a file's chunks.
 
     Returns
     -------
@@ -42,10 +42,10 @@ def features(store: feature_store.Store, settings: Settings) -> np.ndarray:
     return table.reindex(range(len(store.files))).to_numpy(np.float32)
 
 
-def machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
-    """Standardisation and a support vector machine, balanced between classes.
+def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
+    """Make a pipeline of standardisation and a support vector machine that balances the classes.
 
-    Linear, or of the kind `LIBROSA` with radial basis functions whose width is the features'
+    It is linear, or of the kind `LIBROSA` has radial basis functions whose width is the features'
     (gamma = 1 / (features x variance)); its regression also standardises the target.
     """
     if kind == runs.LIBROSA:
@@ -68,14 +68,14 @@ def _scores(fitted, values: np.ndarray, classes: int) -> np.ndarray:
     return np.stack([-decision, decision], 1) if decision.ndim == 1 else decision
 
 
-def choose(
+def devel_scores(
     train: tuple[np.ndarray, np.ndarray],
     devel: tuple[np.ndarray, np.ndarray],
     classes: int,
     seed: int,
     kind: str = runs.SVM,
 ) -> pd.DataFrame:
-    """Devel score of every complexity.
+    """Compute the devel score of every complexity.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def choose(
     seed : int
         Of the solver.
     kind : {"svm", "librosa"}
-        See `machine`.
+        See `support_vector_machine`.
 
     Returns
     -------
@@ -97,12 +97,12 @@ def choose(
     for complexity in COMPLEXITIES[kind]:
         with warnings.catch_warnings():  # large complexities may stop early; devel decides
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = machine(complexity, not classes, seed, kind).fit(*train)
+            fitted = support_vector_machine(complexity, not classes, seed, kind).fit(*train)
         scores = _scores(fitted, devel[0], classes)
         if classes:
-            score = evaluation_metrics.uar(devel[1], scores.argmax(1), classes)
+            score = metrics.uar(devel[1], scores.argmax(1), classes)
         else:
-            score = evaluation_metrics.rho(devel[1], scores[:, 0])
+            score = metrics.rho(devel[1], scores[:, 0])
         rows.append({"complexity": complexity, "devel_score": float(score)})
     return pd.DataFrame(rows)
 
@@ -110,7 +110,7 @@ def choose(
 def _deep_spectrum(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Features [files, features], and the rows that have some: not those without any chunk."""
     store = feature_store.load_spectrograms(manifest, settings)
-    return features(store, settings), np.unique(store.file)
+    return deep_spectrum_features(store, settings), np.unique(store.file)
 
 
 def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +120,7 @@ def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.nd
     )
 
 
-def run(
+def train_baseline(
     manifest: Manifest,
     settings: Settings,
     seed: int,
@@ -129,12 +129,12 @@ def run(
     log: Callable[[str], None] = print,
     kind: str = runs.SVM,
 ) -> runs.Run:
-    """A baseline of a corpus: complexity chosen on devel, retrained on train + devel.
+    """Choose the complexity on devel, train again on train + devel, evaluate once on test.
 
-    Parameters and files are those of `dslite.training.experiment.run`; ``predictions.csv`` holds decision
-    values instead of probabilities, ``history.csv`` the devel score of every complexity. The kind
-    is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
-    basis functions), which uses no settings but `runs.ACOUSTIC`.
+    Parameters and files are those of `dslite.training.experiment.train`, but ``predictions.csv``
+    holds decision values instead of probabilities, ``history.csv`` the devel score of every
+    complexity. The kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic
+    statistics, radial basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
     if kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
@@ -145,43 +145,41 @@ def run(
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
-    with runs.Meter() as meter:
-        scored, tried, complexity = _evaluated(manifest, settings, seed, kind, log)
-        spent = meter.read()
-    metrics = {part: found[0] for part, found in scored.items()}
-    predictions = pd.concat([found[1] for found in scored.values()], ignore_index=True)
+    meter = runs.Meter()
+    scores, history, complexity = _evaluated(manifest, settings, seed, kind, log)
+    described |= {"complexity": complexity}
+    cost = meter.read()
+    measured = {partition: pair[0] for partition, pair in scores.items()}
+    predictions = pd.concat([pair[1] for pair in scores.values()], ignore_index=True)
     with paths.replacing(place) as draft:
         draft.mkdir()
-        tried.to_csv(draft / "history.csv", index=False)
-        runs.write(draft, described | {"complexity": complexity}, metrics, predictions, spent)
+        history.to_csv(draft / "history.csv", index=False)
+        runs.write(draft, described, measured, predictions, cost)
     return runs.load(place)
 
 
 def _evaluated(
     manifest: Manifest, settings: Settings, seed: int, kind: str, log: Callable[[str], None]
 ) -> tuple[dict[str, tuple[dict | None, pd.DataFrame]], pd.DataFrame, float]:
-    """Metrics and predictions of devel and test, the complexities tried, the chosen one."""
-    card = manifest.card
+    """Metrics and predictions of devel and test, devel scores, the complexity chosen by them."""
+    card, files = manifest.card, manifest.table
     values, present = (_acoustic if kind == runs.LIBROSA else _deep_spectrum)(manifest, settings)
-    files = manifest.table
     classes = len(card.classes) if card.task == "classification" else 0
     targets = feature_store.targets(files, card.classes, card.task)
     labels = targets.argmax(1) if classes else targets[:, 0]
-    rows = {p: present[files["partition"].iloc[present] == p] for p in ("train", "devel", "test")}
+    rows = {p: present[files["partition"].iloc[present] == p] for p in PARTITIONS}
 
     def part(*partitions: str) -> tuple[np.ndarray, np.ndarray]:
         chosen = np.concatenate([rows[p] for p in partitions])
         return values[chosen], labels[chosen]
 
-    tried = choose(part("train"), part("devel"), classes, seed, kind)
-    best = tried["devel_score"].fillna(-np.inf).idxmax()
-    complexity = float(tried.loc[best, "complexity"])
-    log(f"{TITLES[kind]}: complexity {complexity:g} chosen on devel")
-    scored = {}
+    history = devel_scores(part("train"), part("devel"), classes, seed, kind)
+    best = history["devel_score"].fillna(-np.inf).idxmax()
+    complexity = float(history.loc[best, "complexity"])
+    log(f"{runs.LABELS[kind]}: complexity {complexity:g} chosen on devel")
+    scores = {}
     for partition, learnt in (("devel", ("train",)), ("test", ("train", "devel"))):
-        fitted = machine(complexity, not classes, seed, kind).fit(*part(*learnt))
-        scores = _scores(fitted, values[rows[partition]], classes)
-        scored[partition] = evaluation_metrics.score(
-            files, card, settings, rows[partition], scores, seed
-        )
-    return scored, tried, complexity
+        fitted = support_vector_machine(complexity, not classes, seed, kind).fit(*part(*learnt))
+        outputs = _scores(fitted, values[rows[partition]], classes)
+        scores[partition] = metrics.score(files, card, settings, rows[partition], outputs, seed)
+    return scores, history, complexity

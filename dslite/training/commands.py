@@ -59,7 +59,7 @@ def train(
         for part in [built] if folds is None else divide(built, folds):
             _print_run(experiment.candidate(part, *options, log=typer.echo))
         return
-    _run(built, folds, lambda part: experiment.run(part, *options, log=typer.echo))
+    _run(built, folds, lambda part: experiment.train(part, *options, log=typer.echo))
 
 
 def baseline(
@@ -92,7 +92,11 @@ def baseline(
     from dslite.training import baselines
 
     options = (chosen, seed, preset, force)
-    _run(built, folds, lambda part: baselines.run(part, *options, log=typer.echo, kind=kind))
+    _run(
+        built,
+        folds,
+        lambda part: baselines.train_baseline(part, *options, log=typer.echo, kind=kind),
+    )
 
 
 def _print_run(finished) -> None:
@@ -113,7 +117,7 @@ def _run(built, k: int | None, run_one) -> None:
     from dslite import paths
     from dslite.training import cross_validation
 
-    summary = cross_validation.run(built, k, run_one, log=typer.echo)
+    summary = cross_validation.cross_validate(built, k, run_one, log=typer.echo)
     typer.echo(summary.table.round(3).to_string(index=False))
     for line in cross_validation.headline(summary):
         typer.echo(line)

@@ -1,8 +1,8 @@
 """Speaker-independent cross-validation: a corpus divided k times, every file tested once.
 
-A small test partition is a weak witness: a few speakers decide the score. In k folds each speaker
-is tested by a model that never heard them. What is chosen is chosen on devel in every fold, and the
-folds' runs are those of any other division, so what holds for a run holds for a fold.
+With few test speakers a score depends on which they are. In k folds each speaker is tested by a
+model that did not learn from them. In every fold epochs and settings are chosen on devel, and a
+fold's run is a run like any other.
 """
 
 import json
@@ -17,8 +17,7 @@ import pandas as pd
 from dslite import paths, provenance
 from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
-from dslite.datasets.partitions import divide
-from dslite.evaluation import metrics as evaluation_metrics
+from dslite.evaluation import metrics
 from dslite.settings import PARTITIONS
 from dslite.training import runs
 
@@ -35,7 +34,8 @@ class Summary:
     folder : Path
         Holds the folds' runs, ``folds.csv``, ``predictions.csv`` and ``folds.json``.
     table : DataFrame
-        Content of ``folds.csv``: see `table_of`.
+        Content of ``folds.csv``, one row a fold: files of each partition, speakers tested, both
+        scores (fractions, or rho).
     record : dict
         Content of ``folds.json``: ``metric``, ``chance``, the folds' ``mean`` and ``deviation``
         (standard deviation of a sample, ddof 1), and of all files together ``pooled``.
@@ -46,22 +46,72 @@ class Summary:
     record: dict[str, Any]
 
 
-def table_of(folds: list[Manifest], finished: list[runs.Run]) -> pd.DataFrame:
-    """One row a fold: files of each partition, speakers tested, both scores (fractions, or rho)."""
-    rows = []
-    for i, (fold, run) in enumerate(zip(folds, finished, strict=True), start=1):
-        partition, metrics = fold.table["partition"], run.metrics
-        rows.append(
-            {"fold": i}
-            | {name: int((partition == name).sum()) for name in PARTITIONS}
-            | {"test_speakers": fold.table["speaker"][partition == "test"].nunique()}
-            | {f"{name}_score": metrics[name]["file"]["score"] for name in ("devel", "test")}
+def cross_validate(
+    manifest: Manifest,
+    k: int,
+    train_fold: Callable[[Manifest], runs.Run],
+    log: Callable[[str], None] = print,
+) -> Summary:
+    """Run once for each of k folds and write what the runs say together.
+
+    Interrupted, it goes on where it was, as far as ``train_fold`` does not repeat what is finished.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    k : int
+        Number of folds.
+    train_fold : callable
+        `dslite.training.experiment.train` or `dslite.training.baselines.train_baseline` with all
+        arguments but the manifest.
+    log : callable
+        Takes the lines of the log.
+    """
+    folds, finished = partitions.divide(manifest, k), []
+    blinded = (manifest.table["label"] == "").sum()
+    if blinded:
+        log(f"{blinded} files without a label take no part in the cross-validation")
+    for i, fold in enumerate(folds, start=1):
+        finished.append(train_fold(fold))
+        _forget_other(finished[-1])
+        log(f"fold {i} of {k}, test: {runs.headline(finished[-1].metrics['test'])}")
+    return _gather(folds, finished)
+
+
+def summaries(dataset: str) -> list[Summary]:
+    """Read the finished cross-validations of a corpus, by the names of their folders."""
+    return [
+        Summary(
+            file.parent,
+            pd.read_csv(file.parent / "folds.csv"),
+            json.loads(file.read_text(encoding="utf-8")),
         )
-    return pd.DataFrame(rows).astype({"devel_score": float, "test_score": float})
+        for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))
+    ]
 
 
-def pooled(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
-    """Score of all test predictions together, as if one model had made them.
+def headline(summary: Summary) -> list[str]:
+    """Return a cross-validation's result in two lines: over the folds, and over all files."""
+    record, pooled = summary.record, summary.record["pooled"]
+    name, factor, unit = ("UAR", 100, " %") if record["metric"] == "uar" else ("rho", 1, "")
+    digits = 1 if factor == 100 else 3
+    over = f"undefined, as in one of {record['k']} folds"
+    if record["mean"] is not None:
+        mean, deviation = factor * record["mean"], factor * record["deviation"]
+        over = (
+            f"{mean:.{digits}f}{unit} ± {deviation:.{digits}f} "
+            f"(mean and standard deviation of {record['k']} folds)"
+        )
+    of_all = {"metric": record["metric"], "chance": record["chance"], "file": pooled}
+    speakers = ""
+    if pooled["interval_speakers"]:
+        low, high = (f"{factor * value:.{digits}f}" for value in pooled["interval_speakers"])
+        speakers = f"; drawing speakers [{low}, {high}]"
+    return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
+
+
+def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
+    """Score all test predictions together, as if one model had made them.
 
     Parameters
     ----------
@@ -82,15 +132,18 @@ def pooled(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
     folds' models, such as an offset.
     """
     classes = list(run.classes)
-    labels, said = predictions["label"], predictions["prediction"]
+    labels, predicted = predictions["label"], predictions["prediction"]
     if run.task == "regression":
-        labels, scores = labels.astype(float).to_numpy(), said.astype(float).to_numpy()[:, None]
+        labels, scores = (
+            labels.astype(float).to_numpy(),
+            predicted.astype(float).to_numpy()[:, None],
+        )
     else:
         index = {name: i for i, name in enumerate(classes)}
-        labels, chosen = (column.map(index).to_numpy(int) for column in (labels, said))
+        labels, chosen = (column.map(index).to_numpy(int) for column in (labels, predicted))
         # The class that was chosen, not the largest of rounded scores, which may tie.
         scores = np.eye(len(classes))[chosen]
-    found = evaluation_metrics.evaluate(
+    evaluated = metrics.evaluate(
         labels,
         scores,
         np.arange(len(labels)),
@@ -100,19 +153,19 @@ def pooled(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
         draws=run.settings.bootstrap_draws,
         seed=run.record["seed"],
     )
-    file = {key: value for key, value in found["file"].items() if key not in FUSIONS}
-    return {"metric": found["metric"], "chance": found["chance"], "file": file}
+    file = {key: value for key, value in evaluated["file"].items() if key not in FUSIONS}
+    return {"metric": evaluated["metric"], "chance": evaluated["chance"], "file": file}
 
 
-def gather(folds: list[Manifest], finished: list[runs.Run]) -> Summary:
-    """Write what the folds' runs say together, ``folds.json`` last, beside their folders."""
-    folder, table = finished[0].folder.parent, table_of(folds, finished)
+def _gather(folds: list[Manifest], finished: list[runs.Run]) -> Summary:
+    """Write what the folds' runs say together, ``folds.json`` last, next to their folders."""
+    folder, table = finished[0].folder.parent, _table(folds, finished)
     tested = [
         run.predictions.query("partition == 'test'").assign(fold=i)
         for i, run in enumerate(finished, start=1)
     ]
     predictions = pd.concat(tested, ignore_index=True)
-    whole = pooled(predictions, finished[0])
+    whole = pool(predictions, finished[0])
     # A mean over the folds that have a score would not be that of the cross-validation.
     scores = None if table["test_score"].isna().any() else table["test_score"].to_numpy()
     shared = ("dataset", "kind", "preset", "seed", "task", "classes")
@@ -135,77 +188,28 @@ def gather(folds: list[Manifest], finished: list[runs.Run]) -> Summary:
     return Summary(folder, table, record)
 
 
+def _table(folds: list[Manifest], finished: list[runs.Run]) -> pd.DataFrame:
+    """Content of ``folds.csv``, see `Summary`."""
+    rows = []
+    for i, (fold, run) in enumerate(zip(folds, finished, strict=True), start=1):
+        partition, measured = fold.table["partition"], run.metrics
+        rows.append(
+            {"fold": i}
+            | {name: int((partition == name).sum()) for name in PARTITIONS}
+            | {"test_speakers": fold.table["speaker"][partition == "test"].nunique()}
+            | {f"{name}_score": measured[name]["file"]["score"] for name in ("devel", "test")}
+        )
+    return pd.DataFrame(rows).astype({"devel_score": float, "test_score": float})
+
+
 def _forget_other(run: runs.Run) -> None:
     """Remove an older summary that is not of this fold's run but of the one it replaced."""
     file = run.folder.parent / LAST
     if not file.is_file():
         return
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))["identities"]
+        identities = json.loads(file.read_text(encoding="utf-8"))["identities"]
     except (ValueError, KeyError):
-        known = []
-    if run.record["identity"] not in known:
+        identities = []
+    if run.record["identity"] not in identities:
         file.unlink()
-
-
-def run(
-    manifest: Manifest,
-    k: int,
-    run_one: Callable[[Manifest], runs.Run],
-    log: Callable[[str], None] = print,
-) -> Summary:
-    """A cross-validation: k runs, one a fold, and what they say together.
-
-    Interrupted, it goes on where it was, as far as ``run_one`` does not repeat what is finished.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    k : int
-        Number of folds.
-    run_one : callable
-        `dslite.training.experiment.run` or `dslite.training.baselines.run` with all but the manifest given.
-    log : callable
-        Is given the lines of the log.
-    """
-    folds, finished = divide(manifest, k), []
-    blinded = (manifest.table["label"] == "").sum()
-    if blinded:
-        log(f"{blinded} files without a label take no part in the cross-validation")
-    for i, fold in enumerate(folds, start=1):
-        finished.append(run_one(fold))
-        _forget_other(finished[-1])
-        log(f"fold {i} of {k}, test: {runs.headline(finished[-1].metrics['test'])}")
-    return gather(folds, finished)
-
-
-def summaries(dataset: str) -> list[Summary]:
-    """The finished cross-validations of a corpus, by the names of their folders."""
-    return [
-        Summary(
-            file.parent,
-            pd.read_csv(file.parent / "folds.csv"),
-            json.loads(file.read_text(encoding="utf-8")),
-        )
-        for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))
-    ]
-
-
-def headline(summary: Summary) -> list[str]:
-    """A cross-validation's result in words, two lines: over the folds, and over all files."""
-    record, pool = summary.record, summary.record["pooled"]
-    named, factor, unit = ("UAR", 100, " %") if record["metric"] == "uar" else ("rho", 1, "")
-    digits = 1 if factor == 100 else 3
-    over = f"undefined, as in one of {record['k']} folds"
-    if record["mean"] is not None:
-        mean, deviation = factor * record["mean"], factor * record["deviation"]
-        over = (
-            f"{mean:.{digits}f}{unit} ± {deviation:.{digits}f} "
-            f"(mean and standard deviation of {record['k']} folds)"
-        )
-    of = {"metric": record["metric"], "chance": record["chance"], "file": pool}
-    speakers = ""
-    if pool["interval_speakers"]:
-        low, high = (f"{factor * value:.{digits}f}" for value in pool["interval_speakers"])
-        speakers = f"; drawing speakers [{low}, {high}]"
-    return [f"test: {named} {over}", f"pooled: {runs.headline(of)}{speakers}"]

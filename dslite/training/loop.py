@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from dslite.evaluation import metrics
 from dslite.features import store
@@ -19,59 +20,7 @@ from dslite.settings import Settings
 from dslite.training import checkpoints, steps
 from dslite.training.steps import Task
 
-Row = dict[str, Any]
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3 h 05 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def line(row: Row, last: int, regression: bool) -> str:
-    """One epoch in words.
-
-    Parameters
-    ----------
-    row : dict
-        A row of the history, see `dslite.training.loop.fit`.
-    last : int
-        Number of the last epoch planned. The time left is that of as many epochs like this one.
-    regression : bool
-    """
-    text = (
-        f"phase {row['phase']} epoch {row['epoch']:3d}/{last}  train loss {row['train_loss']:.3f}"
-    )
-    if "devel_score" in row:
-        score = row["devel_score"]
-        named = f"rho {score:.3f}" if regression else f"UAR {100 * score:.1f} %"
-        text += f"  devel loss {row['devel_loss']:.3f}  devel {named}"
-    text += f"  {row['images_per_s']:.0f} images/s  {row['seconds']:.1f} s"
-    left = (last - row["epoch"]) * row["seconds"]
-    return f"{text}  {duration(left)} left" if left else text
-
-
-def tensorboard(folder: Path) -> Callable[[Row], None]:
-    """A function that writes every number of a history's row for TensorBoard.
-
-    It does nothing where the package is not installed (``pip install dslite[tensorboard]``).
-    """
-    if util.find_spec("tensorboard") is None:
-        return lambda row: None
-    import tensorflow as tf
-
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def write(row: Row) -> None:
-        with writer.as_default(step=row["epoch"]):
-            for name, value in row.items():
-                if name != "epoch":
-                    tf.summary.scalar(name, float(value))
-        writer.flush()
-
-    return write
+Row = dict[str, Any]  # of the history that `fit` returns
 
 
 @dataclass(frozen=True)
@@ -85,11 +34,16 @@ class Phase:
 
 
 def schedule(settings: Settings, layers: int) -> list[Phase]:
-    """The phases of a training of a backbone with so many layers.
+    """Return the phases of a training of a backbone with so many layers.
 
-    Phase 2 has a tenth of the learning rate, unless it is given its own. With random weights
+    Phase 2 has a tenth of the learning rate, unless it has one of its own. With random weights
     there is nothing to keep frozen: one phase trains the whole network. Without fine-tuned layers
     there is no phase 2.
+
+    Examples
+    --------
+    >>> [(phase.epochs, phase.trained) for phase in schedule(Settings(), layers=427)]
+    [(40, 0), (80, 42)]
     """
     rate = settings.learning_rate
     if settings.random_weights:
@@ -103,7 +57,7 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
 
 
 def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
-    """A model with freshly drawn head weights; the same seed draws the same ones."""
+    """Build a model with freshly drawn head weights; the same seed draws the same ones."""
     keras.utils.set_random_seed(seed)
     scale = None
     if task.regression:
@@ -112,29 +66,90 @@ def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
     return classifier.build_classifier(task.settings, task.targets.shape[1], scale)
 
 
-def learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
-    """Every variable that a training changes, in any phase; the dropout's random state too."""
-    if settings.random_weights:
-        return network.variables
-    classifier.set_trained(network, max(phase.trained for phase in phases))
-    weights = {id(variable) for variable in network.weights}
-    random_states = [v for v in network.variables if id(v) not in weights]
-    return [*network.trainable_variables, *random_states]
+def fit(
+    network: keras.Model,
+    task: Task,
+    train: np.ndarray,
+    seed: int,
+    devel: np.ndarray | None = None,
+    epochs: dict[int, int] | None = None,
+    trunks: steps.Trunks | None = None,
+    checkpoint: tuple[Path, str] | None = None,
+    after_epoch: Callable[[Row], None] = lambda row: None,
+    log: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Train in phases; with a devel partition, end with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of `build_model`; changed in place.
+    task : Task
+    train, devel : ndarray of int64
+        Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
+    seed : int
+        Of the order of samples, of augmentation and dropout.
+    epochs : dict, optional
+        Phase -> number of its epochs, instead of the settings' (see `epochs_to_best`).
+    trunks : Trunks, optional
+        Shared by trainings from the same weights.
+    checkpoint : (path, identity), optional
+        File that holds the state after every epoch. Where it is one of the same identity, the
+        training goes on from there and ends with the numbers of an unbroken one.
+    after_epoch : callable
+        Takes every row of the history.
+    log : callable
+        Takes one line an epoch.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch: epoch, phase, learning_rate, train_loss, devel_loss, devel_score,
+        images_per_s (of the training alone), seconds, best (whether its weights were the best on
+        devel by score, then by loss).
+    """
+    settings = task.settings
+    phases = schedule(settings, len(classifier.backbone_of(network).layers))
+    lengths = {phase.number: phase.epochs for phase in phases}
+    if epochs is not None:
+        lengths = {number: epochs.get(number, 0) for number in lengths}
+    training = _Training(
+        network,
+        task,
+        train,
+        devel,
+        trunks or steps.Trunks(task, log),
+        _learnt(network, phases, settings),
+        np.random.default_rng(seed),
+        checkpoints.State({"best": []}, {"history": []}),
+        checkpoint,
+        after_epoch,
+        log,
+    )
+    training.resume()
+    for place, phase in enumerate(phases):
+        later = sum(lengths[other.number] for other in phases[place + 1 :])
+        training.run(phase, lengths[phase.number], later)
+    history = pd.DataFrame(training.history)
+    if devel is not None and len(history):
+        _assign(training.variables, training.state.arrays["best"])
+        ranks = [_rank(row) for row in training.history]
+        history["best"] = history.index == ranks.index(max(ranks))
+    return history
 
 
-def _devel_score(task: Task, network: keras.Model, chunks: np.ndarray, predict: Callable):
-    """Loss and file-level score of the devel partition: (float, float)."""
-    outputs = predict(chunks)
-    loss = steps.loss_function(task, network)(task.targets[chunks], outputs)
-    _, file = np.unique(task.store.file[chunks], return_inverse=True)
-    fused = metrics.fuse(outputs, file, task.settings.fusion)
-    first = np.unique(file, return_index=True)[1]
-    if task.regression:
-        score = metrics.rho(task.targets[chunks][first, 0], fused[:, 0])
-    else:
-        labels = task.classes[chunks][first]
-        score = metrics.uar(labels, fused.argmax(1), len(task.card.classes))
-    return float(np.mean(loss)), float(score)
+def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
+    """Return the epochs of each phase up to the best one on devel: what the final model takes.
+
+    Examples
+    --------
+    >>> epochs_to_best(pd.DataFrame({"phase": [1, 1, 2, 2], "best": [False, False, True, False]}))
+    {1: 2, 2: 1}
+    """
+    if not len(history):
+        return {}
+    taken = history.iloc[: int(np.flatnonzero(history["best"])[0]) + 1]
+    return {int(phase): len(rows) for phase, rows in taken.groupby("phase")}
 
 
 def epoch_losses(
@@ -143,8 +158,8 @@ def epoch_losses(
     task: Task,
     train: np.ndarray,
     rng: np.random.Generator,
-):
-    """Take one epoch of steps; yields the losses of each batch as learnt from, float32 [batch]."""
+) -> Iterator[np.ndarray]:
+    """Take one epoch of steps; yield the losses of each batch as learnt from, float32 [batch]."""
     settings = task.settings
     classes = task.classes[train]
     order = steps.epoch_order(classes, settings.balance, rng)
@@ -154,23 +169,6 @@ def epoch_losses(
     for batch in store.batches(read, chunks, settings.batch_size, task.targets[chunks], weights):
         seed = rng.integers(2**31, size=2, dtype=np.int32)
         yield step(*batch, seed).numpy()
-
-
-def rank(row: Row) -> tuple[float, float]:
-    """How good an epoch is on devel: by score, then by loss; the first of equals is taken.
-
-    A correlation with a constant is no number: worse than any score.
-    """
-    score, loss = row["devel_score"], row["devel_loss"]
-    return (-math.inf if math.isnan(score) else score, -math.inf if math.isnan(loss) else -loss)
-
-
-def out_of_patience(rows: list[Row], patience: int | None) -> bool:
-    """Whether the last ``patience`` epochs of a phase all were no better than one before."""
-    if patience is None or len(rows) <= patience:
-        return False
-    ranks = [rank(row) for row in rows]
-    return max(ranks[-patience:]) <= max(ranks[:-patience])
 
 
 @dataclass
@@ -186,7 +184,7 @@ class _Training:
     rng: np.random.Generator
     state: checkpoints.State
     checkpoint: tuple[Path, str] | None
-    board: Callable[[Row], None]
+    after_epoch: Callable[[Row], None]
     log: Callable[[str], None]
 
     @property
@@ -197,8 +195,12 @@ class _Training:
         return [row for row in self.history if row["phase"] == phase.number]
 
     def out_of_patience(self, phase: Phase) -> bool:
-        patience = self.task.settings.patience
-        return self.devel is not None and out_of_patience(self.done(phase), patience)
+        """Whether the last ``patience`` epochs of a phase all were no better than one before."""
+        patience, rows = self.task.settings.patience, self.done(phase)
+        if self.devel is None or patience is None or len(rows) <= patience:
+            return False
+        ranks = [_rank(row) for row in rows]
+        return max(ranks[-patience:]) <= max(ranks[:-patience])
 
     def resume(self) -> None:
         """Take up the state of an interrupted training."""
@@ -210,7 +212,7 @@ class _Training:
             self.log(f"going on after epoch {len(self.history)}, where it was interrupted")
 
     def run(self, phase: Phase, epochs: int, later: int) -> None:
-        """What is left of a phase of so many epochs; ``later`` are those of phases to come."""
+        """Train what is left of a phase of so many epochs; ``later`` are those of later phases."""
         done = self.done(phase)
         begun = any(row["phase"] > phase.number for row in self.history)
         if begun or len(done) >= epochs or self.out_of_patience(phase):
@@ -227,7 +229,7 @@ class _Training:
         for epoch in range(len(done), epochs):
             row = self.epoch(phase, epoch, optimiser, step, stage, predict)
             self.save(optimiser)
-            self.board(row)
+            self.after_epoch(row)
             last = row["epoch"] + epochs - epoch - 1 + later
             self.log(line(row, last, self.task.regression))
             if self.out_of_patience(phase):
@@ -259,14 +261,14 @@ class _Training:
         if self.devel is not None:
             loss, score = _devel_score(self.task, self.network, self.devel, predict)
             row |= {"devel_loss": loss, "devel_score": score}
-            if not self.history or rank(row) > max(map(rank, self.history)):
+            if not self.history or _rank(row) > max(map(_rank, self.history)):
                 self.state.arrays["best"] = _values(self.variables)
         row["seconds"] = time.perf_counter() - begin
         self.history.append(row)
         return row
 
     def save(self, optimiser: keras.optimizers.Optimizer) -> None:
-        """Keep the state after an epoch."""
+        """Write the state after an epoch."""
         if self.checkpoint:
             self.state.arrays["variables"] = _values(self.variables)
             self.state.arrays["optimizer"] = _values(optimiser.variables)
@@ -274,84 +276,37 @@ class _Training:
             checkpoints.save(*self.checkpoint, self.state)
 
 
-def fit(
-    network: keras.Model,
-    task: Task,
-    train: np.ndarray,
-    seed: int,
-    devel: np.ndarray | None = None,
-    epochs: dict[int, int] | None = None,
-    trunks: steps.Trunks | None = None,
-    checkpoint: tuple[Path, str] | None = None,
-    board: Callable[[Row], None] = lambda row: None,
-    log: Callable[[str], None] = print,
-) -> pd.DataFrame:
-    """Train in phases; with a devel partition, end with the weights of its best epoch.
-
-    Parameters
-    ----------
-    network : keras.Model
-        Of `build_model`; changed in place.
-    task : Task
-    train, devel : ndarray of int64
-        Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
-    seed : int
-        Of the order of samples, of augmentation and dropout.
-    epochs : dict, optional
-        Phase -> number of its epochs, instead of the settings' (see `epochs_to_best`).
-    trunks : Trunks, optional
-        Shared by trainings from the same weights.
-    checkpoint : (path, identity), optional
-        File that holds the state after every epoch. Where it is one of the same identity, the
-        training goes on from there and ends with the numbers of an unbroken one.
-    board : callable
-        Is given every row of the history.
-    log : callable
-        Is given one line an epoch.
-
-    Returns
-    -------
-    DataFrame
-        One row an epoch: epoch, phase, learning_rate, train_loss, devel_loss, devel_score,
-        images_per_s (of the training alone), seconds, best (whether its weights were the best on
-        devel by score, then by loss).
-    """
-    settings = task.settings
-    phases = schedule(settings, len(classifier.backbone_of(network).layers))
-    lengths = {p.number: p.epochs for p in phases}
-    if epochs is not None:
-        lengths = {number: epochs.get(number, 0) for number in lengths}
-    training = _Training(
-        network,
-        task,
-        train,
-        devel,
-        trunks or steps.Trunks(task, log),
-        learnt(network, phases, settings),
-        np.random.default_rng(seed),
-        checkpoints.State({"best": []}, {"history": []}),
-        checkpoint,
-        board,
-        log,
-    )
-    training.resume()
-    for place, phase in enumerate(phases):
-        later = sum(lengths[other.number] for other in phases[place + 1 :])
-        training.run(phase, lengths[phase.number], later)
-    table = pd.DataFrame(training.history)
-    if devel is not None and len(table):
-        _assign(training.variables, training.state.arrays["best"])
-        ranks = [rank(row) for row in training.history]
-        table["best"] = table.index == ranks.index(max(ranks))
-    return table
+def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
+    """Every variable that a training changes, in any phase; the dropout's random state too."""
+    if settings.random_weights:
+        return network.variables
+    classifier.set_trained(network, max(phase.trained for phase in phases))
+    weights = {id(variable) for variable in network.weights}
+    random_states = [v for v in network.variables if id(v) not in weights]
+    return [*network.trainable_variables, *random_states]
 
 
-def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
-    """Epochs of each phase up to the best one on devel: what the final model trains for."""
-    if not len(history):
-        return {}
-    taken = history.iloc[: int(np.flatnonzero(history["best"])[0]) + 1]
-    return {int(phase): len(rows) for phase, rows in taken.groupby("phase")}
+def _devel_score(
+    task: Task, network: keras.Model, chunks: np.ndarray, predict: Callable
+) -> tuple[float, float]:
+    """Loss and file-level score of the devel partition."""
+    outputs = predict(chunks)
+    loss = steps.loss_function(task, network)(task.targets[chunks], outputs)
+    _, file = np.unique(task.store.file[chunks], return_inverse=True)
+    fused = metrics.fuse(outputs, file, task.settings.fusion)
+    first = np.unique(file, return_index=True)[1]
+    if task.regression:
+        score = metrics.rho(task.targets[chunks][first, 0], fused[:, 0])
+    else:
+        labels = task.classes[chunks][first]
+        score = metrics.uar(labels, fused.argmax(1), len(task.card.classes))
+    return float(np.mean(loss)), float(score)
+
+
+def _rank(row: Row) -> tuple[float, float]:
+    """How good an epoch is on devel: by score, then by loss; NaN is worse than any number."""
+    score, loss = row["devel_score"], row["devel_loss"]
+    return (-math.inf if math.isnan(score) else score, -math.inf if math.isnan(loss) else -loss)
 
 
 def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
@@ -361,3 +316,51 @@ def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def line(row: Row, last: int, regression: bool) -> str:
+    """Return one epoch in words; the time left is that of as many epochs like it as ``last`` says.
+
+    Examples
+    --------
+    >>> row = {"phase": 1, "epoch": 3, "train_loss": 1.25, "images_per_s": 210.0, "seconds": 30.0}
+    >>> line(row, last=5, regression=False)
+    'phase 1 epoch   3/5  train loss 1.250  210 images/s  30.0 s  60 s left'
+    """
+    text = (
+        f"phase {row['phase']} epoch {row['epoch']:3d}/{last}  train loss {row['train_loss']:.3f}"
+    )
+    if "devel_score" in row:
+        score = row["devel_score"]
+        metric = f"rho {score:.3f}" if regression else f"UAR {100 * score:.1f} %"
+        text += f"  devel loss {row['devel_loss']:.3f}  devel {metric}"
+    text += f"  {row['images_per_s']:.0f} images/s  {row['seconds']:.1f} s"
+    left = (last - row["epoch"]) * row["seconds"]
+    return f"{text}  {_duration(left)} left" if left else text
+
+
+def _duration(seconds: float) -> str:
+    """``45 s``, ``12 min`` or ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def tensorboard(folder: Path) -> Callable[[Row], None]:
+    """Return a function that writes every number of a history's row for TensorBoard.
+
+    It does nothing where the package is not installed (``pip install dslite[tensorboard]``).
+    """
+    if util.find_spec("tensorboard") is None:
+        return lambda row: None
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def write(row: Row) -> None:
+        with writer.as_default(step=row["epoch"]):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, float(value))
+        writer.flush()
+
+    return write

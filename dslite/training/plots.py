@@ -100,9 +100,12 @@ def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[s
     for strength in STRENGTHS:
         lam = tf.fill([len(mel)], strength)
         seeds = tf.random.split(tf.constant([seed, round(100 * strength)]), 2)
-        pasted, mixed, _ = augmentation.cutmix(pictures, labels, lam, seeds[0], settings)
-        masked, _, _ = augmentation.specaugment(pictures, labels, lam, seeds[1], settings)
-        both, _, _ = augmentation.specaugment(pasted, labels, lam, seeds[1], settings)
+        cut_plan = augmentation.plan_cutmix(lam, seeds[0], settings)
+        mask_plan = augmentation.plan_specaugment(lam, seeds[1], settings)
+        pasted, mixed = augmentation.apply(pictures, labels, cut_plan, settings)
+        masked, both = (
+            augmentation.mask(batch, mask_plan, settings) for batch in (pictures, pasted)
+        )
         plain = f"λ = {strength:g}"
         cut = f"{plain}, label kept {100 * float(mixed[0, 0]):.0f} %"
         lines = (plain, cut, plain, cut)

@@ -1,9 +1,7 @@
-"""A run's folder: its name, its identity, what it holds, and reading it again."""
+"""Runs: their names and folders, what they hold and cost, and all of them in one table."""
 
 import json
-import math
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,177 +17,31 @@ from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
 
-POWERCAP = Path("/sys/class/powercap")  # Linux: energy counters of the processor (RAPL)
-# Nobody counts a process's own share, nor these counters what a graphics card takes.
-MEASURED = "processor packages of the whole machine (RAPL), whatever else ran on it; no GPU"
-UNKNOWN = "unknown: no readable energy counter"
-# A counter of 2^32 steps of 61 microjoules is full after 262 kJ, at 300 W within 15 minutes.
-LOOK_EVERY_S = 60.0
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What was spent, over all sessions of a run that was interrupted.
-
-    Attributes
-    ----------
-    wall_s, cpu_s : float
-        Seconds on the clock; of processor time, of the process and of its children that have ended.
-    peak_mib : float or None
-        Most memory (resident, MiB of 2^20 bytes) that a process of it has held since its start;
-        None: the platform does not tell.
-    energy_j : float or None
-        Joules; None: unknown, at least for a part.
-    energy_note : str
-        What was measured, or why it is unknown.
-    sessions : int
-        Processes that it took.
-    """
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float | None
-    energy_j: float | None
-    energy_note: str
-    sessions: int = 1
-
-
-def total_cost(earlier: Cost | None, later: Cost) -> Cost:
-    """The cost of one session after another: sums, and the higher one of the peaks."""
-    if earlier is None:
-        return later
-    peaks = [one.peak_mib for one in (earlier, later) if one.peak_mib is not None]
-    unknown = [one for one in (earlier, later) if one.energy_j is None]
-    return Cost(
-        wall_s=earlier.wall_s + later.wall_s,
-        cpu_s=earlier.cpu_s + later.cpu_s,
-        peak_mib=max(peaks, default=None),
-        energy_j=None if unknown else earlier.energy_j + later.energy_j,
-        energy_note=(unknown or [later])[0].energy_note,
-        sessions=earlier.sessions + later.sessions,
-    )
-
-
-def save_cost(path: Path, cost: Cost) -> None:
-    """Keep what was spent so far."""
-    with paths.replacing(path) as draft:
-        draft.write_text(json.dumps(asdict(cost)), encoding="utf-8")
-
-
-def load_cost(path: Path) -> Cost | None:
-    """Read what was spent; None where there is no such file or it cannot be read."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return Cost(**{field.name: stored[field.name] for field in fields(Cost)})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def counters(powercap: Path = POWERCAP) -> list[Path]:
-    """The energy counters of the processor's packages, not of the parts that they contain.
-
-    ``intel-rapl:0`` is a package (or ``psys``, which contains the packages), ``intel-rapl:0:1`` a
-    part of it; ``intel-rapl-mmio:0`` counts the same package a second time.
-    """
-    found = []
-    for folder in sorted(powercap.glob("intel-rapl:*")):
-        try:
-            name = (folder / "name").read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            continue
-        if name.startswith("package") and folder.name.count(":") == 1:
-            found.append(folder)
-    return found
-
-
-def _microjoules(folder: Path, name: str) -> int | None:
-    """One of a counter's numbers; None where it may not be read (often root's alone)."""
-    try:
-        return int((folder / name).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-class Meter:
-    """Counts what this process spends from here on; can be read at any time.
-
-    Parameters
-    ----------
-    earlier : Cost, optional
-        Of the sessions before, which every reading includes.
-    powercap : path
-        Where the energy counters are.
-
-    Notes
-    -----
-    Used in a ``with`` statement it looks after the energy counters in the background, so that none
-    runs over twice between two readings.
-    """
-
-    def __init__(self, earlier: Cost | None = None, powercap: Path = POWERCAP):
-        self.earlier = earlier
-        self._wall, self._cpu = time.perf_counter(), _cpu_s()
-        self._domains = counters(powercap)
-        self._last = [_microjoules(folder, "energy_uj") for folder in self._domains]
-        self._used = 0.0 if self._domains else math.nan  # microjoules; NaN: unknown from then on
-        self._lock, self._left = threading.Lock(), threading.Event()
-
-    def __enter__(self) -> "Meter":
-        if self._domains:
-            threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._left.set()
-
-    def _watch(self) -> None:
-        while not self._left.wait(LOOK_EVERY_S):
-            self._look()
-
-    def _look(self) -> float:
-        """Microjoules so far."""
-        with self._lock:
-            now = [_microjoules(folder, "energy_uj") for folder in self._domains]
-            for folder, before, after in zip(self._domains, self._last, now, strict=True):
-                self._used += _spent(folder, before, after)
-            self._last = now
-            return self._used
-
-    def read(self) -> Cost:
-        """What was spent until now, sessions before included."""
-        used = self._look()
-        known = not math.isnan(used)
-        own = Cost(
-            wall_s=time.perf_counter() - self._wall,
-            cpu_s=_cpu_s() - self._cpu,
-            peak_mib=provenance.peak_mb() * 1e6 / 2**20,
-            energy_j=used / 1e6 if known else None,
-            energy_note=MEASURED if known else UNKNOWN,
-        )
-        return total_cost(self.earlier, own)
-
-
-def _cpu_s() -> float:
-    """Seconds of processor time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
-
-
-def _spent(folder: Path, before: int | None, after: int | None) -> float:
-    """Microjoules between two readings of a counter that begins anew when it is full."""
-    if before is None or after is None:
-        return math.nan
-    if after >= before:
-        return after - before
-    full = _microjoules(folder, "max_energy_range_uj")
-    return math.nan if full is None else after - before + full
-
-
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
+BASELINES = (SVM, LIBROSA)  # kinds without a training
 FEATURES = {"network": SVM, "librosa": LIBROSA}  # of a baseline -> its kind
+LABELS = {  # configurations: a baseline's kind, a network's augmentation
+    SVM: "Deep Spectrum + linear SVM",
+    LIBROSA: "librosa statistics + RBF-SVM",  # no published table has it
+    "none": "no augmentation",
+    "cutmix": "CutMix",
+    "specaugment": "SpecAugment",
+    "cutmix+specaugment": "CutMix+SpecAugment",
+}
 # What a run without a backbone depends on; every other kind depends on all settings.
 ACOUSTIC = ("sample_rate", "bootstrap_draws")
 ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "soxr")
+
+SHORTENED = "fewer epochs"  # stands in ``overrides`` of a run with fewer than its preset
+PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
+RUN_COLUMNS = {
+    **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
+    **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
+    **{"metric": str, "n_overrides": int, "overrides": str, "overrides_and_weights": str},
+    **{"weights": str, "folder": str, "date": str, "commit": str, "hardware": str},
+    "seconds": float,
+}
 
 
 @dataclass(frozen=True)
@@ -230,69 +82,69 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
 
-def recipe(card: Card, settings: Settings, kind: str = "", preset: str = "") -> str:
-    """What a run's name says of its recipe: ``[<preset>][-]x<6 hex digits>``, or nothing.
+def load(path: str | Path) -> Run:
+    """Read a finished run.
 
-    The preset is named unless it is the card's default one. The digits are a digest of what a user
-    changed of it: two runs that differ in anything that was chosen lie apart, and two studies that
-    share a run share its folder. The backbone and the augmentation are in the name already. Of the
-    weights it counts whether they are random: a file in the place of ``imagenet`` is how they are
-    given offline.
+    Parameters
+    ----------
+    path : path
+        The run's folder, or a model file inside it.
+
+    Raises
+    ------
+    InputError
+        There is no finished run, or its record cannot be read.
     """
-    own = "" if preset == card.default_preset else preset
-    changed = overridden(card, settings, preset)
-    if kind == LIBROSA:
-        changed = {key: pair for key, pair in changed.items() if key in ACOUSTIC}
-    was, now = (value == "random" for value in changed.pop("weights", ("", "")))
-    # 1 and 1.0 are one setting, whether or not it came by way of a check that makes it a float.
-    used = {
-        key: value + 0.0 if isinstance(value, int | float) else value
-        for key, (_, value) in changed.items()
-        if key not in ("backbone", "augmentation")
-    } | ({"weights": "random" if now else "pre-trained"} if was != now else {})
-    digits = f"x{provenance.digest(used)[:6]}" if used else ""
-    return "-".join(part for part in (own, digits) if part)
+    place = paths.find(path)
+    if place.is_file():
+        place = place.parent
+    if not (place / LAST).is_file():
+        raise InputError(
+            f"{place}: no finished run here ({LAST} is missing); "
+            "a model is read together with the run.json beside it"
+        )
+    try:
+        record = json.loads((place / LAST).read_text(encoding="utf-8"))
+        return Run(place, record, Settings(**record["settings"]))
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{place / LAST}: not the record of a run of this version ({reason})"
+        ) from None
 
 
-def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
-    """Name of a run's folder: ``<backbone>-<augmentation>-s<seed>``, or ``…-svm-…``.
-
-    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. At the end stands what `recipe`
-    says, so that the results of two recipes do not replace each other.
-    """
-    what = f"{settings.backbone}-{kind or settings.augmentation}"
-    named = f"{'librosa-svm' if kind == LIBROSA else what}-s{seed}"
-    return f"{named}-{variant}" if variant else named
-
-
-def folder(
-    card: Card,
+def look_up(
+    manifest: Manifest,
     settings: Settings,
     seed: int,
-    kind: str = "",
-    preset: str = "",
-    fold: str = "",
+    preset: str,
+    kind: str,
     candidate: bool = False,
-) -> Path:
-    """Where a run's files lie, see `recipe` for the end of its name.
+    **features: Any,
+) -> tuple[dict[str, Any], Path, Run | None]:
+    """Return what a run would be, where it would lie, and the run itself if it is finished already.
 
-    A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
-    no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
-    which there is nothing but the training that is scored on devel: ``candidates/<name>``.
+    Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
+    of a cross-validation and ``candidate`` where it is one; the second is that of `folder`.
     """
-    named = name(settings, seed, kind, recipe(card, settings, kind, preset))
-    place = paths.results(card.dataset) / ("candidates" if candidate else "")
-    return place / (f"{named}-{fold}" if fold else named)
+    card, fold = manifest.card, manifest.fold
+    described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
+    # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
+    described |= {"fold": fold} if fold else {}
+    # Neither is this: a candidate is the first half of the run, and leaves it to be gone on with.
+    described |= {"candidate": True} if candidate else {}
+    baseline = "" if kind == NETWORK else kind
+    place = folder(card, settings, seed, baseline, preset, fold, candidate)
+    finished = _identity(place) == described["identity"]
+    return described, place, load(place) if finished else None
 
 
-def weights_record(settings: Settings) -> dict[str, Any]:
-    """Which weights a run starts from; a file by its content, not by where it lies."""
-    named = settings.weights in ("imagenet", "random")
-    return {
-        "name": settings.weights if named else Path(settings.weights).name,
-        "sha256": None if named else provenance.file_digest(settings.weights),
-        "random": settings.random_weights,
-    }
+def _identity(place: Path) -> str:
+    """Identity of the finished run in a folder, empty if there is none."""
+    try:
+        return json.loads((place / LAST).read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def describe(
@@ -304,7 +156,7 @@ def describe(
     kind: str,
     **features: Any,
 ) -> dict[str, Any]:
-    """Everything that can change a run's numbers, and its hash as ``identity``.
+    """Return everything that can change a run's numbers, and its hash as ``identity``.
 
     A run of the kind `LIBROSA` has neither a backbone nor a training: of the settings, only those
     of `ACOUSTIC` count. ``features`` is what else its features depend on.
@@ -339,87 +191,179 @@ def describe(
     }
 
 
-def is_finished(place: Path, identity: str) -> bool:
-    """Whether a folder holds the finished run of that identity."""
-    try:
-        return json.loads((place / LAST).read_text(encoding="utf-8"))["identity"] == identity
-    except (OSError, ValueError, KeyError):
-        return False
+def weights_record(settings: Settings) -> dict[str, Any]:
+    """Return which weights a run starts from; a file by its content, not by where it lies."""
+    by_name = settings.weights in ("imagenet", "random")
+    return {
+        "name": settings.weights if by_name else Path(settings.weights).name,
+        "sha256": None if by_name else provenance.file_digest(settings.weights),
+        "random": settings.random_weights,
+    }
 
 
-def look_up(
-    manifest: Manifest,
+def folder(
+    card: Card,
     settings: Settings,
     seed: int,
-    preset: str,
-    kind: str,
+    kind: str = "",
+    preset: str = "",
+    fold: str = "",
     candidate: bool = False,
-    **features: Any,
-) -> tuple[dict[str, Any], Path, Run | None]:
-    """What a run would be, where it would lie, and the run itself if it is finished already.
+) -> Path:
+    """Return where a run's files lie, see `_recipe` for the end of its name.
 
-    Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
-    of a cross-validation and ``candidate`` where it is one; the second is that of `folder`.
+    A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
+    no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
+    which there is nothing but the training that is scored on devel: ``candidates/<name>``.
+
+    Examples
+    --------
+    >>> from dslite import cards
+    >>> card = cards.load("ravdess")
+    >>> folder(card, cards.settings_of(card), seed=0).name
+    'densenet121-none-s0'
     """
-    card, fold = manifest.card, manifest.fold
-    described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
-    # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
-    described |= {"fold": fold} if fold else {}
-    # Neither is this: a candidate is the first half of the run, and leaves it to be gone on with.
-    described |= {"candidate": True} if candidate else {}
-    named = "" if kind == NETWORK else kind
-    place = folder(card, settings, seed, named, preset, fold, candidate)
-    return described, place, load(place) if is_finished(place, described["identity"]) else None
+    run_name = name(settings, seed, kind, _recipe(card, settings, kind, preset))
+    place = paths.results(card.dataset) / ("candidates" if candidate else "")
+    return place / (f"{run_name}-{fold}" if fold else run_name)
 
 
-def best_on_devel(found: Sequence[Run]) -> Run:
-    """Of finished runs the one with the highest devel score, of equals the first."""
+def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
+    """Return a run's name: ``<backbone>-<augmentation>-s<seed>``, or ``<backbone>-svm-s<seed>``.
+
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. At the end stands what `_recipe`
+    says, so that the results of two recipes do not replace each other.
+    """
+    method = kind or settings.augmentation
+    configuration = "librosa-svm" if kind == LIBROSA else f"{settings.backbone}-{method}"
+    return "-".join(filter(None, (configuration, f"s{seed}", variant)))
+
+
+def _recipe(card: Card, settings: Settings, kind: str, preset: str) -> str:
+    """What a run's name says of its recipe: ``[<preset>][-]x<6 hex digits>``, or nothing.
+
+    The preset is named unless it is the card's default one. The digits are a digest of what a user
+    changed of it: two runs that differ in anything that was chosen lie apart, and two studies that
+    share a run share its folder. The backbone and the augmentation are in the name already. Of the
+    weights it counts whether they are random: a file in the place of ``imagenet`` is how they are
+    given offline.
+    """
+    changed = overridden(card, settings, preset)
+    if kind == LIBROSA:
+        changed = {key: pair for key, pair in changed.items() if key in ACOUSTIC}
+    was, now = (value == "random" for value in changed.pop("weights", ("", "")))
+    # 1 and 1.0 are one setting, whether or not it came by way of a check that makes it a float.
+    used = {
+        key: value + 0.0 if isinstance(value, int | float) else value
+        for key, (_, value) in changed.items()
+        if key not in ("backbone", "augmentation")
+    } | ({"weights": "random" if now else "pre-trained"} if was != now else {})
+    digits = f"x{provenance.digest(used)[:6]}" if used else ""
+    return "-".join(filter(None, ("" if preset == card.default_preset else preset, digits)))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent, over all sessions of a run that was interrupted.
+
+    Attributes
+    ----------
+    wall_s, cpu_s : float
+        Seconds on the clock; of processor time, of the process and of its children that have ended.
+    peak_mib : float
+        Most memory (resident, MiB of 2^20 bytes) that a process of it has held since its start.
+    sessions : int
+        Processes that it took.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+    sessions: int = 1
+
+
+class Meter:
+    """Count what this process spends from here on; can be read at any time.
+
+    Parameters
+    ----------
+    earlier : Cost, optional
+        Of the sessions before, which every reading includes.
+    """
+
+    def __init__(self, earlier: Cost | None = None):
+        self.earlier = earlier or Cost(0.0, 0.0, 0.0, 0)
+        self._wall, self._cpu = time.perf_counter(), _cpu_s()
+
+    def read(self) -> Cost:
+        """Return what was spent until now, sessions before included."""
+        earlier = self.earlier
+        return Cost(
+            wall_s=earlier.wall_s + time.perf_counter() - self._wall,
+            cpu_s=earlier.cpu_s + _cpu_s() - self._cpu,
+            peak_mib=max(earlier.peak_mib, provenance.peak_mb() * 1e6 / 2**20),
+            sessions=earlier.sessions + 1,
+        )
+
+
+def _cpu_s() -> float:
+    """Seconds of processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def save_cost(path: Path, cost: Cost) -> None:
+    """Write what was spent so far."""
+    provenance.write_json(path, asdict(cost))
+
+
+def load_cost(path: Path) -> Cost | None:
+    """Read what was spent; None where there is no such file or it cannot be read."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Cost(**{field.name: stored[field.name] for field in fields(Cost)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write(
+    draft: Path,
+    described: dict[str, Any],
+    metrics: dict[str, dict[str, Any] | None],
+    predictions: pd.DataFrame,
+    cost: Cost,
+) -> None:
+    """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
+    shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
+    summary = {key: described[key] for key in shared} | {
+        # Empty, and no augmentation, for a run without a backbone.
+        "backbone": described["settings"].get("backbone", ""),
+        "augmentation": described["settings"].get("augmentation", "none"),
+        "random_weights": described["weights"]["random"],
+        "weights": described["weights"]["name"],
+    }
+    provenance.write_json(draft / "metrics.json", summary | metrics)
+    predictions.to_csv(draft / "predictions.csv", index=False)
+    spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
+    provenance.write_json(draft / LAST, described | provenance.record() | spent)
+
+
+def best_on_devel(runs: Sequence[Run]) -> Run:
+    """Return the run with the highest devel score, of equals the first."""
 
     def devel(run: Run) -> float:
         score = (run.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
         return -np.inf if score is None else score
 
-    return max(found, key=devel)
+    return max(runs, key=devel)
 
 
 def not_repeated(run: Run) -> str:
-    """What a log says of a finished run instead of repeating it."""
+    """Return what a log says of a finished run instead of repeating it."""
     return f"{paths.shown(run.folder)}: finished before with the same settings, not repeated"
 
 
-def load(place: str | Path) -> Run:
-    """Read a finished run.
-
-    Parameters
-    ----------
-    place : path
-        The run's folder, or a model file inside it.
-
-    Raises
-    ------
-    InputError
-        There is no finished run, or its record cannot be read.
-    """
-    found = paths.find(place)
-    if found.is_file():
-        found = found.parent
-    if not (found / LAST).is_file():
-        raise InputError(
-            f"{found}: no finished run here ({LAST} is missing); "
-            "a model is read together with the run.json beside it"
-        )
-    try:
-        record = json.loads((found / LAST).read_text(encoding="utf-8"))
-        return Run(found, record, Settings(**record["settings"]))
-    except (ValueError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{found / LAST}: not the record of a run of this version ({said})"
-        ) from None
-
-
 def headline(metrics: dict[str, Any] | None) -> str:
-    """One partition's score in words, for a log; a regression's errors in the label's unit."""
+    """Return one partition's score in words; a regression's errors in the label's unit."""
     if metrics is None:
         return "labels blinded, predicted only"
     file = metrics["file"]
@@ -433,15 +377,15 @@ def headline(metrics: dict[str, Any] | None) -> str:
     if file["score"] is None:
         return f"rho undefined of {file['n']} files: one number predicted for all; {errors}"
     linear = "".join(
-        f"{said} {file[key]:.3f}, "
-        for key, said in (("pearson", "Pearson"), ("ccc", "CCC"))
+        f"{title} {file[key]:.3f}, "
+        for key, title in (("pearson", "Pearson"), ("ccc", "CCC"))
         if file.get(key) is not None
     )
     return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files; {linear}{errors}"
 
 
 def score_table(run: Run) -> pd.DataFrame:
-    """A run's scores: one row a partition and level, fractions to 3 decimals, both intervals.
+    """Return a run's scores, a row for each partition and level: fractions, both intervals.
 
     A regression has columns spearman, pearson, ccc and, in the label's unit and to 4 digits, mae
     and rmse.
@@ -473,61 +417,6 @@ def score_table(run: Run) -> pd.DataFrame:
 def _rounded(value: float | None, digits: str) -> float:
     """A number as it is shown; NaN where it is undefined or an older run did not measure it."""
     return np.nan if value is None else float(format(value, digits))
-
-
-def write(
-    draft: Path,
-    described: dict[str, Any],
-    metrics: dict[str, dict[str, Any] | None],
-    predictions: pd.DataFrame,
-    cost: Cost,
-) -> None:
-    """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
-    shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
-    summary = {key: described[key] for key in shared} | {
-        # Empty, and no augmentation, for a run without a backbone.
-        "backbone": described["settings"].get("backbone", ""),
-        "augmentation": described["settings"].get("augmentation", "none"),
-        "random_weights": described["weights"]["random"],
-        "weights": described["weights"]["name"],
-    }
-    provenance.write_json(draft / "metrics.json", summary | metrics)
-    predictions.to_csv(draft / "predictions.csv", index=False)
-    spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
-    provenance.write_json(draft / LAST, described | provenance.record() | spent)
-
-
-LABELS = {
-    "svm": "Deep Spectrum + linear SVM",
-    "librosa": "librosa statistics + RBF-SVM",  # ours: no published table has it
-    "none": "no augmentation",
-    "cutmix": "CutMix",
-    "specaugment": "SpecAugment",
-    "cutmix+specaugment": "CutMix+SpecAugment",
-}
-
-SHORTENED = "fewer epochs"  # what `runs` says of a run with fewer than its preset
-
-BASELINES = (
-    "svm",
-    "librosa",
-)  # kinds of run in `dslite.training.runs`; a network is its augmentation
-
-PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
-
-RUN_COLUMNS = {
-    **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
-    **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
-    **{"metric": str, "n_overrides": int, "overrides": str, "overrides_and_weights": str},
-    **{
-        "weights": str,
-        "folder": str,
-        "date": str,
-        "commit": str,
-        "hardware": str,
-        "seconds": float,
-    },
-}
 
 
 def all_runs(folder: Path | None = None, **chosen: Any) -> pd.DataFrame:
@@ -584,43 +473,37 @@ def all_runs(folder: Path | None = None, **chosen: Any) -> pd.DataFrame:
     return table
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{paths.shown(path)}: not readable ({error}); run it again") from None
-
-
 def _row(path: Path) -> dict[str, Any]:
-    run = _read(path)
+    """One row of `all_runs`, from the ``metrics.json`` of a run."""
+    run = provenance.read_json(path, "run it again")
     devel, test = (run.get(part) or {} for part in ("devel", "test"))
-    files, known = test.get("file", {}), devel or test
-    own_column = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
-    overrides = {k: v for k, v in (run.get("overrides") or {}).items() if k not in own_column}
+    files, either = test.get("file", {}), devel or test
+    columns = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
+    overrides = {k: v for k, v in (run.get("overrides") or {}).items() if k not in columns}
     pair = [np.nan, np.nan]
     shares = [
         *(devel.get("file", {}).get("score"), files.get("score")),
         *(files.get("interval_files") or pair),
         *(files.get("interval_speakers") or pair),
-        known.get("chance"),
+        either.get("chance"),
     ]
     return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
         **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
         **{"dataset": path.parent.parent.name, "run": path.parent.name},
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
-        "metric": known.get("metric", ""),
+        "metric": either.get("metric", ""),
         "overridden": bool(set(overrides) - {"weights"}),
         "n_overrides": len(overrides),
         "overrides": _in_words({k: v for k, v in overrides.items() if k != "weights"}),
         "overrides_and_weights": _in_words(overrides),
         **{"weights": run.get("weights", ""), "folder": str(path.parent)},
-        **_origin(path.with_name("run.json")),
+        **_origin(path.with_name(LAST)),
     }
 
 
 def _origin(path: Path) -> dict[str, Any]:
     """Where and when a run was made, from its record."""
-    record = _read(path) if path.is_file() else {}
+    record = provenance.read_json(path, "run it again") if path.is_file() else {}
     machine = record.get("hardware")
     return {
         **{key: record.get(key) or "" for key in ("date", "commit")},
@@ -630,11 +513,12 @@ def _origin(path: Path) -> dict[str, Any]:
 
 
 def _in_words(overrides: Mapping[str, Any]) -> str:
+    """Overrides as one phrase, fewer epochs first."""
     epochs, others = [], []
     for key, values in sorted(overrides.items()):
         # Where a user's weights file lies is nobody's business.
         old, new = (Path(v).name for v in values) if key == "weights" else values
         fewer = key.startswith("epochs_") and new < old
         (epochs if fewer else others).append(f"{key} {old} -> {new}")
-    said = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
-    return ", ".join(said + ([f"override {'; '.join(others)}"] if others else []))
+    phrases = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
+    return ", ".join(phrases + ([f"override {'; '.join(others)}"] if others else []))

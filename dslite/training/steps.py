@@ -1,4 +1,4 @@
-"""One training step: rank, augment, learn; the frozen layers computed once and kept (paper 2.1)."""
+"""One training step: rank, augment, learn; the frozen layers are computed once (paper 2.1)."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,31 +16,38 @@ from dslite.models import classifier, split
 from dslite.settings import Settings
 from dslite.training import augmentation
 
+OPTIMIZERS = {
+    "adadelta": keras.optimizers.Adadelta,
+    "adagrad": keras.optimizers.Adagrad,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "nadam": keras.optimizers.Nadam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
 
 def optimizer(settings: Settings, rate: float, variables: list) -> keras.optimizers.Optimizer:
-    """An optimiser of the settings' name, ready for some variables; ``sgd`` has momentum 0.9."""
-    classes = {
-        "adadelta": keras.optimizers.Adadelta,
-        "adagrad": keras.optimizers.Adagrad,
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "nadam": keras.optimizers.Nadam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    given = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
+    """Make the settings' optimiser, ready for some variables; ``sgd`` has momentum 0.9."""
+    options = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
     if settings.weight_decay or settings.optimizer == "adamw":
-        given["weight_decay"] = settings.weight_decay  # AdamW's own default is not 0
-    made = classes[settings.optimizer](rate, **given)
-    made.build(variables)
-    return made
+        options["weight_decay"] = settings.weight_decay  # AdamW's default is not 0
+    optimiser = OPTIMIZERS[settings.optimizer](rate, **options)
+    optimiser.build(variables)
+    return optimiser
 
 
 def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
-    """Learning rate of an epoch (0 is the first one) of a phase of ``epochs``.
+    """Compute the learning rate of an epoch (0 is the first one) of a phase of ``epochs``.
 
     Over ``warmup_epochs`` it rises linearly to ``rate``; then it stays, or falls along half a
     cosine towards 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+    Examples
+    --------
+    >>> used = Settings(schedule="cosine", warmup_epochs=1)
+    >>> [round(rate_at(used, 0.8, epoch, epochs=5), 3) for epoch in range(5)]
+    [0.4, 0.8, 0.683, 0.4, 0.117]
     """
     warm = settings.warmup_epochs
     if epoch < warm:
@@ -50,13 +57,13 @@ def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
     return rate * 0.5 * (1 + float(np.cos(np.pi * (epoch - warm) / max(1, epochs - warm))))
 
 
-def smoothed(labels: tf.Tensor, share: float) -> tf.Tensor:
-    """One-hot labels of which a share lies evenly on all classes (Szegedy et al. 2016)."""
+def smooth_labels(labels: tf.Tensor, share: float) -> tf.Tensor:
+    """Spread a share of one-hot labels evenly over all classes (Szegedy et al. 2016)."""
     return labels * (1.0 - share) + share / tf.cast(tf.shape(labels)[1], tf.float32)
 
 
 def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
-    """Order in which an epoch shows the chunks.
+    """Draw the order in which an epoch shows the chunks.
 
     Parameters
     ----------
@@ -85,7 +92,7 @@ def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> 
 
 
 def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
-    """Weight of each chunk's loss, float32; with ``weights`` every class counts the same."""
+    """Return the weight of each chunk's loss, float32; with ``weights`` all classes count alike."""
     if balance != "weights":
         return np.ones(len(classes), np.float32)
     _, inverse, count = np.unique(classes, return_inverse=True, return_counts=True)
@@ -94,7 +101,7 @@ def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Task:
-    """The corpus as the training sees it, chunk by chunk.
+    """A corpus as the training sees it, chunk by chunk.
 
     Attributes
     ----------
@@ -157,11 +164,6 @@ class Trunks:
         self._functions: dict[int, Callable] = {}
         self._stored: dict[int, np.ndarray | None] = {}
 
-    @property
-    def used(self) -> list[int]:
-        """Numbers of trained layers for which the trunk's output was stored, 0 for phase 1."""
-        return [last for last, stored in self._stored.items() if stored is not None]
-
     def stage(self, network: keras.Model, last: int) -> Stage:
         """Cut a network so that the last ``last`` layers of its backbone can be trained.
 
@@ -190,7 +192,7 @@ class Trunks:
         return Stage(trunk_of, tail, parts.size, stored)
 
     def _frozen(self, last: int, function: Callable, shape: tuple[int, ...]) -> Callable:
-        """The compiled trunk, made when it is first called."""
+        """The trunk, compiled when it is first called."""
 
         def call(pictures: tf.Tensor) -> tf.Tensor:
             if last not in self._functions:
@@ -203,13 +205,14 @@ class Trunks:
     def _store(
         self, last: int, size: int, frozen: keras.Model, place: int | str, trunk_of: Callable
     ) -> np.ndarray | None:
+        """The trunk's output for every picture, on disk; None where it is not to be stored."""
         settings, mel = self.task.settings, self.task.store.mel
         if settings.trunk_cache == "off":
             return None
         if last not in self._stored:
             used = ("backbone", "feature_layer", "pooling", "image_size")
             described = {name: getattr(settings, name) for name in used}
-            described |= {"place": place, "weights": weights_digest(frozen)}
+            described |= {"place": place, "weights": _weights_digest(frozen)}
             described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
             described |= {"batch": settings.batch_size}
             key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
@@ -234,7 +237,7 @@ class Trunks:
         return self._stored[last]
 
 
-def weights_digest(network: keras.Model) -> str:
+def _weights_digest(network: keras.Model) -> str:
     """SHA-256 of a network's weights."""
     content = hashlib.sha256()
     for variable in network.weights:
@@ -243,7 +246,7 @@ def weights_digest(network: keras.Model) -> str:
 
 
 def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Loss of each sample, [batch, outputs] twice -> [batch].
+    """Return the loss of each sample, a function [batch, outputs] twice -> [batch].
 
     Cross-entropy (paper 3.2), or the squared error of the standardised target.
     """
@@ -256,7 +259,7 @@ def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.T
 def train_step(
     network: keras.Model, stage: Stage, task: Task, optimiser: keras.optimizers.Optimizer
 ):
-    """A compiled step: rank, augment, learn.
+    """Compile a step: rank, augment, learn.
 
     Un-augmented pictures are ranked and learnt from as they were stored. Only those that the
     augmentation really alters are drawn and go through the trunk, gathered across the batch.
@@ -289,7 +292,7 @@ def train_step(
                 rows = _rows(plan)
                 altered = _altered(mel, plan, rows, stage, settings)
                 crossing = tf.tensor_scatter_nd_update(crossing, rows[:, None], altered)
-            return stage.tail(crossing, True), augmentation.mixed(labels, plan)
+            return stage.tail(crossing, True), augmentation.mix_labels(labels, plan)
         # One pass through the tail both ranks and is learnt from; the altered ones follow.
         pooled = stage.tail(crossing, False)
         with tape.stop_recording():
@@ -297,7 +300,7 @@ def train_step(
             rows = _rows(plan)
             altered = _altered(mel, plan, rows, stage, settings)
         pooled = tf.tensor_scatter_nd_update(pooled, rows[:, None], stage.tail(altered, False))
-        return pooled, augmentation.mixed(labels, plan)
+        return pooled, augmentation.mix_labels(labels, plan)
 
     @tf.function(
         autograph=False,  # nothing here needs it, and tracing is faster without
@@ -318,7 +321,7 @@ def train_step(
             tape.watch([variable.value for variable in variables])
             pooled, labels = learnt_from(crossing, mel, labels, seed, tape)
             if settings.label_smoothing and not task.regression:
-                labels = smoothed(labels, settings.label_smoothing)
+                labels = smooth_labels(labels, settings.label_smoothing)
             losses = weights * loss_of(labels, classifier.head(network, pooled, True))
             mean = tf.reduce_mean(losses)
         gradients = tape.gradient(mean, [variable.value for variable in variables])
@@ -356,7 +359,7 @@ def _altered(
 
 
 def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """What a step reads of each chunk: spectrogram and stored activation.
+    """Return what a step reads of each chunk: spectrogram and stored activation.
 
     The one that it does not need has no columns: spectrograms, where everything is stored and
     nothing augmented; activations, where nothing is stored.
@@ -370,7 +373,7 @@ def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predictor(network: keras.Model, stage: Stage, task: Task):
-    """A compiled function from chunks (int64) to the network's output, dropout off.
+    """Compile a function from chunks (int64) to the network's output, dropout off.
 
     Where the trunk's activations are stored only the tail is computed.
     """

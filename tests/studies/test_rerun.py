@@ -50,11 +50,11 @@ def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workp
     used = cards.settings_of(small.card, "", SHORT | {"weights": str(tiny)})
     fold = partitions.divide(small, 3)[1]
     made = {
-        "network": experiment.run(small, used, 4, log=quiet),
+        "network": experiment.train(small, used, 4, log=quiet),
         "candidate": experiment.candidate(small, used, 4, log=quiet),
-        "svm": baselines.run(small, used, 1, log=quiet),
-        "librosa": baselines.run(small, used, 1, log=quiet, kind=runs.LIBROSA),
-        "fold": experiment.run(fold, used, 4, log=quiet),
+        "svm": baselines.train_baseline(small, used, 1, log=quiet),
+        "librosa": baselines.train_baseline(small, used, 1, log=quiet, kind=runs.LIBROSA),
+        "fold": experiment.train(fold, used, 4, log=quiet),
     }
     before, checkpoints = everything(workplace), everything(paths.cache() / "checkpoints")
     assert checkpoints, "the candidate leaves one, which the repetition must not go on from"

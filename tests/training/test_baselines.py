@@ -36,7 +36,7 @@ def corpus(small_corpus, workplace, tmp_path):
 
 def compute(built, seed=0, log=lambda line: None, force=False, **differs):
     used = cards.settings_of(built.card, "", differs)
-    return baselines.run(built, used, seed, force=force, log=log, kind=runs.LIBROSA)
+    return baselines.train_baseline(built, used, seed, force=force, log=log, kind=runs.LIBROSA)
 
 
 def as_ages(table):
@@ -110,15 +110,17 @@ def test_features_that_tell_classes_apart_are_learnt_whatever_their_shape(rng):
     order = rng.permutation(200)
     values, labels = values[order], labels[order]
     parts = (values[:100], labels[:100]), (values[100:], labels[100:])
-    tried = baselines.choose(*parts, 2, 0, runs.LIBROSA).set_index("complexity")["devel_score"]
+    tried = baselines.devel_scores(*parts, 2, 0, runs.LIBROSA).set_index("complexity")[
+        "devel_score"
+    ]
     assert tried[1] > 0.95
-    assert baselines.choose(*parts, 2, 0)["devel_score"].max() < 0.8
+    assert baselines.devel_scores(*parts, 2, 0)["devel_score"].max() < 0.8
 
 
 def test_small_classes_count_as_much_as_large_ones(rng):
     labels = np.repeat([0, 1], [190, 10])
     values = rng.normal(size=(200, 2)) + labels[:, None]
-    fitted = baselines.machine(1, False, 0, runs.LIBROSA).fit(values, labels)
+    fitted = baselines.support_vector_machine(1, False, 0, runs.LIBROSA).fit(values, labels)
     assert evaluation_metrics.recalls(labels, fitted.predict(values), 2)[1] > 0.6
 
 
@@ -126,7 +128,9 @@ def test_a_regression_does_not_depend_on_the_unit(rng):
     values = rng.normal(size=(80, 5))
     labels = values[:, 0] + 0.1 * rng.normal(size=80)
     seconds, milliseconds = (
-        baselines.machine(1, True, 0, runs.LIBROSA).fit(values, unit * labels).predict(values)
+        baselines.support_vector_machine(1, True, 0, runs.LIBROSA)
+        .fit(values, unit * labels)
+        .predict(values)
         for unit in (1, 1000)
     )
     np.testing.assert_allclose(milliseconds, 1000 * seconds, rtol=1e-3, atol=1)
@@ -140,7 +144,9 @@ def test_deep_spectrum_features_follow_the_pooling(corpus, tiny):
         used = cards.settings_of(
             built.card, "", {"weights": str(tiny), "image_size": 32}, pooling=pooling
         )
-        found[pooling] = baselines.features(store.load_spectrograms(built, used), used)
+        found[pooling] = baselines.deep_spectrum_features(
+            store.load_spectrograms(built, used), used
+        )
     assert found["global"].shape == (96, 16)
     rows = found["time"].reshape(96, -1, 16)
     assert rows.shape[1] > 1
@@ -287,7 +293,7 @@ def test_the_command_takes_the_networks_features_unless_told_otherwise(
         asked.append((used.backbone, used.weights, kind))
         return done
 
-    monkeypatch.setattr(baselines, "run", run)
+    monkeypatch.setattr(baselines, "train_baseline", run)
     given = ("baseline", built.card.table, "--weights=random")
     assert command(*given, "--backbone=mobilenet_v2")[0] == 0
     assert command(*given, "--features=network")[0] == 0

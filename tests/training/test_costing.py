@@ -153,7 +153,7 @@ def test_children_count_when_they_have_ended():
 
 def test_the_peak_is_in_mebibytes():
     script = (
-        "from dslite.training import costing\nmeter = costing.Meter()\nbefore = meter.read().peak_mib\n"
+        "from dslite.training import runs\nmeter = runs.Meter()\nbefore = meter.read().peak_mib\n"
         "held = b'x' * (300 * 2**20)\nprint(meter.read().peak_mib - before)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

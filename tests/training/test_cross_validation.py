@@ -261,14 +261,14 @@ def small(small_corpus, workplace):
 
 def acoustic(fold, **given):
     """The baseline that takes a moment."""
-    return baselines.run(
+    return baselines.train_baseline(
         fold, cards.settings_of(fold.card), 0, log=quiet, kind=runs.LIBROSA, **given
     )
 
 
 def test_what_a_cross_validation_leaves(small, workplace):
     lines = []
-    found = cross_validation.run(small, 4, acoustic, log=lines.append)
+    found = cross_validation.cross_validate(small, 4, acoustic, log=lines.append)
     place = workplace / "small" / "librosa-svm-s0-4folds"
     assert found.folder == place
     assert sorted(path.name for path in place.iterdir()) == [
@@ -323,7 +323,7 @@ def test_what_a_cross_validation_leaves(small, workplace):
 
 def test_folds_are_not_among_the_runs(small, workplace):
     whole = acoustic(small)
-    cross_validation.run(small, 3, acoustic, log=quiet)
+    cross_validation.cross_validate(small, 3, acoustic, log=quiet)
     assert (workplace / "small" / "librosa-svm-s0-3folds" / "fold1" / "metrics.json").is_file()
     assert training_runs.all_runs()["run"].tolist() == ["librosa-svm-s0"]
     assert "fold" not in whole.record
@@ -342,7 +342,7 @@ def test_the_pooled_score_is_not_the_mean_of_scores():
         }
     )
     given = {"task": "classification", "classes": ["x", "y"], "seed": 0}
-    found = cross_validation.pooled(predictions, runs.Run(None, given, Settings()))
+    found = cross_validation.pool(predictions, runs.Run(None, given, Settings()))
     assert found["file"]["score"] == pytest.approx((3 / 4 + 1 / 2) / 2)  # the mean is 1/2
     assert found["file"]["confusion"] == [[3, 1], [1, 1]]
     assert found["chance"] == 0.5
@@ -358,7 +358,7 @@ def as_ages(built):
 
 def test_a_regression(small):
     built, lines = as_ages(small), []
-    found = cross_validation.run(built, 3, acoustic, log=lines.append)
+    found = cross_validation.cross_validate(built, 3, acoustic, log=lines.append)
     predictions = pd.read_csv(found.folder / "predictions.csv")
     assert sorted(predictions["file"]) == sorted(built.table["path"])
     pool = found.record["pooled"]
@@ -376,7 +376,7 @@ def test_a_regression(small):
 def test_a_fold_without_a_score_leaves_the_mean_undefined(small, monkeypatch):
     same = lambda fitted, values, classes: np.full((len(values), 1), 40.0)  # noqa: E731
     monkeypatch.setattr(baselines, "_scores", same)
-    found = cross_validation.run(as_ages(small), 3, acoustic, log=quiet)
+    found = cross_validation.cross_validate(as_ages(small), 3, acoustic, log=quiet)
     assert found.record["mean"] is found.record["deviation"] is None
     assert found.record["pooled"]["score"] is None
     over, whole = cross_validation.headline(found)
@@ -387,7 +387,9 @@ def test_a_fold_without_a_score_leaves_the_mean_undefined(small, monkeypatch):
 def test_files_without_a_label_are_counted(small):
     table, lines = small.table.copy(), []
     table.loc[[0, 5], "label"] = ""
-    found = cross_validation.run(replace(small, table=table), 3, acoustic, log=lines.append)
+    found = cross_validation.cross_validate(
+        replace(small, table=table), 3, acoustic, log=lines.append
+    )
     assert lines[0].startswith("2 files without a label")
     assert found.record["pooled"]["n"] == 94
 
@@ -402,29 +404,29 @@ def test_an_interrupted_cross_validation_goes_on(small, workplace):
         if dies and fold.fold.endswith("fold2"):
             raise KeyboardInterrupt
         lines = []
-        run = baselines.run(
+        run = baselines.train_baseline(
             fold, cards.settings_of(fold.card), 0, log=lines.append, kind=runs.LIBROSA
         )
         begun.append((fold.fold, "not repeated" in " ".join(lines)))
         return run
 
     with pytest.raises(KeyboardInterrupt):
-        cross_validation.run(small, 3, one, log=quiet)
+        cross_validation.cross_validate(small, 3, one, log=quiet)
     place = workplace / "small" / "librosa-svm-s0-3folds"
     assert [path.name for path in place.iterdir()] == ["fold1"]
     begun.clear()
-    cross_validation.run(small, 3, lambda fold: one(fold, dies=False), log=quiet)
+    cross_validation.cross_validate(small, 3, lambda fold: one(fold, dies=False), log=quiet)
     assert begun == [("3folds/fold1", True), ("3folds/fold2", False), ("3folds/fold3", False)]
     assert (place / "folds.json").is_file()
     # The same again, interrupted: what is there is still of these folds.
     with pytest.raises(KeyboardInterrupt):
-        cross_validation.run(small, 3, one, log=quiet)
+        cross_validation.cross_validate(small, 3, one, log=quiet)
     assert (place / "folds.json").is_file()
 
 
 @pytest.mark.parametrize("older", ["of other versions", "damaged"])
 def test_an_older_summary_does_not_stand_beside_other_folds(small, workplace, older, monkeypatch):
-    cross_validation.run(small, 3, acoustic, log=quiet)
+    cross_validation.cross_validate(small, 3, acoustic, log=quiet)
     place = workplace / "small" / "librosa-svm-s0-3folds"
     if older == "damaged":
         (place / "folds.json").write_text("{")
@@ -437,7 +439,7 @@ def test_an_older_summary_does_not_stand_beside_other_folds(small, workplace, ol
         return acoustic(fold)
 
     with pytest.raises(OSError, match="no space"):
-        cross_validation.run(small, 3, other, log=quiet)
+        cross_validation.cross_validate(small, 3, other, log=quiet)
     assert not (place / "folds.json").exists()
 
 

@@ -154,7 +154,7 @@ def test_devel_is_the_first_trainings_and_test_the_final_ones(short, small_corpu
     """The final training begins anew, on train + devel, for as many epochs as were best."""
     built = corpus(small_corpus)
     used = short(built)
-    run = experiment.run(built, used, 1, log=quiet)
+    run = experiment.train(built, used, 1, log=quiet)
     task = steps.task_of(built.card, used, feature_store.load_spectrograms(built, used))
     train, devel = task.store.chunks("train"), task.store.chunks("devel")
     both = np.concatenate([train, devel])
@@ -215,7 +215,7 @@ def test_a_finished_run_is_not_repeated_unless_something_differs(short, small_co
     def train(built, seed=0, force=False, **differs):
         trainings.clear()
         lines = []
-        run = experiment.run(built, short(built, **differs), seed, force=force, log=lines.append)
+        run = experiment.train(built, short(built, **differs), seed, force=force, log=lines.append)
         return len(trainings), " ".join(lines), run
 
     count, _, first = train(built)
@@ -264,9 +264,9 @@ def test_an_interruption_leaves_no_finished_run_and_the_older_one(
     with monkeypatch.context() as broken:
         broken.setattr(training_fit, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            experiment.run(built, used, 0, log=quiet)
+            experiment.train(built, used, 0, log=quiet)
     assert not place.exists()
-    experiment.run(built, used, 0, log=quiet)
+    experiment.train(built, used, 0, log=quiet)
     before = contents(place)
     for name, fails, error in (
         ("training.fit", interrupted, KeyboardInterrupt),
@@ -275,7 +275,7 @@ def test_an_interruption_leaves_no_finished_run_and_the_older_one(
         with monkeypatch.context() as broken:
             broken.setattr(f"dslite.{name}", fails)
             with pytest.raises(error):
-                experiment.run(built, used, 0, force=True, log=quiet)
+                experiment.train(built, used, 0, force=True, log=quiet)
         assert contents(place) == before
         assert [path.name for path in place.parent.iterdir()] == [place.name]
 
@@ -294,7 +294,7 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
 ):
     built, learnt, fit = corpus(small_corpus), [], training_fit.fit
     used = short(built, augmentation="cutmix")
-    plain = experiment.run(built, used, 2, log=quiet)
+    plain = experiment.train(built, used, 2, log=quiet)
 
     def watched(network, task, chunks, *given, **more):
         epoch = more["board"]
@@ -320,7 +320,7 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
     experiment.candidate(built, used, 2, log=lines.append)
     assert "not repeated" in lines[0]
     assert len(learnt) == first == 2
-    run = experiment.run(built, used, 2, log=quiet)
+    run = experiment.train(built, used, 2, log=quiet)
     assert len(learnt) == first + plain.record["epochs"]
     assert min(learnt[first:]) > max(learnt[:first])
     for found, expected in zip(scores_of(run)[:2], scores_of(plain)[:2], strict=True):
@@ -386,7 +386,7 @@ def test_the_cost_is_written_down(short, small_corpus, kind):
 
 def test_random_weights_are_said_and_recorded(short, small_corpus):
     built, lines = corpus(small_corpus), []
-    run = experiment.run(built, short(built, weights="random"), 0, log=lines.append)
+    run = experiment.train(built, short(built, weights="random"), 0, log=lines.append)
     assert any("random weights" in line for line in lines)
     expected = {"name": "random", "sha256": None, "random": True}
     assert run.record["weights"] == expected
@@ -403,7 +403,7 @@ def test_the_best_is_chosen_on_devel_alone(short, small_corpus, monkeypatch):
     used = short(built, epochs_phase2=0)
     for name in AUGMENTATIONS[:3]:
         of = used.model_copy(update={"augmentation": name})
-        kept.append(experiment.run(built, of, 0, log=quiet))
+        kept.append(experiment.train(built, of, 0, log=quiet))
     monkeypatch.setattr(training_fit, "fit", None)  # nothing is trained from here on
     for devel, test, best in (([1, 5, 3], [9, 0, 9], 1), ([8, 5, 3], [0, 9, 9], 0)):
         for run, on_devel, on_test in zip(kept, devel, test, strict=True):
@@ -411,17 +411,17 @@ def test_the_best_is_chosen_on_devel_alone(short, small_corpus, monkeypatch):
             metrics["devel"]["file"]["score"] = on_devel / 10
             metrics["test"]["file"]["score"] = on_test / 10
             (run.folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-        found = experiment.best_of(built, used, 0, log=quiet)
+        found = experiment.best_of(built, used, 0)
         assert found.folder == kept[best].folder
     metrics["devel"]["file"]["score"] = None  # no number, as a correlation with a constant
     (kept[2].folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-    assert experiment.best_of(built, used, 0, log=quiet).folder == kept[0].folder
+    assert experiment.best_of(built, used, 0).folder == kept[0].folder
 
 
 def test_without_any_finished_run_the_best_is_trained(short, small_corpus):
     built = corpus(small_corpus)
     used = short(built, augmentation="cutmix")
-    run = experiment.best_of(built, used, 0, log=quiet)
+    run = experiment.best_of(built, used, 0)
     assert run.folder == runs.folder(built.card, used, 0)
     assert run.folder.name.startswith("squeezenet-cutmix-s0-x")
 
@@ -473,10 +473,10 @@ def test_a_regression_that_predicts_one_number_for_all_is_finished(
         return np.full((len(chunks), 1), 40, np.float32)
 
     monkeypatch.setattr(feature_store, "predict", constant)
-    run = experiment.run(built, short(built), 0, log=quiet)
+    run = experiment.train(built, short(built), 0, log=quiet)
     assert run.metrics["devel"]["file"]["score"] is None
     assert "undefined" in runs.headline(run.metrics["devel"])
-    assert experiment.best_of(built, short(built), 0, log=quiet).folder == run.folder
+    assert experiment.best_of(built, short(built), 0).folder == run.folder
 
 
 # The baseline
@@ -484,7 +484,7 @@ def test_a_regression_that_predicts_one_number_for_all_is_finished(
 
 def test_the_baseline_leaves_its_files(short, small_corpus):
     built, lines = corpus(small_corpus), []
-    run = baselines.run(built, short(built, augmentation="cutmix"), 3, log=lines.append)
+    run = baselines.train_baseline(built, short(built, augmentation="cutmix"), 3, log=lines.append)
     assert run.folder.name.startswith("squeezenet-svm-s3-x")
     assert sorted(path.name for path in run.folder.iterdir()) == [
         name for name in FILES if name != "model.keras"
@@ -496,14 +496,14 @@ def test_the_baseline_leaves_its_files(short, small_corpus):
         expected = balanced_accuracy_score(table["label"], table["prediction"])
         assert run.metrics[partition]["file"]["score"] == pytest.approx(expected)
     lines.clear()
-    baselines.run(built, short(built), 3, log=lines.append)
+    baselines.train_baseline(built, short(built), 3, log=lines.append)
     assert "not repeated" in lines[0]
     with pytest.raises(settings.InputError, match="baseline keeps none"):
         deployment_predict.files(run.folder, [built.folder / built.table["path"][0]])
 
 
 def test_the_baselines_complexity_is_the_best_on_devel(short, small_corpus):
-    run = baselines.run(corpus(small_corpus), short(corpus(small_corpus)), 0, log=quiet)
+    run = baselines.train_baseline(corpus(small_corpus), short(corpus(small_corpus)), 0, log=quiet)
     tried = run.history
     assert tried["complexity"].tolist() == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
     best = tried[tried["devel_score"] == tried["devel_score"].max()].iloc[0]
@@ -515,11 +515,11 @@ def test_a_useful_complexity_is_found(rng):
     labels = np.tile([0, 1, 2], 40)
     values = rng.normal(0, 1, (120, 20))
     values[np.arange(120), labels] += 4
-    tried = baselines.choose((values[:60], labels[:60]), (values[60:], labels[60:]), 3, 0)
+    tried = baselines.devel_scores((values[:60], labels[:60]), (values[60:], labels[60:]), 3, 0)
     scores = tried.set_index("complexity")["devel_score"]
     assert scores[1e-2] > 0.85
     shuffled = rng.permutation(labels[:60])
-    tried = baselines.choose((values[:60], shuffled), (values[60:], labels[60:]), 3, 0)
+    tried = baselines.devel_scores((values[:60], shuffled), (values[60:], labels[60:]), 3, 0)
     assert tried["devel_score"].max() < 0.7
 
 
@@ -527,8 +527,8 @@ def test_features_are_pooled_activations_averaged_over_a_files_chunks(short, sma
     built = corpus(small_corpus)
     used = short(built)
     store = feature_store.load_spectrograms(built, used)
-    found = baselines.features(store, used)
-    backbone = baselines.model.backbones.build_backbone("squeezenet", used.weights, 32)
+    found = baselines.deep_spectrum_features(store, used)
+    backbone = baselines.model.backbones.build("squeezenet", used.weights, 32)
     for row in (0, 50, 95):
         own = np.flatnonzero(store.file == row)
         maps = backbone(training_fit.model.inputs(store.mel[own], used), training=False).numpy()

@@ -34,7 +34,7 @@ def test_two_epochs_on_ravdess_beat_chance(cache, tmp_path, monkeypatch):
         weights=str(SQUEEZENET),
         augmentation="cutmix+specaugment",
     )
-    run = experiment.run(load_manifest(card), used, seed=0, log=lambda line: None)
+    run = experiment.train(load_manifest(card), used, seed=0, log=lambda line: None)
     assert run.metrics["devel"]["file"]["n"] == run.metrics["test"]["file"]["n"] == 176
     assert run.metrics["test"]["file"]["recall"].keys() == set(card.classes)
     for partition in ("devel", "test"):

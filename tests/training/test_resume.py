@@ -78,7 +78,7 @@ def written(draft, *given):
 
 steps.train_step, checkpoints.np.savez, runs.write = counted_step, half_a_checkpoint, written
 card = cards.load(table)
-experiment.run(
+experiment.train(
     load_manifest(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
 )
 print("not killed")
@@ -101,7 +101,7 @@ class Place:
         self.enter()
         card, lines = cards.load(str(self.table)), []
         chosen = cards.settings_of(card, "", USED | differs)
-        run = experiment.run(
+        run = experiment.train(
             load_manifest(card), chosen, seed, force=force, log=log or lines.append
         )
         return run, lines

@@ -315,7 +315,7 @@ def test_warm_up_longer_than_a_phase():
 
 def test_label_smoothing(chosen, watched):
     hot = np.eye(3, dtype=np.float32)
-    found = steps.smoothed(tf.constant(hot), 0.3).numpy()
+    found = steps.smooth_labels(tf.constant(hot), 0.3).numpy()
     np.testing.assert_allclose(found, 0.7 * hot + 0.1, rtol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
     # In a step: the first losses are those of the smoothed labels.
