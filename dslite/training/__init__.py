@@ -1,1 +1,15 @@
-"""SapAugment, two phases, one run, folds, baselines."""
+"""Train networks and baselines on a corpus; read what finished runs have reached."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "baselines": ["train_baseline"],
+        "cross_validation": ["cross_validate"],
+        "experiment": ["best_run", "train"],
+        "loop": ["fit"],
+        "plots": ["learning_curves"],
+        "runs": ["all_runs", "headline", "score_table"],
+    },
+)

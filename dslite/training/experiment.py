@@ -213,7 +213,7 @@ def _write(
         runs.write(draft, described, measured, predictions, cost)
 
 
-def best_of(manifest: Manifest, settings: Settings, seed: int, preset: str = "") -> runs.Run:
+def best_run(manifest: Manifest, settings: Settings, seed: int, preset: str = "") -> runs.Run:
     """Return the best on devel of the finished runs of the four augmentations.
 
     Where none is finished, the configuration of ``settings`` is trained.

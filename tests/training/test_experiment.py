@@ -411,17 +411,17 @@ def test_the_best_is_chosen_on_devel_alone(short, small_corpus, monkeypatch):
             metrics["devel"]["file"]["score"] = on_devel / 10
             metrics["test"]["file"]["score"] = on_test / 10
             (run.folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-        found = experiment.best_of(built, used, 0)
+        found = experiment.best_run(built, used, 0)
         assert found.folder == kept[best].folder
     metrics["devel"]["file"]["score"] = None  # no number, as a correlation with a constant
     (kept[2].folder / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-    assert experiment.best_of(built, used, 0).folder == kept[0].folder
+    assert experiment.best_run(built, used, 0).folder == kept[0].folder
 
 
 def test_without_any_finished_run_the_best_is_trained(short, small_corpus):
     built = corpus(small_corpus)
     used = short(built, augmentation="cutmix")
-    run = experiment.best_of(built, used, 0)
+    run = experiment.best_run(built, used, 0)
     assert run.folder == runs.folder(built.card, used, 0)
     assert run.folder.name.startswith("squeezenet-cutmix-s0-x")
 
@@ -476,7 +476,7 @@ def test_a_regression_that_predicts_one_number_for_all_is_finished(
     run = experiment.train(built, short(built), 0, log=quiet)
     assert run.metrics["devel"]["file"]["score"] is None
     assert "undefined" in runs.headline(run.metrics["devel"])
-    assert experiment.best_of(built, short(built), 0).folder == run.folder
+    assert experiment.best_run(built, short(built), 0).folder == run.folder
 
 
 # The baseline
