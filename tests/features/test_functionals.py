@@ -77,13 +77,13 @@ def test_the_derivative_is_the_slope_per_frame(rng):
 def test_frames_are_16_ms_apart_at_every_rate():
     for rate in (8000, 16000, 22050, 48000):
         rows = functionals.descriptors(tone(440, 2.0, rate), rate)
-        assert len(rows) == 132 + functionals.contrast_bands(rate) + 1
+        assert len(rows) == 132 + functionals._contrast_bands(rate) + 1
         assert rows.shape[1] == pytest.approx(2 / 0.016, abs=1)
         assert rows.dtype == np.float32
 
 
 def test_contrast_bands_begin_below_half_the_rate():
-    found = [functionals.contrast_bands(rate) for rate in (1000, 8000, 12800, 16000, 48000)]
+    found = [functionals._contrast_bands(rate) for rate in (1000, 8000, 12800, 16000, 48000)]
     assert found == [2, 5, 5, 6, 6]
 
 
@@ -144,7 +144,7 @@ def test_hardly_any_signal_gives_finite_numbers_and_no_warning(waveform):
 def test_any_length_rate_and_level_gives_finite_numbers(rate, seconds, level, seed):
     drawn = np.random.default_rng(seed).uniform(-level, level, max(1, round(seconds * rate)))
     found = functionals.summarise(drawn.astype(np.float32), rate)
-    assert found.shape == (2 * (132 + functionals.contrast_bands(rate) + 1),)
+    assert found.shape == (2 * (132 + functionals._contrast_bands(rate) + 1),)
     assert np.isfinite(found).all()
 
 
@@ -185,7 +185,7 @@ def test_features_are_computed_once(built, cache, capsys, monkeypatch):
 def test_the_key_is_the_content_the_rate_and_the_version(built, monkeypatch):
     def key(rate=RATE, **columns):
         table = built.table.assign(**columns)
-        return functionals.key(Manifest(built.card, built.folder, table), rate)
+        return functionals._key(Manifest(built.card, built.folder, table), rate)
 
     first = key()
     assert key(path=["x", "y", "z"], label=["1", "2", "3"]) == first
