@@ -76,7 +76,6 @@ def test_five_colour_maps_of_the_same_image(mel, hz):
     assert axes[1].get_ylabel() == ""
 
 
-
 @pytest.mark.parametrize("n", [1, 4, 5, 8])
 def test_images_with_their_titles(rng, n):
     images = rng.random((n, 8, 8, 3)) * 1.2  # augmentation may leave the range a little
