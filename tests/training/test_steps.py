@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from dslite.cards import Card
@@ -386,3 +387,57 @@ def test_sources_hold_what_a_step_reads(chosen):
         mel, stored = steps.sources(stage, task)
         assert stored.shape == (25, 512 if cached == "on" else 0)
         assert mel.shape == (25, 0, 0) if (augmented, cached) == ("none", "on") else (25, 16, 20)
+
+
+# Order and weights of an epoch
+
+
+@pytest.mark.parametrize("sizes", [(50, 20, 3), (7, 7), (1, 40), (5,)])
+def test_upsampling_shows_all_and_every_class_equally(sizes):
+    classes = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    order = steps.epoch_order(classes, "upsample", np.random.default_rng(2))
+    assert set(order) == set(range(len(classes)))
+    assert np.bincount(classes[order]).tolist() == [max(sizes)] * len(sizes)
+    # Without replacement as far as they last: no chunk is ahead of another by more than one.
+    shown = np.bincount(order, minlength=len(classes))
+    assert all(np.ptp(shown[classes == c]) <= 1 for c in range(len(sizes)))
+
+
+def test_every_chunk_of_a_small_class_is_drawn_again_equally_often():
+    """Also the last one, which the public implementation never draws."""
+    classes, rng, extra = np.array([0] * 10 + [1] * 4), np.random.default_rng(0), np.zeros(4, int)
+    for _ in range(300):
+        order = steps.epoch_order(classes, "upsample", rng)
+        extra += np.bincount(order, minlength=14)[10:] - 2  # 10 = 2 x 4 + 2 drawn
+    low, high = scipy.stats.binom.interval(1 - 1e-6, 300, 0.5)
+    assert ((extra >= low) & (extra <= high)).all()
+
+
+def test_an_epoch_is_shuffled():
+    classes = np.repeat([0, 1], [500, 250])
+    order = steps.epoch_order(classes, "upsample", np.random.default_rng(0))
+    assert 0.4 < classes[order[:500]].mean() < 0.6
+    # The first show of a chunk is not before all second ones.
+    places = [np.flatnonzero(order == chunk) for chunk in range(500, 750)]
+    assert 0.3 < np.mean([place[0] < 500 for place in places]) < 0.95
+
+
+@pytest.mark.parametrize("balance", ["upsample", "weights", "none"])
+def test_the_generator_decides_the_order(balance):
+    classes = np.repeat([0, 1], [30, 12])
+    one, same, other = (
+        steps.epoch_order(classes, balance, np.random.default_rng(seed)) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+    assert balance == "upsample" or sorted(one) == list(range(42))  # every chunk once
+
+
+def test_class_weights():
+    classes = np.array([2, 0, 0, 2, 2, 2, 0, 5])
+    weights = steps.class_weights(classes, "weights")
+    assert weights.dtype == np.float32
+    expected = {0: 8 / 9, 2: 8 / 12, 5: 8 / 3}  # 8 chunks, 3 classes: 8 / (3 * count)
+    np.testing.assert_allclose(weights, [expected[c] for c in classes], rtol=1e-6)
+    for balance in ("upsample", "none"):
+        np.testing.assert_array_equal(steps.class_weights(classes, balance), np.ones(8))
