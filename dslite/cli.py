@@ -127,9 +127,6 @@ def run() -> None:
     except (NotebookError, ConversionError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 def _end_with_workflow() -> None:
