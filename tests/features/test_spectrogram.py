@@ -1,5 +1,7 @@
 """Waveform -> Mel spectrogram -> picture, against librosa and against plain numpy."""
 
+import functools
+
 import librosa
 import matplotlib
 import numpy as np
@@ -26,25 +28,15 @@ def voice(seed: int, seconds: float = 1.0) -> np.ndarray:
     return demo_voices.synthesise(demo_voices.draw_speaker(rng), manner, seconds, rng)
 
 
-def sine(hz: float, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
-    return np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate).astype(np.float32)
-
-
-def noise(samples: int = RATE, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-0.5, 0.5, samples).astype(np.float32)
-
-
-def chirp(seconds: float = 1.0) -> np.ndarray:
-    times = np.arange(round(seconds * RATE)) / RATE
-    return (0.3 * scipy.signal.chirp(times, 50, seconds, 7900)).astype(np.float32)
+def sine(hz: float, seconds: float = 1.0) -> np.ndarray:
+    return np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE).astype(np.float32)
 
 
 SIGNALS = {
-    "noise": noise(),
+    "noise": np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32),
     "sine": 0.2 * sine(1234.5),
-    "chirp": chirp(),
+    "chirp": scipy.signal.chirp(np.arange(RATE) / RATE, 50, 1, 7900).astype(np.float32) * 0.3,
     "voice": voice(1),
-    "other voice": voice(2),
 }
 
 
@@ -92,18 +84,11 @@ def test_mel_power_is_librosas(name):
     )
     filters = librosa.filters.mel(sr=RATE, n_fft=512, n_mels=128, fmin=0, fmax=RATE / 2)
     expected = (filters @ np.abs(stft) ** 2).T
-    found = spectrogram.mel_power(SIGNALS[name][None], ONE_S).numpy()[0]
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape == (61, 128)
+    power = spectrogram.mel_power(SIGNALS[name][None], ONE_S).numpy()[0]
+    assert power.dtype == np.float32
+    assert power.shape == expected.shape == (61, 128)
     # float32 rounds away what lies 100 dB below the loudest band.
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-10 * expected.max())
-
-
-def test_a_batch_is_its_samples():
-    batch = np.stack(list(SIGNALS.values()))
-    together = spectrogram.mel_image(batch, ONE_S).numpy()
-    for i, waveform in enumerate(batch):
-        assert np.abs(together[i].astype(int) - image(waveform, ONE_S)).max() <= 1
+    np.testing.assert_allclose(power, expected, rtol=1e-4, atol=1e-10 * expected.max())
 
 
 @pytest.mark.parametrize("bands", [40, 64, 128])
@@ -140,13 +125,6 @@ def test_a_sine_lands_in_the_band_whose_centre_it_has(bands, lowest):
     np.testing.assert_array_equal(power.argmax(axis=2), expected)
 
 
-@pytest.mark.parametrize("hz", [100, 440, 1234.5, 3000, 6789])
-def test_a_sine_lands_within_a_bin_or_a_band(hz):
-    band = spectrogram.mel_power(sine(hz)[None], ONE_S).numpy()[0].mean(axis=0).argmax()
-    width = np.gradient(centres(128))[band]
-    assert abs(centres(128)[band] - hz) <= max(RATE / 512 / 2, width)
-
-
 # Images
 
 
@@ -154,12 +132,11 @@ def test_a_sine_lands_within_a_bin_or_a_band(hz):
 @pytest.mark.parametrize("name", SIGNALS)
 def test_image_is_the_references(name, top_db):
     used = Settings(chunk_length_s=1.0, top_db=top_db)
-    found = spectrogram.mel_image(SIGNALS[name][None], used).numpy()[0]
-    assert found.dtype == np.uint8
-    assert found.shape == (128, 61)
-    assert (found.min(), found.max()) == (0, 255)
-    expected = reference_image(SIGNALS[name], used)
-    difference = np.abs(found - np.round(expected))
+    mel = spectrogram.mel_image(SIGNALS[name][None], used).numpy()[0]
+    assert mel.dtype == np.uint8
+    assert mel.shape == (128, 61)
+    assert (mel.min(), mel.max()) == (0, 255)
+    difference = np.abs(mel - np.round(reference_image(SIGNALS[name], used)))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01  # where the reference lies between two grey levels
 
@@ -179,9 +156,9 @@ def test_image_of_other_sizes(used):
     waveform = voice(3)[: used.chunk_samples]
     waveform = np.pad(waveform, (0, used.chunk_samples - len(waveform)), mode="wrap")
     expected = reference_image(waveform, used)
-    found = image(waveform, used)
-    assert found.shape == (used.mel_bands, spectrogram.frames(used)) == expected.shape
-    assert np.abs(found - np.round(expected)).max() <= 1
+    mel = image(waveform, used)
+    assert mel.shape == (used.mel_bands, spectrogram.frames(used)) == expected.shape
+    assert np.abs(mel - np.round(expected)).max() <= 1
 
 
 @given(
@@ -203,16 +180,13 @@ def test_frames_lie_inside(samples, window, data):
 
 
 @pytest.mark.parametrize("top_db", [None, 80.0])
-def test_silence_is_zero(top_db):
-    found = image(np.zeros(RATE), Settings(chunk_length_s=1.0, top_db=top_db))
-    assert not found.any()
-
-
-def test_silence_beside_a_voice_in_a_batch():
-    batch = np.stack([np.zeros(RATE, np.float32), voice(1)])
-    found = spectrogram.mel_image(batch, ONE_S).numpy()
-    assert not found[0].any()
-    assert found[1].max() == 255
+def test_a_batch_is_its_samples_and_silence_is_zero(top_db):
+    used = Settings(chunk_length_s=1.0, top_db=top_db)
+    batch = np.stack([np.zeros(RATE, np.float32), *SIGNALS.values()])
+    together = spectrogram.mel_image(batch, used).numpy().astype(int)
+    assert not together[0].any()
+    for mel, waveform in zip(together, batch, strict=True):
+        assert np.abs(mel - image(waveform, used)).max() <= 1
 
 
 @pytest.mark.parametrize("value", [1e-6, 1e-30, 1e-42])
@@ -220,13 +194,13 @@ def test_next_to_nothing_is_no_nan(value):
     """What resampling or a fade-out leaves: one sample, down to denormal numbers."""
     waveform = np.zeros(RATE, np.float32)
     waveform[5000] = value
-    found = image(waveform, ONE_S)
-    assert found.min() == 0
+    mel = image(waveform, ONE_S)
+    assert mel.min() == 0
     # Two frames hold the click; nothing else may show.
-    assert set(np.flatnonzero(found.any(axis=0))) <= {18, 19}
+    assert set(np.flatnonzero(mel.any(axis=0))) <= {18, 19}
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", ["noise", "voice"])
 def test_loudness_does_not_show(name):
     loud = image(SIGNALS[name], ONE_S)
     np.testing.assert_array_equal(image(SIGNALS[name] / 128, ONE_S), loud)
@@ -241,37 +215,25 @@ def test_digital_silence_and_the_range_of_the_voice():
     audible = slice(32, None)  # frames wholly behind sample 8000
     plain = image(waveform, ONE_S)
     floored = image(waveform, ONE_S.model_copy(update={"top_db": 60}))
-    assert not plain[:, :28].any()
-    assert not floored[:, :28].any()
-    peak = np.abs(waveform).max()
-    power = reference_power(np.float64(waveform) / peak * 10 ** (-3 / 20), ONE_S)
-    level = 10 * np.log10(np.maximum(power[:, audible], 1e-10))
-    lowest = 255 * (level.min() + 100) / (level.max() + 100)
-    assert lowest > 60  # so much of the range is lost
-    assert plain[:, audible].min() == pytest.approx(lowest, abs=1)
+    for mel in (plain, floored):
+        assert not mel[:, :28].any()
+    assert plain[:, audible].min() > 60  # so much of the range is lost
     assert floored[:, audible].min() == 0
-    # One dB is worth 255 / 60 grey levels instead of 255 / (highest + 100).
-    above = level > level.max() - 60
-    grey = 255 * (1 - (level.max() - level[above]) / 60)
-    np.testing.assert_allclose(floored[:, audible][above], grey, atol=1)
+    levels = reference_image(waveform, ONE_S.model_copy(update={"top_db": 60}))
+    np.testing.assert_allclose(floored[:, audible], levels[:, audible], atol=1)
 
 
 # Pictures
 
-VIRIDIS = {0: (68, 1, 84), 255: (253, 231, 37)}  # first and last colour as published
 
-
-@pytest.mark.parametrize(("grey", "rgb"), VIRIDIS.items())
-def test_ends_of_viridis_are_exact(grey, rgb):
-    drawn = spectrogram.picture(np.full((1, 128, 249), grey, np.uint8), Settings()).numpy()
-    assert drawn.dtype == np.float32
-    assert drawn.shape == (1, 224, 224, 3)
-    np.testing.assert_array_equal(drawn, np.broadcast_to(np.float32(rgb), drawn.shape))
-
-
-def test_colours_are_matplotlibs_in_eight_bits():
+def test_colours_are_viridis_in_eight_bits():
     table = np.array(matplotlib.colormaps["viridis"].colors)
     np.testing.assert_array_equal(spectrogram.colours(), np.round(255 * table))
+    for grey, rgb in {0: (68, 1, 84), 255: (253, 231, 37)}.items():  # as published
+        drawn = spectrogram.picture(np.full((1, 128, 249), grey, np.uint8), Settings()).numpy()
+        assert drawn.dtype == np.float32
+        assert drawn.shape == (1, 224, 224, 3)
+        np.testing.assert_array_equal(drawn, np.broadcast_to(np.float32(rgb), drawn.shape))
 
 
 def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
@@ -287,29 +249,19 @@ def test_low_frequencies_are_at_the_bottom_and_time_runs_to_the_right():
 
 def bilinear(drawn: np.ndarray, size: int) -> np.ndarray:
     """Resize [height, width, 3]: pixel centres lie at halves, the border is repeated."""
-    found = np.empty((size, size, 3))
-    height, width = drawn.shape[:2]
-    for i in range(size):
-        y = (i + 0.5) * height / size - 0.5
-        top = int(np.floor(y))
-        rows = np.clip([top, top + 1], 0, height - 1)
-        for j in range(size):
-            x = (j + 0.5) * width / size - 0.5
-            left = int(np.floor(x))
-            columns = np.clip([left, left + 1], 0, width - 1)
-            a, b, c, d = drawn[np.ix_(rows, columns)].reshape(4, 3)
-            upper = (1 - (x - left)) * a + (x - left) * b
-            lower = (1 - (x - left)) * c + (x - left) * d
-            found[i, j] = (1 - (y - top)) * upper + (y - top) * lower
-    return found
+    for axis in (0, 1):
+        of = np.arange(drawn.shape[axis])
+        at = (np.arange(size) + 0.5) * len(of) / size - 0.5
+        line = functools.partial(np.interp, at, of)
+        drawn = np.apply_along_axis(line, axis, drawn)
+    return drawn
 
 
 @pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 64), (16, 9, 48), (40, 64, 40)])
 def test_picture_is_drawn_and_resized(rng, bands, frames, size):
     mel = rng.integers(0, 256, (2, bands, frames), dtype=np.uint8)
     table = np.round(255 * np.array(matplotlib.colormaps["viridis"].colors))
-    found = spectrogram.picture(mel, Settings(image_size=size)).numpy()
-    assert found.shape == (2, size, size, 3)
-    for i in range(2):
-        expected = bilinear(table[mel[i, ::-1]], size)
-        np.testing.assert_allclose(found[i], expected, atol=1e-2)
+    pictures = spectrogram.picture(mel, Settings(image_size=size)).numpy()
+    assert pictures.shape == (2, size, size, 3)
+    for picture, values in zip(pictures, mel, strict=True):
+        np.testing.assert_allclose(picture, bilinear(table[values[::-1]], size), atol=1e-2)
