@@ -13,7 +13,8 @@ from pathlib import Path
 from dslite import cards, settings
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS
-from dslite.studies import jobs, study
+from dslite.studies import jobs, load_study
+from dslite.studies.study import SUFFIXES
 from snakemake.exceptions import WorkflowError
 
 # What --config may hold; an empty value leaves the decision to the corpus's card.
@@ -43,7 +44,7 @@ def dataset(wildcards):
     """Name of the corpus, or the path of the table whose results these are."""
     for job in JOBS.values():
         if job.dataset == wildcards.dataset:
-            return job.point.dataset
+            return job.config.dataset
     table = str(options()["dataset"])
     if cards.is_table(table) and Path(table).stem == wildcards.dataset:
         return str(Path(table).resolve())
@@ -52,17 +53,17 @@ def dataset(wildcards):
 
 def parameters(wildcards):
     """The notebooks' parameters as arguments of ``dslite notebook``, their values checked."""
-    given = options() | {"dataset": dataset(wildcards)}
-    given = {key: value for key, value in given.items() if key not in ("study", "gpus")}
+    values = options() | {"dataset": dataset(wildcards)}
+    values = {key: value for key, value in values.items() if key not in ("study", "gpus")}
     try:
-        card = cards.load(given["dataset"])
-        named = {key: given[key] for key in ("backbone", "weights")}
-        cards.settings_of(card, given["preset"], given["overrides"], **named)
+        card = cards.load(values["dataset"])
+        named = {key: values[key] for key in ("backbone", "weights")}
+        cards.settings_of(card, values["preset"], values["overrides"], **named)
     except InputError as error:
         raise WorkflowError(str(error)) from None
     if "augmentation" in wildcards.keys():
-        given["augmentation"] = wildcards.augmentation
-    pairs = {key: value for key, value in given.items() if value not in ("", None)}
+        values["augmentation"] = wildcards.augmentation
+    pairs = {key: value for key, value in values.items() if value not in ("", None)}
     return [f"--parameter={key}={value}" for key, value in pairs.items()]
 
 
@@ -79,10 +80,10 @@ for key, value in list(config.items()):
     config[key] = "" if value is None else value
 try:
     options()
-    if Path(str(config.get("study"))).suffix in study.SUFFIXES:
+    if Path(str(config.get("study"))).suffix in SUFFIXES:
         config["study"] = str(Path(config["study"]).resolve())
-    STUDY = study.load(config["study"]) if config.get("study") else None
-    JOBS = jobs.jobs(STUDY) if STUDY else {}
+    STUDY = load_study(config["study"]) if config.get("study") else None
+    JOBS = jobs.study_jobs(STUDY) if STUDY else {}
     if not str(config.get("gpus") or 0).isdigit():
         raise InputError(f"--config gpus={config['gpus']}: expected a whole number")
     GPUS = int(config.get("gpus") or 0)
@@ -122,7 +123,7 @@ rule partition:
         manifest="results/{dataset}/manifest.csv",
         table1="results/{dataset}/table1.csv",
     params:
-        given=corpus_parameters,
+        arguments=corpus_parameters,
     threads: 2
     resources:
         mem_mb=1000,
@@ -130,7 +131,7 @@ rule partition:
     message:
         "{wildcards.dataset}: partition"
     shell:
-        "dslite notebook 1_partition {output.notebook:q} {params.given:q}"
+        "dslite notebook 1_partition {output.notebook:q} {params.arguments:q}"
 
 
 rule spectrograms:
@@ -140,7 +141,7 @@ rule spectrograms:
     output:
         notebook="results/{dataset}/notebooks/2_spectrograms.ipynb",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: 2
     resources:
         mem_mb=2000,
@@ -148,7 +149,7 @@ rule spectrograms:
     message:
         "{wildcards.dataset}: spectrograms"
     shell:
-        "dslite notebook 2_spectrograms {output.notebook:q} {params.given:q}"
+        "dslite notebook 2_spectrograms {output.notebook:q} {params.arguments:q}"
 
 
 rule training:
@@ -159,7 +160,7 @@ rule training:
     output:
         notebook="results/{dataset}/notebooks/3_training-{augmentation}.ipynb",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: 1
     resources:
         mem_mb=3000,
@@ -168,7 +169,7 @@ rule training:
     message:
         "{wildcards.dataset}: training, augmentation {wildcards.augmentation}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.given:q}"
+        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
 
 
 rule ablation:
@@ -182,7 +183,7 @@ rule ablation:
         notebook="results/{dataset}/notebooks/4_ablation.ipynb",
         table="results/{dataset}/ablation.csv",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: 1
     resources:
         mem_mb=3000,
@@ -191,7 +192,7 @@ rule ablation:
     message:
         "{wildcards.dataset}: ablation"
     shell:
-        "dslite notebook 4_ablation {output.notebook:q} {params.given:q}"
+        "dslite notebook 4_ablation {output.notebook:q} {params.arguments:q}"
 
 
 rule tflite:
@@ -202,7 +203,7 @@ rule tflite:
         notebook="results/{dataset}/notebooks/5_tflite.ipynb",
         table="results/{dataset}/tflite.csv",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: os.cpu_count()  # it measures time: nothing else should run beside it
     resources:
         mem_mb=4000,
@@ -210,7 +211,7 @@ rule tflite:
     message:
         "{wildcards.dataset}: TensorFlow Lite"
     shell:
-        "dslite notebook 5_tflite {output.notebook:q} {params.given:q}"
+        "dslite notebook 5_tflite {output.notebook:q} {params.arguments:q}"
 
 
 rule explainability:
@@ -220,7 +221,7 @@ rule explainability:
     output:
         notebook="results/{dataset}/notebooks/6_explainability.ipynb",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: 1
     resources:
         mem_mb=4000,
@@ -228,7 +229,7 @@ rule explainability:
     message:
         "{wildcards.dataset}: explainability"
     shell:
-        "dslite notebook 6_explainability {output.notebook:q} {params.given:q}"
+        "dslite notebook 6_explainability {output.notebook:q} {params.arguments:q}"
 
 
 rule paper:
@@ -240,7 +241,7 @@ rule paper:
     output:
         notebook="results/{dataset}/notebooks/7_paper.ipynb",
     params:
-        given=parameters,
+        arguments=parameters,
     threads: 1
     resources:
         mem_mb=1000,
@@ -248,7 +249,7 @@ rule paper:
     message:
         "{wildcards.dataset}: the paper's tables"
     shell:
-        "dslite notebook 7_paper {output.notebook:q} {params.given:q}"
+        "dslite notebook 7_paper {output.notebook:q} {params.arguments:q}"
 
 
 rule report:

@@ -8,8 +8,8 @@
 # configuration that two studies share is run once.
 
 
-for absent in jobs.absent(STUDY):
-    logger.warning(f"study {STUDY.name}: {absent}; its part is passed over")
+for line in jobs.absent(STUDY):
+    logger.warning(f"study {STUDY.name}: {line}; its part is passed over")
 
 
 def job(wildcards):
@@ -36,7 +36,7 @@ rule study_training:
     output:
         notebook="results/{dataset}/notebooks/runs/{run}.ipynb",
     params:
-        given=lambda wildcards: [f"--parameter={pair}" for pair in words(wildcards)],
+        arguments=lambda wildcards: [f"--parameter={pair}" for pair in words(wildcards)],
     threads: 1
     resources:
         mem_mb=3000,
@@ -45,7 +45,7 @@ rule study_training:
     message:
         "{wildcards.dataset}: {wildcards.run}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.given:q}"
+        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
 
 
 rule study_command:
@@ -55,7 +55,7 @@ rule study_command:
     output:
         log="results/{dataset}/notebooks/runs/{run}.log",
     params:
-        given=words,
+        arguments=words,
         draft="results/{dataset}/notebooks/runs/.{run}.draft",
     threads: 1
     resources:
@@ -65,7 +65,7 @@ rule study_command:
     message:
         "{wildcards.dataset}: {wildcards.run}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite {params.given:q} > {params.draft:q}"
+        "TF_NUM_INTRAOP_THREADS={threads} dslite {params.arguments:q} > {params.draft:q}"
         " && mv {params.draft:q} {output.log:q}"
 
 
@@ -105,7 +105,7 @@ rule study_device:
 rule study_tables:
     input:
         [one.output for one in JOBS.values()],
-        [f"{STUDY_FOLDER}/choice-{group}.csv" for group in jobs.groups(JOBS)],
+        [f"{STUDY_FOLDER}/choice-{group}.csv" for group in jobs.groups(JOBS.values())],
         [f"{STUDY_FOLDER}/device-{device}.csv" for device in DEVICES],
     output:
         report(expand(f"{STUDY_FOLDER}/{{table}}.csv", table=TABLES), category=STUDY.title),

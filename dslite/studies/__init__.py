@@ -1,1 +1,14 @@
-"""Many runs, on a laptop or a cluster."""
+"""Run many configurations, on a laptop or a cluster, and tabulate, archive and repeat them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "archive": ["write_archive"],
+        "jobs": ["study_jobs"],
+        "runs": ["study_runs"],
+        "study": ["expand", "load_study"],
+        "tables": ["to_markdown", "write_tables"],
+    },
+)

@@ -24,16 +24,17 @@ def record(
     """
     from dslite import paths
     from dslite.studies import archive as study_archive
-    from dslite.studies import study as study_study
+    from dslite.studies.study import load_study
 
-    made = [study_archive.keep(study)]
+    written, left_out = study_archive.record_runs(study)
+    for line in left_out:
+        typer.echo(f"left out: {line}")
+    copied = [written]
     if with_notebooks:
-        made += [study_archive.keep_notebooks(name) for name in study_study.load(study).corpora]
-    for kept in made:
-        for line in kept.left_out:
-            typer.echo(f"left out: {line}")
-        told = f"{len(kept.written)} files, {kept.size_mb:.1f} MB"
-        typer.echo(f"{told} in {paths.shown(paths.records())}")
+        copied += [study_archive.record_notebooks(name) for name in load_study(study).corpora]
+    for files in copied:
+        size_mb = sum(file.stat().st_size for file in files) / 1e6
+        typer.echo(f"{len(files)} files, {size_mb:.1f} MB in {paths.shown(paths.records())}")
 
 
 def archive(
@@ -54,15 +55,15 @@ def archive(
     from dslite.studies import archive as study_archive
 
     contents = study_archive.collect(study, models)
-    place = study_archive.write(contents, output)
+    place = study_archive.write_archive(contents, output)
     for line in contents.mixed:
         typer.echo(f"warning: {line}; repeat the older ones before you compare them", err=True)
     for line in contents.left_out:
         typer.echo(f"left out: {line}")
     for line in contents.missing:
         typer.echo(f"missing: {line}")
-    done = len(contents.places) - len(contents.missing)
-    typer.echo(f"archive: {paths.shown(place)}, {done} of {len(contents.places)} runs")
+    finished = len(contents.runs) - len(contents.missing)
+    typer.echo(f"archive: {paths.shown(place)}, {finished} of {len(contents.runs)} runs")
     if contents.missing and not partial:
         raise typer.Exit(1)
 
@@ -77,63 +78,60 @@ def study(
     The runs themselves are the workflow's: snakemake --cores 2 --config study=NAME
     """
     from dslite import paths
-    from dslite.studies import jobs as study_jobs
-    from dslite.studies import study as study_study
-    from dslite.studies import tables
+    from dslite.studies import jobs, tables
+    from dslite.studies.study import load_study
 
-    found = study_study.load(name)
-    jobs = study_jobs.jobs(found)
+    loaded = load_study(name)
+    present = jobs.study_jobs(loaded)
     if choose:
-        _choose(found, jobs, choose)
+        _choose(loaded, choose)
     elif device:
-        _device(found, jobs, device)
+        _device(loaded, jobs.devices(loaded, present), device)
     else:
-        for absent in study_jobs.absent(found):
-            typer.echo(f"warning: {absent}", err=True)
-        place = tables.write(found)
+        for line in jobs.absent(loaded):
+            typer.echo(f"warning: {line}", err=True)
+        place = tables.write_tables(loaded)
         typer.echo((place / "README.md").read_text(encoding="utf-8"))
         typer.echo(f"tables: {paths.shown(place)}")
 
 
-def _choose(found, jobs, group: str) -> None:
+def _choose(study, group: str) -> None:
     """Train the best point of a grid as any run, then write down what it was chosen from."""
     from dslite import paths
-    from dslite.studies import runs, tables
+    from dslite.studies import jobs, runs, tables
 
-    places = runs.of_study(found)
-    table = tables.chosen_of(places, jobs, group)
-    place = tables.group_of(places, jobs, group)[int(table["point"][table["chosen"]].item())]
-    point = place.point
-    _, settings = runs.settings_of(point)
-    built = commands.checked(point.dataset)
+    candidates = runs.candidates(runs.study_runs(study), group)
+    ranked = runs.rank(candidates)
+    config = runs.best(candidates).config
+    settings = jobs.job(config).settings
+    manifest = commands.checked(config.dataset)
     tensorflow_logging.import_tensorflow()
     from dslite.training import experiment
 
-    run = experiment.train(built, settings, point.seed, point.preset, log=typer.echo)
-    with paths.replacing(tables.folder(found) / f"choice-{group}.csv") as draft:
-        table.to_csv(draft, index=False)
+    run = experiment.train(manifest, settings, config.seed, config.preset, log=typer.echo)
+    with paths.replacing(tables.folder(study) / f"choice-{group}.csv") as draft:
+        ranked.to_csv(draft, index=False)
     typer.echo(f"chosen: {paths.shown(run.folder)}")
 
 
-def _device(found, jobs, name: str) -> None:
+def _device(study, devices, name: str) -> None:
     """Convert the run of a network that is best on devel, and measure its files."""
     from dslite import paths
-    from dslite.studies import jobs as study_jobs
     from dslite.studies import tables
+    from dslite.training import runs
 
-    devices = study_jobs.devices(found, jobs)
     if name not in devices:
-        raise InputError(f"study {found.name} has no '{name}' to convert; there is {list(devices)}")
-    run = tables.best(devices[name])
-    built = commands.checked(devices[name][0].point.dataset)
+        raise InputError(f"study {study.name} has no '{name}' to convert; there is {list(devices)}")
+    run = runs.best_on_devel([runs.load(job.folder) for job in devices[name]])
+    manifest = commands.checked(devices[name][0].config.dataset)
     tensorflow_logging.import_tensorflow()
     from dslite.deployment import agreement
     from dslite.features import store as feature_store
 
-    store = feature_store.load_spectrograms(built, run.settings)
-    assessed = agreement.assess(run, store, log=typer.echo, variants=found.variants)
+    store = feature_store.load_spectrograms(manifest, run.settings)
+    assessed = agreement.assess(run, store, log=typer.echo, variants=study.variants)
     table = agreement.table(assessed).rename_axis("file").reset_index()
-    with paths.replacing(tables.folder(found) / f"device-{name}.csv") as draft:
+    with paths.replacing(tables.folder(study) / f"device-{name}.csv") as draft:
         table.assign(run=paths.shown(run.folder)).to_csv(draft, index=False)
     typer.echo(f"converted: {paths.shown(run.folder)}")
 
@@ -154,13 +152,13 @@ def rerun(
     from dslite.studies import rerun as study_rerun
 
     original = study_rerun.load(run)
-    built = commands.checked(study_rerun.dataset_of(original, table))
-    planned = study_rerun.plan(original, built, weights)
+    manifest = commands.checked(study_rerun.dataset_of(original, table))
+    same, settings = study_rerun.plan(original, manifest, weights)
     tensorflow_logging.import_tensorflow()
     with study_rerun.workshop(keep):
-        again = study_rerun.repeat(planned, typer.echo)
+        again = study_rerun.repeat(original, same, settings, typer.echo)
         verdict = study_rerun.compare(original, again)
-    for line in study_rerun.told(verdict):
+    for line in verdict.lines():
         typer.echo(line)
     if keep:
         typer.echo(f"kept: {paths.shown(again.folder)}")

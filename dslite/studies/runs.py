@@ -1,7 +1,7 @@
-"""Where a study's runs lie, and which of them are finished.
+"""Which runs of a study are finished, and which point of a grid is the best.
 
 A folder's name says most of a run's recipe, its record all of it: what lies in a folder counts only
-if the record is that of the point. With which versions and manifest it was made does not matter
+if the record is that of the job. With which versions and manifest it was made does not matter
 here, so that results stay readable after an upgrade, or where the corpus is not.
 """
 
@@ -12,49 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from dslite import cards, paths
-from dslite.cards import Card
 from dslite.datasets import listing
 from dslite.errors import InputError
-from dslite.settings import Settings
-from dslite.studies import study as study_study
-from dslite.studies.study import GROUP, Baseline, Point, Study
+from dslite.settings import nearest
+from dslite.studies.jobs import CANDIDATE, CHOSEN, Job, all_jobs, groups, job
+from dslite.studies.study import Study
 from dslite.training import runs as training_runs
 from dslite.training.runs import Run
 
 FINISHED, MISSING, ABSENT = "finished", "missing", "absent: corpus not here"
-TRAINING, CANDIDATE, CHOSEN, BASELINE = "training", "candidate", "chosen", "baseline"  # roles
 GATHERED = "folds.json"  # last file of a cross-validation, see `dslite.training.cross_validation`
-SAME = ("dataset", "kind", "seed", "task", "settings", "weights")  # of a record and its point
+SAME = ("dataset", "kind", "seed", "task", "settings", "weights")  # of a record and its job
 NAMED = 3  # differing settings that a message names
+# What the candidates of a grid share
+GROUP = ("dataset", "preset", "backbone", "augmentation", "seed", "folds")
 
 
 @dataclass(frozen=True)
-class Place:
-    """One training, candidate of a grid, baseline or cross-validation of a study.
+class StudyRun(Job):
+    """A job and what it has left.
 
     Attributes
     ----------
-    role : str
-        `TRAINING`, `CANDIDATE`, `CHOSEN` (the point of a grid that is best on devel, trained and
-        tested as any other) or `BASELINE`.
-    point : Point or Baseline
-        Of a choice that cannot be made yet, the grid's first one.
-    card : Card
-    folder : Path
-        Of the run, or of the cross-validation, below which the folds' folders lie.
     state : str
         `FINISHED`, `ABSENT`, or `MISSING`, behind which may stand what there is instead.
     runs : tuple of Run
         That of the folder; of a cross-validation, those of its finished folds.
     """
 
-    role: str
-    point: Point | Baseline
-    card: Card
-    folder: Path
-    state: str
+    state: str = MISSING
     runs: tuple[Run, ...] = ()
 
     @property
@@ -65,137 +53,151 @@ class Place:
     @property
     def run(self) -> Run | None:
         """The finished run; None if it is missing, or a cross-validation, which has several."""
-        return self.runs[0] if self.finished and not self.point.folds else None
-
-    @property
-    def name(self) -> str:
-        """``<dataset>/<folder>``, unique in a study."""
-        return self.folder.relative_to(paths.results()).as_posix()
+        return self.runs[0] if self.finished and not self.config.folds else None
 
 
-def settings_of(point: Point | Baseline) -> tuple[Card, Settings]:
-    """Card and settings with which a point's run is made."""
-    card = cards.load(point.dataset)
-    named = {"backbone": point.backbone, "weights": point.weights}
-    # A baseline sees no augmented picture, and acoustic statistics none at all.
-    named["augmentation"] = point.augmentation if isinstance(point, Point) else "none"
-    settings = cards.settings_of(card, point.preset, study_study.words(point), **named)
-    if kind_of(point) == training_runs.LIBROSA:
-        settings = Settings(**{key: getattr(settings, key) for key in training_runs.ACOUSTIC})
-    return card, settings
+def study_runs(study: Study) -> list[StudyRun]:
+    """Look up every run of a study: the trainings in its order, the baselines, the grids' choices.
 
-
-def kind_of(point: Point | Baseline) -> str:
-    """A point's kind of run: `runs.NETWORK`, `runs.SVM` or `runs.LIBROSA`."""
-    return point.kind if isinstance(point, Baseline) else training_runs.NETWORK
-
-
-def folder_of(
-    point: Point | Baseline, card: Card, settings: Settings, candidate: bool = False
-) -> Path:
-    """Folder of a point's run, or of its cross-validation."""
-    kind = point.kind if isinstance(point, Baseline) else ""
-    fold = f"{point.folds}folds" if point.folds else ""
-    return training_runs.folder(card, settings, point.seed, kind, point.preset, fold, candidate)
-
-
-def of_study(study: Study) -> list[Place]:
-    """Every place of a study: the points in its order, the grids' choices, the baselines.
+    Of a choice that cannot be made yet, the configuration is the grid's first one.
 
     Raises
     ------
     InputError
         See `dslite.studies.study.expand`.
     """
-    role = CANDIDATE if study.grid else TRAINING
-    points = [place_of(point, role) for point in study_study.expand(study)]
-    grids: dict[tuple[Any, ...], list[Place]] = {}
-    for place in points if study.grid else []:
-        grids.setdefault(tuple(getattr(place.point, key) for key in GROUP), []).append(place)
-    chosen = [_chosen(candidates) for candidates in grids.values()]
-    return [
-        *points,
-        *chosen,
-        *(place_of(one, BASELINE) for one in study_study.baselines(study)),
-    ]
+    looked_up = [look_up(one) for one in all_jobs(study)]
+    trainings = [one for one in looked_up if one.config.kind == training_runs.NETWORK]
+    grids = {group: _of_group(trainings, group) for group in groups(trainings)}
+    choices = [_chosen(candidates) for candidates in grids.values()]
+    return [*trainings, *choices, *looked_up[len(trainings) :]]
 
 
-def place_of(point: Point | Baseline, role: str = TRAINING) -> Place:
-    """Where a point's files lie, and whether they are all there."""
-    card, settings = settings_of(point)
-    folder = folder_of(point, card, settings, role == CANDIDATE)
+def look_up(planned: Job) -> StudyRun:
+    """Look up what a job has left, and whether that is all of it."""
+    config, folder = planned.config, planned.folder
     folders = [folder]
-    if point.folds:
-        folders = [folder / f"fold{i}" for i in range(1, point.folds + 1)]
+    if config.folds:
+        folders = [folder / f"fold{i}" for i in range(1, config.folds + 1)]
     there = [each for each in folders if (each / training_runs.LAST).is_file()]
     if not there:
-        state = MISSING if listing.is_present(card) else ABSENT
-        return Place(role, point, card, folder, state)
+        return _study_run(planned, MISSING if listing.is_present(planned.card) else ABSENT)
     try:
-        found = tuple(training_runs.load(each) for each in there)
+        runs = tuple(training_runs.load(each) for each in there)
     except InputError:
-        return Place(
-            role,
-            point,
-            card,
-            folder,
-            f"{MISSING}: {training_runs.LAST} there cannot be read",
-        )
-    described = training_runs.describe(card, settings, point.seed, point.preset, "", kind_of(point))
-    other = [said for run in found if (said := _differing(run.record, described))]
-    if other:
-        return Place(role, point, card, folder, f"{MISSING}: what lies there has other {other[0]}")
+        return _study_run(planned, f"{MISSING}: {training_runs.LAST} there cannot be read")
+    described = training_runs.describe(
+        planned.card, planned.settings, config.seed, config.preset, "", config.kind
+    )
+    differing = [text for run in runs if (text := _differing(run.record, described))]
+    if differing:
+        return _study_run(planned, f"{MISSING}: what lies there has other {differing[0]}")
     state = FINISHED
-    if len(found) < len(folders):
-        state = f"{MISSING}: {len(found)} of {len(folders)} folds are finished"
-    elif point.folds and role != CANDIDATE and not _gathered(folder, found):
+    if len(runs) < len(folders):
+        state = f"{MISSING}: {len(runs)} of {len(folders)} folds are finished"
+    elif config.folds and planned.role != CANDIDATE and not _gathered(folder, runs):
         state = f"{MISSING}: the folds are not gathered"
-    return Place(role, point, card, folder, state, found)
+    return _study_run(planned, state, runs)
+
+
+def _study_run(planned: Job, state: str, runs: tuple[Run, ...] = ()) -> StudyRun:
+    return StudyRun(**vars(planned), state=state, runs=runs)
 
 
 def _differing(record: dict[str, Any], described: dict[str, Any]) -> str:
-    """What a run's record and a point's description disagree on, in words; empty: nothing."""
-    wanted = json.loads(json.dumps({key: described[key] for key in SAME}))
+    """Name what a run's record and a job's description disagree on; empty: nothing."""
+    expected = json.loads(json.dumps({key: described[key] for key in SAME}))
     for key in SAME:
-        mine, theirs = wanted[key], record.get(key)
-        if mine != theirs and isinstance(mine, dict) and isinstance(theirs, dict):
-            names = sorted(n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n))
+        ours, theirs = expected[key], record.get(key)
+        if ours != theirs and isinstance(ours, dict) and isinstance(theirs, dict):
+            names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             return f"{key}: {', '.join(names[:NAMED])}{more}"
-        if mine != theirs:
+        if ours != theirs:
             return key
     return ""
 
 
-def _gathered(folder: Path, found: Sequence[Run]) -> bool:
+def _gathered(folder: Path, runs: Sequence[Run]) -> bool:
     """Whether a cross-validation's summary is that of these folds."""
     try:
-        known = json.loads((folder / GATHERED).read_text(encoding="utf-8"))["identities"]
+        identities = json.loads((folder / GATHERED).read_text(encoding="utf-8"))["identities"]
     except (OSError, ValueError, KeyError):
         return False
-    return known == [run.record["identity"] for run in found]
+    return identities == [run.record["identity"] for run in runs]
 
 
-def _devel(place: Place) -> float:
-    """Devel score, of a cross-validation the mean over its folds; NaN: undefined."""
-    scores = [run.metrics["devel"]["file"]["score"] for run in place.runs]
-    return float(np.mean([np.nan if score is None else score for score in scores]))
-
-
-def _chosen(candidates: Sequence[Place]) -> Place:
-    """The training that a grid's candidates lead to."""
-    first, open_ = candidates[0], sum(not place.finished for place in candidates)
-    state = f"{MISSING}: {open_} of {len(candidates)} candidates are to be tried first"
+def _chosen(candidates: Sequence[StudyRun]) -> StudyRun:
+    """Look up the training that a grid's candidates lead to."""
+    first, unfinished = candidates[0], sum(not one.finished for one in candidates)
+    state = f"{MISSING}: {unfinished} of {len(candidates)} candidates are to be tried first"
     if first.state == ABSENT:
         state = ABSENT
-    elif not open_:
-        points = [place.point for place in candidates]
+    elif not unfinished:
         try:
-            best, _ = study_study.choose(
-                study_study.candidates(points, list(map(_devel, candidates)))
-            )
-            return place_of(points[int(best["point"].iloc[0])], CHOSEN)
+            return look_up(job(best(candidates).config, CHOSEN))
         except InputError as error:
             state = f"{MISSING}: {error}"
-    card, settings = settings_of(first.point)
-    return Place(CHOSEN, first.point, card, folder_of(first.point, card, settings), state)
+    return _study_run(job(first.config, CHOSEN), state)
+
+
+def _of_group(runs: Sequence[StudyRun], group: str) -> list[StudyRun]:
+    return [one for one in runs if one.group == group]
+
+
+def candidates(runs: Sequence[StudyRun], group: str) -> list[StudyRun]:
+    """Return the candidates of one of `dslite.studies.jobs.groups`, in the order of the grid.
+
+    Raises
+    ------
+    InputError
+        No such grid.
+    """
+    if group not in groups(runs):
+        raise InputError(f"no grid '{group}'{nearest(group, groups(runs))}")
+    return _of_group(runs, group)
+
+
+def rank(candidates: Sequence[StudyRun]) -> pd.DataFrame:
+    """Rank the candidates of one grid by their devel score, of equals the first one first.
+
+    Nothing of the test partition is asked for.
+
+    Returns
+    -------
+    DataFrame
+        One row a candidate: the columns `GROUP`, ``weights`` (the name), ``overrides``, ``point``
+        (its place in the grid), ``devel`` (UAR or rho; NaN: undefined), ``run`` (its folder in
+        results/), ``chosen`` (bool) and ``rank`` (from 1).
+
+    Raises
+    ------
+    InputError
+        A candidate that is not finished, or none that has a score.
+    """
+    rows = []
+    for point, one in enumerate(candidates):
+        if not one.finished:
+            raise InputError(f"{one.name}: this point of the grid is not finished")
+        config, score = one.config, one.run.metrics["devel"]["file"]["score"]
+        row = {key: getattr(config, key) for key in GROUP} | {"dataset": one.dataset}
+        row |= {
+            "weights": Path(config.weights).name,
+            "overrides": " ".join(config.override_words()),
+        }
+        row |= {"point": point, "devel": np.nan if score is None else float(score)}
+        rows.append(row | {"run": one.name})
+    table = pd.DataFrame(rows)
+    if table["devel"].isna().all():
+        shared = ", ".join(str(table[key][0]) for key in GROUP[:5])
+        raise InputError(
+            f"{shared}: no point of the grid has a devel score (training diverged, or one "
+            "prediction for all); change the grid"
+        )
+    ranks = table["devel"].rank(method="first", ascending=False, na_option="bottom").astype(int)
+    return table.assign(chosen=ranks == 1, rank=ranks)
+
+
+def best(candidates: Sequence[StudyRun]) -> StudyRun:
+    """Return the candidate that `rank` has first."""
+    return candidates[int(rank(candidates)["rank"].argmin())]

@@ -6,41 +6,68 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.settings import nearest
-from dslite.studies import jobs as study_jobs
-from dslite.studies import runs as study_runs
-from dslite.studies import study as study_study
-from dslite.studies.jobs import Job
-from dslite.studies.runs import Place
-from dslite.studies.study import Baseline, Study
-from dslite.training import runs as training_runs
+from dslite.studies.jobs import absent
+from dslite.studies.runs import FINISHED, GATHERED, StudyRun, study_runs
+from dslite.studies.study import Study
+from dslite.training.runs import BASELINES
 
 BASELINE = "none"  # the augmentation that all others are compared with
 KEYS = ("dataset", "preset", "backbone")
 # Of a comparison, what the page leaves to comparisons.csv
 DETAILS = ["baseline", "low_speakers", "high_speakers", "p", "only_baseline", "only_this"]
 DETAILS += ["p_mcnemar", "comparisons"]
-COST = ("wall_s", "cpu_s", "peak_mib", "energy_j")
+COST = ("wall_s", "cpu_s", "peak_mib")
+TITLES = {
+    "runs": "Runs, with the folder in results/ that each row comes from",
+    "seeds": "Over seeds: mean, deviation, 95 % interval of the mean",
+    "comparisons": f"Against augmentation {BASELINE}, on the same test files (points of UAR; "
+    "p is corrected for the number of comparisons by Holm's method)",
+    "cost": "Cost",
+}
 
 
 def folder(study: Study) -> Path:
-    """Where a study's tables lie."""
+    """Return the folder of a study's tables."""
     return paths.results("studies") / study.name
 
 
-def runs_table(places: Sequence[Place]) -> pd.DataFrame:
-    """One row a configuration, baseline, cross-validation or candidate of a grid.
+def write_tables(study: Study) -> Path:
+    """Write all tables as CSV and, together, as ``README.md``; ``runs.csv`` last.
 
-    Parameters
-    ----------
-    places : sequence of Place
-        Of `dslite.studies.runs.of_study`.
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        Nothing of the study is finished.
+    """
+    runs = runs_table(study_runs(study))
+    if not (runs["status"] == FINISHED).any():
+        raise InputError(f"study {study.name}: none of its {len(runs)} runs is finished")
+    tables = {
+        "seeds": seeds_table(runs),
+        "comparisons": comparisons_table(runs),
+        "cost": runs.loc[runs["wall_s"].notna(), ["dataset", "run", *COST]],
+        "runs": runs.drop(columns=list(COST)),
+    }
+    with paths.replacing(folder(study) / "README.md") as draft:
+        draft.write_text(_page(study, tables), encoding="utf-8")
+    for name, table in tables.items():
+        with paths.replacing(folder(study) / f"{name}.csv") as draft:
+            table.to_csv(draft, index=False)
+    return folder(study)
+
+
+def runs_table(runs: Sequence[StudyRun]) -> pd.DataFrame:
+    """Return one row a configuration, baseline, cross-validation or candidate of a grid.
 
     Returns
     -------
@@ -50,63 +77,63 @@ def runs_table(places: Sequence[Place]) -> pd.DataFrame:
         ``devel``, ``test`` and the 95 % interval of test over files, ``low`` to ``high``
         (fractions, or rho; of a cross-validation, ``test`` is that of all files together);
         ``run``, its folder in results/; ``identity``; ``status``, see `dslite.studies.runs`;
-        `COST`. Empty where something is unknown.
+        `COST` (s, MiB). Empty where something is unknown.
     """
     rows = []
-    for place in places:
-        point = place.point
-        row = {key: getattr(point, key) for key in ("preset", "backbone", "seed", "folds")}
-        row |= {"role": place.role, "dataset": place.card.dataset}
-        row |= {
-            "overrides": " ".join(study_study.words(point)),
-            "weights": Path(point.weights).name,
-        }
-        row["augmentation"] = point.kind if isinstance(point, Baseline) else point.augmentation
-        row |= {"run": place.name, "status": place.state}
-        rows.append(row | (_scores(place) if place.finished else {}))
+    for one in runs:
+        config = one.config
+        row = {key: getattr(config, key) for key in ("preset", "backbone", "seed", "folds")}
+        row |= {"role": one.role, "dataset": one.dataset, "augmentation": config.label}
+        row |= {"overrides": " ".join(config.override_words()), "run": one.name}
+        row |= {"weights": Path(config.weights).name, "status": one.state}
+        rows.append(row | (_scores(one) | _cost(one) if one.finished else {}))
     columns = ["role", *KEYS, "weights", "augmentation", "seed", "overrides", "folds", "metric"]
     columns += ["devel", "test", "low", "high", "run", "identity", "status", *COST]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _scores(place: Place) -> dict[str, Any]:
-    """Scores and cost of what is finished."""
-    found = {key: _sum(key, [_own(run.record, key) for run in place.runs]) for key in COST}
-    if place.point.folds:
-        record = json.loads((place.folder / study_runs.GATHERED).read_text(encoding="utf-8"))
+def _scores(finished: StudyRun) -> dict[str, Any]:
+    """Scores of a finished run, or those of a cross-validation over all its files."""
+    if finished.config.folds:
+        record = json.loads((finished.folder / GATHERED).read_text(encoding="utf-8"))
         low, high = record["pooled"]["interval_files"] or (None, None)
-        found |= {"metric": record["metric"], "test": record["pooled"]["score"]}
-        found |= {"low": low, "high": high}
-        return found | {"identity": provenance.digest(record["identities"])}
-    metrics = place.run.metrics
-    found["identity"] = place.run.record["identity"]
+        scores = {"metric": record["metric"], "test": record["pooled"]["score"]}
+        identity = provenance.digest(record["identities"])
+        return scores | {"low": low, "high": high, "identity": identity}
+    metrics = finished.run.metrics
+    scores = {"identity": finished.run.record["identity"]}
     for part in ("devel", "test"):
         if metrics.get(part):
-            found |= {part: metrics[part]["file"]["score"], "metric": metrics[part]["metric"]}
+            scores |= {part: metrics[part]["file"]["score"], "metric": metrics[part]["metric"]}
     if metrics.get("test"):
-        interval = metrics["test"]["file"]["interval_files"] or (None, None)
-        found |= dict(zip(("low", "high"), interval, strict=True))
-    return found
+        low, high = metrics["test"]["file"]["interval_files"] or (None, None)
+        scores |= {"low": low, "high": high}
+    return scores
 
 
-def _own(record: Mapping[str, Any], key: str) -> float | None:
-    """What a run cost, without the candidate that it went on from, which has a row of its own."""
-    whole = (record.get("cost") or {}).get(key)
-    before = (record.get("candidate_cost") or {}).get(key)
-    return whole if None in (whole, before) or key == "peak_mib" else whole - before
+def _cost(finished: StudyRun) -> dict[str, float | None]:
+    """Cost of a run, or of all folds together; unknown where one of them is. Of memory, the most.
+
+    Without that of the candidate that a run went on from, which has a row of its own.
+    """
+    cost = {}
+    for key in COST:
+        values = []
+        for run in finished.runs:
+            whole, before = (
+                (run.record.get(part) or {}).get(key) for part in ("cost", "candidate_cost")
+            )
+            alone = None in (whole, before) or key == "peak_mib"
+            values.append(whole if alone else whole - before)
+        together = max if key == "peak_mib" else sum
+        cost[key] = None if None in values else together(values)
+    return cost
 
 
-def _sum(key: str, values: Sequence[float | None]) -> float | None:
-    """Cost of several runs together; unknown where one of them is. Of memory, the most."""
-    if not values or None in values:
-        return None
-    return max(values) if key == "peak_mib" else sum(values)
-
-
-def seeds_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Mean, deviation and interval over the seeds of each configuration, on devel and on test."""
+def seeds_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, deviation and interval over the seeds of each configuration, by partition."""
     by = [*KEYS, "augmentation", "overrides", "folds"]
-    finished = found[found["status"] == study_runs.FINISHED]
+    finished = runs[runs["status"] == FINISHED]
     parts = [
         significance.repeated(finished[finished[part].notna()], by, part).assign(partition=part)
         for part in ("devel", "test")
@@ -117,19 +144,22 @@ def seeds_table(found: pd.DataFrame) -> pd.DataFrame:
     return table[["partition", *table.columns.drop("partition")]]
 
 
-def comparisons_table(found: pd.DataFrame) -> pd.DataFrame:
+def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Compare every augmentation with none on the same test files, see `significance.compared`.
 
     A group whose baseline has not been run is left out, and so is a regression.
     """
     # A candidate of a grid is finished and has never seen test; blinded labels have no score.
-    chosen = found[found["test"].notna() & (found["metric"] == "uar")]
-    chosen = chosen[~chosen["augmentation"].isin(study_study.BASELINES)]
+    tested = runs[runs["test"].notna() & (runs["metric"] == "uar")]
+    tested = tested[~tested["augmentation"].isin(BASELINES)]
     keys = [*KEYS, "overrides", "folds"]
-    chosen = chosen.assign(folds=chosen["folds"].fillna(0).astype(int))
+    tested = tested.assign(folds=tested["folds"].fillna(0).astype(int))
+    tested = tested.groupby(keys).filter(lambda group: (group["augmentation"] == BASELINE).any())
     predictions = []
-    for row in chosen.groupby(keys).filter(_with_baseline).itertuples():
-        table = _predictions(row.run)
+    for row in tested.itertuples():
+        file = paths.results() / row.run / "predictions.csv"
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = table.loc[table["partition"] == "test", ["file", "speaker", "label", "prediction"]]
         shared = {key: getattr(row, key) for key in (*keys, "augmentation", "seed")}
         predictions.append(table.assign(**shared))
     if not predictions:
@@ -138,115 +168,17 @@ def comparisons_table(found: pd.DataFrame) -> pd.DataFrame:
     return significance.compared(every, "augmentation", BASELINE, by=keys)
 
 
-def _with_baseline(group: pd.DataFrame) -> bool:
-    return bool((group["augmentation"] == BASELINE).any())
-
-
-def _predictions(run: str) -> pd.DataFrame:
-    """Test predictions of a run, or all those of a cross-validation."""
-    file = paths.results() / run / "predictions.csv"
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    table = table[table["partition"] == "test"]
-    return table[["file", "speaker", "label", "prediction"]]
-
-
-def cost_table(found: pd.DataFrame) -> pd.DataFrame:
-    """Time, memory and energy of each finished run that has a record of them."""
-    known = found[found["wall_s"].notna()]
-    return known[["dataset", "run", *COST]].reset_index(drop=True)
-
-
-def chosen_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> pd.DataFrame:
-    """The candidates of a grid, ranked by devel, see `dslite.studies.study.choose`.
-
-    ``point`` counts them as `group_of` does; ``run`` is the folder of each in results/.
-
-    Raises
-    ------
-    InputError
-        No such grid, or a candidate that is not finished.
-    """
-    candidates = group_of(places, jobs, group)
-    missing = [place.name for place in candidates if not place.finished]
-    if missing:
-        raise InputError(f"{missing[0]}: this point of the grid is not finished")
-    scores = [place.run.metrics["devel"]["file"]["score"] for place in candidates]
-    scores = [np.nan if score is None else score for score in scores]
-    table = study_study.candidates([place.point for place in candidates], scores)
-    return study_study.choose(table.assign(run=[place.name for place in candidates]))[1]
-
-
-def group_of(places: Sequence[Place], jobs: Mapping[str, Job], group: str) -> list[Place]:
-    """The candidates of one of `dslite.studies.jobs.groups`, in the order of the grid."""
-    names = {
-        f"{job.dataset}/{job.folder.as_posix()}" for job in jobs.values() if job.group == group
-    }
-    found = [place for place in places if place.name in names] if group else []
-    if not found:
-        raise InputError(f"no grid '{group}'{nearest(group, study_jobs.groups(jobs))}")
-    return found
-
-
-def best(jobs: Sequence[Job]) -> training_runs.Run:
-    """Of finished trainings the one with the highest devel score, of equals the first.
-
-    Raises
-    ------
-    InputError
-        One that is not finished.
-    """
-    return training_runs.best_on_devel(
-        [training_runs.load(paths.results(job.dataset) / job.folder) for job in jobs]
-    )
-
-
-def write(study: Study) -> Path:
-    """All tables as CSV and, together, as ``README.md``; ``runs.csv`` last.
-
-    Raises
-    ------
-    InputError
-        Nothing of the study is finished.
-    """
-    found = runs_table(study_runs.of_study(study))
-    if not (found["status"] == study_runs.FINISHED).any():
-        raise InputError(f"study {study.name}: none of its {len(found)} runs is finished")
-    made = {
-        "seeds": seeds_table(found),
-        "comparisons": comparisons_table(found),
-        "cost": cost_table(found),
-        "runs": found.drop(columns=list(COST)),
-    }
-    place = folder(study)
-    with paths.replacing(place / "README.md") as draft:
-        draft.write_text(page(study, made), encoding="utf-8")
-    for name, table in made.items():
-        with paths.replacing(place / f"{name}.csv") as draft:
-            table.to_csv(draft, index=False)
-    return place
-
-
-def page(study: Study, made: Mapping[str, pd.DataFrame]) -> str:
+def _page(study: Study, tables: Mapping[str, pd.DataFrame]) -> str:
     """A study's tables as Markdown; every row of the first says which run it comes from."""
-    found = made["runs"]
-    missing = int((found["status"] != study_runs.FINISHED).sum())
-    count = f"{len(found)} runs" + f", {missing} missing" * bool(missing)
+    runs = tables["runs"]
+    missing = int((runs["status"] != FINISHED).sum())
+    count = f"{len(runs)} runs" + f", {missing} missing" * bool(missing)
     lines = [f"# {study.title}", "", f"Study `{study.name}`: {count}"]
-    lines += [f"- {text}" for text in study_jobs.absent(study)]
-    shown = dict(made) | {"comparisons": made["comparisons"].drop(columns=DETAILS, errors="ignore")}
-    titles = {
-        "runs": "Runs, with the folder in results/ that each row comes from",
-        "seeds": "Over seeds: mean, deviation, 95 % interval of the mean",
-        "comparisons": f"Against augmentation {BASELINE}, on the same test files (points of UAR; "
-        "p is corrected for the number of comparisons by Holm's method)",
-        "cost": "Cost; energy is empty where this machine does not tell",
-    }
-    for name, title in titles.items():
-        table = (
-            shown[name]
-            .dropna(axis="columns", how="all")
-            .drop(columns=["identity"], errors="ignore")
-        )
+    lines += [f"- {text}" for text in absent(study)]
+    for name, title in TITLES.items():
+        hidden = ["identity", *(DETAILS if name == "comparisons" else [])]
+        table = tables[name].drop(columns=hidden, errors="ignore")
+        table = table.dropna(axis="columns", how="all")
         if len(table):
             lines += ["", f"## {title}", "", to_markdown(table)]
     return "\n".join(lines) + "\n"

@@ -7,8 +7,8 @@ import soundfile
 import yaml
 
 from dslite import provenance
-from dslite.studies import runs as study_runs
-from dslite.studies import study as study_study
+from dslite.studies import load_study, study_runs
+from dslite.studies.jobs import CANDIDATE
 from dslite.training import runs as training_runs
 
 CARD = {
@@ -44,49 +44,56 @@ def lay(folder, rng, card=(), study=()):
     return folder / "flock.yaml"
 
 
-def places(study):
-    return study_runs.of_study(study_study.load(study))
+def runs_of(study):
+    """Every run of a study, by its path."""
+    return study_runs(load_study(study))
 
 
-def finish(place, devel=0.5, **record):
-    """The files of a place: of a run, or of a cross-validation."""
-    folds = place.point.folds
+def finish(run, devel=0.5, **record):
+    """Write the files of a run or of a cross-validation; of the test score, what is left to 1."""
+    folds = run.config.folds
     numbered = range(1, folds + 1) if folds else [0]
-    found = [
-        _run(place, place.folder / (f"fold{i}" if i else ""), i, devel, record) for i in numbered
+    identities = [
+        _finish(run, run.folder / (f"fold{i}" if i else ""), i, devel, record) for i in numbered
     ]
-    if folds and place.role != study_runs.CANDIDATE:
-        provenance.write_json(place.folder / "folds.json", {"identities": found})
-        (place.folder / "folds.csv").write_text("fold\n", encoding="utf-8")
-    return place.folder
+    if folds and run.role != CANDIDATE:
+        provenance.write_json(run.folder / "folds.json", {"identities": identities})
+        (run.folder / "folds.csv").write_text("fold\n", encoding="utf-8")
+    return run.folder
 
 
-def _run(place, folder, fold, devel, changed):
-    point = place.point
-    card, settings = study_runs.settings_of(point)
-    kind = study_runs.kind_of(point)
+def _finish(run, folder, fold, devel, changed):
+    config = run.config
     described = training_runs.describe(
-        card, settings, point.seed, point.preset, f"{fold}" * 64, kind
+        run.card, run.settings, config.seed, config.preset, f"{fold}" * 64, config.kind
     )
-    described |= {"fold": f"{point.folds}folds/fold{fold}"} if fold else {}
-    known = {"date": f"2026-01-0{1 + point.seed}T10:00:00Z", "commit": "abc+changes"}
+    described |= {"fold": f"{config.folds}folds/fold{fold}"} if fold else {}
+    made = {"date": f"2026-01-0{1 + config.seed}T10:00:00Z", "commit": "abc+changes"}
     folder.mkdir(parents=True)
-    scores = {part: {"file": {"score": devel}} for part in ("devel", "test")}
+    test = None if devel is None else 1 - devel
+    scores = {part: {"file": {"score": s}} for part, s in (("devel", devel), ("test", test))}
     provenance.write_json(folder / "metrics.json", scores)
     pd.DataFrame({"file": FILES[4:]}).to_csv(folder / "predictions.csv", index=False)
     for name in ("history.csv", "model.keras", "model.tflite", "secret.wav"):
-        (folder / name).write_text(f"{name} of {place.name}\n", encoding="utf-8")
-    provenance.write_json(folder / "run.json", described | known | changed)
+        (folder / name).write_text(f"{name} of {run.name}\n", encoding="utf-8")
+    provenance.write_json(folder / "run.json", described | made | changed)
     return described["identity"]
 
 
-def notebook(place, output=""):
-    """An executed notebook beside the results; gives its path."""
-    file = place.folder.parent / "notebooks" / "runs" / f"{place.folder.name}.ipynb"
+def notebook(file, data=None, source=""):
+    """Write an executed notebook with an output of that data; gives its path."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    shown = {"output_type": "display_data", "data": {"text/html": output}, "metadata": {}}
-    known = {"papermill": {"input_path": "/their/own/place.ipynb", "version": "2.7"}}
-    cells = [{"cell_type": "code", "source": "", "metadata": {}, "outputs": [shown]}]
-    content = {"cells": cells, "metadata": known, "nbformat": 4, "nbformat_minor": 5}
+    output = {"output_type": "display_data", "data": data or {}, "metadata": {}}
+    cells = [
+        {"cell_type": "markdown", "source": "# Two", "metadata": {}},
+        {
+            "cell_type": "code",
+            "source": source,
+            "metadata": {"papermill": {"duration": 3}},
+            "outputs": [output],
+        },
+    ]
+    metadata = {"papermill": {"input_path": "/their/place.ipynb"}, "kernelspec": {"name": "x"}}
+    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
     file.write_text(json.dumps(content), encoding="utf-8")
     return file

@@ -1,4 +1,4 @@
-"""A study's archive: complete, described as RO-Crate 1.1 says, repeatable, and without audio."""
+"""What is published of a study: complete, described, repeatable, without audio or private names."""
 
 import hashlib
 import json
@@ -12,42 +12,27 @@ from rocrate.rocrate import ROCrate
 from dslite import paths
 from dslite.datasets.listing import AUDIO, OTHER_AUDIO
 from dslite.errors import InputError
-from dslite.studies import archive as study_archive
-from tests.studies.finished_study import finish, lay, notebook, places
+from dslite.studies import archive
+from tests.studies.finished_study import notebook, runs_of
 
-
-@pytest.fixture
-def study(tmp_path, rng, monkeypatch):
-    """The study's path, all of its runs finished."""
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-
-    def laid(card=(), **changed):
-        file = lay(tmp_path / "birds", rng, card, changed)
-        for place in places(file):
-            finish(place)
-        tables = paths.results("studies") / "flock"
-        tables.mkdir(parents=True)
-        for name in ("runs.csv", "README.md", "song.wav", ".draft.csv"):
-            (tables / name).write_text(f"{name}\n", encoding="utf-8")
-        return file
-
-    return laid
+FIRST = "birds/squeezenet-none-s0"
+RUN_FILES = ("run.json", "metrics.json", "predictions.csv", "history.csv")
 
 
 def archived(study, models=False, to=None):
     """Name -> content of the archive's members, in its order."""
-    with zipfile.ZipFile(study_archive.write(study_archive.collect(study, models), to)) as archive:
-        assert archive.testzip() is None
-        return {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(archive.write_archive(archive.collect(study, models), to)) as packed:
+        assert packed.testzip() is None
+        return {name: packed.read(name) for name in packed.namelist()}
 
 
 def graph(members):
     """Identifier -> entity."""
-    document = json.loads(members[study_archive.FILE])
+    document = json.loads(members[archive.METADATA])
     assert document["@context"] == "https://w3id.org/ro/crate/1.1/context"
-    found = {entity["@id"]: entity for entity in document["@graph"]}
-    assert len(found) == len(document["@graph"])
-    return found
+    entities = {entity["@id"]: entity for entity in document["@graph"]}
+    assert len(entities) == len(document["@graph"])
+    return entities
 
 
 def references(value):
@@ -57,126 +42,120 @@ def references(value):
     return [i for each in value for i in references(each)] if isinstance(value, list) else []
 
 
-def actions(found):
-    return {key: one for key, one in found.items() if one["@type"] == "CreateAction"}
+def actions(entities):
+    return {key: one for key, one in entities.items() if one["@type"] == "CreateAction"}
 
 
-def test_what_is_in_it(study):
-    members = archived(study())
-    assert next(iter(members)) == study_archive.FILE
-    assert list(members)[1:] == sorted(set(members) - {study_archive.FILE})
-    runs = {name.split("/")[2] for name in members if name.startswith("runs/")}
-    assert runs == {
+# The archive
+
+
+@pytest.fixture
+def explained(lay_finished):
+    """The study's path; its first run is explained, too."""
+    file = lay_finished()
+    folder = runs_of(file)[0].folder / "explanation"
+    (folder / "sounds").mkdir(parents=True)
+    for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/kept.wav"):
+        (folder / name).write_text("x", encoding="utf-8")
+    return file
+
+
+def test_what_is_in_it(explained):
+    members = archived(explained)
+    assert next(iter(members)) == archive.METADATA
+    assert list(members)[1:] == sorted(set(members) - {archive.METADATA})
+    names = {name for name in members if name.startswith("runs/")}
+    assert {name.split("/")[2] for name in names} == {
         *("squeezenet-none-s0", "squeezenet-none-s1", "squeezenet-svm-s0", "librosa-svm-s0"),
         *(f"squeezenet-cutmix+specaugment-s{seed}" for seed in (0, 1)),
+        "table1.csv",
     }
-    one = "runs/birds/squeezenet-none-s0"
-    assert {name for name in members if name.startswith(f"{one}/")} == {
-        f"{one}/{name}" for name in ("run.json", "metrics.json", "predictions.csv", "history.csv")
+    explanation = ("explanation/samples.csv", "explanation/shap_confident.svg")
+    one = {name for name in names if name.startswith(f"runs/{FIRST}/")}
+    assert one == {f"runs/{FIRST}/{name}" for name in (*RUN_FILES, *explanation)}
+    assert set(members) - names == {
+        *(archive.METADATA, "LICENSE", "requirements.lock", "study/flock.yaml"),
+        *("cards/birds.yaml", "tables/runs.csv", "tables/README.md"),
     }
-    assert {name for name in members if not name.startswith("runs/")} == {
-        *(
-            study_archive.FILE,
-            "LICENSE",
-            "requirements.lock",
-            "study/flock.yaml",
-            "cards/birds.yaml",
-        ),
-        *("tables/runs.csv", "tables/README.md"),
-    }
-    folder = paths.results("birds") / "squeezenet-none-s0"
-    assert members[f"{one}/run.json"] == (folder / "run.json").read_bytes()
+    folder = paths.results() / FIRST
+    assert members[f"runs/{FIRST}/run.json"] == (folder / "run.json").read_bytes()
 
 
-def test_every_identifier_is_a_file_or_an_entity(study):
-    members = archived(study(), models=True)
-    found = graph(members)
-    described = {unquote(key) for key, one in found.items() if one["@type"] == "File"}
-    assert described == set(members) - {study_archive.FILE}
-    parts = {unquote(part["@id"]) for part in found["./"]["hasPart"]}
-    assert parts == described
-    for entity in found.values():
+def test_files_are_described_and_every_identifier_is_a_file_or_an_entity(lay_finished):
+    members = archived(lay_finished(), models=True)
+    entities = graph(members)
+    described = {unquote(key): one for key, one in entities.items() if one["@type"] == "File"}
+    assert set(described) == set(members) - {archive.METADATA}
+    assert {unquote(part["@id"]) for part in entities["./"]["hasPart"]} == set(described)
+    for name, entity in described.items():
+        assert entity["contentSize"] == str(len(members[name]))
+        assert entity["sha256"] == hashlib.sha256(members[name]).hexdigest()
+    for entity in entities.values():
         for key, value in entity.items():
             if key not in ("conformsTo", "actionStatus"):
-                assert [i for i in references(value) if i not in found] == [], (entity["@id"], key)
+                assert set(references(value)) <= set(entities), (entity["@id"], key)
 
 
-def test_sizes_and_hashes_are_those_of_the_files(study):
-    members = archived(study(), models=True)
-    checked = 0
-    for key, entity in graph(members).items():
-        if entity["@type"] == "File":
-            content = members[unquote(key)]
-            assert entity["contentSize"] == str(len(content))
-            assert entity["sha256"] == hashlib.sha256(content).hexdigest()
-            checked += 1
-    assert checked == len(members) - 1
-
-
-def test_the_descriptor_and_the_root_are_those_of_the_specification(study):
-    found = graph(archived(study()))
-    descriptor, root = found[study_archive.FILE], found["./"]
+def test_the_descriptor_and_the_root_are_those_of_the_specification(lay_finished, tmp_path):
+    file = lay_finished()
+    place = archive.write_archive(archive.collect(file), tmp_path / "out" / "a.zip")
+    read = ROCrate(place)  # another reader understands it
+    assert len(read.get_by_type("CreateAction")) == 6
+    assert {unquote(each.id) for each in read.data_entities} == set(
+        zipfile.ZipFile(place).namelist()
+    ) - {archive.METADATA}
+    entities = graph(archived(file))
+    descriptor, root = entities[archive.METADATA], entities["./"]
     assert descriptor["@type"] == "CreativeWork"
     assert descriptor["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
     assert descriptor["about"] == {"@id": "./"}
     assert root["@type"] == "Dataset"
     assert root["name"] == "Do birds like augmentation? (study flock)"
     assert root["datePublished"] == "2026-01-02T10:00:00Z"  # of the latest run
-    assert found[root["license"]["@id"]]["name"] == "MIT License"
+    assert entities[root["license"]["@id"]]["name"] == "MIT License"
     assert "6 of the 6 runs" in root["description"]
     assert "Missing" not in root["description"]
-    assert {each["@id"] for each in root["mentions"]} == set(actions(found))
+    assert {each["@id"] for each in root["mentions"]} == set(actions(entities))
 
 
-def test_each_run_says_with_what_of_what_and_what_came_of_it(study):
-    found = graph(archived(study()))
-    action = found["#run-birds/squeezenet-none-s1"]
-    assert action["@type"] == "CreateAction"
+def test_each_run_says_with_what_of_what_and_what_came_of_it(lay_finished):
+    entities = graph(archived(lay_finished()))
+    action = entities["#run-birds/squeezenet-none-s1"]
     assert action["endTime"] == "2026-01-02T10:00:00Z"
-    assert "agent" not in json.dumps(list(found.values()))
-    (software,) = (found[one["@id"]] for one in action["instrument"])
+    assert "agent" not in json.dumps(list(entities.values()))
+    (software,) = (entities[one["@id"]] for one in action["instrument"])
     assert software["version"] == "0.1.0"
     assert software["description"].startswith("git commit abc, with changes that were not")
     assert software["softwareRequirements"] == {"@id": "requirements.lock"}
-    (corpus,) = (found[one["@id"]] for one in action["object"])
+    (corpus,) = (entities[one["@id"]] for one in action["object"])
     assert corpus["name"] == "Two birds"
     assert corpus["description"] == "Not in this archive. Ask the wren."
     assert corpus["identifier"].endswith("0" * 64)
-    assert found[corpus["license"]["@id"]]["name"] == "CC BY 4.0"
-    made = {each["@id"] for each in action["result"]}
-    assert all(name.startswith("runs/birds/squeezenet-none-s1/") for name in made)
-    assert len(made) == 4
+    assert entities[corpus["license"]["@id"]]["name"] == "CC BY 4.0"
+    assert {each["@id"] for each in action["result"]} == {
+        f"runs/birds/squeezenet-none-s1/{name}" for name in RUN_FILES
+    }
 
 
-def test_another_reader_understands_it(study, tmp_path):
-    place = study_archive.write(study_archive.collect(study()), tmp_path / "out" / "a.zip")
-    read = ROCrate(place)
-    assert read.name.startswith("Do birds")
-    assert len(read.get_by_type("CreateAction")) == 6
-    assert {unquote(each.id) for each in read.data_entities} == set(
-        zipfile.ZipFile(place).namelist()
-    ) - {study_archive.FILE}
-
-
-def test_the_same_results_give_the_same_bytes(study, tmp_path):
-    file = study()
-    first = study_archive.write(study_archive.collect(file, models=True), tmp_path / "a.zip")
+def test_the_same_results_give_the_same_bytes(lay_finished, tmp_path):
+    file = lay_finished()
+    first, again = tmp_path / "a.zip", tmp_path / "b.zip"
+    archive.write_archive(archive.collect(file, models=True), first)
     for each in (tmp_path / "results").rglob("*"):
         each.touch()
-    again = study_archive.write(study_archive.collect(file, models=True), tmp_path / "b.zip")
+    archive.write_archive(archive.collect(file, models=True), again)
     assert first.read_bytes() == again.read_bytes()
-    with zipfile.ZipFile(first) as archive:
-        assert {info.date_time for info in archive.infolist()} == {study_archive.CREATED}
-    metrics = paths.results("birds") / "squeezenet-none-s0" / "metrics.json"
+    with zipfile.ZipFile(first) as packed:
+        assert {info.date_time for info in packed.infolist()} == {archive.CREATED}
+    metrics = paths.results() / FIRST / "metrics.json"
     metrics.write_text(metrics.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    study_archive.write(study_archive.collect(file, models=True), again)
+    archive.write_archive(archive.collect(file, models=True), again)
     assert first.read_bytes() != again.read_bytes()
 
 
-def test_no_audio_and_no_models_unless_asked(study):
-    file = study()
+def test_no_audio_and_no_models_unless_asked(explained):
     for models in (False, True):
-        suffixes = {PurePosixPath(name).suffix for name in archived(file, models)}
+        suffixes = {PurePosixPath(name).suffix for name in archived(explained, models)}
         assert not suffixes & (AUDIO | OTHER_AUDIO)
         assert ({".keras", ".tflite"} <= suffixes) == models
 
@@ -185,123 +164,193 @@ def test_no_audio_and_no_models_unless_asked(study):
     ("weights", "licence"),
     [("random", "None: trained from random weights"), ("imagenet", "MIT")],  # of SqueezeNet's
 )
-def test_models_name_the_licence_of_their_weights(study, weights, licence):
+def test_models_name_the_licence_of_their_weights(lay_finished, weights, licence):
     settings = {"backbone": "squeezenet", "weights": weights}
-    found = graph(archived(study({"settings": settings}), models=True))
+    entities = graph(archived(lay_finished({"settings": settings}), models=True))
     for name in ("model.keras", "model.tflite"):
-        model = found[f"runs/birds/squeezenet-none-s0/{name}"]
-        named = found[model["license"]["@id"]]
+        model = entities[f"runs/{FIRST}/{name}"]
+        named = entities[model["license"]["@id"]]
         assert named["name"] == licence
         assert "licence of the corpus" in named["description"]
 
 
-def test_of_a_private_corpus_nothing_names_its_files(study):
-    file = study({"publish": False})
-    notebook(places(file)[0])
-    contents = study_archive.collect(file, models=True)
+def test_of_a_private_corpus_nothing_names_its_files(lay_finished):
+    file = lay_finished({"publish": False})
+    run = runs_of(file)[0]
+    (run.folder / "explanation").mkdir()
+    (run.folder / "explanation" / "samples.csv").write_text("test_0.wav", encoding="utf-8")
+    notebook(paths.results("birds") / "notebooks" / "runs" / f"{run.folder.name}.ipynb")
+    contents = archive.collect(file, models=True)
     members = archived(file, models=True)
     assert not [name for name in members if name.endswith((".keras", ".tflite", ".ipynb"))]
-    assert "runs/birds/squeezenet-none-s0/metrics.json" in members
-    told = members[study_archive.FILE].decode() + "".join(
+    assert f"runs/{FIRST}/metrics.json" in members
+    text = members[archive.METADATA].decode() + "".join(
         content.decode() for name, content in members.items() if name.startswith("runs/")
     )
-    assert "test_0.wav" not in told
-    said = "birds/squeezenet-none-s0/predictions.csv: the card of the corpus does not say"
-    assert any(line.startswith(said) for line in contents.left_out)
-    assert any(line.startswith("birds/squeezenet-none-s0, models:") for line in contents.left_out)
-    assert any(line.startswith("notebook birds/squeezenet") for line in contents.left_out)
-    assert said in graph(members)["./"]["description"]
+    assert "test_0.wav" not in text
+    for name in ("/predictions.csv", "/explanation/samples.csv", ", models", ".ipynb"):
+        (line,) = (line for line in contents.left_out if f"{FIRST.split('/')[1]}{name}:" in line)
+        assert line.endswith("does not say `publish: true`")
+        assert line in graph(members)["./"]["description"]
+    archive.record_runs(file)
+    assert not [name for name in recorded() if name.endswith(("predictions.csv", "samples.csv"))]
+    with pytest.raises(InputError, match="publish: true"):
+        archive.record_notebooks(str(file.with_name("birds.csv")))
 
 
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        ("<p>UAR</p>", ""),
-        ('<audio controls src="x">', "it has audio players"),
-        ("data:audio/wav;base64,UklGRg", "it has audio players"),
-        (f"{paths.ROOT}/data", "it names folders of this machine"),
-    ],
-)
-def test_notebooks_are_published_unless_they_play_audio(study, output, said):
-    file = study()
-    notebook(places(file)[0], output)
-    contents = study_archive.collect(file)
-    name = "birds/squeezenet-none-s0.ipynb"
-    assert (f"notebooks/{name}" in contents.members) == (not said)
-    assert contents.left_out == ([f"notebook {name}: {said}"] if said else [])
-    if not said:
-        published = json.loads(contents.members[f"notebooks/{name}"])
-        assert published["metadata"] == {"papermill": {"version": "2.7"}}
-
-
-def test_a_damaged_notebook_is_left_out(study):
-    file = study()
-    notebook(places(file)[0]).write_text("[]", encoding="utf-8")
-    assert "not readable as a notebook" in study_archive.collect(file).left_out[0]
-
-
-def test_missing_runs_are_named(study):
-    file = study()
-    (paths.results("birds") / "squeezenet-none-s0" / "run.json").unlink()
-    contents = study_archive.collect(file)
-    assert contents.missing == ["birds/squeezenet-none-s0"]
-    members = archived(file)
-    assert not [name for name in members if "squeezenet-none-s0" in name]
-    found = graph(members)
-    assert "Missing: birds/squeezenet-none-s0." in found["./"]["description"]
-    status = {key: one["actionStatus"]["@id"] for key, one in actions(found).items()}
-    planned = [key for key, each in status.items() if each.endswith("PotentialActionStatus")]
-    assert planned == ["#run-birds/squeezenet-none-s0"]
-    assert "result" not in found[planned[0]]
-
-
-def test_runs_of_another_recipe_are_missing_with_the_reason(study):
-    file = study()
-    first = paths.results("birds") / "squeezenet-none-s0" / "run.json"
-    record = json.loads(first.read_text(encoding="utf-8"))
+def test_missing_runs_are_named_with_the_reason(lay_finished):
+    file = lay_finished()
+    (paths.results() / FIRST / "run.json").unlink()
+    other = paths.results() / "birds" / "squeezenet-none-s1" / "run.json"
+    record = json.loads(other.read_text(encoding="utf-8"))
     record["settings"] |= {"units": 9, "dropout": 0.9, "sap_a": 0.1, "sap_s": 3}
-    first.write_text(json.dumps(record), encoding="utf-8")
-    assert study_archive.collect(file).missing == [
-        "birds/squeezenet-none-s0 (what lies there has other settings: dropout, sap_a, sap_s and "
-        "1 more)"
-    ]
+    other.write_text(json.dumps(record), encoding="utf-8")
+    why = "(what lies there has other settings: dropout, sap_a, sap_s and 1 more)"
+    missing = [FIRST, f"birds/squeezenet-none-s1 {why}"]
+    assert archive.collect(file).missing == missing
+    members = archived(file)
+    assert not [name for name in members if "squeezenet-none" in name]
+    entities = graph(members)
+    assert f"Missing: {'; '.join(missing)}." in entities["./"]["description"]
+    status = {key: one["actionStatus"]["@id"] for key, one in actions(entities).items()}
+    planned = [key for key, each in status.items() if each.endswith("PotentialActionStatus")]
+    assert planned == [f"#run-{FIRST}", "#run-birds/squeezenet-none-s1"]
+    assert "result" not in entities[planned[0]]
+    assert not [name for name in archive.record_runs(file)[0] if FIRST in str(name)]
 
 
-def test_folds_differ_by_right_but_corpora_that_changed_are_said(study):
-    file = study(folds=3, baselines=[])
-    assert study_archive.collect(file).mixed == []
-    record = places(file)[0].folder / "fold2" / "run.json"
-    changed = json.loads(record.read_text(encoding="utf-8")) | {"manifest": "c" * 64}
-    record.write_text(json.dumps(changed), encoding="utf-8")
-    contents = study_archive.collect(file)
-    assert contents.mixed == ["birds 3folds/fold2: runs of 2 different manifests"]
-    assert (
-        "Mixed: birds 3folds/fold2" in study_archive.describe(contents)["@graph"][0]["description"]
-    )
-
-
-def test_a_cross_validation_is_one_run_of_several_folds(study):
-    found = graph(archived(study(folds=3, baselines=[])))
-    action = found["#run-birds/squeezenet-none-s0-3folds"]
+def test_a_cross_validation_is_one_run_and_a_corpus_that_changed_is_named(lay_finished):
+    file = lay_finished(folds=3, baselines=[])
+    contents = archive.collect(file)
+    assert contents.mixed == []  # folds differ by right
+    entities = graph({archive.METADATA: json.dumps(archive.describe(contents))})
+    action = entities["#run-birds/squeezenet-none-s0-3folds"]
     assert len(action["object"]) == len(action["identifier"]) == 3
-    assert len({found[one["@id"]]["name"] for one in action["object"]}) == 3
-    made = {
+    assert len({entities[one["@id"]]["name"] for one in action["object"]}) == 3
+    results = {
         each["@id"].removeprefix("runs/birds/squeezenet-none-s0-3folds/")
         for each in action["result"]
     }
-    assert {"folds.json", "folds.csv", "fold1/run.json", "fold3/predictions.csv"} <= made
+    assert {"folds.json", "folds.csv", "fold1/run.json", "fold3/predictions.csv"} <= results
+    record = runs_of(file)[0].folder / "fold2" / "run.json"
+    changed = json.loads(record.read_text(encoding="utf-8")) | {"manifest": "c" * 64}
+    record.write_text(json.dumps(changed), encoding="utf-8")
+    contents = archive.collect(file)
+    assert contents.mixed == ["birds 3folds/fold2: runs of 2 different manifests"]
+    assert "Mixed: birds 3folds/fold2" in archive.describe(contents)["@graph"][0]["description"]
 
 
-@pytest.mark.parametrize("name", ["a.tar", "a", "folder.zip"])
-def test_names_that_are_no_archive_are_refused(study, tmp_path, name):
+def test_what_cannot_be_archived_is_refused(lay_finished, tmp_path):
+    file = lay_finished()
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(InputError, match=r"ends in \.zip"):
-        study_archive.write(study_archive.collect(study()), tmp_path / name)
-
-
-def test_a_study_without_results_has_nothing_to_archive(study):
-    file = study()
+    for name in ("a.tar", "a", "folder.zip"):
+        with pytest.raises(InputError, match=r"ends in \.zip"):
+            archive.write_archive(archive.collect(file), tmp_path / name)
     for record in paths.results().rglob("run.json"):
         record.unlink()
     with pytest.raises(InputError, match="none of its 6 runs is finished"):
-        study_archive.collect(file)
+        archive.collect(file)
+
+
+# The records
+
+
+def recorded():
+    return sorted(
+        file.relative_to(paths.records()).as_posix()
+        for file in paths.records().rglob("*")
+        if file.is_file()
+    )
+
+
+def test_runs_lie_in_the_records_as_in_the_results(explained):
+    written, left_out = archive.record_runs(explained)
+    names = recorded()
+    assert (len(names), left_out) == (len(written), [])
+    for run in runs_of(explained):
+        for name in RUN_FILES:
+            kept = paths.records() / run.name / name
+            assert kept.read_bytes() == (run.folder / name).read_bytes()
+    assert {"studies/flock/runs.csv", "birds/table1.csv"} < set(names)
+    assert [name.rpartition("/")[2] for name in names if "/explanation/" in name] == [
+        "samples.csv",
+        "shap_confident.svg",
+    ]
+    suffixes = {name.rpartition(".")[2] for name in names}
+    assert suffixes == {"csv", "json", "md", "svg"}  # no audio, no models, no notebooks
+
+
+# Notebooks
+
+
+@pytest.fixture
+def published(lay_finished):
+    """Publish a notebook of the chain and the same of a run; gives the chain's text."""
+    file = lay_finished()
+
+    def publish(data, source=""):
+        folder = paths.results("birds") / "notebooks"
+        notebook(folder / "2_spectrograms.ipynb", data, source)
+        notebook(folder / "runs" / "squeezenet-none-s0.ipynb", data, source)
+        (kept,) = archive.record_notebooks(str(file.with_name("birds.csv")))
+        assert kept == paths.records() / "birds" / "notebooks" / "2_spectrograms.ipynb"
+        content = kept.read_text("utf-8")
+        member = archive.collect(file).members[f"notebooks/{FIRST}.ipynb"]
+        assert member.decode() == content
+        return content
+
+    return publish
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"text/html": '<b>wren</b>\n<audio controls>\n<source src="data:audio/wav;base64,UklG"/>'
+         "\n</audio>"},
+        {"text/html": ["<b>wren</b>", '<AUDIO src="data:audio/wav;base64,UklG">', "</AUDIO>"]},
+        {"text/html": "<b>wren</b>", "audio/wav": "UklG"},
+    ],
+)  # fmt: skip
+def test_players_are_taken_out_of_notebooks(published, data):
+    text = published(data)
+    assert "UklG" not in text
+    assert "<b>wren</b>" in text
+    assert "papermill" not in text
+    content = json.loads(text)
+    assert content["metadata"] == {"kernelspec": {"name": "x"}}
+    assert "outputs" not in content["cells"][0]
+
+
+def test_folders_of_this_machine_are_taken_out_of_notebooks(published, monkeypatch, tmp_path):
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "corpora"))
+    data = {"text/plain": f"{paths.ROOT}/data/cards/x.yaml and {tmp_path}/corpora/birds"}
+    text = published(data, source='weights = "../else/where/net.h5"')
+    assert str(paths.ROOT) not in text
+    assert str(tmp_path / "corpora") not in text
+    assert "data/cards/x.yaml and birds" in text
+    assert json.loads(text)["cells"][1]["source"] == 'weights = "net.h5"'
+    (tmp_path / "link").symlink_to(tmp_path / "corpora")
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "link"))
+    assert "and birds" in published(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [('<audio src="data:audio/wav;base64,UklG">', "holds sound"), (None, "not readable as a")],
+)
+def test_notebooks_that_cannot_be_published(lay_finished, content, reason):
+    file = lay_finished()
+    corpus = str(file.with_name("birds.csv"))
+    folder = paths.results("birds") / "notebooks"
+    executed = [folder / "runs" / "squeezenet-none-s0.ipynb", folder / "2_spectrograms.ipynb"]
+    for place in executed:
+        notebook(place, {"text/html": content})  # never closed
+        if content is None:
+            place.write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"2_spectrograms\.ipynb: {reason}"):
+        archive.record_notebooks(corpus)
+    (line,) = archive.collect(file).left_out
+    assert f"squeezenet-none-s0.ipynb: {reason}" in line
+    executed[1].unlink()
+    with pytest.raises(InputError, match="run the chain first"):  # a study's are no chain
+        archive.record_notebooks(corpus)

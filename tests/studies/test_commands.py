@@ -1,62 +1,77 @@
-"""`dslite archive` as a user meets it."""
+"""`dslite study`, `dslite archive` and `dslite record` as a user meets them."""
 
 import zipfile
 
 import pytest
 
 from dslite import paths
-from tests.studies.finished_study import finish, lay, places
+from tests.studies.finished_study import finish, notebook, runs_of
 
 
-@pytest.fixture
-def study(tmp_path, rng, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    return lay(tmp_path / "birds", rng)
-
-
-def test_archive_says_where_it_lies(command, study):
-    for place in places(study):
-        finish(place)
-    status, told, err = command("archive", study)
+def test_archive_says_where_it_lies(lay_finished, command):
+    status, out, err = command("archive", lay_finished())
     place = paths.results("studies") / "flock.zip"
     assert (status, err) == (0, "")
-    assert told == f"archive: {place}, 6 of 6 runs\n"
+    assert out == f"archive: {place}, 6 of 6 runs\n"
     assert zipfile.is_zipfile(place)
 
 
-def test_archive_without_some_runs_is_status_1_unless_partial(command, study, tmp_path):
-    for place in places(study)[1:]:
-        finish(place)
-    out = tmp_path / "sub" / "mine.zip"
-    status, told, _ = command("archive", study, out)
+def test_archive_without_some_runs_is_status_1_unless_partial(lay_study, command, tmp_path):
+    study = lay_study()
+    for i, run in enumerate(runs_of(study)[1:]):
+        finish(run, manifest="ab"[i == 3] * 64)
+    archive = tmp_path / "sub" / "mine.zip"
+    status, out, err = command("archive", study, archive)
     assert status == 1
-    assert "missing: birds/squeezenet-none-s0\n" in told
-    assert f"archive: {out}, 5 of 6 runs\n" in told
-    assert zipfile.is_zipfile(out)
-    assert command("archive", study, out, "--partial")[0] == 0
-
-
-def test_archive_says_that_a_corpus_has_changed_between_runs(command, study):
-    for i, place in enumerate(places(study)):
-        finish(place, manifest="ab"[i == 3] * 64)
-    status, _, err = command("archive", study)
-    assert status == 0
+    assert "missing: birds/squeezenet-none-s0\n" in out
+    assert f"archive: {archive}, 5 of 6 runs\n" in out
     assert err.startswith("warning: birds: runs of 2 different manifests")
+    assert zipfile.is_zipfile(archive)
+    assert command("archive", study, archive, "--partial", "--models")[0] == 0
+    names = zipfile.ZipFile(archive).namelist()
+    assert "runs/birds/squeezenet-none-s1/model.keras" in names
 
 
-def test_archive_with_models(command, study, tmp_path):
-    for place in places(study):
-        finish(place)
-    assert command("archive", study, tmp_path / "a.zip", "--models")[0] == 0
-    names = zipfile.ZipFile(tmp_path / "a.zip").namelist()
-    assert "runs/birds/squeezenet-none-s0/model.keras" in names
-
-
-def test_archive_refuses_in_one_line(command, study, tmp_path):
-    for given in (("no-such-study",), (tmp_path / "gone.yaml",), (study,)):
-        status, told, err = command("archive", *given)
-        assert (status, told, len(err.splitlines())) == (2, "", 1), given
-    finish(places(study)[0])
+def test_archive_refuses_in_one_line(lay_study, command, tmp_path):
+    study = lay_study()
+    for words in (("no-such-study",), (tmp_path / "gone.yaml",), (study,)):
+        status, out, err = command("archive", *words)
+        assert (status, out, len(err.splitlines())) == (2, "", 1), words
+    finish(runs_of(study)[0])
     for output in ("a.txt", study / "below.zip"):
-        status, told, err = command("archive", study, output)
-        assert (status, told, len(err.splitlines())) == (2, "", 1), output
+        status, out, err = command("archive", study, output)
+        assert (status, out, len(err.splitlines())) == (2, "", 1), output
+
+
+def test_record_says_what_it_copied(lay_finished, command):
+    file = lay_finished({"publish": False})
+    status, out, _ = command("record", file)
+    assert status == 0
+    left_out = "left out: birds/squeezenet-none-s0/predictions.csv: the card of the corpus does not"
+    assert left_out in out
+    assert out.splitlines()[-1].endswith(f" MB in {paths.shown(paths.records())}")
+
+
+def test_record_with_notebooks(lay_finished, command):
+    file = lay_finished()
+    notebook(paths.results("birds") / "notebooks" / "2_spectrograms.ipynb")
+    status, out, _ = command("record", file, "--notebooks")
+    assert status == 0
+    runs, chain = out.splitlines()
+    assert runs.endswith(f"files, 0.0 MB in {paths.shown(paths.records())}")
+    assert chain.startswith("1 files, 0.0 MB in ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "none of its 6 runs is finished"),
+        (("--choose", "birds"), "no grid 'birds'"),
+        (("--device", "ducks"), "has no 'ducks' to convert; there is ['birds-quick-squeezenet']"),
+        (("--device", "birds-quick-squeezenet"), "no finished run here"),
+    ],
+)
+def test_what_a_study_cannot_do_yet_is_one_line(lay_study, command, words, message):
+    status, out, err = command("study", lay_study(), *words)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err

@@ -2,134 +2,110 @@
 
 import pytest
 
+from dslite import cards, paths, settings
 from dslite.errors import InputError
-from dslite.studies import jobs as study_jobs
-from dslite.studies import study as study_study
+from dslite.studies import jobs as studies_jobs
+from dslite.studies import load_study, study_jobs
+from dslite.training import runs
 
-STUDY = """\
-title: A study
-corpora: [small.csv]
-augmentations: [none, cutmix]
-seeds: [0, 1]
-overrides: {epochs_phase2: 0}
-"""
+OVERRIDES = {"overrides": {"epochs_phase2": 0}}
 
 
 @pytest.fixture
-def study(small_corpus, tmp_path):
-    """Write a study of the small corpus with more lines; gives it loaded."""
+def jobs_of(lay_study):
+    """Jobs of the study of birds, its keys changed as given."""
 
-    def made(more="", name="mine"):
-        file = tmp_path / f"{name}.yaml"
-        text = STUDY.replace("small.csv", str(small_corpus)) + more
-        file.write_text(text, encoding="utf-8")
-        return study_study.load(file)
+    def made(card=(), **study):
+        return study_jobs(load_study(lay_study(card, **{"baselines": [], **study})))
 
     return made
 
 
-def test_a_training_is_told_in_the_notebook_s_parameters(study, small_corpus):
-    jobs = study_jobs.jobs(study())
-    assert [job.kind for job in jobs.values()] == ["training"] * 4
+def test_a_training_is_told_in_the_notebook_s_parameters(jobs_of, tmp_path):
+    jobs = jobs_of(**OVERRIDES)
+    assert len(jobs) == len({job.output for job in jobs.values()}) == 4
+    assert all(job.by_notebook for job in jobs.values())
     key, first = next(iter(jobs.items()))
-    assert key == f"small/{first.run}"
-    assert first.run.startswith("squeezenet-none-s0-x")
-    assert first.output == f"results/small/notebooks/runs/{first.run}.ipynb"
-    words = first.words()
-    assert f"dataset={small_corpus}" in words
-    assert {"augmentation=none", "seed=0", "overrides=epochs_phase2=0"} <= set(words)
-    assert len({job.output for job in jobs.values()}) == 4
+    assert key == first.name == f"birds/{first.folder.name}"
+    assert first.folder.name.startswith("squeezenet-none-s0-x")
+    assert first.output == f"results/birds/notebooks/runs/{first.folder.name}.ipynb"
+    assert f"dataset={tmp_path}/birds/birds.csv" in first.words()
+    assert {"augmentation=none", "seed=0", "overrides=epochs_phase2=0"} <= set(first.words())
 
 
-def test_baselines_folds_and_candidates_are_commands(study, small_corpus):
-    found = study_jobs.jobs(study("baselines: [svm, librosa]\nfolds: 3\n"))
-    kinds = [job.kind for job in found.values()]
-    assert set(kinds) == {"command"}
-    by_run = {job.run: job.words() for job in found.values()}
-    train = next(words for run, words in by_run.items() if "-cutmix-s1" in run)
-    assert train[:2] == ["train", str(small_corpus)]
-    assert {"--augmentation=cutmix", "--seed=1", "--folds=3", "--set=epochs_phase2=0"} <= set(train)
+def test_baselines_and_folds_are_commands(jobs_of, tmp_path):
+    jobs = jobs_of(baselines=["svm", "librosa"], folds=3, **OVERRIDES)
+    assert not any(job.by_notebook for job in jobs.values())
+    assert all(job.folder.name.endswith("-3folds") for job in jobs.values())
+    assert all(job.output.endswith("-3folds.log") for job in jobs.values())
+    by_run = {job.folder.name: job.words() for job in jobs.values()}
+    table = f"{tmp_path}/birds/birds.csv"
+    train = next(words for run, words in by_run.items() if "-cutmix+specaugment-s1" in run)
+    assert train[:2] == ["train", table]
+    wanted = {"--augmentation=cutmix+specaugment", "--seed=1", "--folds=3", "--set=epochs_phase2=0"}
+    assert wanted <= set(train)
     librosa = next(words for run, words in by_run.items() if run.startswith("librosa"))
-    assert librosa[:4] == ["baseline", str(small_corpus), "--features", "librosa"]
+    assert librosa[:4] == ["baseline", table, "--features", "librosa"]
     assert not [word for word in librosa if "augmentation" in word or "backbone" in word]
-    network = next(
-        words for run, words in by_run.items() if "-svm-" in run and "librosa" not in run
-    )
-    assert "network" in network
-    assert all(run.endswith("-3folds") for run in by_run)
+    network = next(words for run, words in by_run.items() if run.startswith("squeezenet-svm-"))
+    assert network[:4] == ["baseline", table, "--features", "network"]
 
 
-def test_what_a_job_is_told_is_what_its_folder_is_named_by(study, workplace):
+def test_what_a_job_is_told_is_what_its_folder_is_named_by(jobs_of):
     """The command's own reading of the words comes to the same folder."""
-    from dslite import cards, settings
-    from dslite.training import runs
-
-    for job in study_jobs.jobs(study()).values():
+    for job in jobs_of(**OVERRIDES).values():
         told = dict(word.partition("=")[::2] for word in job.words())
         card = cards.load(told["dataset"])
         named = {key: told[key] for key in ("backbone", "augmentation")}
         assert "weights" not in told  # those of the card, which may lie elsewhere tomorrow
-        chosen = cards.settings_of(card, told["preset"], told["overrides"], **named)
-        place = runs.folder(card, chosen, int(told["seed"]), "", told["preset"])
-        assert place == workplace / job.key
+        used = cards.settings_of(card, told["preset"], told["overrides"], **named)
+        assert runs.folder(card, used, int(told["seed"]), "", told["preset"]) == job.folder
         assert settings.parse_overrides(told["overrides"]) == {"epochs_phase2": 0}
+        assert job.folder == paths.results() / job.key
 
 
-def test_weights_that_the_study_names_are_passed_on(study, tmp_path):
-    (job, *_) = study_jobs.jobs(study("backbones: [squeezenet]\nweights: random\n")).values()
-    assert "weights=random" in job.words()
+def test_weights_that_the_study_names_are_passed_on(jobs_of):
+    jobs = jobs_of(backbones=["squeezenet"], weights="imagenet")
+    assert all("weights=imagenet" in job.words() for job in jobs.values())
 
 
-def test_two_studies_share_the_jobs_that_they_share(study):
-    one = study_jobs.jobs(study(name="one"))
-    other = study_jobs.jobs(study("baselines: [librosa]\n", name="other"))
+def test_two_studies_share_the_jobs_that_they_share(jobs_of):
+    one, other = jobs_of(), jobs_of(baselines=["librosa"])
     assert set(one) < set(other)
     assert [other[key].output for key in one] == [job.output for job in one.values()]
 
 
-def test_a_grid_makes_candidates_in_groups(study, small_corpus, tmp_path):
-    card = small_corpus.with_suffix(".yaml")
-    own = tmp_path / "own.csv"
-    own.write_bytes(small_corpus.read_bytes())
-    text = card.read_text("utf-8") + "grid: {units: [4, 8], learning_rate: [1.0, 0.5]}\n"
-    own.with_suffix(".yaml").write_text(text, encoding="utf-8")
-    (tmp_path / "mine.yaml").write_text(
-        STUDY.replace("small.csv", str(own)) + "grid: true\n", encoding="utf-8"
-    )
-    found = study_study.load(tmp_path / "mine.yaml")
-    jobs = study_jobs.jobs(found)
+def test_a_grid_makes_candidates_in_groups(lay_study):
+    grid = {"grid": {"units": [4, 8], "learning_rate": [1.0, 0.5]}}
+    study = load_study(lay_study(grid, grid=True, baselines=[]))
+    jobs = study_jobs(study)
     assert len(jobs) == 16
-    groups = study_jobs.groups(jobs)
-    assert groups == [
-        f"own-tuned-squeezenet-{augmentation}-s{seed}"
-        for augmentation in ("none", "cutmix")
+    assert studies_jobs.groups(jobs.values()) == [
+        f"birds-quick-squeezenet-{augmentation}-s{seed}"
+        for augmentation in ("none", "cutmix+specaugment")
         for seed in (0, 1)
     ]
     assert all("--devel-only" in job.words() for job in jobs.values())
-    assert all(job.folder.parts[0] == "candidates" for job in jobs.values())
+    assert all("/candidates/" in job.name for job in jobs.values())
     assert all("/candidate-" in job.key for job in jobs.values())
-    assert study_jobs.devices(found, jobs) == {}
+    assert studies_jobs.devices(study, jobs) == {}
 
 
-def test_the_device_gets_the_first_seed_of_each_network(study):
-    found = study()
-    devices = study_jobs.devices(found, study_jobs.jobs(found))
-    assert list(devices) == ["small-tuned-squeezenet"]
-    assert [job.point.augmentation for job in devices["small-tuned-squeezenet"]] == [
-        "none",
-        "cutmix",
+def test_the_device_gets_the_first_seed_of_each_network(lay_study):
+    study = load_study(lay_study(seeds=[1, 0]))
+    devices = studies_jobs.devices(study, study_jobs(study))
+    assert list(devices) == ["birds-quick-squeezenet"]
+    assert [(job.config.augmentation, job.config.seed) for job in devices.popitem()[1]] == [
+        ("none", 1),
+        ("cutmix+specaugment", 1),
     ]
-    assert {job.point.seed for job in devices["small-tuned-squeezenet"]} == {0}
 
 
-def test_a_corpus_that_is_not_here_is_passed_over_and_said(study, tmp_path, monkeypatch):
+def test_a_corpus_that_is_not_here_is_passed_over_and_named(lay_study, tmp_path, monkeypatch):
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "nowhere"))
-    file = tmp_path / "two.yaml"
-    file.write_text("title: t\ncorpora: [demo, ccs]\naugmentations: [none]\n", encoding="utf-8")
-    found = study_study.load(file)
-    assert {job.dataset for job in study_jobs.jobs(found).values()} == {"demo"}
-    (said,) = study_jobs.absent(found)
-    assert said.startswith("ccs is not here")
-    file.write_text("title: t\ncorpora: [ccs]\naugmentations: [none]\n", encoding="utf-8")
+    study = load_study(lay_study(corpora=["demo", "ccs"], baselines=[]))
+    assert {job.dataset for job in study_jobs(study).values()} == {"demo"}
+    (line,) = studies_jobs.absent(study)
+    assert line.startswith("ccs is not here")
     with pytest.raises(InputError, match="ccs is not here"):
-        study_jobs.jobs(study_study.load(file))
+        study_jobs(load_study(lay_study(corpora=["ccs"], baselines=[])))

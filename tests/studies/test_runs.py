@@ -1,34 +1,22 @@
-"""Where the runs of a study are looked for, and what counts as finished."""
+"""Where the runs of a study are looked for, what counts as finished, what is chosen of a grid."""
 
 import pytest
 
-from dslite.studies import runs as study_runs
-from dslite.studies import study as study_study
-from dslite.studies.runs import ABSENT, BASELINE, CANDIDATE, CHOSEN, FINISHED, MISSING, TRAINING
+from dslite.errors import InputError
+from dslite.studies import expand, load_study
+from dslite.studies import runs as studies_runs
+from dslite.studies.jobs import BASELINE, CANDIDATE, CHOSEN, TRAINING
+from dslite.studies.runs import ABSENT, FINISHED, MISSING
 from dslite.training import cross_validation
 from dslite.training import runs as training_runs
-from tests.studies.finished_study import finish, lay, places
+from tests.studies.finished_study import finish, runs_of
 
 
-@pytest.fixture
-def study(tmp_path, rng, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-
-    def laid(card=(), **changed):
-        return lay(tmp_path / "birds", rng, card, changed)
-
-    return laid
-
-
-def states(found):
-    return [place.state for place in found]
-
-
-def test_places_come_in_the_studys_order_and_baselines_last(study):
-    file = study()
-    found = places(file)
-    assert [place.role for place in found] == [TRAINING] * 4 + [BASELINE] * 2
-    assert [place.name for place in found] == [
+def test_runs_come_in_the_studys_order_and_baselines_last(lay_study):
+    file = lay_study()
+    runs = runs_of(file)
+    assert [run.role for run in runs] == [TRAINING] * 4 + [BASELINE] * 2
+    assert [run.name for run in runs] == [
         "birds/squeezenet-none-s0",
         "birds/squeezenet-none-s1",
         "birds/squeezenet-cutmix+specaugment-s0",
@@ -36,119 +24,130 @@ def test_places_come_in_the_studys_order_and_baselines_last(study):
         "birds/squeezenet-svm-s0",
         "birds/librosa-svm-s0",
     ]
-    assert [place.point for place in found[:4]] == study_study.expand(study_study.load(file))
-    assert set(states(found)) == {MISSING}
-    assert not any(place.finished or place.run or place.runs for place in found)
+    assert [run.config for run in runs[:4]] == expand(load_study(file))
+    assert {run.state for run in runs} == {MISSING}
+    assert not any(run.finished or run.run or run.runs for run in runs)
 
 
-def test_finished_runs_are_read(study):
-    file = study()
-    for place in places(file)[1:]:
-        finish(place)
-    found = places(file)
-    assert states(found) == [MISSING] + [FINISHED] * 5
-    assert [place.run.record["seed"] for place in found[1:]] == [1, 0, 1, 0, 0]
-    kinds = [place.run.record["kind"] for place in found[1:]]
-    assert kinds == [training_runs.NETWORK] * 3 + [
-        training_runs.SVM,
-        training_runs.LIBROSA,
-    ]
+def test_finished_runs_are_read(lay_study):
+    file = lay_study()
+    for run in runs_of(file)[1:]:
+        finish(run)
+    missing, *finished = runs_of(file)
+    assert (missing.state, {run.state for run in finished}) == (MISSING, {FINISHED})
+    assert [run.run.record["seed"] for run in finished] == [1, 0, 1, 0, 0]
+    kinds = [training_runs.NETWORK] * 3 + [training_runs.SVM, training_runs.LIBROSA]
+    assert [run.run.record["kind"] for run in finished] == kinds
 
 
-def test_presets_and_overrides_have_places_of_their_own(study):
-    plain = [place.folder for place in places(study())]
-    slow = [place.folder for place in places(study(presets=["slow"]))]
-    other = [place.folder for place in places(study(overrides={"dropout": 0.1}))]
-    # Acoustic statistics depend on no dropout: that one place is shared.
+def test_presets_and_overrides_have_folders_of_their_own(lay_study):
+    plain = [run.folder for run in runs_of(lay_study())]
+    slow = [run.folder for run in runs_of(lay_study(presets=["slow"]))]
+    other = [run.folder for run in runs_of(lay_study(overrides={"dropout": 0.1}))]
+    # Acoustic statistics depend on no dropout: that one folder is shared.
     assert set(plain) & set(other) == {plain[-1]}
     assert not set(plain) & set(slow)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "differing"),
     [
-        ("seed", 7, "other seed"),
-        ("kind", "svm", "other kind"),
-        ("task", "regression", "other task"),
-        ("dataset", "fish", "other dataset"),
-        ("weights", {"name": "imagenet", "sha256": None, "random": False}, "other weights: name"),
+        ("seed", 7, "seed"),
+        ("kind", "svm", "kind"),
+        ("task", "regression", "task"),
+        ("dataset", "fish", "dataset"),
+        ("weights", {"name": "imagenet", "sha256": None, "random": False}, "weights: name"),
+        ("settings", {"units": 9, "dropout": 0.9}, "settings: dropout, units"),
     ],
 )
-def test_what_is_of_another_recipe_is_not_counted(study, key, value, said):
-    file = study()
-    finish(places(file)[0], **{key: value})
-    first = places(file)[0]
+def test_what_is_of_another_recipe_is_not_counted(lay_study, key, value, differing):
+    file = lay_study()
+    first = runs_of(file)[0]
+    finish(first, **{key: first.settings.model_dump() | value if key == "settings" else value})
+    first = runs_of(file)[0]
     assert (first.finished, first.runs) == (False, ())
-    assert first.state.startswith(MISSING)
-    assert said in first.state
+    assert first.state.startswith(f"{MISSING}: what lies there has other {differing}")
 
 
-def test_a_changed_setting_is_named(study):
-    file = study()
-    first = places(file)[0]
-    _, settings = study_runs.settings_of(first.point)
-    finish(first, settings=settings.model_dump() | {"units": 9, "dropout": 0.9})
-    assert "other settings: dropout, units" in places(file)[0].state
+def test_versions_and_manifest_do_not_matter_but_damage_does(lay_study):
+    file = lay_study()
+    folder = finish(runs_of(file)[0], versions={"dslite": "0.0.1"}, manifest="f" * 64)
+    assert runs_of(file)[0].finished
+    (folder / "run.json").write_text("{", encoding="utf-8")
+    assert runs_of(file)[0].state == f"{MISSING}: run.json there cannot be read"
 
 
-def test_versions_and_manifest_do_not_matter(study):
-    file = study()
-    finish(places(file)[0], versions={"dslite": "0.0.1"}, manifest="f" * 64, identity="old")
-    assert places(file)[0].finished
+def test_a_corpus_that_is_not_here_is_absent_but_what_it_left_counts(lay_study):
+    file = lay_study(corpora=["birds.csv", "ess"], backbones=["squeezenet"], weights="random")
+    runs = runs_of(file)
+    assert {run.dataset: run.state for run in runs} == {"birds": MISSING, "ess": ABSENT}
+    finish(next(run for run in runs if run.dataset == "ess"))
+    assert [run.state for run in runs_of(file) if run.dataset == "ess"].count(FINISHED) == 1
 
 
-def test_a_damaged_record_is_missing(study):
-    file = study()
-    place = finish(places(file)[0])
-    (place / "run.json").write_text("{", encoding="utf-8")
-    assert places(file)[0].state == f"{MISSING}: run.json there cannot be read"
-
-
-def test_a_corpus_that_is_not_here_is_absent_but_what_it_left_counts(study):
-    file = study(corpora=["birds.csv", "ess"], backbones=["squeezenet"], weights="random")
-    found = places(file)
-    assert {place.card.dataset: place.state for place in found} == {"birds": MISSING, "ess": ABSENT}
-    finish(next(place for place in found if place.card.dataset == "ess"))
-    assert [p.state for p in places(file) if p.card.dataset == "ess"].count(FINISHED) == 1
-
-
-def test_a_cross_validation_is_finished_when_it_is_gathered(study):
-    assert study_runs.GATHERED == cross_validation.LAST
-    file = study(folds=3, baselines=[])
-    first = places(file)[0]
+def test_a_cross_validation_is_finished_when_it_is_gathered(lay_study):
+    assert studies_runs.GATHERED == cross_validation.LAST
+    file = lay_study(folds=3, baselines=[])
+    first = runs_of(file)[0]
     assert first.name == "birds/squeezenet-none-s0-3folds"
     finish(first)
-    whole = places(file)[0]
+    whole = runs_of(file)[0]
     assert (whole.state, len(whole.runs), whole.run) == (FINISHED, 3, None)
     assert [run.folder.name for run in whole.runs] == ["fold1", "fold2", "fold3"]
     (first.folder / "folds.json").write_text('{"identities": ["older"]}', encoding="utf-8")
-    assert places(file)[0].state == f"{MISSING}: the folds are not gathered"
+    assert runs_of(file)[0].state == f"{MISSING}: the folds are not gathered"
     (first.folder / "fold2" / "run.json").unlink()
-    assert places(file)[0].state == f"{MISSING}: 2 of 3 folds are finished"
+    assert runs_of(file)[0].state == f"{MISSING}: 2 of 3 folds are finished"
 
+
+# Grids
 
 GRID = {"grid": {"units": [8, 32], "dropout": [0.1, 0.4]}}
 
 
-def test_a_grid_has_candidates_and_a_choice(study):
-    file = study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
-    found = places(file)
-    assert [place.role for place in found] == [CANDIDATE] * 4 + [CHOSEN]
-    assert all(place.folder.parent.name == "candidates" for place in found[:4])
-    assert len({place.folder for place in found}) == 5
-    for place, devel in zip(found[:3], (0.4, 0.7, 0.5), strict=True):
-        finish(place, devel)
-    assert places(file)[4].state == f"{MISSING}: 1 of 4 candidates are to be tried first"
-    finish(found[3], 0.6)
-    chosen = places(file)[4]
-    assert (chosen.point, chosen.state) == (found[1].point, MISSING)
+def test_a_grid_has_candidates_and_a_choice(lay_study):
+    file = lay_study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
+    runs = runs_of(file)
+    assert [run.role for run in runs] == [CANDIDATE] * 4 + [CHOSEN]
+    assert all(run.folder.parent.name == "candidates" for run in runs[:4])
+    assert len({run.folder for run in runs}) == 5
+    for run, devel in zip(runs[:3], (0.4, 0.7, 0.5), strict=True):
+        finish(run, devel)
+    assert runs_of(file)[4].state == f"{MISSING}: 1 of 4 candidates are to be tried first"
+    with pytest.raises(InputError, match=f"{runs[3].name}: this point of the grid is not finished"):
+        studies_runs.rank(runs_of(file)[:4])
+    finish(runs[3], 0.6)
+    chosen = runs_of(file)[4]
+    assert (chosen.config, chosen.state) == (runs[1].config, MISSING)
     assert chosen.folder.parent.name == "birds"
     finish(chosen)
-    assert places(file)[4].finished
+    assert runs_of(file)[4].finished
 
 
-def test_a_grid_without_any_score_has_no_choice(study):
-    file = study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
-    for place in places(file)[:4]:
-        finish(place, None)
-    assert "no point of the grid has a devel score" in places(file)[4].state
+def test_the_best_on_devel_is_chosen_in_each_grid_and_of_equals_the_first(lay_study):
+    """The scores on test, 1 less these, have another order."""
+    file = lay_study(GRID, grid=True, seeds=[0], baselines=["svm"])
+    scores = (0.7, None, 0.7, 0.6, 0.2, 0.1, 0.3, 0.9)
+    for run, devel in zip(runs_of(file), scores, strict=False):
+        finish(run, devel)
+    runs = runs_of(file)
+    assert [run.role for run in runs] == [CANDIDATE] * 8 + [CHOSEN] * 2 + [BASELINE]
+    assert [run.config for run in runs[8:10]] == [runs[0].config, runs[7].config]
+    first = studies_runs.candidates(runs, "birds-quick-squeezenet-none-s0")
+    table = studies_runs.rank(first)
+    assert table["rank"].tolist() == [1, 4, 2, 3]
+    assert table["chosen"].tolist() == [True, False, False, False]
+    assert table["point"].tolist() == [0, 1, 2, 3]
+    assert table["run"].tolist() == [run.name for run in runs[:4]]
+    assert table["overrides"][2] == "dropout=0.1 units=32"
+    assert set(table["weights"]) == {"random"}
+    with pytest.raises(InputError, match="did you mean 'birds-quick-squeezenet-none-s0'"):
+        studies_runs.candidates(runs, "birds-quick-squeezenet-none-s1")
+
+
+def test_a_grid_without_any_score_has_no_choice(lay_study):
+    file = lay_study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
+    for run in runs_of(file)[:4]:
+        finish(run, None)
+    shared = "birds, quick, squeezenet, none, 0"
+    assert f"{shared}: no point of the grid has a devel score" in runs_of(file)[4].state

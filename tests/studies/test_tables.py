@@ -1,28 +1,36 @@
 """A study's tables from records that a test writes: what is in them, and what is not."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from dslite.studies import tables
+from dslite import paths
+from dslite.errors import InputError
+from dslite.studies import load_study, study_runs, tables, to_markdown, write_tables
+from tests.studies.finished_study import finish, runs_of
 
 RUN = {
     **{"role": "training", "dataset": "d", "preset": "tuned", "backbone": "b", "weights": "w"},
     **{"overrides": "", "folds": None, "metric": "uar", "identity": "i", "status": "finished"},
-    **{"low": 0.4, "high": 0.6, "peak_mib": 100.0, "cpu_s": 5.0, "energy_j": None},
+    **{"low": 0.4, "high": 0.6, "peak_mib": 100.0, "cpu_s": 5.0},
 }
 
 
 def runs(*rows):
-    """A table of runs: augmentation, seed, devel, test, seconds of each."""
-    names = ("augmentation", "seed", "devel", "test", "wall_s")
-    made = [RUN | dict(zip(names, row, strict=True)) for row in rows]
-    return pd.DataFrame([row | {"run": f"d/{row['augmentation']}-s{row['seed']}"} for row in made])
+    """A table of runs: augmentation, seed, devel, test of each."""
+    names = ("augmentation", "seed", "devel", "test")
+    records = [RUN | dict(zip(names, row, strict=True)) for row in rows]
+    return pd.DataFrame(
+        [row | {"run": f"d/{row['augmentation']}-s{row['seed']}"} for row in records]
+    )
 
 
 def test_seeds_are_gathered_by_configuration_and_partition():
-    found = runs(("none", 0, 0.5, 0.4, 9), ("none", 1, 0.7, 0.6, 9), ("cutmix", 0, 0.6, 0.5, 9))
-    table = tables.seeds_table(found).set_index(["partition", "augmentation"])
+    table = tables.seeds_table(
+        runs(("none", 0, 0.5, 0.4), ("none", 1, 0.7, 0.6), ("cutmix", 0, 0.6, 0.5))
+    ).set_index(["partition", "augmentation"])
     assert table.loc[("test", "none"), "mean"] == pytest.approx(0.5)
     assert table.loc[("devel", "none"), "deviation"] == pytest.approx(np.sqrt(0.02))
     assert table.loc[("devel", "none"), "n"] == 2
@@ -31,55 +39,113 @@ def test_seeds_are_gathered_by_configuration_and_partition():
 
 
 def test_unfinished_runs_have_no_part_in_a_mean():
-    found = runs(("none", 0, 0.5, 0.4, 9), ("none", 1, 0.9, 0.9, 9))
-    found.loc[1, "status"] = "missing"
-    assert tables.seeds_table(found)["mean"].tolist() == [0.5, 0.4]
+    table = runs(("none", 0, 0.5, 0.4), ("none", 1, 0.9, 0.9))
+    table.loc[1, "status"] = "missing"
+    assert tables.seeds_table(table)["mean"].tolist() == [0.5, 0.4]
 
 
-def predictions(folder, run, right):
-    """12 files of three speakers, so many recognised."""
+def predictions(folder, right):
+    """12 test files of three speakers, so many recognised, and the same as devel."""
     labels = ["x", "y"] * 6
-    said = [true if i < right else "y" if true == "x" else "x" for i, true in enumerate(labels)]
+    guesses = [true if i < right else "y" if true == "x" else "x" for i, true in enumerate(labels)]
     table = pd.DataFrame({"file": [f"{i:02d}.wav" for i in range(12)], "label": labels})
     table["speaker"] = [f"p{i % 3}" for i in range(12)]
-    table = table.assign(partition="test", prediction=said)
-    (folder / run).mkdir(parents=True)
-    pd.concat([table, table.assign(partition="devel")]).to_csv(
-        folder / run / "predictions.csv", index=False
-    )
+    table = table.assign(partition="test", prediction=guesses)
+    folder.mkdir(parents=True, exist_ok=True)
+    both = pd.concat([table, table.assign(partition="devel")])
+    both.to_csv(folder / "predictions.csv", index=False)
 
 
-def test_each_augmentation_is_compared_with_none(workplace):
-    found = runs(("none", 0, 0.5, 0.5, 9), ("cutmix", 0, 0.5, 1.0, 9), ("svm", 0, 0.5, 0.5, 9))
-    for run, right in zip(found["run"], (6, 12, 0), strict=True):
-        predictions(workplace, run, right)
-    (row,) = tables.comparisons_table(found).to_dict("records")
+def test_each_augmentation_is_compared_with_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
+    table = runs(("none", 0, 0.5, 0.5), ("cutmix", 0, 0.5, 1.0), ("svm", 0, 0.5, 0.5))
+    for run, right in zip(table["run"], (6, 12, 0), strict=True):
+        predictions(tmp_path / run, right)
+    (row,) = tables.comparisons_table(table).to_dict("records")
     assert (row["augmentation"], row["baseline"], row["comparisons"]) == ("cutmix", "none", 1)
     assert row["difference"] == pytest.approx(50)
     assert (row["only_baseline"], row["only_this"]) == (0, 6)
     assert row["files"] == 12
 
 
-def test_nothing_is_compared_without_a_baseline_or_a_score(workplace):
-    found = runs(("cutmix", 0, 0.5, 0.5, 9), ("none", 0, 0.5, np.nan, 9))
-    assert tables.comparisons_table(found).empty
-    regression = runs(("cutmix", 0, 0.5, 0.5, 9), ("none", 0, 0.5, 0.5, 9)).assign(metric="rho")
+def test_nothing_is_compared_without_a_baseline_or_a_score():
+    without = runs(("cutmix", 0, 0.5, 0.5), ("none", 0, 0.5, np.nan))
+    assert tables.comparisons_table(without).empty
+    regression = runs(("cutmix", 0, 0.5, 0.5), ("none", 0, 0.5, 0.5)).assign(metric="rho")
     assert tables.comparisons_table(regression).empty
 
 
-def test_the_cost_of_a_cross_validation_is_that_of_its_folds():
-    assert tables._sum("wall_s", [1.0, 2.5]) == 3.5
-    assert tables._sum("peak_mib", [100.0, 300.0]) == 300
-    assert tables._sum("energy_j", [1.0, None]) is None
-    assert tables._sum("energy_j", []) is None
+# From records to files
 
 
-def test_a_chosen_run_s_cost_is_not_its_candidate_s_as_well():
-    record = {
-        "cost": {"wall_s": 9.0, "peak_mib": 5},
-        "candidate_cost": {"wall_s": 4.0, "peak_mib": 3},
-    }
-    assert tables._own(record, "wall_s") == 5
-    assert tables._own(record, "peak_mib") == 5
-    assert tables._own({"cost": record["cost"], "candidate_cost": None}, "wall_s") == 9
-    assert tables._own({}, "wall_s") is None
+def evaluate(run, low=0.4, high=0.6):
+    """Give a run of `finish` the metrics and predictions that tables are made of."""
+    for folder in [run.folder, *run.folder.glob("fold*/")]:
+        file, interval = folder / "metrics.json", {"interval_files": [low, high]}
+        if file.is_file():
+            scores = json.loads(file.read_text("utf-8"))
+            full = {
+                part: {"metric": "uar", "file": s["file"] | interval} for part, s in scores.items()
+            }
+            file.write_text(json.dumps(full), "utf-8")
+        predictions(folder, 6)
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_the_tables_of_a_study(lay_study, folds):
+    file = lay_study(folds=folds, seeds=[0], baselines=["svm"])
+    none, augmented, svm = runs_of(file)
+    cost = {"wall_s": 9.0, "cpu_s": 8.0, "peak_mib": 5}
+    earlier = {"wall_s": 4.0, "cpu_s": 3.0, "peak_mib": 7}  # of a candidate, a row of its own
+    finish(none, 0.75, cost=cost, candidate_cost=earlier)
+    finish(augmented, 0.5, cost=cost | {"cpu_s": None}, candidate_cost=None)
+    for run in (none, augmented):
+        evaluate(run)
+        if folds:
+            summary = run.folder / "folds.json"
+            pooled = {"score": 0.6, "interval_files": [0.5, 0.7]}
+            record = json.loads(summary.read_text("utf-8"))
+            summary.write_text(json.dumps(record | {"metric": "uar", "pooled": pooled}), "utf-8")
+    place = write_tables(load_study(file))
+    assert place == paths.results("studies") / "flock"
+    table = pd.read_csv(place / "runs.csv")
+    assert table["run"].tolist() == [none.name, augmented.name, svm.name]
+    assert table["augmentation"].tolist() == ["none", "cutmix+specaugment", "svm"]
+    assert table["status"].tolist() == ["finished", "finished", "missing"]
+    expected = [np.nan, 0.6, 0.5, 0.7] if folds else [0.75, 0.25, 0.4, 0.6]
+    assert table.loc[0, ["devel", "test", "low", "high"]].tolist() == pytest.approx(
+        expected, nan_ok=True
+    )
+    spent = pd.read_csv(place / "cost.csv")
+    n = folds or 1
+    assert spent["wall_s"].tolist() == [5.0 * n, 9.0 * n]
+    assert spent["cpu_s"][0] == 5.0 * n
+    assert np.isnan(spent["cpu_s"][1])  # one that is unknown makes the sum so
+    assert spent["peak_mib"].tolist() == [5, 5]  # the most of all, not their sum
+    compared = pd.read_csv(place / "comparisons.csv")
+    assert (compared["augmentation"].tolist(), compared["difference"].tolist()) == (
+        ["cutmix+specaugment"],
+        [0],
+    )
+    assert set(pd.read_csv(place / "seeds.csv")["partition"]) == (
+        {"test"} if folds else {"devel", "test"}
+    )
+    page = (place / "README.md").read_text("utf-8")
+    assert page.startswith("# Do birds like augmentation?\n\nStudy `flock`: 3 runs, 1 missing\n")
+    assert all(run.name in page for run in study_runs(load_study(file)))
+
+
+def test_a_study_without_results_has_no_tables(lay_study):
+    with pytest.raises(InputError, match="none of its 6 runs is finished"):
+        write_tables(load_study(lay_study()))
+
+
+def test_to_markdown_aligns_numbers_and_leaves_missing_cells_empty():
+    frame = pd.DataFrame({"a": [1.50001, np.nan], "b": ["x|y", "z"], "c": ["1.5*", "–2"]})
+    assert to_markdown(frame).splitlines() == [
+        "| a | b | c |",
+        "| ---: | :--- | ---: |",
+        "| 1.5 | x\\|y | 1.5* |",
+        "|  | z | –2 |",
+    ]
+    assert to_markdown(frame.head(0)).splitlines()[1] == "| ---: | ---: | ---: |"
