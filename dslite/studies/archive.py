@@ -2,7 +2,8 @@
 
 An archive is an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) in a ZIP. In it each run is a
 ``CreateAction``: made with a version of the software, of a corpus, with a result. It names no
-agent: who ran a study is for its publisher to add. The records are its runs and tables without the ZIP.
+agent: who ran a study is for its publisher to add. The records are its runs and tables without
+the ZIP.
 """
 
 import hashlib
