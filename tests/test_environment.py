@@ -1,6 +1,5 @@
 """The three lists of dependencies agree, and the pinned versions work together."""
 
-import importlib.metadata
 import re
 import subprocess
 import sys
@@ -106,11 +105,8 @@ def test_the_lock_has_hashes_and_no_address(lock_lines):
     assert len(lock_lines) > 100
     for line in lock_lines:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), line
-        assert not re.search(r"https?:|://|@", line), line
+        assert "@" not in line, line
         assert set(re.findall(r"(?<!\S)(-\S+?)(?==|\s|$)", line)) == {"--hash"}, line
-
-
-def test_the_whole_lock_file_names_no_host():
     assert "://" not in (paths.ROOT / "requirements.lock").read_text("utf-8")
 
 
@@ -129,43 +125,28 @@ def test_hooks_run_the_pinned_tools(declared):
     assert revisions["nbstripout"] == pins["nbstripout"]
 
 
-def test_one_version_everywhere(project):
+def test_the_citation_names_the_version_and_the_paper(project):
     citation = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
     assert str(citation["version"]) == project["version"] == dslite.__version__
     assert citation["license"] == project["license"]
-
-
-def test_the_citation_names_the_paper():
-    (paper,) = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))["references"]
+    (paper,) = citation["references"]
     assert paper["doi"] == "10.3389/frai.2022.856232"
-    assert [a["family-names"] for a in paper["authors"]] == (
-        ["Amiriparian", "Hübner", "Karas", "Gerczuk", "Ottl", "Schuller"]
-    )
+    authors = "Amiriparian Hübner Karas Gerczuk Ottl Schuller"
+    assert [author["family-names"] for author in paper["authors"]] == authors.split()
 
 
-def test_packaging_is_there():
-    """Used by these tests without being a direct dependency: it comes with JupyterLab."""
-    assert importlib.metadata.version("packaging")
-
-
-@pytest.mark.parametrize(
-    ("call", "low", "high"),
-    [
-        ("librosa.yin(y, fmin=100, fmax=1000, sr=sr)", 435, 445),
-        ("librosa.piptrack(y=y, sr=sr, threshold=0.9)[0].max(axis=0)", 430, 450),
-        # Chroma bin 9 is A.
-        ("librosa.feature.chroma_stft(y=y, sr=sr, tuning=0).argmax(axis=0)", 9, 9),
-    ],
-    ids=["yin", "piptrack", "chroma_stft"],
-)
-def test_librosa_does_not_crash(call, low, high):
+def test_librosa_does_not_crash():
     """A fresh process, since numpy 2.4 with numba ends in a segmentation fault here."""
-    script = (
-        "import librosa, numpy as np\n"
-        "sr = 16000\n"
-        "y = np.sin(2 * np.pi * 440 * np.arange(sr) / sr).astype(np.float32)\n"
-        f"print(float(np.median({call})))\n"
-    )
+    script = """
+import librosa, numpy as np
+sr = 16000
+y = np.sin(2 * np.pi * 440 * np.arange(sr) / sr).astype(np.float32)
+print(np.median(librosa.yin(y, fmin=100, fmax=1000, sr=sr)))
+print(np.median(librosa.piptrack(y=y, sr=sr, threshold=0.9)[0].max(axis=0)))
+print(np.median(librosa.feature.chroma_stft(y=y, sr=sr, tuning=0).argmax(axis=0)))
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr}"
-    assert low <= float(done.stdout) <= high
+    yin, piptrack, chroma = map(float, done.stdout.split())
+    assert (yin, piptrack) == (pytest.approx(440, abs=5), pytest.approx(440, abs=10))
+    assert chroma == 9  # the bin of A
