@@ -3,39 +3,97 @@
 import shutil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dslite.datasets import listing as dataset_listing
+from dslite.datasets import compare, listing
 from tests.datasets import trees
-from tests.datasets.check_verdicts import BLINDED, layout_problems, listing, refusal, verdict
+from tests.datasets.trees import BLINDED, layout_problem, listed, refusal, replace_text, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-# ComParE: blinded or not, and where the package lies
+@given(
+    partition=st.sampled_from(["train", "devel", "test"]),
+    number=st.text("0123456789", min_size=1, max_size=6),
+    suffix=st.sampled_from(["", ".wav", ".WAV"]),
+    spell=st.sampled_from([str.lower, str.upper, str.capitalize]),
+)
+def test_names(partition, number, suffix, spell):
+    name = f"{spell(partition)}_{number}{suffix}"
+    assert compare.NAME.fullmatch(name)[1].lower() == partition
+    assert compare.key(name) == f"{partition}_{number}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train_001.mp3", "train001.wav", "train_.wav", "train_1a.wav", "val_001.wav", "dev_001.wav",
+     "wav/train_001.wav", "train_001.wav.wav", "a_train_001.wav", "train_-1.wav", "train_1\n",
+     "train_\u0660.wav"],
+)  # fmt: skip
+def test_no_names(name):
+    assert not compare.NAME.fullmatch(name)
+
+
+def test_listing_of_a_package(tmp_path):
+    corpus = listed(trees.good("ess", tmp_path))
+    expected = [
+        (f"wav/{part}_{n:03d}.wav", "" if part == "test" else name, "", part, source)
+        for part in ("devel", "test", "train")
+        for n, name, digit in zip(range(1, 7), ["low", "medium", "high"] * 2, "012012", strict=True)
+        for source in ["?" if part == "test" else digit]
+    ]
+    assert list(corpus.table.columns) == list(listing.COLUMNS)
+    assert [tuple(row) for row in corpus.table.to_numpy()] == expected
+    assert corpus.folder == tmp_path / "dist"
+    assert corpus.partition_source == "the organisers' partition"
+    assert corpus.notes == (BLINDED.format(6),)
+    assert (corpus.problems, corpus.surplus, corpus.excluded) == ((), (), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("ccs", ["negative", "positive"]),
+        ("css", ["negative", "positive"]),
+        ("mpssc", ["V", "O", "T", "E"]),
+        ("sleep", ["not sleepy"] * 2 + ["sleepy"] * 2),
+        ("sleep-regression", ["1", "7", "8", "9"]),
+    ],
+)
+def test_labels_of_the_packages(tmp_path, name, labels):
+    """The table of the snores has no test rows; the test audio is there all the same."""
+    corpus = listed(trees.good(name, tmp_path))
+    assert corpus.table["path"].tolist() == sorted(f"wav/{f}" for f, _ in trees.entries(name))
+    test = corpus.table["partition"] == "test"
+    assert corpus.table[~test]["label"].tolist() == labels * 4
+    assert corpus.table[~test]["source_label"].tolist() == list(trees.PACKAGES[name][1]) * 4
+    assert set(corpus.table[test]["label"]) == {""}
+    assert set(corpus.table[test]["source_label"]) == {"?"}
+    assert (corpus.table["speaker"] == "").all()
+    assert (corpus.notes, corpus.surplus) == ((BLINDED.format(2 * len(labels)),), ())
 
 
 @pytest.mark.parametrize("test", ["?", "absent", "real"])
 @pytest.mark.parametrize("name", trees.COMPARE)
-def test_blinding_is_told_by_content(tmp_path, name, test):
+def test_blinding_is_seen_in_the_content(tmp_path, name, test):
     trees.package(name, tmp_path, test)
     card = trees.card(name, tmp_path)
     assert verdict(card) == ({}, {})
-    found = listing(card)
-    rows = found.table[found.table["partition"] == "test"]
+    corpus = listed(card)
+    rows = corpus.table[corpus.table["partition"] == "test"]
     assert len(rows) == len(trees.entries(name)) / 3
-    assert (rows["label"] == "").all() == (test != "real")
-    assert (rows["label"] == "").any() == (test != "real")
-    assert found.notes == (() if test == "real" else (BLINDED.format(len(rows)),))
+    assert (rows["label"] == "").all() == (rows["label"] == "").any() == (test != "real")
+    assert corpus.notes == (() if test == "real" else (BLINDED.format(len(rows)),))
 
 
 def test_some_test_labels_may_be_unknown(tmp_path):
     trees.package("ccs", tmp_path, "real")
-    file = tmp_path / "lab" / "test.csv"
-    trees.text(file, file.read_text().replace("test_001.wav,negative", "test_001.wav,"))
-    found = listing(trees.card("ccs", tmp_path))
-    row = found.table.set_index("path").loc["wav/test_001.wav"]
+    replace_text(tmp_path / "lab" / "test.csv", "test_001.wav,negative", "test_001.wav,")
+    corpus = listed(trees.card("ccs", tmp_path))
+    row = corpus.table.set_index("path").loc["wav/test_001.wav"]
     assert row.tolist() == ["", "", "test", "?"]
-    assert found.notes == ("1 of 4 test files have no label: this package keeps them back",)
+    assert corpus.notes == ("1 of 4 test files have no label: this package keeps them back",)
 
 
 REVEALING = {"mpssc": "ComParE2017_Snore_test.tsv", "sleep": "labels_confidential.csv"}
@@ -50,10 +108,10 @@ def test_a_revealing_file_replaces_unknown_labels(tmp_path, name, test):
     trees.label_file(tmp_path / "lab" / REVEALING[name], header, rows)
     card = trees.card(name, tmp_path)
     assert verdict(card) == ({}, {})
-    found = listing(card)
-    told = found.table[found.table["partition"] == "test"]["source_label"]
-    assert told.tolist() == [label for _, label in rows]
-    assert found.notes == (f"the labels of 8 test files are from {REVEALING[name]}",)
+    corpus = listed(card)
+    labels = corpus.table[corpus.table["partition"] == "test"]["source_label"]
+    assert labels.tolist() == [label for _, label in rows]
+    assert corpus.notes == (f"the labels of 8 test files are from {REVEALING[name]}",)
 
 
 def test_a_revealing_file_may_stand_for_all(tmp_path):
@@ -63,56 +121,50 @@ def test_a_revealing_file_may_stand_for_all(tmp_path):
     trees.label_file(file, "file_name,label", trees.entries("sleep"))
     assert verdict(trees.card("sleep", tmp_path)) == ({}, {})
     trees.label_file(file, "file_name,label", trees.entries("sleep")[-8:])
-    said = layout_problems(trees.card("sleep", tmp_path))
-    assert len(said) == 1
-    assert "lab/labels.csv: there is no such file, and 16 audio files have no label" in said[0]
+    problem = layout_problem(trees.card("sleep", tmp_path))
+    assert "lab/labels.csv: there is no such file, and 16 audio files have no label" in problem
 
 
 def test_contradicting_label_files(tmp_path):
     trees.package("sleep", tmp_path)
     rows = [("train_0001.wav", "1"), ("train_0002.wav", "3"), ("train_0003.wav", "?")]
     trees.label_file(tmp_path / "lab" / "labels_confidential.csv", "file_name,label", rows)
-    assert layout_problems(trees.card("sleep", tmp_path)) == [
+    assert layout_problem(trees.card("sleep", tmp_path)) == (
         "labels_confidential.csv, row 3: train_0002.wav has the label '3', and '7' in labels.csv; "
         "correct one of the two"
-    ]
+    )
 
 
 PLACES = ["", "dist", "{name}", "{name}/dist", "Data/{name}/dist", "Data/{name}"]
+OTHER_NAME = ("mpssc", "Snore_dist")
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", ["css", "mpssc", "sleep"])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [OTHER_NAME, *((name, place) for name in ("css", "mpssc", "sleep") for place in PLACES)],
+)
 def test_outer_folders_change_nothing(tmp_path, name, place):
     trees.package(name, tmp_path / "plain")
-    expected = listing(trees.card(name, tmp_path / "plain")).table
+    expected = listed(trees.card(name, tmp_path / "plain")).table
     home = tmp_path / "put" / place.format(name=trees.PACKAGES[name][0])
     trees.package(name, home)
-    found = listing(trees.card(name, tmp_path / "put"))
-    assert found.folder == home
-    assert found.table.equals(expected)
+    corpus = listed(trees.card(name, tmp_path / "put"))
+    assert corpus.folder == home
+    assert corpus.table.equals(expected)
 
 
-def test_the_snores_under_their_other_name(tmp_path):
-    trees.package("mpssc", tmp_path / "Snore_dist")
-    card = trees.card("mpssc", tmp_path)
-    assert verdict(card) == ({}, {})
-    assert dataset_listing.is_present(card)
-
-
-def test_the_neighbours_package_is_not_taken(tmp_path):
+def test_neither_the_neighbours_package_nor_one_without_audio(tmp_path):
     trees.package("css", tmp_path / "ComParE2021_CSS" / "dist")
     card = trees.card("ccs", tmp_path)
-    assert not dataset_listing.is_present(card)
+    assert not listing.is_present(card)
     assert "expected are its folders wav and lab, in this folder or in dist" in refusal(card)
-
-
-def test_a_package_without_audio_is_not_present(tmp_path):
+    shutil.rmtree(tmp_path / "ComParE2021_CSS")
     trees.package("ccs", tmp_path)
+    assert listing.is_present(card)
     shutil.rmtree(tmp_path / "wav")
     (tmp_path / "wav").mkdir()
     (tmp_path / "wav" / "._train_001.wav").write_bytes(trees.APPLE_DOUBLE)
-    assert not dataset_listing.is_present(trees.card("ccs", tmp_path))
+    assert not listing.is_present(card)
 
 
 # The later release of CCS and CSS
@@ -125,11 +177,11 @@ def test_later_release(tmp_path, name, pointed):
     trees.release(name, home)
     card = trees.card(name, (home / pointed.format(name.upper())).resolve())
     assert verdict(card) == ({}, {})
-    found = listing(card)
-    assert found.table["label"].tolist() == ["negative", "positive"] * 6
-    assert found.table["source_label"].equals(found.table["label"])
-    assert found.folder.name == "dist"
-    assert found.notes == (
+    corpus = listed(card)
+    assert corpus.table["label"].tolist() == ["negative", "positive"] * 6
+    assert corpus.table["source_label"].equals(corpus.table["label"])
+    assert corpus.folder.name == "dist"
+    assert corpus.notes == (
         f"the labels of 4 test files are from metaData_{name.upper()}.csv",
         "files that were up-sampled from a lower rate, which goes with the label, are kept: "
         f"train 2, devel 0, test 1 (lowSR_{name.upper()}.list)",
@@ -141,16 +193,15 @@ def test_later_release_unblinds_the_label_files(tmp_path):
     trees.labels("ccs", tmp_path / "ComParE2021_CCS" / "dist" / "lab")
     card = trees.card("ccs", tmp_path)
     assert verdict(card) == ({}, {})
-    assert (listing(card).table["label"] != "").all()
+    assert (listed(card).table["label"] != "").all()
     file = tmp_path / "metaData_CCS.csv"
-    trees.text(file, file.read_text().replace("devel_001.wav,negative", "devel_001.wav,positive"))
-    said = layout_problems(card)
-    assert len(said) == 1
-    assert "devel_001.wav has the label 'positive', and 'negative' in devel.csv" in said[0]
+    replace_text(file, "devel_001.wav,negative", "devel_001.wav,positive")
+    problem = layout_problem(card)
+    assert "devel_001.wav has the label 'positive', and 'negative' in devel.csv" in problem
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "words"),
     [
         ("filename_x\ntrain_001.wav\n", "train 1, devel 0, test 0"),
         ("index,other\n0,train_001.wav\n", "has no column filename_x"),
@@ -158,15 +209,23 @@ def test_later_release_unblinds_the_label_files(tmp_path):
         ("filename_x\ntrain_999.wav\n", "train 0, devel 0, test 0"),
     ],
 )
-def test_lists_of_low_rates(tmp_path, content, said):
+def test_lists_of_low_rates(tmp_path, content, words):
     trees.release("ccs", tmp_path)
     trees.text(tmp_path / "lowSR_CCS.list", content)
     card = trees.card("ccs", tmp_path)
     assert verdict(card) == ({}, {})
-    assert said in listing(card).notes[-1]
+    assert words in listed(card).notes[-1]
 
 
 # Headers and rows of label files
+
+
+@pytest.fixture
+def ccs(tmp_path):
+    """A good package: its card, one of its label files and the folder of its audio."""
+    card = trees.good("ccs", tmp_path)
+    return card, tmp_path / LABEL_FILE["ccs"], tmp_path / "dist" / "wav"
+
 
 LABEL_FILE = {
     **dict.fromkeys(("ccs", "css", "ess"), "dist/lab/devel.csv"),
@@ -178,27 +237,26 @@ LABEL_FILE = {
 @pytest.mark.parametrize("header", ["filename,label", "file_name,label", '"File_Name","LABEL"',
                                     "\ufefffilename,label", "label,filename,age", "filename;label",
                                     " filename , label "])  # fmt: skip
-def test_spellings_of_the_header(tmp_path, header):
-    card = trees.good("ccs", tmp_path)
-    expected = listing(card).table
+def test_spellings_of_the_header(ccs, header):
+    card, file, _ = ccs
+    expected = listed(card).table
     names = header.lower().replace(";", ",").split(",")
     rows = [row for row in trees.entries("ccs") if row[0].startswith("devel")]
     if "age" in names:
-        rows = [(label, file, "40") for file, label in rows]
+        rows = [(label, name, "40") for name, label in rows]
     separator = ";" if ";" in header else ","
-    lines = "\r\n".join([header, *(separator.join(f'"{c}"' for c in row) for row in rows)])
-    trees.text(tmp_path / LABEL_FILE["ccs"], lines)
-    assert listing(card).table.equals(expected)
+    lines = [header, *(separator.join(f'"{cell}"' for cell in row) for row in rows)]
+    trees.text(file, "\r\n".join(lines))
+    assert listed(card).table.equals(expected)
 
 
 @pytest.mark.parametrize("header", ["file_name\tClass (V, O, T, or E)", "filename\tlabel",
                                     "File_name\t?"])  # fmt: skip
 def test_the_second_column_of_2017_may_be_called_anything(tmp_path, header):
     card = trees.good("mpssc", tmp_path)
-    expected = listing(card).table
-    file = tmp_path / LABEL_FILE["mpssc"]
-    trees.text(file, "\n".join([header, *file.read_text().splitlines()[1:]]))
-    assert listing(card).table.equals(expected)
+    expected = listed(card).table
+    replace_text(tmp_path / LABEL_FILE["mpssc"], trees.PACKAGES["mpssc"][3], header)
+    assert listed(card).table.equals(expected)
 
 
 WRONG_HEADERS = [
@@ -209,32 +267,24 @@ WRONG_HEADERS = [
 
 @pytest.mark.parametrize(
     ("name", "header"),
-    [(name, header) for name in trees.COMPARE for header in WRONG_HEADERS]
+    [(name, header) for name in ("ccs", "mpssc", "sleep") for header in WRONG_HEADERS]
     # The second column of 2017 may be called anything.
-    + [(name, "filename{}lable") for name in trees.COMPARE if name != "mpssc"]
-    + [("mpssc", "class{}file_name")],
+    + [("ess", "filename{}lable"), ("sleep", "filename{}lable"), ("mpssc", "class{}file_name")],
 )
 def test_wrong_header(tmp_path, name, header):
     card = trees.good(name, tmp_path)
     file = tmp_path / LABEL_FILE[name]
     delimiter = "\t" if name == "mpssc" else ","
-    header = header.replace("{}", delimiter)
-    trees.text(file, "\n".join([header, *file.read_text().splitlines()[1:]]))
-    said = refusal(card)
-    assert said.startswith(f"{file}: wrong header: found '{header.replace(delimiter, ', ')}'; exp")
-    assert "expected are the columns filename (or file_name) and label" in said
-
-
-@pytest.mark.parametrize("name", trees.COMPARE)
-def test_a_lost_header_is_called_so(tmp_path, name):
-    card = trees.good(name, tmp_path)
-    file = tmp_path / LABEL_FILE[name]
+    replace_text(file, trees.PACKAGES[name][3], header.replace("{}", delimiter))
+    message, cells = refusal(card), header.replace("{}", ", ")
+    assert message.startswith(f"{file}: wrong header: found '{cells}'; expected are the columns")
+    assert "filename (or file_name) and label" in message
     trees.text(file, "\n".join(file.read_text().splitlines()[1:]))
     assert "', which is a row of data; expected" in refusal(card)
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "words"),
     [
         ("devel_001.wav,negative", "devel.csv, row 6: devel_001.wav is in row 2 already; rem"),
         ("DEVEL_001.WAV,positive", "devel.csv, row 6: DEVEL_001.WAV is in row 2 already"),
@@ -248,26 +298,21 @@ def test_a_lost_header_is_called_so(tmp_path, name):
         ("devel_005.wav,negative,x", "devel.csv, row 6: 3 cells where the header has 2"),
     ],
 )
-def test_bad_rows(tmp_path, row, said):
-    card = trees.good("ccs", tmp_path)
-    with (tmp_path / LABEL_FILE["ccs"]).open("a") as file:
-        file.write("\n" + row + "\n\n")  # row 6 is blank
-    file = tmp_path / LABEL_FILE["ccs"]
-    trees.text(file, file.read_text().replace("\n\n", "\n"))
+def test_bad_rows(ccs, row, words):
+    card, file, wav = ccs
+    with file.open("a") as table:
+        table.write(row + "\n")
     for added in ("devel_005.wav", "train_005.wav"):
         if added in row and row.count(",") == 1:
-            trees.sound(tmp_path / "dist" / "wav" / added)
-    problems = layout_problems(card)
-    assert len(problems) == 1
-    assert said in problems[0]
+            trees.sound(wav / added)
+    assert words in layout_problem(card)
 
 
-def test_blank_rows_and_names_without_suffix(tmp_path):
-    card = trees.good("ccs", tmp_path)
-    expected = listing(card).table
-    file = tmp_path / LABEL_FILE["ccs"]
+def test_blank_rows_and_names_without_suffix(ccs):
+    card, file, _ = ccs
+    expected = listed(card).table
     trees.text(file, file.read_text().replace(".wav", "").replace("\n", "\n\n"))
-    assert listing(card).table.equals(expected)
+    assert listed(card).table.equals(expected)
 
 
 @pytest.mark.parametrize("digits", [1, 2, 5])
@@ -276,37 +321,27 @@ def test_the_number_of_digits_is_free(tmp_path, digits, monkeypatch):
     monkeypatch.setitem(trees.PACKAGES, "ess", (name, labels, digits, header))
     card = trees.good("ess", tmp_path)
     assert verdict(card) == ({}, {})
-    assert f"wav/test_{6:0{digits}d}.wav" in set(listing(card).table["path"])
+    assert f"wav/test_{6:0{digits}d}.wav" in set(listed(card).table["path"])
 
 
-@pytest.mark.parametrize("cell", ["?", ""])
-def test_an_unknown_label_outside_test(tmp_path, cell):
-    card = trees.good("ccs", tmp_path)
-    file = tmp_path / LABEL_FILE["ccs"]
-    trees.text(file, file.read_text().replace("devel_001.wav,negative", f"devel_001.wav,{cell}"))
+@pytest.mark.parametrize(
+    ("name", "label", "words"),
+    [
+        *(("ccs", cell, "no label, and only test files may do without") for cell in ("?", "")),
+        *(
+            ("ccs", label, f"label '{label}' is not a class of the card")
+            for label in ("Negative", "0", "neg", "positive?")
+        ),
+        *(("ess", label, f"label '{label}' is not a class") for label in ("0.0", "3", "low ok")),
+    ],
+)
+def test_labels_that_are_none(tmp_path, name, label, words):
+    card = trees.good(name, tmp_path)
+    first = trees.PACKAGES[name][1][0]
+    replace_text(tmp_path / LABEL_FILE[name], f"devel_001.wav,{first}", f"devel_001.wav,{label}")
     problems, _ = verdict(card)
     assert list(problems) == ["labels"]
-    assert (
-        "wav/devel_001.wav: no label, and only test files may do without" in problems["labels"][0]
-    )
-
-
-@pytest.mark.parametrize("label", ["Negative", "0", "neg", "positive?"])
-def test_an_unknown_class(tmp_path, label):
-    card = trees.good("ccs", tmp_path)
-    file = tmp_path / LABEL_FILE["ccs"]
-    trees.text(file, file.read_text().replace("devel_001.wav,negative", f"devel_001.wav,{label}"))
-    problems, _ = verdict(card)
-    assert list(problems) == ["labels"]
-    assert f"label '{label}' is not a class of the card" in problems["labels"][0]
-
-
-@pytest.mark.parametrize("label", ["0.0", "3", "low ok"])
-def test_escalation_labels_are_the_digits_themselves(tmp_path, label):
-    card = trees.good("ess", tmp_path)
-    file = tmp_path / LABEL_FILE["ess"]
-    trees.text(file, file.read_text().replace("devel_001.wav,0", f"devel_001.wav,{label}"))
-    assert list(verdict(card)[0]) == ["labels"]
+    assert f"wav/devel_001.wav: {words}" in problems["labels"][0]
 
 
 @pytest.mark.parametrize(
@@ -316,9 +351,8 @@ def test_escalation_labels_are_the_digits_themselves(tmp_path, label):
 )  # fmt: skip
 def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
     card = trees.good("sleep", tmp_path)
-    file = tmp_path / LABEL_FILE["sleep"]
-    trees.text(file, file.read_text().replace("devel_0001.wav,1", f"devel_0001.wav,{score}"))
-    row = listing(card).table.set_index("path").loc["wav/devel_0001.wav"]
+    replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", f"devel_0001.wav,{score}")
+    row = listed(card).table.set_index("path").loc["wav/devel_0001.wav"]
     assert row.tolist() == [expected, "", "devel", score]
     assert verdict(card) == ({}, {})
 
@@ -326,38 +360,33 @@ def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
 @pytest.mark.parametrize("score", ["11", "-1", "nan", "inf", "8,", "sleepy", "x"])
 def test_scores_outside_the_scale(tmp_path, score):
     card = trees.good("sleep", tmp_path)
-    file = tmp_path / LABEL_FILE["sleep"]
     quoted = f'devel_0001.wav,"{score}"'
-    trees.text(file, file.read_text().replace("devel_0001.wav,1", quoted))
-    found = listing(card)
-    assert found.problems == (
-        f"labels.csv, devel_0001.wav: label '{score}' is not a score from 0 to 10",
-    )
+    replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", quoted)
+    problem = f"labels.csv, devel_0001.wav: label '{score}' is not a score from 0 to 10"
+    assert listed(card).problems == (problem,)
 
 
-def test_a_missing_label_file(tmp_path):
-    card = trees.good("ccs", tmp_path)
-    (tmp_path / LABEL_FILE["ccs"]).unlink()
-    found = listing(card)
-    assert len(found.problems) == 1
-    assert found.problems[0].startswith("lab/devel.csv: there is no such file, and 4 audio files")
-    assert found.surplus == tuple(f"wav/devel_00{n}.wav" for n in range(1, 5))
-    for file in (tmp_path / "dist" / "lab").glob("*.csv"):
-        file.unlink()
+def test_a_missing_label_file(ccs):
+    card, file, _ = ccs
+    file.unlink()
+    corpus = listed(card)
+    (problem,) = corpus.problems
+    assert problem.startswith("lab/devel.csv: there is no such file, and 4 audio files")
+    assert corpus.surplus == tuple(f"wav/devel_00{n}.wav" for n in range(1, 5))
+    for other in file.parent.glob("*.csv"):
+        other.unlink()
     assert "none of the label files train.csv, devel.csv, test.csv is there" in refusal(card)
 
 
-def test_audio_beside_the_rows(tmp_path):
-    card = trees.good("ccs", tmp_path)
-    wav = tmp_path / "dist" / "wav"
+def test_audio_beside_the_rows(ccs):
+    card, _, wav = ccs
     trees.sound(wav / "train_099.wav")
     trees.sound(wav / "test_099.wav")
     (wav / "train_001.mp3").write_bytes(b"")
     (wav / "below").mkdir()
-    assert listing(card).surplus == ("wav/test_099.wav", "wav/train_001.mp3", "wav/train_099.wav")
-    assert listing(card).problems == ()
+    assert listed(card).surplus == ("wav/test_099.wav", "wav/train_001.mp3", "wav/train_099.wav")
+    assert listed(card).problems == ()
     trees.sound(wav / "TRAIN_001.flac")
-    said = listing(card).problems
-    assert len(said) == 1
-    assert "wav/TRAIN_001.flac" in said[0]
-    assert "keep one" in said[0]
+    (problem,) = listed(card).problems
+    assert "wav/TRAIN_001.flac" in problem
+    assert "keep one" in problem

@@ -2,103 +2,96 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dslite import cards, settings
 from dslite.datasets import checks, listing, manifest, ravdess
-from dslite.errors import InputError
+from tests.datasets import trees
+from tests.datasets.trees import layout_problem, listed, refusal, verdict
 
-ACTORS = [f"{n:02d}" for n in range(1, 25) if n != 18]
-
-
-def sound(file: Path, channels: int = 1) -> Path:
-    """A few samples that no other file has, at 48 kHz, in 16 bits."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    seed = list(str(file).encode())
-    samples = np.random.default_rng(seed).integers(-999, 999, (480, channels), np.int16)
-    soundfile.write(file, samples, 48000, format=file.suffix[1:].upper())
-    return file
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
-def card():
-    return cards.load("ravdess")
+def card(tmp_path):
+    """A corpus of four actors; one file is stereo."""
+    return trees.good("ravdess", tmp_path)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch, cache):
-    """All 23 actors with one file per emotion; one is stereo, two are FLAC, one ends in .WAV."""
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
-    top = tmp_path / "raw" / "ravdess"
-    for actor in ACTORS:
-        for emotion in ravdess.EMOTIONS:
-            sound(top / f"Actor_{actor}" / f"03-02-{emotion}-01-01-01-{actor}.wav")
-    (top / "Actor_24" / "03-02-01-01-01-01-24.wav").unlink()
-    sound(top / "Actor_24" / "03-02-01-01-01-01-24.wav", channels=2)
-    sound(top / "Actor_23" / "03-02-01-01-02-01-23.flac")
-    sound(top / "Actor_23" / "03-02-01-01-02-02-23.flac")
-    sound(top / "Actor_22" / "03-02-01-01-02-01-22.WAV")
-    (top / "README.md").write_text("not audio")
-    return top
-
-
-def test_reads_the_published_tree(card, folder):
-    found = listing.read(card)
-    table = found.table
-    assert found.folder == folder
-    assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
-    assert list(table.columns) == list(listing.COLUMNS)
-    assert len(table) == 23 * 6 + 3
-    assert table["path"].is_monotonic_increasing
-    row = table.set_index("path").loc["Actor_16/03-02-05-01-01-01-16.wav"]
-    assert row.to_list() == ["angry", "16", "devel", "05"]
-    assert table.groupby("partition")["speaker"].nunique().to_dict() == {
-        "train": 15,
-        "devel": 4,
-        "test": 4,
-    }
-    assert set(table["label"]) == set(card.classes)
-
-
-def test_manifest_passes_its_check(card, folder):
-    built = manifest.build(card)
-    checks.require_sound(built)
-    assert checks.warnings(built) == {}
-    assert manifest.table1_row(built)["speakers"] == 23
-
-
-@pytest.mark.parametrize("nest", ["archive", "Audio_Song_Actors_01-24"])
-def test_takes_what_archives_put_around(card, folder, nest):
-    plain = listing.read(card).table
-    folder.rename(folder.parent / "aside")
-    folder.mkdir()
-    (folder.parent / "aside").rename(folder / nest)
-    found = listing.read(card)
-    assert found.folder == folder / nest
-    assert listing.is_present(card)
-    assert found.table.equals(plain)
-
-
-def test_leaves_speech_videos_and_hidden_files(card, folder):
-    expected = ravdess.read(card, folder)
-    sound(folder / "Actor_01" / "03-01-08-01-01-01-01.wav")
-    sound(folder / "audio_speech_actors_01-24" / "Actor_01" / "03-01-08-01-01-01-01.wav")
-    sound(folder / "Actor_01" / "01-02-03-01-01-01-01.wav")
-    (folder / "Actor_01" / "._03-02-01-01-01-01-01.wav").write_bytes(b"resource fork")
-    (folder / "__MACOSX").mkdir()
-    (folder / "__MACOSX" / "._x.wav").write_bytes(b"resource fork")
-    found = ravdess.read(card, folder)
-    assert found.table.equals(expected.table)
-    assert found.excluded == {"speech, or sound of a video": 3}
-    assert (found.problems, found.surplus) == ((), ())
+@given(fields=st.from_regex(r"0[123]-0[12]-[0-9]{2}-0[12]-0[12]-0[12]-[0-9]{2}", fullmatch=True),
+       data=st.data())  # fmt: skip
+def test_names(fields, data):
+    assert ravdess.NAME.fullmatch(fields).groups() == tuple(fields.split("-"))
+    i = data.draw(st.integers(0, len(fields) - 1))
+    for other in ("", 2 * fields[i], *trees.FOREIGN):
+        if other != fields[i]:
+            assert not ravdess.NAME.fullmatch(fields[:i] + other + fields[i + 1 :])
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    "name",
+    ["04-02-01-01-01-01-01", "03-03-01-01-01-01-01", "03-02-01-03-01-01-01", "03-02-01-01-00-01-01",
+     "03-02-1-01-01-01-01", "03-02-01-01-01-01", "03-02-01-01-01-01-01-01", "03_02_01_01_01_01_01"],
+)  # fmt: skip
+def test_no_names(name):
+    assert not ravdess.NAME.fullmatch(name)
+
+
+def test_reads_the_published_tree(card, tmp_path):
+    trees.text(tmp_path / "README.md", "not audio")
+    corpus = listed(card)
+    assert corpus.folder == tmp_path
+    assert (corpus.problems, corpus.surplus, corpus.excluded, corpus.notes) == ((), (), {}, ())
+    parts = {"01": "train", "02": "train", "16": "devel", "24": "test"}
+    classes = ["neutral", "calm", "happy", "sad", "angry", "fearful"]
+    expected = [
+        (f"Actor_{actor}/03-02-0{n}-01-01-01-{actor}.wav", label, actor, part, f"0{n}")
+        for actor, part in parts.items()
+        for n, label in enumerate(classes, start=1)
+    ]
+    assert [tuple(row) for row in corpus.table.to_numpy()] == expected
+    built = manifest.build(card)
+    stereo = built.table[built.table["channels"] == 2]["path"].tolist()
+    assert stereo == ["Actor_24/03-02-01-01-01-01-24.wav"]
+    assert set(built.table["sample_rate"]) == {48000}
+    assert set(built.table["duration_s"]) == {1 / 20}
+
+
+@pytest.mark.parametrize("nest", ["archive", "Audio_Song_Actors_01-24"])
+def test_takes_what_archives_put_around(tmp_path, nest):
+    plain = listed(trees.good("ravdess", tmp_path / "plain")).table
+    corpus = listed(trees.good("ravdess", tmp_path / "corpus" / nest).model_copy(
+        update={"folder": str(tmp_path / "corpus")}))  # fmt: skip
+    assert corpus.folder == tmp_path / "corpus" / nest
+    assert corpus.table.equals(plain)
+
+
+def test_leaves_speech_videos_and_hidden_files(card, tmp_path):
+    expected = listed(card)
+    trees.sound(tmp_path / "Actor_01" / "03-01-08-01-01-01-01.wav")
+    trees.sound(tmp_path / "audio_speech_actors_01-24" / "Actor_01" / "03-01-08-01-01-01-01.wav")
+    trees.sound(tmp_path / "Actor_01" / "01-02-03-01-01-01-01.wav")
+    (tmp_path / "Actor_01" / "._03-02-01-01-01-01-01.wav").write_bytes(trees.APPLE_DOUBLE)
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "._x.wav").write_bytes(trees.APPLE_DOUBLE)
+    trees.partition_list("ravdess", tmp_path)  # which may hold what is left out
+    with (tmp_path / "partition.csv").open("a") as file:
+        file.write("03-01-08-01-01-01-01.wav,train\n")
+    corpus = listed(card)
+    assert corpus.table.equals(expected.table)
+    assert corpus.excluded == {"speech, or sound of a video": 3}
+    assert (corpus.problems, corpus.surplus) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
     [
-        ("Actor_02/03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_0"),
+        (
+            "Actor_02/03-02-02-01-02-01-01.wav",
+            "of actor 01, so it belongs into the folder Actor_01",
+        ),
         ("03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the folder Actor_01"),
         ("Actor_01/03-02-07-01-01-01-01.wav", "emotion 07 does not occur in song"),
         ("Actor_01/03-02-02-01-01-02-01.mp3", "neither WAV nor FLAC"),
@@ -106,73 +99,29 @@ def test_leaves_speech_videos_and_hidden_files(card, folder):
         ("Actor_18/03-02-01-01-01-01-18.wav", "speaker 18 is in no partition; add the speaker"),
     ],
 )
-def test_misplaced_audio_is_a_problem(card, folder, name, said):
-    (folder / name).parent.mkdir(exist_ok=True)
-    if name.endswith("mp3"):
-        (folder / name).write_bytes(b"")
-    else:
-        sound(folder / name)
-    found = ravdess.read(card, folder)
-    assert len(found.problems) == 1
-    assert said in found.problems[0]
-    assert Path(name).stem in found.problems[0]
-    assert found.surplus == ()
+def test_misplaced_audio_is_a_problem(card, tmp_path, name, words):
+    trees.sound_or_nothing(tmp_path / name)
+    problem = layout_problem(card)
+    assert words in problem
+    assert Path(name).stem in problem
+    assert listed(card).surplus == ()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Actor_01/03-02-02-01-01-03-01.wav",
-        "Actor_01/notes.flac",
-        "Actor_01/03-02-02-01-01-01-01 (copy).wav",
-        "take.mp3",
-    ],
-)
-def test_audio_with_another_name_is_surplus(card, folder, name):
-    expected = ravdess.read(card, folder)
-    if name.endswith("mp3"):
-        (folder / name).write_bytes(b"")
-    else:
-        sound(folder / name)
-    found = ravdess.read(card, folder)
-    assert found.surplus == (name,)
-    assert found.problems == ()
-    assert found.table.equals(expected.table)
+@pytest.mark.parametrize("name", ["Actor_01/03-02-02-01-01-03-01.wav", "Actor_01/notes.flac",
+                                  "Actor_01/03-02-02-01-01-01-01 (copy).wav", "take.mp3"])  # fmt: skip
+def test_audio_with_another_name_is_surplus(card, tmp_path, name):
+    expected = listed(card)
+    trees.sound_or_nothing(tmp_path / name)
+    corpus = listed(card)
+    assert (corpus.surplus, corpus.problems) == ((name,), ())
+    assert corpus.table.equals(expected.table)
 
 
-def test_all_problems_at_once(card, folder):
-    for n in range(25):
-        sound(folder / f"03-02-02-01-02-01-{n:02d}.wav")
-    with pytest.raises(InputError) as error:
-        checks.load_manifest(card)
-    lines = str(error.value).splitlines()
-    assert "25 problems" in lines[0]
-    assert len(lines) == 22
-    assert lines[-1] == "  ... and 5 more"
-
-
-def test_a_published_division_goes_before_the_card(card, folder):
-    """A file list, here of files as WAV without their folders, that puts two actors elsewhere."""
-    table = listing.read(card).table
-    swapped = {"01": "test", "24": "train"}
-    moved = table["speaker"].map(swapped).fillna(table["partition"])
-    names = [f"{Path(path).stem}.wav" for path in table["path"]]
-    table.assign(path=names, partition=moved).to_csv(folder / "partition.csv", index=False)
-    (folder / "Actor_01" / "03-01-08-01-01-01-01.wav").write_bytes(b"speech")
-    with (folder / "partition.csv").open("a") as file:
-        file.write("03-01-08-01-01-01-01.wav,,01,train,08\n")
-    found = listing.read(card)
-    assert found.partition_source == "the file list partition.csv"
-    assert found.problems == ()
-    assert found.table["partition"].tolist() == moved.tolist()
-
-
-def test_missing_corpus_says_what_to_do(card, tmp_path, monkeypatch):
+def test_missing_corpus_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
-    assert not listing.is_present(card)
-    with pytest.raises(InputError, match=r"dslite fetch ravdess.*DSLITE_DATA") as error:
-        listing.read(card)
-    assert str(tmp_path / "raw" / "ravdess") in str(error.value)
+    message = refusal(cards.load("ravdess"))
+    assert "run `dslite fetch ravdess`, or let DSLITE_DATA" in message
+    assert str(tmp_path / "raw" / "ravdess") in message
     assert not (tmp_path / "raw").exists()
 
 
@@ -189,10 +138,10 @@ def test_card_is_the_papers(card):
 
 
 @pytest.mark.real
-def test_real_corpus_reproduces_table_1(cache, real_ravdess):
+def test_real_corpus_reproduces_table_1(command, real_ravdess):
     card = cards.load("ravdess", real_ravdess)
-    built = manifest.build(card)
-    checks.require_sound(built)
+    built = checks.load_manifest(card)
+    assert verdict(card) == ({}, {})
     row = manifest.table1_row(built)
     assert (row["files"], row["classes"], row["speakers"]) == (1012, 6, 23)
     assert round(row["minutes"], 1) == 78.4
@@ -200,3 +149,9 @@ def test_real_corpus_reproduces_table_1(cache, real_ravdess):
     assert round(row["std_s"], 4) == 0.4213
     sizes = built.table["partition"].value_counts().to_dict()
     assert sizes == {"train": 660, "devel": 176, "test": 176}
+    status, out, _ = command("check", "ravdess", "--data", str(real_ravdess), "--strict")
+    assert status == 0
+    for words in ("speakers            23      23", "minutes in all    78.4    78.4"):
+        assert words in out
+    assert (out.count("184 ="), out.count("92 =")) == (5, 1)
+    assert "verdict: clean" in out

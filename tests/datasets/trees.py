@@ -1,7 +1,8 @@
 """Tiny corpora in the layouts in which they are handed out, and what may be wrong with them.
 
 `good` makes one; its audio is a fraction of a second of noise, at the corpus's own rate. `FIRST`
-and `OTHER` are two of its files, in two partitions and of two speakers where there are any.
+and `OTHER` are two of its files, in two partitions and of two speakers where there are any. The
+last functions are what tests of layouts ask of a corpus.
 """
 
 import struct
@@ -9,9 +10,12 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from dslite import cards
+from dslite.datasets import checks, listing, manifest
+from dslite.errors import InputError
 
 # Labels as the organisers write them, digits in a file's number, rows and header of a label file.
 PACKAGES = {
@@ -42,6 +46,8 @@ OTHER = {
     "ravdess": "Actor_16/03-02-02-01-01-01-16.wav",
     "own": "clips/s1_no.wav",
 }
+# What no file name's grammar has: other capitals and digits, separators, white space, a line's end
+FOREIGN = "X%$-+. _\n\t\u0660\u0663\u00b2\u00e9\uff11"
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 # Of three partitions; two in train, which so has every class even if a file is taken away.
 DEMOS_SPEAKERS = {"01": "f", "02": "m", "34": "m", "58": "m"}
@@ -58,10 +64,10 @@ def text(file: Path, content: str) -> None:
 
 
 def samples(file: Path, rate: int, channels: int = 1) -> np.ndarray:
-    """A third of a second of noise that no other file has: int16 [samples, channels]."""
+    """A twentieth of a second of noise that no other file has: int16 [samples, channels]."""
     # The folders above a corpus must not matter, so that two trees of one corpus are alike.
     rng = np.random.default_rng(zlib.crc32("/".join(file.parts[-3:]).encode()))
-    return rng.integers(-9999, 9999, (rate // 3, channels), np.int16)
+    return rng.integers(-9999, 9999, (rate // 20, channels), np.int16)
 
 
 def sound(file: Path, rate: int = 16000, channels: int = 1) -> Path:
@@ -69,6 +75,12 @@ def sound(file: Path, rate: int = 16000, channels: int = 1) -> Path:
     suffix = file.suffix[1:].upper()
     soundfile.write(file, samples(file, rate, channels), rate, format=suffix)
     return file
+
+
+def sound_or_nothing(file: Path) -> None:
+    """Audio; of a format that is not decoded an empty file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"") if file.suffix == ".mp3" else sound(file)
 
 
 def riff(file: Path, rate: int, channels: int = 1) -> Path:
@@ -191,8 +203,8 @@ def iemocap(folder: Path) -> None:
             (labels / f"._{dialog}.txt").write_bytes(APPLE_DOUBLE + b"\n[\t\n")
             for below in ("Attribute", "Categorical", "Self-evaluation"):
                 text(labels / below / f"{dialog}_e2.txt", f"[1 - 2]\t{dialog}_F000\tfoo\t[0]\n")
-            said = f"{dialog}_F000 [006.2901-008.2357]: Excuse me.\n"
-            text(place / "dialog" / "transcriptions" / f"{dialog}.txt", said)
+            words = f"{dialog}_F000 [006.2901-008.2357]: Excuse me.\n"
+            text(place / "dialog" / "transcriptions" / f"{dialog}.txt", words)
             sound(place / "dialog" / "wav" / f"{dialog}.wav", 16000, channels=2)
             wav = place / "sentences" / "wav" / dialog
             for turn, _ in turns:
@@ -243,11 +255,8 @@ def good(name: str, folder: Path) -> cards.Card:
 
 def partition_list(name: str, folder: Path) -> Path:
     """The corpus's own division as a file list; of speakers, where the corpus names them."""
-    from dslite.datasets import listing
-
-    found = listing.read(card(name, folder)).table
     file = folder / "partition.csv"
-    found[["path", "partition"]].to_csv(file, index=False)
+    listing.read(card(name, folder)).table[["path", "partition"]].to_csv(file, index=False)
     return file
 
 
@@ -283,3 +292,40 @@ def leak(name: str, folder: Path) -> None:
     changed = [line.replace(",train", ",devel") if stem in line else line for line in lines]
     assert changed != lines
     text(file, "\n".join(changed) + "\n")
+
+
+def replace_text(file: Path, old: str, new: str) -> None:
+    """Put other words into a file that holds the old ones."""
+    content = file.read_bytes()
+    assert old.encode() in content
+    file.write_bytes(content.replace(old.encode(), new.encode()))
+
+
+# What is asked
+
+BLINDED = "{0} of {0} test files have no label: this package keeps them back"
+
+
+def verdict(card) -> tuple[dict, dict]:
+    """Problems and warnings of a corpus."""
+    corpus = manifest.build(card)
+    return checks.problems(corpus), checks.warnings(corpus)
+
+
+def listed(card) -> listing.Listing:
+    assert listing.is_present(card)
+    return listing.read(card)
+
+
+def layout_problem(card) -> str:
+    """The only problem of a corpus, which is one of its layout."""
+    problems, _ = verdict(card)
+    assert set(problems) <= {"layout", "partitions"}
+    (problem,) = problems["layout"]
+    return problem
+
+
+def refusal(card) -> str:
+    with pytest.raises(InputError) as error:
+        listing.read(card)
+    return str(error.value)

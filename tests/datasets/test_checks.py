@@ -1,0 +1,371 @@
+"""The check of a corpus: every problem and warning, and the report of `dslite check`."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from dslite import cards, paths
+from dslite.datasets import Manifest, checks, load_manifest, manifest
+from dslite.errors import InputError
+from tests.datasets import trees
+
+RATE = 16000
+
+
+def with_cells(corpus, **cells):
+    """The manifest with some cells changed: column=(row index, value)."""
+    table = corpus.table.copy()
+    for column, (i, value) in cells.items():
+        table.loc[i, column] = value
+    return dataclasses.replace(corpus, table=table)
+
+
+def problems(corpus) -> list[str]:
+    with pytest.raises(InputError) as error:
+        checks.require_sound(corpus)
+    return str(error.value).splitlines()[1:]
+
+
+def test_a_sound_corpus_is_loaded(card, corpus):
+    pd.testing.assert_frame_equal(load_manifest(card).table, corpus.table)
+    checks.require_sound(with_cells(corpus, label=(slice(6, 7), "")))  # a blinded test partition
+    unknown = dataclasses.replace(corpus, table=corpus.table.assign(speaker=""))
+    checks.require_sound(unknown)  # no leak
+    assert manifest.table1_row(unknown)["speakers"] == 0
+
+
+def test_missing_broken_and_cut_off_files_are_all_named(card, corpus):
+    names = corpus.table["path"].tolist()
+    for i in (0, 5):
+        (corpus.folder / names[i]).unlink()
+    (corpus.folder / names[3]).write_text("not audio")
+    content = (corpus.folder / names[2]).read_bytes()
+    (corpus.folder / names[2]).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError) as error:
+        load_manifest(card)
+    heading, *lines = str(error.value).splitlines()
+    assert heading == f"manifest of {card.table}: 4 problems to mend"
+    assert lines[0].startswith(f"  - row 2, {names[0]}: there is no such file in ")
+    assert lines[1].startswith(f"  - row 5, {names[3]}: not readable as audio (Format not rec")
+    assert lines[2].startswith(f"  - row 7, {names[5]}: there is no such file")
+    assert lines[3] == (
+        f"  - row 4, {names[2]}: the audio ends before its header says, after 0.10 s; copy the "
+        "file again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "value", "words"),
+    [
+        ("label", 0, "maybe", "row 2, s0_no.wav: label 'maybe' is not a class of the card (no, y"),
+        ("label", 1, "", "row 3, s0_yes.wav: no label"),
+        ("label", 4, "yes", "class 'no' has no file in devel, so its recall is not defined"),
+        ("partition", 0, "dev", "row 2, s0_no.wav: partition 'dev' is none of"),
+        ("path", 1, "./s0_no.wav", "row 3, ./s0_no.wav: this file is in row 2 already; remove one"),
+        ("audio_hash", 0, "", "row 2, s0_no.wav: the file has changed; build the manifest again"),
+        (
+            *("speaker", 7, "s0"),
+            "speaker 's0' is in train (row 2, s0_no.wav) and in test (row 9, s3_yes.wav); "
+            "a speaker belongs into one partition",
+        ),
+    ],
+)
+def test_problems_of_a_row(corpus, column, row, value, words):
+    (problem, *others) = problems(with_cells(corpus, **{column: (row, value)}))
+    assert problem.startswith(f"  - {words}")
+    assert len(others) == (column == "partition")  # its speaker is in two of them
+
+
+def test_regression_needs_numbers(corpus):
+    card = corpus.card.model_copy(update={"task": "regression", "classes": ()})
+    table = corpus.table.assign(label=["1", "2.5", "-3", "1e2", "nan", "inf", "x", ""])
+    assert [line.split(" is ")[0] for line in problems(Manifest(card, corpus.folder, table))] == [
+        "  - row 6, s2_no.wav: label 'nan'",
+        "  - row 7, s2_yes.wav: label 'inf'",
+        "  - row 8, s3_no.wav: label 'x'",
+    ]
+    checks.require_sound(Manifest(card, corpus.folder, corpus.table.assign(label="1")))
+
+
+def test_same_audio_in_two_partitions(card, corpus):
+    waveform, _ = soundfile.read(corpus.folder / "s0_no.wav", dtype="int16")
+    (corpus.folder / "s3_no.wav").unlink()
+    soundfile.write(corpus.folder / "s3_no.wav", waveform, RATE, format="FLAC")
+    again = manifest.build(card)
+    where = "row 8, s3_no.wav: the same audio is in train (row 2, s0_no.wav) and in test; "
+    assert problems(again) == [f"  - {where}remove one"]
+    package = cards.Package(name="P", labels=("train.csv",))
+    official = dataclasses.replace(again, card=again.card.model_copy(update={"package": package}))
+    checks.require_sound(official)
+    assert checks.warnings(official) == {
+        "audio in two partitions": [f"{where}as its organisers divided it"]
+    }
+
+
+def test_an_empty_partition_and_a_single_class(corpus):
+    table = corpus.table[corpus.table["partition"] != "devel"].reset_index(drop=True)
+    empty = dataclasses.replace(corpus, table=table)
+    assert problems(empty) == ["  - partition devel is empty; it needs files of every class"]
+    card = corpus.card.model_copy(update={"classes": ("no",)})
+    single = Manifest(card, corpus.folder, corpus.table.assign(label="no"))
+    assert problems(single) == ["  - all labels are 'no'; two classes are needed"]
+
+
+def test_warnings(card, corpus, loud):
+    soundfile.write(corpus.folder / "s0_no.wav", np.full(RATE, 2e-5), RATE, subtype="PCM_24")
+    soundfile.write(corpus.folder / "s1_no.wav", loud, RATE)
+    soundfile.write(corpus.folder / "s9_no.wav", np.full(RATE, 0.1), RATE)
+    again = load_manifest(card)
+    twice = with_cells(again, audio_hash=(3, again.table["audio_hash"][1]))
+    expected = {
+        "the same audio twice": ["row 5, s1_yes.wav: the same audio as row 3, s0_yes.wav (train)"],
+        "silent": ["row 2, s0_no.wav: silent (peak 2e-05 of full scale)"],
+        "clipped": ["row 4, s1_no.wav: 4 samples in runs at full scale"],
+        "without a label": ["s9_no.wav: no label mentions this audio; it is not used"],
+    }
+    assert checks.warnings(twice) == expected
+    assert checks.warnings(corpus) == {}
+
+
+def test_long_lists_are_cut(corpus):
+    table = pd.concat([corpus.table] * 4, ignore_index=True)
+    lines = problems(dataclasses.replace(corpus, table=table))
+    assert len(lines) == 21
+    assert lines[-1] == "  ... and 4 more"
+    kinds = {"clipped": [f"row {i}" for i in range(25)], "labels": ["x"]}
+    lines = checks.sentences_text("warning", kinds).splitlines()
+    assert len(lines) == 24
+    assert lines[21:] == ["  ... and 5 more", "warning, labels: 1", "  - x"]
+    assert checks.in_short(kinds) == ["clipped: row 0 (and 24 more)", "labels: x"]
+
+
+def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
+    """Everything that is wrong is named, and nothing fails for want of rows."""
+    trees.good("demos", tmp_path)
+    unplaced = trees.card("demos", tmp_path).model_copy(update={"partition": {}})
+    empty = manifest.build(unplaced)
+    assert empty.table.empty
+    kinds = checks.problems(empty)
+    assert list(kinds) == ["layout", "partitions"]
+    assert len(kinds["layout"]) == len(trees.DEMOS_SPEAKERS)
+    assert checks.warnings(empty) == {}
+
+
+# The report
+
+
+@pytest.fixture
+def table(tmp_path, cache):
+    """Sixteen files of four speakers and two classes, 1 s but for one of 0.5 s."""
+    rows = ["path,label,speaker,partition"]
+    for i, (speaker, part) in enumerate(
+        {"a": "train", "b": "train", "c": "devel", "d": "test"}.items()
+    ):
+        for j in range(4):
+            name = f"{speaker}{j}.wav"
+            noise = np.random.default_rng(10 * i + j).uniform(-0.3, 0.3, RATE)
+            soundfile.write(tmp_path / name, noise[: RATE // 2 if name == "a0.wav" else RATE], RATE)
+            rows.append(f"{name},{'no' if j % 2 else 'yes'},{speaker},{part}")
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return file
+
+
+def findings(table, card="", **overrides):
+    if card:
+        table.with_suffix(".yaml").write_text(card, encoding="utf-8")
+    card = cards.load(str(table))
+    return checks.findings(manifest.build(card), cards.settings_of(card, overrides=overrides))
+
+
+def test_a_clean_corpus(table, command):
+    found = findings(table, chunk_length_s=1.0)
+    assert found["verdict"] == "clean"
+    assert found["errors"] == found["warnings"] == {}
+    assert found["counts"]["train"] == {"no": 4, "yes": 4}
+    assert found["speakers"] == {"train": 2, "devel": 1, "test": 1}
+    assert (found["sample_rates"], found["channels"]) == ({"16000": 16}, {"1": 16})
+    assert found["table1"]["minutes"] == {"found": round(15.5 / 60, 1), "paper": None}
+    assert json.loads(json.dumps(found)) == found
+    assert command("check", str(table), "--strict")[0] == 0
+    stereo = np.random.default_rng(97).uniform(-0.3, 0.3, (44100, 2))
+    soundfile.write(table.parent / "a1.wav", stereo, 44100)
+    mixed = findings(table)
+    assert mixed["sample_rates"] == {"16000": 15, "44100": 1}
+    assert mixed["channels"] == {"1": 15, "2": 1}
+
+
+def test_chunks_with_and_without_the_tail(table):
+    how = {"chunk_length_s": 0.8, "chunk_hop_s": 0.8}
+    whole = findings(table, **how)
+    # 15 files of 1 s have a chunk and one that ends with the file, the short one is padded
+    chunks = whole["chunks"]
+    assert (chunks["chunks"], chunks["shorter"], chunks["dropped"]) == (31, 1, [])
+    assert (chunks["padded"], chunks["unheard_s"]) == (["a0.wav"], 0)
+    assert "1 files are shorter than a chunk and padded with zeros" in checks.report(whole)
+    cut = findings(table, **how, tail="drop", trim="on")
+    chunks = cut["chunks"]
+    assert (chunks["chunks"], chunks["padded"], chunks["dropped"]) == (15, [], ["a0.wav"])
+    assert chunks["unheard_s"] == pytest.approx(15 * 0.2)
+    report = checks.report(cut)
+    assert "1 files are shorter than a chunk and DROPPED, and 3.0 s behind the last" in report
+    assert "counted before trimming" in report
+
+
+def test_expected_counts_are_marked(table):
+    found = findings(
+        table,
+        "classes: [no, yes]\n"
+        "expected:\n"
+        "  - {partition: train, files: 8, counts: {no: 4, yes: 5}, source: a list}\n"
+        "  - {files: 16, source: another}\n"
+        "table1: {files: 16, speakers: 5, minutes: 0.3, mean_s: 0.97, std_s: 0.5}\n",
+    )
+    assert found["verdict"] == "warnings"
+    assert found["warnings"] == {checks.UNEXPECTED: ["yes in train: 4 files, expected 5 (a list)"]}
+    report = checks.report(found)
+    row = {line.split()[0]: line for line in report.splitlines() if line}
+    assert row["yes"].split()[1:4] == ["4", "≠", "5"]
+    assert row["no"].split()[1:3] == ["4", "="]
+    assert "16 =" in report
+    # What differs from Table 1 is marked and no warning: the printed table has mistakes of its own.
+    assert found["table1"]["speakers"] == {"found": 4, "paper": 5}
+    speakers = [line for line in report.splitlines() if line.startswith("speakers")]
+    assert speakers[1].split() == ["speakers", "4", "5", "≠"]
+    assert found["table1"]["files"] == {"found": 16, "paper": 16}
+
+
+def test_blinded_labels_are_counted_and_their_classes_not_compared(table):
+    trees.replace_text(table, "yes,d", "?,d")
+    trees.replace_text(table, "no,d", "?,d")
+    found = findings(
+        table,
+        "classes: [no, yes]\n"
+        "expected:\n"
+        "  - {partition: test, files: 4, counts: {no: 2, yes: 2}, source: a list}\n",
+    )
+    assert (found["blinded"], found["verdict"]) == (4, "clean")
+    assert [e["of"] for e in found["expected"]] == ["files"]
+    assert "4 labels are not given out" in checks.report(found)
+
+
+def test_a_regression_without_speakers(table):
+    rows = [",".join(row.split(",")[i] for i in (0, 1, 3)) for row in table.read_text().split()]
+    rows = [row.replace(",yes", f",{i}").replace(",no", f",{i}.5") for i, row in enumerate(rows)]
+    table.write_text("\n".join(rows), encoding="utf-8")
+    found = findings(table, "task: regression\n")
+    assert found["verdict"] == "clean"
+    assert sum(sum(part.values()) for part in found["counts"].values()) == 16
+    lines = checks.report(found).splitlines()
+    (_, *cells), _ = [line.split() for line in lines if line.startswith("speakers")]
+    assert cells == ["unknown"] * 4
+
+
+def test_what_is_left_out_and_noted_is_in_the_report(tmp_path, cache):
+    card = trees.good("demos", tmp_path)
+    settings = cards.settings_of(card)
+    report = checks.report(checks.findings(manifest.build(card), settings))
+    assert "left out on purpose: 4 neutral, left out as in the paper" in report
+    card = trees.good("ccs", tmp_path / "ccs")
+    report = checks.report(checks.findings(manifest.build(card), settings))
+    assert f"note: {trees.BLINDED.format(4)}" in report
+
+
+def spoil(table, name):
+    """Make one file of the corpus bad in a way."""
+    file = table.parent / "a1.wav"
+    noise = np.random.default_rng(99).uniform(-1, 1, RATE)
+    if name == "missing":
+        file.unlink()
+    elif name == "unreadable":
+        file.write_bytes(b"no audio at all" * 100)
+    elif name == "truncated":
+        file.write_bytes(file.read_bytes()[:20000])
+    elif name == "twin":
+        file.write_bytes((table.parent / "a2.wav").read_bytes())
+    elif name == "leak of audio":
+        file.write_bytes((table.parent / "d2.wav").read_bytes())
+    elif name == "leak of a speaker":
+        trees.replace_text(table, "a1.wav,no,a", "a1.wav,no,d")
+    elif name == "surplus":
+        soundfile.write(table.parent / "more a1.wav", noise, RATE)
+    else:
+        wave = {"empty": noise[:0], "nan": noise * np.nan, "silent": noise * 0,
+                "clipped": np.clip(3 * noise, -1, 1)}[name]  # fmt: skip
+        soundfile.write(file, wave, RATE, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "kind", "words"),
+    [
+        ("missing", "errors", "audio", "no such file"),
+        ("unreadable", "errors", "audio", "not readable as audio"),
+        ("empty", "errors", "audio", "holds no audio"),
+        ("nan", "errors", "audio", "NaN"),
+        ("truncated", "errors", "audio", "ends before its header says"),
+        ("silent", "warnings", "silent", "a1.wav: silent"),
+        ("clipped", "warnings", "clipped", "samples in runs at full scale"),
+        ("twin", "warnings", "the same audio twice", "the same audio as"),
+        ("leak of audio", "errors", "audio in two partitions", "a1.wav"),
+        ("leak of a speaker", "errors", "speakers in two partitions", "speaker 'd'"),
+        ("surplus", "warnings", "without a label", "more a1.wav"),
+    ],
+)
+def test_what_the_command_reports(table, command, name, verdict, kind, words):
+    """Its status is 2 for errors, 1 for warnings if asked, and there is no traceback."""
+    spoil(table, name)
+    found = findings(table)
+    assert found["verdict"] == verdict
+    assert list(found[verdict]) == [kind]
+    assert words in found[verdict][kind][0]
+    assert "a1.wav" in found[verdict][kind][0]
+    status, out, err = command("check", str(table))
+    assert status == (2 if verdict == "errors" else 0)
+    assert words in (err if verdict == "errors" else out)
+    assert f"verdict: {verdict}" in out
+    assert command("check", str(table), "--strict")[0] == (2 if verdict == "errors" else 1)
+
+
+def test_json_is_all_of_it_and_says_errors_too(table, command):
+    soundfile.write(table.parent / "a2.wav", np.zeros(RATE), RATE)
+    status, out, _ = command("check", str(table), "--json", "--set", "chunk_length_s=1")
+    assert status == 0
+    assert json.loads(out) == findings(table, chunk_length_s=1)
+    table.write_text("file,class\na0.wav,yes\n", encoding="utf-8")
+    status, out, err = command("check", str(table), "--json")
+    assert (status, err) == (2, "")
+    found = json.loads(out)
+    assert found["verdict"] == "errors"
+    assert "no column 'path'" in found["errors"]["layout"][0]
+
+
+def test_another_folder(table, command, tmp_path):
+    """The audio lies elsewhere: --data names the folder that the table's paths are relative to."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in tmp_path.glob("*.wav"):
+        file.rename(elsewhere / file.name)
+    assert command("check", str(table))[0] == 2
+    assert command("check", str(table), "--data", str(elsewhere))[0] == 0
+    table.with_suffix(".yaml").write_text("folder: elsewhere\n", encoding="utf-8")
+    assert command("check", str(table))[0] == 0
+    status, _, err = command("check", str(table), "--data", str(tmp_path / "nowhere"))
+    assert status == 2
+    assert "nowhere: there is no such folder" in err
+
+
+def test_the_partition_command(card, command, monkeypatch, tmp_path):
+    """With the corpus's warnings; see test_partitions for --verify and --publish."""
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    soundfile.write(tmp_path / "more.wav", np.full(RATE, 0.1), RATE)
+    status, out, err = command("partition", card.table)
+    assert status == 0
+    assert (
+        err == "warning: without a label: more.wav: no label mentions this audio; it is not used\n"
+    )
+    assert "partition: the table's column 'partition'" in out
+    assert f"written: {paths.shown(tmp_path / 'results' / 'own' / 'table1.csv')}" in out

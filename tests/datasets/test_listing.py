@@ -1,0 +1,259 @@
+"""Every corpus in its own layout: the verdict on what may be wrong, and links out of its folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from dslite import cards
+from dslite.datasets import checks, listing, manifest, scan
+from dslite.errors import InputError
+from tests.datasets import trees
+from tests.datasets.trees import listed, refusal, verdict
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+PUBLISHED = tuple(name for name in trees.NAMES if name != "own")
+# Tree -> kind of problem or warning, and what its only sentence says. Where a list of labels or of
+# files is the only witness of a file, its absence is a matter of the layout.
+WRONG = {
+    "missing": ("audio", "there is no such file"),
+    "broken_off": ("audio", "the audio ends before its header says"),
+    "no_audio": ("audio", "not readable as audio ("),
+    "surplus": ("without a label", "Neue Aufnahme.wav: no label mentions this audio"),
+    "twin": ("audio in two partitions", ": the same audio is in "),
+    "leak": ("speakers in two partitions", "a speaker belongs into one partition"),
+}
+PAIRS = [(name, tree) for name in trees.NAMES for tree in WRONG
+         if (tree, name in trees.COMPARE) != ("leak", True)]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", trees.NAMES)
+def test_a_good_tree_is_good_and_read_alike_again(tmp_path, name):
+    card = trees.good(name, tmp_path)
+    assert verdict(card) == ({}, {})
+    assert manifest.digest(manifest.build(card)) == manifest.digest(manifest.build(card))
+
+
+@pytest.mark.parametrize(("name", "tree"), PAIRS)
+def test_what_is_wrong_is_named_and_nothing_else(tmp_path, name, tree):
+    card = trees.good(name, tmp_path)
+    manifest.build(card)  # what a cache remembers must not hide anything
+    getattr(trees, tree)(name, tmp_path)
+    problems, warnings = verdict(card)
+    kind, words = WRONG[tree]
+    if tree == "missing" and name in ("demos", "ravdess"):
+        kind, words = "layout", "is listed and not there"
+    organised = tree == "twin" and name in trees.COMPARE
+    named, empty = (warnings, problems) if tree == "surplus" or organised else (problems, warnings)
+    assert empty == {}
+    assert list(named) == [kind]
+    (sentence,) = named[kind]
+    assert words in sentence
+    if tree in ("missing", "broken_off", "no_audio"):
+        assert Path(trees.FIRST[name]).stem in sentence
+    assert ("as its organisers divided it" in sentence) == organised
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_nothing_there(tmp_path, name):
+    card = trees.card(name, tmp_path)
+    assert not listing.is_present(card)
+    message = refusal(card)
+    assert message.startswith(f"{tmp_path}: no ")
+    assert f"`dslite fetch {name}`" in message
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_lossless_compression_changes_no_verdict(tmp_path, name):
+    """FLAC is taken in WAV's place, whatever the label files call it, and capitals as well."""
+    card = trees.good(name, tmp_path)
+    before = manifest.build(card)
+    first, other = (tmp_path / place[name] for place in (trees.FIRST, trees.OTHER))
+    wave, rate = soundfile.read(first, dtype="int16")
+    soundfile.write(first.with_suffix(".flac"), wave, rate)
+    first.unlink()
+    other.rename(other.with_suffix(".WAV"))
+    after = manifest.build(card)
+    assert (checks.problems(after), checks.warnings(after)) == ({}, {})
+    assert sorted(after.table["audio_hash"]) == sorted(before.table["audio_hash"])
+    assert {Path(p).suffix for p in after.table["path"]} == {".wav", ".flac", ".WAV"}
+
+
+@pytest.mark.parametrize("name", ["demos", "iemocap", "ravdess"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_file_list_divides_the_corpus(tmp_path, name, inside):
+    """It may lie beside the audio or in the folder that the user named; it goes before the card."""
+    card = trees.good(name, tmp_path)
+    before = listed(card)
+    turned = before.table["partition"].map({"train": "test", "devel": "dev", "test": "train"})
+    place = before.folder if inside else tmp_path
+    before.table.assign(partition=turned)[["path", "partition"]].to_csv(
+        place / "partition.csv", index=False
+    )
+    after = listed(card)
+    assert after.partition_source == "the file list partition.csv"
+    assert after.table["partition"].tolist() == turned.replace("dev", "devel").tolist()
+    assert verdict(card) == ({}, {})
+
+
+@pytest.mark.parametrize(("name", "unused"), [("demos", "f_01_neu05b.wav"),
+                                              ("iemocap", "Ses01F_impro01_M001")])  # fmt: skip
+def test_a_file_list_may_hold_what_is_left_out(tmp_path, name, unused):
+    card = trees.good(name, tmp_path)
+    file = trees.partition_list(name, tmp_path)
+    trees.text(file, file.read_text() + f"{unused},train\n")
+    assert verdict(card) == ({}, {})
+
+
+@pytest.mark.parametrize("name", ["sleep", "demos"])
+def test_a_large_corpus_is_listed(tmp_path, name):
+    """6,000 empty files: what grows with the square of the files would take minutes."""
+    if name == "sleep":
+        files = [(f"{p}_{n:05d}.wav", "5") for p in ("train", "devel", "test") for n in range(2000)]
+        home = tmp_path / "wav"
+        trees.label_file(tmp_path / "lab" / "labels.csv", "file_name,label", files)
+    else:
+        home = tmp_path / "DEMOS"
+        takes = [f"{number:02d}{letter}" for number in range(35) for letter in "abc"]
+        emotions = cards.load("demos").labels
+        files = [
+            (f"NP_m_{s:02d}_{e}{t}.wav", "") for s in range(1, 9) for e in emotions for t in takes
+        ]
+    home.mkdir()
+    for file, _ in files:
+        os.close(os.open(home / file, os.O_CREAT))
+    assert len(listing.read(trees.card(name, tmp_path)).table) == len(files) > 5000
+
+
+def test_where_a_corpus_lies(tmp_path, monkeypatch):
+    """Where its card, the environment or the user says."""
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path))
+    assert listing.home(cards.load("sleep")) == tmp_path / "sleep"
+    assert listing.home(cards.load("sleep-regression")) == tmp_path / "sleep"
+    (tmp_path / "x").mkdir()
+    assert listing.home(cards.load("sleep", tmp_path / "x")) == tmp_path / "x"
+    monkeypatch.chdir(tmp_path)
+    assert listing.home(cards.load("sleep", "x")) == tmp_path / "x"
+    with pytest.raises(InputError, match="there is no such folder"):
+        cards.load("sleep", tmp_path / "y")
+
+
+def test_a_table_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="not readable as a table"):
+        listing.read_rows(tmp_path)
+
+
+# What leads out of a corpus's folder, by a link or by its path, is refused and never opened
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Real paths of all audio that is opened."""
+    paths = []
+    of_file = scan.of_file
+
+    def watched(path):
+        paths.append(os.path.realpath(path))
+        return of_file(path)
+
+    monkeypatch.setattr(scan, "of_file", watched)
+    return paths
+
+
+@pytest.fixture
+def outside(tmp_path):
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    return folder
+
+
+def audio_problems(card) -> list[str]:
+    problems = checks.problems(manifest.build(card))
+    assert set(problems) <= {"audio"}
+    return problems.get("audio", [])
+
+
+def move(place: Path, target: Path) -> None:
+    """Put a file or folder elsewhere and a link in its place."""
+    place.rename(target)
+    place.symlink_to(target, target_is_directory=target.is_dir())
+
+
+@pytest.mark.parametrize("name", trees.NAMES)
+def test_a_link_to_a_folder_or_file_outside(tmp_path, outside, opened, name):
+    card = trees.good(name, tmp_path / "corpus")
+    move((tmp_path / "corpus" / trees.FIRST[name]).parent, outside / "clips")
+    move(tmp_path / "corpus" / trees.OTHER[name], outside / "other.wav")
+    place = Path(trees.OTHER[name])
+    files = {file.name for file in (outside / "clips").glob("[!.]*.wav")} | {place.name}
+    problems = audio_problems(card)
+    assert len(problems) == len(files) - {"iemocap": 1}.get(name, 0)  # one utterance of no class
+    assert any(place.name in problem for problem in problems)
+    for problem in problems:
+        assert "leads out of the corpus's folder" in problem
+        assert "by its path or a link" in problem
+    assert not [path for path in opened if path.startswith(str(outside))]
+
+
+@pytest.mark.parametrize("name", trees.NAMES)
+def test_links_inside_and_a_link_to_the_corpus_are_fine(tmp_path, name):
+    """The folder that the user named counts, not the one inside that holds the audio."""
+    card = trees.good(name, tmp_path / "corpus")
+    store = tmp_path / "corpus" / ".store"
+    store.mkdir()
+    move(tmp_path / "corpus" / trees.OTHER[name], store / "a")
+    move((tmp_path / "corpus" / trees.FIRST[name]).parent, store / "clips")
+    assert audio_problems(card) == []
+    (tmp_path / "link").symlink_to(tmp_path / "corpus", target_is_directory=True)
+    assert audio_problems(trees.card(name, tmp_path / "link")) == []
+
+
+def test_links_that_lead_nowhere_or_in_a_circle(tmp_path):
+    card = trees.good("own", tmp_path)
+    file = tmp_path / trees.FIRST["own"]
+    for target in ("nowhere.wav", file.name):
+        file.unlink()
+        file.symlink_to(target)
+        (problem,) = audio_problems(card)
+        assert "there is no such file" in problem
+
+
+@pytest.fixture
+def with_path(tmp_path):
+    """Makes the small table with another path in its first row; gives its card."""
+
+    def make(path: str) -> cards.Card:
+        trees.good("own", tmp_path / "corpus")
+        table = tmp_path / "corpus" / "own.csv"
+        trees.replace_text(table, trees.FIRST["own"], path)
+        return cards.load(str(table))
+
+    return make
+
+
+@pytest.mark.parametrize("path", ["../outside/x.wav", "clips/../../outside/x.wav", "{}/x.wav"])
+def test_a_path_out_of_the_corpus(outside, opened, with_path, path):
+    trees.sound(outside / "x.wav")
+    (problem,) = audio_problems(with_path(path.format(outside)))
+    assert problem.startswith(f"row 2, {path.format(outside)}: leads out of the corpus's folder")
+    assert "--data" in problem
+    assert str(outside / "x.wav") not in opened
+
+
+@pytest.mark.parametrize("path", ["{}/clips/s0_no.wav", "clips/../clips/s0_no.wav",
+                                  "../corpus/clips/s0_no.wav"])  # fmt: skip
+def test_a_path_that_stays_inside(tmp_path, with_path, path):
+    assert audio_problems(with_path(path.format(tmp_path / "corpus"))) == []
+
+
+def test_the_folder_is_the_cards_or_the_users(tmp_path, outside, with_path):
+    """What leads out of the table's folder may lie inside the one that holds all of the audio."""
+    trees.sound(outside / "x.wav")
+    with_path(str(outside / "x.wav"))
+    table = tmp_path / "corpus" / "own.csv"
+    trees.replace_text(table, "\nclips", "\ncorpus/clips")
+    assert audio_problems(cards.load(str(table), tmp_path)) == []
+    table.with_suffix(".yaml").write_text("folder: ..\n")
+    assert audio_problems(cards.load(str(table))) == []
