@@ -75,7 +75,7 @@ def test_labels_of_the_packages(tmp_path, name, labels):
 
 
 @pytest.mark.parametrize("test", ["?", "absent", "real"])
-@pytest.mark.parametrize("name", trees.COMPARE)
+@pytest.mark.parametrize("name", ["ccs", "mpssc", "sleep"])
 def test_blinding_is_seen_in_the_content(tmp_path, name, test):
     trees.package(name, tmp_path, test)
     card = trees.card(name, tmp_path)

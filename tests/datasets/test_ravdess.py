@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dslite import cards, settings
-from dslite.datasets import checks, listing, manifest, ravdess
+from dslite.datasets import checks, manifest, ravdess
 from tests.datasets import trees
 from tests.datasets.trees import layout_problem, listed, refusal, verdict
 
@@ -107,8 +107,11 @@ def test_misplaced_audio_is_a_problem(card, tmp_path, name, words):
     assert listed(card).surplus == ()
 
 
-@pytest.mark.parametrize("name", ["Actor_01/03-02-02-01-01-03-01.wav", "Actor_01/notes.flac",
-                                  "Actor_01/03-02-02-01-01-01-01 (copy).wav", "take.mp3"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["Actor_01/03-02-02-01-01-03-01.wav", "Actor_01/notes.flac", "take.mp3",
+     "Actor_01/03-02-02-01-01-01-01 (copy).wav"],
+)  # fmt: skip
 def test_audio_with_another_name_is_surplus(card, tmp_path, name):
     expected = listed(card)
     trees.sound_or_nothing(tmp_path / name)

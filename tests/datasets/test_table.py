@@ -1,50 +1,47 @@
-"""Own corpora: every spelling of a table that is accepted, and what each refusal says."""
+"""A user's corpus: every spelling of a table that is accepted, and what each refusal says."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dslite import cards, settings
-from dslite.datasets import listing as dataset_listing
-from dslite.datasets import table
+from dslite.datasets import listing, table
 from dslite.errors import InputError
 
 FULL = "path,label,speaker,partition\na.wav,no,s1,train\nb.wav,yes,s2,devel\nc.wav,no,s3,test\n"
+DIVIDED = "partition: {train: [s0], devel: [s1], test: [s2]}\n"
 
 
-def listing(tmp_path, text, name="own.csv", card="") -> dataset_listing.Listing:
+def read(tmp_path, text, name="own.csv", card="") -> listing.Listing:
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     if card:
         (tmp_path / "own.yaml").write_text(card)
-    return dataset_listing.read(cards.load(str(tmp_path / name)))
+    return listing.read(cards.load(str(tmp_path / name)))
 
 
-def load(tmp_path, text, name="own.csv", card=""):
-    return listing(tmp_path, text, name, card).table
-
-
-def refusal(tmp_path, text, name="own.csv", card="") -> str:
+def refusal(tmp_path, text, card="") -> str:
     with pytest.raises(InputError) as error:
-        load(tmp_path, text, name, card)
-    assert name in str(error.value)
+        read(tmp_path, text, card=card)
+    assert "own." in str(error.value)
     return str(error.value)
 
 
-def speakers(n, files=6, labels=("no", "yes")) -> str:
-    rows = [f"s{s}/{f}.wav,{labels[f % len(labels)]},s{s}" for s in range(n) for f in range(files)]
+def speakers(n, files=6) -> str:
+    rows = [f"s{s}/{f}.wav,{('no', 'yes')[f % 2]},s{s}" for s in range(n) for f in range(files)]
     return "path,label,speaker\n" + "\n".join(rows) + "\n"
 
 
 def test_full_table(tmp_path):
-    found = listing(tmp_path, FULL)
-    assert found.table.values.tolist() == [
+    corpus = read(tmp_path, FULL)
+    assert corpus.table.to_numpy().tolist() == [
         ["a.wav", "no", "s1", "train", "no"],
         ["b.wav", "yes", "s2", "devel", "yes"],
         ["c.wav", "no", "s3", "test", "no"],
     ]
-    assert found.folder == tmp_path
-    assert (found.problems, found.surplus, found.excluded, found.notes) == ((), (), {}, ())
-    assert dataset_listing.is_present(cards.load(str(tmp_path / "own.csv")))
+    assert corpus.folder == tmp_path
+    assert corpus.partition_source == "the table's column 'partition'"
+    assert (corpus.problems, corpus.surplus, corpus.excluded, corpus.notes) == ((), (), {}, ())
+    assert listing.is_present(cards.load(str(tmp_path / "own.csv")))
 
 
 @pytest.mark.parametrize(
@@ -61,36 +58,32 @@ def test_full_table(tmp_path):
         (FULL.replace("path,label", "Path,LABEL"), "own.csv"),
         (FULL.replace("a.wav", '"a.wav"'), "own.csv"),
         (FULL.replace("devel", "Validation").replace("test", "TEST"), "own.csv"),
+        *((FULL.replace("devel", name), "own.csv") for name in ("dev", "val", "development")),
         (FULL.rstrip("\n"), "own.csv"),
     ],
     ids=["semicolons", "tabs", "tsv", "windows", "bom", "spaces", "blank end", "trailing comma",
-         "header case", "quotes", "partition names", "no last newline"],
+         "header case", "quotes", "partition names", "dev", "val", "development", "no last end"],
 )  # fmt: skip
 def test_spellings(tmp_path, text, name):
-    expected = load(tmp_path, FULL)
-    pd.testing.assert_frame_equal(load(tmp_path, text, name), expected)
-
-
-@pytest.mark.parametrize("spelling", ["dev", "val", "validation", "Devel", "development"])
-def test_partition_names(tmp_path, spelling):
-    assert load(tmp_path, FULL.replace("devel", spelling))["partition"][1] == "devel"
+    expected = read(tmp_path, FULL).table
+    pd.testing.assert_frame_equal(read(tmp_path, text, name).table, expected)
 
 
 def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
-    found = load(
+    rows = read(
         tmp_path,
         "age,partition,label,path\n3,train,0,a.wav\n,dev,007,NA\n"
         "5,test,?,ä b.wav\n6,test,NaN,/d.wav\n",
-    )
-    assert list(found.columns) == list(dataset_listing.COLUMNS)
-    assert found["label"].tolist() == ["0", "007", "", "NaN"]
-    assert found["source_label"].tolist() == ["0", "007", "?", "NaN"]
-    assert found["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
-    assert found["speaker"].tolist() == [""] * 4
+    ).table
+    assert list(rows.columns) == list(listing.COLUMNS)
+    assert rows["label"].tolist() == ["0", "007", "", "NaN"]
+    assert rows["source_label"].tolist() == ["0", "007", "?", "NaN"]
+    assert rows["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
+    assert rows["speaker"].tolist() == [""] * 4
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("", "no rows below the header"),
         ("path,label\n", "no rows below the header"),
@@ -112,71 +105,66 @@ def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
         (FULL.replace("yes", "ja ä").encode("latin-1"), "not UTF-8"),
     ],
 )
-def test_refusals(tmp_path, text, said):
-    assert said in refusal(tmp_path, text)
+def test_refusals(tmp_path, text, words):
+    assert words in refusal(tmp_path, text)
 
 
 def test_every_empty_cell_is_named(tmp_path):
-    said = refusal(tmp_path, FULL.replace("s1", "").replace("yes", "")).splitlines()
-    assert "2 problems" in said[0]
-    assert said[1].startswith("  - row 2, a.wav: speaker is empty")
-    assert said[2].startswith("  - row 3, b.wav: label is empty")
+    lines = refusal(tmp_path, FULL.replace("s1", "").replace("yes", "")).splitlines()
+    assert "2 problems" in lines[0]
+    assert lines[1].startswith("  - row 2, a.wav: speaker is empty")
+    assert lines[2].startswith("  - row 3, b.wav: label is empty")
 
 
 def test_card_divides_by_speakers(tmp_path):
-    lists = "partition: {train: [s0], devel: [s1], test: [s2]}\n"
-    found = load(tmp_path, speakers(3), card=lists)
-    assert found.groupby("speaker")["partition"].unique().explode().to_dict() == {
-        "s0": "train",
-        "s1": "devel",
-        "s2": "test",
-    }
-    said = refusal(tmp_path, speakers(4), card=lists)
-    assert "row 20, s3/0.wav: speaker 's3' is in no partition of the card" in said
-    assert "keep one of the two" in refusal(tmp_path, FULL, card=lists)
-    assert "needs a column 'speaker'" in refusal(tmp_path, "path,label\na.wav,no\n", card=lists)
+    corpus = read(tmp_path, speakers(3), card=DIVIDED)
+    parts = corpus.table.groupby("speaker")["partition"].unique().explode().to_dict()
+    assert parts == {"s0": "train", "s1": "devel", "s2": "test"}
+    assert corpus.partition_source == listing.CARD_LISTS
+    message = refusal(tmp_path, speakers(4), card=DIVIDED)
+    assert "row 20, s3/0.wav: speaker 's3' is in no partition of the card" in message
+    assert "keep one of the two" in refusal(tmp_path, FULL, card=DIVIDED)
+    assert "needs a column 'speaker'" in refusal(tmp_path, "path,label\na.wav,no\n", card=DIVIDED)
 
 
-@pytest.mark.parametrize("n", [5, 10, 23])
+@pytest.mark.parametrize("n", [3, 4, 5, 10, 23])
 def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
-    found = load(tmp_path, speakers(n))
-    assert (found.groupby("speaker")["partition"].nunique() == 1).all()
-    shares = found["partition"].value_counts(normalize=True)
-    assert shares["train"] == pytest.approx(0.6, abs=0.05)
-    assert shares["devel"] == pytest.approx(0.2, abs=0.05)
-    assert (found.groupby("partition")["label"].nunique() == 2).all()
-    pd.testing.assert_frame_equal(load(tmp_path, speakers(n)), found)
-
-
-@pytest.mark.parametrize("n", [3, 4])
-def test_split_of_few_speakers(tmp_path, n):
-    found = load(tmp_path, speakers(n))
-    assert set(found["partition"]) == set(settings.PARTITIONS)
+    corpus = read(tmp_path, speakers(n))
+    assert corpus.partition_source == (
+        f"drawn here: stratified, by speaker (StratifiedGroupKFold), seed {table.SPLIT_SEED}"
+    )
+    rows = corpus.table
+    assert (rows.groupby("speaker")["partition"].nunique() == 1).all()
+    assert set(rows["partition"]) == set(settings.PARTITIONS)
+    if n >= 5:
+        shares = rows["partition"].value_counts(normalize=True)
+        assert shares.to_dict() == pytest.approx(
+            {"train": 0.6, "devel": 0.2, "test": 0.2}, abs=0.05
+        )
+    assert (rows.groupby("partition")["label"].nunique() == 2).all()
+    pd.testing.assert_frame_equal(read(tmp_path, speakers(n)).table, rows)
 
 
 def test_split_of_files_without_speakers(tmp_path):
     rows = [f"{n}.wav,{'no' if n % 4 else 'yes'}" for n in range(100)]
-    found = load(tmp_path, "path,label\n" + "\n".join(rows))
-    counts = found.groupby(["partition", "label"]).size()
+    corpus = read(tmp_path, "path,label\n" + "\n".join(rows))
+    counts = corpus.table.groupby(["partition", "label"]).size()
     assert counts["devel"].to_dict() == {"no": 15, "yes": 5}
     assert counts["train"].to_dict() == {"no": 45, "yes": 15}
 
 
-def test_too_little_to_split(tmp_path):
+def test_what_cannot_be_split(tmp_path):
     assert "own.csv: 2 speakers (files" in refusal(tmp_path, speakers(2))
     assert "give a column 'partition'" in refusal(tmp_path, "path,label\na.wav,no\nb.wav,yes\n")
-
-
-def test_unknown_label_cannot_be_split(tmp_path):
-    said = refusal(tmp_path, speakers(6).replace("s1/0.wav,no", "s1/0.wav,?"))
-    assert "row 8, s1/0.wav: a label is unknown (?)" in said
+    message = refusal(tmp_path, speakers(6).replace("s1/0.wav,no", "s1/0.wav,?"))
+    assert "row 8, s1/0.wav: a label is unknown (?)" in message
 
 
 def test_regression_is_split_over_the_labels_range(tmp_path, rng):
     values = rng.permutation(np.linspace(0, 1, 200) ** 3)
     rows = [f"{n}.wav,{value:.6f}" for n, value in enumerate(values)]
-    found = load(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n")
-    values = found["label"].astype(float).groupby(found["partition"])
+    corpus = read(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n").table
+    values = corpus["label"].astype(float).groupby(corpus["partition"])
     assert values.size().to_dict() == {"devel": 40, "test": 40, "train": 120}
     assert (values.median() - 0.125).abs().max() < 0.05
     assert values.max().min() > 0.5
@@ -184,29 +172,19 @@ def test_regression_is_split_over_the_labels_range(tmp_path, rng):
 
 def test_regression_split_leaves_bad_labels_to_the_check(tmp_path):
     rows = [f"{n}.wav,{value}" for n, value in enumerate(["x", "inf", "nan", *"123456789"])]
-    found = load(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n")
-    assert set(found["partition"]) == set(settings.PARTITIONS)
-    assert found["label"][0] == "x"
+    corpus = read(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n").table
+    assert set(corpus["partition"]) == set(settings.PARTITIONS)
+    assert corpus["label"][0] == "x"
 
 
 def test_many_labels_ask_for_the_task(tmp_path):
-    text = "path,label\n" + "\n".join(f"{n}.wav,{n}" for n in range(60))
-    said = refusal(tmp_path, text)
-    assert "60 different labels" in said
-    assert f"'task: regression' into {tmp_path / 'own.yaml'}" in said
-    assert len(load(tmp_path, text, card="task: regression\n")) == 60
-    partitioned = "path,label,partition\n" + "\n".join(f"{n}.wav,{n},train" for n in range(60))
-    assert len(load(tmp_path, partitioned, card="task: classification\n")) == 60
-
-
-def test_where_the_partition_comes_from_is_recorded(tmp_path):
-    assert listing(tmp_path, FULL).partition_source == "the table's column 'partition'"
-    drawn = listing(tmp_path, speakers(10)).partition_source
-    assert drawn.startswith("drawn here: stratified, by speaker")
-    assert drawn.endswith(f"seed {table.SPLIT_SEED}")
-    lists = "partition: {train: [s0, s1], devel: [s2], test: [s3]}"
-    given = listing(tmp_path, speakers(4), card=lists).partition_source
-    assert given == "the card's lists of speakers"
+    text = "path,label\n" + "".join(f"{n}.wav,{n}\n" for n in range(60))
+    message = refusal(tmp_path, text)
+    assert "60 different labels" in message
+    assert f"'task: regression' into {tmp_path / 'own.yaml'}" in message
+    assert len(read(tmp_path, text, card="task: regression\n").table) == 60
+    partitioned = text.replace("\n", ",train\n").replace("label,train", "label,partition")
+    assert len(read(tmp_path, partitioned, card="task: classification\n").table) == 60
 
 
 @pytest.mark.parametrize("card", ["", "folder: sub\n", "folder: ../{own}/sub\n"])
@@ -219,19 +197,19 @@ def test_audio_that_the_table_does_not_list_is_surplus(tmp_path, card):
         (home / name).write_bytes(b"")
     text = FULL.replace("a.wav", "x/a.wav").replace("b.wav", "./x/../x/B.WAV")
     text = text.replace("c.wav", "z/c.wav")
-    found = listing(tmp_path, text, card=card.format(own=tmp_path.name))
-    assert found.surplus == ("x/new.flac",)
+    corpus = read(tmp_path, text, card=card.format(own=tmp_path.name))
+    assert corpus.surplus == ("x/new.flac",)
 
 
 def test_where_the_audio_lies(tmp_path):
     """Beside the table, in the card's `folder`, or where the user says, which goes first."""
     for name in ("sub", "other"):
         (tmp_path / name).mkdir()
-    assert listing(tmp_path, FULL).folder == tmp_path
-    assert listing(tmp_path, FULL, card="folder: sub\n").folder == tmp_path / "sub"
+    assert read(tmp_path, FULL).folder == tmp_path
+    assert read(tmp_path, FULL, card="folder: sub\n").folder == tmp_path / "sub"
     card = cards.load(str(tmp_path / "own.csv"), tmp_path / "other")
-    assert dataset_listing.read(card).folder == tmp_path / "other"
+    assert listing.read(card).folder == tmp_path / "other"
     with pytest.raises(InputError, match="folder none: there is no such folder"):
-        listing(tmp_path, FULL, card="folder: none\n")
+        read(tmp_path, FULL, card="folder: none\n")
     with pytest.raises(InputError, match="there is no such folder"):
         cards.load(str(tmp_path / "own.csv"), tmp_path / "none")
