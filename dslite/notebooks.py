@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,8 @@ from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import Settings
 
-ORDER = (
-    "1_partition",
-    "2_spectrograms",
-    "3_training",
-    "4_ablation",
-    "5_tflite",
-    "6_explainability",
-    "7_paper",
-)
+ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
+ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
 # The HTML page
 STYLE = """
@@ -125,25 +118,25 @@ def begin(
     return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
 
 
-def _check_injected(names: Iterable[str]) -> None:
+def _check_injected(parameters: Iterable[str]) -> None:
     """Fail on a parameter that papermill injected into this kernel and the notebook lacks."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith(INJECTED):
             assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-            _check_names([node.targets[0].id for node in assigned], names)
+            _check_names([node.targets[0].id for node in assigned], parameters)
 
 
-def _check_names(given: Iterable[str], names: Iterable[str]) -> None:
-    """Fail on the first name that is no parameter, with the nearest valid one."""
-    names = sorted(names)
-    for name in given:
-        if name not in names:
-            raise InputError(f"unknown parameter '{name}'{dslite_settings.nearest(name, names)}")
+def _check_names(names: Iterable[str], parameters: Iterable[str]) -> None:
+    """Fail on the first name that is no parameter, with the nearest one."""
+    for name in names:
+        if name not in parameters:
+            nearest = dslite_settings.nearest(name, sorted(parameters))
+            raise InputError(f"unknown parameter '{name}'{nearest}")
 
 
-def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
+def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
     """Return ``name=value`` texts as a mapping; `execute` converts the values.
 
     Examples
@@ -151,26 +144,24 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
     >>> parse_parameters(["seed=1", "overrides=units=4"])
     {'seed': '1', 'overrides': 'units=4'}
     """
-    parsed = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
+        if "=" not in pair:
             raise InputError(f"parameter '{pair}': expected name=value")
-        parsed[name] = value
-    return parsed
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
-def _typed(given: Mapping[str, Any], declared: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _typed(values: Mapping[str, Any], declared: Mapping[str, Mapping]) -> dict[str, Any]:
     """Return parameters in the types that a notebook declares (`papermill.inspect_notebook`)."""
-    _check_names(given, declared)
-    converted = dict(given)
-    for name, value in given.items():
-        kind = declared[name]["inferred_type_name"]
-        if isinstance(value, str) and kind in ("int", "float"):
+    _check_names(values, declared)
+    converted = dict(values)
+    for name, value in values.items():
+        kind = {"int": int, "float": float}.get(declared[name]["inferred_type_name"])
+        if isinstance(value, str) and kind:
             try:
-                converted[name] = {"int": int, "float": float}[kind](value)
+                converted[name] = kind(value)
             except ValueError:
-                raise InputError(f"parameter {name} = '{value}': expected {kind}") from None
+                message = f"parameter {name} = '{value}': expected {kind.__name__}"
+                raise InputError(message) from None
     return converted
 
 
@@ -200,9 +191,8 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = paths.notebooks() / f"{notebook}.ipynb"
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
-        raise InputError(
-            f"there is no notebook '{notebook}'{dslite_settings.nearest(notebook, ORDER)}"
-        )
+        nearest = dslite_settings.nearest(notebook, ORDER)
+        raise InputError(f"there is no notebook '{notebook}'{nearest}")
     parameters = _typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
@@ -251,10 +241,8 @@ def _kernel_config(folder: str):
 class _Progress:
     """Log the lines that the cells print, not papermill's bookkeeping."""
 
-    NOISE = (
-        *("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending Cell"),
-        *("<Figure", "<IPython"),
-    )
+    NOISE = ("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending Cell")
+    NOISE += ("<Figure", "<IPython")
 
     def filter(self, record) -> bool:
         record.msg, record.args = record.getMessage().rstrip(), ()

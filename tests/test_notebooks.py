@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -48,19 +49,20 @@ def test_there_are_seven_numbered_in_their_order():
 
 
 @each
-def test_the_one_title_comes_first_and_says_what_is_made(file):
-    first = cells(file)[0]
-    assert first["cell_type"] == "markdown"
-    assert re.match(rf"# {file.stem[0]} \w", source(first))
-    assert re.search(r"^Makes [^`]+`results/|^Makes `", source(first), re.MULTILINE)
+def test_a_title_then_the_parameters_and_at_the_end_the_results(file):
+    title, *_, heading, last = cells(file)
+    assert title["cell_type"] == "markdown"
+    assert re.match(rf"# {file.stem[0]} \w", source(title))
+    assert re.search(r"^Makes [^`]+`results/|^Makes `", source(title), re.MULTILINE)
     assert sum(source(cell).startswith("# ") for cell in cells(file, "markdown")) == 1
-
-
-@each
-def test_one_parameters_cell_before_all_other_code(file):
     tagged = [i for i, c in enumerate(cells(file)) if "parameters" in c["metadata"].get("tags", [])]
-    code = [i for i, cell in enumerate(cells(file)) if cell["cell_type"] == "code"]
-    assert tagged == [1] == code[:1]
+    assert tagged == [1]
+    assert cells(file)[1] == cells(file, "code")[0]
+    assert source(heading).startswith("## Results")
+    assert last == cells(file, "code")[-1]
+    assert "written to" in source(last)
+    rest = "".join(map(source, cells(file, "code")[:-1]))
+    assert not re.search(r"plots\.save|to_csv|write_json", rest)
 
 
 @each
@@ -101,15 +103,6 @@ def test_the_first_call_checks_exactly_the_parameters(file):
     assert sorted(passed) == sorted(parameters(file))
     assert "import tensorflow\n" not in first
     assert "%matplotlib inline" in first  # no pyplot knows our figures
-
-
-@each
-def test_the_last_cell_alone_records_the_results(file):
-    assert source(cells(file)[-2]).startswith("## Results")
-    assert cells(file)[-1]["cell_type"] == "code"
-    *code, last = map(source, cells(file, "code"))
-    assert "written to" in last
-    assert not [text for text in code if re.search(r"plots\.save|to_csv|write_json", text)]
 
 
 @each
@@ -187,14 +180,9 @@ def test_begin_outside_a_notebook():
 
 
 def test_parameters_from_the_command_line():
-    pairs = ["seed=3", "dataset=a=b.csv", "overrides=units=4 tail=drop", "preset=", "share=0.5"]
-    assert notebooks.parse_parameters(pairs) == {
-        "seed": "3",
-        "dataset": "a=b.csv",
-        "overrides": "units=4 tail=drop",
-        "preset": "",
-        "share": "0.5",
-    }
+    pairs = ["seed=3", "dataset=a=b.csv", "overrides=units=4 tail=drop", "preset="]
+    parsed = {"seed": "3", "dataset": "a=b.csv", "overrides": "units=4 tail=drop", "preset": ""}
+    assert notebooks.parse_parameters(pairs) == parsed
     with pytest.raises(InputError, match="'seed': expected name=value"):
         notebooks.parse_parameters(["seed"])
 
@@ -303,26 +291,23 @@ def outputs(path):
 
 
 @pytest.mark.notebooks
-def test_what_ran_is_renamed_into_place(tmp_path, monkeypatch):
+def test_a_kernel_runs_where_it_was_started_and_up_to_a_failing_cell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    source = a_notebook(tmp_path, "import os\nprint(word, os.listdir('out'), os.getcwd())")
-    executed = notebooks.execute(source, tmp_path / "out" / "made.ipynb", {"word": "yes"})
-    text = outputs(executed)
-    assert text.startswith("yes")
-    assert str(tmp_path) in text  # it runs where it was started
-    assert "'made.ipynb'" not in text  # while it ran, nothing stood in its place
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["made.ipynb"]
-
-
-@pytest.mark.notebooks
-def test_a_failing_cell_ends_the_notebook(tmp_path):
-    deep = "def f(n):\n    if not n:\n        raise KeyError('a\\nb' * 99)\n    f(n - 1)\n"
-    source = a_notebook(tmp_path, "print('before')", deep + "f(60)", "print('after')")
+    deep = "def f(n):\n    if n:\n        return f(n - 1)\n    raise KeyError('a\\nb' * 99)\n"
+    deep += "if word == 'no': f(60)"
+    look = "import os\nprint(word, os.listdir('out'), os.getcwd())"
+    source, target = a_notebook(tmp_path, look, deep, "print('after')"), Path("out/a.ipynb")
+    notebooks.execute(source, target, {"word": "yes"})
+    assert outputs(target).startswith("yes ['.a-")  # while it ran, nothing stood in its place
+    assert str(tmp_path) in outputs(target)
+    assert "after" in outputs(target)
     with pytest.raises(NotebookError, match=r"a, cell \d+: KeyError") as caught:
-        notebooks.execute(source, tmp_path / "a.ipynb", {})
+        notebooks.execute(source, target, {})
     assert max(map(len, str(caught.value).splitlines())) < 500
     assert "\x1b" not in str(caught.value)
-    assert outputs(tmp_path / "a.failed.ipynb").strip() == "before"
+    assert "no [" in outputs(target.with_name("a.failed.ipynb"))
+    assert "after" not in outputs(target.with_name("a.failed.ipynb"))
+    assert "after" in outputs(target)
 
 
 @pytest.mark.notebooks
