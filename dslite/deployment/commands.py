@@ -31,10 +31,9 @@ def convert(
     from dslite.deployment import agreement
     from dslite.features import store as feature_store
 
-    found = agreement.assess(
-        finished, feature_store.load_spectrograms(built, finished.settings), log=typer.echo
-    )
-    typer.echo(agreement.table(found).round(4).to_string())
+    store = feature_store.load_spectrograms(built, finished.settings)
+    results = agreement.convert_run(finished, store, log=typer.echo)
+    typer.echo(agreement.agreement_table(results).round(4).to_string())
     typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
 
 
@@ -49,22 +48,33 @@ def profile(
     from dslite import paths
     from dslite.deployment import profile as deployment_profile
 
-    counts, found = deployment_profile.counts(threads), paths.find(target)
-    if found.suffix.lower() == ".tflite":
-        measured = deployment_profile.profile_file(found, counts, repeats)
+    counts, path = _thread_counts(threads), paths.find(target)
+    if path.suffix.lower() == ".tflite":
+        measured = deployment_profile.profile_file(path, counts, repeats)
     else:
         from dslite.training import runs
 
-        run = runs.load(found)
-        deployment_profile.files(run.folder)  # before TensorFlow is waited for
+        run = runs.load(path)
+        deployment_profile.converted_files(run.folder)  # before TensorFlow is waited for
         tensorflow_logging.import_tensorflow()
-        from dslite.deployment import profile as deployment_profile
-
-        found, measured = run.folder, deployment_profile.measure(run, counts, repeats)
-    for line in deployment_profile.told(measured):
-        typer.echo(line)
-    for file in deployment_profile.publish(measured, found):
+        path, measured = run.folder, deployment_profile.profile_run(run, counts, repeats)
+    table = deployment_profile.profile_table(measured)
+    typer.echo(deployment_profile.display_table(table).to_string(index=False))
+    typer.echo(deployment_profile.operations_text(table))
+    typer.echo(f"on {measured['hardware']}")
+    for file in deployment_profile.write(measured, path):
         typer.echo(f"written: {paths.shown(file)}")
+
+
+def _thread_counts(text: str) -> list[int]:
+    """Parse numbers of threads like ``1,2,4``: in their order, each once."""
+    try:
+        counts = list(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise InputError(f"--threads {text}: wants whole numbers from 1 with commas: 1,2,4")
+    return counts
 
 
 def device(
@@ -72,14 +82,14 @@ def device(
     measurement: Annotated[str, typer.Argument(metavar="FILE", help="its output; - is stdin")],
     name: Annotated[str, typer.Option(help="of the phone, as Table 5 shall call it")] = "phone",
 ) -> None:
-    """Keep what benchmark_model measured on a phone: Table 5's last column."""
+    """Store what benchmark_model printed on a phone: Table 5's last column."""
     from dslite import paths
     from dslite.deployment import phone
     from dslite.training import runs
 
     place = runs.load(folder).folder
-    found = phone.store(place, measurement, name)
-    typer.echo(f"{name}: {found['ms']:.2f} ms; written: {paths.shown(place / phone.FILE)}")
+    figures = phone.store(place, measurement, name)
+    typer.echo(f"{name}: {figures['ms']:.2f} ms; written: {paths.shown(place / phone.FILE)}")
 
 
 def predict(
@@ -92,7 +102,7 @@ def predict(
         Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
     ] = "csv",
 ) -> None:
-    """Predict audio with a trained model: rows on stdout, as soon as they are known.
+    """Predict audio with a trained model: rows on stdout, as soon as they are predicted.
 
     What cannot be read is named on stderr, the rest is predicted, and the status is 1.
     """
@@ -104,7 +114,7 @@ def predict(
         failed.append(error)
         typer.echo("error: " + str(error).replace("\n", " "), err=True)
 
-    predictor = deployment_predict.load(model)
+    predictor = deployment_predict.load_model(model)
     sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
     for rows in deployment_predict.lines(predictor, audio, level, form, report):
         sys.stdout.write(rows)
@@ -140,16 +150,17 @@ def stream(
     from dslite.deployment import predict as deployment_predict
     from dslite.deployment import stream as deployment_stream
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         typer.echo(line, err=True)
 
     def write(line: str) -> None:
         sys.stdout.write(line)
         sys.stdout.flush()
 
-    predictor = deployment_predict.load(model)
-    given = deployment_stream.source(audio, rate, channels, predictor.settings.sample_rate, tell)
-    deployment_stream.run(predictor, given, hop, smooth, form, write, tell)
+    predictor = deployment_predict.load_model(model)
+    rate_of_model = predictor.settings.sample_rate
+    source = deployment_stream.open_source(audio, rate, channels, rate_of_model, log)
+    deployment_stream.run(predictor, source, hop, smooth, form, write, log)
 
 
 def web(
@@ -166,7 +177,7 @@ def web(
     from dslite.deployment import web as deployment_web
 
     file = deployment_web.find_model(model)
-    folder = deployment_web.write(file, paths.find(output) if output else file.parent / "web")
+    folder = deployment_web.write_page(file, paths.find(output) if output else file.parent / "web")
     shown = paths.shown(folder)
     typer.echo(f"page: {shown}")
     serve = f"python -m http.server 8000 --bind 127.0.0.1 -d {shlex.quote(shown)}"

@@ -1,4 +1,4 @@
-"""Conversion to TensorFlow Lite and running a ``.tflite`` (paper 2.2 and 3.4)."""
+"""Convert a trained network to TensorFlow Lite (paper 2.2 and 3.4)."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +12,16 @@ import tensorflow as tf
 import dslite
 from dslite import paths
 from dslite.deployment import quantise, runtime
-from dslite.deployment.quantise import FLOAT32, VARIANTS, stem
+from dslite.deployment.quantise import FLOAT32, VARIANTS, file_name
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
-from dslite.training import runs
+from dslite.training.runs import Run
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
-    """What goes on the device, as TensorFlow functions of one chunk.
+    """Return what goes on the device, as TensorFlow functions of one chunk.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
 
 
 def convert(function: Callable, network: keras.Model) -> bytes:
-    """A float32 TensorFlow Lite file of built-in operators only.
+    """Convert one of `functions` to a float32 TensorFlow Lite file of built-in operators only.
 
     The function goes through an exported SavedModel that tracks the variables: converted directly,
     or exported with the model instead of its variables, Keras 3 leaves its weights outside.
@@ -77,17 +77,53 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     return content
 
 
-def _licence(settings: Settings) -> str:
-    """Of the weights that the training started from."""
-    if settings.random_weights:
-        return "none: trained from random weights"
-    if settings.weights == "imagenet":
-        return IMAGENET[settings.backbone].licence
-    return f"that of {Path(settings.weights).name}, not known here"
+def convert_parts(run: Run, network: keras.Model) -> dict[str, bytes]:
+    """Return the float32 file of each part, see `functions`."""
+    parts = functions(network, run.settings)
+    return {part: convert(function, network) for part, function in parts.items()}
 
 
-def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
-    """What a file says of itself, see `dslite.deployment.runtime.Metadata`."""
+def write(
+    run: Run,
+    contents: Mapping[str, bytes],
+    calibration: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    keep: Mapping[str, Sequence[str]] | None = None,
+) -> dict[tuple[str, str], Path]:
+    """Write a run's files beside its ``model.keras``, with metadata.
+
+    Parameters
+    ----------
+    run : Run
+    contents : mapping of str to bytes
+        From `convert_parts`.
+    calibration : sequence of (ndarray, ndarray)
+        Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
+        chunks. Without any, the only variant is float32.
+    keep : mapping of str to sequence of str
+        Variant -> layers that stay in float32, see `dslite.deployment.agreement`; the variants that
+        are missing are not made. None: all of them, with no such layer.
+
+    Returns
+    -------
+    dict
+        (part, variant) -> path: ``model`` and ``cnn`` in each variant, ``spectrogram`` in float32.
+    """
+    files = {}
+    for part, content in contents.items():
+        wanted = [variant for variant in VARIANTS if keep is None or variant in keep]
+        variants = wanted if calibration and part != "spectrogram" else (FLOAT32,)
+        samples = [pair[part == "cnn"][None] for pair in calibration]
+        quantiser = quantise.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
+        for variant in variants:
+            converted = quantiser.make(variant, keep[variant] if keep else ())
+            path = files[part, variant] = run.folder / file_name(part, variant)
+            with paths.replacing(path) as draft:
+                draft.write_bytes(runtime.attach(converted, _metadata(run, part, variant)))
+    return files
+
+
+def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
+    """Return the facts of `dslite.deployment.runtime.Metadata`."""
     record, settings = run.record, run.settings
     bands, frames = settings.mel_bands, spectrogram.frames(settings)
     return {
@@ -109,76 +145,10 @@ def told(run: runs.Run, part: str, variant: str) -> dict[str, Any]:
     }
 
 
-def convert_all(run: runs.Run, network: keras.Model) -> dict[str, bytes]:
-    """The float32 file of each part, see `functions`."""
-    parts = functions(network, run.settings)
-    return {part: convert(function, network) for part, function in parts.items()}
-
-
-def write(
-    run: runs.Run,
-    contents: Mapping[str, bytes],
-    calibration: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    keep: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Path]:
-    """Write a run's files beside its ``model.keras``.
-
-    Parameters
-    ----------
-    run : Run
-    contents : mapping of str to bytes
-        As `convert_all` makes them.
-    calibration : sequence of (ndarray, ndarray)
-        Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
-        chunks. Without any, the only variant is float32.
-    keep : mapping of str to sequence of str
-        Variant -> layers that stay in float32, see `dslite.deployment.agreement`; the variants that are
-        missing are not made. None: all of them, with no such layer.
-
-    Returns
-    -------
-    dict
-        `stem` -> path: ``model`` and ``cnn`` in each variant, ``spectrogram`` in float32 only.
-    """
-    files = {}
-    for part, content in contents.items():
-        wanted = [variant for variant in VARIANTS if keep is None or variant in keep]
-        variants = wanted if calibration and part != "spectrogram" else (FLOAT32,)
-        samples = [pair[part == "cnn"][None] for pair in calibration]
-        quantiser = quantise.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
-        for variant in variants:
-            made = quantiser.make(variant, keep[variant] if keep else ())
-            files[stem(part, variant)] = place = run.folder / f"{stem(part, variant)}.tflite"
-            with paths.replacing(place) as draft:
-                draft.write_bytes(runtime.attach(made, told(run, part, variant)))
-    return files
-
-
-def convert_run(run: runs.Run) -> dict[str, Path]:
-    """Convert a finished run in float32; gives `stem` -> path."""
-    return write(run, convert_all(run, classifier.load_classifier(run.folder / "model.keras")))
-
-
-def agreement(expected: np.ndarray, found: np.ndarray, task: str) -> dict[str, float]:
-    """How far two implementations of one model differ.
-
-    Parameters
-    ----------
-    expected, found : ndarray of float32, shape [chunks, outputs]
-    task : {"classification", "regression"}
-
-    Returns
-    -------
-    dict
-        ``chunks``, ``mean_difference``, ``largest_difference`` and, for classes,
-        ``same_decision`` (a share).
-    """
-    difference = np.abs(expected - found)
-    result = {
-        "chunks": len(expected),
-        "mean_difference": float(difference.mean()),
-        "largest_difference": float(difference.max()),
-    }
-    if task == "classification":
-        result["same_decision"] = float(np.mean(expected.argmax(1) == found.argmax(1)))
-    return result
+def _licence(settings: Settings) -> str:
+    """Return the licence of the weights that the training started from."""
+    if settings.random_weights:
+        return "none: trained from random weights"
+    if settings.weights == "imagenet":
+        return IMAGENET[settings.backbone].licence
+    return f"that of {Path(settings.weights).name}, not known here"

@@ -1,4 +1,4 @@
-"""What models cost, drawn: bars of time, and what each buys (Pareto)."""
+"""Draw what models cost: bars of time, and score against time against size (Pareto)."""
 
 from collections.abc import Collection, Sequence
 
@@ -7,9 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dslite.plots import COLOURS, METRICS, panels, styled
 
@@ -22,20 +20,15 @@ OTHER = "#999999"
 BACKBONES = (*COLOURS, "#000000", "#F0E442")  # the rest of Okabe and Ito's
 MARKERS = "osD^vPX*"
 LARGEST = 330  # area of the largest file's mark, in square points
-_DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
-
-
-def _plain(value: float, _: object = None) -> str:
-    return f"{value:g}"
 
 
 @styled
 def times(table: pd.DataFrame, others: Collection[str] = ()) -> Figure:
-    """Bars of the median time of a run, a line from each to its 95th percentile.
+    """Draw bars of the median time of a run, a line from each to its 95th percentile.
 
     Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads``, ``ms_median``, ``ms_p95``. A
     variant on several numbers of threads has as many bars; those in ``others``, which do not run in
-    TensorFlow Lite, are grey and say their number of threads.
+    TensorFlow Lite, are grey with their number of threads as text.
     """
     parts = [part for part in PARTS if part in set(table["part"])] or list(table["part"].unique())
     counts = sorted(
@@ -53,15 +46,15 @@ def times(table: pd.DataFrame, others: Collection[str] = ()) -> Figure:
         _draw_bars(axes, block)
         axes.set_title(PARTS.get(part, part))
     column[-1, 0].set_xlabel("Median time of one run (ms); line: to the 95th percentile")
-    labels = {plural(count): COLOURS[i % len(COLOURS)] for i, count in enumerate(counts)}
+    labels = {_threads(count): COLOURS[i % len(COLOURS)] for i, count in enumerate(counts)}
     labels |= {"not TensorFlow Lite": OTHER} if table["variant"].isin(others).any() else {}
     handles = [Line2D([], [], lw=6, color=colour, label=of) for of, colour in labels.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
-def plural(threads: int) -> str:
-    """``1 thread``, ``2 threads``."""
+def _threads(threads: int) -> str:
+    """Return ``1 thread``, ``2 threads``."""
     return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
@@ -71,28 +64,29 @@ Bar = tuple[str, float, float]  # colour, median, 95th percentile
 def _bars(
     block: pd.DataFrame, counts: Sequence[int], others: Collection[str]
 ) -> list[tuple[str, list[Bar]]]:
-    """Variants in their order, each with its bars."""
-    made = []
-    for variant, of in block.groupby("variant", sort=False):
+    """Return variants in their order, each with its bars."""
+    bars = []
+    for variant, rows in block.groupby("variant", sort=False):
         other = variant in others
         colours = [
             OTHER if other else COLOURS[counts.index(count) % len(COLOURS)]
-            for count in of["threads"]
+            for count in rows["threads"]
         ]
-        label = f"{variant} ({plural(int(of['threads'].iloc[0]))})" if other else variant
-        made.append((label, list(zip(colours, of["ms_median"], of["ms_p95"], strict=True))))
-    return made
+        label = f"{variant} ({_threads(int(rows['threads'].iloc[0]))})" if other else variant
+        bars.append((label, list(zip(colours, rows["ms_median"], rows["ms_p95"], strict=True))))
+    return bars
 
 
 def _draw_bars(axes: Axes, block: list[tuple[str, list[Bar]]]) -> None:
+    """Draw one part's bars, each with its median as text."""
     place, ticks, farthest = 0.0, [], 0.0
     for label, bars in block:
         ticks.append((place + (len(bars) - 1) / 2, label))
         for colour, median, high in bars:
             axes.barh(place, median, height=0.85, color=colour)
             axes.plot([median, high], [place, place], color="black", lw=0.8)
-            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(f"{median:.3g}", (max(median, high), place), fontsize=7, **beside)
+            right = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(f"{median:.3g}", (max(median, high), place), fontsize=7, **right)
             farthest, place = max(farthest, median, high), place + 1
         place += 0.5
     axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
@@ -101,10 +95,15 @@ def _draw_bars(axes: Axes, block: list[tuple[str, list[Bar]]]) -> None:
 
 
 def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
-    """Which of some models no other beats: bool [models].
+    """Return which of some models no other beats: bool [models].
 
     One beats another if it is nowhere slower, nowhere lower in score and in no cost higher, and
     better in at least one of them.
+
+    Examples
+    --------
+    >>> front(np.array([1.0, 2.0, 2.0]), np.array([0.5, 0.6, 0.4])).tolist()
+    [True, True, False]
     """
     values = np.column_stack([ms, -np.asarray(score), *costs])
     no_worse = (values[:, None] <= values[None]).all(axis=2)
@@ -114,7 +113,7 @@ def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
 
 @styled
 def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
-    """Score over the median time of a run, a mark's area being the file's size.
+    """Draw score over the median time of a run, a mark's area being the file's size.
 
     Columns: ``backbone``, ``variant``, ``ms_median``, ``MB``, ``devel`` (a fraction; `metric` is a
     key of `METRICS`); one row a model. The line joins the models than which none is both faster
@@ -145,19 +144,18 @@ def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
     axes.margins(0.16)
     axes.set(xlabel="Median time of a run (ms)", ylabel=f"Devel {name}")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
     figure.legend(handles=_key(table, backbones, variants, area), loc="outside right upper",
                   fontsize=8, labelspacing=0.9, handletextpad=0.8)  # fmt: skip
-    _label(figure, axes, table, area, np.flatnonzero(unbeaten))
     return figure
 
 
 def _key(
     table: pd.DataFrame, backbones: Sequence[str], variants: Sequence[str], area: pd.Series
 ) -> list[Line2D]:
-    """Handles of the legend: colours, marks, sizes."""
+    """Return the handles of the legend: colours, marks, sizes."""
 
     def mark(label: str, shape: str = "o", colour: str = OTHER, size: float = 7) -> Line2D:
         return Line2D([], [], ls="", marker=shape, color=colour, ms=size, mew=0, label=label)
@@ -172,58 +170,3 @@ def _key(
     unbeaten.set_label("not beaten in time,\nscore and size")
     first = Line2D([], [], color="grey", lw=1, ls="--", label="none faster and better")
     return [*handles, unbeaten, first]
-
-
-def _label(
-    figure: Figure, axes: Axes, table: pd.DataFrame, area: pd.Series, rows: Sequence[int]
-) -> None:
-    """Name some marks, where a name lies on no mark, on no other name and inside of the axes."""
-    # A legend outside moves the axes, so that places are known after a layout only.
-    figure.draw_without_rendering()
-    points = axes.transData.transform(table[["ms_median", "score"]].to_numpy(float))
-    pixel = figure.dpi / 72
-    reach = pixel * np.sqrt(area.to_numpy(float)) / 2
-    taken = [
-        Bbox.from_extents(x - r, y - r, x + r, y + r)
-        for (x, y), r in zip(points, reach, strict=True)
-    ]
-    inside = axes.get_window_extent()
-    for i in sorted(rows, key=lambda i: points[i][0]):
-        text = f"{table['backbone'][i]}, {table['variant'][i]}"
-        found = _place(points[i], reach[i], len(text), pixel, taken, inside)
-        if found is None:
-            continue  # the legend still tells what it is
-        box, (dx, dy) = found
-        taken.append(box)
-        axes.annotate(
-            text,
-            (table["ms_median"][i], table["score"][i]),
-            xytext=(
-                (box.x0 - points[i][0]) / pixel,
-                ((box.y0 + box.y1) / 2 - points[i][1]) / pixel,
-            ),
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": "grey", "shrinkB": 0}
-            if max(abs(dx), abs(dy)) > 1
-            else None,
-        )
-
-
-def _place(
-    point: np.ndarray, reach: float, letters: int, pixel: float, taken: list[Bbox], inside: Bbox
-) -> tuple[Bbox, tuple[float, float]] | None:
-    """A free rectangle for a text of 7 points near a point, the nearest first."""
-    width, height = 3.7 * letters * pixel, 9 * pixel
-    for far in (1, 3, 6, 10):
-        for across, up in _DIRECTIONS:
-            x = point[0] + across * (reach + 3 * far * pixel + width / 2)
-            y = point[1] + up * (reach + 3 * far * pixel + height / 2)
-            box = Bbox.from_extents(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            within = inside.x0 <= box.x0 and box.x1 <= inside.x1
-            within &= inside.y0 <= box.y0 and box.y1 <= inside.y1
-            if within and not any(box.overlaps(other) for other in taken):
-                return box, (across * far, up * far)
-    return None

@@ -1,4 +1,4 @@
-"""Predicting audio with a finished run: what a user names -> files -> chunks -> rows."""
+"""Predict audio files with a finished run or a ``.tflite``: names -> files -> chunks -> rows."""
 
 import glob
 import json
@@ -21,34 +21,24 @@ from dslite.training import runs
 
 BATCH = 64  # chunks predicted at a time
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
-FACTS = {"file": ("file", "duration_s"), "chunk": ("file", "start_s", "end_s")}  # level -> columns
+POSITION = {"file": ("file", "duration_s"), "chunk": ("file", "start_s", "end_s")}  # columns
 
 Report = Callable[[InputError], None]
-Named = Iterable[str | os.PathLike]
+Names = Iterable[str | os.PathLike]
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """What predicts chunks of audio; it knows nothing of files.
+    """A model that predicts chunks of audio, of whatever origin."""
 
-    Attributes
-    ----------
-    settings : Settings
-        How a file is cut into chunks and how what is said of them is fused.
-    classes : tuple of str
-        In the order of the outputs; empty: a regression.
-    outputs : callable
-        Waveforms float32 [chunks, samples] -> float32 [chunks, outputs], probabilities or the
-        predicted number.
-    """
-
-    settings: Settings
-    classes: tuple[str, ...]
+    settings: Settings  # how a file is cut into chunks and how their outputs are fused
+    classes: tuple[str, ...]  # in the order of the outputs; empty: a regression
+    # Waveforms float32 [chunks, samples] -> float32 [chunks, outputs], probabilities or the number
     outputs: Callable[[np.ndarray], np.ndarray]
 
 
-def load(place: str | Path) -> Predictor:
-    """A model as a predictor.
+def load_model(place: str | Path) -> Predictor:
+    """Load a model to predict with.
 
     Parameters
     ----------
@@ -62,56 +52,86 @@ def load(place: str | Path) -> Predictor:
         No finished run there, one whose model cannot be loaded, or a file of another kind.
     """
     if Path(place).suffix.lower() == ".tflite":
-        return _device(paths.find(place))
-    return _keras(runs.load(place))
+        return _load_tflite(paths.find(place))
+    return _load_keras(runs.load(place))
 
 
-def _device(file: Path) -> Predictor:
-    """A ``.tflite`` file, by what it says of itself."""
-    told = runtime.metadata(file)
+def _load_tflite(file: Path) -> Predictor:
+    """Load a ``.tflite`` file by its metadata."""
+    metadata = runtime.read_metadata(file)
     predict = runtime.runner(file)
 
     def outputs(waveforms: np.ndarray) -> np.ndarray:
         return np.concatenate([predict(waveform[None]) for waveform in waveforms])
 
-    return Predictor(_kept(told.settings), told.classes, outputs)
+    return Predictor(_keep_tails(metadata.settings), metadata.classes, outputs)
 
 
-def _keras(run: runs.Run) -> Predictor:
+def _load_keras(run: runs.Run) -> Predictor:
+    """Load the Keras model of a run."""
     saved = run.folder / "model.keras"
     if not saved.is_file():
-        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
+        raise InputError(f"{run.folder}: this run has no model.keras (a baseline has none)")
     tensorflow_logging.import_tensorflow()
     from dslite.features import spectrogram
-    from dslite.models import classifier  # here, since a .tflite does not need TensorFlow
+    from dslite.models import classifier
 
-    settings = _kept(run.settings)
+    settings = _keep_tails(run.settings)
     mel = spectrogram.compiled_mel_image(settings)
     predict = classifier.predictor(classifier.load_classifier(saved), settings)
     classes = () if run.task == "regression" else run.classes
     return Predictor(settings, classes, lambda waveforms: predict(mel(waveforms)).numpy())
 
 
-def _kept(settings: Settings) -> Settings:
-    """Every file yields at least one chunk: dropping what a user asked for helps nobody."""
+def _keep_tails(settings: Settings) -> Settings:
+    """Return settings under which every file has a chunk: dropping a user's file helps nobody."""
     return settings.model_copy(update={"tail": "keep"})
 
 
-def named(given: Named, report: Report) -> Iterator[Path]:
-    """Audio files that a user names, each once, in the order given.
+def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
+    """Predict audio files with a model: chunks as in training, fused per file.
 
     Parameters
     ----------
-    given : iterable of path
+    place : path
+        See `load_model`.
+    names : iterable of path
+        See `audio_files`.
+
+    Returns
+    -------
+    DataFrame
+        Columns file, duration_s, prediction and, of classes, one probability each.
+
+    Raises
+    ------
+    InputError
+        No finished run there, or a file that cannot be read.
+    """
+
+    def refuse(error: InputError) -> None:
+        raise error
+
+    predictor = load_model(place)
+    parts = list(tables(predictor, audio_files(names, refuse), "file", refuse))
+    return pd.concat(parts or [pd.DataFrame(columns=columns(predictor, "file"))], ignore_index=True)
+
+
+def audio_files(names: Names, report: Report) -> Iterator[Path]:
+    """Find the audio files that a user names, each once, in the order of the names.
+
+    Parameters
+    ----------
+    names : iterable of path
         Files of any name; folders, for the files in and below them with one of `SUFFIXES`, sorted
         and without what is hidden; patterns (``**`` for any folders), sorted as well.
     report : callable
-        Is told of a pattern without a match and of a folder without audio. A file that does not
-        exist is yielded: whoever reads it tells.
+        Called for a pattern without a match and for a folder without audio. A file that does not
+        exist is yielded: whoever reads it reports it.
     """
     seen = set()
-    for argument in map(os.fspath, given):
-        for path in _matches(argument, report):
+    for name in map(os.fspath, names):
+        for path in _matches(name, report):
             folder = os.path.isdir(path)  # noqa: PTH112, Path.is_dir raises where it may not look
             for file in _below(path, report) if folder else [path]:
                 # A link to a file is a file of its own, a link on the way to it is not.
@@ -121,24 +141,25 @@ def named(given: Named, report: Report) -> Iterator[Path]:
                     yield file
 
 
-def _matches(argument: str, report: Report) -> list[Path]:
-    if os.path.lexists(argument) or not glob.has_magic(argument):
-        return [Path(argument)]  # also of a file called 'take[1].wav'
+def _matches(name: str, report: Report) -> list[Path]:
+    """Return the paths that a name or a pattern stands for."""
+    if os.path.lexists(name) or not glob.has_magic(name):
+        return [Path(name)]  # also of a file called 'take[1].wav'
     # In quotes, no shell has expanded the home folder either.
-    pattern = str(Path(argument).expanduser()) if argument.startswith("~/") else argument
-    found = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207, may be absolute
-    if not found:
-        report(InputError(f"{argument}: no file matches this pattern"))
-    return found
+    pattern = str(Path(name).expanduser()) if name.startswith("~/") else name
+    matches = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207, may be absolute
+    if not matches:
+        report(InputError(f"{name}: no file matches this pattern"))
+    return matches
 
 
 def _below(folder: Path, report: Report) -> list[Path]:
-    """Audio in a folder and below it, through links as well but into each folder once."""
+    """Return the audio in a folder and below it, through links as well, each folder once."""
 
     def denied(error: OSError) -> None:
         report(InputError(f"{error.filename}: cannot be read ({error.strerror})"))
 
-    found, entered = [], set()
+    audio_paths, entered = [], set()
     for place, folders, files in os.walk(folder, onerror=denied, followlinks=True):
         real = os.path.realpath(place)
         if real in entered:  # a link back up would otherwise never end
@@ -147,37 +168,28 @@ def _below(folder: Path, report: Report) -> list[Path]:
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = (name for name in files if not name.startswith("."))
-        found += [Path(place, name) for name in shown if Path(name).suffix.lower() in SUFFIXES]
-    if not found:
-        kinds = " ".join(sorted(SUFFIXES))
-        report(InputError(f"{folder}: no audio in this folder or below it ({kinds})"))
-    return sorted(found)
+        paths_here = (Path(place, name) for name in shown)
+        audio_paths += [path for path in paths_here if path.suffix.lower() in SUFFIXES]
+    if not audio_paths:
+        suffixes = " ".join(sorted(SUFFIXES))
+        report(InputError(f"{folder}: no audio in this folder or below it ({suffixes})"))
+    return sorted(audio_paths)
 
 
 def tables(
     predictor: Predictor, files: Iterable[Path], level: str, report: Report
 ) -> Iterator[pd.DataFrame]:
-    """Predictions of audio files, some files at a time, in their order.
+    """Predict audio files, some files at a time, in their order.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    files : iterable of path
-        Any format, rate and number of channels that soundfile reads.
-    level : {"file", "chunk"}
-    report : callable
-        Is told of every file that cannot be read; the others are predicted all the same.
+    Any format, rate and number of channels that soundfile reads; ``report`` is called for every
+    file that cannot be read, the others are predicted all the same. One file is decoded ahead. No
+    more is held than the waveforms of that file and of those under way, and 64 chunks.
 
     Yields
     ------
     DataFrame
-        Columns as in `columns`. Of files, ``duration_s`` is the file's own; of chunks, ``start_s``
-        and ``end_s`` are where they lie in the file as it is stored. All in seconds.
-
-    Notes
-    -----
-    One file is decoded ahead. No more is held than the waveforms of that file and of the files
-    under way, and 64 chunks: files as short as a chunk are predicted 64 at a time.
+        `columns` of ``level`` (file or chunk). Of files, ``duration_s`` is the file's own; of
+        chunks, ``start_s`` and ``end_s`` are where they lie in the stored file. All in seconds.
     """
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:
@@ -196,7 +208,7 @@ def tables(
 def _groups(
     decoded: Iterator[tuple[Path, Clip | InputError]], report: Report
 ) -> Iterator[list[tuple[Path, Clip]]]:
-    """Files that fill a batch together; one that cannot be read is reported instead."""
+    """Yield files that fill a batch together; one that cannot be read is reported instead."""
     group: list[tuple[Path, Clip]] = []
     waiting = 0
     for path, clip in decoded:
@@ -213,7 +225,7 @@ def _groups(
 
 
 def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> pd.DataFrame:
-    """One group's rows, see `tables`."""
+    """Return the rows of one group of files, see `tables`."""
     settings = predictor.settings
     clips = [clip for _, clip in group]
     names = np.array([str(path) for path, _ in group], dtype=object)
@@ -223,23 +235,23 @@ def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> 
     scores = _scores(predictor, clips, owner, starts)
     if level == "file":
         scores = metrics.fuse(scores, owner, settings.fusion)
-        facts = pd.DataFrame({"file": names, "duration_s": duration_s})
+        table = pd.DataFrame({"file": names, "duration_s": duration_s})
     else:
         offset = np.array([clip.offset for clip in clips])
         start_s = (starts + offset[owner]) / settings.sample_rate
         length_s = settings.chunk_samples / settings.sample_rate
         end_s = np.minimum(start_s + length_s, duration_s[owner])
-        facts = pd.DataFrame({"file": names[owner], "start_s": start_s, "end_s": end_s})
+        table = pd.DataFrame({"file": names[owner], "start_s": start_s, "end_s": end_s})
     if not predictor.classes:
-        return facts.assign(prediction=scores[:, 0])
-    facts["prediction"] = np.asarray(predictor.classes, dtype=object)[scores.argmax(axis=1)]
-    return facts.join(pd.DataFrame(scores, columns=list(predictor.classes)))
+        return table.assign(prediction=scores[:, 0])
+    table["prediction"] = np.asarray(predictor.classes, dtype=object)[scores.argmax(axis=1)]
+    return table.join(pd.DataFrame(scores, columns=list(predictor.classes)))
 
 
 def _scores(
     predictor: Predictor, clips: list[Clip], owner: np.ndarray, starts: np.ndarray
 ) -> np.ndarray:
-    """Outputs of all chunks of some files, float64 [chunks, outputs], a batch at a time."""
+    """Return the outputs of all chunks of some files, float64 [chunks, outputs]."""
     parts = []
     for begin in range(0, len(owner), BATCH):
         rows, first = owner[begin : begin + BATCH], starts[begin : begin + BATCH]
@@ -252,58 +264,24 @@ def _scores(
 
 
 def columns(predictor: Predictor, level: str) -> list[str]:
-    """Names of the columns of `tables`."""
-    return [*FACTS[level], "prediction", *predictor.classes]
+    """Return the names of the columns of `tables`."""
+    return [*POSITION[level], "prediction", *predictor.classes]
 
 
 def lines(
-    predictor: Predictor, given: Named, level: str, form: str, report: Report
+    predictor: Predictor, names: Names, level: str, form: str, report: Report
 ) -> Iterator[str]:
-    """Predictions as text, some lines at a time, as soon as they are known.
+    """Predict audio files as text, some lines at a time, as soon as they are predicted.
 
-    Parameters
-    ----------
-    predictor, given, level, report
-        As for `tables` and `named`.
-    form : {"csv", "jsonl"}
-        A table with a header, seconds and probabilities to 4 decimals; or one JSON object a line,
-        not rounded.
+    ``form`` is csv (a table with a header, seconds and probabilities to 4 decimals) or jsonl (one
+    JSON object a line, not rounded); the others are those of `tables` and `audio_files`.
     """
     if form == "csv":
         yield pd.DataFrame(columns=columns(predictor, level)).to_csv(index=False)
-    for table in tables(predictor, named(given, report), level, report):
+    for table in tables(predictor, audio_files(names, report), level, report):
         if form == "jsonl":
             yield "".join(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
             continue
-        if not predictor.classes:  # its size is not known: digits, not decimals
+        if not predictor.classes:  # its range is unknown: digits, not decimals
             table["prediction"] = table["prediction"].map("{:.6g}".format)
         yield table.to_csv(index=False, header=False, float_format="%.4f")
-
-
-def files(place: str | Path, given: Named) -> pd.DataFrame:
-    """Predict audio files with a run: chunks as in training, fused per file.
-
-    Parameters
-    ----------
-    place : path
-        See `load`.
-    given : iterable of path
-        See `named`.
-
-    Returns
-    -------
-    DataFrame
-        Columns file, duration_s, prediction and, of classes, one probability each.
-
-    Raises
-    ------
-    InputError
-        No finished run there, or a file that cannot be read.
-    """
-
-    def refuse(error: InputError) -> None:
-        raise error
-
-    predictor = load(place)
-    found = list(tables(predictor, named(given, refuse), "file", refuse))
-    return pd.concat(found or [pd.DataFrame(columns=columns(predictor, "file"))], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Smaller numbers in a TensorFlow Lite file: float16 or int8, for the network and nothing else.
+"""Quantise the network of a TensorFlow Lite file to float16 or int8.
 
 The spectrogram stays in float32: quantised, its logarithm and its minimum and maximum are lost.
 """
@@ -14,20 +14,18 @@ import numpy as np
 from dslite import tensorflow_logging
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
-SCOPE = (
-    r".*dslite_.*"  # what `dslite.models.classifier` names its network, and so the tensors in it
-)
+# `dslite.models.classifier` names its network so, and thereby the tensors in it.
+SCOPE = r".*dslite_.*"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-INPUT = "waveform"
 
 
-def stem(part: str, variant: str) -> str:
-    """Name of a part's file without its suffix: ``model``, ``cnn-int8`` and so on."""
-    return part if variant == FLOAT32 else f"{part}-{variant}"
+def file_name(part: str, variant: str) -> str:
+    """Return the name of a part's file in a variant: ``model.tflite``, ``cnn-int8.tflite``."""
+    return f"{part}.tflite" if variant == FLOAT32 else f"{part}-{variant}.tflite"
 
 
 class Quantiser:
-    """One float32 file, from which smaller ones are made; calibrated once.
+    """A float32 file, from which smaller ones are made; calibrated once.
 
     Parameters
     ----------
@@ -36,17 +34,17 @@ class Quantiser:
     samples : iterable of ndarray
         Inputs of the file to calibrate `INT8` with: the range of every tensor of the network is
         taken over them. Training data, never the test partition's.
-    name : str
-        Of the input.
+    input_name : str
+        Name of the file's input.
     """
 
-    def __init__(self, content: bytes, samples: Iterable[np.ndarray], name: str = INPUT):
+    def __init__(self, content: bytes, samples: Iterable[np.ndarray], input_name: str = "waveform"):
         self._content = content
-        self._samples = [{name: sample} for sample in samples]
+        self._samples = [{input_name: sample} for sample in samples]
         self._ranges = None
 
     def layers(self) -> list[str]:
-        """Names of the layers with weights, in the order in which they run."""
+        """Return the names of the layers with weights, in the order in which they run."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         with tensorflow_logging.silent_stderr():
@@ -62,7 +60,7 @@ class Quantiser:
         ]
 
     def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
-        """The file in a variant.
+        """Return the file in a variant.
 
         Parameters
         ----------
@@ -71,19 +69,20 @@ class Quantiser:
             weights of 8 bits but for depthwise layers, activations quantised as they come.
             `INT8`: both, by the ranges seen in calibration. Input and output stay float32.
         keep : sequence of str
-            Layers (see `layers`) that stay as they are.
+            Layers (see `layers`) that stay in float32.
         """
         if variant == FLOAT32:
             return self._content
         with _quietly():
-            quantiser = self._with_recipe(variant, keep)
+            quantizer = self._with_recipe(variant, keep)
             if variant == INT8 and self._ranges is None:
                 data = {"serving_default": self._samples}
-                self._ranges = quantiser.calibrate(data, num_threads=2)
-            made = quantiser.quantize(self._ranges if variant == INT8 else None)
-        return bytes(made.quantized_model)
+                self._ranges = quantizer.calibrate(data, num_threads=2)
+            result = quantizer.quantize(self._ranges if variant == INT8 else None)
+        return bytes(result.quantized_model)
 
     def _with_recipe(self, variant: str, keep: Sequence[str]):
+        """Return the library's quantizer with the rules of a variant."""
         from litert_quantizer import quantizer
         from litert_quantizer.algorithm_manager import AlgorithmName
         from litert_quantizer.qtyping import (
@@ -94,7 +93,7 @@ class Quantiser:
             TFLOperationName,
         )
 
-        made = quantizer.Quantizer(bytearray(self._content))
+        recipe = quantizer.Quantizer(bytearray(self._content))
         every = TFLOperationName.ALL_SUPPORTED
         if variant == FLOAT16:
             halves = TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT)
@@ -104,29 +103,29 @@ class Quantiser:
                 explicit_dequantize=True,
             )
             for name in WEIGHTED:
-                made.update_quantization_recipe(
+                recipe.update_quantization_recipe(
                     SCOPE, TFLOperationName(name), config, AlgorithmName.FLOAT_CASTING
                 )
         elif variant == DYNAMIC:
             # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
             for name in ("CONV_2D", "FULLY_CONNECTED"):
-                made.add_dynamic_config(SCOPE, TFLOperationName(name), num_bits=8)
+                recipe.add_dynamic_config(SCOPE, TFLOperationName(name), num_bits=8)
         else:
-            made.add_static_config(SCOPE, every, activation_num_bits=8, weight_num_bits=8)
+            recipe.add_static_config(SCOPE, every, activation_num_bits=8, weight_num_bits=8)
             # 256 steps are too few for probabilities near 0 and 1.
-            made.update_quantization_recipe(
+            recipe.update_quantization_recipe(
                 SCOPE, TFLOperationName.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE
             )
         for name in keep:
-            made.update_quantization_recipe(
+            recipe.update_quantization_recipe(
                 re.escape(name), every, algorithm_key=AlgorithmName.NO_QUANTIZE
             )
-        return made
+        return recipe
 
 
 @contextlib.contextmanager
 def _quietly():
-    """Without the progress bars, summaries and warnings of the library."""
+    """Suppress the progress bars, summaries and warnings of the library."""
     with (
         tensorflow_logging.silent_stderr(),
         contextlib.redirect_stdout(io.StringIO()),

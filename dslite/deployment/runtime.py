@@ -1,7 +1,7 @@
-"""Running a ``.tflite`` file and reading what it says of itself; without TensorFlow.
+"""Run a ``.tflite`` file and read its metadata, without TensorFlow.
 
-What a file says of itself is a small ZIP archive behind the model, as in TensorFlow Lite's own
-metadata: every runtime passes over it, and ``unzip model.tflite`` shows it.
+The metadata is a small ZIP archive behind the model, as in TensorFlow Lite's own: every runtime
+passes over it, and ``unzip model.tflite`` shows it.
 """
 
 import io
@@ -26,7 +26,7 @@ FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of itself.
+    """What a file holds beside the model.
 
     Attributes
     ----------
@@ -34,37 +34,41 @@ class Metadata:
         All of the run's; its rate and chunk length are those of the input.
     classes : tuple of str
         In the order of the outputs; empty: a regression.
-    told : dict
+    facts : dict
         The whole: also ``dataset``, ``run``, ``variant``, ``part``, ``weights`` with their licence,
-        ``input``, ``output`` and ``version``.
+        ``input`` and ``version``.
     """
 
     settings: Settings
     classes: tuple[str, ...]
-    told: dict[str, Any]
+    facts: dict[str, Any]
 
 
-def attach(content: bytes, told: dict[str, Any]) -> bytes:
-    """A model with its metadata behind it.
+def attach(content: bytes, facts: dict[str, Any]) -> bytes:
+    """Append metadata to a model.
 
     Parameters
     ----------
     content : bytes
         A TensorFlow Lite file.
-    told : dict
+    facts : dict
         At least ``settings``, ``classes`` and ``task``; what JSON holds.
+
+    Returns
+    -------
+    bytes
+        The same for the same model and facts.
     """
-    held = io.BytesIO(content)
-    held.seek(0, os.SEEK_END)
-    with zipfile.ZipFile(held, "a") as archive:
-        text = json.dumps({"format": FORMAT, **told}, indent=2, ensure_ascii=False)
-        # A fixed time: the same model is the same file, to the byte.
-        archive.writestr(zipfile.ZipInfo(MEMBER), text)
-    return held.getvalue()
+    buffer = io.BytesIO(content)
+    buffer.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        text = json.dumps({"format": FORMAT, **facts}, indent=2, ensure_ascii=False)
+        archive.writestr(zipfile.ZipInfo(MEMBER), text)  # with a fixed time
+    return buffer.getvalue()
 
 
-def metadata(file: str | os.PathLike) -> Metadata:
-    """What a file says of itself.
+def read_metadata(file: str | os.PathLike) -> Metadata:
+    """Read the metadata of a ``.tflite`` that ``dslite convert`` wrote.
 
     Raises
     ------
@@ -75,26 +79,26 @@ def metadata(file: str | os.PathLike) -> Metadata:
         raise InputError(f"{file}: there is no such file")
     try:
         with zipfile.ZipFile(file) as archive:
-            told = json.loads(archive.read(MEMBER))
+            facts = json.loads(archive.read(MEMBER))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError):
         raise InputError(
-            f"{file}: says nothing of itself (no {MEMBER} in it), so what it wants is not known; "
+            f"{file}: holds no metadata (no {MEMBER} in it), so its input and classes are unknown; "
             "convert the run with `dslite convert`"
         ) from None
-    if told.get("format", 0) > FORMAT:
-        raise InputError(f"{file}: was written by a newer dslite ({told.get('version')})")
+    if facts.get("format", 0) > FORMAT:
+        raise InputError(f"{file}: was written by a newer dslite ({facts.get('version')})")
     try:
-        settings = Settings(**told["settings"])
-        classes = () if told["task"] == "regression" else tuple(told["classes"])
+        settings = Settings(**facts["settings"])
+        classes = () if facts["task"] == "regression" else tuple(facts["classes"])
     except (KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{file}: its {MEMBER} is damaged ({error})") from None
-    return Metadata(settings, classes, told)
+    return Metadata(settings, classes, facts)
 
 
 def runner(
     model: str | os.PathLike | bytes, threads: int = 1
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that runs a ``.tflite``, or the content of one, on one input at a time.
+    """Return a function that runs a ``.tflite``, or the content of one, on one input at a time.
 
     Raises
     ------
@@ -103,46 +107,34 @@ def runner(
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
     try:
         with tensorflow_logging.silent_stderr():  # it announces its delegate
-            interpreter = Interpreter(**given, num_threads=threads)
+            interpreter = Interpreter(**source, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         name = "" if isinstance(model, bytes) else f"{model}: "
         raise InputError(f"{name}not a TensorFlow Lite model ({error})") from None
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
 
     def run(value: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, value)
+        interpreter.set_tensor(input_index, value)
         interpreter.invoke()
-        return interpreter.get_tensor(target)
+        return interpreter.get_tensor(output_index)
 
     return run
 
 
-def example(path: str | os.PathLike) -> np.ndarray:
-    """Noise in the shape and type of a file's input; whole numbers over their type's range."""
+def example_input(path: str | os.PathLike) -> np.ndarray:
+    """Return noise in shape and dtype of a file's input; integers over their dtype's range."""
     from ai_edge_litert.interpreter import Interpreter
 
-    runner(path)  # says clearly what is no model
+    runner(path)  # with its error for what is no model
     details = Interpreter(model_path=str(path)).get_input_details()[0]
-    shape, kind = details["shape"], np.dtype(details["dtype"])
+    shape, dtype = details["shape"], np.dtype(details["dtype"])
     rng = np.random.default_rng(0)
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
-    return (rng.standard_normal(shape) / 10).astype(kind)
-
-
-def operators(path: str | os.PathLike) -> list[str]:
-    """Names of the operators of a file, sorted, each once; without the runtime's own delegate."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    with tensorflow_logging.silent_stderr():
-        interpreter = Interpreter(
-            model_path=str(path),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
-    return sorted({operator["op_name"] for operator in interpreter._get_ops_details()})
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    return (rng.standard_normal(shape) / 10).astype(dtype)

@@ -1,4 +1,4 @@
-"""A static page that runs a ``.tflite`` in the browser with LiteRT.js; without TensorFlow.
+"""Write a static page that runs a ``.tflite`` in the browser with LiteRT.js; without TensorFlow.
 
 The page holds everything it needs, so that any server of static files will do, and its
 Content-Security-Policy forbids every request to another host.
@@ -25,7 +25,7 @@ from dslite.models.weights import MIRROR
 
 VERSION = "2.5.3"  # of LiteRT.js
 SOURCES = ("index.html", "style.css", "page.js", "sound.js", "picture.js", "microphone.js")
-BARE, BESIDE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
+BARE, RELATIVE = '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
 MAP = "//# sourceMappingURL="
 NOTICE = f"""\
 LiteRT.js {VERSION}, Copyright Google LLC, https://github.com/google-ai-edge/LiteRT
@@ -88,32 +88,32 @@ PACKAGES = (
 
 
 def find_model(place: str | os.PathLike) -> Path:
-    """The ``.tflite`` that a user means: a file, or the whole model in a run's folder.
+    """Find the ``.tflite`` that a user means: a file, or the whole model in a run's folder.
 
     Raises
     ------
     InputError
         There is none.
     """
-    found = paths.find(place)
-    if found.suffix.lower() == ".tflite":
-        return found
-    if not found.is_dir():
+    path = paths.find(place)
+    if path.suffix.lower() == ".tflite":
+        return path
+    if not path.is_dir():
         raise InputError(f"{place}: neither a run's folder nor a .tflite file")
-    if not (found / "model.tflite").is_file():
+    if not (path / "model.tflite").is_file():
         raise InputError(
             f"{place}: holds no model.tflite; convert the run first (`dslite convert {place}`)"
         )
-    return found / "model.tflite"
+    return path / "model.tflite"
 
 
-def write(file: Path, folder: Path) -> Path:
+def write_page(file: Path, folder: Path) -> Path:
     """Write the page of a model; all of it or nothing.
 
     Parameters
     ----------
     file : Path
-        A whole model, from waveform to output, with its ``spectrogram.tflite`` beside it.
+        A whole model, from waveform to output, with its ``spectrogram.tflite`` in the same folder.
     folder : Path
         An older page in it is replaced; a folder with anything else is refused.
 
@@ -128,13 +128,11 @@ def write(file: Path, folder: Path) -> Path:
         No such model, no spectrogram of the same run, no connection for LiteRT.js, or other files
         in the folder.
     """
-    told = runtime.metadata(file)
-    if told.told.get("part") != "model":
-        raise InputError(
-            f"{file}: is a part of a model ({told.told.get('part')}); give model.tflite"
-        )
-    picture = _spectrogram_of(file, told)
-    _require_own(folder)
+    metadata = runtime.read_metadata(file)
+    if (part := metadata.facts.get("part")) != "model":
+        raise InputError(f"{file}: is a part of a model ({part}); give model.tflite")
+    half = _spectrogram_of(file, metadata)
+    _require_page_only(folder)
     archives = [fetch(package) for package in PACKAGES]
     try:
         with paths.replacing(folder) as draft:
@@ -143,8 +141,8 @@ def write(file: Path, folder: Path) -> Path:
             for name in SOURCES:
                 (draft / name).write_bytes((sources / name).read_bytes())
             shutil.copyfile(file, draft / "model.tflite")
-            shutil.copyfile(picture, draft / "spectrogram.tflite")
-            text = json.dumps(described(told), ensure_ascii=False)
+            shutil.copyfile(half, draft / "spectrogram.tflite")
+            text = json.dumps(description(metadata), ensure_ascii=False)
             (draft / "model.json").write_text(text + "\n", encoding="utf-8")
             for package, archive in zip(PACKAGES, archives, strict=True):
                 unpack(archive, package, draft / "litert")
@@ -156,25 +154,25 @@ def write(file: Path, folder: Path) -> Path:
     return folder
 
 
-def _spectrogram_of(file: Path, told: Metadata) -> Path:
-    """The spectrogram half of the same run, beside the whole model."""
+def _spectrogram_of(file: Path, metadata: Metadata) -> Path:
+    """Return the spectrogram half of the same run."""
     half = file.parent / "spectrogram.tflite"
     if not half.is_file():
         raise InputError(
             f"{half}: is missing, and the page draws with it; put it there, or convert the run "
             "again with `dslite convert`"
         )
-    if runtime.metadata(half).told.get("identity") != told.told.get("identity"):
+    if runtime.read_metadata(half).facts.get("identity") != metadata.facts.get("identity"):
         raise InputError(f"{half}: belongs to another run than {file.name}")
     return half
 
 
-def _require_own(folder: Path) -> None:
+def _require_page_only(folder: Path) -> None:
     """Raise where writing a page would remove anything but an older page."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for the page")
-    own = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
-    strange = sorted({entry.name for entry in folder.iterdir()} - own) if folder.is_dir() else []
+    names = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
+    strange = sorted({entry.name for entry in folder.iterdir()} - names) if folder.is_dir() else []
     if strange:
         raise InputError(
             f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
@@ -182,21 +180,19 @@ def _require_own(folder: Path) -> None:
         )
 
 
-def described(told: Metadata) -> dict[str, Any]:
-    """What the page needs to know of a model, as JSON holds it.
+def description(metadata: Metadata) -> dict[str, Any]:
+    """Return what the page needs to know of a model, as JSON holds it.
 
     All lengths are in samples, so that the page rounds nothing; ``mel_hz`` are the centres of the
     bands and ``colours`` viridis, 256 times red, green, blue from 0 to 255.
     """
-    settings = told.settings
+    facts, settings = metadata.facts, metadata.settings
     frame, hop = audio.level_frames(settings.sample_rate)
     return {
-        "dataset": told.told["dataset"],
-        "run": told.told["run"],
-        "variant": told.told.get("variant", ""),
-        "version": told.told.get("version", ""),
-        "licence": told.told["weights"]["licence"],
-        "classes": list(told.classes),
+        **{"dataset": facts["dataset"], "run": facts["run"]},
+        **{"variant": facts.get("variant", ""), "version": facts.get("version", "")},
+        "licence": facts["weights"]["licence"],
+        "classes": list(metadata.classes),
         "fusion": settings.fusion,
         "rate": settings.sample_rate,
         "chunk": settings.chunk_samples,
@@ -219,21 +215,19 @@ def fetch(package: Package) -> Path:
     """
     folder = paths.cache() / "litertjs" / VERSION
     remedy = f"get it in another way and put it at {folder / package.file}"
+    checksum, show = f"sha512:{package.sha512}", sys.stderr.isatty()
     try:
-        show = sys.stderr.isatty()
-        kept = pooch.retrieve(
-            package.url, f"sha512:{package.sha512}", package.file, folder, progressbar=show
-        )
+        path = pooch.retrieve(package.url, checksum, package.file, folder, progressbar=show)
     except ValueError:
         raise InputError(
             f"{package.url} is not the published file (its SHA-512 differs); {remedy}"
         ) from None
     except OSError as error:
-        # A lost connection is told by urllib3's cause, inside an exception of requests'.
+        # The reason of a lost connection is urllib3's cause, inside an exception of requests'.
         cause = getattr(error.args[0], "reason", error) if error.args else error
         reason = str(cause).splitlines()[0][:120]
         raise InputError(f"{package.url} cannot be downloaded ({reason}); {remedy}") from None
-    return Path(kept)
+    return Path(path)
 
 
 def unpack(archive: Path, package: Package, folder: Path) -> None:
@@ -245,26 +239,24 @@ def unpack(archive: Path, package: Package, folder: Path) -> None:
         A file is missing, is a link or anything else but a file, or has another size.
     """
     try:
-        with tarfile.open(archive, "r:gz") as held:
+        with tarfile.open(archive, "r:gz") as tar:
             for name, (target, size) in package.members.items():
-                member = held.getmember(name)
-                if not member.isreg() or member.size != size:
-                    raise InputError(f"{archive}: its {name} is not a file of {size:,} bytes")
-                content = held.extractfile(member).read(size + 1)
-                if len(content) != size:
+                member = tar.getmember(name)
+                content = tar.extractfile(member).read(size + 1) if member.isreg() else b""
+                if not member.isreg() or not len(content) == member.size == size:
                     raise InputError(f"{archive}: its {name} is not a file of {size:,} bytes")
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
-                (folder / target).write_bytes(_beside(target, content))
+                (folder / target).write_bytes(_adapted(target, content))
     except KeyError as error:
         raise InputError(f"{archive}: {error.args[0]}") from None
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f"{archive}: not a sound archive ({error})") from None
 
 
-def _beside(target: str, content: bytes) -> bytes:
-    """A module that finds its neighbours: a browser knows no packages, only addresses."""
+def _adapted(target: str, content: bytes) -> bytes:
+    """Let a module import its neighbour by address: a browser knows no packages."""
     if target not in ("index.js", "wasm-utils.js"):
         return content
-    text = content.decode("utf-8").replace(BARE, BESIDE)
-    kept = "\n".join(line for line in text.splitlines() if not line.startswith(MAP))
-    return f"// Changed by dslite, see NOTICE.txt\n{kept}\n".encode()
+    lines = content.decode("utf-8").replace(BARE, RELATIVE).splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(MAP))
+    return f"// Changed by dslite, see NOTICE.txt\n{text}\n".encode()

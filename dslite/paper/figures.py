@@ -117,7 +117,9 @@ def pareto(dataset: str) -> Figure | None:
     profiles = [content for _, content in paper_costs.profiles().values()]
     own = [c for c in profiles if c["dataset"] == dataset and not c["random_weights"]]
     return (
-        deployment_profile.pareto(pd.concat(map(deployment_profile.frame, own), ignore_index=True))
+        deployment_profile.pareto_figure(
+            pd.concat(map(deployment_profile.profile_table, own), ignore_index=True)
+        )
         if own
         else None
     )

@@ -30,7 +30,7 @@ from dslite.studies.tables import folder as tables_folder
 from dslite.training.runs import LAST
 
 # Of a run's folder
-RUN_FILES = (LAST, "metrics.json", "predictions.csv", "history.csv", "faithfulness.json")
+RUN_FILES = (LAST, "metrics.json", "predictions.csv", "history.csv", "agreement.json")
 RUN_FILES += ("profile.csv", "profile.json", "device.json", "explanation/*.csv")
 RUN_FILES += tuple(
     f"explanation/{name}.svg" for name in ("shap_confident", "shap_wrong", "methods")

@@ -129,8 +129,8 @@ def _device(study, devices, name: str) -> None:
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(manifest, run.settings)
-    assessed = agreement.assess(run, store, log=typer.echo, variants=study.variants)
-    table = agreement.table(assessed).rename_axis("file").reset_index()
+    assessed = agreement.convert_run(run, store, log=typer.echo, variants=study.variants)
+    table = agreement.agreement_table(assessed).rename_axis("file").reset_index()
     with paths.replacing(tables.folder(study) / f"device-{name}.csv") as draft:
         table.assign(run=paths.shown(run.folder)).to_csv(draft, index=False)
     typer.echo(f"converted: {paths.shown(run.folder)}")

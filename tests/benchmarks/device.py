@@ -4,8 +4,8 @@
 
 DenseNet121 (random weights) and MobileNetV2 (from ``--weights``, else from
 ``$DSLITE_REAL_WEIGHTS/mobilenet_v2.weights.h5``, else random) with a head of 6 classes are
-converted in every variant, calibrated on noise. Then `dslite.deployment.profile.measure` times all of it in
-one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads, Keras
+converted in every variant, calibrated on noise. Then `dslite.deployment.profile_run` times all
+of it in one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads, Keras
 compiled, called and through ``predict``, the spectrogram alone and drawn by librosa and matplotlib.
 ``litert-benchmark``, which comes with the runtime, times one of the files in a process of its own,
 as a check. Prints a table, writes ``results/benchmarks/device.json``; the last line is its content
@@ -72,7 +72,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
-    convert.write(run, convert.convert_all(run, network), list(zip(waves, mels, strict=True)))
+    convert.write(run, convert.convert_parts(run, network), list(zip(waves, mels, strict=True)))
     return run
 
 
@@ -100,14 +100,14 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
                 found[f"{part} {variant} x float32, {n} threads"] = faster
             found[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
     own = deployment_profile.tensorflow_threads()
-    for way in deployment_profile.KERAS_WAYS:
+    for variant in deployment_profile.KERAS_VARIANTS:
         for n in THREADS:
-            name = f"{way} / TFLite network, {n} threads"
-            found[name] = ms["cnn", way, own] / ms["cnn", one, n]
+            name = f"{variant} / TFLite network, {n} threads"
+            found[name] = ms["cnn", variant, own] / ms["cnn", one, n]
     mel = ms["spectrogram", one, 1]
-    found["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.DRAWN, 1] / mel
+    found["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / mel
     picture = ms["spectrogram", deployment_profile.PICTURE, own]
-    found["drawn / TensorFlow picture"] = ms["spectrogram", deployment_profile.DRAWN, 1] / picture
+    found["drawn / TensorFlow picture"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / picture
     found["TensorFlow / TFLite spectrogram"] = (
         ms["spectrogram", deployment_profile.TENSORFLOW, own] / mel
     )
@@ -119,11 +119,13 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     begin = time.perf_counter()
     run = a_run(folder / backbone, backbone, weights)
     converted = time.perf_counter()
-    profile = deployment_profile.measure(run, THREADS, repeats)
-    table = deployment_profile.frame(profile)
-    print(f"\n{backbone}, weights {Path(weights).name}: {deployment_profile.counted(table)}")
+    profile = deployment_profile.profile_run(run, THREADS, repeats)
+    table = deployment_profile.profile_table(profile)
     print(
-        deployment_profile.readable(table)
+        f"\n{backbone}, weights {Path(weights).name}: {deployment_profile.operations_text(table)}"
+    )
+    print(
+        deployment_profile.display_table(table)
         .drop(columns=["devel %", "test %"])
         .to_string(index=False)
     )

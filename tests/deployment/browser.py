@@ -1,4 +1,4 @@
-"""A headless Chromium that tells what its page asked for and wrote; the DevTools protocol."""
+"""A headless Chromium, driven through the DevTools protocol: its page's requests and errors."""
 
 import functools
 import http.server
@@ -50,13 +50,13 @@ class Page:
     ----------
     requests : list of str
         Every address that was asked for, in the page's own words.
-    said : list of str
+    errors : list of str
         Errors: of scripts, of the console, of the network and the security policy.
     """
 
     def __init__(self, socket):
         self._socket, self._ids, self._session = socket, itertools.count(1), None
-        self.requests, self.said = [], []
+        self.requests, self.errors = [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -77,37 +77,36 @@ class Page:
                 return answer["result"]
             self._note(answer.get("method"), answer.get("params"))
 
-    def _note(self, event, told):
-        if event == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
-        elif event == "Network.webSocketCreated":
-            self.requests.append(told["url"])
-        elif event == "Runtime.exceptionThrown":
-            self.said.append(json.dumps(told["exceptionDetails"]))
-        elif event == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert"):
-            self.said.append(" ".join(str(a.get("value", a)) for a in told["args"]))
-        elif event == "Log.entryAdded" and told["entry"]["level"] == "error":
-            self.said.append(f"{told['entry']['text']} {told['entry'].get('url', '')}")
+    def _note(self, method, event):
+        if method == "Network.requestWillBeSent":
+            self.requests.append(event["request"]["url"])
+        elif method == "Network.webSocketCreated":
+            self.requests.append(event["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(event["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and event["type"] in ("error", "assert"):
+            self.errors.append(" ".join(str(a.get("value", a)) for a in event["args"]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] == "error":
+            self.errors.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
     def run(self, expression):
         """Value of an expression, awaited."""
-        found = self.call(
+        answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        if "exceptionDetails" in found:
-            raise RuntimeError(json.dumps(found["exceptionDetails"]))
-        return found["result"].get("value")
+        if "exceptionDetails" in answer:
+            raise RuntimeError(json.dumps(answer["exceptionDetails"]))
+        return answer["result"].get("value")
 
     def wait(self, expression, seconds=60):
         """Wait until an expression holds; gives its value."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            found = self.run(expression)
-            if found:
-                return found
+            if value := self.run(expression):
+                return value
             time.sleep(0.05)
         text = self.run("document.body.innerText")
-        raise TimeoutError(f"{expression}\n{self.said}\n{text}")
+        raise TimeoutError(f"{expression}\n{self.errors}\n{text}")
 
     def open(self, address):
         """Go there and wait until the page has loaded its model, or failed."""
@@ -131,12 +130,12 @@ def started(folder, *flags):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(words, start_new_session=True, **quiet)
     try:
-        told, until = folder / "DevToolsActivePort", time.monotonic() + 60
-        while not (told.is_file() and told.read_text().count("\n")):
+        file, until = folder / "DevToolsActivePort", time.monotonic() + 60
+        while not (file.is_file() and file.read_text().count("\n")):
             if process.poll() is not None or time.monotonic() > until:
                 raise TimeoutError("Chromium did not start")
             time.sleep(0.05)
-        port, place = told.read_text().split()
+        port, place = file.read_text().split()
         address = f"ws://127.0.0.1:{port}{place}"
         socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
         try:

@@ -50,7 +50,7 @@ def noise(path, seconds=1.5, rate=RATE, channels=1, level=0.3, **how):
 def named(*given):
     """Names found and what was reported."""
     told = []
-    return [str(path) for path in predict.named(given, told.append)], [str(t) for t in told]
+    return [str(path) for path in predict.audio_files(given, told.append)], [str(t) for t in told]
 
 
 def predicted(files, level="file", of=None):
@@ -364,7 +364,7 @@ def test_the_same_numbers_as_the_runs_own(command, small_run, small_corpus):
 
 
 def test_one_by_one_or_together(small_run, small_corpus):
-    of = predict.load(small_run.folder)
+    of = predict.load_model(small_run.folder)
     files = sorted(small_corpus.parent.glob("spk03/*.wav"))[:3]
     together, _ = predicted(files, "chunk", of)
     alone = pd.concat([predicted([file], "chunk", of)[0] for file in files], ignore_index=True)
@@ -411,8 +411,11 @@ def test_a_damaged_record_of_a_run(command, tmp_path, content):
 
 def test_the_first_file_that_cannot_be_read_ends_the_function(small_run, tmp_path):
     with pytest.raises(InputError, match="no such audio file"):
-        predict.files(small_run.folder, [noise(tmp_path / "a.wav"), tmp_path / "gone.wav"])
-    assert predict.files(small_run.folder, []).columns.tolist()[:2] == ["file", "duration_s"]
+        predict.predict_files(small_run.folder, [noise(tmp_path / "a.wav"), tmp_path / "gone.wav"])
+    assert predict.predict_files(small_run.folder, []).columns.tolist()[:2] == [
+        "file",
+        "duration_s",
+    ]
 
 
 def started(small_run, *words, **environment):

@@ -486,7 +486,7 @@ def test_a_full_line_takes_no_more_until_it_is_half_empty():
     # 5 and, until half is taken, 2 more with each block.
     assert np.flatnonzero(lost).tolist() == [100]
     assert max(lost) == 5 + 2 * 50
-    assert line.lost_at_the_end() > 0
+    assert line.lost > 0
 
 
 def test_a_silent_microphone_has_broken():
@@ -499,7 +499,7 @@ def test_a_silent_microphone_has_broken():
 
 
 def test_without_sounddevice(command, monkeypatch, tmp_path):
-    monkeypatch.setattr(predict, "load", lambda place: predictor())
+    monkeypatch.setattr(predict, "load_model", lambda place: predictor())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     status, out, err = command("stream", tmp_path)
     assert (status, out) == (2, "")
@@ -513,7 +513,7 @@ def test_without_sounddevice(command, monkeypatch, tmp_path):
 
 
 def test_without_a_device(command, monkeypatch, tmp_path):
-    monkeypatch.setattr(predict, "load", lambda place: predictor())
+    monkeypatch.setattr(predict, "load_model", lambda place: predictor())
     monkeypatch.setitem(sys.modules, "sounddevice", Device(None, error="Invalid sample rate"))
     status, out, err = command("stream", tmp_path, "--rate", 12345)
     assert (status, out) == (2, "")
@@ -555,7 +555,7 @@ def test_a_model_that_yields_nan(tmp_path):
     ],
 )
 def test_refused(command, monkeypatch, tmp_path, words, message):
-    monkeypatch.setattr(predict, "load", lambda place: predictor())
+    monkeypatch.setattr(predict, "load_model", lambda place: predictor())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no.wav").write_bytes(b"no audio at all" * 99)
     status, out, err = command("stream", "model.tflite", *words)
@@ -581,7 +581,7 @@ def started(*words):
         "from dslite.settings import Settings\n"
         "used = Settings(chunk_length_s=1.0, chunk_hop_s=0.4, backbone='squeezenet')\n"
         "def outputs(w): loud = np.abs(w).mean(axis=1); return np.stack([loud, 1 - loud], axis=1)\n"
-        "predict.load = lambda place: predict.Predictor(used, ('loud', 'quiet'), outputs)\n"
+        "predict.load_model = lambda place: predict.Predictor(used, ('loud', 'quiet'), outputs)\n"
         "cli.run()\n"
     )
     return subprocess.Popen(
@@ -628,7 +628,7 @@ def test_an_interruption_tells_what_was_not_analysed(fast_clock):
         predictor(), Source("pipe", RATE, line, line), None, 1, pytest.fail
     )
     assert stream.summary() == ""
-    next(iter(stream._heard()))
+    next(iter(stream._blocks()))
     stream._frames = BLOCK
     line.put(np.zeros((BLOCK, 1), np.float32))
     assert stream.summary().endswith("nothing lost; 0.1 s came and were not analysed")

@@ -1,36 +1,36 @@
-"""The page's folder: what is written and what is refused."""
+"""The page: what is written and refused, and what it shows and asks for in a real browser."""
 
 import gzip
 import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
+import zipfile
 
+import numpy as np
 import pytest
+import soundfile
+import soxr
 
-from dslite import paths
-from dslite.deployment import runtime, web
+from dslite import audio, paths
+from dslite.deployment import predict, runtime, web
 from dslite.errors import InputError
 from dslite.settings import Settings
 from tests.deployment import browser
 
+RATE = 16000
 PAGE = paths.ROOT / "dslite" / "deployment" / "page"
 FILES = {*web.SOURCES, "model.json", "model.tflite", "spectrogram.tflite", "litert"}
 
 
-def told(part="model", identity="abc", task="classification", **changed):
-    """What a file says of itself, see `dslite.deployment.runtime`."""
-    settings = Settings(backbone="squeezenet", **changed)
+def facts(part="model", identity="abc", **changed):
+    """A file's metadata, see `dslite.deployment.runtime`."""
     return {
-        "dataset": "small",
-        "run": "squeezenet-none-s0",
-        "identity": identity,
-        "part": part,
-        "variant": "float32",
-        "task": task,
-        "classes": [] if task == "regression" else ["quiet", "loud"],
-        "settings": settings.model_dump(),
+        **{"dataset": "small", "run": "squeezenet-none-s0", "identity": identity, "part": part},
+        **{"variant": "float32", "task": "classification", "classes": ["quiet", "loud"]},
+        "settings": Settings(backbone="squeezenet", **changed).model_dump(),
         "weights": {"name": "random", "licence": "none: trained from random weights"},
         "version": "0.1.0",
     }
@@ -42,23 +42,23 @@ def model(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     for part in ("model", "spectrogram"):
-        (folder / f"{part}.tflite").write_bytes(runtime.attach(b"flatbuffer", told(part)))
+        (folder / f"{part}.tflite").write_bytes(runtime.attach(b"flatbuffer", facts(part)))
     return folder / "model.tflite"
 
 
 def tarball(*members, kind=tarfile.REGTYPE):
     """An archive as npm's registry hands it out: of pairs (name, content)."""
-    held = io.BytesIO()
+    content = io.BytesIO()
     with (
-        gzip.GzipFile(fileobj=held, mode="wb", mtime=0) as packed,
+        gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
-        for name, content in members:
+        for name, text in members:
             info = tarfile.TarInfo(name)
-            info.type, info.size = kind, len(content)
-            info.linkname = "/etc/passwd" if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) else ""
-            archive.addfile(info, io.BytesIO(content))
-    return held.getvalue()
+            info.type, info.size = kind, len(text)
+            info.linkname = "" if kind == tarfile.REGTYPE else "/etc/passwd"
+            archive.addfile(info, io.BytesIO(text))
+    return content.getvalue()
 
 
 def package(name, content, members):
@@ -73,16 +73,16 @@ def registry(cache, monkeypatch):
     """Two small packages in LiteRT.js' place, in the cache as if they had been downloaded."""
     folder = cache / "litertjs" / web.VERSION
     folder.mkdir(parents=True)
-    made = []
+    packages = []
     for name, target, content in (
         ("core", "index.js", INDEX),
         ("wasm-utils", "wasm-utils.js", b"y();\n//# sourceMappingURL=index.js.map"),
     ):
-        held = tarball(("package/dist/index.js", content), ("../../outside", b"x"))
+        archive = tarball(("package/dist/index.js", content), ("../../outside", b"x"))
         members = {"package/dist/index.js": (target, len(content))}
-        made.append(package(name, held, members))
-        (folder / made[-1].file).write_bytes(held)
-    monkeypatch.setattr(web, "PACKAGES", tuple(made))
+        packages.append(package(name, archive, members))
+        (folder / packages[-1].file).write_bytes(archive)
+    monkeypatch.setattr(web, "PACKAGES", tuple(packages))
     monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9")  # nothing is asked for
     return folder
 
@@ -91,36 +91,35 @@ def registry(cache, monkeypatch):
 
 
 def test_the_page_is_whole(model, registry, tmp_path):
-    folder = web.write(model, tmp_path / "web")
+    folder = web.write_page(model, tmp_path / "web")
     assert {entry.name for entry in folder.iterdir()} == FILES
     assert (folder / "model.tflite").read_bytes() == model.read_bytes()
-    found = sorted(f.name for f in (folder / "litert").rglob("*"))
-    assert found == ["LICENSE.txt", "NOTICE.txt", "index.js", "wasm-utils.js"]
+    assert sorted(f.name for f in (folder / "litert").rglob("*")) == [
+        "LICENSE.txt",
+        "NOTICE.txt",
+        "index.js",
+        "wasm-utils.js",
+    ]
     assert "Apache License" in (folder / "litert" / "LICENSE.txt").read_text()
     code = (folder / "litert" / "index.js").read_text()
-    assert (
-        code == '// Changed by dslite, see NOTICE.txt\nimport { x } from "./wasm-utils.js";\nx();\n'
-    )
+    changed = "// Changed by dslite, see NOTICE.txt\n"
+    assert code == f'{changed}import {{ x }} from "./wasm-utils.js";\nx();\n'
     assert sorted(f.name for f in PAGE.iterdir()) == sorted([*web.SOURCES, "Apache-2.0.txt"])
     assert sorted(f.name for f in tmp_path.iterdir()) == ["cache", "run", "web"]
-
-
-def test_what_the_page_is_told(model, registry, tmp_path):
-    changed = {"trim": "on", "chunk_length_s": 1.5, "sample_rate": 8000, "fusion": "vote"}
-    model.write_bytes(runtime.attach(b"flatbuffer", told(**changed)))
-    folder = web.write(model, tmp_path / "web")
-    found = json.loads((folder / "model.json").read_text())
-    assert (found["rate"], found["chunk"], found["hop"]) == (8000, 12000, 6000)
-    assert found["trim"] == {"frame": 1024, "hop": 256, "db": 60}
-    assert (found["classes"], found["fusion"]) == (["quiet", "loud"], "vote")
-    assert web.described(runtime.metadata(model)) == found
-
-
-def test_an_older_page_is_replaced(model, registry, tmp_path):
-    folder = web.write(model, tmp_path / "web")
-    (folder / "page.js").write_text("old")
-    web.write(model, folder)
+    (folder / "page.js").write_text("older")
+    web.write_page(model, folder)
     assert (folder / "page.js").read_bytes() == (PAGE / "page.js").read_bytes()
+
+
+def test_what_the_page_knows_of_a_model(model, registry, tmp_path):
+    changed = {"trim": "on", "chunk_length_s": 1.5, "sample_rate": 8000, "fusion": "vote"}
+    model.write_bytes(runtime.attach(b"flatbuffer", facts(**changed)))
+    folder = web.write_page(model, tmp_path / "web")
+    text = json.loads((folder / "model.json").read_text())
+    assert (text["rate"], text["chunk"], text["hop"]) == (8000, 12000, 6000)
+    assert text["trim"] == {"frame": 1024, "hop": 256, "db": 60}
+    assert (text["classes"], text["fusion"]) == (["quiet", "loud"], "vote")
+    assert web.description(runtime.read_metadata(model)) == text
 
 
 def test_nothing_of_a_page_is_inline_or_elsewhere():
@@ -152,20 +151,20 @@ def refused(call, *arguments):
 def test_a_folder_with_something_else_is_left_alone(model, registry, tmp_path):
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "thesis.tex").write_text("years")
-    assert "thesis.tex" in refused(web.write, model, tmp_path / "web")
+    assert "thesis.tex" in refused(web.write_page, model, tmp_path / "web")
     assert (tmp_path / "web" / "thesis.tex").read_text() == "years"
-    assert "is a file" in refused(web.write, model, tmp_path / "web" / "thesis.tex")
+    assert "is a file" in refused(web.write_page, model, tmp_path / "web" / "thesis.tex")
 
 
 def test_what_is_no_whole_model(model, registry, tmp_path):
     half = model.with_name("spectrogram.tflite")
-    assert "is a part of a model (spectrogram)" in refused(web.write, half, tmp_path / "web")
-    half.write_bytes(runtime.attach(b"flatbuffer", told("spectrogram", identity="def")))
-    assert "another run" in refused(web.write, model, tmp_path / "web")
+    assert "is a part of a model (spectrogram)" in refused(web.write_page, half, tmp_path / "web")
+    half.write_bytes(runtime.attach(b"flatbuffer", facts("spectrogram", identity="def")))
+    assert "another run" in refused(web.write_page, model, tmp_path / "web")
     half.unlink()
-    assert "spectrogram.tflite: is missing" in refused(web.write, model, tmp_path / "web")
+    assert "spectrogram.tflite: is missing" in refused(web.write_page, model, tmp_path / "web")
     model.write_bytes(b"flatbuffer")
-    assert "says nothing of itself" in refused(web.write, model, tmp_path / "web")
+    assert "holds no metadata" in refused(web.write_page, model, tmp_path / "web")
     assert not (tmp_path / "web").exists()
 
 
@@ -192,7 +191,7 @@ def test_the_command(command, model, registry, tmp_path):
 
 @pytest.fixture
 def mirror(tmp_path, cache, monkeypatch):
-    """A server of this test's own; gives its folder and what it was asked for."""
+    """A server of this test's own; gives its folder and the paths that were asked for."""
     monkeypatch.setenv("NO_PROXY", "*")
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -201,30 +200,23 @@ def mirror(tmp_path, cache, monkeypatch):
         yield folder, asked
 
 
-def test_an_archive_is_downloaded_once(mirror, cache):
+def test_an_archive_is_downloaded_once_and_its_checksum_compared(mirror, cache, monkeypatch):
     folder, asked = mirror
     wanted = package("core", b"archive", {})
-    (folder / wanted.file).write_bytes(b"archive")
-    kept = web.fetch(wanted)
-    assert kept == cache / "litertjs" / web.VERSION / "core-2.5.3.tgz"
-    assert web.fetch(wanted).read_bytes() == b"archive"
-    assert asked == ["/core-2.5.3.tgz"]
-    kept.write_bytes(b"damaged")
-    assert web.fetch(wanted).read_bytes() == b"archive"
-
-
-def test_another_file_than_the_published_one(mirror, cache):
-    folder, _ = mirror
-    wanted = package("core", b"archive", {})
     (folder / wanted.file).write_bytes(b"something else")
-    said = refused(web.fetch, wanted)
-    assert "not the published file" in said
-    assert str(cache / "litertjs" / "2.5.3" / "core-2.5.3.tgz") in said
+    message = refused(web.fetch, wanted)
+    assert "not the published file" in message
+    assert str(cache / "litertjs" / "2.5.3" / "core-2.5.3.tgz") in message
     assert not list((cache / "litertjs" / "2.5.3").iterdir())
-
-
-def test_no_such_file_and_no_connection(mirror, cache, monkeypatch):
-    wanted = package("core", b"archive", {})
+    (folder / wanted.file).write_bytes(b"archive")
+    archive = web.fetch(wanted)
+    assert archive == cache / "litertjs" / web.VERSION / "core-2.5.3.tgz"
+    assert web.fetch(wanted).read_bytes() == b"archive"
+    assert asked == ["/core-2.5.3.tgz"] * 2
+    archive.write_bytes(b"damaged")
+    assert web.fetch(wanted).read_bytes() == b"archive"
+    (folder / wanted.file).unlink()
+    archive.unlink()
     assert "404" in refused(web.fetch, wanted)
     monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9")
     assert "cannot be downloaded" in refused(web.fetch, wanted)
@@ -239,24 +231,22 @@ def test_where_the_packages_come_from(monkeypatch):
 
 
 MEMBERS = {"package/a.js": ("a.js", 4)}
+WRONG = {
+    "size": (tarball(("package/a.js", b"12345")), "not a file of 4 bytes"),
+    "symbolic-link": (tarball(("package/a.js", b""), kind=tarfile.SYMTYPE), "not a file of 4"),
+    "hard-link": (tarball(("package/a.js", b""), kind=tarfile.LNKTYPE), "not a file of 4 bytes"),
+    "missing": (tarball(("package/b.js", b"1234")), "'package/a.js' not found"),
+    "cut": (tarball(("package/a.js", b"1234"))[:40], "not a sound archive"),
+    "no-archive": (b"<html>", "not a sound archive"),
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (tarball(("package/a.js", b"12345")), "not a file of 4 bytes"),
-        (tarball(("package/a.js", b""), kind=tarfile.SYMTYPE), "not a file of 4 bytes"),
-        (tarball(("package/a.js", b""), kind=tarfile.LNKTYPE), "not a file of 4 bytes"),
-        (tarball(("package/b.js", b"1234")), "'package/a.js' not found"),
-        (tarball(("package/a.js", b"1234"))[:40], "not a sound archive"),
-        (b"<html>", "not a sound archive"),
-    ],
-    ids=["size", "symbolic-link", "hard-link", "missing", "cut", "no-archive"],
-)
-def test_an_archive_that_is_not_what_it_should_be(tmp_path, content, said):
+@pytest.mark.parametrize("case", WRONG)
+def test_an_archive_that_is_not_what_it_should_be(tmp_path, case):
+    content, message = WRONG[case]
     (tmp_path / "a.tgz").write_bytes(content)
     wanted = package("a", content, MEMBERS)
-    assert said in refused(web.unpack, tmp_path / "a.tgz", wanted, tmp_path / "out")
+    assert message in refused(web.unpack, tmp_path / "a.tgz", wanted, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -265,3 +255,306 @@ def test_nothing_else_leaves_an_archive(tmp_path):
     (tmp_path / "a.tgz").write_bytes(content)
     web.unpack(tmp_path / "a.tgz", package("a", content, MEMBERS), tmp_path / "out")
     assert [f.name for f in tmp_path.rglob("*.js")] == ["a.js"]
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def litert():
+    """Chromium and the real LiteRT.js are there."""
+    pytest.importorskip("websocket")
+    if not browser.program():
+        pytest.skip("no Chromium on this machine (apt-get install chromium)")
+    try:
+        for wanted in web.PACKAGES:
+            web.fetch(wanted)
+    except InputError as error:
+        pytest.skip(f"no LiteRT.js: {error}")
+
+
+@pytest.fixture(scope="module")
+def clips(small_corpus, tmp_path_factory):
+    """Files of the corpus and made from it: name -> path."""
+    folder = tmp_path_factory.mktemp("clips")
+    files = sorted(small_corpus.parent.glob("spk0[1-4]/*.wav"))[::5][:6]
+    clips = {"corpus": files[0]}
+    voices = [audio.read(path, RATE) for path in files]
+    long = np.concatenate(voices)
+    silence = np.zeros(20_000, np.float32)
+    other = soxr.resample(long, RATE, 44100, "VHQ")
+    for name, samples, rate in (
+        ("short.wav", voices[2][:9000], RATE),
+        ("long.wav", long, RATE),
+        ("stereo.wav", np.stack([long[:50_000], 0.3 * long[5000:55_000]], axis=1), RATE),
+        ("silence.wav", np.zeros(RATE), RATE),
+        ("padded.wav", np.concatenate([silence, voices[3], silence[:7777]]), RATE),
+        ("lossless.flac", voices[4], RATE),
+        ("44100.wav", other / max(1, abs(other).max()), 44100),
+    ):
+        soundfile.write(folder / name, samples, rate)
+        clips[name] = folder / name
+    return clips
+
+
+@pytest.fixture(scope="module")
+def browsing(litert, clips, tmp_path_factory):
+    """One browser for all tests; its microphone hears the long file."""
+    microphone = f"--use-file-for-fake-audio-capture={clips['long.wav']}"
+    with browser.started(tmp_path_factory.mktemp("profile"), microphone) as page:
+        yield page
+
+
+@pytest.fixture
+def opened(browsing, converted_run, tmp_path):
+    """A function that opens the page of the small model with some settings changed.
+
+    It gives the browser's page and the model; after the test, nothing but the page's own files
+    was asked for.
+    """
+    browsing.requests.clear()
+    browsing.errors.clear()
+    folder = tmp_path / "page"
+    original = converted_run.folder / "model.tflite"
+    with browser.serving(folder) as (address, _asked):
+
+        def go(task=None, **changed):
+            metadata = runtime.read_metadata(original).facts
+            metadata["settings"] |= changed
+            metadata["task"] = task or metadata["task"]
+            with zipfile.ZipFile(original) as archive:
+                end = archive.infolist()[0].header_offset
+            content = runtime.attach(original.read_bytes()[:end], metadata)
+            (tmp_path / "model.tflite").write_bytes(content)
+            shutil.copy(converted_run.folder / "spectrogram.tflite", tmp_path)
+            web.write_page(tmp_path / "model.tflite", folder)
+            browsing.open(address)
+            return browsing, tmp_path / "model.tflite"
+
+        yield go
+        browsing.call("Page.navigate", url="about:blank")
+        # An image of data is one of the browser's own audio player.
+        own_files = (address, "data:", f"blob:{address}")
+        foreign = {url for url in browsing.requests if not url.startswith(own_files)}
+        assert foreign <= {"about:blank"}
+
+
+def shown(page, file):
+    """Choose a file; gives what the page shows of it, by name."""
+    page.run("document.body.dataset.state = 'chosen'")
+    page.choose("#file", file)
+    page.wait("['done', 'failed'].includes(document.body.dataset.state)")
+    return page.run(
+        """(() => {
+          const text = (id) => document.getElementById(id).textContent;
+          const rows = [...document.querySelectorAll('#bars li')];
+          return {
+            state: document.body.dataset.state,
+            status: text('status'), source: text('source'), decision: text('decision'),
+            caption: text('caption'), time: text('time'),
+            number: Number(document.getElementById('decision').dataset.value),
+            names: rows.map((row) => row.querySelector('.name').textContent),
+            shares: rows.map((row) => Number(row.dataset.value)),
+            percent: rows.map((row) => row.querySelector('.share').textContent),
+            widths: rows.map((row) => row.querySelector('.bar').getBoundingClientRect().width
+                                      / row.querySelector('.track').clientWidth),
+          };
+        })()"""
+    )
+
+
+def compare(page, file, path, atol=1e-3):
+    """The page shows what `predict_files` predicts."""
+    expected = predict.predict_files(file, [path]).iloc[0]
+    actual = shown(page, path)
+    assert (actual["state"], actual["status"]) == ("done", "")
+    names = list(expected.index[3:])
+    assert actual["names"] == names
+    np.testing.assert_allclose(actual["shares"], expected[names].astype(float), atol=atol)
+    assert actual["decision"] == expected["prediction"] == names[int(np.argmax(actual["shares"]))]
+    assert actual["percent"] == [f"{100 * share:.1f} %" for share in actual["shares"]]
+    np.testing.assert_allclose(actual["widths"], actual["shares"], atol=0.01)
+    (duration,) = re.findall(r", ([\d.]+) s, ", actual["source"])
+    assert float(duration) == pytest.approx(expected["duration_s"], abs=0.0051)
+    assert re.search(r"[\d.]+ ms a decision.*, [\d.]+ ms with the picture", actual["time"])
+
+
+@pytest.mark.browser
+def test_the_page_says_what_predict_says(opened, clips):
+    page, file = opened()
+    for name in ("corpus", "short.wav", "long.wav", "stereo.wav", "lossless.flac"):
+        compare(page, file, clips[name])
+    assert page.errors == []
+
+
+@pytest.mark.browser
+def test_a_browser_without_relaxed_simd(opened, clips, browsing):
+    lacking = """(() => {
+      const own = WebAssembly.instantiate;
+      WebAssembly.instantiate = (code, ...more) =>
+        code.byteLength < 99 ? Promise.reject(new Error('unknown')) : own(code, ...more);
+    })()"""
+    script = browsing.call("Page.addScriptToEvaluateOnNewDocument", source=lacking)
+    try:
+        page, file = opened()
+        compare(page, file, clips["long.wav"])
+    finally:
+        browsing.call("Page.removeScriptToEvaluateOnNewDocument", **script)
+    assert any("litert_wasm_compat_internal.wasm" in url for url in page.requests)
+    assert page.errors == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("changed", [{"chunk_hop_s": 0.7}, {"fusion": "vote"}, {"trim": "on"}])
+def test_with_other_settings(opened, clips, changed):
+    page, file = opened(**changed)
+    for name in ("long.wav", "padded.wav", "short.wav", "silence.wav"):
+        compare(page, file, clips[name])
+    assert page.errors == []
+
+
+@pytest.mark.browser
+def test_another_rate_is_resampled_alike(opened, clips, rng):
+    page, file = opened()
+    compare(page, file, clips["44100.wav"], atol=5e-3)
+    for rate in (8000, 11025, 44100, 48000):
+        noise = rng.uniform(-1, 1, rate // 4).astype(np.float32)
+        actual = page.run(
+            f"""import('./sound.js').then(({{resampled}}) => Array.from(
+              resampled(Float32Array.from({noise.tolist()}), {rate}, {RATE})))"""
+        )
+        expected = soxr.resample(noise, rate, RATE, "VHQ")
+        assert abs(len(actual) - len(expected)) <= 1
+        # Up to 90 % of the lower rate's band; above, where both roll off, they differ.
+        spectra = [np.fft.rfft(one[: len(expected) - 1]) for one in (actual, expected)]
+        kept = round(0.9 * min(rate, RATE) / RATE * len(spectra[0]))
+        error = np.abs(spectra[0] - spectra[1])[:kept].max() / np.abs(spectra[1]).max()
+        assert error < 0.01
+
+
+@pytest.mark.browser
+def test_trimming_finds_the_same_sound(opened, rng):
+    page, _ = opened(trim="on")
+    noise = rng.normal(0, 0.1, RATE).astype(np.float32)
+    faded = noise * np.exp(-np.linspace(0, 12, RATE)).astype(np.float32)
+    waveforms = [noise, faded, faded[::-1].copy(), 1e-4 * noise, np.zeros(5000, np.float32)]
+    waveforms += [noise[:100], noise[:1], np.concatenate([np.zeros(9999), noise]), 1e-6 * noise]
+    frame, hop = audio.level_frames(RATE)
+    for waveform in waveforms:
+        actual = page.run(
+            f"""import('./sound.js').then(({{sounding}}) => sounding(
+              Float32Array.from({waveform.tolist()}), {{frame: {frame}, hop: {hop}, db: 60}}))"""
+        )
+        assert tuple(actual) == audio.sounding(waveform.astype(np.float32), RATE)
+
+
+@pytest.mark.browser
+def test_the_rate_that_a_file_says_it_has(opened, tmp_path, rng):
+    page, _ = opened()
+    for name in ("a.wav", "a.flac", "a.ogg"):
+        for rate in (8000, 22050, 96000):
+            soundfile.write(tmp_path / "page" / name, rng.uniform(-1, 1, rate // 10), rate)
+            actual = page.run(
+                f"""import('./sound.js').then(async ({{storedRate}}) =>
+                  storedRate(await (await fetch('{name}', {{cache: 'reload'}})).arrayBuffer()))"""
+            )
+            assert actual == (0 if name == "a.ogg" else rate)
+
+
+@pytest.mark.browser
+def test_a_regression_shows_its_number(opened, clips):
+    page, file = opened(task="regression")
+    expected = predict.predict_files(file, [clips["long.wav"]])["prediction"][0]
+    actual = shown(page, clips["long.wav"])
+    assert actual["number"] == pytest.approx(expected, abs=1e-3)
+    assert float(actual["decision"]) == pytest.approx(expected, rel=0.01)
+    assert actual["names"] == []
+
+
+@pytest.mark.browser
+def test_every_chunk_can_be_looked_at(opened, clips):
+    page, file = opened()
+    actual = shown(page, clips["long.wav"])
+    predictor = predict.load_model(file)
+    (table,) = predict.tables(predictor, [clips["long.wav"]], "chunk", pytest.fail)
+    assert actual["caption"].startswith(f"Chunk 1 of {len(table)}, 0.00 to 2.00 s: ")
+    before = page.run("document.getElementById('spectrogram').toDataURL()")
+    page.run(
+        """(() => {
+          const slider = document.getElementById('chunk');
+          slider.value = slider.max;
+          slider.dispatchEvent(new Event('input'));
+        })()"""
+    )
+    last = table.iloc[-1]
+    words = f"{last['start_s']:.2f} to {last['end_s']:.2f} s: {last['prediction']} "
+    page.wait(f"document.getElementById('caption').textContent.includes({json.dumps(words)})")
+    assert page.run("document.getElementById('spectrogram').toDataURL()") != before
+
+
+@pytest.mark.browser
+def test_what_is_no_audio_is_named_and_the_page_goes_on(opened, clips, tmp_path):
+    page, file = opened()
+    (tmp_path / "notes.wav").write_text("no audio at all")
+    actual = shown(page, tmp_path / "notes.wav")
+    assert actual["state"] == "failed"
+    assert actual["status"].startswith("notes.wav cannot be read as audio")
+    compare(page, file, clips["corpus"])
+
+
+@pytest.mark.browser
+def test_a_file_beside_the_page(opened, clips, tmp_path):
+    page, _ = opened()
+    (tmp_path / "page" / "clip.wav").write_bytes(clips["corpus"].read_bytes())
+    page.open(page.run("location.href") + "?file=clip.wav")
+    page.wait("document.body.dataset.state === 'done'")
+    assert "clip.wav" in page.run("document.getElementById('source').textContent")
+
+
+@pytest.mark.browser
+def test_no_other_host_is_asked(opened, clips):
+    page, _ = opened()
+    for request in (
+        "fetch('http://127.0.0.2:9/x')",
+        "fetch('https://example.org', {method: 'POST', body: 'sound', mode: 'no-cors'})",
+    ):
+        assert page.run(f"{request}.then(() => 'sent', () => 'refused')") == "refused"
+    for tag, source in (("img", "src"), ("script", "src"), ("iframe", "src")):
+        page.run(
+            f"""new Promise((done) => {{
+              document.addEventListener('securitypolicyviolation', () => done(), {{once: true}});
+              document.body.append(Object.assign(document.createElement('{tag}'),
+                {{{source}: 'http://127.0.0.2:9/y'}}));
+            }})"""
+        )
+    assert page.run("navigator.sendBeacon('http://127.0.0.2:9/z') && false") is False
+    assert len([line for line in page.errors if "Content Security Policy" in line]) >= 5
+    # Chromium names what it has refused as well: none of it was answered, or sent.
+    page.requests[:] = [url for url in page.requests if not url.startswith("http://127.0.0.2")]
+    page.requests[:] = [url for url in page.requests if "example.org" not in url]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("rate", ["the model's", "the sound card's"])
+def test_the_microphone(opened, rate):
+    page, _ = opened()
+    if rate != "the model's":  # as in Firefox
+        page.run(
+            """(() => {
+              const own = AudioContext.prototype.createMediaStreamSource;
+              AudioContext.prototype.createMediaStreamSource = function (stream) {
+                if (this.sampleRate === 16000) throw new Error('another rate');
+                return own.call(this, stream);
+              };
+            })()"""
+        )
+    page.run("document.getElementById('microphone').click()")
+    page.wait("document.getElementById('time').textContent.includes('ms a decision')")
+    page.wait("document.getElementById('time').textContent.includes('median of 2')")
+    shares = page.run("[...document.querySelectorAll('#bars li')].map(r => +r.dataset.value)")
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+    assert page.run("document.getElementById('caption').textContent") == "The last 2 s"
+    page.run("document.getElementById('microphone').click()")
+    page.wait("document.getElementById('microphone').textContent === 'Start the microphone'")
+    page.wait("document.getElementById('status').textContent === ''")
+    assert page.errors == []

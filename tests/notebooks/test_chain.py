@@ -92,7 +92,7 @@ def test_every_file_is_there(chain):
     for name in AUGMENTATIONS:
         wanted += [f"{named(chain, name)}/{file}" for file in [*run_files, "model.keras"]]
     (measured,) = found.glob("*/profile.json")
-    converted = ["profile.json", "profile.csv", "profile.png", "faithfulness.json"]
+    converted = ["profile.json", "profile.csv", "profile.png", "agreement.json"]
     converted += ["model.tflite", "cnn.tflite", "spectrogram.tflite"]
     smaller = ("float16", "dynamic", "int8")
     converted += [f"{part}-{variant}.tflite" for part in ("model", "cnn") for variant in smaller]
@@ -137,7 +137,7 @@ def test_the_best_on_devel_was_converted_and_agrees(chain):
         path = chain.results / "small" / named(chain, name) / "metrics.json"
         scores[path.parent.name] = json.loads(path.read_text())["devel"]["file"]["score"]
     assert scores[measured.parent.name] == max(scores.values())
-    agreement = json.loads(measured.with_name("faithfulness.json").read_text())
+    agreement = json.loads(measured.with_name("agreement.json").read_text())
     assert agreement["float32"]["largest_difference"] < 1e-3
     table = pd.read_csv(chain.results / "small" / "tflite.csv")
     assert set(table["run"]) == {measured.parent.name}
@@ -183,7 +183,7 @@ def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain):
     after = chain.times()
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}
-    measured = ("/profile.", "/faithfulness.json", "/pareto.png", ".tflite")
+    measured = ("/profile.", "/agreement.json", "/pareto.png", ".tflite")
     changed = {name for name in changed if not any(part in name for part in measured)}
     notebooks = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
     paper = {name for name in after if name.startswith("paper/")}

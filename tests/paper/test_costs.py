@@ -23,7 +23,7 @@ def test_nothing_was_measured(results):
 
 
 def profile(folder, memory=True, **changes):
-    """A profile as `dslite.deployment.profile.measure` leaves it, of two numbers of threads."""
+    """A profile as `dslite.deployment.profile_run` leaves it, of two numbers of threads."""
     sizes = {"spectrogram": 120_000, "cnn": 29e6}
     rows = [
         {"part": part, "variant": "float32", "threads": n, "ms": ms / n, "size_bytes": sizes[part]}

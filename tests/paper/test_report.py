@@ -443,7 +443,7 @@ def opened(browsing, edition, tmp_path):
     """Opens the page as a file, at a width; afterwards it has said and asked for nothing."""
     file = report.write_page(edition, tmp_path / "report.html")
     browsing.requests.clear()
-    browsing.said.clear()
+    browsing.errors.clear()
     heard, note = [], browsing._note
 
     def note_warnings(event, told):
@@ -467,7 +467,7 @@ def opened(browsing, edition, tmp_path):
     del browsing._note
     browsing.call("Emulation.setScriptExecutionDisabled", value=False)
     browsing.call("Emulation.setEmulatedMedia", media="")
-    assert heard == browsing.said == []
+    assert heard == browsing.errors == []
     assert {address for address in browsing.requests if not address.startswith("data:")} == {
         file.as_uri()
     }

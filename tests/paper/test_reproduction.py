@@ -276,7 +276,7 @@ def test_table_2_is_settings_beside_our_preset(results):
 
 
 def write_profile(folder, parameters=7_600_000, adds=2_870_000_000, memory=4.0, **record):
-    """A profile as `dslite.deployment.profile.measure` leaves it, and the head of its run's record."""
+    """A profile as `dslite.deployment.profile_run` leaves it, and the head of its run's record."""
     stages = (("spectrogram", "float32", 0.15), ("cnn", "float32", 30.01),
               ("cnn", "Keras, compiled", 31.0))  # fmt: skip
     rows = [

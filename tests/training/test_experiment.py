@@ -134,7 +134,7 @@ def test_test_predictions_are_the_saved_models(small_run, small_corpus):
     """From the audio files again, through the saved model."""
     table = small_run.predictions.query("partition == 'test'")
     audio = [small_corpus.parent / path for path in table["file"]]
-    found = deployment_predict.files(small_run.folder, audio)
+    found = deployment_predict.predict_files(small_run.folder, audio)
     np.testing.assert_allclose(found[CLASSES], table[CLASSES], atol=2e-6)
     assert found["prediction"].tolist() == table["prediction"].tolist()
     assert found[CLASSES].to_numpy().std(axis=0).max() > 1e-4, "a constant would agree as well"
@@ -144,7 +144,7 @@ def test_devel_predictions_are_not_the_final_models_which_learnt_from_devel(
     small_run, small_corpus
 ):
     table = small_run.predictions.query("partition == 'devel'")
-    found = deployment_predict.files(
+    found = deployment_predict.predict_files(
         small_run.folder, [small_corpus.parent / p for p in table["file"]]
     )
     assert np.abs(found[CLASSES].to_numpy() - table[CLASSES].to_numpy()).max() > 1e-3
@@ -460,7 +460,7 @@ def test_a_regression_corpus(short, small_corpus, kind):
     if kind is experiment:
         audio = [built.folder / path for path in test["file"]]
         np.testing.assert_allclose(
-            deployment_predict.files(run.folder, audio)["prediction"], found, 1e-4
+            deployment_predict.predict_files(run.folder, audio)["prediction"], found, 1e-4
         )
 
 
@@ -499,7 +499,7 @@ def test_the_baseline_leaves_its_files(short, small_corpus):
     baselines.train_baseline(built, short(built), 3, log=lines.append)
     assert "not repeated" in lines[0]
     with pytest.raises(settings.InputError, match="baseline keeps none"):
-        deployment_predict.files(run.folder, [built.folder / built.table["path"][0]])
+        deployment_predict.predict_files(run.folder, [built.folder / built.table["path"][0]])
 
 
 def test_the_baselines_complexity_is_the_best_on_devel(short, small_corpus):

@@ -1,0 +1,83 @@
+"""A converted, compared and profiled run: made once for all tests, which only read it."""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_store(small_run, small_corpus, small_cache):
+    """The small corpus's spectrograms and files."""
+    from dslite import cards
+    from dslite.datasets import load_manifest
+    from dslite.features import store
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DSLITE_CACHE", str(small_cache))
+        corpus = load_manifest(cards.load(str(small_corpus)))
+        return store.load_spectrograms(corpus, small_run.settings)
+
+
+@pytest.fixture(scope="session")
+def conversion(once, small_run, small_corpus, small_cache):
+    """Folder with ``small/<run>``, converted by the command, and what it printed (``out.txt``)."""
+    from dslite import cli
+
+    def make(folder):
+        run = folder / "small" / small_run.folder.name
+        shutil.copytree(small_run.folder, run)
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
+            patched.setenv("DSLITE_CACHE", str(small_cache))
+            words = ["dslite", "convert", str(run), "--table", str(small_corpus)]
+            patched.setattr(sys, "argv", words)
+            with contextlib.suppress(SystemExit):
+                cli.run()
+        (folder / "out.txt").write_text(printed.getvalue())
+
+    return once("conversion", make)
+
+
+@pytest.fixture(scope="session")
+def converted_run(conversion, small_run):
+    """The small run with its files in four variants and ``agreement.json``."""
+    from dslite.training import runs
+
+    return runs.load(conversion / "small" / small_run.folder.name)
+
+
+@pytest.fixture
+def converted_copy(converted_run, tmp_path, monkeypatch):
+    """A converted run that a test may change, in the results folder."""
+    from dslite.training import runs
+
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
+    folder = tmp_path / "small" / converted_run.folder.name
+    shutil.copytree(converted_run.folder, folder)
+    return runs.load(folder)
+
+
+@pytest.fixture(scope="session")
+def profiled(once, converted_run):
+    """What `profile_run` measured of float32 and int8 on two numbers of threads.
+
+    The agreement beside them is invented: int8 loses 0.125 on devel and gains 0.25 on test.
+    """
+    from dslite.deployment import profile
+    from dslite.training import runs
+
+    def make(folder):
+        place = folder / converted_run.folder.name
+        unused = shutil.ignore_patterns("*-float16.tflite", "*-dynamic.tflite")
+        shutil.copytree(converted_run.folder, place, ignore=unused)
+        compared = {"uar": 0.9, "uar_difference": -0.125, "test": {"uar_difference": 0.25}}
+        (place / "agreement.json").write_text(json.dumps({"int8": compared}))
+        measured = profile.profile_run(runs.load(place), (2, 1), repeats=3)
+        # It is written as JSON.
+        (folder / "profiled.json").write_text(json.dumps(measured, allow_nan=False))
+
+    return json.loads((once("profiled", make) / "profiled.json").read_text())

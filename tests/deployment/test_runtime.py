@@ -1,0 +1,48 @@
+"""A ``.tflite`` alone: its metadata, inputs to try it with, and files that cannot be used."""
+
+import numpy as np
+import pytest
+
+from dslite.deployment import runtime
+
+
+def test_attaching_is_repeatable_and_needs_no_other_reader():
+    one, other = (runtime.attach(b"model" * 100, {"classes": ["a"]}) for _ in range(2))
+    assert one == other
+    assert one.startswith(b"model" * 100)
+
+
+def test_an_example_has_the_inputs_shape_and_type(converted_run):
+    mel = runtime.example_input(converted_run.folder / "cnn.tflite")
+    assert (mel.dtype, mel.shape) == (np.uint8, (1, 32, 124))
+    assert mel.min() < 5
+    assert mel.max() > 250
+    wave = runtime.example_input(converted_run.folder / "model.tflite")
+    assert (wave.dtype, wave.shape) == (np.float32, (1, 32000))
+
+
+BAD_SETTINGS = {"settings": {"units": 0}, "classes": [], "task": "x"}
+NO_MODEL = {"settings": {}, "classes": ["a"], "task": "x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"TFL3" * 20, "holds no metadata"),
+        (b"", "holds no metadata"),
+        (runtime.attach(b"x", {"format": 99, "version": "9.9"}), "newer dslite (9.9)"),
+        (runtime.attach(b"x", {"task": "classification"}), "is damaged"),
+        (runtime.attach(b"x", BAD_SETTINGS), "is damaged"),
+        (runtime.attach(b"x", NO_MODEL), "not a TensorFlow"),
+    ],
+    ids=["no-metadata", "empty", "newer", "no-settings", "bad-settings", "no-model"],
+)
+def test_a_file_that_cannot_be_used(tmp_path, command, content, message):
+    file = tmp_path / "some.tflite"
+    file.write_bytes(content)
+    status, out, err = command("predict", file, "a.wav")
+    assert (status, out) == (2, "")
+    assert "some.tflite" in err
+    assert message in err
+    assert "Traceback" not in err
+    assert "there is no such file" in command("predict", tmp_path / "no.tflite", "a.wav")[2]
