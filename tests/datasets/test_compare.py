@@ -13,16 +13,11 @@ from tests.datasets.trees import BLINDED, layout_problem, listed, refusal, repla
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-@given(
-    partition=st.sampled_from(["train", "devel", "test"]),
-    number=st.text("0123456789", min_size=1, max_size=6),
-    suffix=st.sampled_from(["", ".wav", ".WAV"]),
-    spell=st.sampled_from([str.lower, str.upper, str.capitalize]),
-)
-def test_names(partition, number, suffix, spell):
-    name = f"{spell(partition)}_{number}{suffix}"
+@given(st.from_regex(r"(train|devel|test|TRAIN|Devel)_[0-9]{1,6}(\.wav|\.WAV)?", fullmatch=True))
+def test_names(name):
+    partition = name.split("_")[0].lower()
     assert compare.NAME.fullmatch(name)[1].lower() == partition
-    assert compare.key(name) == f"{partition}_{number}"
+    assert compare.key(name) == name.lower().removesuffix(".wav")
 
 
 @pytest.mark.parametrize(
@@ -35,56 +30,35 @@ def test_no_names(name):
     assert not compare.NAME.fullmatch(name)
 
 
-def test_listing_of_a_package(tmp_path):
-    corpus = listed(trees.good("ess", tmp_path))
-    expected = [
-        (f"wav/{part}_{n:03d}.wav", "" if part == "test" else name, "", part, source)
-        for part in ("devel", "test", "train")
-        for n, name, digit in zip(range(1, 7), ["low", "medium", "high"] * 2, "012012", strict=True)
-        for source in ["?" if part == "test" else digit]
-    ]
-    assert list(corpus.table.columns) == list(listing.COLUMNS)
-    assert [tuple(row) for row in corpus.table.to_numpy()] == expected
-    assert corpus.folder == tmp_path / "dist"
-    assert corpus.partition_source == "the organisers' partition"
-    assert corpus.notes == (BLINDED.format(6),)
-    assert (corpus.problems, corpus.surplus, corpus.excluded) == ((), (), {})
-
-
+@pytest.mark.parametrize("test", ["?", "absent", "real"])
 @pytest.mark.parametrize(
-    ("name", "labels"),
+    ("name", "classes"),
     [
         ("ccs", ["negative", "positive"]),
         ("css", ["negative", "positive"]),
+        ("ess", ["low", "medium", "high"]),
         ("mpssc", ["V", "O", "T", "E"]),
         ("sleep", ["not sleepy"] * 2 + ["sleepy"] * 2),
         ("sleep-regression", ["1", "7", "8", "9"]),
     ],
 )
-def test_labels_of_the_packages(tmp_path, name, labels):
-    """The table of the snores has no test rows; the test audio is there all the same."""
-    corpus = listed(trees.good(name, tmp_path))
-    assert corpus.table["path"].tolist() == sorted(f"wav/{f}" for f, _ in trees.entries(name))
-    test = corpus.table["partition"] == "test"
-    assert corpus.table[~test]["label"].tolist() == labels * 4
-    assert corpus.table[~test]["source_label"].tolist() == list(trees.PACKAGES[name][1]) * 4
-    assert set(corpus.table[test]["label"]) == {""}
-    assert set(corpus.table[test]["source_label"]) == {"?"}
-    assert (corpus.table["speaker"] == "").all()
-    assert (corpus.notes, corpus.surplus) == ((BLINDED.format(2 * len(labels)),), ())
-
-
-@pytest.mark.parametrize("test", ["?", "absent", "real"])
-@pytest.mark.parametrize("name", ["ccs", "mpssc", "sleep"])
-def test_blinding_is_seen_in_the_content(tmp_path, name, test):
-    trees.package(name, tmp_path, test)
+def test_listing(tmp_path, name, classes, test):
+    """Whether a package is blinded is seen in its content."""
+    trees.package(name, tmp_path / "dist", test)
     card = trees.card(name, tmp_path)
     assert verdict(card) == ({}, {})
     corpus = listed(card)
-    rows = corpus.table[corpus.table["partition"] == "test"]
-    assert len(rows) == len(trees.entries(name)) / 3
-    assert (rows["label"] == "").all() == (rows["label"] == "").any() == (test != "real")
-    assert corpus.notes == (() if test == "real" else (BLINDED.format(len(rows)),))
+    expected = []
+    for (file, source), label in zip(trees.entries(name), classes * 6, strict=True):
+        blinded = file.startswith("test") and test != "real"
+        labels = ("", "?") if blinded else (label, source)
+        expected.append((f"wav/{file}", labels[0], "", file.split("_")[0], labels[1]))
+    assert list(corpus.table.columns) == list(listing.COLUMNS)
+    assert [tuple(row) for row in corpus.table.to_numpy()] == sorted(expected)
+    assert corpus.folder == tmp_path / "dist"
+    assert corpus.partition_source == "the organisers' partition"
+    assert corpus.notes == (() if test == "real" else (BLINDED.format(2 * len(classes)),))
+    assert (corpus.problems, corpus.surplus, corpus.excluded) == ((), (), {})
 
 
 def test_some_test_labels_may_be_unknown(tmp_path):
@@ -103,9 +77,8 @@ REVEALING = {"mpssc": "ComParE2017_Snore_test.tsv", "sleep": "labels_confidentia
 @pytest.mark.parametrize("name", REVEALING)
 def test_a_revealing_file_replaces_unknown_labels(tmp_path, name, test):
     trees.package(name, tmp_path, test)
-    rows = [row for row in trees.entries(name) if row[0].startswith("test")]
-    header = trees.PACKAGES[name][3]
-    trees.label_file(tmp_path / "lab" / REVEALING[name], header, rows)
+    rows = trees.entries(name)[-8:]
+    trees.label_file(tmp_path / "lab" / REVEALING[name], trees.PACKAGES[name][3], rows)
     card = trees.card(name, tmp_path)
     assert verdict(card) == ({}, {})
     corpus = listed(card)
@@ -114,34 +87,29 @@ def test_a_revealing_file_replaces_unknown_labels(tmp_path, name, test):
     assert corpus.notes == (f"the labels of 8 test files are from {REVEALING[name]}",)
 
 
-def test_a_revealing_file_may_stand_for_all(tmp_path):
+def test_a_revealing_file_may_stand_for_all_or_contradict(tmp_path):
     trees.package("sleep", tmp_path)
-    (tmp_path / "lab" / "labels.csv").unlink()
-    file = tmp_path / "lab" / "labels_confidential.csv"
-    trees.label_file(file, "file_name,label", trees.entries("sleep"))
-    assert verdict(trees.card("sleep", tmp_path)) == ({}, {})
-    trees.label_file(file, "file_name,label", trees.entries("sleep")[-8:])
-    problem = layout_problem(trees.card("sleep", tmp_path))
-    assert "lab/labels.csv: there is no such file, and 16 audio files have no label" in problem
-
-
-def test_contradicting_label_files(tmp_path):
-    trees.package("sleep", tmp_path)
+    card, lab = trees.card("sleep", tmp_path), tmp_path / "lab"
     rows = [("train_0001.wav", "1"), ("train_0002.wav", "3"), ("train_0003.wav", "?")]
-    trees.label_file(tmp_path / "lab" / "labels_confidential.csv", "file_name,label", rows)
-    assert layout_problem(trees.card("sleep", tmp_path)) == (
+    trees.label_file(lab / REVEALING["sleep"], "file_name,label", rows)
+    assert layout_problem(card) == (
         "labels_confidential.csv, row 3: train_0002.wav has the label '3', and '7' in labels.csv; "
         "correct one of the two"
     )
+    (lab / "labels.csv").unlink()
+    trees.label_file(lab / REVEALING["sleep"], "file_name,label", trees.entries("sleep"))
+    assert verdict(card) == ({}, {})
+    trees.label_file(lab / REVEALING["sleep"], "file_name,label", trees.entries("sleep")[-8:])
+    words = "lab/labels.csv: there is no such file, and 16 audio files have no label"
+    assert words in layout_problem(card)
 
 
 PLACES = ["", "dist", "{name}", "{name}/dist", "Data/{name}/dist", "Data/{name}"]
-OTHER_NAME = ("mpssc", "Snore_dist")
 
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [OTHER_NAME, *((name, place) for name in ("css", "mpssc", "sleep") for place in PLACES)],
+    [("mpssc", "Snore_dist"), *((n, p) for n in ("css", "mpssc", "sleep") for p in PLACES)],
 )
 def test_outer_folders_change_nothing(tmp_path, name, place):
     trees.package(name, tmp_path / "plain")
@@ -158,7 +126,6 @@ def test_neither_the_neighbours_package_nor_one_without_audio(tmp_path):
     card = trees.card("ccs", tmp_path)
     assert not listing.is_present(card)
     assert "expected are its folders wav and lab, in this folder or in dist" in refusal(card)
-    shutil.rmtree(tmp_path / "ComParE2021_CSS")
     trees.package("ccs", tmp_path)
     assert listing.is_present(card)
     shutil.rmtree(tmp_path / "wav")
@@ -194,10 +161,9 @@ def test_later_release_unblinds_the_label_files(tmp_path):
     card = trees.card("ccs", tmp_path)
     assert verdict(card) == ({}, {})
     assert (listed(card).table["label"] != "").all()
-    file = tmp_path / "metaData_CCS.csv"
-    replace_text(file, "devel_001.wav,negative", "devel_001.wav,positive")
-    problem = layout_problem(card)
-    assert "devel_001.wav has the label 'positive', and 'negative' in devel.csv" in problem
+    replace_text(tmp_path / "metaData_CCS.csv", "devel_001.wav,negative", "devel_001.wav,positive")
+    words = "devel_001.wav has the label 'positive', and 'negative' in devel.csv"
+    assert words in layout_problem(card)
 
 
 @pytest.mark.parametrize(
@@ -219,19 +185,17 @@ def test_lists_of_low_rates(tmp_path, content, words):
 
 # Headers and rows of label files
 
+LABEL_FILE = {
+    **dict.fromkeys(("ccs", "ess"), "dist/lab/devel.csv"),
+    **{"mpssc": "lab/ComParE2017_Snore.tsv", "sleep": "lab/labels.csv"},
+}
+
 
 @pytest.fixture
 def ccs(tmp_path):
     """A good package: its card, one of its label files and the folder of its audio."""
     card = trees.good("ccs", tmp_path)
     return card, tmp_path / LABEL_FILE["ccs"], tmp_path / "dist" / "wav"
-
-
-LABEL_FILE = {
-    **dict.fromkeys(("ccs", "css", "ess"), "dist/lab/devel.csv"),
-    "mpssc": "lab/ComParE2017_Snore.tsv",
-    **dict.fromkeys(("sleep", "sleep-regression"), "lab/labels.csv"),
-}
 
 
 @pytest.mark.parametrize("header", ["filename,label", "file_name,label", '"File_Name","LABEL"',
@@ -290,9 +254,7 @@ def test_wrong_header(tmp_path, name, header):
         ("DEVEL_001.WAV,positive", "devel.csv, row 6: DEVEL_001.WAV is in row 2 already"),
         ("train_005.wav,negative", "devel.csv, row 6: train_005.wav is not of devel; move it"),
         ("valid_001.wav,negative", "devel.csv, row 6: 'valid_001.wav' is not a name like train_"),
-        ("devel_001.mp3,negative", "'devel_001.mp3' is not a name like train_001.wav"),
         ("wav/devel_009.wav,negative", "'wav/devel_009.wav' is not a name"),
-        ("devel_.wav,negative", "'devel_.wav' is not a name"),
         (",negative", "'' is not a name"),
         ("devel_005.wav", "devel.csv, row 6: 1 cells where the header has 2"),
         ("devel_005.wav,negative,x", "devel.csv, row 6: 3 cells where the header has 2"),
@@ -302,9 +264,8 @@ def test_bad_rows(ccs, row, words):
     card, file, wav = ccs
     with file.open("a") as table:
         table.write(row + "\n")
-    for added in ("devel_005.wav", "train_005.wav"):
-        if added in row and row.count(",") == 1:
-            trees.sound(wav / added)
+    if row.startswith("train_005.wav"):
+        trees.sound(wav / "train_005.wav")
     assert words in layout_problem(card)
 
 
@@ -325,45 +286,36 @@ def test_the_number_of_digits_is_free(tmp_path, digits, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "words"),
-    [
-        *(("ccs", cell, "no label, and only test files may do without") for cell in ("?", "")),
-        *(
-            ("ccs", label, f"label '{label}' is not a class of the card")
-            for label in ("Negative", "0", "neg", "positive?")
-        ),
-        *(("ess", label, f"label '{label}' is not a class") for label in ("0.0", "3", "low ok")),
-    ],
-)
-def test_labels_that_are_none(tmp_path, name, label, words):
+    ("name", "label"),
+    [*(("ccs", label) for label in ("?", "", "Negative", "0", "neg", "positive?")),
+     *(("ess", label) for label in ("0.0", "3", "low ok"))],
+)  # fmt: skip
+def test_labels_that_are_none(tmp_path, name, label):
     card = trees.good(name, tmp_path)
     first = trees.PACKAGES[name][1][0]
     replace_text(tmp_path / LABEL_FILE[name], f"devel_001.wav,{first}", f"devel_001.wav,{label}")
     problems, _ = verdict(card)
     assert list(problems) == ["labels"]
+    words = f"label '{label}' is not a class of the card"
+    if label in ("?", ""):
+        words = "no label, and only test files may do without"
     assert f"wav/devel_001.wav: {words}" in problems["labels"][0]
 
 
 @pytest.mark.parametrize(
     ("score", "expected"),
     [("0", "not sleepy"), ("7.5", "not sleepy"), ("7.51", "sleepy"), ("10", "sleepy"),
-     ("7.0", "not sleepy"), ("08", "sleepy")],
+     ("7.0", "not sleepy"), ("08", "sleepy"),
+     *((score, "") for score in ("11", "-1", "nan", "inf", "8,", "x"))],
 )  # fmt: skip
 def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
+    """And are no scores outside the scale."""
     card = trees.good("sleep", tmp_path)
-    replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", f"devel_0001.wav,{score}")
+    replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", f'devel_0001.wav,"{score}"')
     row = listed(card).table.set_index("path").loc["wav/devel_0001.wav"]
-    assert row.tolist() == [expected, "", "devel", score]
-    assert verdict(card) == ({}, {})
-
-
-@pytest.mark.parametrize("score", ["11", "-1", "nan", "inf", "8,", "sleepy", "x"])
-def test_scores_outside_the_scale(tmp_path, score):
-    card = trees.good("sleep", tmp_path)
-    quoted = f'devel_0001.wav,"{score}"'
-    replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", quoted)
+    assert row.tolist() == [expected or score, "", "devel", score]
     problem = f"labels.csv, devel_0001.wav: label '{score}' is not a score from 0 to 10"
-    assert listed(card).problems == (problem,)
+    assert listed(card).problems == (() if expected else (problem,))
 
 
 def test_a_missing_label_file(ccs):

@@ -1,18 +1,24 @@
-"""Partitions: from a file list or the card's speakers, and compared with the published ones."""
+"""Partitions: of file lists, cards and folds, and compared with the published ones."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dslite import audio, cards, paths
 from dslite.datasets import manifest, partitions, scan
 from dslite.datasets.listing import CARD_LISTS
+from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from tests.datasets.trees import replace_text
 
 RATE = 16000
+CLASSES = ("calm", "happy", "sad", "angry")
 SPEAKERS = {"x/a.wav": "s1", "x/b.wav": "s1", "y/c.flac": "s2", "d.wav": "s3"}
 LIST = "path,partition\nx/a.wav,train\nx/b.wav,train\ny/c.flac,devel\nd.wav,test\n"
 PLACED = {"x/a.wav": "train", "x/b.wav": "train", "y/c.flac": "devel", "d.wav": "test"}
@@ -106,6 +112,199 @@ def test_the_list_in_the_named_folder_goes_before_one_inside(place, tmp_path):
     (tmp_path / "inside" / partitions.FILE).write_text(LIST.replace("test", "train"))
     assert place()[0]["d.wav"] == "train"
     assert place(LIST)[0] == PLACED
+
+
+# Folds of a cross-validation
+
+
+def division(files, **of_card):
+    """Manifest of files that are not there, from pairs (speaker, label)."""
+    table = pd.DataFrame(files, columns=["speaker", "label"], dtype="str")
+    table["path"] = [f"{i}.wav" for i in range(len(table))]
+    table["audio_hash"] = [f"{i:064x}" for i in range(len(table))]
+    table["partition"] = pd.Series("train", table.index, dtype="str")
+    names = {"dataset": "drawn", "layout": "table", "title": "", "classes": CLASSES}
+    return Manifest(cards.Card(**names | of_card), paths.ROOT, table)
+
+
+def balanced(speakers=6, takes=2, **of_card):
+    """Each speaker says each class."""
+    files = [(f"s{s}", c) for s in range(speakers) for c in CLASSES for _ in range(takes)]
+    return division(files, **of_card)
+
+
+def changed(corpus, column, **cells):
+    """The corpus with some cells of a column changed: _row=value."""
+    table = corpus.table.copy()
+    for row, value in cells.items():
+        table.loc[int(row[1:]), column] = value
+    return replace(corpus, table=table)
+
+
+def parts(folds, partition="test"):
+    """Paths of a partition in each fold."""
+    return [set(f.table["path"][f.table["partition"] == partition]) for f in folds]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=12),
+    k=st.integers(3, 6),
+    order=st.randoms(use_true_random=False),
+)
+def test_each_file_is_tested_once_and_no_speaker_is_in_two_partitions(counts, k, order):
+    files = [
+        (f"s{s}", c)
+        for s, n in enumerate(counts)
+        for c, m in zip("ab", n, strict=True)
+        for _ in range(m)
+    ]
+    order.shuffle(files)
+    corpus = division(files, classes=("a", "b"))
+    try:
+        folds = partitions.divide(corpus, k)
+    except InputError:  # `test_what_a_division_follows_from`: not of what is possible
+        return
+    assert len(folds) == k
+    for partition in ("test", "devel"):
+        chosen = parts(folds, partition)
+        assert sum(map(len, chosen)) == len(corpus.table)
+        assert set.union(*chosen) == set(corpus.table["path"])
+    assert parts(folds, "devel") == [*parts(folds)[1:], parts(folds)[0]]
+    same = [column for column in corpus.table if column != "partition"]
+    for fold in folds:
+        pd.testing.assert_frame_equal(fold.table[same], corpus.table[same])
+        assert fold.table["partition"].dtype == corpus.table["partition"].dtype
+        assert fold.table.groupby("speaker")["partition"].nunique().eq(1).all()
+        assert pd.crosstab(fold.table["partition"], fold.table["label"]).to_numpy().all()
+
+
+def test_what_a_division_follows_from(rng, monkeypatch):
+    """The files alone: neither their partitions nor their order, nor a run's seed."""
+    corpus = balanced(9)
+    folds = partitions.divide(corpus, 5)
+    assert [fold.fold for fold in folds] == [f"5folds/fold{i}" for i in range(1, 6)]
+    mixed = corpus.table.assign(partition=list(rng.permutation(["train", "devel", "test"] * 24)))
+    shuffled = replace(corpus, table=mixed.sample(frac=1, random_state=1).reset_index(drop=True))
+    assert parts(folds) == parts(partitions.divide(shuffled, 5))
+    digests = [manifest.digest(fold) for fold in folds]
+    assert len(set(digests)) == 5
+    assert digests == [manifest.digest(fold) for fold in partitions.divide(corpus, 5)]
+    assert folds[1].partition_source == (
+        "fold 2 of 5, drawn here: stratified, by speaker (StratifiedGroupKFold), seed 0"
+    )
+    monkeypatch.setattr(partitions, "SEED", 1)
+    others = partitions.divide(corpus, 5)
+    assert parts(folds) != parts(others)
+    assert others[0].partition_source.endswith("seed 1")
+
+
+def test_the_folds_are_alike():
+    for fold in partitions.divide(balanced(12), 4):
+        tested = fold.table[fold.table["partition"] == "test"]
+        assert tested["label"].value_counts().eq(6).all()
+        assert tested["speaker"].nunique() == 3
+
+
+def test_what_the_card_keeps_together_stays_together():
+    files = [(f"Ses0{s}{sex}", c) for s in range(1, 6) for sex in "FM" for c in CLASSES]
+    folds = partitions.divide(division(files, fold_group=r"(\d)[FM]"), 5)
+    for fold in folds:
+        tested = fold.table["speaker"][fold.table["partition"] == "test"]
+        assert sorted(name[-1] for name in set(tested)) == ["F", "M"]
+        assert len({name[:-1] for name in tested}) == 1
+    assert r"speakers' (\d)[FM]" in folds[0].partition_source
+
+
+def test_files_without_a_label_are_left_out():
+    corpus = changed(balanced(), "label", _0="", _5="", _9="")
+    for fold in partitions.divide(corpus, 3):
+        assert fold.table["path"].tolist() == corpus.table.drop([0, 5, 9])["path"].tolist()
+        assert fold.table.index.tolist() == list(range(45))
+
+
+@pytest.mark.parametrize("values", ["spread", "few", "one"])
+def test_a_regression_is_stratified_by_quantiles(rng, values):
+    n = 120
+    numbers = {"spread": rng.exponential(size=n), "few": rng.integers(0, 3, n), "one": np.ones(n)}
+    # Speakers of one number each: without strata, some fold would get the large ones.
+    numbers = np.sort(numbers[values])
+    files = [(f"s{i // 4}", str(number)) for i, number in enumerate(numbers)]
+    folds = partitions.divide(division(files, task="regression", classes=()), 5)
+    tested = [numbers[fold.table["partition"] == "test"] for fold in folds]
+    assert sum(map(len, tested)) == n
+    assert {len(part) for part in tested} <= set(range(16, 33))
+    if values == "spread":
+        medians = [np.median(part) for part in tested]
+        assert max(medians) < np.quantile(numbers, 0.75)
+        assert min(medians) > np.quantile(numbers, 0.25)
+
+
+def test_a_regression_of_as_many_files_as_folds():
+    corpus = division([(f"s{i}", str(i)) for i in range(7)], task="regression", classes=())
+    assert [len(part) for part in parts(partitions.divide(corpus, 7))] == [1] * 7
+
+
+def some_sad(speakers, sad):
+    return division(
+        [(f"s{s}", c) for s in range(speakers) for c in CLASSES if c != "sad" or s in sad]
+    )
+
+
+@pytest.mark.parametrize(
+    ("corpus", "k", "words"),
+    [
+        *((balanced(6), k, [f"drawn, {k} folds", "6 speakers", "take 3 to 6 folds"])
+          for k in (-1, 0, 1, 2, 7)),
+        (balanced(2), 3, ["there are 2 speakers", "a fold needs 3"]),
+        (some_sad(8, (1, 2, 5)), 5, ["'sad'", "3 speakers only", "take at most 3 folds"]),
+        (some_sad(8, (0, 1)), 3, ["'sad'", "2 speakers only", "no cross-validation"]),
+        (changed(balanced(), "audio_hash", _0="same", _40="same"), 6,
+         ["0.wav and 40.wav", "same audio"]),
+        (changed(balanced(), "speaker", _3="", _4=""), 3,
+         ["in 2 of 48 files", "give every file a speaker"]),
+        (changed(balanced(), "speaker", **{f"_{i}": "" for i in range(48)}), 3,
+         ["drawn, 3 folds", "does not say who speaks, so folds"]),
+        *((balanced(fold_group=pattern), 3, [words, f"fold_group '{pattern}'"])
+          for pattern, words in ((r"(\d\d)", "not in the name of speaker 's0'"),
+                                 ("s", "no regular"), ("(s", "no regular"))),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_divided(corpus, k, words):
+    with pytest.raises(InputError) as error:
+        partitions.divide(corpus, k)
+    for text in words:
+        assert text in str(error.value)
+
+
+def test_what_looks_like_it_can():
+    """Who takes no part need not be known, and audio may be there twice, or not be decoded."""
+    unlabelled = changed(changed(balanced(), "speaker", _3="", _4=""), "label", _3="", _4="")
+    copied = changed(balanced(), "audio_hash", _0="same", _1="same")  # of one speaker
+    undecoded = changed(balanced(), "audio_hash", **{f"_{i}": "" for i in range(48)})
+    for corpus in (unlabelled, copied, undecoded, some_sad(8, (1, 2, 5))):
+        assert len(partitions.divide(corpus, 3)) == 3
+
+
+def test_a_division_that_leaves_a_partition_without_a_class(monkeypatch):
+    """Nothing guarantees that the parts have every class; here they have not."""
+    corpus = some_sad(9, (0, 1, 2))
+    in_order = corpus.table["speaker"].str[1:].astype(int).to_numpy() // 3
+    monkeypatch.setattr(partitions, "_parts", lambda groups, strata, k: in_order)
+    with pytest.raises(
+        InputError, match=r"drawn, 3 folds: fold1 has no file of class 'sad' in.*few"
+    ):
+        partitions.divide(corpus, 3)
+
+
+@pytest.mark.parametrize("fold", ["", "3folds/fold2"])
+def test_the_manifest_of_a_run(fold):
+    corpus = balanced()
+    used = partitions.divide(corpus, 3)[1] if fold else corpus
+    record = {"fold": fold, "manifest": manifest.digest(used)}
+    pd.testing.assert_frame_equal(partitions.of_run(corpus, record).table, used.table)
+    with pytest.raises(InputError, match="the corpus is not the one of this run"):
+        partitions.of_run(changed(corpus, "label", _0="sad"), record)
 
 
 # Published partitions
