@@ -30,17 +30,16 @@ from dslite.studies.tables import folder as tables_folder
 from dslite.training.runs import LAST
 
 # Of a run's folder
-RUN_FILES = (LAST, "metrics.json", "predictions.csv", "history.csv", "agreement.json")
-RUN_FILES += ("profile.csv", "profile.json", "device.json", "explanation/*.csv")
-RUN_FILES += tuple(
-    f"explanation/{name}.svg" for name in ("shap_confident", "shap_wrong", "methods")
-)
+FILES = (LAST, "metrics.json", "predictions.csv", "history.csv", "agreement.json")
+FILES += ("profile.csv", "profile.json", "device.json", "explanation/*.csv")
+FILES += ("explanation/shap_confident.svg", "explanation/shap_wrong.svg", "explanation/methods.svg")
 FOLDS_FILES = (GATHERED, "folds.csv", "predictions.csv")
-NAMING = ("predictions.csv", "explanation/")  # files that name the corpus's
 MODELS = ("model.keras", "*.tflite")
+# What names the corpus's files, or has learnt from them
+PRIVATE = ("predictions.csv", "explanation/", "model", "cnn", "spectrogram")
+NOT_OPEN = "the card of the corpus does not say `publish: true`"
 TABLES = {".csv", ".json", ".md"}
 ENVIRONMENT = "requirements.lock"
-PRIVATE = "the card of the corpus does not say `publish: true`"
 
 METADATA, VERSION = "ro-crate-metadata.json", "1.1"
 CODE_LICENCE = "https://spdx.org/licenses/MIT"  # that of LICENSE
@@ -144,39 +143,33 @@ def is_open(card: Card) -> bool:
 
 def _add_run(contents: Contents, run: StudyRun, models: bool) -> None:
     """Add the files of one finished run or cross-validation."""
-    before, is_public = set(contents.members), is_open(run.card)
-    folders = {run.folder: FOLDS_FILES if run.config.folds else RUN_FILES}
-    folders |= {fold.folder: RUN_FILES for fold in run.runs}
+    folders = {run.folder: FOLDS_FILES} if run.config.folds else {}
+    folders |= {one.folder: FILES + (MODELS if models else ()) for one in run.runs}
+    members = contents.of_run.setdefault(run.name, [])
     for folder, patterns in folders.items():
-        where = _name(folder)
         for file in (file for pattern in patterns for file in sorted(folder.glob(pattern))):
-            name = file.relative_to(folder).as_posix()
-            if is_public or not name.startswith(NAMING):
-                contents.add(f"runs/{where}/{name}", file)
+            if is_open(run.card) or not file.relative_to(folder).as_posix().startswith(PRIVATE):
+                contents.add(f"runs/{_name(file)}", file)
+                members.append(f"runs/{_name(file)}")
             else:
-                contents.left_out.append(f"{where}/{name}: {PRIVATE}")
-        files = [file for pattern in MODELS for file in sorted(folder.glob(pattern))]
-        if models and files and not is_public:
-            contents.left_out.append(f"{where}, models: {PRIVATE}")
-        for file in files if models and is_public else []:
-            contents.add(f"runs/{where}/{file.name}", file)
-    # In the order in which they were added: a run's files in that of the tables.
-    contents.of_run[run.name] = [name for name in contents.members if name not in before]
+                contents.left_out.append(f"{_name(file)}: {NOT_OPEN}")
 
 
 def _add_notebook(contents: Contents, run: StudyRun) -> None:
     """Add the executed notebook of a finished run, or say why it is left out."""
     file = paths.results(run.dataset) / "notebooks" / "runs" / f"{run.folder.name}.ipynb"
-    name = f"notebooks/{run.dataset}/{file.name}"
-    if not file.is_file():
-        return
-    try:
-        if not is_open(run.card):
-            raise InputError(f"{_name(file)}: {PRIVATE}")
-        contents.add(name, without_audio(file).encode())
-        contents.of_run[run.name].append(name)
-    except InputError as error:
-        contents.left_out.append(str(error))
+    if file.is_file():
+        name = f"notebooks/{run.dataset}/{file.name}"
+        try:
+            contents.add(name, without_audio(file, run.card).encode())
+            contents.of_run[run.name].append(name)
+        except InputError as error:
+            contents.left_out.append(str(error))
+
+
+def _name(file: Path) -> str:
+    """Name a file of the results without its folders on this machine."""
+    return file.relative_to(paths.results()).as_posix()
 
 
 def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
@@ -189,9 +182,8 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     InputError
         The output is no ``.zip`` or cannot be written.
     """
-    place = paths.results("studies") / f"{contents.study.name}.zip"
-    if output is not None:
-        place = Path(output).expanduser().absolute()
+    usual = paths.results("studies") / f"{contents.study.name}.zip"
+    place = Path(output).expanduser().absolute() if output else usual
     if place.suffix.lower() != ".zip" or place.is_dir():
         raise InputError(f"{place}: an archive's name ends in .zip; choose another")
     description = json.dumps(describe(contents), indent=2, ensure_ascii=False) + "\n"
@@ -205,11 +197,6 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     except OSError as error:
         raise InputError(f"{place}: cannot be written ({error.strerror}); name another") from None
     return place
-
-
-def _name(file: Path) -> str:
-    """Name a file of the results without its folders on this machine."""
-    return file.relative_to(paths.results()).as_posix()
 
 
 def _bytes(content: Path | bytes) -> bytes:
@@ -377,17 +364,13 @@ def record_notebooks(dataset: str) -> list[Path]:
         None has been run, the corpus's licence keeps file names private, or one is not readable.
     """
     card = cards.load(dataset)
-    if not is_open(card):
-        raise InputError(
-            f"{card.dataset}: its notebooks name files, and the card does not say `publish: true`"
-        )
     folder = paths.results(card.dataset) / "notebooks"
     chain = [file for name in notebooks.ORDER for file in sorted(folder.glob(f"{name}*.ipynb"))]
     chain = [file for file in chain if not file.stem.endswith(".failed")]
     if not chain:
         raise InputError(f"{paths.shown(folder)}: no executed notebooks here; run the chain first")
     target = paths.records() / card.dataset / "notebooks"
-    return [_write(target / file.name, without_audio(file).encode()) for file in chain]
+    return [_write(target / file.name, without_audio(file, card).encode()) for file in chain]
 
 
 def _write(target: Path, content: bytes) -> Path:
@@ -396,14 +379,17 @@ def _write(target: Path, content: bytes) -> Path:
     return target
 
 
-def without_audio(file: Path) -> str:
+def without_audio(file: Path, card: Card) -> str:
     """Return an executed notebook without recordings and folders of this machine.
 
     Raises
     ------
     InputError
-        Not readable as a notebook, or sound in it in a form that is not known here.
+        Not readable as a notebook, sound in it in a form that is not known here, or the corpus's
+        licence keeps file names private.
     """
+    if not is_open(card):
+        raise InputError(f"{_name(file)}: {NOT_OPEN}")
     try:
         notebook = json.loads(file.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:

@@ -38,7 +38,8 @@ def test_archive_refuses_in_one_line(lay_study, command, tmp_path):
         status, out, err = command("archive", *words)
         assert (status, out, len(err.splitlines())) == (2, "", 1), words
     finish(runs_of(study)[0])
-    for output in ("a.txt", study / "below.zip"):
+    (tmp_path / "folder.zip").mkdir()
+    for output in ("a.txt", "a", tmp_path / "folder.zip", study / "below.zip"):
         status, out, err = command("archive", study, output)
         assert (status, out, len(err.splitlines())) == (2, "", 1), output
 

@@ -73,6 +73,10 @@ def test_two_studies_share_the_jobs_that_they_share(jobs_of):
     one, other = jobs_of(), jobs_of(baselines=["librosa"])
     assert set(one) < set(other)
     assert [other[key].output for key in one] == [job.output for job in one.values()]
+    # Acoustic statistics depend on no dropout, and a preset has runs of its own.
+    changed = jobs_of(baselines=["librosa"], overrides={"dropout": 0.1}, presets=["quick"])
+    assert set(other) & set(changed) == set(other) - set(one)
+    assert not set(other) & set(jobs_of(presets=["slow"]))
 
 
 def test_a_grid_makes_candidates_in_groups(lay_study):

@@ -40,15 +40,6 @@ def test_finished_runs_are_read(lay_study):
     assert [run.run.record["kind"] for run in finished] == kinds
 
 
-def test_presets_and_overrides_have_folders_of_their_own(lay_study):
-    plain = [run.folder for run in runs_of(lay_study())]
-    slow = [run.folder for run in runs_of(lay_study(presets=["slow"]))]
-    other = [run.folder for run in runs_of(lay_study(overrides={"dropout": 0.1}))]
-    # Acoustic statistics depend on no dropout: that one folder is shared.
-    assert set(plain) & set(other) == {plain[-1]}
-    assert not set(plain) & set(slow)
-
-
 @pytest.mark.parametrize(
     ("key", "value", "differing"),
     [
