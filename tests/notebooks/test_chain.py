@@ -1,22 +1,19 @@
 """All seven notebooks on the small corpus through the workflow, in a folder of its own."""
 
 import json
-import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
-import papermill
 import pytest
 
 from dslite import cards, paths
 from dslite.paper import verdicts
 from dslite.settings import AUGMENTATIONS
 from dslite.training import runs
+from tests.notebooks.workflow import Workflow
 
 pytestmark = pytest.mark.notebooks
 
@@ -27,88 +24,59 @@ EXECUTED += ["6_explainability", "7_paper"]
 QUICK = "bootstrap_draws=20"
 
 
-class Chain:
-    """A folder in which Snakemake runs on the small corpus."""
-
-    def __init__(self, folder, table):
-        self.folder, self.table = folder, table
-        self.results = folder / "results"
-        own = {"DSLITE_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        here = str(Path(sys.executable).parent)
-        self.env = os.environ | own | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
-        self.env.pop("DSLITE_RESULTS", None)
-
-    def run(self, *config):
-        """Ask for the report; gives status and everything said."""
-        words = ["snakemake", "--cores", "2", "--directory", str(self.folder)]
-        words += ["-s", str(paths.ROOT / "Snakefile"), "results/small/report.html", "--config"]
-        words += [f"dataset={self.table}", f"overrides={QUICK}", *config]
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=900
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def times(self):
-        """When each file of the results was written."""
-        files = [path for path in self.results.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.results)): path.stat().st_mtime_ns for path in files}
+@pytest.fixture(scope="session")
+def chain(small_corpus, once):
+    """The finished chain. Tests only read it."""
+    config = (f"dataset={small_corpus}", f"overrides={QUICK}")
+    target = "results/small/report.html"
+    folder = once("chain", lambda folder: Workflow(folder, target, config=config).finish())
+    return Workflow(folder, target, config=config)
 
 
-@pytest.fixture(scope="module")
-def chain(small_corpus, tmp_path_factory):
-    """The finished chain."""
-    made = Chain(tmp_path_factory.mktemp("chain"), small_corpus)
-    status, said = made.run()
-    assert status == 0, said[-5000:]
-    made.said = said
-    return made
-
-
-def named(chain, augmentation="none", kind="", seed=0, overrides=QUICK):
+@pytest.fixture
+def named(small_corpus):
     """Name of a run's folder: a digest of what was overridden is part of it."""
-    card = cards.load(str(chain.table))
-    used = cards.settings_of(card, "", overrides, augmentation=augmentation)
-    return runs.folder(card, used, seed, kind).name
+
+    def name(augmentation="none", kind="", seed=0, overrides=QUICK):
+        card = cards.load(str(small_corpus))
+        settings = cards.settings_of(card, "", overrides, augmentation=augmentation)
+        return runs.folder(card, settings, seed, kind).name
+
+    return name
 
 
 def book(chain, name):
     return nbformat.read(chain.results / "small" / "notebooks" / f"{name}.ipynb", as_version=4)
 
 
-def test_every_file_is_there(chain):
-    found = chain.results / "small"
+def test_every_file_is_there(chain, named):
+    folder = chain.results / "small"
     wanted = ["manifest.csv", "table1.csv", "partition.json", "spectrogram.png", "ablation.csv"]
-    wanted += ["ablation.png"]
-    wanted += [
-        "tflite.csv",
-        "profile.csv",
-        "pareto.png",
-        "report.html",
-    ]
+    wanted += ["ablation.png", "tflite.csv", "profile.csv", "pareto.png", "report.html"]
     wanted += [f"notebooks/{name}.ipynb" for name in EXECUTED]
     run_files = ["metrics.json", "predictions.csv", "history.csv", "run.json"]
     for kind in (runs.SVM, runs.LIBROSA):
-        wanted += [f"{named(chain, kind=kind)}/{file}" for file in run_files]
+        wanted += [f"{named(kind=kind)}/{file}" for file in run_files]
     for name in AUGMENTATIONS:
-        wanted += [f"{named(chain, name)}/{file}" for file in [*run_files, "model.keras"]]
-    (measured,) = found.glob("*/profile.json")
+        wanted += [f"{named(name)}/{file}" for file in [*run_files, "model.keras"]]
+    (measured,) = folder.glob("*/profile.json")
     converted = ["profile.json", "profile.csv", "profile.png", "agreement.json"]
     converted += ["model.tflite", "cnn.tflite", "spectrogram.tflite"]
     smaller = ("float16", "dynamic", "int8")
     converted += [f"{part}-{variant}.tflite" for part in ("model", "cnn") for variant in smaller]
     wanted += [f"{measured.parent.name}/{file}" for file in converted]
-    there = {str(path.relative_to(found)) for path in found.rglob("*") if path.is_file()}
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     explained = {name for name in there if name.startswith("figures/")}
     assert there - explained == set(wanted)  # and no failed notebook, and nothing half written
-    made = {path.name for path in (chain.results / "paper").iterdir()}
+    written = {path.name for path in (chain.results / "paper").iterdir()}
     tables = {f"table{n}.{kind}" for n in range(1, 6) for kind in ("csv", "md", "tex")}
     long = {f"{name}.csv" for name in ("numbers", "substitutes", "findings", "claims")}
-    assert made == tables | long | {"means.csv", "answers.csv", "report.html", "figures"}
+    assert written == tables | long | {"means.csv", "answers.csv", "report.html", "figures"}
 
 
-def test_overrides_reach_the_runs_and_are_told(chain):
+def test_overrides_reach_the_runs_and_are_told(chain, named):
     for name in AUGMENTATIONS:
-        folder = chain.results / "small" / named(chain, name)
+        folder = chain.results / "small" / named(name)
         assert folder.name.startswith(f"squeezenet-{name}-s0-x")
         run = json.loads((folder / "run.json").read_text())
         assert run["settings"]["bootstrap_draws"] == 20
@@ -118,10 +86,10 @@ def test_overrides_reach_the_runs_and_are_told(chain):
         assert "`bootstrap_draws` 50 → **20**" in summary
 
 
-def test_the_ablation_table_holds_what_the_runs_hold(chain):
+def test_the_ablation_table_holds_what_the_runs_hold(chain, named):
     table = pd.read_csv(chain.results / "small" / "ablation.csv", index_col=0)
-    names = [named(chain, kind=kind) for kind in (runs.SVM, runs.LIBROSA)]
-    names += [named(chain, name) for name in AUGMENTATIONS]
+    names = [named(kind=kind) for kind in (runs.SVM, runs.LIBROSA)]
+    names += [named(name) for name in AUGMENTATIONS]
     assert len(table) == len(names)
     for name, row in zip(names, table.itertuples(), strict=True):
         metrics = json.loads((chain.results / f"small/{name}/metrics.json").read_text())
@@ -130,11 +98,11 @@ def test_the_ablation_table_holds_what_the_runs_hold(chain):
             assert float(shown) == pytest.approx(100 * score, abs=0.0501)
 
 
-def test_the_best_on_devel_was_converted_and_agrees(chain):
+def test_the_best_on_devel_was_converted_and_agrees(chain, named):
     (measured,) = (chain.results / "small").glob("*/profile.json")
     scores = {}
     for name in AUGMENTATIONS:
-        path = chain.results / "small" / named(chain, name) / "metrics.json"
+        path = chain.results / "small" / named(name) / "metrics.json"
         scores[path.parent.name] = json.loads(path.read_text())["devel"]["file"]["score"]
     assert scores[measured.parent.name] == max(scores.values())
     agreement = json.loads(measured.with_name("agreement.json").read_text())
@@ -165,22 +133,29 @@ def test_the_report_holds_every_section_and_needs_nothing_else(chain):
     assert "@import" not in page
 
 
-def test_a_second_call_has_nothing_to_do(chain):
+def test_a_second_call_has_nothing_to_do_and_a_mistyped_key_is_named(chain):
     before = chain.times()
-    status, said = chain.run()
+    status, log = chain.run()
     assert status == 0
-    assert "Nothing to be done" in said
+    assert "Nothing to be done" in log
+    for config, message in (
+        ("bakbone=squeezenet", "--config bakbone: unknown key; did you mean 'backbone'?"),
+        ("sead=3", "--config sead: unknown key; did you mean 'seed'?"),
+    ):
+        status, log = chain.run(config=[config])
+        assert status != 0
+        assert message in log
+        assert "Traceback" not in log
     assert chain.times() == before
 
 
-def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain):
-    before = chain.times()
-    (chain.results / "small" / "notebooks" / "5_tflite.ipynb").unlink()
+def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain, tmp_path):
+    copied = chain.copy(tmp_path / "chain")
+    before = copied.times()
+    (copied.results / "small" / "notebooks" / "5_tflite.ipynb").unlink()
     # While the target is newer than all that is there, Snakemake does not miss an intermediate.
-    (chain.results / "small" / "report.html").unlink()
-    status, said = chain.run()
-    assert status == 0, said[-3000:]
-    after = chain.times()
+    (copied.results / "small" / "report.html").unlink()
+    after = copied.finish().times()
     assert after.keys() == before.keys()
     changed = {name for name in after if after[name] != before[name]}
     measured = ("/profile.", "/agreement.json", "/pareto.png", ".tflite")
@@ -190,23 +165,7 @@ def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain):
     assert changed == notebooks | paper | {"small/tflite.csv", "small/report.html"}
 
 
-@pytest.mark.parametrize(
-    ("config", "told"),
-    [
-        ("bakbone=squeezenet", "--config bakbone: unknown key; did you mean 'backbone'?"),
-        ("sead=3", "--config sead: unknown key; did you mean 'seed'?"),
-    ],
-)
-def test_a_mistyped_key_of_the_configuration(chain, config, told):
-    before = chain.times()
-    status, said = chain.run(config)
-    assert status != 0
-    assert told in said
-    assert "Traceback" not in said
-    assert chain.times() == before
-
-
-def test_one_notebook_with_plain_papermill(chain, small_corpus, tmp_path):
+def test_one_notebook_with_plain_papermill(chain, named, small_corpus, tmp_path):
     """As documented for those who do not want Snakemake: its own results, another seed."""
     output = tmp_path / "executed.ipynb"
     words = ["papermill", str(paths.notebooks() / "3_training.ipynb"), str(output)]
@@ -218,12 +177,10 @@ def test_one_notebook_with_plain_papermill(chain, small_corpus, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Unable to parse" not in done.stderr
     assert "unknown parameter" not in done.stderr.lower()
-    folder = tmp_path / "results" / "small" / named(chain, "specaugment", seed=5, overrides=short)
+    folder = tmp_path / "results" / "small" / named("specaugment", seed=5, overrides=short)
     run = json.loads((folder / "run.json").read_text("utf-8"))
     assert (run["seed"], run["settings"]["units"]) == (5, 4)
     history = pd.read_csv(folder / "history.csv")
     assert set(history["phase"]) == {1}
     assert np.isfinite(history["train_loss"]).all()
-    assert (
-        papermill.execute.nbformat.read(output, as_version=4).metadata.papermill.exception is None
-    )
+    assert nbformat.read(output, as_version=4).metadata.papermill.exception is None

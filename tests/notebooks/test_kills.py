@@ -1,12 +1,12 @@
 """Killed (SIGKILL) at random moments, by part of the workflow, and completed by one more command.
 
-``DSLITE_KILL_SEED`` draws other moments; ``make test-slow`` kills twenty times over more notebooks.
+``DSLITE_KILL_SEED`` draws other moments; the slow ones kill twenty times over more notebooks.
 """
 
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from dslite import paths
+from tests.notebooks.workflow import Workflow
 
 pytestmark = [
     pytest.mark.notebooks,
@@ -27,6 +27,7 @@ CONFIG = ("overrides=epochs_phase1=1 bootstrap_draws=10",)
 SHORT = tuple(f"results/small/notebooks/3_training-{name}.ipynb" for name in ("none", "cutmix"))
 LONG = ("results/small/ablation.csv", "results/small/tflite.csv")
 KINDS = ("kernel", "papermill", "snakemake", "group")
+OPTIONS = ("--cores", "2", "--rerun-incomplete")
 LOCKED = "Directory cannot be locked"
 # Bytes of these have to be the same.
 EXACT = ("manifest.csv", "table1.csv", "partition.json", "ablation.csv")
@@ -37,42 +38,6 @@ TIMED = {
     "history.csv": ["seconds", "images_per_s"],
     "tflite.csv": ["ms", "ms_median", "ms_p95", "ms_std", "runs", "peak_mb", "growth_mb"],
 }
-
-
-class Workflow:
-    """A folder in which Snakemake runs with its own results and cache."""
-
-    def __init__(self, folder, targets, config):
-        self.folder, self.results = folder, folder / "results"
-        self.cache = folder / "cache"
-        self.words = ["snakemake", "--cores", "2", "--directory", str(folder), *targets]
-        self.words += ["-s", str(paths.ROOT / "Snakefile"), "--rerun-incomplete"]
-        self.config = ["--config", *config]
-        own = {"DSLITE_CACHE": str(self.cache), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        here = str(Path(sys.executable).parent)
-        self.env = os.environ | own | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
-        self.env.pop("DSLITE_RESULTS", None)
-        self.log = folder / "log"
-        folder.mkdir(exist_ok=True)
-
-    def start(self, *options):
-        with self.log.open("w") as log:
-            return subprocess.Popen(
-                [*self.words, *options, *self.config],
-                env=self.env,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a process group of its own
-            )
-
-    def run(self, *options):
-        """To the end; gives status and everything said."""
-        status = self.start(*options).wait(900)
-        return status, self.log.read_text()
-
-    def forget(self):
-        """Everything is to be done once more, with the cache as it is."""
-        subprocess.run(["rm", "-rf", str(self.results)], check=True)
 
 
 def words_of(process):
@@ -125,15 +90,15 @@ def kill(workflow, kind, delay, rng):
 
 def tables(results):
     """What must not depend on any kill: name -> content."""
-    found = {}
+    contents = {}
     for file in sorted(results.rglob("*")):
         name = str(file.relative_to(results))
         if file.name in EXACT:
-            found[name] = file.read_bytes()
+            contents[name] = file.read_bytes()
         elif file.name in TIMED:
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            found[name] = table.drop(columns=TIMED[file.name], errors="ignore").to_csv()
-    return found
+            contents[name] = table.drop(columns=TIMED[file.name], errors="ignore").to_csv()
+    return contents
 
 
 def assert_whole(results):
@@ -147,13 +112,13 @@ def assert_whole(results):
 
 def unlocked(workflow):
     """As the message of a killed Snakemake's successor says."""
-    status, said = workflow.run()
+    status, log = workflow.run()
     if status == 0:  # it was killed between its last job and its end, and had locked nothing more
-        assert LOCKED not in said
+        assert LOCKED not in log
         return
-    assert LOCKED in said
-    assert "--unlock" in said
-    assert "Traceback" not in said
+    assert LOCKED in log
+    assert "--unlock" in log
+    assert "Traceback" not in log
     assert workflow.run("--unlock")[0] == 0
 
 
@@ -163,7 +128,7 @@ def killed(workflow, count, longest, rng):
     refused = False
     for kind in kinds:
         while not kill(workflow, kind, rng.uniform(0.5, longest), rng):
-            workflow.forget()
+            shutil.rmtree(workflow.results)  # all of it once more, with the cache as it is
         assert_whole(workflow.results)
         if kind in ("snakemake", "group"):
             if not refused:
@@ -175,13 +140,13 @@ def killed(workflow, count, longest, rng):
 
 def undisturbed(folder, targets, config):
     """A workflow that went through; how long it took; what a second one beside it got to hear."""
-    workflow = Workflow(folder, targets, config)
+    workflow = Workflow(folder, *targets, config=config, options=OPTIONS)
     begin = time.monotonic()
     process = workflow.start()
     while not of_kind("papermill", process):
         assert process.poll() is None, workflow.log.read_text()[-3000:]
         time.sleep(0.05)
-    second = Workflow(folder, targets, config)
+    second = Workflow(folder, *targets, config=config, options=OPTIONS)
     second.log = folder / "second"
     refused = second.run()
     assert process.wait(900) == 0, workflow.log.read_text()[-3000:]
@@ -198,21 +163,21 @@ def short(small_corpus, tmp_path_factory):
 
 
 def test_a_second_snakemake_on_the_same_results_is_refused(short):
-    _, _, (status, said) = short
+    _, _, (status, log) = short
     assert status == 1
-    assert LOCKED in said
-    assert "Traceback" not in said
+    assert LOCKED in log
+    assert "Traceback" not in log
 
 
 def compared(whole, seconds, folder, targets, config, count):
-    workflow = Workflow(folder, targets, config)
+    workflow = Workflow(folder, *targets, config=config, options=OPTIONS)
     rng = random.Random(int(os.environ.get("DSLITE_KILL_SEED", "0")))
     killed(workflow, count, seconds / 4, rng)
-    status, said = workflow.run()
-    assert status == 0, said[-3000:]
-    found, expected = tables(workflow.results), tables(whole.results)
-    assert found.keys() == expected.keys()
-    assert [name for name in expected if found[name] != expected[name]] == []
+    status, log = workflow.run()
+    assert status == 0, log[-3000:]
+    contents, expected = tables(workflow.results), tables(whole.results)
+    assert contents.keys() == expected.keys()
+    assert [name for name in expected if contents[name] != expected[name]] == []
     names = [
         {str(f.relative_to(w.results)) for f in w.results.rglob("*")} for w in (workflow, whole)
     ]

@@ -3,13 +3,13 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from dslite import paths
+from tests.notebooks.workflow import Workflow
 
 pytestmark = pytest.mark.notebooks
 
@@ -29,28 +29,10 @@ SLURM += ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-s
 SLURM += ["--default-resources", "slurm_partition=main"]
 
 
-class Workflow:
-    """A folder in which Snakemake runs a study."""
-
-    def __init__(self, folder: Path, study: Path):
-        self.folder, self.study = folder, study
-        own = {"DSLITE_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        here = str(Path(sys.executable).parent)
-        self.env = os.environ | own | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}
-        self.env.pop("DSLITE_RESULTS", None)
-
-    @property
-    def tables(self) -> Path:
-        return self.folder / "results" / "studies" / self.study.stem
-
-    def run(self, *words, config=()):
-        command = ["snakemake", "-s", str(paths.ROOT / "Snakefile")]
-        command += ["--directory", str(self.folder), *words]
-        command += ["--config", f"study={self.study}", *config]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=900
-        )
-        return done.returncode, done.stdout + done.stderr
+def tables(workflow):
+    """Folder of the tables of the study that a workflow runs."""
+    study = Path(workflow.config[0].partition("=")[2])
+    return workflow.results / "studies" / study.stem
 
 
 @pytest.fixture(scope="module")
@@ -63,73 +45,60 @@ def study(small_corpus, tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(study, tmp_path_factory):
     """The finished study."""
-    made = Workflow(tmp_path_factory.mktemp("local"), study)
-    status, said = made.run("--cores", "2")
-    assert status == 0, said[-5000:]
-    return made
+    return Workflow(tmp_path_factory.mktemp("local"), config=[f"study={study}"]).finish()
 
 
 def test_a_study_leaves_its_tables(local):
-    runs = pd.read_csv(local.tables / "runs.csv")
+    runs = pd.read_csv(tables(local) / "runs.csv")
     assert list(runs["augmentation"]) == ["none", "cutmix", "librosa"]
     assert set(runs["status"]) == {"finished"}
     assert runs[["devel", "test", "low", "high"]].notna().all(axis=None)
     for run in runs["run"]:
-        assert (local.folder / "results" / run / "run.json").is_file()
-    compared = pd.read_csv(local.tables / "comparisons.csv")
+        assert (local.results / run / "run.json").is_file()
+    compared = pd.read_csv(tables(local) / "comparisons.csv")
     assert list(compared["augmentation"]) == ["cutmix"]
     assert compared["comparisons"].tolist() == [1]
-    device = pd.read_csv(local.tables / "device-small-tuned-squeezenet.csv")
+    device = pd.read_csv(tables(local) / "device-small-tuned-squeezenet.csv")
     assert device["file"].str.contains("float32").any()
     assert len(device) == 1
-    cost = pd.read_csv(local.tables / "cost.csv")
+    cost = pd.read_csv(tables(local) / "cost.csv")
     assert (cost[["wall_s", "cpu_s", "peak_mib"]] > 0).all(axis=None)
-    page = (local.tables / "README.md").read_text("utf-8")
+    page = (tables(local) / "README.md").read_text("utf-8")
     assert all(run in page for run in runs["run"])
 
 
-def test_a_finished_study_has_nothing_to_do(local):
-    status, said = local.run("--cores", "1")
+def test_a_finished_study_has_nothing_to_do_but_a_report(local):
+    status, log = local.run()
     assert status == 0
-    assert "Nothing to be done" in said
+    assert "Nothing to be done" in log
+    local.finish("--report", "report.html")  # Snakemake's own
+    assert "comparisons.csv" in (local.folder / "report.html").read_text("utf-8")
 
 
 def test_a_study_that_shares_its_runs_shares_their_files(local, study):
     other = study.with_name("other.yaml")
     other.write_text(study.read_text("utf-8").replace("[none, cutmix]", "[none]"), "utf-8")
-    shared = Workflow(local.folder, other)
-    status, said = shared.run("--cores", "1", "--dry-run")
-    assert status == 0, said
-    assert "study_tables" in said
-    assert "study_training" not in said
-    assert "study_command" not in said
-
-
-def test_snakemake_s_own_report_holds_the_tables(local):
-    status, said = local.run("--cores", "1", "--report", "report.html")
-    assert status == 0, said
-    assert "comparisons.csv" in (local.folder / "report.html").read_text("utf-8")
+    shared = Workflow(local.folder, config=[f"study={other}"])
+    status, log = shared.run("--dry-run")
+    assert status == 0, log
+    assert "study_tables" in log
+    assert "study_training" not in log
+    assert "study_command" not in log
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         (["preset=paper"], "a study names its own"),
         (["gpu=1"], "did you mean 'gpus'"),
+        (["study=demmo"], "did you mean 'demo'"),
     ],
 )
-def test_a_study_takes_no_other_options(local, config, said):
-    status, output = local.run("--cores", "1", "--dry-run", config=config)
+def test_a_study_takes_no_other_options(local, config, message):
+    status, log = local.run("--dry-run", config=config)
     assert status != 0
-    assert said in output
-    assert "Traceback" not in output
-
-
-def test_an_unknown_study_is_answered_with_those_there_are(local):
-    made = Workflow(local.folder, Path("demmo"))
-    status, output = made.run("--cores", "1", "--dry-run")
-    assert status != 0
-    assert "did you mean 'demo'" in output
+    assert message in log
+    assert "Traceback" not in log
 
 
 def test_a_grid_s_best_point_is_chosen_on_devel_and_tested_once(small_corpus, tmp_path):
@@ -142,21 +111,19 @@ def test_a_grid_s_best_point_is_chosen_on_devel_and_tested_once(small_corpus, tm
     file.write_text(
         f"title: t\ncorpora: [{table}]\naugmentations: [none]\ngrid: true\n", encoding="utf-8"
     )
-    made = Workflow(tmp_path, file)
-    status, said = made.run("--cores", "2")
-    assert status == 0, said[-5000:]
-    choice = pd.read_csv(made.tables / "choice-small-tuned-squeezenet-none-s0.csv")
+    workflow = Workflow(tmp_path, config=[f"study={file}"]).finish()
+    choice = pd.read_csv(tables(workflow) / "choice-small-tuned-squeezenet-none-s0.csv")
     assert len(choice) == 2
     assert choice["chosen"].sum() == 1
     assert choice.loc[choice["chosen"], "devel"].item() == choice["devel"].max()
-    runs = pd.read_csv(made.tables / "runs.csv")
+    runs = pd.read_csv(tables(workflow) / "runs.csv")
     candidates = runs[runs["run"].str.contains("/candidates/")]
     assert len(candidates) == 2
     assert candidates["test"].isna().all()
     (tested,) = runs[~runs["run"].str.contains("/candidates/")].to_dict("records")
     assert tested["test"] > 0
     assert tested["devel"] == pytest.approx(choice["devel"].max())
-    assert (tmp_path / "results" / tested["run"] / "model.keras").is_file()
+    assert (workflow.results / tested["run"] / "model.keras").is_file()
 
 
 @pytest.fixture
@@ -184,10 +151,11 @@ def cluster():
         subprocess.run([str(script), "stop"], capture_output=True, timeout=30)
 
 
+@pytest.mark.slurm
 def test_a_cluster_makes_the_same_tables(cluster, local, study, tmp_path):
-    made = Workflow(tmp_path, study)
-    status, said = made.run(*SLURM)
-    assert status == 0, said[-5000:]
-    assert "array job" in said  # of the trainings
+    workflow = Workflow(tmp_path, config=[f"study={study}"], options=SLURM)
+    status, log = workflow.run()
+    assert status == 0, log[-5000:]
+    assert "array job" in log  # of the trainings
     for name in EQUAL:
-        assert (made.tables / name).read_bytes() == (local.tables / name).read_bytes(), name
+        assert (tables(workflow) / name).read_bytes() == (tables(local) / name).read_bytes(), name

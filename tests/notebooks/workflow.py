@@ -1,0 +1,58 @@
+"""The workflow in a folder of its own, with its own results and cache."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from dslite import paths
+
+
+class Workflow:
+    """Snakemake with targets, a configuration and options, in a folder."""
+
+    def __init__(self, folder, *targets, config=(), options=("--cores", "2")):
+        self.folder, self.targets = Path(folder), targets
+        self.config, self.options = config, options
+        self.folder.mkdir(exist_ok=True)
+        self.results, self.log = self.folder / "results", self.folder / "log"
+        own = {"DSLITE_CACHE": str(self.folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        scripts = str(Path(sys.executable).parent)
+        self.env = os.environ | own | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        self.env.pop("DSLITE_RESULTS", None)
+
+    def start(self, *options, config=()):
+        """Start it in a process group of its own; gives the process."""
+        words = ["snakemake", "-s", str(paths.ROOT / "Snakefile"), "--directory", str(self.folder)]
+        words += [*self.targets, *self.options, *options, "--config", *self.config, *config]
+        with self.log.open("w") as log:
+            return subprocess.Popen(
+                words,
+                cwd=self.folder,
+                env=self.env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def run(self, *options, config=()):
+        """To the end; gives the status and the log."""
+        status = self.start(*options, config=config).wait(900)
+        return status, self.log.read_text()
+
+    def finish(self, *options):
+        """To a good end; gives itself."""
+        status, log = self.run(*options)
+        assert status == 0, log[-5000:]
+        return self
+
+    def copy(self, folder):
+        """The same at the same point, to be changed."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workflow(folder, *self.targets, config=self.config)
+
+    def times(self):
+        """When each file of the results was written."""
+        files = [path for path in self.results.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.results)): path.stat().st_mtime_ns for path in files}
