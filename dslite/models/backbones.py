@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite.errors import InputError
-from dslite.models import weights as model_weights
-from dslite.models.weights import IMAGENET, WeightsFile
+from dslite.models.weights import IMAGENET, WeightsFile, fetch
 from dslite.settings import nearest
 
 
@@ -37,22 +36,22 @@ class Backbone:
 
 
 def _scale_bgr(rgb: tf.Tensor) -> tf.Tensor:
-    """Of networks that come from Caffe: BGR minus ImageNet's mean."""
+    """Scale for networks that come from Caffe: BGR minus ImageNet's mean."""
     return tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68]
 
 
 def _scale_range(rgb: tf.Tensor) -> tf.Tensor:
-    """Of most networks that come from TensorFlow: -1 to 1."""
+    """Scale for most networks that come from TensorFlow: -1 to 1."""
     return rgb / 127.5 - 1.0
 
 
 def _scale_normal(rgb: tf.Tensor) -> tf.Tensor:
-    """Of networks that come from Torch: ImageNet's mean 0 and standard deviation 1."""
+    """Scale for networks that come from Torch: ImageNet's mean 0 and standard deviation 1."""
     return (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
 
 
 def _fire(x: keras.KerasTensor, number: int, squeeze: int, expand: int) -> keras.KerasTensor:
-    """Fire module: a 1x1 bottleneck, then 1x1 and 3x3 filters side by side."""
+    """Add a fire module: a 1x1 bottleneck, then 1x1 and 3x3 filters side by side."""
     conv = keras.layers.Conv2D
     name = f"fire{number}"
     x = conv(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
@@ -61,19 +60,8 @@ def _fire(x: keras.KerasTensor, number: int, squeeze: int, expand: int) -> keras
     return keras.layers.Concatenate(name=f"{name}_concat")([left, right])
 
 
-def squeezenet(size: int) -> keras.Model:
-    """SqueezeNet 1.1 up to fire9, without its 1000-class convolution (Iandola et al. 2016).
-
-    Parameters
-    ----------
-    size : int
-        Side of the image in pixels.
-
-    Returns
-    -------
-    keras.Model
-        [batch, size, size, 3] -> [batch, rows, columns, 512]; 722,496 parameters.
-    """
+def _squeezenet(size: int) -> keras.Model:
+    """Build SqueezeNet 1.1 (Iandola et al. 2016) up to fire9, without the classes' convolution."""
     image = keras.Input((size, size, 3), name="image")
     x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(image)
     number = 2
@@ -90,13 +78,13 @@ def _application(
     scale: Callable[[tf.Tensor], tf.Tensor],
     imagenet: WeightsFile,
     smallest: int = 32,
-    **given: Any,
+    **options: Any,
 ) -> Backbone:
-    """The network of this title in `keras.applications`."""
+    """Register the network of this title in `keras.applications`."""
 
     def build(size: int) -> keras.Model:
         function = getattr(keras.applications, title)
-        return function(include_top=False, weights=None, input_shape=(size, size, 3), **given)
+        return function(include_top=False, weights=None, input_shape=(size, size, 3), **options)
 
     return Backbone(title, build, scale, imagenet, smallest)
 
@@ -120,7 +108,7 @@ BACKBONES: dict[str, Backbone] = {
         "InceptionResNetV2", _scale_range, IMAGENET["inception_resnet_v2"], 75
     ),
     "squeezenet": Backbone(
-        "SqueezeNet 1.1", squeezenet, _scale_bgr, IMAGENET["squeezenet"], smallest=31
+        "SqueezeNet 1.1", _squeezenet, _scale_bgr, IMAGENET["squeezenet"], smallest=31
     ),
     "efficientnet_v2_b0": _application(
         "EfficientNetV2B0", _scale_normal, IMAGENET["efficientnet_v2_b0"], **_UNSCALED
@@ -131,19 +119,8 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def download(name: str) -> Path:
-    """Fetch a backbone's ImageNet weights once, into the cache.
-
-    Raises
-    ------
-    InputError
-        No connection, or a file that is not the published one.
-    """
-    return model_weights.fetch(BACKBONES[name].imagenet)
-
-
 def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
-    """A backbone without top.
+    """Build a backbone without top.
 
     Parameters
     ----------
@@ -170,38 +147,35 @@ def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") 
     """
     entry = BACKBONES[name]
     if size < entry.smallest:
-        raise InputError(
-            f"image_size {size} is too small for {entry.title} (backbone={name}), which needs "
-            f"{entry.smallest} pixels at the least"
-        )
+        least = f"{entry.title} (backbone={name}), which needs {entry.smallest} pixels at the least"
+        raise InputError(f"image_size {size} is too small for {least}")
     model = entry.build(size)
-    _number(model)
+    _renumber(model)
     maps = _feature_maps(model, entry.title, feature_layer) if feature_layer else model.output
     if weights != "random":
-        _load(model, entry.title, download(name) if weights == "imagenet" else Path(weights))
+        path = fetch(entry.imagenet) if weights == "imagenet" else Path(weights)
+        _load_weights(model, entry.title, path)
     return keras.Model(model.input, maps, name=model.name) if feature_layer else model
 
 
-def _number(model: keras.Model) -> None:
-    """Names that Keras gave (``conv2d_93``) as they are in the first network of a process.
-
-    It numbers layers without a name of their own over all networks of a process; a layer could not
-    be asked for by name, nor found again in a saved run.
-    """
+def _renumber(model: keras.Model) -> None:
+    """Give layers the names (``conv2d_93``) that they have in the first network of a process."""
+    # Keras numbers layers without a name of their own over all networks of a process; one could
+    # not be asked for by name, nor be recognised in a saved run.
     numbered: dict[str, list[tuple[int, keras.layers.Layer]]] = {}
     for layer in model.layers[1:]:
         words = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
         kind = words.lower()
-        found = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
-        if found:
-            numbered.setdefault(kind, []).append((int(found[1] or 0), layer))
+        name = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
+        if name:
+            numbered.setdefault(kind, []).append((int(name[1] or 0), layer))
     for kind, layers in numbered.items():
         for i, (_, layer) in enumerate(sorted(layers, key=lambda pair: pair[0])):
             layer.name = f"{kind}_{i}" if i else kind
 
 
 def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTensor:
-    """Output of a layer by name or stride, which must have the shape of feature maps."""
+    """Return the output of a layer by name or stride; it must have the shape of feature maps."""
     inner = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
     outputs = {each.name: each.output for each in inner}
     # The last ones first: where nothing is alike, a list of hundreds of names is cut.
@@ -230,7 +204,7 @@ def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTens
     return outputs[layer]
 
 
-def _load(model: keras.Model, title: str, path: Path) -> None:
+def _load_weights(model: keras.Model, title: str, path: Path) -> None:
     """Read all weights of a model from a file, or raise an `InputError`."""
     # What a file leaves unset stays NaN, so that an incomplete or damaged one cannot go unnoticed.
     kernels = [variable for variable in model.weights if len(variable.shape) > 1]

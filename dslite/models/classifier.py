@@ -34,7 +34,7 @@ class AReLU(keras.layers.Layer):
 def build_classifier(
     settings: Settings, outputs: int, scale: tuple[float, float] | None = None
 ) -> keras.Model:
-    """Backbone, pooling and the head.
+    """Build a backbone with its pooling and the head.
 
     Parameters
     ----------
@@ -55,6 +55,12 @@ def build_classifier(
     -----
     A pre-trained backbone runs in inference mode throughout: its batch normalisation never
     updates, in neither phase. One with random weights is trained whole, batch normalisation too.
+
+    Examples
+    --------
+    >>> small = Settings(backbone="squeezenet", weights="random", image_size=64)
+    >>> build_classifier(small, outputs=4).output_shape
+    (None, 4)
     """
     pooled = feature_extractor(settings)
     x = keras.layers.Dense(settings.units, name="hidden")(pooled.output)
@@ -69,7 +75,7 @@ def build_classifier(
 
 
 def feature_extractor(settings: Settings) -> keras.Model:
-    """Backbone and pooling: Deep Spectrum features of a picture.
+    """Build a backbone with its pooling: Deep Spectrum features of a picture.
 
     ``pooling: global`` averages over the picture; ``time`` over its columns only, so that where on
     the frequency axis a thing was is not forgotten.
@@ -93,7 +99,7 @@ def feature_extractor(settings: Settings) -> keras.Model:
 
 
 def load_classifier(path: str | os.PathLike) -> keras.Model:
-    """A saved model, by itself: nothing that its author put into the file is run.
+    """Load a saved model; nothing that its author put into the file is run.
 
     Raises
     ------
@@ -104,14 +110,14 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # of zipfile, json, h5py, any layer: whatever a broken file provokes
         if "Lambda" in str(error) and "safe_mode" in str(error):
-            said = "a Lambda layer in it carries code, which is not run"
+            reason = "a Lambda layer in it carries code, which is not run"
         else:
-            said = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        raise InputError(f"{path}: not loaded as a model ({said}); train it again") from None
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise InputError(f"{path}: not loaded as a model ({reason}); train it again") from None
 
 
 def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
-    """The pooling of a model of `build_classifier`: [batch, rows, columns, maps] -> [batch, features]."""
+    """Apply a classifier's pooling: [batch, rows, columns, maps] -> [batch, features]."""
     for name in ("pooling", "flatten"):
         if any(layer.name == name for layer in model.layers):
             maps = model.get_layer(name)(maps)
@@ -119,11 +125,11 @@ def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
 
 
 def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
-    """What follows the pooling: [batch, features] -> outputs; ``training`` turns dropout on.
+    """Apply what follows the pooling: [batch, features] -> outputs; ``training``: dropout on.
 
     Layer by layer, since ``training=True`` given to a whole model goes before the
-    ``training=False`` that `build_classifier` gave to the backbone, and its unfrozen batch normalisation
-    would update.
+    ``training=False`` that `build_classifier` gave to the backbone, and its unfrozen batch
+    normalisation would update.
     """
     first = model.layers.index(model.get_layer("hidden"))
     for layer in model.layers[first:]:
@@ -137,7 +143,7 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 
 def trained_layers(settings: Settings, layers: int) -> int:
-    """How many of a backbone's last layers are trained in phase 2 (Table 2).
+    """Count a backbone's last layers that are trained in phase 2 (Table 2).
 
     Table 2 counts DenseNet121's 427 layers: 298, 128, 85 and 42 are int(427 * 0.7, 0.3, 0.2,
     0.1). The same share is taken of another backbone. The reading ``code`` is the public
@@ -149,31 +155,20 @@ def trained_layers(settings: Settings, layers: int) -> int:
     return share
 
 
-def set_trained(model: keras.Model, last: int) -> int:
+def set_trained(model: keras.Model, last: int) -> None:
     """Freeze the backbone but for its last layers; the head is always trained.
 
     Every layer is set explicitly: setting the whole backbone trainable after single layers were
     frozen does not free them again.
-
-    Returns
-    -------
-    int
-        Number of trained variables in the backbone.
     """
     backbone = backbone_of(model)
     backbone.trainable = True
-    count = len(backbone.layers)
-    for position, layer in enumerate(backbone.layers):
-        layer.trainable = position >= count - last
-    trained = len(backbone.trainable_variables)
-    wanted = sum(len(layer.trainable_variables) for layer in backbone.layers[count - last :])
-    if trained != wanted:
-        raise RuntimeError(f"{trained} backbone variables are trained instead of {wanted}")
-    return trained
+    for position, layer in enumerate(reversed(backbone.layers)):
+        layer.trainable = position < last
 
 
 def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Stored Mel spectrograms as the model's input: drawn, resized, scaled for the backbone.
+    """Turn stored Mel spectrograms into the model's input: drawn, resized, scaled.
 
     Parameters
     ----------
@@ -188,7 +183,7 @@ def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
 
 
 def predictor(model: keras.Model, settings: Settings):
-    """A compiled function from stored Mel spectrograms to the model's output, dropout off."""
+    """Compile a function from stored Mel spectrograms to the model's output, dropout off."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
     def predict(mel):

@@ -1,4 +1,4 @@
-"""Cutting a backbone between its frozen trunk and its trained tail.
+"""A backbone split into its frozen trunk and its trained tail.
 
 The frozen layers' output for a picture never changes, so it need not be computed at every step:
 the trunk maps a picture to the tensors that cross the cut, the tail maps these to feature maps.
@@ -45,29 +45,29 @@ class Cut:
 
     @property
     def size(self) -> int:
-        """Numbers that cross the cut for one picture."""
+        """Count of the numbers that cross the cut for one picture."""
         return sum(int(np.prod(shape)) for shape in self.shapes)
 
     def trunk(self, pictures: tf.Tensor) -> tf.Tensor:
-        """Pictures, scaled for the backbone -> what crosses, float32 [batch, size]."""
-        return joined(tf.nest.flatten(self.first(pictures, training=False)))
+        """Compute what crosses, float32 [batch, size], from pictures scaled for the backbone."""
+        return _joined(tf.nest.flatten(self.first(pictures, training=False)))
 
     def tail(self, crossing: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """What crosses, float32 [batch, size] -> the backbone's output [batch, rows, cols, maps].
+        """Compute the backbone's output [batch, rows, columns, maps] from what crosses.
 
         ``training`` is that of the batch normalisation: a pre-trained backbone's is never on.
         """
-        return self.last(separated(crossing, self.shapes), training=training)
+        return self.last(_separated(crossing, self.shapes), training=training)
 
 
-def joined(tensors: list[tf.Tensor]) -> tf.Tensor:
-    """Tensors of a batch side by side: [batch, ...] each -> [batch, numbers]."""
+def _joined(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """Put a batch's tensors side by side: [batch, ...] each -> [batch, numbers]."""
     flat = [tf.reshape(t, [tf.shape(t)[0], int(np.prod(t.shape[1:]))]) for t in tensors]
     return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
 
-def separated(flat: tf.Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[tf.Tensor]:
-    """The inverse of `joined`."""
+def _separated(flat: tf.Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[tf.Tensor]:
+    """Invert `_joined`."""
     parts = [flat]
     if len(shapes) > 1:
         parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes], axis=1)
@@ -93,7 +93,7 @@ def cut(backbone: keras.Model, trained: int) -> Cut:
         raise ValueError(f"{trained} of {len(backbone.layers)} layers cannot be trained")
     start = operations.index(backbone.layers[len(backbone.layers) - trained])
     crossing = _crossings(operations, backbone.outputs)
-    costs = [multiply_adds(operation) for operation in operations]
+    costs = [_multiply_adds(operation) for operation in operations]
     allowed = RECOMPUTED * sum(costs[start:])
     # The operation at 0 is the input itself: nothing lies before it.
     places = [p for p in range(1, max(start, 1) + 1) if sum(costs[p:start]) <= allowed]
@@ -110,28 +110,25 @@ def cut(backbone: keras.Model, trained: int) -> Cut:
 
 
 def _crossings(operations: list, outputs: list) -> list[list]:
-    """For every place in the order of operations, the tensors that are made before and used after.
-
-    The place p lies before operation p.
-    """
-    made, used = {}, {}
+    """List the tensors that cross each place p, before operation p, in the order of operations."""
+    births, ends = {}, {}
     for position, operation in enumerate(operations):
         for tensor in keras.tree.flatten(operation.output):
-            made[id(tensor)] = (position, tensor)
+            births[id(tensor)] = (position, tensor)
         if position:
             for tensor in keras.tree.flatten(operation.input):
-                used[id(tensor)] = position
+                ends[id(tensor)] = position
     for tensor in outputs:
-        used[id(tensor)] = len(operations)
-    spans = [(born, used[key], tensor) for key, (born, tensor) in made.items() if key in used]
+        ends[id(tensor)] = len(operations)
+    spans = [(born, ends[key], tensor) for key, (born, tensor) in births.items() if key in ends]
     return [
         [tensor for born, last, tensor in spans if born < place <= last]
         for place in range(len(operations) + 1)
     ]
 
 
-def multiply_adds(operation: keras.Operation) -> int:
-    """Multiply-adds of one sample through a layer: each kernel at each place of the output."""
+def _multiply_adds(operation: keras.Operation) -> int:
+    """Count one sample's multiply-adds through a layer: each kernel at each place of the output."""
     kernels = [w for w in getattr(operation, "weights", []) if len(w.shape) > 1]
     if not kernels:
         return 0
@@ -140,7 +137,7 @@ def multiply_adds(operation: keras.Operation) -> int:
 
 
 def frozen(function: Callable[[tf.Tensor], tf.Tensor], *shape: int) -> Callable:
-    """A compiled function of a batch, its variables turned into constants.
+    """Compile a function of a batch, its variables turned into constants.
 
     With constants TensorFlow folds batch normalisation into the convolutions, which makes a
     DenseNet121 a tenth to a fifth faster. The batch goes through in two halves of one graph: while
