@@ -528,7 +528,7 @@ def test_features_are_pooled_activations_averaged_over_a_files_chunks(short, sma
     used = short(built)
     store = feature_store.load_spectrograms(built, used)
     found = baselines.deep_spectrum_features(store, used)
-    backbone = baselines.model.backbones.build("squeezenet", used.weights, 32)
+    backbone = baselines.model.backbones.build_backbone("squeezenet", used.weights, 32)
     for row in (0, 50, 95):
         own = np.flatnonzero(store.file == row)
         maps = backbone(training_fit.model.inputs(store.mel[own], used), training=False).numpy()
