@@ -108,16 +108,9 @@ def outputs(content: bytes, waveforms: Iterable[np.ndarray]) -> np.ndarray:
 def compare(
     run: Run, store: Store, chunks: np.ndarray, expected: np.ndarray, actual: np.ndarray
 ) -> dict[str, Any]:
-    """Compare a file's outputs with Keras's, by chunk and by audio file.
+    """Compare a file's outputs (``actual``) with Keras's, by chunk and by audio file.
 
-    Parameters
-    ----------
-    run : Run
-    store : Store
-    chunks : ndarray of int, shape [chunks]
-        Rows of the store.
-    expected, actual : ndarray of float32, shape [chunks, outputs]
-        Of Keras and of the file.
+    ``chunks`` are rows of the store, int [chunks]; both outputs are float32 [chunks, outputs].
 
     Returns
     -------

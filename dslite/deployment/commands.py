@@ -13,6 +13,15 @@ from dslite.errors import InputError
 
 # As in cli, rooms are imported inside the commands.
 
+Model = Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")]
+Form = Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")]
+
+
+def _write(text: str) -> None:
+    """Write to stdout at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
 
 def convert(
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
@@ -93,14 +102,12 @@ def device(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
+    model: Model,
     audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
     level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
         "file"
     ),
-    form: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
-    ] = "csv",
+    form: Form = "csv",
 ) -> None:
     """Predict audio with a trained model: rows on stdout, as soon as they are predicted.
 
@@ -117,14 +124,13 @@ def predict(
     predictor = deployment_predict.load_model(model)
     sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
     for rows in deployment_predict.lines(predictor, audio, level, form, report):
-        sys.stdout.write(rows)
-        sys.stdout.flush()
+        _write(rows)
     if failed:
         raise typer.Exit(1)
 
 
 def stream(
-    model: Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")],
+    model: Model,
     audio: Annotated[
         str | None,
         typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
@@ -139,9 +145,7 @@ def stream(
     channels: Annotated[
         int | None, typer.Option(min=1, help="of - or the microphone; else 1")
     ] = None,
-    form: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")
-    ] = "csv",
+    form: Form = "csv",
 ) -> None:
     """Analyse audio as it comes: one decision per hop on stdout, how fast on stderr.
 
@@ -153,14 +157,10 @@ def stream(
     def log(line: str) -> None:
         typer.echo(line, err=True)
 
-    def write(line: str) -> None:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-
     predictor = deployment_predict.load_model(model)
     rate_of_model = predictor.settings.sample_rate
     source = deployment_stream.open_source(audio, rate, channels, rate_of_model, log)
-    deployment_stream.run(predictor, source, hop, smooth, form, write, log)
+    deployment_stream.run(predictor, source, hop, smooth, form, _write, log)
 
 
 def web(

@@ -12,7 +12,7 @@ import tensorflow as tf
 import dslite
 from dslite import paths
 from dslite.deployment import quantise, runtime
-from dslite.deployment.quantise import FLOAT32, VARIANTS, file_name
+from dslite.deployment.quantise import FLOAT32, file_name
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.models.weights import IMAGENET
@@ -86,36 +86,27 @@ def convert_parts(run: Run, network: keras.Model) -> dict[str, bytes]:
 def write(
     run: Run,
     contents: Mapping[str, bytes],
-    calibration: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-    keep: Mapping[str, Sequence[str]] | None = None,
+    calibration: Sequence[tuple[np.ndarray, np.ndarray]],
+    keep: Mapping[str, Sequence[str]],
 ) -> dict[tuple[str, str], Path]:
-    """Write a run's files beside its ``model.keras``, with metadata.
+    """Write a run's files beside its ``model.keras``, with metadata: (part, variant) -> path.
 
     Parameters
     ----------
     run : Run
     contents : mapping of str to bytes
-        From `convert_parts`.
+        From `convert_parts`. The spectrogram is written in float32 only.
     calibration : sequence of (ndarray, ndarray)
-        Waveforms float32 [samples] and Mel spectrograms uint8 [mel_bands, frames] of training
-        chunks. Without any, the only variant is float32.
+        Training chunks: waveforms float32 [samples], Mel spectrograms uint8 [mel_bands, frames].
     keep : mapping of str to sequence of str
-        Variant -> layers that stay in float32, see `dslite.deployment.agreement`; the variants that
-        are missing are not made. None: all of them, with no such layer.
-
-    Returns
-    -------
-    dict
-        (part, variant) -> path: ``model`` and ``cnn`` in each variant, ``spectrogram`` in float32.
+        Variant to make -> layers that stay in float32, see `dslite.deployment.agreement`.
     """
     files = {}
     for part, content in contents.items():
-        wanted = [variant for variant in VARIANTS if keep is None or variant in keep]
-        variants = wanted if calibration and part != "spectrogram" else (FLOAT32,)
         samples = [pair[part == "cnn"][None] for pair in calibration]
         quantiser = quantise.Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
-        for variant in variants:
-            converted = quantiser.make(variant, keep[variant] if keep else ())
+        for variant in keep if part != "spectrogram" else (FLOAT32,):
+            converted = quantiser.make(variant, keep[variant])
             path = files[part, variant] = run.folder / file_name(part, variant)
             with paths.replacing(path) as draft:
                 draft.write_bytes(runtime.attach(converted, _metadata(run, part, variant)))

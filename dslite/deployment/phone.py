@@ -29,12 +29,7 @@ _GRAPH = re.compile(r"Graph: \[(.+?)\]")
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Parse one measurement of a file on a device.
-
-    Parameters
-    ----------
-    text : str
-        What ``benchmark_model`` printed, also through ``adb logcat``.
+    """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``.
 
     Returns
     -------

@@ -120,14 +120,10 @@ def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
 def audio_files(names: Names, report: Report) -> Iterator[Path]:
     """Find the audio files that a user names, each once, in the order of the names.
 
-    Parameters
-    ----------
-    names : iterable of path
-        Files of any name; folders, for the files in and below them with one of `SUFFIXES`, sorted
-        and without what is hidden; patterns (``**`` for any folders), sorted as well.
-    report : callable
-        Called for a pattern without a match and for a folder without audio. A file that does not
-        exist is yielded: whoever reads it reports it.
+    These are files of any name; folders, for the files in and below them with one of `SUFFIXES`,
+    sorted and without what is hidden; patterns (``**`` for any folders), sorted as well. ``report``
+    is called for a pattern without a match and for a folder without audio. A file that does not
+    exist is yielded: whoever reads it reports it.
     """
     seen = set()
     for name in map(os.fspath, names):

@@ -65,9 +65,8 @@ Calls = dict[Measurement, Callable[[], object]]
 def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -> dict[str, Any]:
     """Measure Table 5's quantities for a run that was converted, in every variant there is.
 
-    All of it is timed in this process, in turn, on one chunk of noise: files of TensorFlow Lite on
-    every number of threads, Keras in three ways, the spectrogram in three more. Memory is that of
-    a fresh process for each file, and for Keras.
+    All is timed in this process, in turn, on one chunk of noise: files on every number of threads,
+    Keras in three ways, the spectrogram in three more. Memory is that of a fresh process each.
 
     Parameters
     ----------
@@ -80,9 +79,8 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     Returns
     -------
     dict
-        ``rows`` (one a `Measurement`: its times in ms, ``size_bytes`` and memory in MB),
-        ``parameters``, ``multiply_adds``, ``flops``, ``layers``, ``shapes``, scores by variant and
-        what it was measured on.
+        ``rows`` (one a `Measurement`: times in ms, ``size_bytes``, memory in MB), ``parameters``,
+        ``multiply_adds``, ``flops``, ``layers``, ``shapes``, scores by variant, ``hardware``.
 
     Raises
     ------
@@ -179,15 +177,9 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
 
 
 def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the converted files in a run's folder: (part, variant) -> path.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    paths_of = {(p, v): folder / file_name(p, v) for p in PARTS for v in VARIANTS}
-    files = {key: path for key, path in paths_of.items() if path.is_file()}
+    """Return a run's converted files, (part, variant) -> path; an InputError if there is none."""
+    files = {(p, v): folder / file_name(p, v) for p in PARTS for v in VARIANTS}
+    files = {key: path for key, path in files.items() if path.is_file()}
     if not files:
         raise InputError(f"{folder}: no .tflite here; convert the run first (`dslite convert`)")
     return files
@@ -195,8 +187,7 @@ def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
 
 def hardware() -> str:
     """Return processor and number of cores as text."""
-    facts = provenance.hardware()
-    return f"{facts['processor']}, {facts['cores']} cores"
+    return "{processor}, {cores} cores".format(**provenance.hardware())
 
 
 def tensorflow_threads() -> int:
@@ -392,10 +383,10 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Return one row a measurement: its times, its file's size and memory where there are such."""
     rows = []
-    for measurement, taken in times.items():
-        key = (measurement.part, measurement.variant)
+    for measurement, statistics in times.items():
+        key = measurement[:2]
         size = {"size_bytes": sizes[key]} if key in sizes else {}
-        rows.append(measurement._asdict() | taken | size | memory.get(key, {}))
+        rows.append(measurement._asdict() | statistics | size | memory.get(key, {}))
     return rows
 
 

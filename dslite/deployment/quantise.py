@@ -27,15 +27,9 @@ def file_name(part: str, variant: str) -> str:
 class Quantiser:
     """A float32 file, from which smaller ones are made; calibrated once.
 
-    Parameters
-    ----------
-    content : bytes
-        A TensorFlow Lite file, float32 throughout.
-    samples : iterable of ndarray
-        Inputs of the file to calibrate `INT8` with: the range of every tensor of the network is
-        taken over them. Training data, never the test partition's.
-    input_name : str
-        Name of the file's input.
+    ``samples`` are inputs of the file (of the name ``input_name``) to calibrate `INT8` with: the
+    range of every tensor of the network is taken over them. Training data, never the test
+    partition's.
     """
 
     def __init__(self, content: bytes, samples: Iterable[np.ndarray], input_name: str = "waveform"):

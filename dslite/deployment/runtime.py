@@ -26,38 +26,18 @@ FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file holds beside the model.
+    """What a file holds beside the model."""
 
-    Attributes
-    ----------
-    settings : Settings
-        All of the run's; its rate and chunk length are those of the input.
-    classes : tuple of str
-        In the order of the outputs; empty: a regression.
-    facts : dict
-        The whole: also ``dataset``, ``run``, ``variant``, ``part``, ``weights`` with their licence,
-        ``input`` and ``version``.
-    """
-
-    settings: Settings
-    classes: tuple[str, ...]
+    settings: Settings  # all of the run's; its rate and chunk length are those of the input
+    classes: tuple[str, ...]  # in the order of the outputs; empty: a regression
+    # The whole: also dataset, run, variant, part, weights with their licence, input and version
     facts: dict[str, Any]
 
 
 def attach(content: bytes, facts: dict[str, Any]) -> bytes:
-    """Append metadata to a model.
+    """Append metadata to a TensorFlow Lite file; the same bytes for the same model and facts.
 
-    Parameters
-    ----------
-    content : bytes
-        A TensorFlow Lite file.
-    facts : dict
-        At least ``settings``, ``classes`` and ``task``; what JSON holds.
-
-    Returns
-    -------
-    bytes
-        The same for the same model and facts.
+    ``facts`` are at least ``settings``, ``classes`` and ``task``, and what JSON can hold.
     """
     buffer = io.BytesIO(content)
     buffer.seek(0, os.SEEK_END)

@@ -22,7 +22,6 @@ import numpy as np
 from dslite import audio
 from dslite.deployment.predict import Predictor
 from dslite.errors import InputError
-from dslite.settings import Settings
 
 BLOCK_S = 0.1
 WAITING_S = 10.0  # audio that may wait in a line
@@ -131,13 +130,8 @@ def open_source(
 ) -> AbstractContextManager[Source]:
     """Open what a user names: a file, ``-`` for standard input, or nothing for the microphone.
 
-    Raw samples and the microphone have ``rate`` (Hz) and ``channels``; raw samples without a rate
-    have the model's. ``log`` is called with messages.
-
-    Raises
-    ------
-    InputError
-        A rate for a file, or no standard input.
+    Raw samples and the microphone have ``rate`` (Hz) and ``channels``, a file has its own; raw
+    samples without a rate have the model's. ``log`` is called with messages.
     """
     if name is None:
         return microphone(rate, channels or 1)
@@ -330,25 +324,16 @@ class Decision:
 class Stream:
     """Decisions on the blocks of a source, and their statistics.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    source : Source
-    hop_s : float, optional
-        From one decision to the next, seconds; the model's own hop if not given.
-    smooth : int
-        A decision is the mean of so many chunks' outputs: its own and those before; 1 is off.
-    log : callable
-        Called with messages on gaps and on how far the analysis is behind.
+    They are ``hop_s`` seconds apart (None: the model's hop), each the mean of the outputs of the
+    last ``smooth`` chunks; ``log`` is called with messages on gaps and on being behind.
     """
 
     def __init__(
         self, predictor: Predictor, source: Source, hop_s: float | None, smooth: int, log: Log
     ):
-        settings = predictor.settings
         self._predictor, self._source, self._log = predictor, source, log
-        self._rate, self._chunk = settings.sample_rate, settings.chunk_samples
-        self._hop = max(1, round(hop_s * self._rate)) if hop_s else settings.chunk_hop_samples
+        self._rate, hop = predictor.settings.sample_rate, predictor.settings.chunk_hop_samples
+        self._hop = max(1, round(hop_s * self._rate)) if hop_s else hop
         self._outputs: deque[np.ndarray] = deque(maxlen=smooth)
         self._frames = self._lost = self._gaps = 0  # frames: of the source, with those lost
         self._input_began = 0.0  # of time.monotonic
@@ -363,7 +348,7 @@ class Stream:
     def _restart(self) -> None:
         """Begin anew, at the beginning and behind a gap: no chunk lies across one."""
         self._offset_s = self._frames / self._source.rate
-        self._ring = Ring(self._chunk, self._hop)
+        self._ring = Ring(self._predictor.settings.chunk_samples, self._hop)
         self._mixer = audio.Mixer(self._source.rate, self._rate, self._source.name)
         self._outputs.clear()
 
@@ -549,8 +534,11 @@ def run(
     # The first time takes longer; nothing is to wait for it.
     predictor.outputs(np.zeros((1, settings.chunk_samples), np.float32))
     with source as opened:
-        for note in _notes(settings, hop_s):
-            log(note)
+        if settings.trim == "on":
+            log("note: the model knows files without the silence at their ends; a stream keeps it")
+        chunk_s, used_s = settings.chunk_length_s, hop_s or settings.chunk_hop_s or 0
+        if used_s > chunk_s:
+            log(f"note: of every {used_s:g} s, {used_s - chunk_s:g} s are in no chunk")
         stream, reader_left = Stream(predictor, opened, hop_s, smooth, log), False
         try:
             for line in stream.lines(form):
@@ -561,12 +549,3 @@ def run(
         finally:
             if not reader_left and (summary := stream.summary()):
                 log(summary)
-
-
-def _notes(settings: Settings, hop_s: float | None) -> Iterator[str]:
-    """Yield what a user should know of a model beforehand."""
-    if settings.trim == "on":
-        yield "note: the model knows files without the silence at their ends; a stream keeps it"
-    chunk_s, used_s = settings.chunk_length_s, hop_s or settings.chunk_hop_s or 0
-    if used_s > chunk_s:
-        yield f"note: of every {used_s:g} s, {used_s - chunk_s:g} s are in no chunk"

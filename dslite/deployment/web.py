@@ -38,26 +38,22 @@ neither names its source map, which is not here. The files in wasm/ are as publi
 
 @dataclass(frozen=True)
 class Package:
-    """A package of npm's registry, and which of its files a page needs.
-
-    ``sha512`` is the registry's ``dist.integrity`` in hexadecimal. ``members`` maps a path in the
-    archive to (path in the page's ``litert/``, size in bytes).
-    """
+    """A package of npm's registry, and which of its files a page needs."""
 
     name: str
-    sha512: str
+    sha512: str  # the registry's ``dist.integrity`` in hexadecimal
+    # Path in the archive -> (path in the page's ``litert/``, size in bytes)
     members: dict[str, tuple[str, int]]
 
     @property
     def file(self) -> str:
-        """The archive's name, at the registry as in the cache."""
+        """Name of the archive, at the registry as in the cache."""
         return f"{self.name}-{VERSION}.tgz"
 
     @property
     def url(self) -> str:
-        """Where the archive lies; ``DSLITE_MIRROR`` names another host."""
-        mirror = os.environ.get(MIRROR)
-        if mirror:
+        """Address of the archive; ``DSLITE_MIRROR`` names another host."""
+        if mirror := os.environ.get(MIRROR):
             return f"{mirror.rstrip('/')}/{self.file}"
         return f"https://registry.npmjs.org/@litertjs/{self.name}/-/{self.file}"
 
@@ -88,13 +84,7 @@ PACKAGES = (
 
 
 def find_model(place: str | os.PathLike) -> Path:
-    """Find the ``.tflite`` that a user means: a file, or the whole model in a run's folder.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
+    """Find the ``.tflite`` that a user means: a file, or the whole model in a run's folder."""
     path = paths.find(place)
     if path.suffix.lower() == ".tflite":
         return path
@@ -108,7 +98,7 @@ def find_model(place: str | os.PathLike) -> Path:
 
 
 def write_page(file: Path, folder: Path) -> Path:
-    """Write the page of a model; all of it or nothing.
+    """Write the page of a model, all of it or nothing, and return its folder.
 
     Parameters
     ----------
@@ -116,11 +106,6 @@ def write_page(file: Path, folder: Path) -> Path:
         A whole model, from waveform to output, with its ``spectrogram.tflite`` in the same folder.
     folder : Path
         An older page in it is replaced; a folder with anything else is refused.
-
-    Returns
-    -------
-    Path
-        ``folder``.
 
     Raises
     ------

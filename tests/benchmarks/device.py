@@ -4,12 +4,12 @@
 
 DenseNet121 (random weights) and MobileNetV2 (from ``--weights``, else from
 ``$DSLITE_REAL_WEIGHTS/mobilenet_v2.weights.h5``, else random) with a head of 6 classes are
-converted in every variant, calibrated on noise. Then `dslite.deployment.profile_run` times all
-of it in one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads, Keras
-compiled, called and through ``predict``, the spectrogram alone and drawn by librosa and matplotlib.
-``litert-benchmark``, which comes with the runtime, times one of the files in a process of its own,
-as a check. Prints a table, writes ``results/benchmarks/device.json``; the last line is its content
-as one JSON object.
+converted in every variant, calibrated on noise. Then `dslite.deployment.profile_run` times all of
+it in one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads,
+Keras compiled, called and through ``predict``, the spectrogram alone and plotted by librosa and
+matplotlib. ``litert-benchmark``, which comes with the runtime, times one of the files in a process
+of its own, as a check. Prints a table, writes ``results/benchmarks/device.json``; the last line is
+its content as one JSON object.
 
 Ratios are of medians: ``x float32`` says how many times as fast (or small) a file is as the float32
 one of the same part on as many threads; ``keras / ...`` how many times as long Keras takes as the
@@ -72,7 +72,8 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
-    convert.write(run, convert.convert_parts(run, network), list(zip(waves, mels, strict=True)))
+    parts, calibration = convert.convert_parts(run, network), list(zip(waves, mels, strict=True))
+    convert.write(run, parts, calibration, dict.fromkeys(quantise.VARIANTS, ()))
     return run
 
 
