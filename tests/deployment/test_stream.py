@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import nullcontext
+from itertools import repeat
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from dslite import audio
 from dslite.deployment import predict
 from dslite.deployment import stream as deployment_stream
-from dslite.deployment.stream import Block, Source
+from dslite.deployment.stream import WAITING_S, Block, Line, Source, audio_file, pcm
 from dslite.errors import InputError
 from dslite.settings import Settings
 
@@ -42,19 +43,13 @@ def predictor(outputs=loudness, classes=("loud", "quiet"), **changed):
     return predict.Predictor(USED.model_copy(update=changed), classes, outputs)
 
 
-@contextmanager
-def opened(source):
-    yield source
-
-
-def streamed(source, of=None, hop=None, smooth=1, form="csv"):
-    """Table of what was written, and what was told."""
-    written, told = [], []
-    context = source if hasattr(source, "__enter__") else opened(source)
-    deployment_stream.run(
-        of or predictor(), context, hop, smooth, form, written.append, told.append
-    )
-    return pd.read_csv(io.StringIO("".join(written))), told
+def streamed(source, of=None, hop=None, smooth=1, form="csv", log=None):
+    """Table of what was written, and the messages."""
+    written, messages = [], []
+    source = nullcontext(source) if isinstance(source, Source) else source
+    arguments = (hop, smooth, form, written.append, log or messages.append)
+    deployment_stream.run(of or predictor(), source, *arguments)
+    return pd.read_csv(io.StringIO("".join(written))), messages
 
 
 def noise(path, seconds, rate=RATE, channels=1):
@@ -80,22 +75,16 @@ def raw_pcm(samples):
 )
 def test_any_blocks_give_the_chunks_of_a_file(n, chunk, hop, sizes):
     waveform = np.arange(1, n + 1, dtype=np.float32)
-    ring, found = deployment_stream.Ring(chunk, hop), []
+    ring, chunks = deployment_stream.Ring(chunk, hop), []
     for block in np.split(waveform, np.minimum(np.cumsum(sizes), n)):
-        found += ring.add(block)
-    found += ring.rest()
+        chunks += ring.add(block)
+    chunks += ring.rest()
     if not n:
-        assert found == []
+        assert chunks == []
         return
     starts = audio.chunk_starts(n, chunk, hop)
-    assert [end for end, _ in found] == np.minimum(starts + chunk, n).tolist()
-    np.testing.assert_array_equal([c for _, c in found], audio.cut(waveform, starts, chunk))
-
-
-def test_a_chunk_is_the_callers_own():
-    ring = deployment_stream.Ring(4, 4)
-    (_, first), (_, second) = ring.add(np.arange(8, dtype=np.float32))
-    assert (first.tolist(), second.tolist()) == ([0, 1, 2, 3], [4, 5, 6, 7])
+    assert [end for end, _ in chunks] == np.minimum(starts + chunk, n).tolist()
+    np.testing.assert_array_equal([c for _, c in chunks], audio.cut(waveform, starts, chunk))
 
 
 # Files
@@ -108,102 +97,91 @@ def test_a_chunk_is_the_callers_own():
 def test_a_files_decisions_are_those_of_predict(tmp_path, seconds, rate, channels):
     file = noise(tmp_path / "a.wav", seconds, rate, channels)
     expected = pd.concat(predict.tables(predictor(), [file], "chunk", pytest.fail))
-    found, told = streamed(deployment_stream.audio_file(file))
-    np.testing.assert_allclose(found["end_s"], expected["end_s"], atol=1.2e-4)
-    assert found["prediction"].tolist() == expected["prediction"].tolist()
+    table, (summary,) = streamed(audio_file(file))
+    np.testing.assert_allclose(table["end_s"], expected["end_s"], atol=1.2e-4)
+    assert table["prediction"].tolist() == expected["prediction"].tolist()
     best = expected[["loud", "quiet"]].max(axis=1)
-    np.testing.assert_allclose(found["probability"], best, atol=6e-5)
-    assert found["behind_s"].eq(0).all()
-    (summary,) = told
-    assert summary.startswith(f"summary: {len(found)} decisions on {seconds:.1f} s of audio; ")
-    assert " times faster than real time; " in summary
+    np.testing.assert_allclose(table["probability"], best, atol=6e-5)
+    assert table["behind_s"].eq(0).all()
+    assert summary.startswith(f"summary: {len(table)} decisions on {seconds:.1f} s of audio; ")
 
 
-def test_a_hop_of_ones_own(tmp_path):
-    found, told = streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2.05)), hop=0.5)
-    assert found["end_s"].tolist() == [1, 1.5, 2, 2.05]
-    _, told = streamed(deployment_stream.audio_file(tmp_path / "a.wav"), hop=1.5)
-    assert told[0] == "note: of every 1.5 s, 0.5 s are in no chunk"
+def test_a_hop_and_what_a_user_should_know_beforehand(tmp_path):
+    file = noise(tmp_path / "a.wav", 2.05)
+    table, _ = streamed(audio_file(file), hop=0.5)
+    assert table["end_s"].tolist() == [1, 1.5, 2, 2.05]
+    _, messages = streamed(audio_file(file), predictor(trim="on"), hop=1.5)
+    assert "a stream keeps it" in messages[0]
+    assert messages[1] == "note: of every 1.5 s, 0.5 s are in no chunk"
 
 
 def test_a_trained_run(command, small_run, small_corpus, tmp_path):
     parts = [audio.read(path, RATE) for path in sorted(small_corpus.parent.glob("spk03/*.wav"))[:4]]
     soundfile.write(tmp_path / "long.wav", np.concatenate(parts), RATE)
-    words = [small_run.folder, tmp_path / "long.wav"]
-    _, expected, _ = command("predict", *words, "--level", "chunk", "--format", "jsonl")
-    status, out, err = command("stream", *words, "--smooth", 1, "--format", "jsonl")
+    words = [small_run.folder, tmp_path / "long.wav", "--format", "jsonl"]
+    _, expected, _ = command("predict", *words, "--level", "chunk")
+    status, out, err = command("stream", *words, "--smooth", 1)
     assert (status, err.count("\n")) == (0, 1)
     expected = [json.loads(line) for line in expected.splitlines()]
-    found = [json.loads(line) for line in out.splitlines()]
-    assert len(found) == len(expected) > 3
-    for one, other in zip(found, expected, strict=True):
-        assert one["end_s"] == pytest.approx(other["end_s"], abs=1e-4)
-        for name, probability in one["probabilities"].items():
-            assert probability == pytest.approx(other[name], abs=1e-5)
-        assert one["probability"] == max(one["probabilities"].values())
+    decisions = [json.loads(line) for line in out.splitlines()]
+    assert len(decisions) == len(expected) > 3
+    for decision, row in zip(decisions, expected, strict=True):
+        assert decision["end_s"] == pytest.approx(row["end_s"], abs=1e-4)
+        for name, probability in decision["probabilities"].items():
+            assert probability == pytest.approx(row[name], abs=1e-5)
+        assert decision["probability"] == max(decision["probabilities"].values())
 
 
-def test_a_trimmed_model_is_told_of(tmp_path):
-    _, told = streamed(
-        deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), predictor(trim="on")
-    )
-    assert len(told) == 2
-    assert "a stream keeps it" in told[0]
+def test_a_source_of_ones_own():
+    """What yields blocks is a source: here one whose rate is not the model's."""
+    blocks = [Block(np.full((800, 1), 0.5, np.float32), time.monotonic()) for _ in range(20)]
+    np.testing.assert_allclose(streamed(Source("drum", 8000, blocks))[0]["end_s"], [1, 1.4, 1.8, 2])
 
 
 # Smoothing and text
 
 
 def test_smoothing_is_the_mean_of_the_last_ones(tmp_path):
-    file = noise(tmp_path / "a.wav", 4)
-    rough = streamed(deployment_stream.audio_file(file), predictor(classes=("a", "b")))[0][
-        "probability"
-    ]
-    written = []
-    given = (
-        deployment_stream.audio_file(file),
-        None,
-        3,
-        "jsonl",
-        written.append,
-        lambda line: None,
-    )
-    deployment_stream.run(predictor(), *given)
-    loud = [1 - p if p > 0.5 else p for p in rough]  # a noise's loudness is below a half ...
-    expected = [np.mean(loud[max(0, i - 2) : i + 1]) for i in range(len(loud))]
-    found = [json.loads(line)["probabilities"]["loud"] for line in written]
-    assert max(found) < 0.5  # ... throughout
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    file, lines = noise(tmp_path / "a.wav", 4), []
+    rough = streamed(audio_file(file))[0]["probability"]
+    source = audio_file(file)
+    deployment_stream.run(predictor(), source, None, 3, "jsonl", lines.append, len)
+    expected = [np.mean(rough[max(0, i - 2) : i + 1]) for i in range(len(rough))]
+    smooth = [json.loads(line)["probabilities"]["quiet"] for line in lines]
+    np.testing.assert_allclose(smooth, expected, atol=1e-4)
 
 
 def test_a_regression_is_a_number_smoothed(tmp_path):
     numbers = iter([0, 1e-5, 2e-5, 6e-5, 7e-5, 8e-5, 9e-5])  # the first is for the warming up
     of = predictor(lambda waveforms: np.array([[next(numbers)]]), classes=())
-    found, _ = streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), of, smooth=2)
-    assert found.columns.tolist() == ["end_s", "prediction", "latency_ms", "behind_s"]
-    np.testing.assert_allclose(found["prediction"], [1e-5, 1.5e-5, 4e-5, 6.5e-5])
+    table, _ = streamed(audio_file(noise(tmp_path / "a.wav", 2)), of, smooth=2)
+    assert table.columns.tolist() == ["end_s", "prediction", "latency_ms", "behind_s"]
+    np.testing.assert_allclose(table["prediction"], [1e-5, 1.5e-5, 4e-5, 6.5e-5])
 
 
 def test_a_class_may_have_any_name(tmp_path):
-    found, _ = streamed(
-        deployment_stream.audio_file(noise(tmp_path / "a.wav", 1)),
-        predictor(classes=("x", 'q", r')),
-    )
-    assert found["prediction"].tolist() == ['q", r']
+    of = predictor(classes=("x", 'q", r'))
+    table, _ = streamed(audio_file(noise(tmp_path / "a.wav", 1)), of)
+    assert table["prediction"].tolist() == ['q", r']
 
 
 # Raw samples
 
 
 class Raw:
-    """A pipe that gives what it has in odd pieces; sometimes nothing yet."""
+    """A pipe that gives what it has in odd pieces; sometimes nothing yet, at the end an error."""
 
-    def __init__(self, content):
-        self._file, self._calls = io.BytesIO(content), 0
+    def __init__(self, content, error=None):
+        self._file, self._error, self._calls = io.BytesIO(content), error, 0
 
     def read(self, size):
         self._calls += 1
-        return None if self._calls % 50 == 0 else self._file.read(min(size, 777))
+        if self._calls % 50 == 0:
+            return None
+        content = self._file.read(min(size, 777))
+        if self._error and not content:
+            raise self._error
+        return content
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(RATE, 1), (44100, 2)])
@@ -211,18 +189,18 @@ def test_raw_samples_are_the_file(tmp_path, rate, channels):
     file = noise(tmp_path / "a.wav", 3.21, rate, channels)
     samples, _ = soundfile.read(file, dtype="int16", always_2d=True)
     raw = Raw(samples.astype("<i2").tobytes())
-    found, told = streamed(deployment_stream.pcm(raw, rate, channels, pytest.fail))
-    expected, _ = streamed(deployment_stream.audio_file(file))
-    pd.testing.assert_frame_equal(found.iloc[:, :3], expected.iloc[:, :3])
-    assert told[-1].endswith("nothing lost")
+    table, messages = streamed(pcm(raw, rate, channels, pytest.fail))
+    expected, _ = streamed(audio_file(file))
+    pd.testing.assert_frame_equal(table.iloc[:, :3], expected.iloc[:, :3])
+    assert messages[-1].endswith("nothing lost")
 
 
 @pytest.mark.parametrize(("channels", "over"), [(1, 1), (2, 3)])
-def test_a_part_of_a_sample_is_told(channels, over):
-    told = []
+def test_a_part_of_a_sample_is_reported(channels, over):
+    notes = []
     content = raw_pcm(np.zeros(RATE * channels)) + b"x" * over
-    streamed(deployment_stream.pcm(io.BytesIO(content), RATE, channels, told.append))
-    (note,) = told
+    streamed(pcm(io.BytesIO(content), RATE, channels, notes.append))
+    (note,) = notes
     assert note.startswith("note: the input ends within a frame")
     assert note.endswith(f"(bytes: {over})")
 
@@ -230,144 +208,145 @@ def test_a_part_of_a_sample_is_told(channels, over):
 @pytest.mark.parametrize("content", [b"", b"x"], ids=["empty", "half-a-sample"])
 def test_no_audio(content):
     with pytest.raises(InputError, match="standard input: no audio came"):
-        streamed(deployment_stream.pcm(io.BytesIO(content), RATE, 1, lambda line: None))
+        streamed(pcm(io.BytesIO(content), RATE, 1, lambda line: None))
 
 
 def test_an_audio_file_is_no_raw_samples(tmp_path):
     content = noise(tmp_path / "a.wav", 1).read_bytes()
     with pytest.raises(InputError, match="this is an audio file"):
-        streamed(deployment_stream.pcm(io.BytesIO(content), RATE, 1, pytest.fail))
+        streamed(pcm(io.BytesIO(content), RATE, 1, pytest.fail))
 
 
 def test_a_pipe_that_fails_says_so_behind_its_last_decision():
-    class Fails(Raw):
-        def read(self, size):
-            if self._calls >= 60:
-                raise OSError(5, "Input/output error")
-            return super().read(size)
-
-    written = []
-    source = deployment_stream.pcm(Fails(raw_pcm(np.zeros(3 * RATE))), RATE, 1, pytest.fail)
+    lines = []
+    raw = Raw(raw_pcm(np.zeros(19154)), OSError(5, "Input/output error"))
+    source = pcm(raw, RATE, 1, pytest.fail)
     with pytest.raises(InputError, match="standard input: cannot be read"):
-        deployment_stream.run(
-            predictor(), source, None, 1, "csv", written.append, lambda line: None
-        )
-    assert [line.split(",")[0] for line in written] == ["end_s", "1.0000", "1.1971"]
+        deployment_stream.run(predictor(), source, None, 1, "csv", lines.append, len)
+    assert [line.split(",")[0] for line in lines] == ["end_s", "1.0000", "1.1971"]
 
 
 # Keeping up
 
 
 @pytest.fixture
-def fast_clock(monkeypatch):
-    """A clock that runs 20 times as fast, so that a minute of audio takes 3 s."""
-    clock = SimpleNamespace(
-        monotonic=lambda: 20 * time.monotonic(), sleep=lambda seconds: time.sleep(seconds / 20)
-    )
-    monkeypatch.setattr(deployment_stream, "time", clock)
+def clock(monkeypatch):
+    """A clock that moves when somebody waits, and not by itself."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
     monkeypatch.setattr(deployment_stream, "time", clock)
     return clock
 
 
-class Live:
-    """A pipe into which silence comes in real time."""
+def live(clock, seconds):
+    """A line into which silence comes in real time; its writer is held back where it is full."""
+    line = SimpleNamespace(lost=0, held_s=0.0, begin=0.0, taken_s=0.0)
+    line.waiting_s = lambda: min(WAITING_S, max(0.0, come_s() - line.taken_s))
 
-    def __init__(self, clock, seconds):
-        self._clock, self._left = clock, round(seconds * RATE)
-        self._begin, self._given = clock.monotonic(), 0
+    def come_s():
+        return min(seconds, clock.now - line.begin)
 
-    def read(self, size):
-        size = min(size, 2 * self._left)
-        self._given += size // 2
-        self._left -= size // 2
-        due = self._begin + self._given / RATE
-        self._clock.sleep(max(0, due - self._clock.monotonic()))
-        return b"\0" * size
+    def blocks():
+        line.begin = clock.now
+        for number in range(1, round(10 * seconds) + 1):
+            line.taken_s = number / 10
+            due = line.begin + line.taken_s
+            line.held_s = max(0.0, clock.now - due - WAITING_S)
+            clock.now = max(clock.now, due)
+            yield Block(np.zeros((BLOCK, 1), np.float32), due + line.held_s)
+
+    return Source("pipe", RATE, blocks(), line)
 
 
 def slow(clock, seconds):
+    """A model that takes so long for one chunk after the other."""
+
     def outputs(waveforms):
-        clock.sleep(seconds)
+        clock.sleep(next(seconds, 0))
         return loudness(waveforms)
 
     return predictor(outputs)
 
 
-def test_what_keeps_up_is_not_behind():
-    source = deployment_stream.pcm(Live(time, 2.5), RATE, 1, pytest.fail)
-    found, told = streamed(source, slow(time, 0.1))  # a quarter of the hop
-    np.testing.assert_allclose(found["end_s"], [1, 1.4, 1.8, 2.2, 2.5])
-    factor = float(told[-1].split("real-time factor ")[1].split(",")[0])
-    assert 0.2 <= factor < 0.6
-    assert found["behind_s"].median() <= 0.2
-    assert found["latency_ms"].min() >= 100
+def test_what_keeps_up_is_not_behind(clock):
+    table, (summary,) = streamed(live(clock, 2.5), slow(clock, repeat(0.1)))  # a quarter of the hop
+    np.testing.assert_allclose(table["end_s"], [1, 1.4, 1.8, 2.2, 2.5])
+    assert "real-time factor 0.2, 5.0 times faster than real time" in summary
+    assert summary.endswith("largest delay 0.100 s; nothing lost")
+    np.testing.assert_allclose(table["latency_ms"], 100)
+    assert table["behind_s"].max() <= 0.1
 
 
-def test_what_is_slower_says_by_how_much_and_loses_nothing(fast_clock):
-    source = deployment_stream.pcm(Live(fast_clock, 30), RATE, 1, pytest.fail)
-    found, told = streamed(source, slow(fast_clock, 0.8))  # twice the hop, 0.4 s
-    np.testing.assert_allclose(found["end_s"], [*np.arange(1, 29.9, 0.4), 30])
-    *behind, summary = told
-    said = [float(line.split("by ")[1].split(" s")[0]) for line in behind]
+def test_what_is_slower_says_by_how_much_and_loses_nothing(clock):
+    table, messages = streamed(live(clock, 30), slow(clock, repeat(0.8)))  # twice the hop, 0.4 s
+    np.testing.assert_allclose(table["end_s"], [*np.arange(1, 29.9, 0.4), 30])
+    *behind, summary = messages
     assert all(line.startswith("behind: by ") for line in behind)
-    assert said[0] < 5
-    assert 3 <= len(said) <= 20  # of 75 decisions: at most one every 10 s
-    assert (
-        max(said) > deployment_stream.WAITING_S + 5
-    )  # also what the writer could not hand over yet
+    behind_s = [float(line.split("by ")[1].split(" s")[0]) for line in behind]
+    assert behind_s[0] < 5
+    assert 3 <= len(behind_s) <= 8  # of 75 decisions: at most one every 10 s
+    assert max(behind_s) > WAITING_S + 5  # also what the writer could not hand over yet
     assert behind[-1].endswith("; the writer is held back, nothing is lost")
     assert "times slower than real time" in summary
     assert summary.endswith("nothing lost")
-    assert found["latency_ms"].max() > 5000
+    assert table["latency_ms"].max() > 5000
 
 
-def test_what_catches_up_says_so(fast_clock):
-    left = [1.0] * 6
-
-    def outputs(waveforms):
-        fast_clock.sleep(left.pop() if left else 0)
-        return loudness(waveforms)
-
-    source = deployment_stream.pcm(Live(fast_clock, 15), RATE, 1, pytest.fail)
-    _, told = streamed(source, predictor(outputs))
-    assert [line.split()[0] for line in told] == ["behind:", "caught", "summary:"]
+def test_what_catches_up_says_so(clock):
+    _, messages = streamed(live(clock, 15), slow(clock, repeat(1.0, 6)))
+    assert [line.split()[0] for line in messages] == ["behind:", "caught", "summary:"]
 
 
 def test_a_fast_writer_is_held_back_and_nobody_is_behind():
-    source = deployment_stream.pcm(io.BytesIO(bytes(2 * 60 * RATE)), RATE, 1, pytest.fail)
-    found, told = streamed(source, slow(time, 0.002))
-    assert (len(found), len(told)) == (149, 1)
-    assert found["behind_s"].max() == 0
+    source = pcm(io.BytesIO(bytes(2 * 60 * RATE)), RATE, 1, pytest.fail)
+    table, messages = streamed(source, slow(time, repeat(0.002)))
+    assert (len(table), len(messages)) == (149, 1)
+    assert table["behind_s"].max() == 0
 
 
-# Memory
+def test_an_interruption_reports_what_was_not_analysed():
+    line = Line()
+    source = Source("pipe", RATE, line, line)
+
+    def outputs(waveforms):
+        for _ in range(2):
+            line.put(np.zeros((BLOCK, 1), np.float32))
+        raise KeyboardInterrupt
+
+    messages = []
+    line.put(np.zeros((RATE, 1), np.float32))
+    stream = deployment_stream.Stream(predictor(outputs), source, None, 1, messages.append)
+    assert stream.summary() == ""
+    with pytest.raises(KeyboardInterrupt):
+        list(stream.lines("csv"))
+    assert stream.summary().endswith("nothing lost; 0.2 s came and were not analysed")
 
 
 def test_memory_does_not_grow_with_the_input(monkeypatch):
     monkeypatch.setattr(deployment_stream, "BLOCK_S", 0.5)  # fewer calls, for the test's sake
+    instant = predictor(lambda waveforms: np.ones((1, 2)) / 2, chunk_hop_s=1.0)
+
+    class Zeros:
+        def __init__(self, minutes):
+            self.left = 2 * 60 * minutes * RATE
+
+        def read(self, size):
+            size = min(size, self.left)
+            self.left -= size
+            return bytes(size)
 
     def peak(minutes):
-        class Zeros:
-            left = 2 * 60 * minutes * RATE
-
-            def read(self, size):
-                size = min(size, self.left)
-                self.left -= size
-                return bytes(size)
-
-        instant = predictor(lambda waveforms: np.ones((1, 2)) / 2, chunk_hop_s=1.0)
-        given = deployment_stream.pcm(Zeros(), RATE, 1, pytest.fail)
-        count = []
+        source, count = pcm(Zeros(minutes), RATE, 1, pytest.fail), []
         tracemalloc.start()
         try:
-            deployment_stream.run(instant, given, None, 3, "csv", lambda line: count.append(1), len)
+            deployment_stream.run(instant, source, None, 3, "csv", lambda _: count.append(1), len)
             return tracemalloc.get_traced_memory()[1], sum(count)
         finally:
             tracemalloc.stop()
 
     peak(1)  # what is made once
-    (short, few), (long, many) = peak(10), peak(60)
-    assert (few, many) == (601, 3601)
+    (short, few), (long, many) = peak(3), peak(15)
+    assert (few, many) == (181, 901)
     assert short < 4e6
     assert long < short + 2e5
 
@@ -387,94 +366,92 @@ class Device:
     def query_devices(self, kind):
         return {"default_samplerate": 48000.0}
 
-    def InputStream(self, **given):
+    def InputStream(self, **options):
         if self.error:
             raise self.PortAudioError(self.error)
-        self.given = given
+        self.options = options
         return self
 
-    def heard(self, count, overflowed=False, level=0.5):
-        samples = np.full((self.given["blocksize"], self.given["channels"]), level, np.float32)
+    def send(self, count, overflowed=False, level=0.5):
+        shape = (self.options["blocksize"], self.options["channels"])
+        samples = np.full(shape, level, np.float32)
         for _ in range(count):
             status = SimpleNamespace(input_overflow=overflowed)
-            self.given["callback"](samples, len(samples), None, status)
+            self.options["callback"](samples, len(samples), None, status)
         samples[:] = np.nan  # PortAudio uses its memory again
 
     def start(self):
-        threading.Thread(target=self.play, args=(self,), daemon=True).start()
+        def thread():
+            self.play(self)
+            self.options["finished_callback"]()
+
+        threading.Thread(target=thread, daemon=True).start()
 
     def close(self):
         self.closed = True
 
 
-def microphone(monkeypatch, play, of=None, rate=None, channels=1, **how):
-    """What is written and told of a microphone that ends by itself, as when it is unplugged."""
-    device = Device(play)
+def microphone(monkeypatch, play, of=None, rate=None, channels=1):
+    """What is written and logged of a microphone that ends by itself, as when it is unplugged."""
+    device, written, messages = Device(play), [], []
     monkeypatch.setitem(sys.modules, "sounddevice", device)
-    written, told = [], []
     source = deployment_stream.microphone(rate, channels)
+    arguments = (None, 1, "csv", written.append, messages.append)
     with pytest.raises(InputError, match="the device has ended the recording"):
-        deployment_stream.run(
-            of or predictor(), source, None, 1, "csv", written.append, told.append
-        )
+        deployment_stream.run(of or predictor(), source, *arguments)
     assert device.closed
-    return pd.read_csv(io.StringIO("".join(written))), told, device
+    return pd.read_csv(io.StringIO("".join(written))), messages, device
 
 
 def test_a_microphone_at_its_own_rate(monkeypatch):
-    def play(device):
-        device.heard(30)
-        device.given["finished_callback"]()
-
-    found, told, device = microphone(monkeypatch, play, channels=2)
-    assert (device.given["samplerate"], device.given["blocksize"]) == (48000, 4800)
-    np.testing.assert_allclose(found["end_s"], [1, 1.4, 1.8, 2.2, 2.6, 3])
-    np.testing.assert_allclose(found["probability"], 0.5, atol=0.01)
-    assert told[-1].endswith("nothing lost")
+    table, messages, device = microphone(monkeypatch, lambda device: device.send(30), channels=2)
+    assert (device.options["samplerate"], device.options["blocksize"]) == (48000, 4800)
+    np.testing.assert_allclose(table["end_s"], [1, 1.4, 1.8, 2.2, 2.6, 3])
+    np.testing.assert_allclose(table["probability"], 0.5, atol=0.01)
+    assert messages[-1].endswith("nothing lost")
 
 
 def test_what_a_microphone_loses_is_counted_with_its_time(monkeypatch):
-    begun, emptied, calls = threading.Event(), threading.Event(), []
+    waiting, sent, emptied = threading.Event(), threading.Event(), threading.Event()
+    calls = []
 
     def outputs(waveforms):
         calls.append(1)
         if len(calls) == 2:  # the first chunk of the input; one call was to warm up
-            begun.wait(5)
+            waiting.set()
+            sent.wait(60)
         if len(calls) > 25:
             emptied.set()
         return loudness(waveforms)
 
     def play(device):
-        device.heard(10)
-        while len(calls) < 2:
-            time.sleep(0.001)
-        device.heard(150)  # while a chunk is analysed: 100 find a place
-        begun.set()
-        emptied.wait(5)
-        device.heard(10, level=0.2)
-        device.heard(1, overflowed=True, level=0.2)
-        device.heard(9, level=0.2)
-        device.given["finished_callback"]()
+        device.send(10)
+        waiting.wait(60)
+        device.send(150)  # while a chunk is analysed: 100 find a place
+        sent.set()
+        emptied.wait(60)
+        device.send(10, level=0.2)
+        device.send(1, overflowed=True, level=0.2)
+        device.send(9, level=0.2)
 
-    found, told, _ = microphone(monkeypatch, play, predictor(outputs), rate=RATE)
-    lost = [line for line in told if line.startswith("lost:")]
-    assert lost[0] == (
+    table, messages, _ = microphone(monkeypatch, play, predictor(outputs), rate=RATE)
+    first, second = (line for line in messages if line.startswith("lost:"))
+    assert first == (
         "lost: 5.00 s (80000 samples) at 11.00 s of the input; the next chunk begins behind"
     )
-    assert lost[1].startswith("lost: an unknown number of samples (the device's overflow) at 17.00")
-    assert len(lost) == 2
-    before, after = found[found["end_s"] < 11.01], found[found["end_s"] > 11.01]
+    assert second.startswith("lost: an unknown number of samples (the device's overflow) at 17.00")
+    before, after = table[table["end_s"] < 11.01], table[table["end_s"] > 11.01]
     assert before["end_s"].iloc[-1] == pytest.approx(11)
     assert after["end_s"].tolist() == [17, 18]
     # No chunk holds both what was before and behind the gap.
     np.testing.assert_allclose(before["probability"], 0.5, atol=1e-3)
     np.testing.assert_allclose(after["probability"], 0.8, atol=1e-3)
-    assert "13.0 s of audio" in told[-1]
-    assert told[-1].endswith("lost: 5.00 s in 2 gaps")
+    assert "13.0 s of audio" in messages[-1]
+    assert messages[-1].endswith("lost: 5.00 s in 2 gaps")
 
 
 def test_a_full_line_takes_no_more_until_it_is_half_empty():
-    line, block = deployment_stream.Line(), np.zeros((BLOCK, 1), np.float32)
+    line, block = Line(), np.zeros((BLOCK, 1), np.float32)
     for _ in range(105):
         line.offer(block, False)
     blocks, lost = iter(line), []
@@ -482,7 +459,6 @@ def test_a_full_line_takes_no_more_until_it_is_half_empty():
         lost.append(next(blocks).lost // BLOCK)
         line.offer(block, False)
         line.offer(block, False)
-    assert lost[0] == 0
     # 5 and, until half is taken, 2 more with each block.
     assert np.flatnonzero(lost).tolist() == [100]
     assert max(lost) == 5 + 2 * 50
@@ -490,7 +466,7 @@ def test_a_full_line_takes_no_more_until_it_is_half_empty():
 
 
 def test_a_silent_microphone_has_broken():
-    line = deployment_stream.Line(patience_s=0.1)
+    line = Line(patience_s=0.1)
     line.offer(np.zeros((BLOCK, 1), np.float32), False)
     blocks = iter(line)
     assert isinstance(next(blocks), Block)
@@ -498,7 +474,7 @@ def test_a_silent_microphone_has_broken():
         next(blocks)
 
 
-def test_without_sounddevice(command, monkeypatch, tmp_path):
+def test_without_sounddevice_portaudio_or_a_device(command, monkeypatch, tmp_path):
     monkeypatch.setattr(predict, "load_model", lambda place: predictor())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     status, out, err = command("stream", tmp_path)
@@ -510,10 +486,6 @@ def test_without_sounddevice(command, monkeypatch, tmp_path):
     status, out, err = command("stream", tmp_path)
     assert (status, out) == (2, "")
     assert "needs the library PortAudio (PortAudio library not found)" in err
-
-
-def test_without_a_device(command, monkeypatch, tmp_path):
-    monkeypatch.setattr(predict, "load_model", lambda place: predictor())
     monkeypatch.setitem(sys.modules, "sounddevice", Device(None, error="Invalid sample rate"))
     status, out, err = command("stream", tmp_path, "--rate", 12345)
     assert (status, out) == (2, "")
@@ -523,25 +495,22 @@ def test_without_a_device(command, monkeypatch, tmp_path):
 # What is refused
 
 
-def test_nan_is_refused_and_what_was_before_is_told(tmp_path):
+def test_nan_is_refused_and_what_was_before_is_decided(tmp_path):
     samples = np.zeros(3 * RATE)
     samples[2 * RATE :] = np.nan
     soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
-    written, told = [], []
+    lines, messages = [], []
+    arguments = (None, 1, "csv", lines.append, messages.append)
     with pytest.raises(InputError, match="holds NaN"):
-        deployment_stream.run(
-            predictor(),
-            deployment_stream.audio_file(tmp_path / "a.wav"),
-            *(None, 1, "csv", written.append, told.append),
-        )
-    assert len(written) == 4
-    assert told[0].startswith("summary: 3 decisions on ")
+        deployment_stream.run(predictor(), audio_file(tmp_path / "a.wav"), *arguments)
+    assert len(lines) == 4
+    assert messages[0].startswith("summary: 3 decisions on ")
 
 
 def test_a_model_that_yields_nan(tmp_path):
     of = predictor(lambda waveforms: np.full((1, 2), np.nan))
     with pytest.raises(InputError, match=r"yields NaN for the chunk that ends at 1\.00 s"):
-        streamed(deployment_stream.audio_file(noise(tmp_path / "a.wav", 2)), of)
+        streamed(audio_file(noise(tmp_path / "a.wav", 2)), of)
 
 
 @pytest.mark.parametrize(
@@ -564,12 +533,6 @@ def test_refused(command, monkeypatch, tmp_path, words, message):
     assert "Traceback" not in err
 
 
-def test_a_bad_model(command, tmp_path):
-    status, out, err = command("stream", tmp_path / "gone.tflite", "-")
-    assert (status, out) == (2, "")
-    assert "there is no such file" in err
-
-
 # The command as a process of its own
 
 
@@ -590,12 +553,13 @@ def started(*words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": ""},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
-def test_standard_input(tmp_path):
+def test_standard_input():
     content = raw_pcm(np.repeat([0.9, 0.1], 4 * 8000))
-    out, err = started("-", "--rate", 8000, "--smooth", 1).communicate(content + b"x", timeout=60)
+    out, err = started("-", "--rate", 8000, "--smooth", 1).communicate(content + b"x", timeout=120)
     table = pd.read_csv(io.BytesIO(out))
     np.testing.assert_allclose(table["end_s"], [*np.arange(1, 8, 0.4), 8])
     assert table["prediction"].tolist() == ["loud"] * 9 + ["quiet"] * 10
@@ -608,12 +572,12 @@ def test_a_decision_does_not_wait_and_an_interruption_leaves_a_summary():
     process = started("-")
     process.stdin.write(raw_pcm(np.zeros(RATE)))
     process.stdin.flush()
-    assert select.select([process.stdout], [], [], 30)[0]
+    assert select.select([process.stdout], [], [], 120)[0]
     header, row = (process.stdout.readline() for _ in range(2))
     assert header == b"end_s,prediction,probability,latency_ms,behind_s\n"
     assert row.startswith(b"1.0000,quiet,1.0000,")
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130  # while the writer still holds the pipe
+    assert process.wait(120) == 130  # while the writer still holds the pipe
     err = process.stderr.read()
     assert err.startswith(b"summary: 1 decisions on 1.0 s of audio")
     assert b"Traceback" not in err
@@ -621,30 +585,10 @@ def test_a_decision_does_not_wait_and_an_interruption_leaves_a_summary():
     process.communicate()
 
 
-def test_an_interruption_tells_what_was_not_analysed(fast_clock):
-    line = deployment_stream.Line()
-    line.put(np.zeros((BLOCK, 1), np.float32))
-    stream = deployment_stream.Stream(
-        predictor(), Source("pipe", RATE, line, line), None, 1, pytest.fail
-    )
-    assert stream.summary() == ""
-    next(iter(stream._blocks()))
-    stream._frames = BLOCK
-    line.put(np.zeros((BLOCK, 1), np.float32))
-    assert stream.summary().endswith("nothing lost; 0.1 s came and were not analysed")
-
-
-def test_a_closed_pipe_is_no_error_to_tell(tmp_path):
+def test_a_closed_pipe_is_no_error(tmp_path):
     process = started(noise(tmp_path / "a.wav", 400))
     assert process.stdout.readline().startswith(b"end_s,")
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(30) == 1
+    assert process.wait(120) == 1
     process.stdin.close()
-
-
-def test_a_source_of_ones_own():
-    """What yields blocks is a source: here one whose rate is not the model's."""
-    blocks = [Block(np.full((800, 1), 0.5, np.float32), time.monotonic()) for _ in range(20)]
-    found, _ = streamed(Source("drum", 8000, blocks))
-    np.testing.assert_allclose(found["end_s"], [1, 1.4, 1.8, 2])
