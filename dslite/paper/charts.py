@@ -1,4 +1,4 @@
-"""The paper's scores beside our own, drawn: scores, gains, learning, verdicts.
+"""The paper's scores and our own, drawn: scores, gains, learning, verdicts.
 
 A series is told by its mark, dash or hatch and not by its colour alone, so that every figure can be
 read in grey. Scores and gains come in per cent, as the paper prints them; only the devel scores of
@@ -6,7 +6,6 @@ read in grey. Scores and gains come in per cent, as the paper prints them; only 
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dslite.plots import COLOURS, METRICS, panels, styled
+from dslite.plots import COLOURS, METRICS, panels, styled, whole_ticks
 
 PAPER = "paper"  # what the name of a published source begins with
 MARKERS = "os^vPX"
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+HATCHES = (
+    "",
+    "////",
+    "xxxx",
+    "....",
+    "\\\\\\\\",
+    "----",
+    "++++",
+    "oooo",
+    "**",
+)  # of a verdict each
+FILLS = (COLOURS[2], COLOURS[4], COLOURS[5], "#EEEEEE", "#CCCCCC", COLOURS[1], COLOURS[3])
+FILLS += ("white", "#F0E442")
 LINE_IN, APART = 0.155, 0.5  # height of a mark's line; what lies between two groups, in lines
 VALUE_POINTS = 7
 WHITE_EDGE = [withStroke(linewidth=2, foreground="white")]  # lines pass behind a text
@@ -37,21 +48,20 @@ def _paper_first(sources: Sequence[str]) -> list[str]:
 
 def _marks(sources: Sequence[str]) -> dict[str, dict[str, Any]]:
     """How each source is drawn: the paper black and open, everybody else filled and coloured."""
-    marks, ours = {}, 0
-    for name in _paper_first(sources):
-        if name.startswith(PAPER):
-            marks[name] = {"marker": "D", "color": "black", "mfc": "white", "ms": 5}
-            continue
-        colour = COLOURS[ours % len(COLOURS)]
-        marks[name] = {"marker": MARKERS[ours % len(MARKERS)], "color": colour, "ms": 5.5}
-        ours += 1
+    names = _paper_first(sources)
+    others = [name for name in names if not name.startswith(PAPER)]
+    paper = {"marker": "D", "color": "black", "mfc": "white", "ms": 5}
+    marks = dict.fromkeys(names, paper)
+    for i, name in enumerate(others):
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        marks[name] = {"marker": marker, "color": colour, "ms": 5.5}
     return marks
 
 
 def _slots(pairs: pd.DataFrame) -> tuple[dict, dict[str, float], float]:
-    """A line for every pair of group and source, the lines of a group beside each other.
+    """Give every pair of group and source a line, the lines of a group next to each other.
 
-    Gives the places of the pairs, of the groups' middles, and where the last line ends.
+    Returns the places of the pairs, of the groups' middles, and where the last line ends.
     """
     places, middles, place = {}, {}, 0.0
     group, source = pairs.columns
@@ -64,33 +74,33 @@ def _slots(pairs: pd.DataFrame) -> tuple[dict, dict[str, float], float]:
 
 
 def _draw_lines(axes: Axes, rows: pd.DataFrame, group: str, slots: tuple, styles: Mapping) -> None:
-    """Marks at ``value`` with their intervals, and their ``text`` at the right of each."""
+    """Draw marks at ``value`` with their intervals, and their ``text`` at the right of each."""
     places, middles, end = slots
     for row in rows.to_dict("records"):
         place, style, value = places[row[group], row["source"]], styles[row["source"]], row["value"]
         axes.hlines(place, row["low"], row["high"], color=style["color"], lw=1.4)
         axes.plot(value, place, ls="", mew=1.1, zorder=3, **style)
         right = np.nanmax([value, row["high"]])
-        beside = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-        beside |= {"fontsize": VALUE_POINTS, "path_effects": WHITE_EDGE}
-        axes.annotate(row["text"], (right, place), **beside)
+        text = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+        text |= {"fontsize": VALUE_POINTS, "path_effects": WHITE_EDGE}
+        axes.annotate(row["text"], (right, place), **text)
     axes.set_yticks(list(middles.values()), list(middles))
     axes.tick_params(axis="y", length=0)
-    tops = sorted(min(p for (name, _), p in places.items() if name == own) for own in middles)
+    tops = sorted(min(p for (name, _), p in places.items() if name == each) for each in middles)
     axes.hlines(np.array(tops[1:]) - (1 + APART) / 2, 0, 1, color="#DDDDDD", lw=0.6,
                 transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_ylim(end - 0.4, -0.7)
     axes.grid(axis="x", alpha=0.3)
 
 
-def text_inches(text: str, points: float) -> float:
+def _text_inches(text: str, points: float) -> float:
     """Width of a text."""
     width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), False)
     return width / 72
 
 
-def _make_room(axes: Axes, rows: pd.DataFrame, others: Sequence[float], width_in: float) -> None:
-    """Limits of the horizontal axis within which every mark, interval and text lies.
+def _widen(axes: Axes, rows: pd.DataFrame, others: Sequence[float], width_in: float) -> None:
+    """Set horizontal limits within which every mark, interval and text lies.
 
     ``rows`` have value, low, high and text; ``width_in`` is the axes' least width in inches.
     """
@@ -99,21 +109,17 @@ def _make_room(axes: Axes, rows: pd.DataFrame, others: Sequence[float], width_in
     low -= 0.04 * max(high - low, 1)
     high += 0.02 * max(high - low, 1)
     for right, text in zip(rows[["value", "high"]].max(axis=1), rows["text"], strict=True):
-        share = min(0.7, (text_inches(text, VALUE_POINTS) + 0.12) / width_in)
+        share = min(0.7, (_text_inches(text, VALUE_POINTS) + 0.12) / width_in)
         high = max(high, low + (right - low) / (1 - share))
     axes.set_xlim(low, high)
 
 
-def outside_legend(figure: Figure, handles: list, where: str = "right", **how: Any) -> None:
-    """A legend above the axes in as many columns as the figure is wide enough for."""
-    widest = max(text_inches(handle.get_label(), 8) for handle in handles)
-    columns = int((figure.get_figwidth() - 0.2) // (widest + how.get("handlelength", 2) / 9 + 0.32))
-    figure.legend(handles=handles, loc=f"outside upper {where}", fontsize=8,
-                  ncols=min(max(1, columns), len(handles)), **how)  # fmt: skip
-
-
-def _key(styles: Mapping[str, dict], labels: Mapping[str, str]) -> list[Line2D]:
-    return [Line2D([], [], mew=1.1, label=labels[of], **style) for of, style in styles.items()]
+def _legend(figure: Figure, handles: list, labels: list[str], where: str = "right") -> None:
+    """Draw a legend above the axes in as many columns as the figure is wide enough for."""
+    widest = max(_text_inches(label, 8) for label in labels)
+    columns = int((figure.get_figwidth() - 0.2) // (widest + 0.7))
+    figure.legend(handles, labels, loc=f"outside upper {where}", fontsize=8, handlelength=3.4,
+                  ncols=min(max(1, columns), len(handles)))  # fmt: skip
 
 
 def _seeds(count: int) -> str:
@@ -122,7 +128,7 @@ def _seeds(count: int) -> str:
 
 @styled
 def forest(table: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
-    """UAR of every configuration with its interval, ours beside the published one.
+    """Draw the UAR of every configuration with its interval, ours below the published one.
 
     Parameters
     ----------
@@ -135,8 +141,7 @@ def forest(table: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
         Score of guessing in per cent.
     """
     table = table[table["score"].notna()]
-    sources, most = _paper_first(table["source"]), table.groupby("source")["seeds"].max()
-    styles = _marks(sources)
+    most, styles = table.groupby("source")["seeds"].max(), _marks(table["source"])
     texts = [
         f"{row.score:.1f}" + (f" ({_seeds(row.seeds)})" if row.seeds < most[row.source] else "")
         for row in table.itertuples()
@@ -145,23 +150,23 @@ def forest(table: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
     blocks = [(name, of, _slots(of[["configuration", "source"]])) for name, of in
               table.groupby("dataset", sort=False)]  # fmt: skip
     lines = [end + 0.3 for _, _, (_, _, end) in blocks]
-    height = 0.75 + LINE_IN * sum(lines) + 0.3 * len(blocks) + 0.06 * len(sources)
+    height = 0.75 + LINE_IN * sum(lines) + 0.3 * len(blocks) + 0.06 * len(styles)
     figure, column = panels(height, len(blocks), squeeze=False, sharex=True, height_ratios=lines)
     for axes, (name, rows, slots) in zip(column[:, 0], blocks, strict=True):
-        axes.axvline(chance[name], color="grey", ls="--", lw=1)
+        guessing = axes.axvline(chance[name], color="grey", ls="--", lw=1)
         _draw_lines(axes, rows, "configuration", slots, styles)
         axes.set_title(f"{name} (chance: {chance[name]:.1f} %)")
-    _make_room(column[0, 0], table, [chance[name] for name, *_ in blocks], 5.2)
+    _widen(column[0, 0], table, [chance[name] for name, *_ in blocks], 5.2)
     column[-1, 0].set_xlabel("Test UAR (%); line: 95 % interval")
-    labels = {of: f"{of} ({_seeds(most[of])})" if most[of] else of for of in sources}
-    guessing = Line2D([], [], color="grey", ls="--", lw=1, label="chance")
-    outside_legend(figure, [*_key(styles, labels), guessing])
+    labels = [f"{of} ({_seeds(most[of])})" if most[of] else of for of in styles]
+    handles = [Line2D([], [], ls="", mew=1.1, **style) for style in styles.values()]
+    _legend(figure, [*handles, guessing], [*labels, "chance"])
     return figure
 
 
 @styled
 def gains(table: pd.DataFrame) -> Figure:
-    """What each augmentation adds to the test UAR of "no augmentation", a group per corpus.
+    """Draw what each augmentation adds to the test UAR of "no augmentation", a group per corpus.
 
     Parameters
     ----------
@@ -181,97 +186,90 @@ def gains(table: pd.DataFrame) -> Figure:
         axes.axvline(0, color="black", lw=0.8)
         _draw_lines(axes, table[table["method"] == method], "dataset", slots, styles)
         axes.set_title(method)
-    _make_room(row[0, 0], table, [0], 5.6 / len(methods))
+    _widen(row[0, 0], table, [0], 5.6 / len(methods))
     figure.supxlabel("Gain in test UAR (percentage points); line: 95 % interval", fontsize=9)
-    outside_legend(figure, _key(styles, {of: of for of in styles}))
+    handles = [Line2D([], [], ls="", mew=1.1, **style) for style in styles.values()]
+    _legend(figure, handles, list(styles))
     return figure
 
 
-def _mean_over_seeds(runs: pd.DataFrame, column: str) -> pd.Series:
-    """Mean at the epochs that all seeds have: beyond, the mean would jump where one ends."""
-    return runs.pivot(index="epoch", columns="seed", values=column).dropna().mean(axis=1)
-
-
-def _draw_curves(axes: Axes, runs: pd.DataFrame, column: str, look: Mapping[str, dict]) -> None:
-    for name, of in runs[runs[column].notna()].groupby("configuration", sort=False):
-        mean, seeds = _mean_over_seeds(of, column), of["seed"].nunique()
-        for _, run in of.groupby("seed") if seeds > 1 else ():
-            axes.plot(run["epoch"], run[column], color=look[name]["color"], lw=0.5, alpha=0.6)
-        # Each line's marks lie at epochs of their own, lest lines on each other hide them.
-        step = max(1, len(mean) // 3)
-        every = (list(look).index(name) * step // len(look), step)
-        axes.plot(mean.index, mean, lw=1.5, markevery=every, ms=4.5, **look[name])
-    # Of runs that stopped at different epochs, each begins its second phase at its own.
-    second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
-    for epoch in second.unique():
-        axes.axvline(epoch - 0.5, color="grey", lw=1, ls=":")
-
-
 @styled
-def curves(history: pd.DataFrame, chance: float | None = None, metric: str = "uar") -> Figure:
-    """Learning curves of several runs: thin lines the seeds, thick lines their mean.
+def curves(history: pd.DataFrame, chance: float) -> Figure:
+    """Draw learning curves of several runs: thin lines the seeds, thick lines their mean.
 
     Parameters
     ----------
     history : DataFrame
         ``source`` (a row of panels each), ``configuration`` (dash, marks and colour),
         ``seed``, ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``, ``devel_loss``,
-        ``devel_score`` (a fraction). Epochs that were not scored on devel, those of the last
+        ``devel_score`` (UAR, a fraction). Epochs that were not scored on devel, those of the last
         training on train and devel together, are left out.
-    chance : float, optional
-        Score of guessing, a fraction.
-    metric : str
-        A key of `METRICS`.
+    chance : float
+        UAR of guessing, a fraction.
 
     Returns
     -------
     Figure
         Both losses at the left, on one logarithmic axis a row (a new head's first loss is a hundred
-        times its last one), and the devel score at the right, on the same axis in all rows.
+        times its last one), and the devel UAR at the right, on the same axis in all rows.
     """
-    label, factor, _ = METRICS[metric]
+    label, factor, _ = METRICS["uar"]
     history = history[history["devel_score"].notna()]
-    history = history.assign(score=factor * history["devel_score"])
+    history = history.assign(devel_score=factor * history["devel_score"])
     sources, names = (list(history[of].unique()) for of in ("source", "configuration"))
-    looks = cycle(zip(LINES, MARKERS, COLOURS, strict=True))
-    look = {
-        name: {"ls": dash, "marker": mark, "color": colour}
-        for name, (dash, mark, colour) in zip(names, looks, strict=False)
-    }
     figure, grid = panels(0.7 + 1.55 * len(sources), len(sources), 3, squeeze=False)
+    handles: dict[str, Line2D] = {}
+    titles = {
+        "train_loss": "Train loss",
+        "devel_loss": "Devel loss",
+        "devel_score": f"Devel {label}",
+    }
     for row, source in zip(grid, sources, strict=True):
         runs = history[history["source"] == source]
-        for axes, column in zip(row, ("train_loss", "devel_loss", "score"), strict=True):
-            _draw_curves(axes, runs, column, look)
-            axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        for axes, (column, title) in zip(row, titles.items(), strict=True):
+            handles |= _draw_curves(axes, runs, column, names)
+            axes.set_ylabel(title)
+            axes.xaxis.set_major_locator(whole_ticks())
         _logarithmic(row[:2])
-        if chance is not None:
-            row[2].axhline(factor * chance, color="grey", ls="--", lw=1)
-        row[0].set(title=source, ylabel="Train loss")
-        row[1].set_ylabel("Devel loss")
-        row[2].set_ylabel(f"Devel {label}")
+        handles["chance"] = row[2].axhline(factor * chance, color="grey", ls="--", lw=1)
+        row[0].set_title(source)
+        row[2].sharey(grid[0, 2])
     for axes in grid[-1]:
         axes.set_xlabel("Epoch")
-    ends = [axes.get_ylim() for axes in grid[:, 2]]
-    for axes in grid[:, 2]:
-        axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
-    outside_legend(figure, _curves_key(history, look, chance), handlelength=3.4)
+    order = [*names, "one seed", "phase 2 begins", "chance"]
+    order = [name for name in order if name in handles]
+    _legend(figure, [handles[name] for name in order], order)
     return figure
 
 
-def _curves_key(history: pd.DataFrame, look: Mapping, chance: float | None) -> list[Line2D]:
-    handles = [Line2D([], [], lw=1.5, ms=4.5, label=of, **how) for of, how in look.items()]
-    if (history.groupby(["source", "configuration"])["seed"].nunique() > 1).any():
-        handles.append(Line2D([], [], color="grey", lw=0.5, label="one seed"))
-    if (history["phase"] == 2).any():
-        handles.append(Line2D([], [], color="grey", lw=1, ls=":", label="phase 2 begins"))
-    if chance is not None:
-        handles.append(Line2D([], [], color="grey", lw=1, ls="--", label="chance"))
+def _draw_curves(
+    axes: Axes, runs: pd.DataFrame, column: str, names: list[str]
+) -> dict[str, Line2D]:
+    """Draw one column of every configuration's history; gives lines by their labels."""
+    handles = {}
+    for name, of in runs[runs[column].notna()].groupby("configuration", sort=False):
+        i = names.index(name)
+        look = {"color": COLOURS[i % len(COLOURS)], "ls": LINES[i % len(LINES)]}
+        seeds = of.pivot(index="epoch", columns="seed", values=column)
+        if seeds.shape[1] > 1:
+            thin = axes.plot(seeds, color=look["color"], lw=0.5, alpha=0.6)
+            handles["one seed"] = Line2D([], [], color="grey", lw=thin[0].get_linewidth())
+        # The mean at the epochs that all seeds have: beyond, it would jump where one ends.
+        mean = seeds.dropna().mean(axis=1)
+        # Each line's marks lie at epochs of their own, lest lines on each other hide them.
+        step = max(1, len(mean) // 3)
+        marks = {"marker": MARKERS[i % len(MARKERS)], "ms": 4.5}
+        marks["markevery"] = (i * step // len(names), step)
+        handles[name] = axes.plot(mean, lw=1.5, **look, **marks)[0]
+    # Of runs that stopped at different epochs, each begins its second phase at its own.
+    second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
+    for epoch in second.unique():
+        handles["phase 2 begins"] = axes.axvline(epoch - 0.5, color="grey", lw=1, ls=":")
     return handles
 
 
 def _logarithmic(pair: Sequence[Axes]) -> None:
-    """One logarithmic scale for two axes, with plain numbers."""
+    """Give two axes one logarithmic scale, with plain numbers."""
     ends = [end for axes in pair for end in axes.dataLim.intervaly if np.isfinite(end)]
     decades = np.log10(max(ends) / min(ends))
     for axes in pair:
@@ -281,80 +279,31 @@ def _logarithmic(pair: Sequence[Axes]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-# As many as there are verdicts
-HATCHES = ("", "////", "xxxx", "....", "\\\\\\\\", "----", "++++", "oooo", "**")
-FILLS = (COLOURS[2], COLOURS[4], COLOURS[5], "#EEEEEE", "#CCCCCC", COLOURS[1], COLOURS[3])
-FILLS += ("white", "#F0E442")
-
-
-def _order(column: pd.Series) -> list:
-    """Categories of a categorical column, else the values in the order they come."""
-    return list(column.cat.categories) if hasattr(column, "cat") else list(column.unique())
-
-
 @styled
 def verdict_bars(summary: pd.DataFrame) -> Figure:
-    """Verdicts on the numbers of every table: a bar each, its counts written in.
+    """Draw the verdicts on the numbers of every table: a bar each, its counts written in.
 
-    Columns: ``table`` (text, or the number of the paper's table), ``verdict``, ``count``. Bars show
-    shares, since tables are of very different sizes. Tables and verdicts stay in the order given;
-    a categorical column's is that of its categories.
+    Parameters
+    ----------
+    summary : DataFrame
+        Counts: rows verdicts, columns numbers of tables. Bars show shares, since tables are of very
+        different sizes.
     """
-    counts = summary.pivot_table(
-        index="table", columns="verdict", values="count", aggfunc="sum", observed=False
-    ).reindex(index=_order(summary["table"]), columns=_order(summary["verdict"]), fill_value=0)
-    counts = counts.fillna(0).astype(int)
-    counts = counts.loc[counts.sum(axis=1) > 0, counts.sum(axis=0) > 0]
+    counts = summary.T
     shares = 100 * counts.div(counts.sum(axis=1), axis=0)
-    legend_rows = -(-counts.shape[1] // 3)
-    figure, axes = panels(0.75 + 0.2 * legend_rows + 0.48 * len(counts))
-    places, left, handles = np.arange(len(counts)), np.zeros(len(counts)), []
-    for i, verdict in enumerate(counts.columns):
-        how = {"facecolor": FILLS[i % len(FILLS)], "hatch": HATCHES[i % len(HATCHES)]}
-        how |= {"edgecolor": "black", "linewidth": 0.5}
-        axes.barh(places, shares[verdict], left=left, height=0.5, **how)
-        left += shares[verdict].to_numpy()
-        handles.append(Patch(label=verdict, **how))
-    names = [f"Table {name}" if isinstance(name, int) else str(name) for name in counts.index]
-    totals = counts.sum(axis=1)
-    axes.set_yticks(places, [f"{of} (n = {n})" for of, n in zip(names, totals, strict=True)])
-    axes.set(xlabel="Share of a table's numbers (%)", xlim=(0, 100),
-             ylim=(len(counts) - 0.6, -0.75))  # fmt: skip
+    shares.index = [f"Table {n} (n = {total})" for n, total in counts.sum(axis=1).items()]
+    figure, axes = panels(0.9 + 0.2 * -(-counts.shape[1] // 3) + 0.42 * len(counts))
+    style = {"color": FILLS, "edgecolor": "black", "linewidth": 0.5}
+    shares.plot.barh(stacked=True, ax=axes, legend=False, **style)
+    for bars, hatch, (_, column) in zip(axes.containers, HATCHES, counts.items(), strict=False):
+        for bar in bars:
+            bar.set_hatch(hatch)
+        texts = [str(count) if count else "" for count in column]
+        ground = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.1"}
+        for text in axes.bar_label(bars, texts, label_type="center", fontsize=8):
+            text.set_bbox(ground if text.get_text() else None)
+    axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    outside_legend(figure, handles, "left", handleheight=1.2)
-    figure.draw_without_rendering()  # how wide a segment is, is known after a layout only
-    inches = axes.get_window_extent().width / figure.dpi
-    for place, (_, row) in zip(places, counts.iterrows(), strict=True):
-        _write_counts(axes, place, row[row > 0].to_numpy(), 100 / inches)
+    axes.set(xlabel="Share of a table's numbers (%)", xlim=(0, 100))
+    _legend(figure, axes.containers, list(counts), "left")
     return figure
-
-
-def _write_counts(axes: Axes, place: int, counts: np.ndarray, per_inch: float) -> None:
-    """Counts in their segments; above the bar, side by side, where a segment is too narrow."""
-    shares = 100 * counts / counts.sum()
-    middles = np.cumsum(shares) - shares / 2
-    widths = np.array([text_inches(str(count), 8) + 0.1 for count in counts]) * per_inch
-    narrow = shares < widths
-    above = iter(_side_by_side(middles[narrow], widths[narrow]))
-    for count, middle, beyond in zip(counts, middles, narrow, strict=True):
-        how = {"ha": "center", "va": "center", "fontsize": 8}
-        if not beyond:
-            paper = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
-            axes.text(middle, place, str(count), bbox=paper, **how)
-            continue
-        x = next(above)
-        axes.plot([middle, x], [place - 0.25, place - 0.33], color="black", lw=0.5)
-        axes.text(x, place - 0.46, str(count), **how)
-
-
-def _side_by_side(middles: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Ascending places near the middles for texts of these widths between 0 and 100."""
-    places, free = np.array(middles, dtype=float), 0.0
-    for i, width in enumerate(widths):
-        places[i] = max(places[i], free + width / 2)
-        free = places[i] + width / 2
-    free = 100.0
-    for i, width in reversed(list(enumerate(widths))):
-        places[i] = min(places[i], free - width / 2)
-        free = places[i] - width / 2
-    return places

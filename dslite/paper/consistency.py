@@ -1,8 +1,8 @@
-"""Tables 1, 3 and 4 checked against themselves and against what the text says of them.
+"""What the paper says against itself: its tables and claims, checked without any run.
 
 Printed numbers are rounded: a check asks whether there are exact values behind them with which it
-would hold. Every function gives findings as dicts with the entries `COLUMNS`, one for everything
-that it has looked at; `dslite.paper.consistency` puts them together.
+would hold. Every check gives findings as dicts with the entries `COLUMNS`, one for everything that
+it has looked at.
 """
 
 from collections.abc import Iterable
@@ -25,6 +25,121 @@ NETWORKS = ["none", *SINGLE, FUSION]
 # the percentiles of 1,000 draws and the rounding add about 0.05. Of the 36 intervals 33 lie below
 # 0.08 and the other three above 0.33, so any bound between the two tells the same.
 CENTRED = 0.25
+
+
+HOLDS, FAILS, SETTING = "holds", "does not hold", "a setting, not a result"
+# How the column `check` of claims.csv begins where it says at once how a claim is decided; all
+# others have a finding of their own, with the claim's id.
+COMPARED, A_SETTING, UNTESTABLE = "compared with Table", "a setting", "not testable here: "
+# RAVDESS song can be had, and its 1,012 files hold six emotions: the table is right, not the text.
+COUNTED = {"1/ravdess/classes"}
+PREFIXES = {"kB": ("MB", 1e-3)}  # unit of a claim -> unit of the table, factor
+
+
+# DenseNet121 without its top as Keras builds it: layers, parameters, channels that are batch
+# normalised, and trainable parameters in the last N layers / in all but the first N, for every N
+# of Table 2. From the shapes in Table 1 of Huang et al. 2017; a test counts them once more.
+LAYERS, BACKBONE, NORMALISED = 427, 7_037_504, 41_824
+LAST = {0: 0, 42: 934_464, 85: 1_719_168, 128: 2_889_408, 298: 5_755_840}
+REST = {0: 6_953_856, 42: 6_675_520, 85: 6_302_464, 128: 5_792_704, 298: 2_889_664}
+FEATURES, ARELU = 1024, 2  # width of the pooled features; alpha and beta
+FLOAT = 4  # bytes
+SLOTS = 2  # arrays that AdaDelta keeps beside every trained one: squared gradients and updates
+# Bytes of the HDF5 file that are no numbers: those 610 arrays and 520 slots written by h5py with a
+# group for every layer, as Keras does, less their numbers. Keras' description of the network
+# (JSON, some 0.2 MB) is not in it.
+STRUCTURE = 1_557_744
+MULTIPLY_ADDS = 2_833_137_664  # of all convolutions, for an image of 224 x 224
+TOLERANCE = 0.01  # of a size that is put together from its parts
+
+
+def findings() -> pd.DataFrame:
+    """Derive what can be derived from the published tables and claims alone.
+
+    Returns
+    -------
+    DataFrame
+        ``id`` (a claim's, where the finding decides one), ``place, printed, derived`` in words,
+        ``holds`` (bool), ``explanation`` and ``keys``, joined by ";": the numbers of
+        `dslite.paper.published.numbers` that cannot all be right, less those that a claim of the
+        text bears out or that were counted (`COUNTED`). A mistake in a caption or in the text, a
+        missing cell and another name for a quantity (FLOPs) make no number of a table doubtful.
+    """
+    one, two, five = (published.table(n) for n in (1, 2, 5))
+    scores, claims = published.scores(), published.claims()
+    claimed = claims.set_index("id")["value"]
+    rows = [
+        *compared(claims, published.numbers()),
+        *improvements(scores, claims),
+        *augmentations(scores),
+        *superiorities(scores, int(claimed["fusion-superior"])),
+        *small_corpora(scores, one, claimed["small-corpora"].split()),
+        *largest_gain(scores, claimed),
+        *recalls(scores, claimed),
+        *sums(claims),
+        *totals(scores, one, claimed),
+        *captions(claimed),
+        *columns(two, claims),
+        *layer_shares(two),
+        *times(five, claims),
+        *network_sizes(one, two, five),
+        *durations(one),
+        *chance_levels(scores, one),
+        *insides(scores),
+        *centres(scores),
+        *repeats(scores),
+        *selections(scores),
+        *gaps(scores),
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    sure = COUNTED | confirmed(table, claims)
+    doubted = [";".join(k for k in keys.split(";") if k not in sure) for keys in table["keys"]]
+    return table.assign(keys=doubted)
+
+
+def confirmed(findings: pd.DataFrame, claims: pd.DataFrame) -> set[str]:
+    """Return keys of the numbers that a claim of the text agrees with."""
+    about = claims.set_index("id")["key"]
+    holding = findings.loc[findings["holds"], "id"]
+    return set(about.reindex(holding).dropna()) - {""}
+
+
+def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
+    """Decide the claims of the text.
+
+    Parameters
+    ----------
+    findings : DataFrame
+        Of `findings`.
+
+    Returns
+    -------
+    DataFrame
+        `dslite.paper.published.claims` with what was ``derived`` and the ``outcome``: "holds",
+        "does not hold", "not testable here: <why>" or, where the text merely says how something was
+        done, "a setting, not a result".
+
+    Raises
+    ------
+    InputError
+        A claim that nothing decides.
+    """
+    claims = published.claims()
+    decided = findings.drop_duplicates("id").set_index("id")
+    derived, outcomes = [], []
+    for claim in claims.itertuples():
+        if claim.id in decided.index:
+            derived.append(decided.loc[claim.id, "derived"])
+            outcomes.append(HOLDS if decided.loc[claim.id, "holds"] else FAILS)
+        elif claim.check.startswith((A_SETTING, UNTESTABLE)):
+            derived.append("")
+            outcomes.append(SETTING if claim.check.startswith(A_SETTING) else claim.check)
+        else:
+            raise InputError(
+                f"data/paper/claims.csv: no finding decides claim {claim.id!r}; write a check for "
+                f"it in dslite/paper/consistency.py, or begin its check with {UNTESTABLE!r}"
+            )
+    return claims.assign(derived=derived, outcome=outcomes)
 
 
 def finding(
@@ -154,8 +269,8 @@ def centres(scores: pd.DataFrame) -> list[dict]:
     rows = []
     for row in scores.itertuples():
         off = _off_centre(row)
-        said = f"The middle lies {100 * abs(off):.0f} % of half the width from the score"
-        wrong = f"{said}; a percentile bootstrap of this very score does not do that."
+        text = f"The middle lies {100 * abs(off):.0f} % of half the width from the score"
+        wrong = f"{text}; a percentile bootstrap of this very score does not do that."
         rows.append(
             finding(
                 f"centre-{row.table}-{row.dataset}-{row.configuration}",
@@ -163,7 +278,7 @@ def centres(scores: pd.DataFrame) -> list[dict]:
                 f"{row.test} % in {row.ci_low} to {row.ci_high} %",
                 f"middle {(row.ci_low + row.ci_high) / 2:.2f} %",
                 abs(off) <= CENTRED,
-                f"{said}." if abs(off) <= CENTRED else wrong,
+                f"{text}." if abs(off) <= CENTRED else wrong,
                 _keys(row, "test", "ci_low", "ci_high"),
             )
         )
@@ -177,12 +292,12 @@ def repeats(scores: pd.DataFrame) -> list[dict]:
     it is not centred on one of its scores, and then it is in question there.
     """
     rows = []
-    for (n, dataset), own in scores.groupby(["table", "dataset"], sort=False):
-        repeated = own[own.duplicated(["ci_low", "ci_high"], keep=False)]
+    for (n, dataset), block in scores.groupby(["table", "dataset"], sort=False):
+        repeated = block[block.duplicated(["ci_low", "ci_high"], keep=False)]
         if repeated.empty:
-            place, number = f"Table {n}, {NAMES[dataset]}", f"{len(own)} intervals"
-            said = "Every score has an interval of its own."
-            rows.append(finding(f"repeats-{n}-{dataset}", place, number, number, True, said))
+            place, number = f"Table {n}, {NAMES[dataset]}", f"{len(block)} intervals"
+            text = "Every score has an interval of its own."
+            rows.append(finding(f"repeats-{n}-{dataset}", place, number, number, True, text))
         for (low, high), same in repeated.groupby(["ci_low", "ci_high"]):
             foreign = [row for row in same.itertuples() if abs(_off_centre(row)) > CENTRED]
             copied = "It is not centred on " + " and ".join(f"{row.test} %" for row in foreign)
@@ -230,8 +345,8 @@ def selections(scores: pd.DataFrame) -> list[dict]:
     same = sum(row["holds"] for row in rows)
     place, printed = "Section 3.3, choice on devel", f"{len(rows)} of {len(rows)} corpora"
     derived = f"{same} of {len(rows)} corpora"
-    said = "Counts in how many corpora the best on devel is also what is quoted as best."
-    return [*rows, finding("chosen-on-devel", place, printed, derived, same == len(rows), said)]
+    text = "Counts in how many corpora the best on devel is also what is quoted as best."
+    return [*rows, finding("chosen-on-devel", place, printed, derived, same == len(rows), text)]
 
 
 def improvements(scores: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
@@ -241,14 +356,17 @@ def improvements(scores: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
     """
     test, rows = wide(scores), []
     for claim in claims[claims["id"].str.startswith("improvement-")].itertuples():
-        own = test.loc[claim.id.removeprefix("improvement-")]
-        best, base = own[NETWORKS].max(), own["none"] if np.isnan(own["svm"]) else own["svm"]
+        test_scores = test.loc[claim.id.removeprefix("improvement-")]
+        best, base = (
+            test_scores[NETWORKS].max(),
+            test_scores["none"] if np.isnan(test_scores["svm"]) else test_scores["svm"],
+        )
         low, high = (100 * ((best + s * 0.05) / (base - s * 0.05) - 1) for s in (-1, 1))
         derived = f"{best} / {base} = {100 * (best / base - 1):+.1f} %"
-        said = f"With the rounding of both scores it can be {low:.1f} to {high:.1f} %."
+        text = f"With the rounding of both scores it can be {low:.1f} to {high:.1f} %."
         keys, holds = [claim.key], meets(claim.value, low, high)
-        place, printed = f"Section {claim.section}, {own.name.upper()}", f"+{claim.value} %"
-        rows.append(finding(claim.id, place, printed, derived, holds, said, keys))
+        place, printed = f"Section {claim.section}, {test_scores.name.upper()}", f"+{claim.value} %"
+        rows.append(finding(claim.id, place, printed, derived, holds, text, keys))
     return rows
 
 
@@ -265,12 +383,12 @@ def augmentations(scores: pd.DataFrame) -> list[dict]:
     ]
     place, n = "Section 3.3, gain by augmentation", len(test)
     chance = "The best of three methods is compared with none, so chance alone favours it."
-    said = f"Not above no augmentation: {'; '.join(below) or 'none'}."
+    text = f"Not above no augmentation: {'; '.join(below) or 'none'}."
     derived = [f"{held.sum()} of {n}, {how}" for held, how in
                ((best, "the best method of each"), (worst, "every method"))]  # fmt: skip
     return [
         finding("augmentation-best", place, f"all {n}", derived[0], best.all(), chance),
-        finding("augmentation-every", place, f"all {n}", derived[1], worst.all(), said),
+        finding("augmentation-every", place, f"all {n}", derived[1], worst.all(), text),
     ]
 
 
@@ -307,21 +425,7 @@ def superiorities(scores: pd.DataFrame, fusions: int) -> list[dict]:
     ]
 
 
-# DenseNet121 without its top as Keras builds it: layers, parameters, channels that are batch
-# normalised, and trainable parameters in the last N layers / in all but the first N, for every N
-# of Table 2. From the shapes in Table 1 of Huang et al. 2017; a test counts them once more.
-LAYERS, BACKBONE, NORMALISED = 427, 7_037_504, 41_824
-LAST = {0: 0, 42: 934_464, 85: 1_719_168, 128: 2_889_408, 298: 5_755_840}
-REST = {0: 6_953_856, 42: 6_675_520, 85: 6_302_464, 128: 5_792_704, 298: 2_889_664}
-FEATURES, ARELU = 1024, 2  # width of the pooled features; alpha and beta
-FLOAT = 4  # bytes
-SLOTS = 2  # arrays that AdaDelta keeps beside every trained one: squared gradients and updates
-# Bytes of the HDF5 file that are no numbers: those 610 arrays and 520 slots written by h5py with a
-# group for every layer, as Keras does, less their numbers. Keras' description of the network
-# (JSON, some 0.2 MB) is not in it.
-STRUCTURE = 1_557_744
-MULTIPLY_ADDS = 2_833_137_664  # of all convolutions, for an image of 224 x 224
-TOLERANCE = 0.01  # of a size that is put together from its parts
+# Tables 2 and 5
 
 
 def columns(settings: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
@@ -331,22 +435,22 @@ def columns(settings: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
     what was assumed. No key is in question: the values are right, and their status says the rest.
     """
     printed, rows = claims.set_index("id")["value"], []
-    for name, own in settings.groupby("hyperparameter", sort=False):
-        incomplete = (own["status"] == ASSUMED).any()
-        row, n = f"row-{name}", len(own)
-        found = len(printed[row].split()) if row in printed else int(own["value"].notna().sum())
-        values = f"{found} values"
-        said = "One value for each." if found == n else "Which cell is empty is not printed."
-        holds = found == n and not incomplete
+    for name, cells in settings.groupby("hyperparameter", sort=False):
+        incomplete = (cells["status"] == ASSUMED).any()
+        row, n = f"row-{name}", len(cells)
+        count = len(printed[row].split()) if row in printed else int(cells["value"].notna().sum())
+        values = f"{count} values"
+        text = "One value for each." if count == n else "Which cell is empty is not printed."
+        holds = count == n and not incomplete
         place = f"Table 2, {HYPERPARAMETERS.get(name, name)}"
-        rows.append(finding(row, place, values, f"{n} columns", holds, said))
+        rows.append(finding(row, place, values, f"{n} columns", holds, text))
     return rows
 
 
 def layer_shares(settings: pd.DataFrame) -> list[dict]:
     """The numbers of fine-tuned layers are tenths of DenseNet121's, rounded down."""
-    rows, own = [], settings[settings["hyperparameter"] == "fine_tuned_layers"]
-    for row in own.itertuples():
+    rows, cells = [], settings[settings["hyperparameter"] == "fine_tuned_layers"]
+    for row in cells.itertuples():
         tenths = [k for k in range(11) if LAYERS * k // 10 == row.value]
         nearest = tenths[0] if tenths else round(10 * row.value / LAYERS)
         rows.append(
@@ -366,13 +470,13 @@ def layer_shares(settings: pd.DataFrame) -> list[dict]:
 
 def times(table5: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
     """What the text says of Table 5's times, memory and sizes; claims' values as printed."""
-    five, said = table5.set_index("quantity"), claims.set_index("id")["value"]
+    five, claimed = table5.set_index("quantity"), claims.set_index("id")["value"]
     ms, memory, size = (five.loc[key] for key in ("mean_time", "mean_memory", "model_size"))
     total, saved = ms["preprocessing"] + ms["tflite_phone"], ms["tf_model"] - ms["tflite_cpu"]
     sizes = (size["tf_model"], size["tflite_cpu"])
     factor = [(sizes[0] + s * 0.05) / (sizes[1] - s * 0.05) for s in (-1, 1)]
     both = f"{ms['preprocessing']} + {ms['tflite_phone']} = {total:.1f} ms"
-    lag, quarter, chunk = (said[k] for k in ("abstract-latency", "quarter-second", "real-time"))
+    lag, quarter, chunk = (claimed[k] for k in ("abstract-latency", "quarter-second", "real-time"))
     cpu = "The preprocessing was timed on a CPU; for the phone none is printed."
     return [
         finding("abstract-latency", "Abstract, lag of the whole pipeline", f"{lag} ms", both,
@@ -382,12 +486,13 @@ def times(table5: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
                 meets(quarter, total / 1000, total / 1000), cpu),
         finding("real-time", "Section 4, time-continuous analysis", f"a chunk of {chunk} s", both,
                 total < 1000 * float(chunk), "A chunk is done with before the next has come."),
-        finding("time-difference", "Section 3.4, gain in time", f"{said['time-difference']} ms",
+        finding("time-difference", "Section 3.4, gain in time", f"{claimed['time-difference']} ms",
                 f"{ms['tf_model']} - {ms['tflite_cpu']} = {saved:.1f} ms",
-                meets(said["time-difference"], saved - 0.1, saved + 0.1), "Both on the CPU."),
-        finding("size-factor", "Section 3.4, gain in size", f"factor {said['size-factor']}",
+                meets(claimed["time-difference"], saved - 0.1, saved + 0.1), "Both on the CPU."),
+        finding("size-factor", "Section 3.4, gain in size", f"factor {claimed['size-factor']}",
                 f"{sizes[0]} / {sizes[1]} = {sizes[0] / sizes[1]:.2f}",
-                meets(said["size-factor"], *factor), "Of the files, not of the networks in them."),
+                meets(claimed["size-factor"], *factor),
+                "Of the files, not of the networks in them."),
         finding("more-memory", "Section 3.4, memory", "TF Lite takes more than TF",
                 f"{memory['tflite_cpu']} against {memory['tf_model']} MB",
                 memory["tflite_cpu"] > memory["tf_model"], "Both on the CPU."),
@@ -427,7 +532,7 @@ def network_sizes(counts: pd.DataFrame, settings: pd.DataFrame, table5: pd.DataF
 
 
 def _hdf5(heads: pd.Series, layers: pd.Series, printed: float) -> dict:
-    """The HDF5 file: all weights, two slots for each trained one, and HDF5's own bytes."""
+    """The HDF5 file: all weights, two slots for each trained one, and HDF5's corpora_of bytes."""
     readings = {"last N trained": LAST, "first N frozen": REST}
     trained = {
         (corpus, how): counts.get(layers[corpus], 0) + heads[corpus]
@@ -439,9 +544,9 @@ def _hdf5(heads: pd.Series, layers: pd.Series, printed: float) -> dict:
     )
     off = ((numbers + STRUCTURE / 1e6) / printed - 1).abs()
     fits, nearest = off.index[off <= TOLERANCE], numbers[off.idxmin()]
-    ways = {how: [corpus for corpus, own in fits if own == how] for how in readings}
-    networks = "; ".join(f"{listed(own)} ({how})" for how, own in ways.items())
-    said = (
+    ways = {how: [corpus for corpus, corpora_of in fits if corpora_of == how] for how in readings}
+    networks = "; ".join(f"{listed(corpora_of)} ({how})" for how, corpora_of in ways.items())
+    text = (
         f"The file holds the optimiser's state too. Within 1 %: {networks}; so the size does not "
         f"decide how N is read. The numbers alone are {100 * (nearest / printed - 1):+.1f} % off."
     )
@@ -452,7 +557,7 @@ def _hdf5(heads: pd.Series, layers: pd.Series, printed: float) -> dict:
         f"{nearest:.1f} MB of weights and AdaDelta's slots + {STRUCTURE / 1e6:.1f} MB of HDF5 "
         f"structure = {nearest + STRUCTURE / 1e6:.1f} MB",
         len(fits),
-        said if len(fits) else "Weights and the optimiser's slots do not explain it.",
+        text if len(fits) else "Weights and the optimiser's slots do not explain it.",
     )
 
 
@@ -469,93 +574,7 @@ def _tflite(total: pd.Series, printed: float) -> dict:
     )
 
 
-HOLDS, FAILS, SETTING = "holds", "does not hold", "a setting, not a result"
-# How the column `check` of claims.csv begins where it says at once how a claim is decided; all
-# others have a finding of their own, with the claim's id.
-COMPARED, A_SETTING, UNTESTABLE = "compared with Table", "a setting", "not testable here: "
-# RAVDESS song can be had, and its 1,012 files hold six emotions: the table is right, not the text.
-COUNTED = {"1/ravdess/classes"}
-PREFIXES = {"kB": ("MB", 1e-3)}  # unit of a claim -> unit of the table, factor
-
-
-def findings() -> pd.DataFrame:
-    """Everything that can be derived from the published tables and claims alone.
-
-    Returns
-    -------
-    DataFrame
-        ``id`` (a claim's, where the finding decides one), ``place, printed, derived`` in words,
-        ``holds`` (bool), ``explanation`` and ``keys``, joined by ";": the numbers of
-        `dslite.paper.published.numbers` that cannot all be right, less those that a claim of the text
-        bears out or that were counted (`COUNTED`). A mistake in a caption or in the text, a missing
-        cell and another name for a quantity (FLOPs) make no number of a table doubtful.
-    """
-    one, two, five = (published.table(n) for n in (1, 2, 5))
-    scores, claims = published.scores(), published.claims()
-    said = claims.set_index("id")["value"]
-    found = [
-        *compared(claims, published.numbers()),
-        *improvements(scores, claims),
-        *augmentations(scores),
-        *superiorities(scores, int(said["fusion-superior"])),
-        *small_corpora(scores, one, said["small-corpora"].split()),
-        *largest_gain(scores, said),
-        *recalls(scores, said),
-        *sums(claims),
-        *totals(scores, one, said),
-        *captions(said),
-        *columns(two, claims),
-        *layer_shares(two),
-        *times(five, claims),
-        *network_sizes(one, two, five),
-        *durations(one),
-        *chance_levels(scores, one),
-        *insides(scores),
-        *centres(scores),
-        *repeats(scores),
-        *selections(scores),
-        *gaps(scores),
-    ]
-    rows = pd.DataFrame(found, columns=COLUMNS)
-    sure = COUNTED | confirmed(rows, claims)
-    doubted = [";".join(k for k in keys.split(";") if k not in sure) for keys in rows["keys"]]
-    return rows.assign(keys=doubted)
-
-
-def confirmed(found: pd.DataFrame, claims: pd.DataFrame) -> set[str]:
-    """Keys of the numbers that a claim of the text agrees with."""
-    about = claims.set_index("id")["key"]
-    holding = found.loc[found["holds"], "id"]
-    return set(about.reindex(holding).dropna()) - {""}
-
-
-def claims_checked() -> pd.DataFrame:
-    """`dslite.paper.published.claims` with what was ``derived`` and the ``outcome``.
-
-    The outcome is "holds", "does not hold", "not testable here: <why>" or, where the text merely
-    says how something was done, "a setting, not a result".
-
-    Raises
-    ------
-    InputError
-        A claim that nothing decides.
-    """
-    claims = published.claims()
-    found = findings().drop_duplicates("id").set_index("id")
-    derived, outcomes = [], []
-    for claim in claims.itertuples():
-        if claim.id in found.index:
-            derived.append(found.loc[claim.id, "derived"])
-            outcomes.append(HOLDS if found.loc[claim.id, "holds"] else FAILS)
-        elif claim.check.startswith((A_SETTING, UNTESTABLE)):
-            derived.append("")
-            outcomes.append(SETTING if claim.check.startswith(A_SETTING) else claim.check)
-        else:
-            raise InputError(
-                f"data/paper/claims.csv: no finding decides claim {claim.id!r}; write a check for "
-                f"it in dslite/consistency.py, or begin its check with {UNTESTABLE!r}"
-            )
-    return claims.assign(derived=derived, outcome=outcomes)
+# What the text says
 
 
 def compared(claims: pd.DataFrame, numbers: pd.DataFrame) -> list[dict]:
@@ -587,18 +606,18 @@ def small_corpora(scores: pd.DataFrame, counts: pd.DataFrame, named: list[str]) 
     small, large = gain[named].median(), others.median()
     single = ", ".join(f"{NAMES[d]} {value:.1f}" for d, value in gain.sort_values().items())
     rank = gain.rank().corr(files[gain.index].rank())
-    said = (
+    text = (
         f"Gains in percent: {single}. Means: {gain[named].mean():.1f} and {others.mean():.1f}; "
         f"rank correlation with the number of files {rank:+.2f}."
     )
     place, printed = "Section 3.3, small corpora", f"a larger gain for {listed(named)}"
     derived = f"median gain {small:.1f} % against {large:.1f} % for the others"
-    return [finding("small-corpora", place, printed, derived, small > large, said)]
+    return [finding("small-corpora", place, printed, derived, small > large, text)]
 
 
-def largest_gain(scores: pd.DataFrame, said: pd.Series) -> list[dict]:
+def largest_gain(scores: pd.DataFrame, claimed: pd.Series) -> list[dict]:
     """The corpus on which augmentation gains most is the one that the text names."""
-    gain, named = gains(scores), said["largest-gain"]
+    gain, named = gains(scores), claimed["largest-gain"]
     first, second = gain.nlargest(2).index
     place, printed = "Section 3.3, largest gain", NAMES[named]
     derived = f"{NAMES[first]}, {gain[first]:+.1f} %"
@@ -606,10 +625,10 @@ def largest_gain(scores: pd.DataFrame, said: pd.Series) -> list[dict]:
     return [finding("largest-gain", place, printed, derived, first == named, following)]
 
 
-def recalls(scores: pd.DataFrame, said: pd.Series) -> list[dict]:
+def recalls(scores: pd.DataFrame, claimed: pd.Series) -> list[dict]:
     """Sensitivity and specificity of CSS give its best UAR, and CCS is confused less than CSS."""
     best = wide(scores)[NETWORKS].max(axis=1)
-    sensitivity, specificity = float(said["css-sensitivity"]), float(said["css-specificity"])
+    sensitivity, specificity = float(claimed["css-sensitivity"]), float(claimed["css-specificity"])
     mean = (sensitivity + specificity) / 2
     key = f"3/css/{wide(scores)[NETWORKS].loc['css'].idxmax()}/test"
     lost = {corpus: 100 - best[corpus] for corpus in ("ccs", "css")}
@@ -629,34 +648,34 @@ def recalls(scores: pd.DataFrame, said: pd.Series) -> list[dict]:
 
 def sums(claims: pd.DataFrame) -> list[dict]:
     """Women and men (``<dataset>-sexes``, "23+45") are the speakers that the text counts."""
-    said, rows = claims.set_index("id")["value"], []
+    claimed, rows = claims.set_index("id")["value"], []
     for claim in claims[claims["id"].str.endswith("-sexes")].itertuples():
         dataset = claim.id.removesuffix("-sexes")
-        total, added = int(said[f"{dataset}-speakers"]), sum(map(int, claim.value.split("+")))
+        total, added = int(claimed[f"{dataset}-speakers"]), sum(map(int, claim.value.split("+")))
         place, printed = f"Section {claim.section}, {NAMES[dataset]}", f"{total} speakers"
         derived, explanation = f"{claim.value} = {added}", "Women and men are all speakers."
         rows.append(finding(claim.id, place, printed, derived, total == added, explanation))
     return rows
 
 
-def totals(scores: pd.DataFrame, counts: pd.DataFrame, said: pd.Series) -> list[dict]:
+def totals(scores: pd.DataFrame, counts: pd.DataFrame, claimed: pd.Series) -> list[dict]:
     """As many corpora and configurations as the text counts are in the tables."""
     corpora = {len(counts), scores["dataset"].nunique()}
     networks = set(scores[scores["configuration"] != "svm"].groupby("dataset").size())
     rows = []
-    for name, found in (("corpora", corpora), ("configurations", networks)):
-        derived = ", ".join(map(str, sorted(found)))
-        place, holds = f"Section 3, number of {name}", found == {int(said[name])}
-        rows.append(finding(name, place, said[name], derived, holds, "Counted in the tables."))
+    for name, count in (("corpora", corpora), ("configurations", networks)):
+        derived = ", ".join(map(str, sorted(count)))
+        place, holds = f"Section 3, number of {name}", count == {int(claimed[name])}
+        rows.append(finding(name, place, claimed[name], derived, holds, "Counted in the tables."))
     return rows
 
 
-def captions(said: pd.Series) -> list[dict]:
+def captions(claimed: pd.Series) -> list[dict]:
     """Captions against the method: Figure 2's axes, and the year of the challenge in Table 4."""
-    longest = max(map(float, said["row-chunk_length_s"].split()))
-    nyquist = 1000 * float(said["sample-rate"]) / 2
-    year, text = said["snore-year-caption"], said["snore-year-text"]
-    seconds, hertz = said["figure2-time"], said["figure2-frequency"]
+    longest = max(map(float, claimed["row-chunk_length_s"].split()))
+    nyquist = 1000 * float(claimed["sample-rate"]) / 2
+    year, text = claimed["snore-year-caption"], claimed["snore-year-text"]
+    seconds, hertz = claimed["figure2-time"], claimed["figure2-frequency"]
     return [
         finding("figure2-time", "Figure 2, time axis", f"0 to {seconds} s",
                 f"chunks of at most {longest} s (Table 2)", float(seconds) <= longest,

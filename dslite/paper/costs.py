@@ -1,84 +1,73 @@
-"""The paper's Table 5, what a model costs, and what was measured here beside it."""
+"""What a model costs (the paper's Table 5), as it was measured here."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dslite import paths
-from dslite.deployment import phone as deployment_phone
-from dslite.errors import InputError
+from dslite import paths, provenance
+from dslite.deployment import phone
 from dslite.paper import published, verdicts
-from dslite.paper.verdicts import BACKBONE, PRESET, differences
+from dslite.paper.verdicts import BACKBONE, PRESET
 from dslite.settings import Settings
 
 # The published figure's meaning is not said
 MEMORY = "peak of a fresh process over the loaded runtime"
-# Column of Table 5 -> what of a profile stands in it: part and variant
-STAGES = {
+STAGES = {  # column of Table 5 -> what of a profile stands in it: part and variant
     "preprocessing": ("spectrogram", "float32"),
     "tf_model": ("cnn", "Keras, compiled"),
     "tflite_cpu": ("cnn", "float32"),
 }
+COLUMNS = (*STAGES, "tflite_phone")
 OF_A_MACHINE = ("mean_time", "mean_memory")  # the other quantities are those of the model alone
 UNITS = 512  # of the published model: with such a head DenseNet121 has 7.6 M parameters
 SHAPE = ("feature_layer", "pooling", "image_size")  # settings that make another network of it
 
 
-def beside_table5() -> pd.DataFrame:
-    """Published Table 5 with our measurements beside it, one block of rows per measured run.
-
-    Ours are ``ours_preprocessing`` to ``ours_tflite_phone``; ``ours_run`` is ``dataset/run``, and
-    a ``remark`` says why a cell is empty.
-    """
-    printed = published.table(5)
-    found = profiles()
-    if not found:
-        nothing = {f"ours_{column}": np.nan for column in printed.columns[2:]}
-        return printed.assign(**nothing, ours_run="", hardware="", remark="not run")
-    named = sorted(found.items())
-    named.sort(key=lambda item: (item[1][1]["random_weights"], item[1][1]["backbone"] != BACKBONE))
-    blocks = [printed.join(measured(name, path, content)) for name, (path, content) in named]
-    return pd.concat(blocks, ignore_index=True)
-
-
 def profiles() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Every measured run and fold: ``dataset/run`` -> path and content of its ``profile.json``.
+    """Read every measured run and fold: ``dataset/run`` -> path and content of ``profile.json``.
 
     A fold of a cross-validation lies one deeper than a run. Of a run that is both in ``results/``
     and among its committed records, the user's own counts.
     """
-    found = {}
+    files = {}
     for home in (paths.records(), paths.results()):
         for path in (*home.glob("*/*/profile.json"), *home.glob("*/*/*/profile.json")):
             # The records lie in the results' folder: there they are no corpus.
             if home == paths.records() or not path.is_relative_to(paths.records()):
-                found[path.parent.relative_to(home).as_posix()] = path
-    return {name: (path, _read(path)) for name, path in found.items()}
+                files[path.parent.relative_to(home).as_posix()] = path
+    return {name: (path, _read(path)) for name, path in files.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{paths.shown(path)}: not readable ({error}); measure it again") from None
+    return provenance.read_json(path, "measure it again")
 
 
-def measured(name: str, path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Our columns of Table 5 from one of `profiles`: rows in the published order.
+def measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
+    """Lay one profile out like Table 5.
 
-    TensorFlow Lite is shown on the first number of threads that was measured. A `dslite.deployment.phone`
-    file beside the profile fills the phone's column.
+    Parameters
+    ----------
+    path : Path
+        Of the ``profile.json``; a file `dslite.deployment.phone.FILE` beside it fills the phone's
+        column.
+    content : mapping
+        What it holds. TensorFlow Lite is shown on the first number of threads.
+
+    Returns
+    -------
+    DataFrame
+        Rows: the quantities of Table 5 in its order and units. `COLUMNS` (float, NaN where nothing
+        was measured), ``hardware``, and a ``remark`` that says why a cell is empty.
     """
-    pasted = path.with_name(deployment_phone.FILE)
+    pasted = path.with_name(phone.FILE)
     device = _read(pasted) if pasted.is_file() else {}
-    stages = {column: stage(content, *which) for column, which in STAGES.items()}
+    stages = {column: _stage(content, *which) for column, which in STAGES.items()}
     stages["tf_model"] |= {key: content.get(key) for key in ("parameters", "multiply_adds")}
     stages["tflite_phone"] = device
-    remembered = any(found.get("growth_mb") is not None for found in stages.values())
+    remembered = any(stage.get("growth_mb") is not None for stage in stages.values())
     rows = {
         "mean_time": ("ms", 1, []),
         "flops": ("multiply_adds", 1e9, ["multiply-adds, as published; FLOPs are twice as many"]),
@@ -88,48 +77,69 @@ def measured(name: str, path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
     }
     order = published.table(5)["quantity"]
     keys, units, notes = zip(*(rows[quantity] for quantity in order), strict=True)
-    ours = {
-        f"ours_{column}": np.array([found.get(k) for k in keys], float) / units
-        for column, found in stages.items()
+    values = {
+        column: np.array([stage.get(key) for key in keys], float) / units
+        for column, stage in stages.items()
     }
-    differs = differences(content["backbone"], PRESET, "", content["random_weights"])
-    phone = _phone(device)
-    return pd.DataFrame(ours).assign(
-        ours_run=name,
+    differences = verdicts.differences(content["backbone"], PRESET, "", content["random_weights"])
+    return pd.DataFrame(values, index=pd.Index(order)).assign(
         hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
-        remark=["; ".join([*differs, *note, phone]) for note in notes],
+        remark=["; ".join([*differences, *note, _phone(device)]) for note in notes],
     )
 
 
-def stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any]:
+def _stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any]:
     """The row of a profile on the first number of threads; Keras has one only."""
-    found = [r for r in content["rows"] if (r["part"], r["variant"]) == (part, variant)]
-    first = [row for row in found if row["threads"] == content["threads"][0]]
-    return dict(next(iter(first or found), {}))
+    rows = [r for r in content["rows"] if (r["part"], r["variant"]) == (part, variant)]
+    first = [row for row in rows if row["threads"] == content["threads"][0]]
+    return dict(next(iter(first or rows), {}))
 
 
 def _phone(device: Mapping[str, Any]) -> str:
     if not device:
         return "phone not available"
-    known = [device.get("file", "")]
-    known += [f"{device['threads']} thread(s)"] if "threads" in device else []
-    said = ", ".join(filter(None, known))
-    return f"phone: {device['name']}" + (f" ({said})" if said else "")
+    facts = [device.get("file", "")]
+    facts += [f"{device['threads']} thread(s)"] if "threads" in device else []
+    text = ", ".join(filter(None, facts))
+    return f"phone: {device['name']}" + (f" ({text})" if text else "")
+
+
+def measurements(datasets: Collection[str]) -> pd.DataFrame:
+    """Read what was measured of these corpora's pre-trained networks.
+
+    Returns
+    -------
+    DataFrame
+        ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
+        units), ``hardware``.
+    """
+    ordered = sorted(
+        profiles().items(), key=lambda item: (item[1][1]["backbone"] != BACKBONE, item[0])
+    )
+    tables = [pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])]
+    for name, (path, content) in ordered:
+        if name.partition("/")[0] in datasets and not content["random_weights"]:
+            table = measured(path, content).reset_index()
+            long = table.melt(
+                ["quantity", "hardware"], COLUMNS, var_name="column", value_name="reproduced"
+            )
+            tables.append(long.dropna(subset=["reproduced"]).assign(label=name))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
-    """The measured run whose network is the published one, or the nearest to it.
+    """Choose the measured run whose network is the published one, or the nearest to it.
 
     The backbone counts as a whole and at the paper's size of picture; then a head of `UNITS` units
     goes before others, and pre-trained weights before random ones. Folds are passed over.
 
     Returns
     -------
-    (name, record, columns) or None
-        ``dataset/run``, the content of ``run.json`` (empty if there is none) and what `measured`
-        gives.
+    (name, record, table) or None
+        ``dataset/run``, the content of ``run.json`` (empty if there is none) with the date as
+        ``measured``, and what `measured` gives.
     """
-    found = []
+    candidates = []
     for name, (path, content) in sorted(profiles().items()):
         file = path.with_name("run.json")
         record = _read(file) if file.is_file() else {}
@@ -137,15 +147,15 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
         same = all(used.get(key) == Settings().model_dump()[key] for key in SHAPE if used)
         if content["backbone"] == BACKBONE and same and name.count("/") == 1:
             other = used.get("units", UNITS) != UNITS
-            found.append((other, content["random_weights"], name, path, content, record))
-    if not found:
+            candidates.append((other, content["random_weights"], name, path, content, record))
+    if not candidates:
         return None
-    _, _, name, path, content, record = min(found, key=lambda one: one[:3])
-    return name, record | {"measured": content["date"]}, measured(name, path, content)
+    _, _, name, path, content, record = min(candidates, key=lambda one: one[:3])
+    return name, record | {"measured": content["date"]}, measured(path, content)
 
 
 def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Our judgement of every number of Table 5, by its key.
+    """Judge every number of Table 5.
 
     Parameters
     ----------
@@ -158,37 +168,36 @@ def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         Key -> ``reproduced``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are
         equal as printed or not; a time or a memory is another machine's.
     """
-    found = of_papers_network()
-    if found is None:
+    nearest = of_papers_network()
+    if nearest is None:
         nothing = {"verdict": verdicts.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
         return {row["key"]: nothing for row in rows}
-    name, record, table = found
+    name, record, table = nearest
     shared = {
         **{"runs": name, "date": record["measured"], "commit": record.get("commit", "")},
         **{"hardware": table["hardware"].iloc[0], "seconds": record.get("seconds", np.nan)},
     }
-    table.index = published.table(5)["quantity"]
     return {row["key"]: shared | _judged(row, table, record) for row in rows}
 
 
 def _judged(row: Mapping[str, Any], table: pd.DataFrame, record: Mapping[str, Any]) -> dict:
     quantity, column = row["configuration"], row["column"]
-    ours, said = table.loc[quantity, f"ours_{column}"], [table.loc[quantity, "remark"]]
-    if quantity == "model_size" and column == "tflite_phone" and np.isnan(ours):
-        ours = table.loc[quantity, "ours_tflite_cpu"]
-        said.append("the same file as for the CPU")
+    value, remarks = table.loc[quantity, column], [table.loc[quantity, "remark"]]
+    if quantity == "model_size" and column == "tflite_phone" and np.isnan(value):
+        value = table.loc[quantity, "tflite_cpu"]
+        remarks.append("the same file as for the CPU")
     units = record.get("settings", {}).get("units", UNITS)
-    said += [f"head of {units} units instead of {UNITS}"] if units != UNITS else []
+    remarks += [f"head of {units} units instead of {UNITS}"] if units != UNITS else []
     preset = record.get("preset", PRESET)
-    said += [f"preset {preset}"] if preset != PRESET else []
+    remarks += [f"preset {preset}"] if preset != PRESET else []
     if quantity in OF_A_MACHINE:
-        known = column == "tflite_phone" or not np.isnan(ours)
-        verdict = verdicts.HARDWARE if known else verdicts.NOT_RUN
-    elif np.isnan(ours):
+        measurable = column == "tflite_phone" or not np.isnan(value)
+        verdict = verdicts.HARDWARE if measurable else verdicts.NOT_RUN
+    elif np.isnan(value):
         verdict = verdicts.NOT_RUN
     else:
         # "150.0 kb" is printed of the preprocessing, everything else in MB, M or G
         decimals = 4 if row["key"] == "5/model_size/preprocessing" else 1
-        verdict = verdicts.rule(row["value"], None, ours, None, decimals)
-        said += ["counts and sizes are those of any weights"] if "random" in said[0] else []
-    return {"reproduced": float(ours), "verdict": verdict, "remark": "; ".join(said)}
+        verdict = verdicts.rule(row["value"], None, value, None, decimals)
+        remarks += ["counts and sizes are those of any weights"] if "random" in remarks[0] else []
+    return {"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)}

@@ -1,17 +1,21 @@
-"""The paper beside its reproduction as one HTML file: verdicts first, and where they come from.
+"""The report on the paper: every table, figure and page in ``results/paper``.
 
-The file needs no other one and no network: styles, script and pictures stand in it, and its
-Content-Security-Policy forbids everything else. Without the script nothing is missing.
+The page, ``report.html``, needs no other file and no network: styles, script and pictures stand in
+it, and its Content-Security-Policy forbids everything else. Without the script nothing is missing.
 """
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from dslite import cards, paths, plots
 from dslite.paper import (
@@ -21,327 +25,35 @@ from dslite.paper import (
     figures,
     published,
     reproduction,
-    typesetting,
+    tables,
+    verdicts,
 )
-from dslite.paper import page as paper_page
-from dslite.paper import tables as paper_tables
-from dslite.paper.figures import Drawn
-from dslite.paper.page import (
-    MEANINGS,
-    Picture,
-    badge,
-    corpus,
-    pairs,
-    region,
-    row,
-    section,
-    slug,
-    target,
-    words,
-)
-from dslite.paper.typesetting import Sheet
-from dslite.training import runs as training_runs
+from dslite.paper.figures import PaperFigure
+from dslite.paper.published import NAMES
+from dslite.paper.tables import Sheet
+from dslite.training.runs import LABELS, all_runs
 
-TITLE = "DeepSpectrumLite: every published number beside its reproduction"
-PAPER = (  # as text: the page refers to nothing outside of it
-    "S. Amiriparian, T. Hübner, V. Karas, M. Gerczuk, S. Ottl, B. W. Schuller: DeepSpectrumLite: "
-    "A Power-Efficient Transfer Learning Framework for Embedded Speech and Audio Processing From "
-    "Decentralized Data. Frontiers in Artificial Intelligence 5:856232 (2022), "
-    "DOI 10.3389/frai.2022.856232, CC BY 4.0."
-)
-CONTENTS = {
-    "headlines": "Findings",
-    "verdicts": "Verdicts",
-    "results": "Scores and tested differences",
-    "numbers": "Number by number",
-    "contradictions": "The paper against itself",
-    "claims": "Claims of the text",
-    "tables": "Tables 1 to 5",
-    "figures": "Figures",
-    "facts": "How this was made",
-}
-
-
-@dataclass(frozen=True)
-class Edition:
-    """All that the page says.
-
-    Attributes
-    ----------
-    numbers, substitutes : DataFrame
-        As `dslite.paper.reproduction` gives them.
-    findings, claims : DataFrame
-        As `dslite.paper.consistency` gives them, the claims with their outcome.
-    summary : DataFrame
-        Counts of the numbers: a row for each table (the index is its number), a column for each
-        verdict in their order.
-    sheets : mapping of int to str
-        HTML of each table, trusted; no ``id`` in it but ``sheet-<number>``.
-    results : mapping of str to DataFrame
-        Caption -> a table of texts: scores, tested comparisons.
-    pictures : sequence of Picture
-    findings_text : sequence of str
-        The headlines, plain sentences.
-    facts : mapping of str to str
-        When and with what it was made.
-    """
-
-    numbers: pd.DataFrame
-    substitutes: pd.DataFrame
-    findings: pd.DataFrame
-    claims: pd.DataFrame
-    summary: pd.DataFrame
-    sheets: Mapping[int, str]
-    results: Mapping[str, pd.DataFrame]
-    pictures: Sequence[Picture]
-    findings_text: Sequence[str]
-    facts: Mapping[str, str]
-
-
-def html(edition: Edition) -> str:
-    """The whole page.
-
-    Raises
-    ------
-    InputError
-        A picture is damaged or needs another file.
-    """
-    sections = _sections(edition)
-    script = _file("report.js")
-    index = _index(edition, sections)
-    return f"""<!doctype html>
-<html lang="en">
-{_head(edition, script)}
-<body>
-<a class="skip" href="#main">Skip to the findings</a>
-<div class="paper">
-<nav class="side" aria-label="Contents"><p class="unlisted">Contents</p>{index}</nav>
-<header class="masthead">
-<h1>{words(TITLE)}</h1>
-<p class="byline">{words(PAPER)}</p>
-</header>
-<nav class="top" aria-label="Contents"><details><summary>Contents</summary>{index}</details></nav>
-<main id="main" tabindex="-1">
-{"".join(section(anchor, CONTENTS[anchor], *parts) for anchor, parts in sections.items())}
-</main>
-<footer><p class="byline">Published values are quoted from the paper named above; everything else
-was measured or derived by this project.</p></footer>
-</div>
-<script>
-{script}</script>
-</body>
-</html>
-"""
-
-
-def _file(name: str) -> str:
-    """A file of this package's own."""
-    return resources.files("dslite.paper").joinpath(name).read_text("utf-8")
-
-
-def _head(edition: Edition, script: str) -> str:
-    digest = hashlib.sha256(f"\n{script}".encode()).digest()
-    digest = base64.b64encode(digest).decode("ascii")
-    policy = (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-    return f"""<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="referrer" content="no-referrer">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{words(TITLE)}</title>
-<link rel="icon" href="data:,">
-<style>
-{_file("report.css")}{paper_page.filter_style(edition.numbers)}
-</style>
-</head>"""
-
-
-def write_page(edition: Edition, output: str | Path) -> Path:
-    """Write the page, all of it or nothing; gives its path.
-
-    Raises
-    ------
-    InputError
-        As of `html`, or the disk cannot be written to.
-    """
-    page = html(edition)
-    with paths.replacing(output) as draft:
-        draft.write_text(page, encoding="utf-8")
-    return Path(output)
-
-
-def _sections(edition: Edition) -> dict[str, list[str]]:
-    """HTML of each part of `CONTENTS` that has anything to say."""
-    numbers, substitutes = edition.numbers, edition.substitutes
-    held = {
-        "headlines": [_listed(edition.findings_text)],
-        "verdicts": [counts(edition.summary), _meanings(edition.summary)],
-        "results": [_texts(caption, table) for caption, table in edition.results.items()],
-        "numbers": [
-            paper_page.filters(numbers),
-            *paper_page.tables(numbers, substitutes),
-        ],
-        "contradictions": [_findings(edition)],
-        "claims": [_claims(edition.claims)],
-        "tables": [f'<div id="table-{n}">{sheet}</div>' for n, sheet in edition.sheets.items()],
-        "figures": [_figure(picture) for picture in edition.pictures],
-        "facts": [pairs({k: words(v) for k, v in edition.facts.items()}, "facts")],
-    }
-    return {anchor: parts for anchor, parts in held.items() if any(parts)}
-
-
-def _index(edition: Edition, sections: Mapping[str, list[str]]) -> str:
-    shown = [n for n in paper_page.SHOWN if (edition.numbers["table"] == n).any()]
-    below = {
-        "numbers": {f"numbers-{n}": f"Table {n}" for n in shown},
-        "tables": {f"table-{n}": f"Table {n}" for n in edition.sheets},
-        "figures": {f"figure-{slug(p.stem)}": p.title for p in edition.pictures},
-    }
-    return _links({anchor: (CONTENTS[anchor], below.get(anchor, {})) for anchor in sections})
-
-
-def _links(entries: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
-    items = []
-    for anchor, (said, below) in entries.items():
-        inner = _links({a: (s, {}) for a, s in below.items()}) if below else ""
-        items.append(f'<li><a href="#{anchor}">{words(said)}</a>{inner}</li>')
-    return f"<ol>{''.join(items)}</ol>"
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    return f'<ol class="headlines">{"".join(f"<li>{words(s)}</li>" for s in sentences)}</ol>'
-
-
-def counts(summary: pd.DataFrame) -> str:
-    """How many numbers of each table got which verdict, as a table with sums."""
-    names = [
-        f'<a href="#numbers-{n}"><span class="unseen">Table </span>{n}</a>' for n in summary.index
-    ]
-    lines = [row([badge(v), *_summed(found)]) for v, found in summary.items()]
-    head, total = (
-        row(["Verdict", *names, "All"], head=True),
-        row(["All", *_summed(summary.sum(axis=1))]),
-    )
-    caption = "<caption>Numbers that the paper prints, by its tables and by verdict.</caption>"
-    return region(
-        "Verdicts, counted",
-        f'<table class="counts">{caption}<thead>{head}</thead><tbody>{"".join(lines)}</tbody>'
-        f"<tfoot>{total}</tfoot></table>",
-    )
-
-
-def _summed(found: pd.Series) -> list[str]:
-    return [str(int(count)) for count in (*found, found.sum())]
-
-
-def _meanings(summary: pd.DataFrame) -> str:
-    said = [(badge(v), MEANINGS[v]) for v in summary.columns if v in MEANINGS]
-    listed = "".join(f"<dt>{name}</dt><dd>{words(text)}</dd>" for name, text in said)
-    return f'<h3>What a verdict means</h3><dl class="meanings">{listed}</dl>'
-
-
-def _findings(edition: Edition) -> str:
-    """What does not hold; folded behind it what does."""
-    findings, known = edition.findings, set(edition.numbers["key"])
-    if findings.empty:
-        return ""
-    holds = findings["holds"].astype(bool)
-    wrong = "".join(_finding(found, known) for _, found in findings[~holds].iterrows())
-    right = "".join(_finding(found, known) for _, found in findings[holds].iterrows())
-    text = (
-        "<p>Derived from the published tables and sentences alone, without any run: of "
-        f"{len(holds)} checks {int((~holds).sum())} fail.</p>"
-    )
-    folded = (
-        f'<details class="fold"><summary>{int(holds.sum())} checks that hold</summary>'
-        f'<ul class="findings">{right}</ul></details>'
-    )
-    return f'{text}<ul class="findings">{wrong}</ul>{folded if holds.any() else ""}'
-
-
-def _finding(found: pd.Series, known: set[str]) -> str:
-    keys = [key.strip() for key in str(found["keys"]).split(";") if key.strip() in known]
-    told = {"Printed": words(found["printed"]), "Derived": words(found["derived"])}
-    told["Concerns"] = ", ".join(f'<a href="#{target(key)}">{_named(key)}</a>' for key in keys)
-    symbol = badge("holds" if found["holds"] else "does not hold")
-    return (
-        f'<li class="finding{"" if found["holds"] else " wrong"}" id="finding-{slug(found["id"])}">'
-        f"<h3>{words(found['place'])} {symbol}</h3>{pairs(told)}"
-        f"<p>{words(found['explanation'])}</p></li>"
-    )
-
-
-def _named(key: str) -> str:
-    """A number's key as a reader says it: ``Table 3, CCS, none, test``."""
-    table, first, *rest = key.split("/")
-    return words(", ".join([f"Table {table}", first if table == "5" else corpus(first), *rest]))
-
-
-def _claims(claims: pd.DataFrame) -> str:
-    """What does not hold; folded behind it all others."""
-    if claims.empty:
-        return ""
-    wrong = claims["outcome"] == "does not hold"
-    text = (
-        "<p>Every figure in the sentences of the paper, beside what its own tables, or ours, give: "
-        f"of {len(claims)} claims {int(wrong.sum())} do not hold.</p>"
-    )
-    shown = _claimed("Claims that do not hold", claims[wrong]) if wrong.any() else ""
-    others = _claimed("All other claims", claims[~wrong])
-    folded = (
-        f'<details class="fold"><summary>{int((~wrong).sum())} other claims: those that hold, that '
-        f"are settings or that cannot be tested here</summary>{others}</details>"
-    )
-    return f"{text}{shown}{'' if wrong.all() else folded}"
-
-
-def _claimed(title: str, claims: pd.DataFrame) -> str:
-    head = row(["Statement", "Section", "Printed", "Derived", "Outcome"], head=True)
-    lines = []
-    for _, claim in claims.iterrows():
-        outcome, _, why = str(claim["outcome"]).partition(": ")
-        check = "" if claim["check"] == claim["outcome"] else words(claim["check"])
-        statement = words(claim["statement"]) + (f"<small>{check}</small>" if check else "")
-        said = badge(outcome) + (f"<small>{words(why)}</small>" if why else "")
-        printed = f"{words(claim['value'])} {words(claim['unit'])}".strip()
-        lines.append(
-            row([statement, words(claim["section"]), printed, words(claim["derived"]), said])
-        )
-    held = f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
-    caption = f"<caption>{words(title)}; small: how each was checked.</caption>"
-    return region(title, f'<table class="claims">{caption}{held}</table>')
-
-
-def _texts(caption: str, table: pd.DataFrame) -> str:
-    """A table of texts under its caption."""
-    lines = [row(map(words, cells)) for cells in table.itertuples(index=False)]
-    held = f"<thead>{row(map(words, table), head=True)}</thead><tbody>{''.join(lines)}</tbody>"
-    return region(
-        caption, f'<table class="texts"><caption>{words(caption)}</caption>{held}</table>'
-    )
-
-
-def _figure(picture: Picture) -> str:
-    drawn = region(picture.title, paper_page.markup(picture))
-    caption = f"<figcaption><b>{words(picture.title)}.</b> {words(picture.caption)}</figcaption>"
-    return f'<figure id="figure-{slug(picture.stem)}">{drawn}{caption}</figure>'
-
-
-DPI = 300
-FOLDER, RUN = "paper", "ours_run"
+FORMATS, DPI = (".svg", ".png", ".pdf"), 300  # of charts
 README = "README.md"
 READMES = (README, "results/ravdess/README.md")  # texts with a place for results
+CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
 
 
 @dataclass(frozen=True)
 class Material:
-    """All tables that the report is made of."""
+    """All tables that the report is made of.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        Of `dslite.training.runs.all_runs`, the paper's corpora.
+    numbers, substitutes : DataFrame
+        Of `dslite.paper.reproduction`.
+    findings, claims : DataFrame
+        Of `dslite.paper.consistency`.
+    means, answers : DataFrame
+        Of `dslite.paper.comparisons`.
+    """
 
     runs: pd.DataFrame
     numbers: pd.DataFrame
@@ -353,151 +65,112 @@ class Material:
 
 
 def gather() -> Material:
-    """Read the published tables and every finished run, and ask what there is to be asked."""
-    found, findings = training_runs.all_runs(), consistency.findings()
-    beside = reproduction.substitutes(found=found)
-    known = figures.datasets(found)
-    tested = [comparisons.predictions(name) for name in known]
-    predicted = pd.concat([pd.DataFrame(columns=comparisons.COLUMNS), *tested], ignore_index=True)
+    """Read the published tables and every finished run, and compare them."""
+    runs, findings = all_runs(), consistency.findings()
+    others = reproduction.substitutes(runs)
+    corpora = figures.datasets(runs)
+    predictions = [comparisons.predictions(name) for name in corpora]
+    predictions = pd.concat([pd.DataFrame(columns=comparisons.COLUMNS), *predictions])
+    predictions = predictions.reset_index(drop=True)
     return Material(
-        runs=found[found["dataset"].isin(known)],
-        numbers=reproduction.numbers(findings, beside),
-        substitutes=beside,
+        runs=runs[runs["dataset"].isin(corpora)],
+        numbers=reproduction.numbers(runs, findings, others),
+        substitutes=others,
         findings=findings,
-        claims=consistency.claims_checked(),
-        means=comparisons.means(predicted),
-        answers=comparisons.answers(predicted),
+        claims=consistency.claims_checked(findings),
+        means=comparisons.means(predictions),
+        answers=comparisons.answers(predictions),
     )
 
 
-def tables(material: Material) -> dict[int, Sheet]:
-    """The five tables, published and ours."""
-    known = material.runs["dataset"].unique()
-    return paper_tables.of_paper(material.numbers, material.substitutes, _costs(known))
-
-
-def _costs(datasets: Sequence[str]) -> pd.DataFrame | None:
-    """Table 5's quantities of these corpora's networks that are not the paper's, a row each."""
-    beside = costs.beside_table5()
-    beside = beside[beside[RUN].str.partition("/")[0].isin(datasets)]
-    own = [column for column in beside.columns if column.startswith("ours_") and column != RUN]
-    if beside[own].isna().all(axis=None):
-        return None
-    beside = beside[~beside["remark"].str.contains("random weights")]
-    shown = ["quantity", RUN, "hardware"]
-    long = beside.melt(shown, own, var_name="column", value_name="reproduced").dropna(
-        subset=["reproduced"]
-    )
-    long = long.assign(column=long["column"].str.removeprefix("ours_"))
-    return long.rename(columns={RUN: "label"})
+def sheets(material: Material) -> dict[int, Sheet]:
+    """Return Tables 1 to 5, published and ours."""
+    measured = costs.measurements(set(material.runs["dataset"]))
+    return tables.all_tables(material.numbers, material.substitutes, measured)
 
 
 def headlines(material: Material) -> list[str]:
-    """The findings in sentences, most important first."""
-    said = [comparisons.counted(material.numbers)]
-    for dataset in material.means["dataset"].unique():
-        own = material.means[material.means["dataset"] == dataset]
-        chance = 100 / len(cards.load(dataset).classes)
-        said += comparisons.learnt(own, chance, reproduction.TITLES)
+    """Say what came out, most important first."""
+    sentences = [comparisons.count_verdicts(material.numbers)]
+    for dataset, means in material.means.groupby("dataset", sort=False):
+        sentences += comparisons.learning(means, 100 / len(cards.load(dataset).classes))
     for question in comparisons.QUESTIONS:
-        if len(material.answers) and (material.answers["question"] == question).any():
-            said.append(f"{question} {comparisons.verdict_of(question, material.answers)}")
-    failed = material.findings[~material.findings["holds"].astype(bool)]
-    said.append(f"The paper contradicts itself in {len(failed)} places; they are listed below.")
-    if len(material.runs):
-        said.append(comparisons.cost(material.runs))
-    return said
+        if (material.answers["question"] == question).any():
+            summary = comparisons.summarise(question, material.answers)
+            sentences.append(f"{question} {summary}")
+    failed = (~material.findings["holds"]).sum()
+    sentences.append(f"The paper contradicts itself in {failed} places; they are listed below.")
+    return sentences + ([comparisons.cost(material.runs)] if len(material.runs) else [])
 
 
-def facts_of(found: pd.DataFrame) -> dict[str, str]:
-    """What the runs were made with, for the end of the page."""
-    if found.empty:
+def facts(runs: pd.DataFrame) -> dict[str, str]:
+    """Return what the runs were made with, for the end of the page."""
+    if runs.empty:
         return {"Runs": "none"}
-    dates = sorted(filter(None, found["date"]))
+    dates = sorted(filter(None, runs["date"]))
     return {
-        "Runs": f"{len(found)}, {dates[0][:10]} to {dates[-1][:10]}" if dates else str(len(found)),
-        "Time": comparisons.cost(found),
-        "Commits": ", ".join(sorted({commit[:12] for commit in found["commit"] if commit})),
-        "Hardware": "; ".join(sorted(set(filter(None, found["hardware"])))),
+        "Runs": f"{len(runs)}, {dates[0][:10]} to {dates[-1][:10]}" if dates else str(len(runs)),
+        "Time": comparisons.cost(runs),
+        "Commits": ", ".join(sorted({commit[:12] for commit in runs["commit"] if commit})),
+        "Hardware": "; ".join(sorted(set(filter(None, runs["hardware"])))),
         "Made by": "make paper, from results/records and results/",
     }
 
 
-def results_of(material: Material, everything: bool = True) -> dict[str, pd.DataFrame]:
-    """Scores of each corpus that we have runs of, and the tested comparisons, as tables of texts.
+def results(material: Material, everything: bool = True) -> dict[str, pd.DataFrame]:
+    """Return scores of each corpus that we have runs of, and tested comparisons, as texts.
 
     If not ``everything``, then of each question only the comparisons on the most speakers.
     """
     parts: dict[str, pd.DataFrame] = {}
-    for dataset in material.means["dataset"].unique():
-        own = material.means[material.means["dataset"] == dataset]
-        printed = published.scores()
-        printed = printed[printed["dataset"] == dataset]
-        title = f"{published.NAMES[dataset]}: mean ± deviation over seeds"
-        parts[title] = comparisons.scores(own, printed, reproduction.TITLES)
-    asked = material.answers
-    if not everything and len(asked):
-        asked = comparisons.deciding(asked)
+    printed = published.scores()
+    for dataset, means in material.means.groupby("dataset", sort=False):
+        of_corpus = printed[printed["dataset"] == dataset]
+        title = f"{NAMES[dataset]}: mean ± deviation over seeds"
+        parts[title] = comparisons.scores_table(means, of_corpus)
+    answers = material.answers if everything else comparisons.deciding(material.answers)
     for question in comparisons.QUESTIONS:
-        rows = asked[asked["question"] == question] if len(asked) else asked
+        rows = answers[answers["question"] == question]
         if len(rows):
-            parts[question] = comparisons.answered(rows, reproduction.TITLES)
+            parts[question] = comparisons.answers_table(rows)
     return parts
 
 
-def readme_section(material: Material, name: str = README) -> str:
-    """The results as `READMES` have them: of the project's, only what decides."""
-    said = headlines(material)
-    lead = [said[0], "", said[-1]]
-    return comparisons.section(lead, results_of(material, everything=name != README))
+# Files
 
 
-def write_results(material: Material, place: Path | None = None) -> Path:
-    """Make everything anew, in ``results/paper`` if no other place is named.
+def write_results(material: Material, folder: Path | None = None) -> Path:
+    """Write everything, into ``results/paper`` if no other folder is named.
 
     Returns
     -------
     Path
         Of ``report.html``, which is written last.
     """
-    place = place or paths.results(FOLDER)
-    made = tables(material)
-    for n, sheet in made.items():
-        texts = {"md": typesetting.to_markdown(sheet), "tex": typesetting.to_latex(sheet)}
-        texts["csv"] = typesetting.to_csv_frame(sheet).to_csv(index=False)
-        for suffix, text in texts.items():
-            _write(place / f"table{n}.{suffix}", text)
-    for name in ("numbers", "substitutes", "findings", "claims", "means", "answers"):
-        _write(place / f"{name}.csv", getattr(material, name).to_csv(index=False))
+    folder = folder or paths.results("paper")
+    set_tables = sheets(material)
+    for n, sheet in set_tables.items():
+        _write(folder / f"table{n}.md", tables.to_markdown(sheet))
+        _write(folder / f"table{n}.tex", tables.to_latex(sheet))
+        _write(folder / f"table{n}.csv", tables.to_csv(sheet))
+    for name in CSV:
+        _write(folder / f"{name}.csv", getattr(material, name).to_csv(index=False))
     drawn = figures.figures(material.runs, material.numbers, material.substitutes, material.answers)
-    pictures = [_picture(one, place / "figures") for one in drawn]
-    summary = reproduction.summary(material.numbers)
-    edition = Edition(
-        material.numbers,
-        material.substitutes,
-        material.findings,
-        material.claims,
-        summary.T,
-        {n: typesetting.to_html(sheet) for n, sheet in made.items()},
-        results_of(material),
-        pictures,
-        headlines(material),
-        facts_of(material.runs),
-    )
-    return write_page(edition, place / "report.html")
+    pictures = [_saved(figure, folder / "figures") for figure in drawn]
+    _write(folder / "report.html", html(material, set_tables, pictures))
+    return folder / "report.html"
 
 
-def _picture(drawn: Drawn, folder: Path) -> Picture:
-    """A figure as SVG, PDF and PNG in the folder, and as a part of the page."""
-    file = folder / f"{drawn.stem}.svg"
-    if isinstance(drawn.figure, str):
-        _write(file, drawn.figure)
-    else:
-        for suffix in (".svg", ".png", ".pdf"):
-            with paths.replacing(file.with_suffix(suffix)) as draft:
-                plots.save(drawn.figure, draft, DPI)
-    svg = file.read_text(encoding="utf-8")
-    return Picture(drawn.stem, drawn.title, drawn.caption, drawn.alt, svg)
+def _saved(figure: PaperFigure, folder: Path) -> PaperFigure:
+    """Write a figure as SVG, PDF and PNG (a text as SVG alone); gives it with its SVG's text."""
+    file = folder / f"{figure.stem}.svg"
+    if isinstance(figure.figure, str):
+        _write(file, figure.figure)
+        return figure
+    for suffix in FORMATS:
+        with paths.replacing(file.with_suffix(suffix)) as draft:
+            plots.save(figure.figure, draft, DPI)
+    return replace(figure, figure=file.read_text(encoding="utf-8"))
 
 
 def _write(file: Path, text: str) -> None:
@@ -505,10 +178,246 @@ def _write(file: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
+def readme_section(material: Material, name: str = README) -> str:
+    """Write the results as one of `READMES` has them: of the project's, only what decides."""
+    lines = headlines(material)
+    lead = [lines[0], "", lines[-1]]
+    return comparisons.section(lead, results(material, everything=name != README))
+
+
 def update_readmes(material: Material) -> list[Path]:
     """Put the results into the project's texts that have a place for them."""
     files = [paths.ROOT / name for name in READMES]
     for name, file in zip(READMES, files, strict=True):
-        made = readme_section(material, name)
-        _write(file, comparisons.inserted(file.read_text(encoding="utf-8"), made, name))
+        section = readme_section(material, name)
+        _write(file, comparisons.inserted(file.read_text(encoding="utf-8"), section, name))
     return files
+
+
+# The page
+
+TITLE = "DeepSpectrumLite: every published number beside its reproduction"
+SYMBOLS = {  # beside the words: a verdict is never told by its colour alone
+    verdicts.REPRODUCED: ("✓", "good"),
+    verdicts.OVERLAPPING: ("≈", "near"),
+    verdicts.CONTRADICTED: ("✗", "bad"),
+    verdicts.ITSELF: ("≠", "odd"),
+    verdicts.RESTRICTED: ("⊘", "none"),
+    verdicts.WEIGHTS: ("∅", "none"),
+    verdicts.HARDWARE: ("◇", "none"),
+    verdicts.SETTING: ("·", "none"),
+    consistency.HOLDS: ("✓", "good"),
+    consistency.FAILS: ("✗", "bad"),
+    consistency.SETTING: ("·", "none"),
+}
+MEANINGS = {
+    verdicts.REPRODUCED: "The published value lies in our 95 % interval and ours in the published "
+    "one; a count or a size is equal to the printed digit. Where no interval is published, the "
+    "published value lies in ours.",
+    verdicts.OVERLAPPING: "The two 95 % intervals have something in common, but at least one value "
+    "lies outside of the other's interval.",
+    verdicts.CONTRADICTED: "The intervals have nothing in common, or a count or size differs.",
+    verdicts.ITSELF: "The number cannot be right beside another one that the paper prints, so "
+    "there is nothing to be reproduced. The contradictions are listed below.",
+    verdicts.HARDWARE: "A time or a memory of the authors' computer or phone, which are not here.",
+    verdicts.WEIGHTS: "The paper's backbone needs ImageNet weights that were not at hand.",
+    verdicts.RESTRICTED: "The corpus is handed out under an agreement and was not at hand.",
+    verdicts.NOT_RUN: "Could be run here and was not.",
+    verdicts.SETTING: "Chosen by the authors and taken over: there is nothing to be reproduced.",
+}
+TABLES = {  # results before circumstances
+    3: "UAR on CCS, CSS, ESS and IEMOCAP",
+    4: "UAR on MPSSC, SLEEP, RAVDESS and DEMoS",
+    5: "Cost on the device",
+    1: "Corpora",
+    2: "Hyperparameters",
+}
+WORDS = {  # of a configuration or quantity, and of a column
+    **{"devel": "devel", "test": "test", "chance": "chance level"},
+    **{"ci_low": "lower bound (test)", "ci_high": "upper bound (test)"},
+    **{"minutes": "total minutes", "mean_s": "mean length", "std_s": "deviation of the length"},
+    **{"tf_model": "TensorFlow", "tflite_cpu": "TFLite, CPU", "tflite_phone": "TFLite, phone"},
+    **{"mean_time": "Mean time", "flops": "FLOPs", "parameters": "Parameters"},
+    **{"mean_memory": "Mean memory", "model_size": "Model size", **LABELS},
+}
+SHARED = 3  # numbers of a corpus with the same remark
+
+
+def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[PaperFigure]) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    material : Material
+    sheets : mapping
+        Number -> table, see `sheets`.
+    pictures : sequence of PaperFigure
+        Their figures are texts of SVG files.
+    """
+    numbers = material.numbers
+    lines, tables_of_texts, made_with = headlines(material), results(material), facts(material.runs)
+    shown = {
+        n: f"Table {n}: {title}" for n, title in TABLES.items() if (numbers["table"] == n).any()
+    }
+    parts = {
+        "headlines": ("Findings", lines, {}),
+        "verdicts": ("Verdicts", True, {}),
+        "results": ("Scores and tested differences", tables_of_texts, {}),
+        "numbers": ("Number by number", True, {f"numbers-{n}": f"Table {n}" for n in shown}),
+        "contradictions": ("The paper against itself", len(material.findings), {}),
+        "claims": ("Claims of the text", len(material.claims), {}),
+        "tables": ("Tables 1 to 5", sheets, {f"table-{n}": f"Table {n}" for n in sheets}),
+        "figures": ("Figures", pictures, {f"figure-{slug(p.stem)}": p.title for p in pictures}),
+        "facts": ("How this was made", made_with, {}),
+    }
+    style, script = (
+        resources.files("dslite.paper").joinpath(f"report.{kind}").read_text("utf-8")
+        for kind in ("css", "js")
+    )
+    templates = tables.environment()
+    templates.filters |= {"slug": slug, "target": target, "corpus": corpus, "duration": duration}
+    templates.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
+    return templates.get_template("report.html.j2").render(
+        title=TITLE,
+        contents={anchor: (title, below) for anchor, (title, any_, below) in parts.items() if any_},
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **{"style": Markup(style), "script": Markup(script), "symbols": SYMBOLS},
+        **{"headlines": lines, "results": tables_of_texts, "facts": made_with},
+        **{"summary": reproduction.summary(numbers), "meanings": MEANINGS},
+        filters=_filters(numbers),
+        numbers=[_table(n, title, numbers, material.substitutes) for n, title in shown.items()],
+        findings=_findings(material.findings, set(numbers["key"])),
+        claims=material.claims.to_dict("records"),
+        sheets={n: tables.to_html(sheet) for n, sheet in sheets.items()},
+        pictures=pictures,
+    )
+
+
+def slug(value: object) -> str:
+    """Return a text as the value of an ``id``: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", str(value).lower()).strip("-")
+
+
+def target(key: str) -> str:
+    """Return the ``id`` of a published number's row."""
+    return f"n-{slug(key)}"
+
+
+def corpus(dataset: str) -> str:
+    """Return a corpus's name as the paper writes it."""
+    return NAMES.get(dataset, dataset.upper())
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a reader says them: ``2 h 13 min``, ``4 min 5 s``, ``12 s``."""
+    whole = round(float(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def plain(value: float, unit: str = "", like: float | None = None) -> str:
+    """Return a number for a table: per cent with one decimal, else as short as it is exact.
+
+    A measured value (``like`` is the published one) has four significant digits unless it is whole.
+    """
+    if pd.isna(value):
+        return ""
+    if unit == "%":
+        return f"{value:.1f}"
+    if like is None or float(value).is_integer():
+        return np.format_float_positional(float(value), trim="-")
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
+
+
+def _filters(numbers: pd.DataFrame) -> dict[str, tuple[str, dict[str, str]]]:
+    """For each filter its label and what can be chosen: value of the attribute -> words."""
+    judged, datasets = set(numbers["verdict"]), sorted(set(numbers["dataset"]) - {""})
+    return {
+        "verdict": ("Verdict", {slug(v): v for v in verdicts.ORDER if v in judged}),
+        "table": ("Table", {str(n): f"Table {n}" for n in sorted(set(numbers["table"]))}),
+        "corpus": ("Corpus", {slug(name): corpus(name) for name in datasets}),
+    }
+
+
+def _table(n: int, title: str, numbers: pd.DataFrame, substitutes: pd.DataFrame) -> dict[str, Any]:
+    """One of the paper's tables, number by number."""
+    rows = numbers[numbers["table"] == n]
+    others = dict(list(substitutes.groupby("key")))
+    # In their order, but all numbers of one row of the paper's table together.
+    ordered = rows.sort_values("configuration", key=lambda c: pd.factorize(c)[0], kind="stable")
+    bodies = []
+    for dataset, group in ordered.groupby("dataset", sort=False):
+        verdict, remark = _common(group) if dataset else ("", "")
+        cells = [_number(row, others.get(row["key"]), remark) for row in group.to_dict("records")]
+        bodies.append({"dataset": dataset, "verdict": verdict, "remark": remark, "rows": cells})
+    return {"n": n, "title": title, "size": len(rows), "open": n in (3, 4, 5), "bodies": bodies}
+
+
+def _common(numbers: pd.DataFrame) -> tuple[str, str]:
+    """Verdict and remark that so many of a corpus's numbers share that they are said once."""
+    counts = numbers.loc[numbers["remark"] != "", ["verdict", "remark"]].value_counts()
+    return counts.index[0] if len(counts) and counts.iloc[0] >= SHARED else ("", "")
+
+
+def _number(number: dict[str, Any], others: pd.DataFrame | None, common: str) -> dict[str, Any]:
+    """One number with the texts of its cells; its remark is empty where it is the common one."""
+    unit = "" if number["unit"] == number["column"] else number["unit"]  # 725 files of files
+    value, ours = number["value"], number["reproduced"]
+    words = [number["configuration"], number["column"]]
+    quantity = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in words if word)
+    # Of two decimal fractions; what their binary forms differ by is not to be read.
+    difference = "" if pd.isna(ours) else plain(round(abs(ours - value), 10), number["unit"], value)
+    if difference:
+        sign = "+" if ours > value else "−"
+        difference = sign + difference if float(difference) else "0"
+    substitutes, span = [], ""
+    if others is not None:
+        substitutes = [_substitute(one) for one in others.to_dict("records")]
+        low, high = (plain(bound, "%") for bound in others["reproduced"].agg(["min", "max"]))
+        span = (low if low == high else f"{low} to {high}") if pd.isna(ours) else ""
+    bounds = number["reproduced_ci_low"], number["reproduced_ci_high"]
+    return {
+        "number": number,
+        "quantity": quantity[:1].upper() + quantity[1:],
+        "published": f"{plain(value, unit)} {unit}".strip(),
+        "published_interval": _interval(number["low"], number["high"], unit),
+        "reproduced": "–" if pd.isna(ours) else f"{plain(ours, unit, value)} {unit}".strip(),
+        "reproduced_interval": _interval(*bounds, unit, value),
+        "difference": difference,
+        "span": span,
+        "remark": "" if number["remark"] == common else number["remark"],
+        "others": substitutes,
+    }
+
+
+def _interval(low: float, high: float, unit: str, like: float | None = None) -> str:
+    if pd.isna(low) or pd.isna(high):
+        return ""
+    return f"{plain(low, unit, like)} to {plain(high, unit, like)}"
+
+
+def _substitute(one: dict[str, Any]) -> dict[str, Any]:
+    """One substitute with its score as a text, and what else is said of it."""
+    interval = _interval(one["reproduced_ci_low"], one["reproduced_ci_high"], "%")
+    score = f"{plain(one['reproduced'], '%')} %" + (f" ({interval})" if interval else "")
+    details = [f"{one['seeds']} seed{'s' if one['seeds'] != 1 else ''}"]
+    if one["seeds"] > 1 and not pd.isna(one["deviation"]):
+        details.append(f"deviation {one['deviation']:.1f}")
+    details += [one[name] for name in ("agreement", "overrides", "remark")]
+    return one | {"score": score, "details": details}
+
+
+def _findings(findings: pd.DataFrame, keys: set[str]) -> list[dict[str, Any]]:
+    """Findings with links to the numbers that they concern: key -> words."""
+    rows = findings.to_dict("records")
+    for row in rows:
+        concerned = [key for key in row["keys"].split(";") if key in keys]
+        row["links"] = {key: _in_words(key) for key in concerned}
+    return rows
+
+
+def _in_words(key: str) -> str:
+    """A number's key as a reader says it: ``Table 3, CCS, none, test``."""
+    table, first, *rest = key.split("/")
+    return ", ".join([f"Table {table}", first if table == "5" else corpus(first), *rest])

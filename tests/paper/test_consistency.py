@@ -21,8 +21,8 @@ def found():
 
 
 @pytest.fixture(scope="module")
-def checked():
-    return consistency.claims_checked().set_index("id")
+def checked(found):
+    return consistency.claims_checked(found).set_index("id")
 
 
 def scores(*rows, dataset="ccs", table=3):
@@ -152,7 +152,7 @@ def test_a_claim_that_nothing_decides_is_an_error(monkeypatch):
     more = pd.concat([published.claims(), claims(("moon", "1", "", "computed: somehow"))])
     monkeypatch.setattr(published, "claims", lambda: more)
     with pytest.raises(InputError, match=r"claims\.csv: no finding decides claim 'moon'"):
-        consistency.claims_checked()
+        consistency.claims_checked(consistency.findings())
 
 
 def test_what_the_text_bears_out_is_not_called_into_question():

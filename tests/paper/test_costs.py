@@ -1,25 +1,22 @@
-"""What `dslite.paper.costs` lays beside the published Table 5."""
+"""Table 5: what was measured here, and the verdicts on the published numbers."""
 
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dslite import paths
-from dslite.paper import costs, published
+from dslite.paper import costs, published, reproduction, verdicts
+from dslite.training.runs import all_runs
 
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """An empty results folder."""
+    """An empty results folder, and no corpus at hand."""
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
     return tmp_path / "results"
-
-
-def test_nothing_was_measured(results):
-    beside = costs.beside_table5()
-    assert beside["remark"].eq("not run").all()
-    assert beside["ours_tf_model"].isna().all()
 
 
 def profile(folder, memory=True, **changes):
@@ -37,75 +34,150 @@ def profile(folder, memory=True, **changes):
     content = {
         **{"backbone": "densenet121", "random_weights": False, "hardware": "two cores"},
         **{"threads": [2, 1], "parameters": 7_100_000, "multiply_adds": 2_870_000_000},
-        "rows": rows,
+        **{"rows": rows, "date": "2026-02-02"},
     } | changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.json").write_text(json.dumps(content))
 
 
-def test_beside_table5(results):
-    other = {"backbone": "mobilenet_v2", "random_weights": True}
-    profile(results / "demo" / "mobilenet_v2-none-s0", memory=False, **other)
-    profile(results / "ravdess" / "densenet121-none-s0")
-    beside = costs.beside_table5()
-    assert list(beside["ours_run"]) == (
-        ["ravdess/densenet121-none-s0"] * 5 + ["demo/mobilenet_v2-none-s0"] * 5
-    )
-    first, second = (part.set_index("quantity") for part in (beside.head(5), beside.tail(5)))
-    ours = ["ours_preprocessing", "ours_tf_model", "ours_tflite_cpu"]
-    assert first.loc["mean_time", ours].tolist() == [5.5, 90, 60]
-    assert first.loc["flops", "ours_tf_model"] == 2.87
-    assert first.loc["parameters", "ours_tf_model"] == 7.1
-    assert first.loc["model_size", ours].tolist() == [0.12, 30, 29]
-    assert first.loc["mean_memory", ours].tolist() == [4, 117, 60]
-    assert first.loc["mean_memory", "remark"] == (
-        "peak of a fresh process over the loaded runtime; phone not available"
-    )
-    assert second.loc["mean_memory", ours].isna().all()
-    assert second.loc["mean_memory", "remark"].endswith("memory not measured; phone not available")
-    assert first["hardware"].eq("two cores, 2 thread(s)").all()
-    assert beside["ours_tflite_phone"].isna().all()
-    assert beside.loc[5, "remark"].startswith("other backbone (mobilenet_v2); random weights")
-    assert beside["tf_model"].head(5).equals(published.table(5)["tf_model"])
+def table(name):
+    """What was measured of a run, laid out like Table 5."""
+    return costs.measured(*costs.profiles()[name])
 
 
-def test_beside_table5_has_folds_and_lacks_what_was_not_converted(results):
-    profile(results / "ravdess" / "densenet121-none-s0-5folds" / "fold2", rows=[])
-    beside = costs.beside_table5().set_index("quantity")
-    assert set(beside["ours_run"]) == {"ravdess/densenet121-none-s0-5folds/fold2"}
-    assert np.isnan(beside.loc["mean_time", "ours_tflite_cpu"])
-    assert beside.loc["parameters", "ours_tf_model"] == 7.1
+RUN = "ravdess/densenet121-none-s0"
+
+
+def test_a_profile_is_laid_out_like_table_5(results):
+    profile(results / RUN)
+    measured = table(RUN)
+    assert measured.index.tolist() == published.table(5)["quantity"].tolist()
+    columns = ["preprocessing", "tf_model", "tflite_cpu"]
+    assert measured.loc["mean_time", columns].tolist() == [5.5, 90, 60]
+    assert measured.loc["flops", "tf_model"] == 2.87
+    assert measured.loc["parameters", "tf_model"] == 7.1
+    assert measured.loc["model_size", columns].tolist() == [0.12, 30, 29]
+    assert measured.loc["mean_memory", columns].tolist() == [4, 117, 60]
+    assert measured.loc["mean_memory", "remark"] == f"{costs.MEMORY}; phone not available"
+    assert measured["hardware"].eq("two cores, 2 thread(s)").all()
+    assert measured["tflite_phone"].isna().all()
+
+
+def test_measurements_are_of_pretrained_networks_of_these_corpora(results):
+    profile(results / "ravdess" / "mobilenet_v2-none-s0", backbone="mobilenet_v2")
+    profile(results / RUN, rows=[])
+    profile(results / "ravdess" / "random", random_weights=True)
+    profile(results / "demo" / "densenet121-none-s0")
+    long = costs.measurements({"ravdess"})
+    assert long["label"].unique().tolist() == [RUN, "ravdess/mobilenet_v2-none-s0"]
+    first = long[long["label"] == RUN].set_index(["quantity", "column"])["reproduced"]
+    assert first.to_dict() == {("flops", "tf_model"): 2.87, ("parameters", "tf_model"): 7.1}
+    assert costs.measurements({"ccs"}).empty
+
+
+def test_what_was_not_measured_is_said(results):
+    profile(results / RUN, memory=False, backbone="mobilenet_v2", random_weights=True)
+    measured = table(RUN)
+    assert measured.loc["mean_memory", list(costs.COLUMNS)].isna().all()
+    assert measured.loc["mean_memory", "remark"] == (
+        "other backbone (mobilenet_v2); random weights; memory not measured; phone not available"
+    )
 
 
 def test_a_phone_fills_its_column(results):
-    folder = results / "ravdess" / "densenet121-none-s0"
-    profile(folder)
+    profile(results / RUN)
     phone = {"name": "Pixel 8", "ms": 242.0, "growth_mb": 77.1, "size_bytes": 28_950_800}
     phone |= {"file": "cnn.tflite", "threads": 4}
-    (folder / "device.json").write_text(json.dumps(phone))
-    beside = costs.beside_table5().set_index("quantity")
-    found = beside["ours_tflite_phone"]
-    assert found["mean_time"] == 242
-    assert found["mean_memory"] == 77.1
-    assert found["model_size"] == pytest.approx(28.9508)
-    assert np.isnan(found["flops"])
-    assert beside.loc["mean_time", "remark"] == "phone: Pixel 8 (cnn.tflite, 4 thread(s))"
-    (folder / "device.json").write_text('{"name": "Pixel 8", "ms": 242.0}')
-    assert costs.beside_table5()["remark"][0] == "phone: Pixel 8"
+    (results / RUN / "device.json").write_text(json.dumps(phone))
+    column = table(RUN)["tflite_phone"]
+    assert column["mean_time"] == 242
+    assert column["mean_memory"] == 77.1
+    assert column["model_size"] == pytest.approx(28.9508)
+    assert np.isnan(column["flops"])
+    assert table(RUN).loc["mean_time", "remark"] == "phone: Pixel 8 (cnn.tflite, 4 thread(s))"
+    (results / RUN / "device.json").write_text('{"name": "Pixel 8", "ms": 242.0}')
+    assert table(RUN)["remark"].iloc[0] == "phone: Pixel 8"
 
 
 def test_a_recorded_profile_counts_unless_the_user_has_measured_again(results):
-    profile(paths.records() / "ravdess" / "densenet121-none-s0", multiply_adds=10**9)
-    beside = costs.beside_table5().set_index("quantity")
-    assert set(beside["ours_run"]) == {"ravdess/densenet121-none-s0"}
-    assert beside.loc["flops", "ours_tf_model"] == 1
-    profile(results / "ravdess" / "densenet121-none-s0")
-    beside = costs.beside_table5().set_index("quantity")
-    assert beside["ours_run"].tolist() == ["ravdess/densenet121-none-s0"] * 5
-    assert beside.loc["flops", "ours_tf_model"] == 2.87
+    profile(paths.records() / RUN, multiply_adds=10**9)
+    assert table(RUN).loc["flops", "tf_model"] == 1
+    profile(results / RUN)
+    assert table(RUN).loc["flops", "tf_model"] == 2.87
     # Beside it a fold of records, four folders deep below the results.
-    profile(paths.records() / "ravdess" / "densenet121-none-s0-5folds" / "fold1")
-    assert set(costs.profiles()) == {
-        "ravdess/densenet121-none-s0",
-        "ravdess/densenet121-none-s0-5folds/fold1",
+    profile(paths.records() / f"{RUN}-5folds" / "fold1")
+    assert set(costs.profiles()) == {RUN, f"{RUN}-5folds/fold1"}
+
+
+# Verdicts
+
+
+def judged():
+    empty = pd.DataFrame(columns=["holds", "explanation", "keys"])
+    runs = all_runs()
+    numbers = reproduction.numbers(runs, empty, reproduction.substitutes(runs))
+    return numbers[numbers["table"] == 5].set_index("key")
+
+
+def papers(folder, units=512, memory=4.0, parameters=7_600_000, **settings):
+    """A profile of the paper's network, and the head of its run's record."""
+    stages = (("spectrogram", "float32", 0.15), ("cnn", "float32", 30.01),
+              ("cnn", "Keras, compiled", 31.0))  # fmt: skip
+    rows = [
+        {"part": part, "variant": variant, "threads": 1, "ms": 9.0, "size_bytes": 1e6 * size}
+        | ({} if memory is None else {"growth_mb": memory})
+        for part, variant, size in stages
+    ]
+    profile(folder, rows=rows, threads=[1], parameters=parameters, random_weights=True)
+    chosen = {"units": units, "feature_layer": "", "pooling": "global", "image_size": 224}
+    record = {"settings": chosen | settings, "weights": {"random": True}, "seed": 0}
+    record |= {"overrides": {"units": [128, units]}, "preset": "paper", "commit": "abc"}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_nothing_was_measured(results):
+    rows = judged()
+    assert rows["verdict"].eq(verdicts.NOT_RUN).all()
+    assert rows["command"].str.contains("&& dslite convert .*densenet121-none-s0-paper").all()
+
+
+def test_counts_are_compared_and_times_are_not(results):
+    papers(results / "ravdess" / "densenet121-none-s0-x")
+    rows = judged()
+    expected = {
+        "5/mean_time/tflite_cpu": verdicts.HARDWARE,
+        "5/mean_memory/preprocessing": verdicts.HARDWARE,
+        "5/mean_time/tflite_phone": verdicts.HARDWARE,
+        "5/flops/tf_model": verdicts.CONTRADICTED,
+        "5/parameters/tf_model": verdicts.REPRODUCED,
+        "5/parameters/tflite_cpu": verdicts.NOT_RUN,  # counted in the TF model only
+        "5/model_size/preprocessing": verdicts.REPRODUCED,
+        "5/model_size/tflite_cpu": verdicts.REPRODUCED,
+        "5/model_size/tflite_phone": verdicts.REPRODUCED,
+        "5/model_size/tf_model": verdicts.CONTRADICTED,
     }
+    assert rows.loc[list(expected), "verdict"].to_dict() == expected
+    row = rows.loc["5/flops/tf_model"]
+    assert row["reproduced"] == 2.87
+    assert "random weights" in row["remark"]
+    assert "instead of 512" not in row["remark"]
+    assert row["command"].startswith(
+        "dslite train ravdess --preset paper --backbone densenet121 --augmentation none --seed 0"
+        " --weights random --set units=512 && dslite convert "
+    )
+    assert (row["date"], row["commit"]) == ("2026-02-02", "abc")
+    assert row["hardware"] == "two cores, 1 thread(s)"
+    assert rows.loc["5/mean_time/tflite_cpu", "reproduced"] == 9
+    assert np.isnan(rows.loc["5/mean_time/tflite_phone", "reproduced"])
+
+
+def test_the_published_head_is_preferred_and_no_cut_network(results):
+    home = results / "ravdess"
+    papers(home / "a", 128, memory=None)
+    papers(home / "b", parameters=1, feature_layer="stride4")
+    rows = judged()
+    assert set(rows["runs"]) == {"ravdess/a"}
+    assert "head of 128 units instead of 512" in rows.loc["5/parameters/tf_model", "remark"]
+    assert rows.loc["5/mean_memory/tf_model", "verdict"] == verdicts.NOT_RUN
+    papers(home / "c")
+    assert costs.of_papers_network()[0] == "ravdess/c"

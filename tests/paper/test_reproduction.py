@@ -9,8 +9,9 @@ import pytest
 from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import metrics
-from dslite.paper import costs, published, reproduction, verdicts
+from dslite.paper import consistency, published, reproduction, verdicts
 from dslite.training import runs
+from dslite.training.runs import BASELINES, LABELS, all_runs
 from tests.finished_runs import write_run
 
 NO_FINDINGS = pd.DataFrame(columns=["id", "holds", "explanation", "keys"])
@@ -25,7 +26,10 @@ def results(tmp_path, monkeypatch):
 
 
 def judged(findings=NO_FINDINGS):
-    return reproduction.numbers(findings).set_index("key")
+    """Every published number with its verdict, by its key."""
+    runs = all_runs()
+    numbers = reproduction.numbers(runs, findings, reproduction.substitutes(runs))
+    return numbers.set_index("key")
 
 
 # Tables 3 and 4
@@ -113,7 +117,7 @@ def test_a_substitute_is_never_called_a_reproduction(results, settings, label):
     assert label not in found.loc["4/ravdess/cutmix/test", "remark"]
     scores = found.index.str.startswith(("3/", "4/")) & (found["column"] != "chance")
     assert not found.loc[scores, "verdict"].isin(verdicts.ORDER[:3]).any()
-    row = reproduction.substitutes().set_index("key").loc["4/ravdess/none/test"]
+    row = reproduction.substitutes(all_runs()).set_index("key").loc["4/ravdess/none/test"]
     assert row["agreement"] == verdicts.INSIDE_BOTH
     assert row["label"] == label
 
@@ -124,7 +128,7 @@ def test_another_preset_or_setting_is_a_substitute_too(results):
     found = judged()
     assert found.loc["4/ravdess/none/test", "verdict"] == verdicts.NOT_RUN
     assert "DenseNet121, tuned: " in found.loc["4/ravdess/none/test", "remark"]
-    labels = set(reproduction.substitutes()["label"])
+    labels = set(reproduction.substitutes(all_runs())["label"])
     assert labels == {"DenseNet121, tuned", "DenseNet121, paper, override units 128 -> 64"}
 
 
@@ -136,7 +140,7 @@ def test_weights_from_a_file_are_the_papers(results, tmp_path):
     assert row["verdict"] == verdicts.REPRODUCED
     assert "weights of the file densenet121.h5" in row["remark"]
     assert str(tmp_path) not in row["remark"] + row["command"]
-    assert reproduction.substitutes().empty
+    assert reproduction.substitutes(all_runs()).empty
 
 
 def test_the_users_run_goes_before_the_record(results):
@@ -164,7 +168,7 @@ def test_substitutes_of_several_seeds(results):
         write_run(results, seed=seed, test=share, devel=0.5, **other)
     write_run(results, backbone="squeezenet")
     write_run(results, configuration="svm", **other)  # Table 4 has no such row
-    found = reproduction.substitutes()
+    found = reproduction.substitutes(all_runs())
     assert found["key"].tolist() == ["4/ravdess/none/devel"] * 2 + ["4/ravdess/none/test"] * 2
     assert found.columns.tolist() == list(reproduction.SUBSTITUTES)
     tuned = found[found["label"] == "MobileNetV2, tuned"].set_index("column")
@@ -181,8 +185,8 @@ def test_substitutes_of_several_seeds(results):
 def test_a_command_repeats_what_was_overridden(results):
     folder = write_run(results, backbone="squeezenet", weights="random", units=64, trim="on")
     record = runs.load(folder).record
-    assert reproduction.options_of(record) == " --weights random --set trim=on --set units=64"
-    line = reproduction.substitutes()["command"].iloc[0]
+    assert reproduction.options(record) == " --weights random --set trim=on --set units=64"
+    line = reproduction.substitutes(all_runs())["command"].iloc[0]
     assert line.endswith("--backbone squeezenet --augmentation none --seed 0"
                          " --weights random --set trim=on --set units=64")  # fmt: skip
 
@@ -192,7 +196,7 @@ def test_a_command_repeats_what_was_overridden(results):
 
 def test_the_interval_of_one_seed_is_that_of_the_run(results):
     run = runs.load(write_run(results, seed=3))
-    found = reproduction.score([run], "test")
+    found = reproduction.mean_score([run], "test")
     told = run.metrics["test"]["file"]
     assert [found["reproduced_ci_low"], found["reproduced_ci_high"]] == pytest.approx(
         [100 * bound for bound in told["interval_files"]]
@@ -275,80 +279,6 @@ def test_table_2_is_settings_beside_our_preset(results):
     assert "assumed" in found.loc["2/ravdess/chunk_length_s", "remark"]
 
 
-def write_profile(folder, parameters=7_600_000, adds=2_870_000_000, memory=4.0, **record):
-    """A profile as `dslite.deployment.profile_run` leaves it, and the head of its run's record."""
-    stages = (("spectrogram", "float32", 0.15), ("cnn", "float32", 30.01),
-              ("cnn", "Keras, compiled", 31.0))  # fmt: skip
-    rows = [
-        {"part": part, "variant": variant, "threads": 1, "ms": 9.0, "size_bytes": 1e6 * size}
-        | ({} if memory is None else {"growth_mb": memory})
-        for part, variant, size in stages
-    ]
-    content = {"backbone": "densenet121", "random_weights": True, "hardware": "two cores"}
-    content |= {"threads": [1], "date": "2026-02-02", "rows": rows}
-    content |= {"parameters": parameters, "multiply_adds": adds}
-    folder.mkdir(parents=True)
-    (folder / "profile.json").write_text(json.dumps(content))
-    if record:
-        (folder / "run.json").write_text(json.dumps(record))
-
-
-def run_record(units, **settings):
-    chosen = {"units": units, "feature_layer": "", "pooling": "global", "image_size": 224}
-    return {
-        **{"settings": chosen | settings, "weights": {"random": True}, "seed": 0},
-        **{"overrides": {"units": [128, units]}, "preset": "paper", "commit": "abc"},
-    }
-
-
-def test_table_5_nothing_measured(results):
-    rows = judged().query("table == 5")
-    assert rows["verdict"].eq(verdicts.NOT_RUN).all()
-    assert rows["command"].str.contains("&& dslite convert .*densenet121-none-s0-paper").all()
-
-
-def test_table_5_counts_are_compared_and_times_are_not(results):
-    write_profile(results / "ravdess" / "densenet121-none-s0-x", **run_record(512))
-    found = judged()
-    expected = {
-        "5/mean_time/tflite_cpu": verdicts.HARDWARE,
-        "5/mean_memory/preprocessing": verdicts.HARDWARE,
-        "5/mean_time/tflite_phone": verdicts.HARDWARE,
-        "5/flops/tf_model": verdicts.CONTRADICTED,
-        "5/parameters/tf_model": verdicts.REPRODUCED,
-        "5/parameters/tflite_cpu": verdicts.NOT_RUN,  # counted in the TF model only
-        "5/model_size/preprocessing": verdicts.REPRODUCED,
-        "5/model_size/tflite_cpu": verdicts.REPRODUCED,
-        "5/model_size/tflite_phone": verdicts.REPRODUCED,
-        "5/model_size/tf_model": verdicts.CONTRADICTED,
-    }
-    assert found.loc[list(expected), "verdict"].to_dict() == expected
-    row = found.loc["5/flops/tf_model"]
-    assert row["reproduced"] == 2.87
-    assert "random weights" in row["remark"]
-    assert "instead of 512" not in row["remark"]
-    assert row["command"].startswith(
-        "dslite train ravdess --preset paper --backbone densenet121 --augmentation none --seed 0"
-        " --weights random --set units=512 && dslite convert "
-    )
-    assert (row["date"], row["commit"]) == ("2026-02-02", "abc")
-    assert row["hardware"] == "two cores, 1 thread(s)"
-    assert found.loc["5/mean_time/tflite_cpu", "reproduced"] == 9
-    assert np.isnan(found.loc["5/mean_time/tflite_phone", "reproduced"])
-
-
-def test_table_5_takes_the_published_head_and_no_cut_network(results):
-    home = results / "ravdess"
-    write_profile(home / "a", memory=None, **run_record(128))
-    write_profile(home / "b", parameters=1, **run_record(512, feature_layer="stride4"))
-    found = judged()
-    assert set(found.loc[found["table"] == 5, "runs"]) == {"ravdess/a"}
-    assert "head of 128 units instead of 512" in found.loc["5/parameters/tf_model", "remark"]
-    assert found.loc["5/mean_memory/tf_model", "verdict"] == verdicts.NOT_RUN
-    write_profile(home / "c", **run_record(512))
-    assert costs.of_papers_network()[0] == "ravdess/c"
-
-
 # All of them
 
 
@@ -372,7 +302,7 @@ def test_a_number_that_the_paper_contradicts_keeps_ours(results):
 
 def test_every_number_has_a_verdict_a_command_and_its_own_row(results):
     write_run(results)
-    found = reproduction.numbers()
+    found = judged(consistency.findings()).reset_index()
     pd.testing.assert_frame_equal(found[published.numbers().columns], published.numbers())
     assert set(found["verdict"]) <= set(verdicts.ORDER)
     assert found["command"].str.startswith(("dslite ", "for seed in ")).all()
@@ -380,7 +310,7 @@ def test_every_number_has_a_verdict_a_command_and_its_own_row(results):
 
 
 def test_summary_counts_every_number_once(results):
-    found = reproduction.numbers(NO_FINDINGS)
+    found = judged().reset_index()
     table = reproduction.summary(found)
     assert table.to_numpy().sum() == len(found)
     assert table.loc[verdicts.SETTING, 2] == (found["table"] == 2).sum()
@@ -396,6 +326,112 @@ def test_titles_are_those_of_the_registry():
 
 def test_a_shortened_run_is_no_substitute(results):
     write_run(results, backbone="squeezenet", epochs_phase1=1, weights="random")
-    assert reproduction.substitutes().empty
+    assert reproduction.substitutes(all_runs()).empty
     write_run(results, backbone="squeezenet", seed=1)
-    assert set(reproduction.substitutes()["seeds"]) == {1}
+    assert set(reproduction.substitutes(all_runs())["seeds"]) == {1}
+
+
+# One corpus's block
+
+
+def block_of(dataset):
+    return reproduction.ablation_block(dataset, all_runs())
+
+
+def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
+    level = {
+        **{"n": 176, "score": score, "interval_files": [score - 0.05, score + 0.05]},
+        **{"interval_speakers": speakers and list(speakers), "recall": {}, "confusion": []},
+    }
+    return {"metric": metric, "chance": chance, "file": level, "chunk": level}
+
+
+def write_metrics(results, dataset="ravdess", configuration="none", seed=0, **changes):
+    """One finished run; `changes` replaces entries of its metrics."""
+    baseline, acoustic = configuration in BASELINES, configuration == "librosa"
+    content = {
+        **{"dataset": dataset, "kind": configuration if baseline else "deepspectrumlite"},
+        **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": seed},
+        **{"random_weights": False, "weights": "" if acoustic else "imagenet"},
+        **{"augmentation": "none" if baseline else configuration},
+        **{"overrides": {}, "task": "classification", "classes": ["calm", "sad"]},
+        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
+    } | changes
+    folder = results / dataset / f"{content['backbone'] or 'acoustic'}-{configuration}-s{seed}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_ablation_block(results):
+    for configuration in ("svm", "none", "cutmix"):
+        write_metrics(results, configuration=configuration)
+    write_metrics(results, configuration="specaugment", test=None)
+    write_metrics(results, "demo", configuration="cutmix+specaugment")
+    block = block_of("ravdess")
+    assert list(block.index) == list(LABELS.values())
+    assert block.loc["CutMix"].tolist() == ["70.0", "76.6", "71.6–81.6", "50.0–90.0"]
+    assert block.loc["SpecAugment"].tolist() == ["70.0", "–", "–", "–"]
+    assert block.loc["CutMix+SpecAugment"].tolist() == ["–"] * 4
+    assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
+
+
+def test_ablation_block_mixes_no_settings(results):
+    write_metrics(results, configuration="none")
+    other = {"backbone": "mobilenet_v2", "preset": "tuned", "test": evaluation(0.5)}
+    for configuration in ("svm", "none", "cutmix"):
+        write_metrics(results, configuration=configuration, **other)
+    write_metrics(results, configuration="specaugment", **other, overrides={"units": [128, 64]})
+    block = block_of("ravdess")
+    assert block.attrs["caption"] == "ravdess: mobilenet_v2, preset tuned, seed 0"
+    assert block["Test"].tolist() == ["50.0", "–", "50.0", "50.0", "–", "–"]
+
+
+def test_ablation_block_takes_the_svm_of_another_seed(results):
+    write_metrics(results, configuration="svm", test=evaluation(0.4))
+    write_metrics(results, configuration="none", seed=2)
+    block = block_of("ravdess")
+    assert block["Test"].tolist()[:3] == ["40.0", "–", "76.6"]
+
+
+def test_ablation_block_of_a_baseline_alone(results):
+    write_metrics(results, configuration="svm")
+    block = block_of("ravdess")
+    assert block["Test"].tolist() == ["76.6", "–", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: densenet121, preset paper, seed 0"
+
+
+def test_the_acoustic_baseline_stands_below_the_svm_whatever_the_backbone(results):
+    other = {"backbone": "mobilenet_v2"}
+    write_metrics(results, configuration="svm", **other)
+    write_metrics(results, configuration="librosa", test=evaluation(0.9))
+    alone = block_of("ravdess")
+    assert alone.attrs["caption"] == "ravdess: mobilenet_v2, preset paper, seed 0"
+    write_metrics(results, configuration="none", seed=2, overrides={"units": [128, 64]}, **other)
+    block = block_of("ravdess")
+    assert list(block.index[:3]) == [
+        "Deep Spectrum + linear SVM",
+        "librosa statistics + RBF-SVM",
+        "no augmentation",
+    ]
+    assert block["Test"].tolist()[:4] == ["76.6", "90.0", "76.6", "–"]
+
+
+def test_the_acoustic_baseline_of_another_preset_is_not_shown(results):
+    write_metrics(results, configuration="none")
+    write_metrics(results, configuration="librosa", preset="tuned")
+    assert block_of("ravdess")["Test"].tolist()[:3] == ["–", "–", "76.6"]
+
+
+def test_ablation_block_of_the_acoustic_baseline_alone(results):
+    write_metrics(results, configuration="librosa")
+    block = block_of("ravdess")
+    assert block["Test"].tolist() == ["–", "76.6", "–", "–", "–", "–"]
+    assert block.attrs["caption"] == "ravdess: preset paper, seed 0"
+
+
+def test_ablation_block_of_a_regression_shows_rho(results):
+    scores = evaluation(0.31, "spearman", 0.0, speakers=None)
+    write_metrics(results, "mine", devel=scores, test=scores)
+    block = block_of("mine")
+    assert block.loc["no augmentation"].tolist() == ["0.31", "0.31", "0.26–0.36", "–"]

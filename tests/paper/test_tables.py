@@ -1,15 +1,19 @@
-"""The five tables as sheets: every published number, its verdict, and ours where it belongs."""
+"""The five tables: every published number, its verdict, ours where it belongs; in every format."""
 
 import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from io import StringIO
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dslite import cards
-from dslite.paper import published, reproduction, tables, typesetting, verdicts
-from dslite.paper.typesetting import LOWERED, RAISED
-from dslite.training import runs as training_runs
+from dslite.paper import published, reproduction, tables, verdicts
+from dslite.paper.tables import LOWERED, RAISED, Sheet
+from dslite.training.runs import LABELS
 
 RESTRICTED, WEIGHTS = verdicts.RESTRICTED, verdicts.WEIGHTS
 
@@ -66,7 +70,7 @@ def printed(row):
     """A published number as the paper prints it, by the decimals of its table."""
     n, value, column = row["table"], row["value"], row["column"]
     if n == 1:
-        decimals = reproduction.DECIMALS[column]
+        decimals = reproduction.COUNT_DECIMALS[column]
         return f"{value:.{decimals}f}" if decimals else f"{value:,.0f}"
     if n == 2:
         return f"{value:.1f}" if column == "chunk_length_s" else f"{value:g}"
@@ -74,18 +78,29 @@ def printed(row):
 
 
 FORMATS = {
-    "markdown": typesetting.to_markdown,
-    "latex": typesetting.to_latex,
-    "html": typesetting.to_html,
-    "csv": lambda sheet: typesetting.to_csv_frame(sheet).to_csv(index=False),
-    "styler": lambda sheet: typesetting.to_styler(sheet).to_html(),
+    "markdown": tables.to_markdown,
+    "latex": tables.to_latex,
+    "html": tables.to_html,
+    "csv": tables.to_csv,
 }
+
+
+def all_tables(numbers, substitutes=NOTHING, costs=NOTHING):
+    return tables.all_tables(numbers, substitutes, costs)
+
+
+def headings(sheet):
+    return [heading for heading, _ in sheet.blocks]
+
+
+def published_rows(sheet):
+    return sheet.blocks[0][1]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_every_published_number_is_in_every_format(numbers, n, kind):
-    text = FORMATS[kind](tables.of_paper(numbers, NOTHING)[n])
+    text = FORMATS[kind](all_tables(numbers)[n])
     own = numbers[numbers["table"] == n]
     if kind == "csv":  # the chance levels stand in a note, and a note is no cell
         own = own[own["column"] != "chance"]
@@ -100,7 +115,7 @@ def cells_of(sheet):
     """Key of a published number -> text of its cell, read off the sheet as a reader would."""
     n, found = sheet.number, {}
     names = {cards.load(d).paper_column: d for d in published.table(1)["dataset"]}
-    rows = sheet.rows[: min([i for i in sheet.groups if i] or [len(sheet.rows)])]
+    rows = published_rows(sheet)
     if n == 1:
         for title, *texts in rows:
             dataset = names[plain(title.partition(":")[0])]
@@ -108,7 +123,7 @@ def cells_of(sheet):
     elif n == 2:
         hyperparameters = {label: key for key, label in tables.HYPERPARAMETERS.items()}
         for label, *texts in rows:
-            for (name, _), text in zip(sheet.head[0][1:], texts, strict=True):
+            for name, text in zip(sheet.columns[1:], texts, strict=True):
                 found[f"2/{names[plain(name)]}/{hyperparameters[label]}"] = text
     elif n == 5:
         quantities = {label: key for key, label in tables.QUANTITIES.items()}
@@ -116,7 +131,7 @@ def cells_of(sheet):
             keys = [f"5/{quantities[label]}/{column}" for column in tables.STAGES]
             found |= {key: text for key, text in zip(keys, texts, strict=True) if text}
     else:
-        configurations = {label: key for key, label in training_runs.LABELS.items()}
+        configurations = {label: key for key, label in LABELS.items()}
         for label, *texts in rows:
             for column, text in zip(sheet.columns[1:], texts, strict=True):
                 name, score = plain(column).split(" ", 1)
@@ -132,7 +147,7 @@ def cells_of(sheet):
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_every_number_stands_in_its_own_cell(numbers, n):
     own = numbers[(numbers["table"] == n) & (numbers["column"] != "chance")]
-    texts = cells_of(tables.of_paper(numbers, NOTHING)[n])
+    texts = cells_of(all_tables(numbers)[n])
     assert {key: plain(text).rstrip("*") for key, text in texts.items() if text != "–*"} == {
         row["key"]: printed(row) for row in own.to_dict("records")
     }
@@ -141,9 +156,10 @@ def test_every_number_stands_in_its_own_cell(numbers, n):
 @pytest.mark.parametrize("n", [3, 4])
 def test_bold_is_the_best_published_test_result_of_each_corpus(numbers, n):
     ours = substitutes("MobileNetV2, tuned", ["none"], reproduced=99.9)
-    sheet = tables.of_paper(numbers, ours)[n]
+    sheet = all_tables(numbers, ours)[n]
     best = published.table(n).groupby("dataset", sort=False)["test"].max()
-    bold = {(sheet.columns[column], sheet.rows[row][column]) for row, column in sheet.bold}
+    rows = published_rows(sheet)
+    bold = {(sheet.columns[column], rows[row][column]) for row, column in sheet.bold}
     assert {(plain(name), text) for name, text in bold} == {
         (f"{cards.load(dataset).paper_column} Test", f"{value:.1f}")
         for dataset, value in best.items()
@@ -152,7 +168,7 @@ def test_bold_is_the_best_published_test_result_of_each_corpus(numbers, n):
 
 
 def test_no_other_table_is_bold(numbers):
-    assert not any(tables.of_paper(numbers, NOTHING)[n].bold for n in (1, 2, 5))
+    assert not any(all_tables(numbers)[n].bold for n in (1, 2, 5))
 
 
 # Verdicts
@@ -166,23 +182,23 @@ def test_every_verdict_has_a_letter_of_its_own_that_can_be_raised():
 
 
 def test_a_verdict_that_a_corpus_shares_stands_at_its_name(numbers):
-    sheet = tables.table4(numbers, NOTHING)
-    heads = {plain(text): letters(text) for text, _ in sheet.head[0] if text}
+    sheet = all_tables(numbers)[4]
+    heads = {plain(text): letters(text) for text, _ in sheet.levels[0] if text}
     assert heads == {"MPSSC": "d", "SLEEP": "d", "RAVDESS": "w", "DEMoS": "d"}
-    assert not any(letters(text) for row in sheet.rows for text in row)
+    assert not any(letters(text) for row in published_rows(sheet) for text in row)
     legend = next(note for note in sheet.notes if note.startswith("Verdicts"))
     assert f"ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
     assert verdicts.REPRODUCED not in legend
     assert tables.INTERVALS not in sheet.notes
     compared = changed(numbers, "4/ravdess/none/test", verdict=verdicts.OVERLAPPING)
-    assert tables.INTERVALS in tables.table4(compared, NOTHING).notes
+    assert tables.INTERVALS in all_tables(compared)[4].notes
 
 
 @pytest.mark.parametrize("verdict", [v for v in verdicts.ORDER if tables.LETTERS[v] != "d"])
 def test_a_number_of_another_verdict_has_its_own_letter(numbers, verdict):
     numbers = changed(numbers, "3/css/cutmix/test", verdict=verdict)
-    sheet = tables.table3(numbers, NOTHING)
-    marked = {(row[0], text) for row in sheet.rows for text in row if letters(text)}
+    sheet = all_tables(numbers)[3]
+    marked = {(row[0], text) for row in published_rows(sheet) for text in row if letters(text)}
     letter = tables.LETTERS[verdict]
     assert marked == ({("CutMix", f"62.3{RAISED[letter]}")} if letter else set())
     if letter:
@@ -191,23 +207,23 @@ def test_a_number_of_another_verdict_has_its_own_letter(numbers, verdict):
 
 def test_an_interval_whose_bounds_differ_has_both_letters(numbers):
     numbers = changed(numbers, "3/css/cutmix/ci_low", verdict=verdicts.ITSELF)
-    cell = tables.table3(numbers, NOTHING).rows[2][6]
+    cell = all_tables(numbers)[3].blocks[0][1][2][6]
     assert (plain(cell), letters(cell)) == ("56.4–68.4", "id")
 
 
 def test_of_equally_frequent_verdicts_the_first_is_shared():
     order = [verdicts.NOT_RUN, verdicts.ITSELF]
     frame = pd.DataFrame({"dataset": "css", "verdict": order})
-    assert tables.common_mark(frame) == {"css": verdicts.ITSELF}
+    assert tables.common_verdicts(frame) == {"css": verdicts.ITSELF}
 
 
 def test_every_number_can_be_traced_to_its_verdict(numbers, rng):
     """Whatever the verdicts are: a cell's letter, or else its corpus's, is the number's."""
     spoken = [verdict for verdict in verdicts.ORDER if tables.LETTERS[verdict]]
     numbers = numbers.assign(verdict=rng.choice(spoken, len(numbers)))
-    for n, sheet in tables.of_paper(numbers, NOTHING).items():
+    for n, sheet in all_tables(numbers).items():
         own = numbers[numbers["table"] == n].set_index("key")["verdict"]
-        shared = {} if n in (2, 5) else tables.common_mark(numbers[numbers["table"] == n])
+        shared = {} if n in (2, 5) else tables.common_verdicts(numbers[numbers["table"] == n])
         for key, text in cells_of(sheet).items():
             if key in own and "/ci_" not in key:  # an interval's cell is of two numbers
                 said = letters(text) or tables.LETTERS[shared[key.split("/")[1]]]
@@ -218,7 +234,7 @@ def test_chance_is_noted_with_ours_where_it_differs(numbers):
     key = "4/ravdess/chance"
     numbers = changed(numbers, key, verdict=verdicts.ITSELF, reproduced=100 / 6)
     numbers = changed(numbers, "4/sleep/chance", reproduced=50.0)
-    note = next(n for n in tables.table4(numbers, NOTHING).notes if n.startswith("Chance"))
+    note = next(n for n in all_tables(numbers)[4].notes if n.startswith("Chance"))
     assert (
         "MPSSC 25.0, SLEEP 50.0, RAVDESS 20.0ⁱ (16.7 by the classes of Table 1), DEMoS 14.3."
         in note
@@ -230,8 +246,8 @@ def test_chance_is_noted_with_ours_where_it_differs(numbers):
 
 def test_without_a_run_the_table_says_so_and_holds_the_published_rows_alone(numbers):
     for n in (3, 4):
-        sheet = tables.of_paper(numbers, NOTHING)[n]
-        assert sheet.groups == {0: "as published"}
+        sheet = all_tables(numbers)[n]
+        assert headings(sheet) == ["as published"]
         assert tables.NO_REPRODUCTION in sheet.notes
         assert tables.SUBSTITUTES not in sheet.notes
 
@@ -239,14 +255,15 @@ def test_without_a_run_the_table_says_so_and_holds_the_published_rows_alone(numb
 def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
     first = substitutes("MobileNetV2, tuned", ["none", "cutmix"])
     second = substitutes("MobileNetV2, paper", ["none"], preset="paper", seeds=1, deviation=np.nan)
-    sheet = tables.table4(numbers, pd.concat([first, second]))
-    assert sheet.groups == {
-        0: "as published",
-        4: "ours: MobileNetV2, tuned, 3 seeds (other backbone and preset: no reproduction)",
-        6: "ours: MobileNetV2, paper, 1 seed (other backbone: no reproduction)",
-    }
-    assert sheet.rules == {4, 6}
-    frame = typesetting.to_csv_frame(sheet).iloc[4:].reset_index(drop=True)
+    sheet = all_tables(numbers, pd.concat([first, second]))[4]
+    assert headings(sheet) == [
+        "as published",
+        "ours: MobileNetV2, tuned, 3 seeds (other backbone and preset: no reproduction)",
+        "ours: MobileNetV2, paper, 1 seed (other backbone: no reproduction)",
+    ]
+    frame = pd.read_csv(StringIO(tables.to_csv(sheet)), dtype=str)
+    assert frame["group"].unique().tolist() == headings(sheet)
+    frame = frame.iloc[4:].reset_index(drop=True)
     own = frame[[column for column in frame if column.startswith("RAVDESS")]]
     assert own.to_numpy().tolist() == [
         ["41.1 ± 1.3", "41.1 ± 1.3", "35.0–47.5"],
@@ -262,7 +279,7 @@ def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
 
 def test_substitutes_stay_out_of_the_other_table(numbers):
     ours = substitutes("MobileNetV2, tuned", ["none"])
-    assert tables.table3(numbers, ours) == tables.table3(numbers, NOTHING)
+    assert all_tables(numbers, ours)[3] == all_tables(numbers)[3]
 
 
 @pytest.mark.parametrize(
@@ -274,14 +291,14 @@ def test_substitutes_stay_out_of_the_other_table(numbers):
     ],
 )
 def test_a_heading_says_why_it_is_no_reproduction(numbers, kind, reason):
-    sheet = tables.table4(numbers, substitutes("a run", ["none"], **kind))
-    assert sheet.groups[4] == f"ours: a run, 3 seeds ({reason}: no reproduction)"
+    sheet = all_tables(numbers, substitutes("a run", ["none"], **kind))[4]
+    assert headings(sheet)[1] == f"ours: a run, 3 seeds ({reason}: no reproduction)"
 
 
 def test_seeds_are_a_range_where_rows_differ(numbers):
     rows = substitutes("a run", ["none", "cutmix"])
     rows.loc[rows["configuration"] == "cutmix", "seeds"] = 1
-    assert tables.table4(numbers, rows).groups[4].startswith("ours: a run, 1 to 3 seeds (")
+    assert all_tables(numbers, rows)[4].blocks[1][0].startswith("ours: a run, 1 to 3 seeds (")
 
 
 def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
@@ -293,9 +310,9 @@ def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
             "runs": "ravdess/a;ravdess/b",
         }
         numbers = changed(numbers, key, reproduced=ours, **made)
-    sheet = tables.table4(numbers, NOTHING)
-    assert sheet.groups == {0: "as published", 4: f"{tables.REPRODUCTION}, 2 seeds"}
-    assert [text for text in sheet.rows[4] if text != "–"] == [
+    sheet = all_tables(numbers)[4]
+    assert headings(sheet) == ["as published", f"{tables.REPRODUCTION}, 2 seeds"]
+    assert [text for text in sheet.blocks[1][1][0] if text != "–"] == [
         *("SpecAugment", "80.0", "75.1", "68.0–82.0")
     ]
     assert tables.NO_REPRODUCTION not in sheet.notes
@@ -305,22 +322,22 @@ def test_a_partition_of_our_own_is_noted_where_it_was_run(numbers):
     ours = substitutes("MobileNetV2, tuned", ["none"])
     said = {
         note.partition(":")[0]
-        for note in tables.table4(numbers, ours).notes
+        for note in all_tables(numbers, ours)[4].notes
         if "one of our own" in note
     }
     assert said == {"RAVDESS"}
-    assert not any("one of our own" in n for n in tables.table4(numbers, NOTHING).notes)
+    assert not any("one of our own" in n for n in all_tables(numbers)[4].notes)
 
 
 def test_table1_shows_what_was_counted_below_what_is_published(numbers):
-    assert tables.table1(numbers).groups == {0: "as published"}
+    assert headings(tables.table1(numbers)) == ["as published"]
     for column, ours in {"files": 1012, "minutes": 78.44}.items():
         key = f"1/ravdess/{column}"
         numbers = changed(numbers, key, reproduced=ours, verdict=verdicts.REPRODUCED)
     sheet = tables.table1(numbers)
-    assert sheet.groups == {0: "as published", 8: "counted here"}
-    assert sheet.rows[8] == ("RAVDESS", "1,012", "–", "–", "78.4", "–", "–")
-    assert sheet.rows[6][:2] == ("RAVDESSʷ: Emotional song", "1,012ʳ")
+    assert headings(sheet) == ["as published", "counted here"]
+    assert sheet.blocks[1][1] == [["RAVDESS", "1,012", "–", "–", "78.4", "–", "–"]]
+    assert published_rows(sheet)[6][:2] == ["RAVDESSʷ: Emotional song", "1,012ʳ"]
 
 
 def test_table2_marks_what_is_assumed(numbers):
@@ -349,11 +366,139 @@ def test_table5_has_a_block_for_each_measured_run(numbers):
     sheet = tables.table5(numbers, costs)
     assumed = numbers[(numbers["table"] == 5) & (numbers["status"] == "assumed")]
     assert {key for key, text in cells_of(sheet).items() if "*" in text} == set(assumed["key"])
-    assert list(sheet.groups.values()) == ["as published", "ours: DenseNet121", "ours: MobileNetV2"]
-    assert sheet.rows[5:] == (
-        ("Mean time [ms]", "–", "312.4", "–", "–"),
-        ("Mean time [ms]", "–", "–", "21.2", "–"),
-        ("Model size [MB]", "0.042", "–", "–", "–"),
-    )
+    assert headings(sheet) == ["as published", "ours: DenseNet121", "ours: MobileNetV2"]
+    assert [rows for _, rows in sheet.blocks[1:]] == [
+        [["Mean time [ms]", "–", "312.4", "–", "–"]],
+        [["Mean time [ms]", "–", "–", "21.2", "–"], ["Model size [MB]", "0.042", "–", "–", "–"]],
+    ]
     said = [note for note in sheet.notes if place in note]
     assert said == [f"Ours, DenseNet121: {place}.", f"Ours, MobileNetV2: {place}."]
+
+
+# Formats
+
+TEXT = r"""50 % & #1_a ~^\ {b} $2 <c> |d| [e]"""
+SHEET = Sheet(
+    number=7,
+    title="Of seven & more",
+    caption="Values in %.",
+    head=(("", "[UAR %]"), ("CCS", "Dev"), ("CCS", "Test"), ("#", "n")),
+    blocks=(
+        ("as published", [["*first", "1.0", "2.0ʳ", "3"], ["[second]", "1.1", "2.1", ""]]),
+        ("ours: a_b", [[TEXT, "4.0 ± 1", "–", "5"]]),
+    ),
+    bold=frozenset({(1, 2)}),
+    notes=("ʳ reproduced", "A second | note."),
+)
+
+
+def test_markdown():
+    assert (
+        tables.to_markdown(SHEET)
+        == r"""**Table 7. Of seven \& more.** Values in %.
+
+| [UAR %] | CCS Dev | CCS Test | \# n |
+| :--- | ---: | ---: | ---: |
+| *as published* |  |  |  |
+| \*first | 1.0 | 2.0ʳ | 3 |
+| [second] | 1.1 | **2.1** |  |
+| *ours: a\_b* |  |  |  |
+| 50 % \& \#1\_a \~^\\ {b} \$2 \<c\> \|d\| [e] | 4.0 ± 1 | – | 5 |
+
+- ʳ reproduced
+- A second \| note.
+"""
+    )
+
+
+def test_latex():
+    lines = tables.to_latex(SHEET).splitlines()
+    body = lines[lines.index(r"\toprule") : lines.index(r"\bottomrule")]
+    assert body == [
+        r"\toprule",
+        r" & \multicolumn{2}{c}{CCS} & \# \\",
+        r"\cmidrule(lr){2-3}",
+        r"{[}UAR \%{]} & Dev & Test & n \\",
+        r"\midrule",
+        r"\multicolumn{4}{@{}l@{}}{\emph{as published}} \\",
+        r"{*}first & 1.0 & 2.0\textsuperscript{r} & 3 \\",
+        r"{[}second{]} & 1.1 & \textbf{2.1} &  \\",
+        r"\midrule",
+        r"\multicolumn{4}{@{}l@{}}{\emph{ours: a\_b}} \\",
+        r"50 \% \& \#1\_a \textasciitilde{}\textasciicircum{}\textbackslash{} \{b\} \$2 "
+        r"\textless{}c\textgreater{} \textbar{}d\textbar{} {[}e{]} & 4.0 $\pm$ 1 & -- & 5 \\",
+    ]
+    assert r"\label{tab:dslite-7}" in lines
+    assert r"\textsuperscript{r} reproduced\par" in lines
+
+
+@pytest.mark.parametrize(
+    ("width", "kind", "size"),
+    [(5, "{table}", r"\small"), (6, "{table*}", r"\small"), (10, "{table*}", r"\footnotesize")],
+)
+def test_latex_makes_room_for_a_wide_table(width, kind, size):
+    head = tuple((f"c{i}",) for i in range(width))
+    text = tables.to_latex(Sheet(1, "T", "C.", head, (("", [["1"] * width]),)))
+    assert rf"\begin{kind}" in text
+    assert rf"\end{kind}" in text
+    assert size in text
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_latex_of_the_tables_knows_every_character(numbers, n):
+    ours = substitutes("MobileNetV2, override units 128 -> 64", ["none"])
+    text = tables.to_latex(all_tables(numbers, ours)[n])
+    assert text.replace("β", "").isascii()
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX on this machine")
+def test_latex_can_be_compiled(numbers, tmp_path):
+    ours = substitutes("MobileNetV2, tuned", ["none", "cutmix"])
+    body = "".join(map(tables.to_latex, [*all_tables(numbers, ours).values(), SHEET]))
+    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    (tmp_path / "a.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}", "utf-8")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "a.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+class Cells(HTMLParser):
+    """Texts and attributes of a table's cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.cells, self.rows = [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.rows += tag == "tr"
+        if tag in ("th", "td"):
+            self.cells.append([tag, dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1][2] += data
+
+
+def test_html_has_a_header_for_every_cell_and_is_escaped():
+    text = tables.to_html(SHEET)
+    found = Cells(text.split("</table>")[0])
+    assert found.rows == 2 + 2 + 3
+    assert all("scope" in attrs for tag, attrs, _ in found.cells if tag == "th")
+    spans = {content.strip(): int(attrs["colspan"]) for _, attrs, content in found.cells
+             if "colspan" in attrs}  # fmt: skip
+    assert spans == {"CCS": 2, "as published": 4, "ours: a_b": 4}
+    assert TEXT in [content for _, _, content in found.cells]
+    assert '<td class="number">2.0<sup>r</sup></td>' in text
+    assert text.count("<strong>2.1</strong>") == 1
+    assert "<li>A second | note.</li>" in text
+    assert 'aria-label="Table 7"' in text
+
+
+def test_csv_has_no_column_of_groups_where_there_are_none(numbers):
+    frame = pd.read_csv(StringIO(tables.to_csv(SHEET)), keep_default_na=False)
+    assert frame["group"].tolist() == ["as published"] * 2 + ["ours: a_b"]
+    assert frame["[UAR %]"].tolist() == ["*first", "[second]", TEXT]
+    assert tables.to_csv(tables.table2(numbers)).startswith("Hyperparameter,CCS,")
