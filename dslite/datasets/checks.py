@@ -32,6 +32,15 @@ TABLE1 = {
 def load_manifest(card: Card) -> Manifest:
     """Build a corpus's manifest and hold it to what training and evaluation rely on.
 
+    Parameters
+    ----------
+    card : Card
+        See `dslite.cards.load`.
+
+    Returns
+    -------
+    Manifest
+
     Raises
     ------
     InputError

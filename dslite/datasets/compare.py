@@ -34,11 +34,9 @@ class Entry(NamedTuple):
 
 
 def _find(card: Card, folder: Path) -> Path | None:
-    """The folder that holds ``wav``, and ``lab`` unless a later release's table replaces it.
-
-    It is ``folder`` itself, its ``dist``, or one of the two in a folder of the package's name,
-    which a later release may in turn have put into one of its own.
-    """
+    """The folder that holds ``wav``, and ``lab`` unless a later release's table replaces it."""
+    # It is `folder`, its `dist`, or one of the two in a folder of the package's name, which a later
+    # release may in turn have put into one of its own.
     names = (card.package.name, *card.package.also)
     tops = [folder, *(folder / name for name in names)]
     if folder.is_dir():
@@ -223,27 +221,11 @@ def _notes(card: Card, folder: Path, home: Path, entries: Mapping[str, Entry]) -
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List a challenge package.
+    """List a challenge package, which lies in ``folder`` or in one of the folders around it.
 
-    Parameters
-    ----------
-    card : Card
-        Its ``package`` names the folder and the label files, its ``labels`` or its ``threshold``
-        turn their labels into classes.
-    folder : Path
-        Holds ``wav`` and ``lab``, or one of the folders around them.
-
-    Returns
-    -------
-    Listing
-        A row for every row of the label files, whether its audio is there or not, and where these
-        have no test row at all, for every ``test_`` file. The labels of test files that are
-        unknown are empty. No speakers.
-
-    Raises
-    ------
-    InputError
-        There is no package, none of its label files, or one with another header.
+    A row for every row of the label files, whether its audio is there or not, and where these have
+    no test row at all, for every ``test_`` file. The labels of test files that are unknown are
+    empty. No speakers.
     """
     home = _find(card, folder)
     if home is None:

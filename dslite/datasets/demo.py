@@ -42,21 +42,9 @@ def speaker(number: int) -> Speaker:
 
 
 def clip(number: int, affect: str, take: int) -> np.ndarray:
-    """Synthesise one clip, determined by its arguments alone.
+    """Synthesise a speaker's clip of an affect, determined by the arguments alone.
 
-    Parameters
-    ----------
-    number : int
-        Speaker, from 1.
-    affect : str
-        One of `CLASSES`.
-    take : int
-        From 1.
-
-    Returns
-    -------
-    ndarray of float32 [samples]
-        1.5 to 2.5 s at 16 kHz, within [-1, 1].
+    Returns 1.5 to 2.5 s at 16 kHz, float32 [samples] within [-1, 1]. Numbers begin with 1.
     """
     rng = np.random.default_rng([SEED, number, CLASSES.index(affect) + 1, take])
     duration_s = rng.uniform(*DURATION_S)
@@ -109,15 +97,7 @@ def is_present(card: Card, folder: Path) -> bool:
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List the corpus; make it if it is not there.
-
-    Parameters
-    ----------
-    card : Card
-        Its ``partition`` says which speakers are in which partition.
-    folder : Path
-        See `generate`.
-    """
+    """List the corpus; make it if it is not there."""
     if not finished_takes(folder):
         print("making the demo corpus ...", file=sys.stderr, flush=True)
         generate(folder)

@@ -117,18 +117,7 @@ class Expression:
 
 
 def draw_speaker(rng: np.random.Generator, register: float | None = None) -> Speaker:
-    """Draw a voice.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    register : float, optional
-        Place between the lowest (0) and the highest voice (1); drawn uniformly if not given.
-
-    Returns
-    -------
-    Speaker
-    """
+    """Draw a voice from the lowest (``register`` 0) to the highest (1; None: drawn uniformly)."""
     register = rng.uniform() if register is None else register
     return Speaker(
         pitch_hz=float(140 * 2 ** (register + rng.normal(0, 0.06))),

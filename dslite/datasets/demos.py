@@ -60,24 +60,8 @@ def _select(
 def read(card: Card, folder: Path) -> Listing:
     """List the emotional files; who speaks and how stands in their names.
 
-    Parameters
-    ----------
-    card : Card
-        Its ``labels`` turn emotion codes into classes, its ``excluded`` says which are left out,
-        its ``partition`` which speakers ("01" ...) are in which partition.
-    folder : Path
-        Holds ``DEMOS`` and ``NEU``, at most three folders deep.
-
-    Returns
-    -------
-    Listing
-        Its problems: an unknown emotion, a recording that is there twice or is neither WAV nor
-        FLAC, a file in no partition.
-
-    Raises
-    ------
-    InputError
-        There is no audio of the corpus.
+    Problems are an unknown emotion, a recording that is there twice or is neither WAV nor FLAC, and
+    a file in no partition.
     """
     audio = audio_files(folder, DEEP)
     named = [file for file in audio if NAME.fullmatch(file.stem)]

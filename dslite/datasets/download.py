@@ -22,33 +22,16 @@ PARTIAL = re.compile(r"tmp[a-z0-9_]{8}")  # what pooch calls a download under wa
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip file of a corpus.
-
-    Attributes
-    ----------
-    url : str
-    md5 : str
-        Hexadecimal, as published. What has another one is never unpacked.
-    size : int
-        Bytes.
-    unpacked : int
-        Bytes of the files to unpack.
-    licence : str
-        Put beside the audio as ``LICENSE.txt``.
-    members : str
-        Regular expression of the names to unpack; its group is the place in the corpus's folder.
-        All others stay in the archive.
-    files : int
-        How many names that are.
-    """
+    """A published zip file of a corpus."""
 
     url: str
-    md5: str
-    size: int
-    unpacked: int
-    licence: str
+    md5: str  # hexadecimal, as published; what has another one is never unpacked
+    size: int  # bytes
+    unpacked: int  # bytes of the files to unpack
+    licence: str  # put beside the audio as LICENSE.txt
+    # Names to unpack; the group is the place in the corpus's folder. All others are left.
     members: str = r"(?:[^/]+/)?(Actor_\d\d/[^/\\.][^/\\]*\.wav)"
-    files: int = 1012
+    files: int = 1012  # names that match
 
     @property
     def name(self) -> str:
@@ -77,14 +60,9 @@ ARCHIVES = {
 
 
 def fetch(dataset: str) -> Path:
-    """Download and unpack a corpus, unless it is there.
+    """Download and unpack a corpus, unless it is there; return its folder.
 
     ``DSLITE_MIRROR`` may name the address at which the archive lies instead of its publisher's.
-
-    Returns
-    -------
-    Path
-        Folder of the corpus.
 
     Raises
     ------
@@ -106,16 +84,13 @@ def fetch(dataset: str) -> Path:
 
 
 def fetch_archive(archive: Archive, target: Path) -> Path:
-    """Download one archive to the cache and unpack it as ``target``; both are all or nothing.
+    """Download an archive to the cache and unpack it as ``target``, which is returned.
+
+    Both are all or nothing.
 
     A folder ``target`` with all files is left alone, and so is a verified archive in the cache
     (it may have been put there by hand). A download that breaks off, or does not have the published
     size and checksum, is tried once more. Two commands that fetch the same wait for each other.
-
-    Returns
-    -------
-    Path
-        ``target``.
 
     Raises
     ------
@@ -238,15 +213,9 @@ def _download(archive: Archive, folder: Path) -> Path:
         return Path(box.fetch(archive.name, downloader=_downloader(archive.size)))
     except requests.HTTPError as error:
         reason = f"the server answered {error.response.status_code} {error.response.reason}"
-    except (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-    ):
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
         reason = "no connection, or it broke off"
-    except requests.RequestException as error:
-        reason = str(error)
-    except _WrongSizeError as error:
+    except (requests.RequestException, _WrongSizeError) as error:
         reason = str(error)
     except ValueError:  # pooch's checksum error
         reason = f"twice the download did not have the MD5 checksum {archive.md5}"

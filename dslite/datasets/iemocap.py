@@ -117,26 +117,10 @@ def _paths(names: Mapping[str, re.Match], audio: Mapping[str, str]) -> dict[str,
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List the utterances of the card's classes.
+    """List the utterances of the card's classes, whether their audio is there or not.
 
-    Parameters
-    ----------
-    card : Card
-        Its ``labels`` turn the annotators' majority into classes, its ``excluded`` says which are
-        left out, its ``partition`` which speakers ("1F" ...) are in which partition.
-    folder : Path
-        Holds ``Session1`` ... ``Session5`` or ``IEMOCAP_full_release``.
-
-    Returns
-    -------
-    Listing
-        A row for every label that is kept, whether its audio is there or not. Its problems: bad
-        lines, unknown or contradictory labels, utterances in a wrong session or in no partition.
-
-    Raises
-    ------
-    InputError
-        There is not one session.
+    Problems are bad lines, unknown or contradictory labels, utterances in a wrong session or in no
+    partition.
     """
     home = _home(folder)
     if home is None:

@@ -70,14 +70,14 @@ def home(card: Card) -> Path:
 def read(card: Card) -> Listing:
     """List a corpus's files, their labels, speakers and partitions, from its own layout.
 
+    The module of a layout, ``dslite.datasets.<card.layout>``, has ``read(card, folder)`` and
+    ``is_present(card, folder)``; the card says how the corpus's labels become classes, what is left
+    out and which speakers are in which partition. The demo corpus is generated on its first use.
+
     Raises
     ------
     InputError
         The corpus is not there or not in its layout.
-
-    Notes
-    -----
-    The demo corpus is generated on its first use.
     """
     return _layout(card).read(card, home(card))
 

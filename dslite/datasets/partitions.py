@@ -27,7 +27,7 @@ SPELLINGS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
-SEED = 0  # of the division: not the run's, so that all seeds and models have the same folds
+SEED = 0  # of every division: not the run's, so that all seeds and models have the same one
 FEWEST = 3  # folds: one part each for train, devel and test
 BINS = 5  # quantile bins at most of a regression's labels, so that each part has their whole range
 
@@ -98,7 +98,7 @@ def _by_list(
 
 def _by_speaker(card: Card, speakers: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     partitions = {name: part for part, names in card.partition.items() for name in names}
-    unplaced = {}
+    unplaced = {}  # speaker -> first file
     for path, speaker in speakers.items():
         if speaker not in partitions:
             unplaced.setdefault(speaker, path)
@@ -140,6 +140,23 @@ def _read_list(file: Path) -> dict[str, str]:
 # Folds of a cross-validation
 
 
+def parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:
+    """Divide files into k parts of whole groups, alike in their strata.
+
+    Returns the part of each file, 0 to k - 1, int64 [files]: always the same for the same rows.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # here, since it takes half a second
+
+    folder = StratifiedGroupKFold(k, shuffle=True, random_state=SEED)
+    part = np.full(len(groups), -1)
+    with warnings.catch_warnings():
+        # A class that a partition lacks is reported in the user's terms.
+        warnings.simplefilter("ignore", UserWarning)
+        for i, (_, held_out) in enumerate(folder.split(groups, strata, groups)):
+            part[held_out] = i
+    return part
+
+
 def divide(manifest: Manifest, k: int) -> list[Manifest]:
     """Divide a corpus for a cross-validation by speakers: every file is tested once.
 
@@ -169,7 +186,7 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     table = manifest.table[manifest.table["label"] != ""].reset_index(drop=True)
     groups = _groups(card, table["speaker"], where)
     _require_enough(card, groups, table["label"], k)
-    part = _parts(groups, _strata(card, table["label"], k), k)
+    part = parts(groups, _strata(card, table["label"], k), k)
     _require_no_shared_audio(table, part, where)
     unit = f"speakers' {card.fold_group}" if card.fold_group else "speaker"
     drawn = f"drawn here: stratified, by {unit} (StratifiedGroupKFold), seed {SEED}"
@@ -188,19 +205,9 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
 
 
 def of_run(manifest: Manifest, record: dict[str, Any]) -> Manifest:
-    """Return the manifest that a run was made with: the corpus's own, or that of its fold.
+    """Return the manifest that a run was trained with: the corpus's own, or that of its fold.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        Of the corpus as it is now.
-    record : dict
-        Content of the run's ``run.json``.
-
-    Raises
-    ------
-    InputError
-        The corpus has changed since.
+    Raises an InputError where the corpus is not the one of the run's ``record`` (``run.json``).
     """
     used = manifest
     if record.get("fold"):
@@ -278,19 +285,6 @@ def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int) ->
             )
 
 
-def _parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:
-    """The part of every file, 0 to k - 1: int64 [files], -1 nowhere."""
-    from sklearn.model_selection import StratifiedGroupKFold  # here, since it takes half a second
-
-    folder = StratifiedGroupKFold(k, shuffle=True, random_state=SEED)
-    part = np.full(len(groups), -1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # few files of a class: `_require_classes`
-        for i, (_, held_out) in enumerate(folder.split(groups, strata, groups)):
-            part[held_out] = i
-    return part
-
-
 def _require_classes(fold: Manifest, where: str) -> None:
     """Refuse a fold in which a partition lacks a class, or has no file at all."""
     wanted = fold.card.classes if fold.card.task == "classification" else ()
@@ -325,13 +319,7 @@ def published_file(dataset: str) -> Path:
 
 
 def publish(manifest: Manifest) -> Path:
-    """Write a corpus's partition for others to compare with.
-
-    Raises
-    ------
-    InputError
-        The card does not say that file names may be published.
-    """
+    """Write a corpus's partition for others to compare with, if its card allows it."""
     card = manifest.card
     if not card.publish:
         raise InputError(

@@ -53,24 +53,8 @@ def _problem(file: Path, place: Path, match: re.Match) -> str:
 def read(card: Card, folder: Path) -> Listing:
     """List the sung files.
 
-    Speech, and the sound of videos, which mirrors store among the songs, are left out.
-
-    Parameters
-    ----------
-    card : Card
-        Its ``partition`` says which actors ("01" ...) are in which partition.
-    folder : Path
-        Holds the actors' folders, or one of the folders that archives put around them.
-
-    Returns
-    -------
-    Listing
-        Its problems: audio in the wrong place, as WAV and as FLAC, or in no partition.
-
-    Raises
-    ------
-    InputError
-        There is no song.
+    Speech, and the sound of videos, which mirrors store among the songs, are left out. Problems are
+    audio in the wrong place, as WAV and as FLAC, or in no partition.
     """
     home = _home(folder)
     problems, surplus, stems, speakers, emotions = [], [], {}, {}, {}

@@ -45,32 +45,15 @@ LEVELS_FLOOR = -60.0  # dB of full scale: below it, dither and encoders decide
 
 @dataclass(frozen=True)
 class Facts:
-    """What a stored file is, before any resampling.
+    """What a stored file is, before any resampling."""
 
-    Attributes
-    ----------
-    duration_s : float
-        Frames over rate, seconds.
-    sample_rate : int
-        Hz.
-    channels : int
-    peak : float
-        Largest magnitude of a sample; full scale is 1.
-    clipped : int
-        Samples in runs of at least `CLIPPED_RUN` at full scale, over all channels.
-    truncated : int
-        1 where the file ends before its header says, as a broken-off copy does; else 0.
-    audio_hash : str
-        SHA-256 of rate, channels and samples, hexadecimal: see `of_file`.
-    """
-
-    duration_s: float
-    sample_rate: int
+    duration_s: float  # frames over rate
+    sample_rate: int  # Hz
     channels: int
-    peak: float
-    clipped: int
-    truncated: int
-    audio_hash: str
+    peak: float  # largest magnitude of a sample; full scale is 1
+    clipped: int  # samples in runs of at least `CLIPPED_RUN` at full scale, over all channels
+    truncated: int  # 1 where the file ends before its header says, as a broken-off copy does
+    audio_hash: str  # SHA-256 of rate, channels and samples, hexadecimal: see `of_file`
 
 
 def _clipped(magnitude: np.ndarray) -> int:

@@ -1,20 +1,18 @@
 """A user's corpus: a CSV/TSV table with ``path, label[, speaker][, partition]`` and its audio."""
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dslite.cards import Card
-from dslite.datasets import listing
+from dslite.datasets import listing, partitions
 from dslite.datasets.listing import CARD_LISTS, UNKNOWN, Listing, audio_files, require_none
 from dslite.datasets.partitions import SPELLINGS
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
 
-SPLIT_SEED = 0  # of the split that is made where the user gives none
 FOLDS = 5  # of which one becomes test and one devel: about 60 / 20 / 20
 REGRESSION_BINS = 5  # quantile bins of a regression label, so that partitions have its whole range
 MANY_CLASSES = 50  # more labels than this look like the values of a regression
@@ -59,6 +57,10 @@ def _columns(table: Path) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=columns, dtype="str")
 
 
+def _row(columns: pd.DataFrame, i: int) -> str:
+    return f"row {i + 2}, {columns['path'][i]}"
+
+
 def _require_task(card: Card, labels: pd.Series) -> None:
     """Refuse what looks like a regression and does not say so."""
     n_labels = labels[labels != UNKNOWN].nunique()
@@ -75,7 +77,7 @@ def _from_column(columns: pd.DataFrame, table: Path) -> pd.Series:
     spelled = columns["partition"].str.lower()
     require_none(
         [
-            f"row {i + 2}, {columns['path'][i]}: partition '{columns['partition'][i]}' is not known"
+            f"{_row(columns, i)}: partition '{columns['partition'][i]}' is not known"
             f"{nearest(spelled[i], PARTITIONS)}"
             for i in np.flatnonzero(~spelled.isin(list(SPELLINGS)))
         ],
@@ -91,13 +93,13 @@ def _from_card(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
             f"{table}: the card lists speakers of each partition, so the table needs a column "
             "'speaker'"
         )
-    partitions = {speaker: key for key, listed in card.partition.items() for speaker in listed}
-    placed = columns["speaker"].map(partitions)
+    speakers = {speaker: key for key, listed in card.partition.items() for speaker in listed}
+    placed = columns["speaker"].map(speakers)
     missing = columns["speaker"][placed.isna()].drop_duplicates()
     require_none(
         [
-            f"row {i + 2}, {columns['path'][i]}: speaker '{speaker}' is in no partition "
-            "of the card; add the speaker there"
+            f"{_row(columns, i)}: speaker '{speaker}' is in no partition of the card; add the "
+            "speaker there"
             for i, speaker in missing.items()
         ],
         str(table),
@@ -113,50 +115,27 @@ def _bins(labels: pd.Series) -> pd.Series:
     return pd.Series(np.where(values.isna(), -1, bins), index=labels.index)
 
 
-def _split(labels: pd.Series, groups: pd.Series) -> np.ndarray:
-    """Speaker-independent, stratified partitions of about 60 / 20 / 20 % of the files.
-
-    The same rows in the same order give the same partitions: str [files].
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    folds = min(FOLDS, groups.nunique(), labels.value_counts().max())
-    if folds < len(PARTITIONS):
-        raise InputError(
-            f"{groups.nunique()} speakers (files, where no speakers are given) and at most "
-            f"{labels.value_counts().max()} files of one label; 3 of each are needed to make train,"
-            " devel and test. Add files, give a column 'partition' or, where labels are values, "
-            "write 'task: regression' into the card"
-        )
-    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
-    partition = np.full(len(labels), "train", dtype=object)
-    with warnings.catch_warnings():
-        # "The least populated class ...": a class absent from a partition is reported by the
-        # manifest's check, in the user's terms.
-        warnings.simplefilter("ignore", UserWarning)
-        parts = [held_out for _, held_out in folder.split(labels, labels, groups)]
-    partition[parts[0]] = "test"
-    partition[parts[1]] = "devel"
-    return partition
-
-
 def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
-    """Partition by `_split`."""
+    """Speaker-independent, stratified partitions of about 60 / 20 / 20 % of the files."""
     unknown = np.flatnonzero(columns["label"] == UNKNOWN)
     if unknown.size:
         raise InputError(
-            f"{table}: row {unknown[0] + 2}, {columns['path'][unknown[0]]}: a label is unknown "
+            f"{table}: {_row(columns, unknown[0])}: a label is unknown "
             f"({UNKNOWN}), so the table needs a column 'partition' that puts such files into test"
         )
-    labels = columns["label"]
-    if card.task == "regression":
-        labels = _bins(labels)
+    labels = _bins(columns["label"]) if card.task == "regression" else columns["label"]
     # Files of one path stay together, so that a file listed twice is one problem, not two.
     groups = columns["speaker"] if "speaker" in columns else columns["path"]
-    try:
-        return pd.Series(_split(labels, groups), index=columns.index)
-    except InputError as error:
-        raise InputError(f"{table}: {error}") from None
+    folds = min(FOLDS, groups.nunique(), labels.value_counts().max())
+    if folds < len(PARTITIONS):
+        raise InputError(
+            f"{table}: {groups.nunique()} speakers (files, where no speakers are given) and at "
+            f"most {labels.value_counts().max()} files of one label; 3 of each are needed to make "
+            "train, devel and test. Add files, give a column 'partition' or, where labels are "
+            "values, write 'task: regression' into the card"
+        )
+    part = partitions.parts(groups, labels, folds)
+    return pd.Series(np.select([part == 0, part == 1], ["test", "devel"], "train"))
 
 
 def is_present(card: Card, folder: Path) -> bool:
@@ -165,23 +144,12 @@ def is_present(card: Card, folder: Path) -> bool:
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List a user's table.
+    """List a user's table, in its order: row i stands in row i + 2 of the file.
 
-    Parameters
-    ----------
-    card : Card
-        ``table`` is the table's path; commas, semicolons (CSV) or tabs (TSV), UTF-8, a header in
-        any case and order. Further columns are ignored. Every cell is a string, so labels such as
-        ``0`` or ``007`` stay what they are. Partitions come from ``partition`` in the card (lists
-        of speakers) or from the column ``partition``, and where there is neither they are made
-        here, with `SPLIT_SEED`.
-    folder : Path
-        What the table's paths are relative to.
-
-    Returns
-    -------
-    Listing
-        In the table's order: row i stands in row i + 2 of the file.
+    Commas, semicolons (CSV) or tabs (TSV), UTF-8, a header in any case and order; further columns
+    are ignored. Every cell is a string, so labels such as ``0`` or ``007`` stay what they are.
+    Partitions come from ``partition`` in the card (lists of speakers) or from the column
+    ``partition``, and where there is neither they are drawn, with `partitions.SEED`.
 
     Raises
     ------
@@ -196,8 +164,8 @@ def read(card: Card, folder: Path) -> Listing:
     unknown = columns["label"] == UNKNOWN
     require_none(
         [
-            f"row {i + 2}, {columns['path'][i]}: the label is unknown ({UNKNOWN}) in "
-            f"{partition[i]}; only test files may do without"
+            f"{_row(columns, i)}: the label is unknown ({UNKNOWN}) in {partition[i]}; only test "
+            "files may do without"
             for i in np.flatnonzero(unknown & (partition != "test"))
         ],
         str(table),
@@ -226,7 +194,7 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
     if "partition" in columns:
         return _from_column(columns, table), "the table's column 'partition'"
     by = "speaker" if "speaker" in columns else "file"
-    source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {SPLIT_SEED}"
+    source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {partitions.SEED}"
     return _drawn(card, columns, table), source
 
 

@@ -290,7 +290,7 @@ def test_a_division_that_leaves_a_partition_without_a_class(monkeypatch):
     """Nothing guarantees that the parts have every class; here they have not."""
     corpus = some_sad(9, (0, 1, 2))
     in_order = corpus.table["speaker"].str[1:].astype(int).to_numpy() // 3
-    monkeypatch.setattr(partitions, "_parts", lambda groups, strata, k: in_order)
+    monkeypatch.setattr(partitions, "parts", lambda groups, strata, k: in_order)
     with pytest.raises(
         InputError, match=r"drawn, 3 folds: fold1 has no file of class 'sad' in.*few"
     ):

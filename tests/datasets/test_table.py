@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, settings
-from dslite.datasets import listing, table
+from dslite.datasets import listing, partitions
 from dslite.errors import InputError
 
 FULL = "path,label,speaker,partition\na.wav,no,s1,train\nb.wav,yes,s2,devel\nc.wav,no,s3,test\n"
@@ -131,7 +131,7 @@ def test_card_divides_by_speakers(tmp_path):
 def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
     corpus = read(tmp_path, speakers(n))
     assert corpus.partition_source == (
-        f"drawn here: stratified, by speaker (StratifiedGroupKFold), seed {table.SPLIT_SEED}"
+        f"drawn here: stratified, by speaker (StratifiedGroupKFold), seed {partitions.SEED}"
     )
     rows = corpus.table
     assert (rows.groupby("speaker")["partition"].nunique() == 1).all()
