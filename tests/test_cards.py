@@ -5,7 +5,6 @@ import csv
 import pytest
 
 from dslite import cards, paths
-from dslite.datasets import listing
 from dslite.errors import InputError
 
 PACKAGE = "package: {name: P, labels: [train.csv]}\n"
@@ -24,7 +23,7 @@ def committed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("layout: compare\n", "package belongs to the layout compare, and to no other"),
         (f"layout: demos\n{PACKAGE}", "package belongs to the layout compare"),
@@ -47,11 +46,11 @@ def committed(tmp_path, monkeypatch):
         ("layout: demos\nexcluded: [neu]\n", "excluded"),
     ],
 )
-def test_refused_cards(committed, tmp_path, text, said):
+def test_refused_cards(committed, tmp_path, text, words):
     with pytest.raises(InputError) as error:
         committed(text)
     assert str(error.value).startswith(str(tmp_path / "new.yaml"))
-    assert said in str(error.value)
+    assert words in str(error.value)
 
 
 def test_what_a_card_may_say(committed):
@@ -68,26 +67,8 @@ def test_what_a_card_may_say(committed):
     assert card.expected[0].counts == {"low": 1}
     assert cards.Expectation(source="me").partition == "all"
     assert (card.publish, card.threshold, card.table1.minutes) == (True, 7.5, 1.5)
-
-
-def test_labels_need_no_classes(committed):
-    """Of a corpus whose classes are what its files say."""
+    # Labels need no classes: of a corpus whose classes are what its files say.
     assert committed("layout: demos\nlabels: {x: a}\n").classes == ()
-
-
-# Where a corpus lies
-
-
-def test_a_corpus_lies_where_its_card_the_environment_or_the_user_says(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path))
-    assert listing.home(cards.load("sleep")) == tmp_path / "sleep"
-    assert listing.home(cards.load("sleep-regression")) == tmp_path / "sleep"
-    (tmp_path / "x").mkdir()
-    assert listing.home(cards.load("sleep", tmp_path / "x")) == tmp_path / "x"
-    monkeypatch.chdir(tmp_path)
-    assert listing.home(cards.load("sleep", "x")) == tmp_path / "x"
-    with pytest.raises(InputError, match="there is no such folder"):
-        cards.load("sleep", tmp_path / "y")
 
 
 # The committed cards of the eight corpora
@@ -102,31 +83,22 @@ def table_1():
 
 
 @pytest.mark.parametrize("name", EIGHT)
-def test_cards_repeat_table_1(table_1, name):
-    found = cards.load(name).table1.model_dump()
-    assert found == {key: float(table_1[name][key]) for key in found}
-
-
-@pytest.mark.parametrize("name", EIGHT)
-def test_a_card_has_the_papers_number_of_classes(table_1, name):
-    card = cards.load(name)
-    assert len(card.classes) == int(table_1[name]["classes"])
+def test_a_card_repeats_table_1(table_1, name):
+    """Files of the partitions add up to the paper's, and files of the classes to a partition's."""
+    card, row = cards.load(name), table_1[name]
+    repeated = card.table1.model_dump()
+    assert repeated == {key: float(row[key]) for key in repeated}
+    assert len(card.classes) == int(row["classes"])
     assert set(card.labels.values()) <= set(card.classes)
     assert not set(card.labels) & set(card.excluded)
     assert card.citation
     assert card.obtain
-
-
-@pytest.mark.parametrize("name", EIGHT)
-def test_expected_counts_add_up(table_1, name):
-    """Files of the partitions to the paper's, and files of the classes to the partition's."""
-    expected = cards.load(name).expected
-    sizes = {e.partition: e.files for e in expected if e.files}
-    assert sum(sizes.values()) == int(table_1[name]["files"])
+    sizes = {e.partition: e.files for e in card.expected if e.files}
+    assert sum(sizes.values()) == int(row["files"])
     assert set(sizes) in ({"all"}, {"train", "devel", "test"})
-    for entry in expected:
+    for entry in card.expected:
         if entry.counts:
-            assert set(entry.counts) == set(cards.load(name).classes)
+            assert set(entry.counts) == set(card.classes)
             assert sum(entry.counts.values()) == sizes[entry.partition]
 
 
