@@ -47,8 +47,10 @@ def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
 
 
 def _unreadable(path: str | PathLike, error: Exception) -> InputError:
-    said = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
-    return InputError(f"{path}: not readable as audio ({said}); replace it or store it as WAV/FLAC")
+    reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
+    return InputError(
+        f"{path}: not readable as audio ({reason}); replace it or store it as WAV/FLAC"
+    )
 
 
 def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
@@ -58,7 +60,7 @@ def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
 
 
 class Mixer:
-    """Blocks of audio as they come -> the mean of their channels at another rate.
+    """Mix blocks of audio down, as they come, and resample them.
 
     Block by block, to the same numbers as in one piece; soxr at "very high quality" where the rates
     differ.
@@ -80,7 +82,7 @@ class Mixer:
             )
 
     def add(self, block: np.ndarray) -> np.ndarray:
-        """What float32 [frames, channels] adds to the waveform: float32 [samples], maybe none.
+        """Return what float32 [frames, channels] adds to the waveform: float32 [samples], or none.
 
         Raises
         ------
@@ -93,7 +95,7 @@ class Mixer:
         return mono if self._resampler is None else self._resampler.resample_chunk(mono)
 
     def rest(self) -> np.ndarray:
-        """What the resampler has held back, at the end: float32 [samples]."""
+        """Return what the resampler has held back, at the end: float32 [samples]."""
         nothing = np.zeros(0, np.float32)
         if self._resampler is None:
             return nothing
@@ -101,7 +103,7 @@ class Mixer:
 
 
 def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
-    """Waveform of a file, mean of its channels at the wanted rate, and how long the file is.
+    """Decode a file: the mean of its channels at the wanted rate, and how long the file is.
 
     Parameters
     ----------
@@ -141,12 +143,12 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
 
 
 def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
-    """Waveform of a file, float32 [samples]: the first value of `decode`, with its errors."""
+    """Decode the waveform of a file, float32 [samples]: the first value of `decode`."""
     return decode(path, sample_rate)[0]
 
 
 def level_frames(sample_rate: int) -> tuple[int, int]:
-    """Length of a frame whose level is taken and from one to the next, in samples: 128 and 32 ms.
+    """Return the length and hop of the frames whose level is taken, in samples: 128 and 32 ms.
 
     Librosa's defaults at 16 kHz.
     """
@@ -154,7 +156,7 @@ def level_frames(sample_rate: int) -> tuple[int, int]:
 
 
 def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> tuple[int, int]:
-    """Where the sound begins and ends: a waveform without its leading and trailing silence.
+    """Find where the sound begins and ends, without leading and trailing silence.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB)
 
 
 def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> np.ndarray:
-    """The part of a waveform that `sounding` finds: float32 [samples], a view, never empty."""
+    """Return the part of a waveform that `sounding` finds: float32 [samples], a view, not empty."""
     begin, end = sounding(waveform, sample_rate, top_db)
     return waveform[begin:end]
 
@@ -202,7 +204,7 @@ def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE
 def chunk_starts(
     n_samples: int, chunk: int, hop: int, tail: Literal["keep", "drop"] = "keep"
 ) -> np.ndarray:
-    """First samples of a file's chunks.
+    """Compute the first samples of a file's chunks.
 
     Parameters
     ----------
@@ -217,6 +219,13 @@ def chunk_starts(
     -------
     ndarray of int64 [chunks]
         Strictly increasing; under "keep" never empty.
+
+    Examples
+    --------
+    >>> chunk_starts(n_samples=9, chunk=4, hop=2)
+    array([0, 2, 4, 5])
+    >>> chunk_starts(n_samples=9, chunk=4, hop=2, tail="drop")
+    array([0, 2, 4])
     """
     starts = np.arange(0, n_samples - chunk + 1, hop, dtype=np.int64)
     if tail == "drop":
@@ -228,7 +237,7 @@ def chunk_starts(
 
 
 def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
-    """Chunks of a waveform; zeros stand in for what lies past its end.
+    """Cut chunks out of a waveform; zeros stand in for what lies past its end.
 
     Parameters
     ----------
@@ -242,6 +251,12 @@ def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
     -------
     ndarray of float32 [chunks, chunk]
         A copy.
+
+    Examples
+    --------
+    >>> cut(np.arange(3), [0, 2], chunk=2)
+    array([[0., 1.],
+           [2., 0.]], dtype=float32)
     """
     starts = np.asarray(starts, np.int64)
     missing = max(0, starts.max(initial=0) + chunk - len(waveform))
@@ -286,7 +301,7 @@ def clip(path: Path, settings: Settings) -> Clip:
 
 
 def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Read an audio file and cut it.
+    """Read an audio file and cut it into chunks.
 
     Returns
     -------
@@ -300,7 +315,7 @@ def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:
-    """``map`` that keeps at most ``most`` results waiting, so that memory stays small."""
+    """Map in a pool, with at most ``most`` results waiting, so that memory stays small."""
     futures = []
     for item in items:
         futures.append(pool.submit(function, item))

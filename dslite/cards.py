@@ -132,17 +132,17 @@ class Card(Strict):
 
 
 def names() -> list[str]:
-    """Names of the corpora that have a card."""
+    """List the names of the corpora that have a card."""
     return sorted(path.stem for path in paths.cards().glob("*.yaml"))
 
 
 def is_table(dataset: str) -> bool:
-    """Whether a user's DATASET is the path of a table rather than the name of a card."""
+    """Return whether a user's DATASET is the path of a table rather than the name of a card."""
     return Path(dataset).suffix.lower() in {".csv", ".tsv"}
 
 
 def load(dataset: str, folder: str | Path = "") -> Card:
-    """Card of a corpus by name, or of a user's table by path.
+    """Load the card of a corpus by name, or of a user's table by path.
 
     Parameters
     ----------
@@ -156,6 +156,12 @@ def load(dataset: str, folder: str | Path = "") -> Card:
     ------
     InputError
         Unknown name, missing table or folder, or a card that does not validate.
+
+    Examples
+    --------
+    >>> card = load("ravdess")
+    >>> card.classes, card.default_preset
+    (('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad'), 'tuned')
     """
     if is_table(dataset):
         card = _table_card(paths.find(dataset))
@@ -182,32 +188,32 @@ def _table_card(table: Path) -> Card:
             f"would be mixed with yours; rename the table"
         )
     values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
-    beside = table.with_suffix(".yaml")
-    if beside.is_file():
-        values |= dslite_settings.read_yaml(beside)
+    file = table.with_suffix(".yaml")
+    if file.is_file():
+        values |= dslite_settings.read_yaml(file)
     if not {"presets", "default_preset"} & set(values):
         values |= {"presets": OWN_PRESETS, "default_preset": "tuned"}
-    card = _checked_card(values | {"table": str(table)}, beside)
+    card = _checked_card(values | {"table": str(table)}, file)
     if card.layout != "table" or card.dataset in names():
         raise InputError(
-            f"{beside}: it is the card of {card.dataset} (layout: {card.layout}), not of "
+            f"{file}: it is the card of {card.dataset} (layout: {card.layout}), not of "
             f"{table.name}; leave out its keys 'dataset' and 'layout'"
         )
     folder = table.parent / Path(card.folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{beside}: folder {card.folder}: there is no such folder")
-    presets = {name: _beside(table, keys) for name, keys in card.presets.items()}
+        raise InputError(f"{file}: folder {card.folder}: there is no such folder")
+    presets = {name: _with_weights(table, keys) for name, keys in card.presets.items()}
     return card.model_copy(
         update={
             "folder": str(folder),
-            "settings": _beside(table, card.settings),
+            "settings": _with_weights(table, card.settings),
             "presets": presets,
         }
     )
 
 
-def _beside(table: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a card in which a weights file that lies beside the table is found."""
+def _with_weights(table: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a card; a weights file that lies beside the table gets its whole path."""
     file = table.parent / str(values.get("weights", ""))
     return values | ({"weights": str(file)} if file.is_file() else {})
 
@@ -237,7 +243,7 @@ def settings_of(
     overrides: str | Iterable[str] | Mapping[str, Any] = "",
     **named: Any,
 ) -> Settings:
-    """Settings of a run.
+    """Resolve the settings of a run.
 
     Parameters
     ----------
@@ -254,6 +260,12 @@ def settings_of(
     ------
     InputError
         Unknown preset or key, or a value out of its range.
+
+    Examples
+    --------
+    >>> settings = settings_of(load("ravdess"), "paper", "units=64", augmentation="cutmix")
+    >>> settings.units, settings.augmentation, settings.epochs_phase2
+    (64, 'cutmix', 80)
     """
     preset = preset or card.default_preset
     if preset and preset not in card.presets:
@@ -264,18 +276,25 @@ def settings_of(
     values |= parse_overrides(overrides)
     settings = checked(Settings, values, f"settings of {card.dataset}")
     if settings.weights not in ("imagenet", "random"):
-        found = paths.find(settings.weights)
-        if not found.is_file():
+        file = paths.find(settings.weights)
+        if not file.is_file():
             raise InputError(
                 f"weights {settings.weights}: no such file; give 'imagenet', 'random' or the path "
                 "of a weights file"
             )
-        settings = settings.model_copy(update={"weights": str(found)})
+        settings = settings.model_copy(update={"weights": str(file)})
     return settings
 
 
 def overridden(card: Card, settings: Settings, preset: str = "") -> dict[str, tuple[Any, Any]]:
-    """What a user changed: setting -> (value of the preset, value of this run)."""
+    """Compare a run's settings with its preset's: setting -> (the preset's value, the run's).
+
+    Examples
+    --------
+    >>> card = load("ravdess")
+    >>> overridden(card, settings_of(card, overrides="units=64"))
+    {'units': (128, 64)}
+    """
     base = settings_of(card, preset)
     return {
         key: (getattr(base, key), value)

@@ -122,6 +122,14 @@ def table1_row(manifest: Manifest) -> dict[str, float]:
         ``files``, ``classes`` (0 in a regression), ``speakers`` (0: unknown), ``minutes``
         in all, ``mean_s`` and ``std_s`` of a file's seconds. The standard deviation is the
         population's (ddof 0), which is what the paper prints for RAVDESS.
+
+    Examples
+    --------
+    >>> from dslite import cards
+    >>> table = pd.DataFrame({"speaker": ["a", "b"], "duration_s": [1.0, 2.0]})
+    >>> row = table1_row(Manifest(cards.load("demo"), Path(), table))
+    >>> {key: round(value, 3) for key, value in row.items()}
+    {'files': 2, 'classes': 4, 'speakers': 2, 'minutes': 0.05, 'mean_s': 1.5, 'std_s': 0.5}
     """
     seconds = manifest.table["duration_s"]
     speakers = set(manifest.table["speaker"]) - {""}
@@ -142,6 +150,14 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
     -------
     DataFrame of int64 [values, partitions]
         Labels stand in the order of the classes; the values of a regression in ten steps.
+
+    Examples
+    --------
+    >>> from dslite import cards
+    >>> rows = [("calm", "train"), ("sad", "train"), ("calm", "test")]
+    >>> table = pd.DataFrame(rows, columns=["label", "partition"])
+    >>> counts(Manifest(cards.load("demo"), Path(), table), "label").to_dict()
+    {'train': {'calm': 1, 'sad': 1}, 'test': {'calm': 1, 'sad': 0}}
     """
     values = manifest.table[column].replace("", "unknown")
     if column == "label" and manifest.card.task == "regression":

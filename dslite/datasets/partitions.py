@@ -181,6 +181,15 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     InputError
         A speaker is unknown, k is below 3 or above the number of speakers, a fold would lack a
         class in a partition, or the same audio is in two parts.
+
+    Examples
+    --------
+    >>> rows = [(f"{s}{c}.wav", c, s, f"{s}{c}") for s in "abc" for c in ("calm", "sad")]
+    >>> table = pd.DataFrame(rows, columns=["path", "label", "speaker", "audio_hash"])
+    >>> card = Card(dataset="few", layout="table", title="", classes=("calm", "sad"))
+    >>> first, *_ = divide(Manifest(card, Path(), table), 3)
+    >>> list(first.table["partition"]), first.fold
+    (['train', 'train', 'devel', 'devel', 'test', 'test'], '3folds/fold1')
     """
     card, where = manifest.card, _where(manifest.card, k)
     table = manifest.table[manifest.table["label"] != ""].reset_index(drop=True)

@@ -127,6 +127,11 @@ def loudness_levels(waveform: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64 [LEVELS_PARTS]
         RMS of equal parts in dB of full scale, at least `LEVELS_FLOOR`.
+
+    Examples
+    --------
+    >>> loudness_levels(np.repeat([1.0, 0.1], 8000))[[0, -1]].round(1)
+    array([  0., -20.])
     """
     edges = np.linspace(0, len(waveform), LEVELS_PARTS + 1).round().astype(int)
     parts = [waveform[a:b].astype(np.float64) for a, b in pairwise(edges)]
