@@ -38,7 +38,7 @@ class Workflow:
 
     def run(self, *options, config=()):
         """To the end; gives the status and the log."""
-        status = self.start(*options, config=config).wait(900)
+        status = self.start(*options, config=config).wait(1800)
         return status, self.log.read_text()
 
     def finish(self, *options):

@@ -44,16 +44,7 @@ def test_archive_refuses_in_one_line(lay_study, command, tmp_path):
         assert (status, out, len(err.splitlines())) == (2, "", 1), output
 
 
-def test_record_says_what_it_copied(lay_finished, command):
-    file = lay_finished({"publish": False})
-    status, out, _ = command("record", file)
-    assert status == 0
-    left_out = "left out: birds/squeezenet-none-s0/predictions.csv: the card of the corpus does not"
-    assert left_out in out
-    assert out.splitlines()[-1].endswith(f" MB in {paths.shown(paths.records())}")
-
-
-def test_record_with_notebooks(lay_finished, command):
+def test_record_says_what_it_copied_and_what_not(lay_finished, command):
     file = lay_finished()
     notebook(paths.results("birds") / "notebooks" / "2_spectrograms.ipynb")
     status, out, _ = command("record", file, "--notebooks")
@@ -61,6 +52,10 @@ def test_record_with_notebooks(lay_finished, command):
     runs, chain = out.splitlines()
     assert runs.endswith(f"files, 0.0 MB in {paths.shown(paths.records())}")
     assert chain.startswith("1 files, 0.0 MB in ")
+    card = file.with_name("birds.yaml")
+    card.write_text(card.read_text("utf-8").replace("publish: true", "publish: false"), "utf-8")
+    private = "left out: birds/squeezenet-none-s0/predictions.csv: the card of the corpus does not"
+    assert private in command("record", file)[1]
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,7 @@ def test_runs_come_in_the_studys_order_and_baselines_last(lay_study):
     assert [run.config for run in runs[:4]] == expand(load_study(file))
     assert {run.state for run in runs} == {MISSING}
     assert not any(run.finished or run.run or run.runs for run in runs)
-
-
-def test_finished_runs_are_read(lay_study):
-    file = lay_study()
-    for run in runs_of(file)[1:]:
+    for run in runs[1:]:
         finish(run)
     missing, *finished = runs_of(file)
     assert (missing.state, {run.state for run in finished}) == (MISSING, {FINISHED})

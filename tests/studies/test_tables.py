@@ -28,20 +28,15 @@ def runs(*rows):
 
 
 def test_seeds_are_gathered_by_configuration_and_partition():
-    table = tables.seeds_table(
-        runs(("none", 0, 0.5, 0.4), ("none", 1, 0.7, 0.6), ("cutmix", 0, 0.6, 0.5))
-    ).set_index(["partition", "augmentation"])
+    every = runs(("none", 0, 0.5, 0.4), ("none", 1, 0.7, 0.6), ("cutmix", 0, 0.6, 0.5))
+    table = tables.seeds_table(every).set_index(["partition", "augmentation"])
     assert table.loc[("test", "none"), "mean"] == pytest.approx(0.5)
     assert table.loc[("devel", "none"), "deviation"] == pytest.approx(np.sqrt(0.02))
     assert table.loc[("devel", "none"), "n"] == 2
     assert np.isnan(table.loc[("test", "cutmix"), "low"])
     assert (table[["low", "high"]].abs().max() <= 1).all()
-
-
-def test_unfinished_runs_have_no_part_in_a_mean():
-    table = runs(("none", 0, 0.5, 0.4), ("none", 1, 0.9, 0.9))
-    table.loc[1, "status"] = "missing"
-    assert tables.seeds_table(table)["mean"].tolist() == [0.5, 0.4]
+    every.loc[1:, "status"] = "missing"
+    assert tables.seeds_table(every)["mean"].tolist() == [0.5, 0.4]
 
 
 def predictions(folder, right):
@@ -92,7 +87,7 @@ def evaluate(run, low=0.4, high=0.6):
 
 
 @pytest.mark.parametrize("folds", [None, 3])
-def test_the_tables_of_a_study(lay_study, folds):
+def test_the_tables_of_a_study(lay_study, command, folds):
     file = lay_study(folds=folds, seeds=[0], baselines=["svm"])
     none, augmented, svm = runs_of(file)
     cost = {"wall_s": 9.0, "cpu_s": 8.0, "peak_mib": 5}
@@ -106,8 +101,10 @@ def test_the_tables_of_a_study(lay_study, folds):
             pooled = {"score": 0.6, "interval_files": [0.5, 0.7]}
             record = json.loads(summary.read_text("utf-8"))
             summary.write_text(json.dumps(record | {"metric": "uar", "pooled": pooled}), "utf-8")
-    place = write_tables(load_study(file))
-    assert place == paths.results("studies") / "flock"
+    place = paths.results("studies") / "flock"
+    status, out, _ = command("study", file)
+    page = (place / "README.md").read_text("utf-8")
+    assert (status, out) == (0, f"{page}\ntables: {paths.shown(place)}\n")
     table = pd.read_csv(place / "runs.csv")
     assert table["run"].tolist() == [none.name, augmented.name, svm.name]
     assert table["augmentation"].tolist() == ["none", "cutmix+specaugment", "svm"]
@@ -130,7 +127,6 @@ def test_the_tables_of_a_study(lay_study, folds):
     assert set(pd.read_csv(place / "seeds.csv")["partition"]) == (
         {"test"} if folds else {"devel", "test"}
     )
-    page = (place / "README.md").read_text("utf-8")
     assert page.startswith("# Do birds like augmentation?\n\nStudy `flock`: 3 runs, 1 missing\n")
     assert all(run.name in page for run in study_runs(load_study(file)))
 
