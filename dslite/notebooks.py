@@ -141,8 +141,8 @@ def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> parse_parameters(["seed=1", "overrides=units=4"])
-    {'seed': '1', 'overrides': 'units=4'}
+    >>> parse_parameters(["dataset=a=b.csv", "overrides=units=4 tail=drop", "preset="])
+    {'dataset': 'a=b.csv', 'overrides': 'units=4 tail=drop', 'preset': ''}
     """
     for pair in pairs:
         if "=" not in pair:
