@@ -22,20 +22,8 @@ VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Count the files of every true class (row) and predicted class (column).
 
-    Parameters
-    ----------
-    labels, predictions : int [files]
-        Class indices.
-    n_classes : int
-
-    Returns
-    -------
-    int64 [n_classes, n_classes]
-
-    Raises
-    ------
-    ValueError
-        An index that is no class, or no file.
+    Takes class indices int [files] and gives int64 [n_classes, n_classes]; ValueError for an index
+    that is not a class, or without files.
     """
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
@@ -56,8 +44,7 @@ def _recalls(matrices: np.ndarray) -> np.ndarray:
 def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Compute the share of every class's files that were recognised.
 
-    Takes what `confusion_matrix` takes and gives float64 [n_classes], NaN for a class without
-    files.
+    float64 [n_classes], NaN for a class without files. Takes what `confusion_matrix` takes.
 
     Examples
     --------
@@ -403,18 +390,16 @@ def score(
     ----------
     files : DataFrame
         The manifest's table.
-    card, settings
+    card, settings, seed
         Of the run.
     chunk_file : ndarray of int64, shape [chunks]
         The manifest row of each chunk.
     scores : ndarray of float32, shape [chunks, outputs]
-    seed : int
-        Of the bootstrap.
 
     Returns
     -------
     metrics : dict or None
-        None where labels are blinded.
+        Of `evaluate`; None where labels are blinded.
     predictions : DataFrame
         One row a file: ``file`` (path), ``speaker``, ``partition``, ``label``, ``prediction`` and
         the fused score of every class.
@@ -430,15 +415,6 @@ def score(
         labels = pd.to_numeric(text).to_numpy(float)
     else:
         labels = text.map({c: i for i, c in enumerate(card.classes)}).to_numpy(int)
-    metrics = evaluate(
-        labels[file],
-        scores,
-        file,
-        files["speaker"].tolist(),
-        list(card.classes),
-        task=card.task,
-        fusion=settings.fusion,
-        draws=settings.bootstrap_draws,
-        seed=seed,
-    )
-    return metrics, table
+    given = (labels[file], scores, file, files["speaker"].tolist(), list(card.classes))
+    options = {"task": card.task, "fusion": settings.fusion, "seed": seed}
+    return evaluate(*given, draws=settings.bootstrap_draws, **options), table

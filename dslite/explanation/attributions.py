@@ -12,16 +12,15 @@ import pandas as pd
 from dslite.evaluation import metrics
 from dslite.features.spectrogram import mel_axis
 
+FREQUENCY, TIME = ("low_hz", "high_hz"), ("from_share", "to_share")  # edges in `class_table`
+
 
 def _columns(starts_s: np.ndarray, chunk_s: float, width: int) -> np.ndarray:
-    """The column of every chunk's columns on the file's time axis: int [chunks, width].
-
-    A column lasts ``chunk_s / width``; a start is rounded to the nearest one.
-    """
+    """The column of every chunk's columns on the file's time axis: int [chunks, width]."""
     starts = np.asarray(starts_s, dtype=float)
     if starts.size == 0 or starts.min() < 0:
         raise ValueError(f"expected chunks that start at 0 s or later, found {starts!r}")
-    first = np.round(starts * width / chunk_s).astype(np.int64)
+    first = np.round(starts * width / chunk_s).astype(np.int64)  # the nearest column
     return first[:, None] + np.arange(width)
 
 
@@ -36,7 +35,7 @@ def _summed(parts: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
-    """Attribution of a file's score from those of its chunks.
+    """Join the attributions of a file's chunks to that of the file's score.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np
 
 
 def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
-    """Picture of a file from those of its chunks: the mean of the chunks that cover a column.
+    """Join the pictures of a file's chunks: the mean of the chunks that cover a column.
 
     Takes float [chunks, H, W, 3] and what `stitch_values` takes, and gives float32 [H, columns, 3]
     in the same units, NaN where no chunk lies.
@@ -82,20 +81,18 @@ def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) 
 
 
 def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
-    """Means of float [n], constant over each step, in equal bins of 0 to ``end`` steps.
-
-    A step that lies in two bins counts in both by its shares, so that the mean of the bins is the
-    mean of the line, and that a line of fewer steps than bins has a value in each.
-    """
+    """Means of float [n], constant over each step, in equal bins of 0 to ``end`` steps."""
+    # A step that lies in two bins counts in both by its shares, so that the mean of the bins is the
+    # mean of the line, and that a line of fewer steps than bins has a value in each.
     integral = np.concatenate([[0.0], np.cumsum(line)])
     edges = np.linspace(0, end, bins + 1)
     return np.diff(np.interp(edges, np.arange(len(line) + 1), integral)) * bins / end
 
 
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
-    """Edges in Hz, float64 [bands + 1], low to high, of equal parts of a picture's height.
+    """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height.
 
-    Takes the ascending centres, float [mel] in Hz, of the picture's Mel bands. On
+    Low to high. Takes the ascending centres, float [mel] in Hz, of the picture's Mel bands. On
     `dslite.features.spectrogram.mel_axis` the picture ends half a band beyond them.
     """
     positions, axis_hz = mel_axis(mel_frequencies_hz)
@@ -103,31 +100,14 @@ def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
     return np.maximum(hz, 0)
 
 
-def by_frequency(
-    values: np.ndarray, mel_frequencies_hz: np.ndarray, bands: int = 16
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute attribution of bands of equal height in the picture.
-
-    Parameters
-    ----------
-    values : float [H, W]
-    mel_frequencies_hz : float [mel]
-        Centres of the Mel bands that the picture was made from, ascending, Hz.
-    bands : int
-
-    Returns
-    -------
-    edges_hz : float64 [bands + 1]
-        Low to high.
-    mean_abs : float64 [bands]
-        Their mean is that of ``abs(values)``.
-    """
+def by_frequency(values: np.ndarray, bands: int) -> np.ndarray:
+    """Compute mean absolute attributions of bands of equal height, low to high: float64 [bands]."""
     rows = np.abs(values).mean(axis=1)[::-1]  # row 0 is the highest frequency
-    return band_edges(mel_frequencies_hz, bands), _binned(rows, bands, len(rows))
+    return _binned(rows, bands, len(rows))
 
 
-def by_time(values: np.ndarray, valid: float = 1.0, bins: int = 20) -> np.ndarray:
-    """Mean absolute attribution over a clip's relative time, 0 to 1: float64 [bins].
+def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
+    """Compute mean absolute attributions over a clip's relative time, 0 to 1: float64 [bins].
 
     ``valid`` is the share of the width of ``values``, float [H, W], that the clip takes; what lies
     to its right is padding and left out. ValueError for a share outside of 0 (excluded) to 1.
@@ -138,8 +118,8 @@ def by_time(values: np.ndarray, valid: float = 1.0, bins: int = 20) -> np.ndarra
     return _binned(columns, bins, valid * len(columns))
 
 
-def cells(height: int, width: int, grid: int = 14) -> np.ndarray:
-    """Cell of every pixel, int64 [height, width], line by line from 0 to grid ** 2 - 1.
+def cells(height: int, width: int, grid: int) -> np.ndarray:
+    """Return the cell of every pixel, int64 [height, width], line by line from 0 to grid ** 2 - 1.
 
     Pixel p of a side of n lies in cell floor(p * grid / n); with fewer pixels than cells, some are
     empty. `dslite.explanation.masking.hide` divides a picture in the same way.
@@ -148,65 +128,52 @@ def cells(height: int, width: int, grid: int = 14) -> np.ndarray:
     return row[:, None] * grid + column
 
 
-def regions(values: np.ndarray, grid: int = 14) -> np.ndarray:
-    """Sums of float [H, W] over the `cells` of a grid: float64 [grid, grid]."""
-    of = cells(*np.shape(values), grid).ravel()
-    return np.bincount(of, np.ravel(values), minlength=grid**2).reshape(grid, grid)
+def regions(values: np.ndarray, grid: int) -> np.ndarray:
+    """Sum float [H, W] over the `cells` of a grid: float64 [grid, grid]."""
+    cell = cells(*np.shape(values), grid).ravel()
+    return np.bincount(cell, np.ravel(values), minlength=grid**2).reshape(grid, grid)
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's correlation of two attributions, float [H, W] each; NaN if one is constant."""
+    """Compute Spearman's correlation of two attributions, float [H, W]; NaN if one is constant."""
     if np.shape(one) != np.shape(other):
         raise ValueError(f"shapes {np.shape(one)} and {np.shape(other)} differ")
     return metrics.rho(np.ravel(one), np.ravel(other))
 
 
-def frequency_table(
-    mean_abs: np.ndarray, labels: Sequence[str], classes: Sequence[str], edges_hz: np.ndarray
-) -> pd.DataFrame:
-    """Mean absolute attribution of every class and frequency band over its files.
-
-    Parameters
-    ----------
-    mean_abs : float [files, bands]
-        Of every file, the second value of `by_frequency`.
-    labels : str [files]
-        Class of every file.
-    classes : list of str
-        In the order of the table; one without files has no rows.
-    edges_hz : float [bands + 1]
-
-    Returns
-    -------
-    DataFrame
-        Columns ``class``, ``low_hz``, ``high_hz``, ``mean_abs``, ``standard_error`` (of the mean
-        over the files; NaN with one file), ``files``.
-
-    Raises
-    ------
-    ValueError
-        A label that is no class, or lengths that differ.
-    """
-    return _table(mean_abs, labels, classes, ("low_hz", "high_hz"), edges_hz)
-
-
-def time_table(mean_abs: np.ndarray, labels: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
-    """Mean absolute attribution of every class and part of a clip over its files.
-
-    As `frequency_table`, of `by_time`'s float [files, bins]; columns ``from_share`` and
-    ``to_share`` of the clip's duration in place of the frequencies.
-    """
-    edges = np.linspace(0, 1, np.shape(mean_abs)[1] + 1)
-    return _table(mean_abs, labels, classes, ("from_share", "to_share"), edges)
-
-
-def _table(
+def class_table(
     mean_abs: np.ndarray,
     labels: Sequence[str],
     classes: Sequence[str],
     ends: tuple[str, str],
     edges: np.ndarray,
 ) -> pd.DataFrame:
+    """Tabulate the mean absolute attribution of every class and bin over its files.
+
+    Parameters
+    ----------
+    mean_abs : float [files, bins]
+        `by_frequency` or `by_time` of every file.
+    labels : str [files]
+        Class of every file.
+    classes : list of str
+        In the order of the table; one without files has no rows.
+    ends : `FREQUENCY` or `TIME`
+        Columns of the lower and the upper edge of each bin.
+    edges : float [bins + 1]
+        In Hz, or shares of the clip's duration.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``class``, ``ends``, ``mean_abs``, ``standard_error`` (of the mean over the files;
+        NaN with one file), ``files``.
+
+    Raises
+    ------
+    ValueError
+        A label that is no class, or lengths that differ.
+    """
     mean_abs, labels = np.asarray(mean_abs, dtype=np.float64), np.asarray(labels)
     if mean_abs.shape != (len(labels), len(edges) - 1):
         raise ValueError(f"{mean_abs.shape} values, {len(labels)} labels, {len(edges)} edges")
@@ -214,12 +181,12 @@ def _table(
         raise ValueError(f"labels {unknown} are none of the classes {list(classes)}")
     tables = []
     for name in classes:
-        own = mean_abs[labels == name]
-        if not len(own):
+        files = mean_abs[labels == name]
+        if not len(files):
             continue
-        spread = own.std(axis=0, ddof=1) if len(own) > 1 else np.full(own.shape[1], np.nan)
+        spread = files.std(axis=0, ddof=1) if len(files) > 1 else np.full(files.shape[1], np.nan)
         columns = {"class": name, ends[0]: edges[:-1], ends[1]: edges[1:]}
-        columns |= {"mean_abs": own.mean(axis=0), "standard_error": spread / np.sqrt(len(own))}
-        tables.append(pd.DataFrame(columns | {"files": len(own)}))
+        columns |= {"mean_abs": files.mean(axis=0), "standard_error": spread / np.sqrt(len(files))}
+        tables.append(pd.DataFrame(columns | {"files": len(files)}))
     columns = ["class", *ends, "mean_abs", "standard_error", "files"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

@@ -8,7 +8,7 @@ import typer
 from dslite import tensorflow_logging
 from dslite.datasets import commands
 
-# As in cli, rooms are imported inside the command.
+# Modules that import TensorFlow are imported inside the command: the help must not wait for it.
 
 
 def explain(
@@ -20,13 +20,13 @@ def explain(
         "partition"
     ),
     masker: Annotated[
-        str, typer.Option(help="what hides a region: mean (colour), blur or inpaint")
+        str, typer.Option(help="what hides a region: mean (colour) or blur")
     ] = "mean",
     evaluations: Annotated[int, typer.Option(min=3, help="masked pictures a chunk")] = 500,
     pictures: Annotated[int, typer.Option(min=0, help="to test all methods on; 0: no tests")] = 12,
     table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
 ) -> None:
-    """Show and let hear what a run listens to, and how far the explanations can be trusted.
+    """Explain what a run listens to, in figures and sounds, and test how true that is.
 
     Figures, tables and sounds go to the run's folder: explanation/, or explanation_files/.
     """
@@ -39,8 +39,7 @@ def explain(
         commands.checked(table or finished.record["dataset"]), finished.record
     )
     tensorflow_logging.import_tensorflow()
-    from dslite.explanation import files, masking, methods
-    from dslite.explanation import report as explanation_report
+    from dslite.explanation import files, masking, methods, report
     from dslite.features import store as feature_store
 
     # Before the whole corpus is decoded
@@ -48,21 +47,19 @@ def explain(
     masking.require(masker)
     files.model_file(finished)
     store = feature_store.load_spectrograms(built, finished.settings)
-    chosen = files.named(store, file) if file else None
-    subject = files.subject(finished, store, masker)
-    given = {"method": method, "evaluations": evaluations, "log": typer.echo}
+    chosen = files.choose_by_name(store, file) if file else None
+    given = (finished, store, files.load_model(finished, store, masker))
+    options = {"method": method, "evaluations": evaluations, "log": typer.echo}
     if file:
-        heard = files.hear(finished, store, subject, chosen, **given)
-        shown = explanation_report.of_files(heard, finished.settings)
+        explained = files.explain_files(*given, chosen, **options)
+        reported = report.of_files(explained, finished.settings)
     else:
-        shown, heard = explanation_report.of_run(
-            finished, store, subject, pictures=pictures, **given
-        )
+        reported, explained = report.of_run(*given, pictures=pictures, **options)
     folder = finished.folder / ("explanation_files" if file else "explanation")
     with paths.replacing(folder) as draft:
         draft.mkdir()
-        explanation_report.save(shown, draft)
-        explanation_report.save_sounds(heard, finished.settings, draft / "sounds")
-    for line in explanation_report.told(shown):
+        report.save(reported, draft)
+        report.save_sounds(explained, finished.settings, draft / "sounds")
+    for line in report.summary_lines(reported):
         typer.echo(line)
     typer.echo(f"written: {paths.shown(folder)}")

@@ -1,4 +1,4 @@
-"""Are the explanations true? Numbers beside the pictures, each of them against chance.
+"""Tests of explanations: numbers that say whether they are true, each of them against chance.
 
 - Deletion and insertion (Petsiuk, Das and Saenko 2018, arXiv:1806.07421): regions are hidden, or
   shown, in the order that a method gives them; a true order changes the output faster than a random
@@ -9,7 +9,7 @@
 - Stability: the same explanation whatever the seed of the method's own draws.
 
 All of it on a grid of regions, 14 to a side, the same for every method. What is hidden is hidden by
-the subject's masker; a method that asks with the same masker has that much of an advantage.
+the model's masker; a method that asks with the same masker has that much of an advantage.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,77 +20,65 @@ import numpy as np
 import pandas as pd
 
 from dslite.explanation import attributions
-from dslite.explanation import methods as explanation_methods
-from dslite.explanation.methods import ADDITIVE, GRID, METHODS, SEEDED, TITLES, Explanation, Subject
+from dslite.explanation.methods import (
+    ADDITIVE,
+    GRID,
+    METHODS,
+    SEEDED,
+    TITLES,
+    ExplainedModel,
+    Explanation,
+    explain,
+)
 
 STEPS = 28  # of a curve: of 14 x 14 regions, 7 each
 RANDOM_ORDERS = 10  # a picture, whose mean a method is compared with
 SEEDS = 3
 DRAWS = 1000  # of the bootstrap over pictures
-ADDITIVITY = 1e-3  # largest error of a method whose values are exact
 
 
-def order(values: np.ndarray) -> np.ndarray:
-    """Regions of an attribution float [side, side], the one that raises the output most first.
-
-    int64 [regions], counted line by line; equal ones by position.
-    """
+def _order(values: np.ndarray) -> np.ndarray:
+    """Regions of an attribution float [side, side], the most raising one first: int64 [regions]."""
     regions = attributions.regions(values, min(len(values), GRID))
     return np.argsort(-regions.ravel(), kind="stable")
 
 
-def curves(
-    see: Callable[[np.ndarray], np.ndarray], orders: np.ndarray, output: int
+def _curves(
+    outputs_of: Callable[[np.ndarray], np.ndarray], orders: np.ndarray, output: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Deletion and insertion curves of one picture.
-
-    Parameters
-    ----------
-    see : callable
-        `Subject.masked` of the picture.
-    orders : ndarray of int64, shape [n, regions]
-        Of a square grid.
-    output : int
-
-    Returns
-    -------
-    deletion, insertion : ndarray of float64, shape [n, steps + 1]
-        The output when 0, 1/steps, ..., all of the regions are hidden, or shown.
-    """
+    """Deletion and insertion curves [n, steps + 1] of a masked picture by orders [n, regions]."""
+    # The output when 0, 1/steps, ..., all of the regions are hidden, or shown.
     regions = orders.shape[1]
     side, steps = int(np.sqrt(regions)), min(STEPS, regions)
     counts = np.arange(steps + 1) * regions // steps
     rank = np.argsort(orders, axis=1)  # of every region in the order
-    gone = (rank[:, None, :] < counts[:, None]).reshape(-1, side, side)
+    first = (rank[:, None, :] < counts[:, None]).reshape(-1, side, side)
     shape = (len(orders), steps + 1)
-    deletion, insertion = (see(kept)[:, output].reshape(shape) for kept in (~gone, gone))
+    deletion, insertion = (outputs_of(of)[:, output].reshape(shape) for of in (~first, first))
     return deletion, insertion
 
 
-def area(curve: np.ndarray) -> np.ndarray:
-    """Area under curves float [..., steps + 1] over the share 0 to 1, by the trapezoidal rule."""
+def _area(curve: np.ndarray) -> np.ndarray:
+    """Area under curves float [..., steps + 1] over 0 to 1, by the trapezoidal rule."""
     return (curve[..., 1:] + curve[..., :-1]).mean(axis=-1) / 2
 
 
-def with_random_head(network: keras.Model, seed: int = 0) -> keras.Model:
-    """A copy of a network of `dslite.models.classifier.build_classifier` whose head has drawn its weights anew.
-
-    Those of its dense layers; the two scalars of the attention ReLU between them stay.
-    """
+def _with_random_head(network: keras.Model, seed: int) -> keras.Model:
+    """A copy whose head's dense layers are drawn anew; the attention ReLU between them stays."""
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
     first = copy.layers.index(copy.get_layer("hidden"))
     dense = [layer for layer in copy.layers[first:] if isinstance(layer, keras.layers.Dense)]
     for number, layer in enumerate(dense):
-        drawn = keras.initializers.GlorotUniform(seed=seed + number)
-        layer.kernel.assign(drawn(layer.kernel.shape))
+        initializer = keras.initializers.GlorotUniform(seed=seed + number)
+        layer.kernel.assign(initializer(layer.kernel.shape))
         layer.bias.assign(np.zeros(layer.bias.shape))
     return copy
 
 
 @dataclass(frozen=True)
-class Scrutiny:
-    """What every method was found to be worth.
+class FaithfulnessTest:
+    """Results of every method in every test.
 
     Attributes
     ----------
@@ -114,21 +102,20 @@ class Scrutiny:
 
 
 def assess(
-    subject: Subject,
+    model: ExplainedModel,
     pictures: np.ndarray,
     outputs: Sequence[int],
     *,
     evaluations: int = 500,
     seed: int = 0,
-    methods: Sequence[str] = tuple(METHODS),
     log: Callable[[str], None] = print,
-) -> Scrutiny:
+) -> FaithfulnessTest:
     """Put every method to every test.
 
     Parameters
     ----------
-    subject : Subject
-        With a background, if ``gradient`` is among the methods.
+    model : ExplainedModel
+        With a background.
     pictures : ndarray of float32, shape [n, image_size, image_size, 3]
     outputs : sequence of int, length n
         Which output of each picture is explained.
@@ -136,62 +123,57 @@ def assess(
         Of ``partition``.
     seed : int
         Of the methods, the random orders and the random head.
-    methods : sequence of str
     log : callable
-        Is told of each picture.
+        Is given a line for each picture.
     """
-    random = Subject(
-        with_random_head(subject.network, seed),
-        subject.settings,
-        subject.masker,
-        subject.background,
-    )
+    head = _with_random_head(model.network, seed)
+    random = ExplainedModel(head, model.settings, model.masker, model.background)
     rng = np.random.default_rng(seed)
     rows = []
     for number, (picture, output) in enumerate(zip(pictures, outputs, strict=True)):
-        rows.append(_one(subject, random, picture, output, evaluations, seed, methods, rng))
-        log(f"scrutiny: picture {number + 1} of {len(pictures)}")
-    tested = {key: _stacked([row[key] for row in rows]) for key in rows[0]}
-    return Scrutiny(**tested)
+        rows.append(_assess_one(model, random, picture, output, evaluations, seed, rng))
+        log(f"testing the methods: picture {number + 1} of {len(pictures)}")
+    results = {
+        test: {name: np.array([row[test][name] for row in rows]) for name in rows[0][test]}
+        for test in rows[0]
+    }
+    return FaithfulnessTest(**results)
 
 
-def _stacked(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def _one(subject, random, picture, output, evaluations, seed, methods, rng) -> dict[str, dict]:
+def _assess_one(model, random, picture, output, evaluations, seed, rng) -> dict[str, dict]:
     """All tests of one picture: name of the test -> method -> result."""
+    methods = list(METHODS)
 
-    def explained(method: str, of: Subject, seed: int = seed) -> Explanation:
-        return explanation_methods.explain(method, of, picture, [output], evaluations, seed)[0]
+    def explained(method: str, of: ExplainedModel, seed: int = seed) -> Explanation:
+        return explain(method, of, picture, [output], evaluations, seed)[0]
 
-    true = {method: explained(method, subject) for method in methods}
+    true = {method: explained(method, model) for method in methods}
     side = min(len(picture), GRID)
     chance = np.array([rng.permutation(side**2) for _ in range(RANDOM_ORDERS)])
-    orders = np.concatenate([np.array([order(true[m].values) for m in methods]), chance])
-    found = {}
+    orders = np.concatenate([np.array([_order(true[m].values) for m in methods]), chance])
+    results = {}
     for name, curve in zip(
-        ("deletion", "insertion"), curves(subject.masked(picture), orders, output), strict=True
+        ("deletion", "insertion"), _curves(model.masked(picture), orders, output), strict=True
     ):
-        found[name] = dict(zip(methods, curve, strict=False))
-        found[name]["random"] = curve[len(methods) :].mean(axis=0)
-    found["additivity"] = {m: true[m].additivity_error for m in methods if m in ADDITIVE}
-    found["randomised"], found["randomised_abs"] = {}, {}
+        results[name] = dict(zip(methods, curve, strict=False))
+        results[name]["random"] = curve[len(methods) :].mean(axis=0)
+    results["additivity"] = {m: true[m].additivity_error for m in methods if m in ADDITIVE}
+    results["randomised"], results["randomised_abs"] = {}, {}
     for method in methods:
         pair = [
             attributions.regions(of.values, side)
             for of in (true[method], explained(method, random))
         ]
-        found["randomised"][method] = attributions.rank_correlation(*pair)
-        found["randomised_abs"][method] = attributions.rank_correlation(*map(np.abs, pair))
-    found["stability"] = {
+        results["randomised"][method] = attributions.rank_correlation(*pair)
+        results["randomised_abs"][method] = attributions.rank_correlation(*map(np.abs, pair))
+    results["stability"] = {
         method: _agreement(
-            [true[method], *(explained(method, subject, seed + k) for k in range(1, SEEDS))], side
+            [true[method], *(explained(method, model, seed + k) for k in range(1, SEEDS))], side
         )
         for method in methods
         if method in SEEDED
     }
-    return found
+    return results
 
 
 def _agreement(same: Sequence[Explanation], side: int) -> float:
@@ -201,8 +183,8 @@ def _agreement(same: Sequence[Explanation], side: int) -> float:
     return float(np.mean([attributions.rank_correlation(*pair) for pair in pairs]))
 
 
-def table(found: Scrutiny, seed: int = 0) -> pd.DataFrame:
-    """One row a method and one for random orders.
+def table(test: FaithfulnessTest) -> pd.DataFrame:
+    """Tabulate results, one row a method and one for random orders.
 
     Returns
     -------
@@ -216,42 +198,42 @@ def table(found: Scrutiny, seed: int = 0) -> pd.DataFrame:
         explanation depends on what the head has learnt. ``stability``: mean rank correlation
         between seeds. Empty where a test does not apply.
     """
-    rng = np.random.default_rng(seed)
-    count = len(found.deletion["random"])
-    drawn = rng.integers(count, size=(DRAWS, count))
+    count = len(test.deletion["random"])
+    drawn = np.random.default_rng(0).integers(count, size=(DRAWS, count))
+    signs = {"deletion": -1, "insertion": 1}  # of what is better
     rows = {}
-    for method in found.deletion:
+    for method in test.deletion:
         row = {}
-        for name, curve, sign in (
-            ("deletion", found.deletion, -1),
-            ("insertion", found.insertion, 1),
-        ):
-            row[name] = area(curve[method]).mean()
+        for name, sign in signs.items():
+            curve = getattr(test, name)
+            row[name] = _area(curve[method]).mean()
             if method != "random":
-                gain = sign * (area(curve[method]) - area(curve["random"]))
+                gain = sign * (_area(curve[method]) - _area(curve["random"]))
                 row[f"{name}_gain"] = gain.mean()
                 low, high = np.quantile(gain[drawn].mean(axis=1), [0.025, 0.975])
                 row |= {f"{name}_low": low, f"{name}_high": high}
         if method != "random":
-            won = [name for name in ("deletion", "insertion") if row[f"{name}_low"] > 0]
-            row["beats_random"] = {0: "NO", 1: won[0] if won else "", 2: "both"}[len(won)]
-            row["random_head"] = np.nanmean(found.randomised[method])
-            row["random_head_abs"] = np.nanmean(found.randomised_abs[method])
-        if method in found.additivity:
-            row["additivity_error"] = found.additivity[method].max()
-        if method in found.stability:
-            row["stability"] = np.nanmean(found.stability[method])
+            better = [name for name in signs if row[f"{name}_low"] > 0]
+            row["beats_random"] = "both" if len(better) == 2 else (better or ["NO"])[0]
+            row["random_head"] = np.nanmean(test.randomised[method])
+            row["random_head_abs"] = np.nanmean(test.randomised_abs[method])
+        if method in test.additivity:
+            row["additivity_error"] = test.additivity[method].max()
+        if method in test.stability:
+            row["stability"] = np.nanmean(test.stability[method])
         rows[TITLES.get(method, "Random order")] = row
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def curve_table(found: Scrutiny) -> pd.DataFrame:
-    """Mean curves as `dslite.explanation.plots.curves` draws them: method, curve, share, score."""
+def curve_table(test: FaithfulnessTest) -> pd.DataFrame:
+    """Tabulate mean curves as `dslite.explanation.plots.curves` draws them.
+
+    Columns: method, curve, share, score.
+    """
     tables = []
-    for name, curves_of in (("deletion", found.deletion), ("insertion", found.insertion)):
-        for method, curve in curves_of.items():
-            share = np.linspace(0, 1, curve.shape[1])
-            shown = TITLES.get(method, method)
-            columns = {"method": shown, "curve": name, "share": share, "score": curve.mean(axis=0)}
+    for name in ("deletion", "insertion"):
+        for method, curve in getattr(test, name).items():
+            share, title = np.linspace(0, 1, curve.shape[1]), TITLES.get(method, method)
+            columns = {"method": title, "curve": name, "share": share, "score": curve.mean(axis=0)}
             tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)

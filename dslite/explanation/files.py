@@ -1,4 +1,4 @@
-"""Single files explained by a finished run: seen over the spectrogram, and heard."""
+"""Single files explained by a finished run: chosen by rule or by name, seen and heard."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import tensorflow as tf
 from dslite import audio
 from dslite.errors import InputError
 from dslite.explanation import attributions, listen, methods
-from dslite.explanation.methods import Explanation, Subject
+from dslite.explanation.methods import ExplainedModel, Explanation
 from dslite.features import spectrogram
 from dslite.features.store import Store
 from dslite.models import classifier
@@ -20,99 +20,15 @@ from dslite.settings import Settings
 from dslite.training import runs
 
 CONFIDENT, MEDIAN, WRONG = "most confident correct", "median correct", "most confident wrong"
-UNKNOWN = ("most confident", "median")  # labels are blinded: nothing is right or wrong
-VALUES = ("highest prediction", "median prediction", "largest error")  # of a regression
-COLUMNS = ("file", "rule", "true", "predicted", "probability")
-
-
-def by_rule(run: runs.Run, partition: str = "test") -> pd.DataFrame:
-    """Per class the most confident correct file, the median correct one, the most confident wrong.
-
-    Confidence is the file's probability of the class that was predicted for it, as it stands in
-    ``predictions.csv``; of equal ones the first name counts. The median of an even number is the
-    more confident of the two in the middle.
-
-    Parameters
-    ----------
-    run : Run
-    partition : str
-
-    Returns
-    -------
-    DataFrame
-        Columns file, rule, true, predicted and probability, class by class in the card's order; a
-        rule that no file fits, or only one that another rule has shown already, has no row.
-        Where labels are blinded, true is empty and the rules are "most confident" and "median" of
-        the files that were taken for the class. Of a regression: the highest and the median
-        prediction, and the largest error, the prediction in place of the probability.
-    """
-    table = run.predictions
-    table = table[table["partition"] == partition].sort_values("file", kind="stable")
-    rows = []
-    if run.task == "regression":
-        rows = _of_values(table)
-    for name in run.classes:
-        rows += _of_class(table, name, list(run.classes))
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
-    return found.drop_duplicates("file").reset_index(drop=True)
-
-
-def _of_class(table: pd.DataFrame, name: str, classes: list[str]) -> list[tuple]:
-    scores = table[classes].astype(float).to_numpy()
-    confident = table.assign(probability=scores.max(axis=1))
-    confident = confident.sort_values("probability", ascending=False, kind="stable")
-    taken, own = confident["prediction"] == name, confident["label"] == name
-    rules = (CONFIDENT, MEDIAN)
-    if (table["label"] == "").all():
-        own, rules = taken, UNKNOWN
-    right, wrong = confident[own & taken], confident[own & ~taken]
-    rows = []
-    if len(right):
-        middle = right.iloc[(len(right) - 1) // 2]
-        rows += [_row(right.iloc[0], rules[0]), _row(middle, rules[1])]
-    if len(wrong):
-        rows.append(_row(wrong.iloc[0], WRONG))
-    return rows
-
-
-def _row(found: pd.Series, rule: str) -> tuple:
-    return (found["file"], rule, found["label"], found["prediction"], float(found["probability"]))
-
-
-def _of_values(table: pd.DataFrame) -> list[tuple]:
-    if table.empty:
-        return []
-    predicted = table["prediction"].astype(float)
-    table = table.assign(probability=predicted)
-    ranked = table.sort_values("probability", ascending=False, kind="stable")
-    chosen = [ranked.iloc[0], ranked.iloc[(len(ranked) - 1) // 2]]
-    error = (predicted - pd.to_numeric(table["label"], errors="coerce")).abs()
-    if error.notna().any():
-        chosen.append(table.loc[error.idxmax()])
-    return [_row(row, rule) for row, rule in zip(chosen, VALUES, strict=False)]
-
-
-def drawn_files(
-    labels: Sequence[str] | np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Positions of up to ``count`` items, the same number of each label as far as they last.
-
-    int64, ascending. Without labels (all the same) it is a plain draw.
-    """
-    labels = np.asarray(labels)
-    turn = np.empty(len(labels), np.int64)  # an item's place among those of its own label
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        turn[own] = rng.permutation(len(own))
-    return np.sort(np.lexsort((rng.permutation(len(labels)), turn))[:count])
-
-
+BLINDED = ("most confident", "median")  # rules where nothing is right or wrong
+REGRESSION = ("highest prediction", "median prediction", "largest error")
+COLUMNS = ["file", "rule", "true", "predicted", "probability"]
 BACKGROUND = 50  # training pictures, the same number of each class, for expected gradients
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One file and what the network heard in it, its chunks joined on one time axis.
+class ExplainedFile:
+    """One file and its explanations, its chunks joined on one time axis.
 
     Attributes
     ----------
@@ -127,7 +43,7 @@ class Heard:
         RGB from 0 to 255.
     seconds : float
         That the picture lasts; longer than the waveform, if this is shorter than a chunk.
-    explained : dict of Explanation
+    explanations : dict of Explanation
         By class: its values [image_size, columns], base and output are those of the whole file.
     """
 
@@ -140,33 +56,88 @@ class Heard:
     sample_rate: int
     picture: np.ndarray
     seconds: float
-    explained: dict[str, Explanation]
+    explanations: dict[str, Explanation]
+
+    @property
+    def title(self) -> str:
+        """True and predicted class with its probability, and the file: two lines."""
+        predicted = self.predicted
+        if self.predicted in self.explanations:
+            predicted += f" ({self.probability:.2f})"
+        true = f"{self.true}, " if self.true else ""
+        return f"{true}predicted {predicted}\n{self.name}"
 
 
-def model_file(run: runs.Run) -> Path:
-    """A run's final model; InputError for a run that keeps none."""
-    saved = run.folder / "model.keras"
-    if not saved.is_file():
-        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
-    return saved
+def choose_by_rule(run: runs.Run) -> pd.DataFrame:
+    """Choose of each class the most confident correct, the median correct and the worst test file.
 
+    The worst is the most confident wrong one. Confidence is the file's probability of the class
+    that was predicted for it, as it stands in ``predictions.csv``; of equal ones the first name
+    counts. The median of an even number is the more confident of the two in the middle.
 
-def subject(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> Subject:
-    """The final model of a run, ready to be explained.
-
-    Its background are training pictures, the same number of each class, drawn with ``seed``.
+    Returns
+    -------
+    DataFrame
+        Columns file, rule, true, predicted and probability, class by class in the card's order; a
+        rule that no file fits, or only one that another rule has shown already, has no row.
+        Where labels are blinded, true is empty and the rules are "most confident" and "median" of
+        the files that were taken for the class. Of a regression: the highest and the median
+        prediction, and the largest error, the prediction in place of the probability.
     """
-    network = classifier.load_classifier(model_file(run))
-    chunks = store.chunks("train")
-    labels = store.files["label"].to_numpy()[store.file[chunks]]
-    labels = labels if run.classes else np.zeros(len(chunks))
-    chosen = chunks[drawn_files(labels, BACKGROUND, np.random.default_rng(seed))]
-    pictures = spectrogram.picture(tf.constant(store.mel[chosen]), run.settings).numpy()
-    return Subject(network, run.settings, masker, pictures)
+    table = run.predictions
+    table = table[table["partition"] == "test"].sort_values("file", kind="stable")
+    if run.task == "regression":
+        chosen = _of_regression(table)
+    else:
+        chosen = [pair for name in run.classes for pair in _of_class(table, name, run.classes)]
+    rows = [
+        (row["file"], rule, row["label"], row["prediction"], float(row["probability"]))
+        for row, rule in chosen
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates("file").reset_index(drop=True)
 
 
-def named(store: Store, files: Sequence[str]) -> pd.DataFrame:
-    """Files that a user names, as `samples.by_rule` has them.
+def _of_class(
+    table: pd.DataFrame, name: str, classes: Sequence[str]
+) -> list[tuple[pd.Series, str]]:
+    """Rows of predictions and the rules that chose them, of one class."""
+    scores = table[list(classes)].astype(float).to_numpy()
+    confident = table.assign(probability=scores.max(axis=1))
+    confident = confident.sort_values("probability", ascending=False, kind="stable")
+    predicted, true = confident["prediction"] == name, confident["label"] == name
+    rules = (CONFIDENT, MEDIAN)
+    if (table["label"] == "").all():
+        true, rules = predicted, BLINDED
+    right, wrong = confident[true & predicted], confident[true & ~predicted]
+    chosen = [
+        (right.iloc[i], rule)
+        for i, rule in zip((0, _middle(right)), rules, strict=True)
+        if len(right)
+    ]
+    return chosen + ([(wrong.iloc[0], WRONG)] if len(wrong) else [])
+
+
+def _of_regression(table: pd.DataFrame) -> list[tuple[pd.Series, str]]:
+    """Rows of predictions and the rules that chose them, of a regression."""
+    if table.empty:
+        return []
+    predicted = table["prediction"].astype(float)
+    table = table.assign(probability=predicted)
+    ranked = table.sort_values("probability", ascending=False, kind="stable")
+    chosen = [ranked.iloc[0], ranked.iloc[_middle(ranked)]]
+    error = (predicted - pd.to_numeric(table["label"], errors="coerce")).abs()
+    if error.notna().any():
+        chosen.append(table.loc[error.idxmax()])
+    return list(zip(chosen, REGRESSION, strict=False))
+
+
+def _middle(rows: Sequence) -> int:
+    """Position of the median; of an even number the first of the two."""
+    return (len(rows) - 1) // 2
+
+
+def choose_by_name(store: Store, files: Sequence[str]) -> pd.DataFrame:
+    """Choose files that a user names, as a table of `choose_by_rule`.
 
     Parameters
     ----------
@@ -179,71 +150,117 @@ def named(store: Store, files: Sequence[str]) -> pd.DataFrame:
     InputError
         There is no such file, neither in the corpus nor elsewhere.
     """
-    known = dict(zip(store.files["path"], store.files["label"], strict=True))
+    labels = dict(zip(store.files["path"], store.files["label"], strict=True))
     rows = []
     for file in files:
-        if file not in known and not Path(file).is_file():
+        if file not in labels and not Path(file).is_file():
             # A corpus may have thousands: without one that is like it, one as an example.
-            like = difflib.get_close_matches(file, known, n=1) or list(known)[:1]
+            like = difflib.get_close_matches(file, labels, n=1) or list(labels)[:1]
             raise InputError(
                 f"{file}: neither a file of the corpus nor another one; "
                 f"the corpus has, for instance, '{like[0]}'"
             )
-        rows.append((file, "", known.get(file, ""), "", float("nan")))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        rows.append((file, "", labels.get(file, ""), "", float("nan")))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def hear(
+def draw_balanced(
+    labels: Sequence[str] | np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw up to ``count`` positions, the same number of each label as far as they last.
+
+    int64, ascending. Without labels (all the same) it is a plain draw.
+    """
+    labels = np.asarray(labels)
+    turn = np.empty(len(labels), np.int64)  # an item's place among those of its own label
+    for label in np.unique(labels):
+        same = np.flatnonzero(labels == label)
+        turn[same] = rng.permutation(len(same))
+    return np.sort(np.lexsort((rng.permutation(len(labels)), turn))[:count])
+
+
+def draw_chunks(run: runs.Run, store: Store, partition: str, count: int, seed: int) -> np.ndarray:
+    """Draw chunks of a partition, of each class the same number: int64, ascending."""
+    chunks = store.chunks(partition)
+    labels = store.files["label"].to_numpy()[store.file[chunks]]
+    labels = labels if run.classes else np.zeros(len(chunks))
+    return chunks[draw_balanced(labels, count, np.random.default_rng(seed))]
+
+
+def model_file(run: runs.Run) -> Path:
+    """Return the file of a run's final model; InputError for a run that keeps none."""
+    file = run.folder / "model.keras"
+    if not file.is_file():
+        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
+    return file
+
+
+def load_model(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> ExplainedModel:
+    """Load the final model of a run, ready to be explained.
+
+    Parameters
+    ----------
+    run, store
+        Of the same corpus.
+    masker : {"mean", "blur"}
+        What stands in the place of hidden regions: the mean colour, or the blurred picture.
+    seed : int
+        Of the training pictures that expected gradients start from.
+    """
+    network = classifier.load_classifier(model_file(run))
+    chosen = draw_chunks(run, store, "train", BACKGROUND, seed)
+    pictures = spectrogram.picture(tf.constant(store.mel[chosen]), run.settings).numpy()
+    return ExplainedModel(network, run.settings, masker, pictures)
+
+
+def explain_files(
     run: runs.Run,
     store: Store,
-    subject: Subject,
+    model: ExplainedModel,
     chosen: pd.DataFrame,
     *,
     method: str = "partition",
     evaluations: int = 500,
     seed: int = 0,
     log: Callable[[str], None] = print,
-) -> list[Heard]:
+) -> list[ExplainedFile]:
     """Explain whole files: their predicted class and, where it is another one, the true class.
 
     Parameters
     ----------
-    run, store, subject
+    run, store, model
         Of the same run.
     chosen : DataFrame
-        Of `samples.by_rule` or `named`.
-    method : str
-        One of `explanation.METHODS`.
-    evaluations, seed
-        Of the method.
+        Of `choose_by_rule` or `choose_by_name`.
+    method, evaluations, seed
+        As `dslite.explanation.methods.explain` takes them.
     log : callable
-        Is told of each file.
+        Is given a line for each file.
     """
     compute = spectrogram.compiled_mel_image(run.settings)
-    known = set(store.files["path"])
-    found = []
+    # As in prediction: what a user asks for is not dropped for being short.
+    settings = run.settings.model_copy(update={"tail": "keep"})
+    names, paths = run.classes or ("prediction",), set(store.files["path"])
+    files = []
     for row in chosen.itertuples():
-        path = store.folder / row.file if row.file in known else Path(row.file)
-        # As in prediction: what a user asks for is not dropped for being short.
-        settings = run.settings.model_copy(update={"tail": "keep"})
+        path = store.folder / row.file if row.file in paths else Path(row.file)
         clip = audio.clip(path, settings)
         cut = audio.cut(clip.waveform, clip.starts, settings.chunk_samples)
         starts_s = clip.starts / settings.sample_rate
-        pictures = subject.pictures(compute(cut).numpy())
+        pictures = model.pictures(compute(cut).numpy())
         log(f"explaining {row.file}: {len(cut)} chunk{'s' if len(cut) > 1 else ''}")
-        scores = subject.outputs(pictures).mean(axis=0)
-        names = run.classes or ("prediction",)
+        scores = model.outputs(pictures).mean(axis=0)
         best = int(scores.argmax())
         outputs = [best]
         if row.true in names and row.true != names[best]:
             outputs.append(names.index(row.true))
         parts = [
-            methods.explain(method, subject, picture, outputs, evaluations, seed)
+            methods.explain(method, model, picture, outputs, evaluations, seed)
             for picture in pictures
         ]
-        stitched = attributions.stitch_pictures(pictures, starts_s, settings.chunk_length_s)
-        found.append(
-            Heard(
+        picture = attributions.stitch_pictures(pictures, starts_s, settings.chunk_length_s)
+        files.append(
+            ExplainedFile(
                 name=row.file,
                 rule=row.rule,
                 true=row.true,
@@ -251,19 +268,19 @@ def hear(
                 probability=float(scores[best]),
                 waveform=clip.waveform,
                 sample_rate=settings.sample_rate,
-                picture=stitched,
-                seconds=stitched.shape[1] * settings.chunk_length_s / settings.image_size,
-                explained={
-                    names[output]: joined([part[i] for part in parts], starts_s, settings)
+                picture=picture,
+                seconds=picture.shape[1] * settings.chunk_length_s / settings.image_size,
+                explanations={
+                    names[output]: join([part[i] for part in parts], starts_s, settings)
                     for i, output in enumerate(outputs)
                 },
             )
         )
-    return found
+    return files
 
 
-def joined(parts: Sequence[Explanation], starts_s: np.ndarray, settings: Settings) -> Explanation:
-    """Explanation of a file's score, the mean over its chunks, from those of the chunks."""
+def join(parts: Sequence[Explanation], starts_s: np.ndarray, settings: Settings) -> Explanation:
+    """Join the explanations of a file's chunks to that of its score, the mean over the chunks."""
     values = np.stack([part.values for part in parts])
     return Explanation(
         attributions.stitch_values(values, starts_s, settings.chunk_length_s),
@@ -272,51 +289,23 @@ def joined(parts: Sequence[Explanation], starts_s: np.ndarray, settings: Setting
     )
 
 
-def rows(heard: Sequence[Heard]) -> list[dict]:
-    """Explained files as `dslite.explanation.plots.figure` takes them."""
-    return [
-        {
-            "image": one.picture / 255,
-            "seconds": one.seconds,
-            "title": title(one),
-            "panels": [(_caption(name, part), part.values) for name, part in one.explained.items()],
-        }
-        for one in heard
-    ]
-
-
-def title(heard: Heard) -> str:
-    """Of a picture: true and predicted class with its probability, and the file."""
-    said = heard.predicted
-    if heard.predicted in heard.explained:
-        said += f" ({heard.probability:.2f})"
-    true = f"{heard.true}, " if heard.true else ""
-    return f"{true}predicted {said}\n{heard.name}"
-
-
-def _caption(name: str, part: Explanation) -> str:
-    whole = f"output {part.output:.2f}"
-    start = "" if np.isnan(part.base) else f"expected {part.base:.2f}, "
-    return f"for {name}\n{start}{whole}"
-
-
-def split(heard: Heard, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """The clip with only what raised its predicted class most, and the clip without it.
+def split_sound(file: ExplainedFile, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Split a clip into what raised its predicted class most, and the clip without it.
 
     The 20 % of the picture with the highest positive values; float32 [samples] each.
     """
-    values = next(iter(heard.explained.values())).values
+    values = next(iter(file.explanations.values())).values
     return listen.split(
-        heard.waveform,
+        file.waveform,
         listen.top_regions(values),
         spectrogram.mel_frequencies(settings),
         settings.sample_rate,
         settings.window_ms / 1000,
-        heard.seconds,
+        file.seconds,
     )
 
 
-def examples(store: Store, confusions: pd.DataFrame, settings: Settings) -> Iterator[np.ndarray]:
-    """The clips, float32 [samples], that `dslite.evaluation.confusion.confusions` names, in its order."""
-    for file in confusions["file"]:
+def clips(store: Store, files: Sequence[str], settings: Settings) -> Iterator[np.ndarray]:
+    """Read the clips, float32 [samples], of some of the corpus's files."""
+    for file in files:
         yield audio.clip(store.folder / file, settings).waveform

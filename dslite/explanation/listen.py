@@ -13,57 +13,32 @@ import soundfile
 from dslite import paths
 from dslite.features.spectrogram import mel_axis
 
+SHARE = 0.2  # of a picture's pixels that count as its top
 
-def top_regions(values: np.ndarray, share: float = 0.2) -> np.ndarray:
-    """Pixels that raise the output most: bool [H, W].
 
-    Parameters
-    ----------
-    values : float [H, W]
-    share : float
-        Share of all pixels to take, 0 to 1; fewer where fewer are positive. Of equal values, those
-        further up, then further to the left, come first.
+def top_regions(values: np.ndarray) -> np.ndarray:
+    """Return the 20 % of all pixels that raise the output most, bool [H, W] like the values.
 
-    Raises
-    ------
-    ValueError
-        A share outside of 0 to 1.
+    Fewer where fewer are positive. Of equal values, those further up, then further to the left,
+    come first.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"expected a share of 0 to 1, found {share}")
     values = np.asarray(values)
-    kept = np.zeros(values.size, dtype=bool)
-    kept[np.argsort(-values, axis=None, kind="stable")[: round(share * values.size)]] = True
-    return kept.reshape(values.shape) & (values > 0)
+    top = np.zeros(values.size, dtype=bool)
+    top[np.argsort(-values, axis=None, kind="stable")[: round(SHARE * values.size)]] = True
+    return top.reshape(values.shape) & (values > 0)
 
 
-def stft_mask(
+def _stft_mask(
     mask: np.ndarray,
     mel_frequencies_hz: np.ndarray,
     sample_rate: int,
     n_fft: int,
     times: np.ndarray,
 ) -> np.ndarray:
-    """Mask over an STFT from the mask over a picture.
-
-    Parameters
-    ----------
-    mask : bool or float [H, W]
-        Row 0 is the highest frequency; the rows were resized from the Mel bands.
-    mel_frequencies_hz : float [mel]
-        Centres of the bands, ascending, Hz.
-    sample_rate, n_fft : int
-        Hz, and length of the FFT in samples.
-    times : float [frames]
-        The middle of every frame as a share of the picture's duration: 0 to 1 inside of it.
-
-    Returns
-    -------
-    float64 [n_fft // 2 + 1, frames]
-        Of each bin the row of the Mel band with the nearest centre, of each frame the column at its
-        time; 0 outside of the picture: below and above the outermost filters, and more than half a
-        column before or after it.
-    """
+    """Mask over an STFT, float64 [n_fft // 2 + 1, frames], from one over a picture [H, W]."""
+    # Of each bin the row of the Mel band with the nearest centre, of each frame the column at its
+    # time, a share of the picture's duration; 0 outside of the picture: below and above the
+    # outermost filters, and more than half a column before or after it.
     mask, centres = np.asarray(mask, dtype=float), np.asarray(mel_frequencies_hz, dtype=float)
     (height, width), bands = mask.shape, len(centres)
     hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
@@ -73,8 +48,8 @@ def stft_mask(
     audible = (hz >= axis_hz[0] - 1) & (hz <= 1.001 * axis_hz[-1])
     times = np.asarray(times, dtype=float)
     column = np.clip((times * width).astype(int), 0, width - 1)
-    seen = np.abs(times - 0.5) <= 0.5 + 0.5 / width
-    return mask[np.ix_(row, column)] * audible[:, None] * seen
+    inside = np.abs(times - 0.5) <= 0.5 + 0.5 / width
+    return mask[np.ix_(row, column)] * audible[:, None] * inside
 
 
 def split(
@@ -85,14 +60,16 @@ def split(
     window_s: float,
     seconds: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a mask over a picture keeps of its clip, and what it removes.
+    """Split a clip into what a mask over its picture keeps and what it removes.
 
     Parameters
     ----------
     waveform : float32 [n]
         From the beginning of the picture on; it may end before or after it.
-    mask, mel_frequencies_hz
-        As `stft_mask` takes them.
+    mask : bool or float [H, W]
+        Row 0 is the highest frequency; the rows were resized from the Mel bands.
+    mel_frequencies_hz : float [mel]
+        Centres of the bands, ascending, Hz.
     sample_rate : int
         Hz.
     window_s : float
@@ -112,13 +89,13 @@ def split(
     hop = max(1, round(window_s * sample_rate / 4))
     n_fft, n = 4 * hop, len(waveform)
     padded = np.pad(waveform, (0, max(n_fft, -(-n // hop) * hop) - n))
-    how = {"hop_length": hop, "n_fft": n_fft, "window": "hann", "center": True}
-    spectrum = librosa.stft(padded, **how)
+    options = {"hop_length": hop, "n_fft": n_fft, "window": "hann", "center": True}
+    spectrum = librosa.stft(padded, **options)
     # Frames in the padding reach back into the clip: they count as its last moment.
     middles = np.minimum(np.arange(spectrum.shape[1]) * hop, n)
     times = middles / (sample_rate * seconds)
-    gain = stft_mask(mask, mel_frequencies_hz, sample_rate, n_fft, times)
-    kept = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **how)[:n]
+    gain = _stft_mask(mask, mel_frequencies_hz, sample_rate, n_fft, times)
+    kept = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **options)[:n]
     # The inverse STFT is linear: the inverse of what the mask leaves out is the difference.
     return kept, waveform - kept
 
@@ -126,14 +103,14 @@ def split(
 def write(
     folder: str | PathLike, stem: str, kept: np.ndarray, removed: np.ndarray, sample_rate: int
 ) -> tuple[Path, Path]:
-    """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit, and give their paths.
+    """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit, and return their paths.
 
     Takes float [n] in full scale. Where a peak of either exceeds it, both are divided by the
     larger one, so that their loudness can still be compared.
     """
-    louder = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (kept, removed)))
+    peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (kept, removed)))
     targets = Path(folder) / f"{stem}-kept.wav", Path(folder) / f"{stem}-removed.wav"
     for target, part in zip(targets, (kept, removed), strict=True):
         with paths.replacing(target) as draft:
-            soundfile.write(draft, part / louder, sample_rate, subtype="PCM_16")
+            soundfile.write(draft, part / peak, sample_rate, subtype="PCM_16")
     return targets

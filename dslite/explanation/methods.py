@@ -1,5 +1,6 @@
-"""What a network listens to: how much each part of a spectrogram raised or lowered an output
-(paper 3.5, Figure 2), by four methods.
+"""Methods that tell how much each part of a spectrogram raised or lowered a network's output.
+
+Paper 3.5, Figure 2.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from dslite.models import backbones, classifier, split
 from dslite.settings import Settings, nearest
 
 BATCH = 32  # masked pictures a call of the network
+DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
+GRID = 14  # regions to a side that `occlusion` hides
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Explanation:
         Summed over the colour channels; positive raises the output.
     base : float
         Output for what the values start from: the masked picture, or the background's mean. With
-        values of `partition` (exactly) and `gradient` (nearly), base + sum of values = output. NaN
-        for a method whose values do not sum to anything.
+        values of ``partition`` (exactly) and ``gradient`` (nearly), base + sum of values = output.
+        NaN for a method whose values do not sum to anything.
     output : float
         Of the whole picture.
     """
@@ -47,7 +50,7 @@ class Explanation:
         return abs(self.base + float(self.values.sum()) - self.output)
 
 
-class Subject:
+class ExplainedModel:
     """A network under explanation: it sees whole pictures and pictures with hidden cells.
 
     Parameters
@@ -55,10 +58,10 @@ class Subject:
     network : keras.Model
         Of `dslite.models.classifier.build_classifier`.
     settings : Settings
-    masker : {"mean", "blur", "inpaint"}
+    masker : {"mean", "blur"}
         What stands in the place of hidden cells, see `dslite.explanation.masking`.
     background : ndarray of float32, shape [n, image_size, image_size, 3], optional
-        Pictures of training chunks, RGB from 0 to 255; only `gradient` needs them.
+        Pictures of training chunks, RGB from 0 to 255; only ``gradient`` needs them.
     """
 
     def __init__(
@@ -74,19 +77,16 @@ class Subject:
         self.scale = backbones.BACKBONES[settings.backbone].scale
         side = settings.image_size
         picture = tf.TensorSpec([side, side, 3], tf.float32)
-        kept = tf.TensorSpec([None, None, None], tf.bool)
-
-        @tf.function(input_signature=[picture, picture, kept], autograph=False)
-        def hidden(picture, filling, kept):
-            return masking.hide(picture, filling, kept, masker)
-
-        self._hidden = hidden
+        visible = tf.TensorSpec([None, None, None], tf.bool)
+        self._hide = tf.function(
+            masking.hide, input_signature=[picture, picture, visible], autograph=False
+        )
         self._network = split.frozen(
             lambda pictures: network(self.scale(pictures), training=False), side, side, 3
         )
 
     @cached_property
-    def gradients(self) -> shap.GradientExplainer:
+    def gradient_explainer(self) -> shap.GradientExplainer:
         """SHAP's explainer over the background; made once, since making it traces the network."""
         if self.background is None:
             raise InputError("SHAP's GradientExplainer needs a background of training pictures")
@@ -96,127 +96,94 @@ class Subject:
         )
 
     @cached_property
-    def expected(self) -> np.ndarray:
+    def expected_outputs(self) -> np.ndarray:
         """Mean outputs over the background, float64 [outputs]."""
         return self.outputs(self.background).mean(axis=0)
 
     def outputs(self, pictures: np.ndarray) -> np.ndarray:
-        """Outputs of whole pictures [n, image_size, image_size, 3], float64 [n, outputs]."""
+        """Compute outputs, float64 [n, outputs], of pictures [n, image_size, image_size, 3]."""
         whole = np.ones((1, 1, 1), bool)
         return np.concatenate([self.masked(picture)(whole) for picture in pictures])
 
     def pictures(self, mel: np.ndarray) -> np.ndarray:
-        """Spectrograms uint8 [n, mel_bands, frames] as float32 [n, image_size, image_size, 3]."""
+        """Turn spectrograms uint8 [n, mel_bands, frames] into pictures float32."""
         return spectrogram.picture(tf.constant(mel), self.settings).numpy()
 
     def masked(self, picture: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """From kept cells, bool [n, rows, columns], of one picture to outputs [n, outputs].
+        """Return a function from visible cells, bool [n, rows, columns], to outputs [n, outputs].
 
         The network runs once a masked picture, whatever number of its outputs is explained.
         """
-        shown, filling = tf.constant(picture), tf.constant(masking.fill(picture, self.masker))
+        whole, filling = tf.constant(picture), tf.constant(masking.fill(picture, self.masker))
 
-        def outputs(kept: np.ndarray) -> np.ndarray:
-            parts = [kept[i : i + BATCH].astype(bool) for i in range(0, len(kept), BATCH)]
-            hidden = (self._hidden(shown, filling, tf.constant(part)) for part in parts)
-            found = [self._network(pictures).numpy() for pictures in hidden]
-            return np.concatenate(found).astype(np.float64)
+        def outputs(visible: np.ndarray) -> np.ndarray:
+            parts = [visible[i : i + BATCH].astype(bool) for i in range(0, len(visible), BATCH)]
+            pictures = (self._hide(whole, filling, tf.constant(part)) for part in parts)
+            scores = [self._network(part).numpy() for part in pictures]
+            return np.concatenate(scores).astype(np.float64)
 
         return outputs
 
 
-DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
-GRID = 14  # regions to a side that `occlusion` hides
-
-
-def partition(
-    subject: Subject,
+def _partition(
+    model: ExplainedModel,
     picture: np.ndarray,
     outputs: Sequence[int],
-    *,
     evaluations: int = 500,
     seed: int = 0,
 ) -> list[Explanation]:
-    """SHAP's Partition explainer with an image masker (the paper's method; Lundberg and Lee 2017).
-
-    The picture is halved again and again, and where the outputs change most, most often. The
-    values are Owen values of this hierarchy, exact for its regions. It is the hierarchy of shap's
-    own image masker; since that splits colours apart only below single pixels, a region hides its
-    pixels in all colours, and the values are sums over them from the start.
-
-    Parameters
-    ----------
-    subject : Subject
-    picture : ndarray of float32, shape [image_size, image_size, 3]
-    outputs : sequence of int
-        Explained from the same masked pictures.
-    evaluations : int
-        Masked pictures; more make the regions smaller.
-    seed : int
-        Of the order of regions that changed the outputs equally.
-
-    Returns
-    -------
-    list of Explanation
-        One an output.
-    """
-    side = subject.settings.image_size
+    """SHAP's Partition explainer with an image masker (the paper's; Lundberg and Lee 2017)."""
+    # The picture is halved again and again, and where the outputs change most, most often. The
+    # values are Owen values of this hierarchy, exact for its regions. It is the hierarchy of shap's
+    # own image masker; since that splits colours apart only below single pixels, a region hides its
+    # pixels in all colours, and the values are sums over them from the start.
+    side = model.settings.image_size
     count = masking.cells(side)
-    see = subject.masked(picture)
+    outputs_of = model.masked(picture)
     whole = np.ones((1, count, count, 1))
     # shap masks a picture of ones; the cells that stay 1 are shown of the real one
     masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
-    explainer = shap.PartitionExplainer(lambda kept: see(kept[..., 0]), masker)
-    with _drawing(seed):
-        found = explainer(
+    explainer = shap.PartitionExplainer(lambda cells: outputs_of(cells[..., 0]), masker)
+    with _numpy_seeded(seed):
+        explained = explainer(
             whole,
             max_evals=max(3, evaluations),
             batch_size=BATCH,
             outputs=np.asarray(outputs),
             silent=True,
         )
-    values = _lowered(found.hierarchical_values[0], found.clustering[0], side)
-    bases = np.ravel(found.base_values)
-    full = see(whole[..., 0])[0]
+    values = _pixel_values(explained.hierarchical_values[0], explained.clustering[0], side)
+    bases = np.ravel(explained.base_values)
+    full = outputs_of(whole[..., 0])[0]
     return [
         Explanation(values[..., i], float(bases[i]), float(full[output]))
         for i, output in enumerate(outputs)
     ]
 
 
-def _lowered(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
-    """Values of a hierarchy's regions, each evenly on its pixels; sums stay.
+def _pixel_values(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
+    """Values [side, side, outputs] of a hierarchy's regions, each evenly on its pixels.
 
-    shap itself spreads a region's value evenly on its cells. Where these are not of one size, that
-    draws lines through a region.
-
-    Parameters
-    ----------
-    nodes : ndarray of float64, shape [2 * cells - 1, outputs]
-        What each region (first the cells, the whole last) was given beyond its parts.
-    tree : ndarray of float64, shape [cells - 1, 4]
-        Its rows are the two parts of each region, as scipy's linkage has them.
-
-    Returns
-    -------
-    ndarray of float64, shape [side, side, outputs]
+    ``nodes`` [2 * cells - 1, outputs]: what each region (first the cells, the whole last) was given
+    beyond its parts; ``tree`` [cells - 1, 4]: the two parts of each region, as scipy's linkage.
     """
+    # shap itself spreads a region's value evenly on its cells. Where these are not of one size,
+    # that draws lines through a region.
     leaves = len(tree) + 1
-    count = round(leaves**0.5)
-    place = attributions.cells(side, side, count)
+    cell = attributions.cells(side, side, round(leaves**0.5))
     area = np.zeros(len(nodes))
-    area[:leaves] = np.bincount(place.ravel(), minlength=leaves)
+    area[:leaves] = np.bincount(cell.ravel(), minlength=leaves)
     parts = tree[:, :2].astype(int)
     for node, (left, right) in enumerate(parts, leaves):
         area[node] = area[left] + area[right]
     density = nodes / area[:, None]
     for node in range(len(nodes) - 1, leaves - 1, -1):
         density[parts[node - leaves]] += density[node]
-    return density[place]
+    return density[cell]
 
 
 @contextmanager
-def _drawing(seed: int) -> Iterator[None]:
+def _numpy_seeded(seed: int) -> Iterator[None]:
     """Seed numpy's global generator, from which shap draws, and put it back as it was."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
@@ -228,78 +195,64 @@ def _drawing(seed: int) -> Iterator[None]:
 
 def _spread(values: np.ndarray, side: int) -> np.ndarray:
     """Values of cells [rows, columns] evenly on their pixels [side, side]; sums stay."""
-    place = attributions.cells(side, side, len(values))
-    pixels = np.bincount(place.ravel(), minlength=values.size)
-    return (values.ravel() / pixels)[place]
+    cell = attributions.cells(side, side, len(values))
+    pixels = np.bincount(cell.ravel(), minlength=values.size)
+    return (values.ravel() / pixels)[cell]
 
 
-def gradient(
-    subject: Subject,
-    picture: np.ndarray,
-    outputs: Sequence[int],
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
+def _gradient(
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
 ) -> list[Explanation]:
-    """SHAP's GradientExplainer: expected gradients (Erion et al. 2021, 10.1038/s42256-021-00343-w).
-
-    The mean, over training pictures and places on the straight way from each of them to this
-    picture, of gradient times difference. What is drawn are ``draws`` of these, so the values sum
-    to the output less the background's mean output only nearly. They are summed over the cells
-    that are the smallest regions of `partition` too: those of single pixels are mostly noise.
-
-    Parameters and returns as of `partition`; ``seed`` is that of the draws.
-    """
-    explainer = subject.gradients
-    with _drawing(seed):
-        found, _ = explainer.shap_values(
-            np.asarray(subject.scale(picture[None])),
-            nsamples=draws,
+    """SHAP's GradientExplainer: expected gradients (Erion 2021, 10.1038/s42256-021-00343-w)."""
+    # The mean, over training pictures and places on the straight way from each of them to this
+    # picture, of gradient times difference. `DRAWS` of these are drawn, so the values sum to the
+    # output less the background's mean output only nearly. They are summed over the cells that are
+    # the smallest regions of `_partition` too: those of single pixels are mostly noise.
+    explainer = model.gradient_explainer
+    with _numpy_seeded(seed):
+        explained, _ = explainer.shap_values(
+            np.asarray(model.scale(picture[None])),
+            nsamples=DRAWS,
             ranked_outputs=np.asarray(outputs)[None],
             output_rank_order="custom",
             rseed=seed,
         )
-    values = np.asarray(found)[0].sum(axis=2)  # over colours: [side, side, outputs]
-    full, side = subject.outputs(picture[None])[0], subject.settings.image_size
+    values = np.asarray(explained)[0].sum(axis=2)  # over colours: [side, side, outputs]
+    full, side = model.outputs(picture[None])[0], model.settings.image_size
     cells = [attributions.regions(of, masking.cells(side)) for of in np.moveaxis(values, -1, 0)]
     return [
-        Explanation(_spread(of, side), float(subject.expected[output]), float(full[output]))
+        Explanation(_spread(of, side), float(model.expected_outputs[output]), float(full[output]))
         for of, output in zip(cells, outputs, strict=True)
     ]
 
 
-def grad_cam(
-    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+def _grad_cam(
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
 ) -> list[Explanation]:
-    """Class activation maps by gradients, of the backbone's last maps, enlarged to the picture.
-
-    Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) without its final ReLU, so that what
-    lowers the class shows too: gradient of the class's score before the softmax times activation,
-    summed over the maps. Under ``pooling: global`` the gradient is the same all over a map, as in
-    Grad-CAM; under ``time`` it is not, and the product is HiResCAM's (Draelos and Carin 2020,
-    arXiv:2011.08891). Nothing is drawn: ``seed`` changes nothing.
-
-    Parameters and returns as of `partition`.
-    """
-    scaled = subject.scale(tf.constant(picture[None]))
-    maps = classifier.backbone_of(subject.network)(scaled, training=False)
+    """Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) of the backbone's last maps."""
+    # Without its final ReLU, so that what lowers the class shows too: gradient of the class's score
+    # before the softmax times activation, summed over the maps and enlarged to the picture. Under
+    # ``pooling: global`` the gradient is the same all over a map, as in Grad-CAM; under ``time`` it
+    # is not, and the product is HiResCAM's (Draelos and Carin 2020, arXiv:2011.08891).
+    scaled = model.scale(tf.constant(picture[None]))
+    maps = classifier.backbone_of(model.network)(scaled, training=False)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(maps)
-        scores = _scores(subject.network, classifier.pool(subject.network, maps))
+        scores = _scores(model.network, classifier.pool(model.network, maps))
         chosen = [scores[0, output] for output in outputs]
-    full = subject.outputs(picture[None])[0]
-    side = subject.settings.image_size
-    found = []
+    full = model.outputs(picture[None])[0]
+    side = model.settings.image_size
+    explanations = []
     for score, output in zip(chosen, outputs, strict=True):
         product = tf.reduce_sum(tape.gradient(score, maps) * maps, axis=-1, keepdims=True)
         enlarged = tf.image.resize(product, [side, side], method="bilinear")[0, ..., 0]
         values = enlarged.numpy().astype(np.float64)
-        found.append(Explanation(values, float("nan"), float(full[output])))
-    return found
+        explanations.append(Explanation(values, float("nan"), float(full[output])))
+    return explanations
 
 
 def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
-    """What the head says before its softmax, [batch, outputs]; a regression's value itself."""
+    """The head's scores before its softmax, [batch, outputs]; a regression's value itself."""
     last = network.get_layer("output")
     if not isinstance(last, keras.layers.Dense):
         return classifier.head(network, pooled, training=False)
@@ -309,19 +262,15 @@ def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
     return tf.matmul(pooled, last.kernel) + last.bias
 
 
-def occlusion(
-    subject: Subject, picture: np.ndarray, outputs: Sequence[int], *, seed: int = 0
+def _occlusion(
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
 ) -> list[Explanation]:
-    """Output less the output with one region hidden, for each of 14 x 14 regions.
-
-    After Zeiler and Fergus 2014 (10.1007/978-3-319-10590-1_53). Nothing is drawn: ``seed`` changes
-    nothing. Parameters and returns as of `partition`.
-    """
-    side = subject.settings.image_size
+    """Output less the output without one of 14 x 14 regions (Zeiler and Fergus 2014)."""
+    side = model.settings.image_size
     count = min(side, GRID)
-    kept = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
-    see = subject.masked(picture)
-    full, without = see(np.ones((1, count, count)))[0], see(kept)
+    all_but_one = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
+    outputs_of = model.masked(picture)
+    full, without = outputs_of(np.ones((1, count, count)))[0], outputs_of(all_but_one)
     return [
         Explanation(
             _spread((full[output] - without[:, output]).reshape(count, count), side),
@@ -333,10 +282,10 @@ def occlusion(
 
 
 METHODS = {
-    "partition": partition,
-    "gradient": gradient,
-    "grad-cam": grad_cam,
-    "occlusion": occlusion,
+    "partition": _partition,
+    "gradient": _gradient,
+    "grad-cam": _grad_cam,
+    "occlusion": _occlusion,
 }
 TITLES = {
     "partition": "SHAP, Partition",
@@ -349,20 +298,45 @@ SEEDED = ("partition", "gradient")  # they draw something
 
 
 def require(method: str) -> None:
-    """InputError for a method that there is not."""
+    """Raise an InputError for a method that there is not."""
     if method not in METHODS:
         raise InputError(f"method '{method}'{nearest(method, METHODS)}")
 
 
 def explain(
     method: str,
-    subject: Subject,
+    model: ExplainedModel,
     picture: np.ndarray,
     outputs: Sequence[int],
     evaluations: int = 500,
     seed: int = 0,
 ) -> list[Explanation]:
-    """Attributions by one of `METHODS`; ``evaluations`` are those of `partition`."""
+    """Attribute outputs of a network to the parts of a picture.
+
+    Parameters
+    ----------
+    method : {"partition", "gradient", "grad-cam", "occlusion"}
+    model : ExplainedModel
+    picture : ndarray of float32, shape [image_size, image_size, 3]
+        RGB from 0 to 255, see `ExplainedModel.pictures`.
+    outputs : sequence of int
+        Classes, explained from the same masked pictures.
+    evaluations : int
+        Masked pictures of ``partition``; more make its regions smaller.
+    seed : int
+        Of what ``partition`` (the order of regions that changed the outputs equally) and
+        ``gradient`` draw.
+
+    Returns
+    -------
+    list of Explanation
+        One an output.
+
+    Raises
+    ------
+    InputError
+        An unknown method, or ``gradient`` without a background.
+    """
     require(method)
-    how = {"evaluations": evaluations} if method == "partition" else {}
-    return METHODS[method](subject, picture, outputs, seed=seed, **how)
+    options = {"evaluations": evaluations} if method == "partition" else {}
+    return METHODS[method](model, picture, outputs, seed=seed, **options)

@@ -1,4 +1,4 @@
-"""Everything that explains a run, as figures, tables and sounds under fixed names."""
+"""Figures, tables and sounds that explain a run, under fixed names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,48 +12,138 @@ from dslite import audio
 from dslite import plots as dslite_plots
 from dslite.evaluation import confusion
 from dslite.explanation import attributions, faithfulness, files, listen, methods, plots
-from dslite.explanation import files as explanation_files
-from dslite.explanation import plots as explanation_plots
-from dslite.explanation.faithfulness import Scrutiny
-from dslite.explanation.files import Heard
-from dslite.explanation.methods import Subject
+from dslite.explanation.files import ExplainedFile
+from dslite.explanation.methods import ExplainedModel
 from dslite.features import spectrogram
 from dslite.features.store import Store
 from dslite.settings import Settings
 from dslite.training import runs
 
-TIME_BINS, BANDS = 10, 8  # what the regions of 100 evaluations tell apart
+PARTITION = "test"  # that is explained
+TIME_BINS, BANDS = 10, 8  # of a summary: what the regions of so many evaluations tell apart
+SUMMARY_EVALUATIONS = 100
+ROWS = 6  # of a figure: as many as an A4 page holds
+DPI = 300
+SVG_DPI = 110  # of the pictures in it, near their own resolution
+# Rule of `dslite.explanation.files` -> part of a figure's name; a file that a user names has none.
+NAMES = {
+    files.CONFIDENT: "confident",
+    files.MEDIAN: "median",
+    files.WRONG: "wrong",
+    **dict(zip(files.BLINDED, ("confident", "median"), strict=True)),
+    **dict(zip(files.REGRESSION, ("highest", "middle", "error"), strict=True)),
+    "": "files",
+}
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Where the network listens, over a whole partition.
+class Report:
+    """Figures and tables by file name, without suffix."""
 
-    Attributes
-    ----------
-    frequencies, times : DataFrame
-        See `dslite.explanation.attributions.frequency_table` and `time_table`.
-    additivity_error : float
-        The largest of all chunks.
+    figures: Mapping[str, Figure]
+    tables: Mapping[str, pd.DataFrame]
+
+
+def overlays(
+    explained: Sequence[ExplainedFile], settings: Settings, colours: str = "red-blue"
+) -> Figure:
+    """Draw explained files as `dslite.explanation.plots.overlays`, a line each."""
+    rows = [
+        {
+            "image": file.picture / 255,
+            "seconds": file.seconds,
+            "title": file.title,
+            "panels": [
+                (_caption(name, part), part.values) for name, part in file.explanations.items()
+            ],
+        }
+        for file in explained
+    ]
+    return plots.overlays(rows, spectrogram.mel_frequencies(settings), colours)
+
+
+def _caption(name: str, explanation: methods.Explanation) -> str:
+    """The class that is explained, its expected and its real output."""
+    start = "" if np.isnan(explanation.base) else f"expected {explanation.base:.2f}, "
+    return f"for {name}\n{start}output {explanation.output:.2f}"
+
+
+def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
+    """Report explained files: overlays, up to six in a figure, and a table.
+
+    A rule's files are one figure, ``shap_confident`` and the like; ``…_safe`` is the same in
+    colours that the colour-blind tell apart.
     """
+    figures = {}
+    for rule in dict.fromkeys(file.rule for file in explained):
+        same = [file for file in explained if file.rule == rule]
+        for start in range(0, len(same), ROWS):
+            page = same[start : start + ROWS]
+            name = f"shap_{NAMES[rule]}" + (f"_{start // ROWS + 1}" if start else "")
+            figures[name] = overlays(page, settings)
+            figures[f"{name}_safe"] = overlays(page, settings, "orange-purple")
+    return Report(figures, {"samples": sample_table(explained)})
 
-    frequencies: pd.DataFrame
-    times: pd.DataFrame
-    additivity_error: float
+
+def sample_table(explained: Sequence[ExplainedFile]) -> pd.DataFrame:
+    """Tabulate explained files, one row an explained class, with the names of their sounds."""
+    rows = []
+    for number, file in enumerate(explained, 1):
+        shared = {"file": file.name, "rule": file.rule}
+        shared |= {"true": file.true, "predicted": file.predicted}
+        for i, (name, part) in enumerate(file.explanations.items()):
+            row = shared | {"explained": name, "expected": part.base, "output": part.output}
+            row |= {"additivity_error": part.additivity_error}
+            for sound in ("kept", "removed"):  # of what speaks for the predicted class
+                row[sound] = "" if i else f"{_stem(number, file)}-{sound}.wav"
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def summarise(
+def _stem(number: int, file: ExplainedFile) -> str:
+    """Of the names of a file's sounds; files of the same name in two folders differ by number."""
+    return f"{number:02d}-{Path(file.name).stem}"
+
+
+def of_methods(
     run: runs.Run,
     store: Store,
-    subject: Subject,
+    model: ExplainedModel,
+    file: ExplainedFile,
+    method: str = "partition",
     *,
-    partition: str = "test",
-    evaluations: int = 100,
-    files: int = 0,
+    evaluations: int = 500,
     seed: int = 0,
-    log: Callable[[str], None] = print,
-) -> Summary:
-    """Mean |SHAP| of a partition's files by frequency and by relative time, per class.
+    log: Log = print,
+) -> Report:
+    """Report one file under every method; ``method`` has explained it already."""
+    chosen = pd.DataFrame([(file.name, file.rule, file.true, "", np.nan)], columns=files.COLUMNS)
+    options = {"evaluations": evaluations, "seed": seed, "log": log}
+    values = {}
+    for name, title in methods.TITLES.items():
+        explained = [file]
+        if name != method:
+            explained = files.explain_files(run, store, model, chosen, method=name, **options)
+        # The predicted class is the first.
+        values[title] = next(iter(explained[0].explanations.values())).values
+    hz = spectrogram.mel_frequencies(run.settings)
+    drawn = (file.picture / 255, file.seconds, values, hz, file.title)
+    figures = {"methods": plots.method_overlays(*drawn)}
+    figures["methods_safe"] = plots.method_overlays(*drawn, "orange-purple")
+    return Report(figures, {})
+
+
+def of_partition(
+    run: runs.Run,
+    store: Store,
+    model: ExplainedModel,
+    *,
+    count: int = 0,
+    seed: int = 0,
+    log: Log = print,
+) -> Report:
+    """Report the mean |SHAP| of the test files by frequency and by relative time, per class.
 
     Each file is explained for its true class (for the predicted one where labels are blinded) by
     SHAP's Partition explainer, its chunks joined on one time axis; what is padded behind a short
@@ -61,59 +151,61 @@ def summarise(
 
     Parameters
     ----------
-    run, store, subject
+    run, store, model
         Of the same run.
-    partition : str
-    evaluations : int
-        A chunk; the regions of a summary may be larger than those of a picture.
-    files : int
-        At most so many, drawn with ``seed``, of each class the same number; 0: all.
+    count : int
+        Files, drawn with ``seed``, of each class the same number; 0: all.
+    seed : int
     log : callable
-        Is told every 50 files.
+        Is given a line every 50 files.
     """
     settings = run.settings
-    files_of, labels = _listed(run, partition, files, seed)
+    names, labels = _files_and_labels(run, count, seed)
     position = dict(zip(store.files["path"], range(len(store.files)), strict=True))
-    hz = spectrogram.mel_frequencies(settings)
-    names = run.classes or ("prediction",)
-    by_frequency, by_time, errors = [], [], []
-    for number, (file, label) in enumerate(zip(files_of, labels, strict=True)):
-        row = position[file]
-        chunks = np.flatnonzero(store.file == row)
+    classes = run.classes or ("prediction",)
+    by_frequency, by_time = [], []
+    for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
+        row = position[name]
+        chunks, output = np.flatnonzero(store.file == row), [classes.index(label)]
         parts = [
-            methods.partition(
-                subject, picture, [names.index(label)], evaluations=evaluations, seed=seed
-            )[0]
-            for picture in subject.pictures(store.mel[chunks])
+            methods.explain("partition", model, picture, output, SUMMARY_EVALUATIONS, seed)[0]
+            for picture in model.pictures(store.mel[chunks])
         ]
-        errors += [part.additivity_error for part in parts]
-        whole = explanation_files.joined(parts, store.start_s[chunks], settings)
-        lasts = whole.values.shape[1] * settings.chunk_length_s / settings.image_size
-        valid = min(1.0, _duration_s(store, row, chunks, settings) / lasts)
-        by_frequency.append(attributions.by_frequency(whole.values, hz, BANDS)[1])
-        by_time.append(attributions.by_time(whole.values, valid, TIME_BINS))
-        if (number + 1) % 50 == 0:
-            log(f"summary: {number + 1} of {len(labels)} files")
-    edges = attributions.band_edges(hz, BANDS)
-    return Summary(
-        attributions.frequency_table(np.array(by_frequency), labels, names, edges),
-        attributions.time_table(np.array(by_time), labels, names),
-        max(errors),
-    )
+        whole = files.join(parts, store.start_s[chunks], settings)
+        seconds = whole.values.shape[1] * settings.chunk_length_s / settings.image_size
+        valid = min(1.0, _duration_s(store, row, chunks, settings) / seconds)
+        by_frequency.append(attributions.by_frequency(whole.values, BANDS))
+        by_time.append(attributions.by_time(whole.values, TIME_BINS, valid))
+        if number % 50 == 0:
+            log(f"summary: {number} of {len(labels)} files")
+    edges_hz = attributions.band_edges(spectrogram.mel_frequencies(settings), BANDS)
+    shares = np.linspace(0, 1, TIME_BINS + 1)
+    tables = {
+        name: attributions.class_table(np.array(values), labels, classes, ends, edges)
+        for name, values, ends, edges in (
+            ("frequencies", by_frequency, attributions.FREQUENCY, edges_hz),
+            ("times", by_time, attributions.TIME, shares),
+        )
+    }
+    figures = {
+        "frequencies": plots.frequencies(tables["frequencies"]),
+        "times": plots.times(tables["times"]),
+    }
+    return Report(figures, tables)
 
 
-def _listed(run: runs.Run, partition: str, most: int, seed: int) -> tuple[list[str], list[str]]:
-    """Files of a partition and the class that each is explained for."""
+def _files_and_labels(run: runs.Run, count: int, seed: int) -> tuple[list[str], list[str]]:
+    """Test files and the class that each is explained for."""
     table = run.predictions
-    table = table[table["partition"] == partition]
+    table = table[table["partition"] == PARTITION]
     # Of blinded labels the prediction takes the place.
     labels = table["label"].where(table["label"] != "", table["prediction"]).to_numpy()
     labels = labels if run.classes else np.full(len(table), "prediction")
-    files = table["file"].to_numpy()
-    if most:
-        kept = explanation_files.drawn_files(labels, most, np.random.default_rng(seed))
-        files, labels = files[kept], labels[kept]
-    return files.tolist(), labels.tolist()
+    names = table["file"].to_numpy()
+    if count:
+        drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
+        names, labels = names[drawn], labels[drawn]
+    return names.tolist(), labels.tolist()
 
 
 def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) -> float:
@@ -126,132 +218,32 @@ def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) 
     return len(clip.waveform) / settings.sample_rate
 
 
-def scrutinise(
+def of_faithfulness(
     run: runs.Run,
     store: Store,
-    subject: Subject,
+    model: ExplainedModel,
     *,
     pictures: int = 12,
-    partition: str = "test",
     evaluations: int = 500,
     seed: int = 0,
-    log: Callable[[str], None] = print,
-) -> Scrutiny:
-    """All methods under all tests of `dslite.explanation.faithfulness`, on chunks of a partition.
+    log: Log = print,
+) -> Report:
+    """Report how far each method can be trusted: `dslite.explanation.faithfulness` and its curves.
 
-    The chunks are drawn with ``seed``, of each class the same number; explained is the class that
-    the network takes each of them for.
+    Tested are so many test chunks, drawn with ``seed``, of each class the same number, explained
+    for the class that the network takes each of them for.
     """
-    chunks = store.chunks(partition)
-    labels = store.files["label"].to_numpy()[store.file[chunks]]
-    labels = labels if run.classes else np.zeros(len(chunks))
-    chosen = chunks[explanation_files.drawn_files(labels, pictures, np.random.default_rng(seed))]
-    shown = subject.pictures(store.mel[chosen])
-    outputs = subject.outputs(shown).argmax(axis=1).tolist()
-    return faithfulness.assess(subject, shown, outputs, evaluations=evaluations, seed=seed, log=log)
+    chosen = files.draw_chunks(run, store, PARTITION, pictures, seed)
+    shown = model.pictures(store.mel[chosen])
+    outputs = model.outputs(shown).argmax(axis=1).tolist()
+    test = faithfulness.assess(model, shown, outputs, evaluations=evaluations, seed=seed, log=log)
+    curves = faithfulness.curve_table(test)
+    table = faithfulness.table(test).rename_axis("method").reset_index()
+    return Report({"curves": plots.curves(curves)}, {"scrutiny": table, "curves": curves})
 
 
-ROWS = 6  # of a figure: as many as an A4 page holds
-DPI = 300
-SVG_DPI = 110  # of the pictures in it, near their own resolution
-# Rule of `dslite.explanation.files` -> part of a file's name; a file that the user has named has no rule.
-NAMES = {
-    files.CONFIDENT: "confident",
-    files.MEDIAN: "median",
-    files.WRONG: "wrong",
-    **dict(zip(files.UNKNOWN, ("confident", "median"), strict=True)),
-    **dict(zip(files.VALUES, ("highest", "middle", "error"), strict=True)),
-    "": "files",
-}
-
-
-@dataclass(frozen=True)
-class Exhibits:
-    """Figures and tables by file name, without suffix."""
-
-    figures: Mapping[str, Figure]
-    tables: Mapping[str, pd.DataFrame]
-
-
-def of_files(heard: Sequence[Heard], settings: Settings) -> Exhibits:
-    """Overlays of explained files, up to six in a figure, and what was explained as a table.
-
-    A rule's files are one figure, ``shap_confident`` and the like; ``…_safe`` is the same in
-    colours that the colour-blind tell apart.
-    """
-    hz = spectrogram.mel_frequencies(settings)
-    figures = {}
-    for rule in dict.fromkeys(one.rule for one in heard):
-        own = [one for one in heard if one.rule == rule]
-        for page in range(0, len(own), ROWS):
-            rows = files.rows(own[page : page + ROWS])
-            name = f"shap_{NAMES[rule]}" + (f"_{page // ROWS + 1}" if page else "")
-            figures[name] = explanation_plots.figure(rows, hz)
-            figures[f"{name}_safe"] = explanation_plots.figure(rows, hz, "orange-purple")
-    return Exhibits(figures, {"samples": table(heard)})
-
-
-def table(heard: Sequence[Heard]) -> pd.DataFrame:
-    """One row an explained class of a file, with the names of its sounds."""
-    rows = []
-    for number, one in enumerate(heard, 1):
-        facts = {"file": one.name, "rule": one.rule, "true": one.true, "predicted": one.predicted}
-        for place, (name, part) in enumerate(one.explained.items()):
-            kept, removed = (f"{stem(number, one)}-{what}.wav" for what in ("kept", "removed"))
-            rows.append(
-                facts
-                | {"explained": name, "expected": part.base, "output": part.output}
-                | {"additivity_error": part.additivity_error}
-                # What is heard is what speaks for the predicted class.
-                | {"kept": "" if place else kept, "removed": "" if place else removed}
-            )
-    return pd.DataFrame(rows)
-
-
-def stem(number: int, heard: Heard) -> str:
-    """Of the names of a file's sounds; files of the same name in two folders differ by number."""
-    return f"{number:02d}-{Path(heard.name).stem}"
-
-
-def of_methods(heard: Mapping[str, Heard], settings: Settings) -> Exhibits:
-    """One file under several methods: name of the method -> the file explained by it."""
-    first = next(iter(heard.values()))
-    values = {
-        methods.TITLES[method]: one.explained[one.predicted].values
-        if one.predicted in one.explained
-        else next(iter(one.explained.values())).values
-        for method, one in heard.items()
-    }
-    hz = spectrogram.mel_frequencies(settings)
-    given = (first.picture / 255, first.seconds, values, hz, files.title(first))
-    figures = {"methods": explanation_plots.methods(*given)}
-    figures["methods_safe"] = explanation_plots.methods(*given, "orange-purple")
-    return Exhibits(figures, {})
-
-
-def of_summary(summary: Summary) -> Exhibits:
-    """Where a network listens over a partition, by frequency and by time."""
-    return Exhibits(
-        {
-            "frequencies": plots.frequencies(summary.frequencies),
-            "times": plots.times(summary.times),
-        },
-        {"frequencies": summary.frequencies, "times": summary.times},
-    )
-
-
-def of_scrutiny(scrutiny: Scrutiny) -> Exhibits:
-    """How far each method can be trusted: the table, and its curves."""
-    curves = faithfulness.curve_table(scrutiny)
-    judged = faithfulness.table(scrutiny).rename_axis("method").reset_index()
-    return Exhibits(
-        {"curves": plots.curves(curves)},
-        {"scrutiny": judged, "curves": curves},
-    )
-
-
-def of_confusions(run: runs.Run) -> Exhibits:
-    """Figure 3, recalls with their intervals, and the most frequent confusions."""
+def of_confusions(run: runs.Run) -> Report:
+    """Report Figure 3, recalls with their intervals, and the most frequent confusions."""
     parts = ("devel", "test")
     scores, predictions = run.metrics, run.predictions
     figures = confusion.figures({part: scores[part] for part in parts}, predictions, run.classes)
@@ -265,78 +257,70 @@ def of_confusions(run: runs.Run) -> Exhibits:
     if recalls:
         tables["recalls"] = pd.concat(recalls, ignore_index=True)
         figures["recalls"] = confusion.plot_recalls(tables["recalls"])
-    return Exhibits(figures, {name: table for name, table in tables.items() if len(table)})
+    return Report(figures, {name: table for name, table in tables.items() if len(table)})
 
 
 def of_run(
     run: runs.Run,
     store: Store,
-    subject: Subject,
+    model: ExplainedModel,
     *,
     method: str = "partition",
     evaluations: int = 500,
     pictures: int = 12,
-    log: Callable[[str], None] = print,
-) -> tuple[Exhibits, list[Heard]]:
-    """All of the above: files by rule, all methods on the first, the whole test partition.
+    log: Log = print,
+) -> tuple[Report, list[ExplainedFile]]:
+    """Report all of the above: files by rule, all methods on the first, the whole test partition.
 
-    ``pictures`` is how many of it are scrutinised under every method; none for 0. The second value
+    ``pictures`` is how many test chunks every method is tested on; none for 0. The second value
     are the files, for `save_sounds`.
     """
-    given = {"evaluations": evaluations, "log": log}
-    chosen = files.by_rule(run)
-    heard = files.hear(run, store, subject, chosen, method=method, **given)
-    each = {
-        name: files.hear(run, store, subject, chosen[:1], method=name, **given)[0]
-        for name in methods.METHODS
-        if name != method
-    }
-    each = {name: each.get(name, heard[0]) for name in methods.METHODS}
+    given, options = (run, store, model), {"evaluations": evaluations, "log": log}
+    explained = files.explain_files(*given, files.choose_by_rule(run), method=method, **options)
     parts = [
-        of_files(heard, run.settings),
-        of_methods(each, run.settings),
-        of_summary(summarise(run, store, subject, log=log)),
+        of_files(explained, run.settings),
+        of_methods(*given, explained[0], method, **options),
+        of_partition(*given, log=log),
         of_confusions(run),
     ]
     if pictures:
-        scrutiny = scrutinise(run, store, subject, pictures=pictures, **given)
-        parts.append(of_scrutiny(scrutiny))
-    return together(*parts), heard
+        parts.append(of_faithfulness(*given, pictures=pictures, **options))
+    return merge(*parts), explained
 
 
-def together(*parts: Exhibits) -> Exhibits:
-    """Several as one."""
-    return Exhibits(
-        {name: made for part in parts for name, made in part.figures.items()},
-        {name: made for part in parts for name, made in part.tables.items()},
+def merge(*reports: Report) -> Report:
+    """Merge several reports into one."""
+    return Report(
+        {name: figure for report in reports for name, figure in report.figures.items()},
+        {name: table for report in reports for name, table in report.tables.items()},
     )
 
 
-def told(exhibits: Exhibits) -> list[str]:
-    """What a command says of them: the largest additivity error, and each method's worth."""
+def summary_lines(report: Report) -> list[str]:
+    """Describe a report: the largest additivity error, and each method's faithfulness."""
     lines = []
-    if "samples" in exhibits.tables:
-        errors = exhibits.tables["samples"]["additivity_error"]
+    if "samples" in report.tables:
+        errors = report.tables["samples"]["additivity_error"]
         if errors.notna().any():
             lines.append(f"largest additivity error of the explained files: {errors.max():.1e}")
-    if "scrutiny" in exhibits.tables:
-        lines += exhibits.tables["scrutiny"].round(3).to_string(index=False, na_rep="").split("\n")
+    if "scrutiny" in report.tables:
+        lines += report.tables["scrutiny"].round(3).to_string(index=False, na_rep="").split("\n")
     return lines
 
 
-def save(exhibits: Exhibits, folder: Path) -> None:
-    """Every figure as PNG (300 dpi) and SVG, every table as CSV, into an existing folder."""
-    for name, figure in exhibits.figures.items():
+def save(report: Report, folder: Path) -> None:
+    """Write every figure as PNG (300 dpi) and SVG, every table as CSV, into an existing folder."""
+    for name, figure in report.figures.items():
         dslite_plots.save(figure, folder / f"{name}.png", DPI)
         dslite_plots.save(figure, folder / f"{name}.svg", SVG_DPI)
-    for name, found in exhibits.tables.items():
+    for name, table in report.tables.items():
         # Digits, not decimals: a mean |SHAP| of a pixel is near 1e-6.
-        found.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
 
 
-def save_sounds(heard: Sequence[Heard], settings: Settings, folder: Path) -> None:
-    """What speaks for the predicted class of each file, and the file without it, as WAV."""
+def save_sounds(explained: Sequence[ExplainedFile], settings: Settings, folder: Path) -> None:
+    """Write as WAV what speaks for the predicted class of each file, and the file without it."""
     folder.mkdir(exist_ok=True)
-    for number, one in enumerate(heard, 1):
-        kept, removed = files.split(one, settings)
-        listen.write(folder, stem(number, one), kept, removed, settings.sample_rate)
+    for number, file in enumerate(explained, 1):
+        kept, removed = files.split_sound(file, settings)
+        listen.write(folder, _stem(number, file), kept, removed, settings.sample_rate)

@@ -8,7 +8,6 @@ import pandas as pd
 import soundfile
 
 from dslite import audio
-from dslite.explanation.methods import Subject
 from dslite.features import spectrogram, store
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -17,6 +16,7 @@ from tests.random_networks import alive
 
 SIDE = 32
 HALVES = (slice(0, SIDE // 2), slice(SIDE // 2, SIDE))
+CLASSES = ("calm", "happy", "sad")
 SMALL = Settings(
     sample_rate=4000,
     chunk_length_s=1.0,
@@ -30,8 +30,12 @@ SMALL = Settings(
 )
 
 
+def silent(line):
+    """In the place of ``log``."""
+
+
 def network(settings=SMALL, outputs=3, seed=0, scale=None):
-    """A network of `dslite.models.classifier.build_classifier` with random weights; of the fixture `tiny`, if it is on."""
+    """A classifier with random weights; with the fixture `tiny`, of its backbone."""
     return alive(classifier.build_classifier(settings, outputs, scale), seed, first=1 / 60)
 
 
@@ -43,7 +47,7 @@ def noise(rng, count=1, side=SIDE):
 
 
 def looking_at(rows, columns, side=SIDE):
-    """A network in the shape of `dslite.models.classifier.build_classifier` that sees one part of the picture alone.
+    """A network in the shape of a classifier that sees one part of the picture alone.
 
     The brighter this part's green, the larger output 0.
     """
@@ -60,28 +64,6 @@ def looking_at(rows, columns, side=SIDE):
     whole.get_layer("hidden").set_weights([np.array([[0.0], [3.0], [0.0]]), np.zeros(1)])
     whole.get_layer("output").set_weights([np.array([[1.0, -1.0]]), np.zeros(2)])
     return whole
-
-
-def linear(rng, outputs=2, side=SIDE):
-    """A network whose outputs are weighted sums of its input, and the weights."""
-    image = keras.Input((side, side, 3))
-    sums = keras.layers.Dense(outputs)(keras.layers.Flatten()(image))
-    made = keras.Model(image, sums)
-    weights = rng.normal(0, 1e-3, (side, side, 3, outputs))
-    made.layers[-1].set_weights([weights.reshape(-1, outputs), np.arange(1.0, outputs + 1)])
-    return made, weights
-
-
-def counting(subject: Subject) -> list[int]:
-    """How many pictures each later call of a subject's network has seen."""
-    seen, real = [], subject._network
-
-    def run(pictures):
-        seen.append(len(pictures))
-        return real(pictures)
-
-    subject._network = run
-    return seen
 
 
 def waveform(seconds, hz=440.0, rate=SMALL.sample_rate):
@@ -106,27 +88,25 @@ def a_store(folder, rows, settings=SMALL):
     return store.Store(mel, np.array(owner), np.array(start_s), files, folder, (), "")
 
 
-def predictions(rows, classes):
+def predictions(rows, classes=CLASSES):
     """Rows (file, partition, label, scores) as a run writes them; one score of a regression."""
-    found = []
+    table = []
     for file, partition, label, *scores in rows:
         row = {"file": file, "speaker": "s", "partition": partition, "label": label}
-        said = classes[int(np.argmax(scores))] if classes else scores[0]
-        row |= {"prediction": said} | dict(zip(classes, scores, strict=False))
-        found.append(row)
+        row["prediction"] = classes[int(np.argmax(scores))] if classes else scores[0]
+        table.append(row | dict(zip(classes, scores, strict=False)))
     columns = ["file", "speaker", "partition", "label", "prediction", *classes]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(table, columns=columns)
 
 
-def a_run(folder, table, classes=(), settings=SMALL, network=None, metrics=None):
+def a_run(folder, table, classes=CLASSES, settings=SMALL, network=None, metrics=None):
     """A finished run with given predictions, a regression without classes."""
     folder.mkdir(parents=True, exist_ok=True)
     task = "classification" if classes else "regression"
     record = {"classes": list(classes), "task": task, "seed": 0, "settings": settings.model_dump()}
     (folder / "run.json").write_text(json.dumps(record), "utf-8")
-    (folder / "metrics.json").write_text(
-        json.dumps(metrics or {"devel": None, "test": None}), "utf-8"
-    )
+    metrics = json.dumps(metrics or {"devel": None, "test": None})
+    (folder / "metrics.json").write_text(metrics, "utf-8")
     table.to_csv(folder / "predictions.csv", index=False)
     if network is not None:
         network.save(folder / "model.keras")

@@ -1,6 +1,5 @@
 """`dslite explain`: a run or single files, one line for what can be mended, no half folder."""
 
-import json
 import shutil
 
 import numpy as np
@@ -10,8 +9,6 @@ import soundfile
 
 from dslite.explanation import methods, report
 from tests.explanation.explained import waveform
-
-FEW = ("--evaluations", 6, "--pictures", 1)
 
 
 @pytest.fixture
@@ -30,86 +27,84 @@ def explain(command, run, small_corpus):
     return call
 
 
+@pytest.fixture
+def audio_file(small_run):
+    """A file of the corpus."""
+    return small_run.predictions["file"].iloc[0]
+
+
 def contents(folder):
     """Every file of a folder, by its path."""
-    found = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): file.read_bytes() for file in found}
-
-
-def refused(found, *told):
-    """Status 2, and the last thing on stderr is one line that tells."""
-    status, _, err = found
-    assert status == 2, err
-    assert err.count("error: ") == 1
-    assert "Traceback" not in err
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert err.rstrip().endswith(line)
-    for text in told:
-        assert text in line
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch):
-    summarise = report.summarise
-    asked = {}
+    of_partition, asked = report.of_partition, {}
 
-    def fewer(*given, **how):
+    def fewer(*given, **options):
         """As it is, of four files: a summary of all of them is what takes the time."""
-        asked.update(how)
-        return summarise(*given, evaluations=6, files=4, **how)
+        asked.update(options)
+        return of_partition(*given, count=4, **options)
 
-    monkeypatch.setattr(report, "summarise", fewer)
+    monkeypatch.setattr(report, "of_partition", fewer)
+    monkeypatch.setattr(report, "SUMMARY_EVALUATIONS", 6)
     before = contents(run)
-    status, out, err = explain(*FEW)
+    status, out, err = explain("--evaluations", 6, "--pictures", 1)
     assert status == 0, err
-    assert "files" not in asked  # the command summarises all
+    assert "count" not in asked  # the command summarises all
     folder = run / "explanation"
     made = contents(folder)
-    assert {name: made for name, made in contents(run).items() if name in before} == before
-    names = {name.rpartition(".")[0] for name in made if "/" not in name}
+    assert {name: of for name, of in contents(run).items() if name in before} == before
     predicted = small_run.predictions.query("partition == 'test'")
     right = predicted["label"] == predicted["prediction"]
-    told = {"shap_confident": right, "shap_wrong": ~right}
-    rules = [name for name, files in told.items() if files.any()]
-    for name in (*rules, "methods", "frequencies", "times", "curves", "recalls"):
+    rules = [name for name, any_file in (("confident", right), ("wrong", ~right)) if any_file.any()]
+    overlays = [f"shap_{rule}" for rule in rules]
+    confusions = [f"confusion_{part}{of}" for part in ("devel", "test") for of in ("", "_chunks")]
+    plain = [*overlays, "methods", "frequencies", "times", "curves", "recalls", *confusions]
+    for name in [*plain, "methods_safe", *(f"{name}_safe" for name in overlays)]:
         assert {f"{name}.png", f"{name}.svg"} <= set(made), name
-    assert {f"{name}_safe.png" for name in (*rules, "methods")} <= set(made)
-    for part in ("devel", "test"):
-        assert {f"confusion_{part}", f"confusion_{part}_chunks", f"confusions_{part}"} <= names
+    assert {"confusions_devel.csv", "confusions_test.csv", "recalls.csv"} <= set(made)
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)
     assert (table["additivity_error"].astype(float) < 1e-3).all()
-    test = set(predicted["file"])
-    assert set(table["file"]) <= test
+    assert set(table["file"]) <= set(predicted["file"])
     sounds = {name.removeprefix("sounds/") for name in made if name.startswith("sounds/")}
     assert sounds == {name for name in [*table["kept"], *table["removed"]] if name}
-    judged = pd.read_csv(folder / "scrutiny.csv", keep_default_na=False)
-    assert judged["method"].tolist() == [*methods.TITLES.values(), "Random order"]
-    assert float(judged["additivity_error"][0]) < 1e-3
-    frequencies = pd.read_csv(folder / "frequencies.csv")
-    assert frequencies["class"].unique().tolist() == list(small_run.classes)
+    scrutiny = pd.read_csv(folder / "scrutiny.csv", keep_default_na=False)
+    assert scrutiny["method"].tolist() == [*methods.TITLES.values(), "Random order"]
+    assert float(scrutiny["additivity_error"][0]) < 1e-3
+    assert scrutiny["beats_random"][:4].isin(["both", "deletion", "insertion", "NO"]).all()
+    for name, bins in (("frequencies", report.BANDS), ("times", report.TIME_BINS)):
+        table = pd.read_csv(folder / f"{name}.csv")
+        assert table["class"].tolist() == list(np.repeat(small_run.classes, bins))
+        assert (table["files"] == 1).all()
+        assert table["mean_abs"].sum() > 0
     assert "largest additivity error of the explained files: " in out
     assert "beats_random" in out
     assert out.splitlines()[-1].startswith("written: ")
     assert out.splitlines()[-1].endswith("explanation")
 
 
-def test_single_files_are_explained_beside_it(explain, run, small_run, tmp_path):
+def test_single_files_are_explained_and_take_the_place_of_those_before(
+    explain, run, audio_file, tmp_path
+):
+    folder = run / "explanation_files"
+    (folder / "sounds").mkdir(parents=True)
+    (folder / "sounds" / "of-before.wav").touch()
     mine = tmp_path / "my own.wav"
     soundfile.write(mine, waveform(2.5, rate=16000), 16000)
-    known = small_run.predictions["file"].iloc[0]
     status, out, err = explain(
-        *("--file", known, "--file", mine, "--method", "occlusion", "--masker", "inpaint")
+        *("--file", audio_file, "--file", mine, "--method", "occlusion", "--masker", "blur")
     )
     assert status == 0, err
-    assert f"explaining {known}" in out
+    assert f"explaining {audio_file}" in out
     assert f"explaining {mine}" in out
     assert not (run / "explanation").exists()
-    folder = run / "explanation_files"
-    made = set(contents(folder))
     shown = {f"shap_files{safe}.{of}" for safe in ("", "_safe") for of in ("png", "svg")}
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)
-    assert table["file"].drop_duplicates().tolist() == [known, str(mine)]
+    assert table["file"].drop_duplicates().tolist() == [audio_file, str(mine)]
     sounds = {f"sounds/{name}" for name in [*table["kept"], *table["removed"]] if name}
-    assert made == shown | sounds | {"samples.csv"}
+    assert set(contents(folder)) == shown | sounds | {"samples.csv"}
     assert len(sounds) == 4
     kept, removed = (
         soundfile.read(folder / "sounds" / f"02-my own-{part}.wav")[0]
@@ -119,71 +114,57 @@ def test_single_files_are_explained_beside_it(explain, run, small_run, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "texts"),
     [
-        (["--method", "gradcam"], ["method 'gradcam'", "did you mean 'grad-cam'"]),
-        (["--masker", "blurr"], ["masker 'blurr'", "did you mean 'blur'"]),
+        (["--method", "gradcam"], ["error: method 'gradcam'", "did you mean 'grad-cam'"]),
+        (["--masker", "inpaint"], ["error: masker 'inpaint'", "there is: mean, blur"]),
         (
             ["--file", "spk02/spk02_angry_1.wav"],
-            ["spk02_angry_1.wav", "'spk02/spk02_angry_01.wav'"],
+            ["error: ", "spk02_angry_1.wav", "'spk02/spk02_angry_01.wav'"],
         ),
+        ([], ["error: ", "no model.keras", "baseline"]),
+        (["--evaluations", "2"], ["--evaluations"]),
+        (["--pictures", "-1"], ["--pictures"]),
     ],
 )
-def test_what_is_mistyped_is_told_and_nothing_written(explain, run, words, told):
-    before = contents(run)
-    refused(explain(*words), *told)
-    assert contents(run) == before
-
-
-@pytest.mark.parametrize("words", [["--evaluations", "2"], ["--pictures", "-1"], ["--pages", "1"]])
-def test_options_have_their_limits(explain, run, words):
+def test_what_is_mistyped_is_told_in_a_line_and_nothing_written(explain, run, words, texts):
+    if not words:
+        (run / "model.keras").unlink()
     before = contents(run)
     status, _, err = explain(*words)
-    assert status == 2
-    assert words[0] in err
+    assert status == 2, err
     assert "Traceback" not in err
+    message = err
+    if texts[0].startswith("error: "):
+        (message,) = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert err.rstrip().endswith(message)
+    for text in texts:
+        assert text in message
     assert contents(run) == before
 
 
 def test_a_folder_that_is_no_run_is_refused(command, tmp_path):
-    refused(command("explain", tmp_path / "none"), "no finished run here")
+    status, _, err = command("explain", tmp_path / "none")
+    assert status == 2
+    assert "no finished run here" in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_baseline_keeps_no_network(explain, run):
-    (run / "model.keras").unlink()
-    before = contents(run)
-    refused(explain(*FEW), "no model.keras", "baseline")
-    assert contents(run) == before
-
-
-@pytest.mark.parametrize("room", ["save", "save_sounds"])
-def test_an_interrupted_writing_leaves_what_there_was(explain, run, small_run, monkeypatch, room):
-    old = run / "explanation_files"
-    old.mkdir()
-    (old / "samples.csv").write_text("of before\n")
+@pytest.mark.parametrize("function", ["save", "save_sounds"])
+def test_an_interrupted_writing_leaves_what_there_was(
+    explain, run, audio_file, monkeypatch, function
+):
+    folder = run / "explanation_files"
+    folder.mkdir()
+    (folder / "samples.csv").write_text("of before\n")
     before = contents(run)
 
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, room, interrupted)
-    known = small_run.predictions["file"].iloc[0]
-    status, _, err = explain("--file", known, "--method", "grad-cam")
+    monkeypatch.setattr(report, function, interrupted)
+    status, _, err = explain("--file", audio_file, "--method", "grad-cam")
     assert status == 130
     assert "Traceback" not in err
     assert contents(run) == before
     assert not [file for file in run.iterdir() if file.name.startswith(".")]
-
-
-def test_a_new_explanation_takes_the_old_one_s_place(explain, run, small_run):
-    old = run / "explanation_files"
-    (old / "sounds").mkdir(parents=True)
-    (old / "sounds" / "of-before.wav").write_text("")
-    known = small_run.predictions["file"].iloc[0]
-    status, _, err = explain("--file", known, "--method", "grad-cam")
-    assert status == 0, err
-    made = contents(old)
-    assert "samples.csv" in made
-    assert "sounds/of-before.wav" not in made
-    assert json.loads((run / "run.json").read_text("utf-8"))["kind"] == "deepspectrumlite"

@@ -1,43 +1,41 @@
-"""What pictures of explanations say: scales, places, captions, and colours that stay apart."""
+"""What figures of explanations say: scales, places, captions, classes, and colours that differ."""
 
-import io
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from dslite import plots as dslite_plots
-from dslite.explanation import attributions
-from dslite.explanation import plots as explanation_plots
+from dslite.explanation import attributions, plots
 from dslite.features import plots as feature_plots
 
 BANDS, SIDE = 64, 32
 
 
-@pytest.fixture
-def hz():
-    """Centres of 64 bands, evenly spaced on the HTK Mel scale, of a filter bank of 0 to 8 kHz."""
-    mels = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), BANDS + 2)[1:-1]
-    return 700 * (10 ** (mels / 2595) - 1)
-
-
 def row(rng, panels=1, **changed):
-    """A row of `overlays.figure` with so many panels, each stronger than the last, or these."""
+    """A row of `overlays` with so many panels, each stronger than the last, or these."""
     if isinstance(panels, int):
         scales = range(1, panels + 1)
         panels = [(f"panel {i}", i * rng.normal(size=(SIDE, SIDE))) for i in scales]
-    made = {"image": rng.random((SIDE, SIDE, 3)), "seconds": 4.0, "title": "negative"}
-    return made | {"panels": panels} | changed
+    fields = {"image": rng.random((SIDE, SIDE, 3)), "seconds": 4.0, "title": "negative"}
+    return fields | {"panels": panels} | changed
+
+
+@pytest.fixture(autouse=True)
+def no_trace():
+    """No figure stays open, and the style of others is as it was."""
+    before = mpl.rcParams.copy()
+    yield
+    assert plt.get_fignums() == []
+    assert mpl.rcParams == before
 
 
 def drawn(figure):
-    """The axes of a figure that was drawn and saved, so that every tick and text exists."""
-    assert isinstance(figure, Figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    assert buffer.getvalue().startswith(b"\x89PNG")
+    """The axes of a figure that was laid out, so that every tick and text exists."""
+    figure.draw_without_rendering()
     assert figure.get_figwidth() <= 7
     return figure.axes
 
@@ -62,12 +60,16 @@ def texts_inside(figure):
     return not any(a.overlaps(b) for a, b in combinations(titles, 2))
 
 
+def tick_texts(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
 # Overlays
 
 
 def test_a_row_s_panels_share_a_scale_that_is_symmetric_about_zero(rng, hz):
     rows = [row(rng, 2), row(rng, 2, title="positive")]
-    for line, of in zip(grid(explanation_plots.figure(rows, hz), 4), rows, strict=True):
+    for line, of in zip(grid(plots.overlays(rows, hz), 4), rows, strict=True):
         largest = max(np.abs(values).max() for _, values in of["panels"])
         left, *right, bar = line
         for axes, (caption, values) in zip(right, of["panels"], strict=True):
@@ -79,40 +81,33 @@ def test_a_row_s_panels_share_a_scale_that_is_symmetric_about_zero(rng, hz):
             assert overlay.origin == grey.origin == "upper"  # row 0 is the highest frequency
             assert axes.get_ylim()[0] < axes.get_ylim()[1]
         np.testing.assert_allclose(bar.get_yticks(), [-largest, 0, largest])
-        texts = [text.get_text() for text in bar.get_yticklabels()]
-        assert texts == [f"−{largest:.2g}", "0", f"{largest:.2g}"]
+        assert tick_texts(bar.yaxis) == [f"−{largest:.2g}", "0", f"{largest:.2g}"]
         assert bar.get_ylabel() == "red raises, blue lowers"
         assert title(left) == of["title"]
         assert left.get_ylabel() == "Frequency (Hz)"
         np.testing.assert_allclose(left.get_yticks(), feature_plots.hz_ticks(hz)[0])
 
 
-def test_time_stands_below_the_last_row_or_below_each_where_they_differ(rng, hz):
-    def counted(rows):
-        lines = grid(explanation_plots.figure(rows, hz), 3)
-        labels = [line[0].get_xlabel() for line in lines]
-        return labels, [
-            bool(any(t.get_text() for t in line[0].get_xticklabels())) for line in lines
-        ]
-
-    assert counted([row(rng), row(rng)]) == (["", "Time (s)"], [False, True])
-    assert counted([row(rng), row(rng, seconds=9.0)]) == (["", "Time (s)"], [True, True])
+@pytest.mark.parametrize(("seconds", "times"), [(4.0, [False, True]), (9.0, [True, True])])
+def test_time_stands_below_the_last_row_or_below_each_where_they_differ(rng, hz, seconds, times):
+    lines = grid(plots.overlays([row(rng), row(rng, seconds=seconds)], hz), 3)
+    assert [line[0].get_xlabel() for line in lines] == ["", "Time (s)"]
+    assert [any(tick_texts(line[0].xaxis)) for line in lines] == times
 
 
 def test_a_row_with_fewer_panels_leaves_axes_empty(rng, hz):
-    lines = grid(explanation_plots.figure([row(rng, 2), row(rng, 1), row(rng, 0)], hz), 4)
+    lines = grid(plots.overlays([row(rng, 2), row(rng, 1), row(rng, 0)], hz), 4)
     shown = [[axes.axison for axes in line] for line in lines]
     assert shown == [[True] * 4, [True, True, False, True], [True, False, False, False]]
 
 
-def test_bytes_a_limit_and_no_effect_at_all(rng, hz):
+@pytest.mark.parametrize("colours", plots.SCHEMES)
+def test_bytes_and_no_effect_at_all(rng, hz, colours):
     image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    rows = [row(rng, image=image, limit=0.5), row(rng, panels=[("none", np.zeros((SIDE, SIDE)))])]
-    for colours in explanation_plots.COLOURS:
-        (left, right, _), (_, nothing, _) = grid(explanation_plots.figure(rows, hz, colours), 3)
-        np.testing.assert_allclose(left.get_images()[0].get_array(), image / 255)
-        assert right.get_images()[1].get_clim() == (-0.5, 0.5)
-        assert nothing.get_images()[1].get_clim() == (-1, 1)
+    rows = [row(rng, image=image, panels=[("none", np.zeros((SIDE, SIDE)))])]
+    ((left, right, _),) = grid(plots.overlays(rows, hz, colours), 3)
+    np.testing.assert_allclose(left.get_images()[0].get_array(), image / 255)
+    assert right.get_images()[1].get_clim() == (-1, 1)
 
 
 def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
@@ -120,7 +115,7 @@ def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
     joined = attributions.stitch_pictures(image, [0, 8], 4.0)
     values = attributions.stitch_values(image[..., 0], [0, 8], 4.0)
     line = row(rng, image=joined, seconds=12.0, panels=[("file", values)])
-    ((left, right, _),) = grid(explanation_plots.figure([line], hz), 3)
+    ((left, right, _),) = grid(plots.overlays([line], hz), 3)
     assert (left.get_images()[0].get_array()[:, SIDE:-SIDE] == 1).all()
     np.testing.assert_allclose(right.get_images()[0].get_array()[:, SIDE:-SIDE], 1)
     assert left.get_images()[0].get_extent()[1] == 12
@@ -128,30 +123,24 @@ def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
 
 @pytest.mark.parametrize("panels", [1, 2])
 def test_six_classes_with_long_names_fit_on_a_page(rng, hz, panels):
-    name = (
-        "a class of a long name, predicted another (0.98)\nrecordings of 2019/session-01/"
-        + 12 * "very_long_name_"
-        + r"_$\no$.wav"
-    )
+    first = "a class of a long name, predicted another (0.98)"
+    name = f"recordings of 2019/session-01/{12 * 'very_long_name_'}_$\\no$.wav"
     caption = "SHAP values towards a class: output 0.98, expected 0.17"
-    rows = [
-        row(rng, title=name, panels=[(caption, np.ones((SIDE, SIDE)))] * panels) for _ in range(6)
-    ]
-    figure = explanation_plots.figure(rows, hz)
+    panels = [(caption, np.ones((SIDE, SIDE)))] * panels
+    rows = [row(rng, title=f"{first}\n{name}", panels=panels) for _ in range(5)]
+    rows.append(row(rng, title=200 * "a" + "z", panels=panels))
+    figure = plots.overlays(rows, hz)
     assert figure.get_figheight() <= 11
     assert texts_inside(figure)
-    *first, second = title(figure.axes[0]).split("\n")
-    assert " ".join(first) == "a class of a long name, predicted another (0.98)"
-    assert second.startswith("recordings")
-    assert second.endswith(r"$\no$.wav")  # which is no formula
-    assert "…" in second
+    *lines, last = title(figure.axes[0]).split("\n")
+    assert " ".join(lines) == first
+    assert last.startswith("recordings")
+    assert last.endswith(r"$\no$.wav")  # which is no formula
+    assert "…" in last
     assert " ".join(title(figure.axes[1]).split("\n")) == caption
-
-
-def test_the_tail_of_the_only_word_is_kept(rng, hz):
-    ((left, *_),) = grid(explanation_plots.figure([row(rng, title=200 * "a" + "z")], hz), 3)
-    assert title(left).startswith("aaa")
-    assert title(left).endswith("az")
+    only_word = title(figure.axes[5 * (2 + len(panels))])
+    assert only_word.startswith("aaa")
+    assert only_word.endswith("az")
 
 
 # Colours
@@ -195,36 +184,25 @@ SIGHT = {
 }
 
 
-def apart(one, other, sight):
+def distance(one, other, sight):
     seen = [lab(np.array(SIGHT[sight]) @ linear(rgb)) for rgb in (one, other)]
     return np.linalg.norm(seen[0] - seen[1])
 
 
-def test_red_and_green_are_not_apart_for_all():
-    """The yardstick itself: the classical pair that the colour-blind confuse."""
-    red, green = mpl.colors.to_rgb("#b2502b"), mpl.colors.to_rgb("#6a7a1a")
-    assert apart(red, green, "normal") > 2 * apart(red, green, "deuteranopia")
-    assert apart(red, green, "deuteranopia") < 25
-
-
 @pytest.mark.parametrize("sight", SIGHT)
-def test_the_safe_ends_stay_apart_for_every_sight(sight):
-    low, high = explanation_plots.COLOURS["orange-purple"].colour_map([0.0, 1.0])
-    assert apart(low[:3], high[:3], sight) > 40
+def test_the_safe_ends_stay_apart_for_every_sight_and_in_grey(sight):
+    low, high = plots.SCHEMES["orange-purple"].colour_map([0.0, 1.0])
+    assert distance(low[:3], high[:3], sight) > 40
     # Half as strong, over the greys of a spectrogram as they are drawn
     for level in (0.5, 0.75, 1.0):
         half = [0.5 * end[:3] + 0.5 * level for end in (low, high)]
-        assert apart(*half, sight) > 20
-
-
-def test_the_safe_ends_differ_in_grey():
-    low, high = explanation_plots.COLOURS["orange-purple"].colour_map([0.0, 1.0])
+        assert distance(*half, sight) > 20
     assert lab(linear(high[:3]))[0] - lab(linear(low[:3]))[0] > 15
 
 
-@pytest.mark.parametrize("colours", explanation_plots.COLOURS)
+@pytest.mark.parametrize("colours", plots.SCHEMES)
 def test_what_has_no_effect_is_see_through(colours):
-    low, middle, high = explanation_plots.COLOURS[colours].colour_map([0.0, 0.5, 1.0])
+    low, middle, high = plots.SCHEMES[colours].colour_map([0.0, 0.5, 1.0])
     assert low[3] == high[3] == 1
     assert middle[3] < 0.01
     assert low[2] > low[0]  # blue or purple
@@ -236,9 +214,8 @@ def test_safe_contours_are_solid_where_values_raise_and_dashed_where_they_lower(
     values[4:20, 4:20] = 1.0  # high and early
     values[36:52, 36:52] = -0.9  # low and late
     values[4:20, 36:52] = 0.3  # too weak
-    image = rng.random((56, 56, 3))
-    line = row(rng, image=image, panels=[("values", values)])
-    ((_, right, bar),) = grid(explanation_plots.figure([line], hz, "orange-purple"), 3)
+    line = row(rng, image=rng.random((56, 56, 3)), panels=[("values", values)])
+    ((_, right, bar),) = grid(plots.overlays([line], hz, "orange-purple"), 3)
     raises, lowers = right.collections
     solid, dashed = (of.get_linestyle()[0][1] for of in (raises, lowers))
     assert solid is None
@@ -251,51 +228,128 @@ def test_safe_contours_are_solid_where_values_raise_and_dashed_where_they_lower(
     assert low.vertices[:, 0].min() > x1
     assert low.vertices[:, 1].max() < y0
     assert "orange" in bar.get_ylabel()
-    ((_, right, _),) = grid(explanation_plots.figure([line], hz), 3)
-    assert len(right.collections) == 0
 
 
 # Methods
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("colours", explanation_plots.COLOURS)
+@pytest.mark.parametrize(("n", "colours"), [(1, "red-blue"), (4, "orange-purple"), (5, "red-blue")])
 def test_every_method_has_its_own_scale_and_says_so(rng, hz, n, colours):
     values = {f"method {i}": 10.0**-i * rng.normal(size=(SIDE, SIDE)) for i in range(n)}
     image = rng.random((SIDE, SIDE, 3))
-    figure = explanation_plots.methods(image, 4.0, values, hz, "happy\na/b.wav", colours)
-    axes = drawn(figure)
-    assert title(axes[0]) == "happy\na/b.wav"
-    for of, (name, own) in zip(axes[1:], values.items(), strict=False):
-        largest = np.abs(own).max()
-        assert title(of) == f"{name}\nlargest |value|: {largest:.2g}"
-        assert of.get_images()[1].get_clim() == pytest.approx((-largest, largest))
-    bar = axes[-1]
-    texts = [text.get_text() for text in bar.get_yticklabels()]
-    assert texts == ["−largest", "0", "largest"]
-    shown = [of for of in axes[:-1] if of.axison]
+    figure = plots.method_overlays(image, 4.0, values, hz, "happy\na/b.wav", colours)
+    first, *others = drawn(figure)
+    assert title(first) == "happy\na/b.wav"
+    for axes, (name, of) in zip(others, values.items(), strict=False):
+        largest = np.abs(of).max()
+        assert title(axes) == f"{name}\nlargest |value|: {largest:.2g}"
+        assert axes.get_images()[1].get_clim() == pytest.approx((-largest, largest))
+    assert tick_texts(others[-1].yaxis) == ["−largest", "0", "largest"]
+    shown = [axes for axes in (first, *others[:-1]) if axes.axison]
     assert len(shown) == n + 1
     assert texts_inside(figure)
-    assert {of.get_xlabel() for of in shown[-2:]} == {"Time (s)"}
+    assert {axes.get_xlabel() for axes in shown[-2:]} == {"Time (s)"}
 
 
-# The style
+# Profiles
 
 
-def test_pictures_of_explanations_leave_no_trace(rng, hz):
-    import matplotlib.pyplot as plt
+@pytest.fixture
+def profiles(rng, hz):
+    """Tables of 5 classes with 3 files each, small values."""
+    labels, classes = np.repeat(list("abcde"), 3), list("abcde")
+    return [
+        attributions.class_table(values, labels, classes, ends, edges)
+        for values, ends, edges in (
+            (1e-6 * rng.random((15, 16)), attributions.FREQUENCY, attributions.band_edges(hz, 16)),
+            (rng.random((15, 20)), attributions.TIME, np.linspace(0, 1, 21)),
+        )
+    ]
 
-    before = mpl.rcParams.copy()
-    drawn(explanation_plots.figure([row(rng)], hz))
-    assert plt.get_fignums() == []
-    assert mpl.rcParams == before
+
+def stairs(axes):
+    return {step.get_label(): step.get_data() for step in axes.patches}
+
+
+def test_profiles_show_each_class_its_error_and_the_mean_of_all(profiles):
+    bands, bins = profiles
+    for figure, table, factor in (
+        (plots.frequencies(bands), bands, 1e7),
+        (plots.times(bins), bins, 1),
+    ):
+        shown = [axes for axes in drawn(figure) if axes.axison]
+        assert [title(axes) for axes in shown] == [f"{name} (3 files)" for name in "abcde"]
+        everyone = table["mean_abs"].to_numpy().reshape(5, -1).mean(axis=0)
+        for axes, (_, rows) in zip(shown, table.groupby("class"), strict=True):
+            steps = stairs(axes)
+            np.testing.assert_allclose(steps["class"].values, factor * rows["mean_abs"])
+            np.testing.assert_allclose(steps["mean of the classes"].values, factor * everyone)
+            band = steps["± standard error"]
+            width = 2 * factor * rows["standard_error"]
+            np.testing.assert_allclose(band.values - band.baseline, width)
+            assert axes.get_ylim()[0] == 0
+        times = [any(tick_texts(axes.xaxis)) for axes in shown]
+        assert times == [False, False, True, True, True]
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert legend == ["± standard error", "class", "mean of the classes"]
+
+
+def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
+    figure = plots.frequencies(profiles[0])
+    axes = drawn(figure)[2]
+    edges = np.append(0.0, profiles[0]["high_hz"][:16])
+    ticks = dict(zip(tick_texts(axes.xaxis), axes.get_xticks(), strict=True))
+    assert set(ticks) >= {"500", "1k", "2k", "4k", "8k"}
+    for text, at in ticks.items():
+        tick = 1000 * float(text[:-1]) if text.endswith("k") else float(text)
+        assert at == pytest.approx(np.interp(tick, edges, np.arange(17)), abs=0.3)
+    boxes = [text.get_window_extent() for text in figure.axes[4].get_xticklabels()]
+    labels = sorted(boxes, key=lambda box: box.x0)
+    assert not any(a.overlaps(b) for a, b in pairwise(labels))
+    assert "10^{-7}" in figure._supylabel.get_text()
+
+
+def test_one_class_with_one_file_has_neither_an_error_nor_others():
+    values, edges = np.array([[1.0, 2.0]]), [0, 0.5, 1]
+    table = attributions.class_table(values, ["a"], ["a"], attributions.TIME, edges)
+    (axes,) = drawn(plots.times(table))
+    assert title(axes) == "a (1 file)"
+    assert set(stairs(axes)) == {"class"}
+    np.testing.assert_allclose(stairs(axes)["class"].edges, [0, 0.5, 1])
+    drawn(plots.times(table.assign(mean_abs=0.0)))
+
+
+def test_curves_of_deletion_and_insertion():
+    share = np.array([0.5, 0, 1])  # in no order
+    rows = [
+        pd.DataFrame({"method": name, "curve": curve, "share": share, "score": score})
+        for name in ("random", "SHAP", "Grad-CAM")
+        for curve, score in (("deletion", 1 - share), ("insertion", share))
+    ]
+    figure = plots.curves(pd.concat(rows, ignore_index=True))
+    for axes, name, verb, score in zip(
+        drawn(figure),
+        ("Deletion", "Insertion"),
+        ("removed", "shown"),
+        ([1, 0.5, 0], [0, 0.5, 1]),
+        strict=True,
+    ):
+        assert (title(axes), axes.get_xlabel()) == (name, f"Share of the picture {verb}")
+        lines = axes.get_lines()
+        assert [line.get_label() for line in lines] == ["SHAP", "Grad-CAM", "random"]
+        for line in lines:
+            np.testing.assert_array_equal(line.get_xdata(), [0, 0.5, 1])
+            np.testing.assert_array_equal(line.get_ydata(), score)
+        assert (lines[-1].get_color(), lines[-1].get_linestyle()) == ("grey", "--")
+        assert len({line.get_marker() for line in lines}) == 3
+        assert len({line.get_color() for line in lines}) == 3
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["SHAP", "Grad-CAM", "random"]
 
 
 def test_an_svg_embeds_pictures_as_rasters(tmp_path, rng, hz):
-    made = explanation_plots.figure([row(rng, 2) for _ in range(3)], hz, "orange-purple")
-    dslite_plots.save(made, tmp_path / "a.svg", dpi=100)
+    figure = plots.overlays([row(rng, 2) for _ in range(3)], hz, "orange-purple")
+    dslite_plots.save(figure, tmp_path / "a.svg", dpi=100)
     content = (tmp_path / "a.svg").read_text()
     assert content.count("<image") == 3 * (3 + 1)  # the colour scales too
     assert len(content) < 1_000_000
-    dslite_plots.save(made, tmp_path / "b.svg", dpi=100)
-    assert content == (tmp_path / "b.svg").read_text()
