@@ -1,14 +1,25 @@
-"""The state of a training on disk: whole or not there, never half, never somebody else's."""
+"""The state of a training on disk: whole or not there; and runs that go on from it."""
 
 import io
+import itertools
 import json
+import os
 import pickle
+import shutil
+import signal
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
-from dslite.training import checkpoints
+from dslite import cards
+from dslite.datasets import load_manifest
+from dslite.training import checkpoints, experiment, runs
 from dslite.training.checkpoints import State
 
 
@@ -45,40 +56,34 @@ def file(tmp_path, state):
     return tmp_path / "deep" / "state.npz"
 
 
-def same(found, expected):
+def same(stored, expected):
     """Whether two states are equal to the last bit."""
-    if found.arrays.keys() != expected.arrays.keys():
+    if stored.arrays.keys() != expected.arrays.keys():
         return False
     pairs = [
         (a, b)
         for group, arrays in expected.arrays.items()
-        for a, b in zip(found.arrays[group], arrays, strict=True)
+        for a, b in zip(stored.arrays[group], arrays, strict=True)
     ]
     equal = all(
         (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()) for a, b in pairs
     )
-    return equal and json.dumps(found.facts) == json.dumps(expected.facts)  # NaN is NaN
+    return equal and json.dumps(stored.facts) == json.dumps(expected.facts)  # NaN is NaN
 
 
 def test_round_trip(file, state):
-    found = checkpoints.load(file, "mine")
-    assert same(found, state)
-    assert found.arrays["best"] == []
-    assert np.isnan(found.facts["history"][0]["devel_score"])
-    assert found.facts["history"][1]["devel_score"] == 0.1 + 0.2
+    stored = checkpoints.load(file, "mine")
+    assert same(stored, state)
+    assert stored.arrays["best"] == []
+    assert np.isnan(stored.facts["history"][0]["devel_score"])
+    assert stored.facts["history"][1]["devel_score"] == 0.1 + 0.2
     assert [path.name for path in file.parent.iterdir()] == ["state.npz"]
-
-
-def test_the_order_of_samples_goes_on(file):
     one, other = np.random.default_rng(3), np.random.default_rng(0)
     one.normal(size=5)
-    other.bit_generator.state = checkpoints.load(file, "mine").facts["order"]
+    other.bit_generator.state = stored.facts["order"]
     np.testing.assert_array_equal(one.permutation(50), other.permutation(50))
-
-
-def test_an_empty_state(tmp_path):
-    checkpoints.save(tmp_path / "state.npz", "mine", State())
-    assert checkpoints.load(tmp_path / "state.npz", "mine") == State({}, {})
+    checkpoints.save(file, "mine", State())
+    assert checkpoints.load(file, "mine") == State({}, {})
 
 
 def test_a_newer_state_stands_in_for_the_older(file, state):
@@ -87,12 +92,9 @@ def test_a_newer_state_stands_in_for_the_older(file, state):
     assert same(checkpoints.load(file, "mine"), newer)
 
 
-@pytest.mark.parametrize("identity", ["other", "", "mine ", "MINE"])
-def test_another_identity(file, identity):
-    assert checkpoints.load(file, identity) is None
-
-
-def test_nothing_there(tmp_path):
+def test_nothing_of_this_identity(file, tmp_path):
+    for identity in ("other", "", "mine ", "MINE"):
+        assert checkpoints.load(file, identity) is None
     assert checkpoints.load(tmp_path / "state.npz", "mine") is None
     assert checkpoints.load(tmp_path / "none" / "state.npz", "mine") is None
     assert checkpoints.load(tmp_path, "mine") is None  # a folder
@@ -154,8 +156,8 @@ def test_a_flipped_bit(file, state, rng):
         broken = bytearray(content)
         broken[place] ^= 1 << int(rng.integers(8))
         file.write_bytes(broken)
-        found = checkpoints.load(file, "mine")
-        assert found is None or same(found, state), f"byte {place}"
+        stored = checkpoints.load(file, "mine")
+        assert stored is None or same(stored, state), f"byte {place}"
 
 
 def test_a_flipped_bit_of_a_shape(file, state):
@@ -197,14 +199,296 @@ def test_a_failure_while_writing_leaves_the_old_state(file, state, monkeypatch, 
     assert checkpoints.load(file.with_name("first.npz"), "mine") is None
 
 
-def test_there_is_no_pickle_in_it(file):
-    with zipfile.ZipFile(file) as stored:
-        for name in stored.namelist():
-            array = np.load(io.BytesIO(stored.read(name)), allow_pickle=False)
-            assert not array.dtype.hasobject
-
-
 def test_what_json_cannot_hold_is_an_error_and_replaces_nothing(file, state):
     with pytest.raises(TypeError):
         checkpoints.save(file, "mine", State({}, {"history": [{"score": np.float32(1)}]}))
     assert same(checkpoints.load(file, "mine"), state)
+
+
+# Runs that are interrupted
+
+# Everything that has a state: the optimiser, the rate, the dropout, the augmentation.
+USED = {
+    **{"augmentation": "cutmix+specaugment", "dropout": 0.4, "optimizer": "adam", "units": 8},
+    **{"learning_rate": 0.003, "schedule": "cosine", "warmup_epochs": 1, "batch_size": 16},
+    **{"epochs_phase1": 2, "epochs_phase2": 3, "trained_share": 0.3, "balance": "none"},
+}
+SEED = 5
+PHASE1, EPOCHS = 2, 5
+STEPS = 5  # of an epoch of the first training: 70 chunks, 16 a step
+TIMED = ["seconds", "images_per_s"]
+
+
+class Place:
+    """A results folder and a cache of its own."""
+
+    def __init__(self, folder: Path, table: Path, patched, **settings):
+        self.folder, self.table, self.patched = folder, table, patched
+        self.cache, self.results = folder / "cache", folder / "results"
+        self.settings = USED | settings
+
+    def run(self, seed=SEED, force=False, log=None, **differs):
+        """In this process; gives the run and its log."""
+        self.enter()
+        card, lines = cards.load(str(self.table)), []
+        used = cards.settings_of(card, "", self.settings | differs)
+        built = load_manifest(card)
+        return experiment.train(built, used, seed, force=force, log=log or lines.append), lines
+
+    def enter(self):
+        self.patched.setenv("DSLITE_CACHE", str(self.cache))
+        self.patched.setenv("DSLITE_RESULTS", str(self.results))
+
+    def interrupted(self, epoch):
+        """In this process, after an epoch of the first training."""
+
+        def log(line):
+            if "train loss" in line and f"epoch {epoch:3d}" in line:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.run(log=log)
+
+    def killed(self, place, count):
+        """In a process that dies the count-th time it comes by; gives its log."""
+        self.enter()
+        words = [str(self.table), json.dumps(self.settings), str(SEED), place, str(count)]
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, *words],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            timeout=300,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+        assert "not killed" not in done.stdout
+        assert not list(self.results.glob("*/*/run.json"))
+        assert self.checkpoints
+        return done.stdout.splitlines()
+
+    @property
+    def checkpoints(self):
+        return sorted((self.cache / "checkpoints").rglob("*.npz"))
+
+
+def weights(run):
+    """Every array of a saved model by its name."""
+    arrays = {}
+
+    def read(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with (
+        zipfile.ZipFile(run.folder / "model.keras") as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as stored,
+    ):
+        stored.visititems(read)
+    return arrays
+
+
+def assert_same(run, unbroken):
+    """All that a run leaves but its times."""
+    pd.testing.assert_frame_equal(
+        run.history.drop(columns=TIMED), unbroken.history.drop(columns=TIMED), check_exact=True
+    )
+    for name in ("metrics.json", "predictions.csv"):
+        assert (run.folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
+    arrays, expected = weights(run), weights(unbroken)
+    assert arrays.keys() == expected.keys()
+    assert len(arrays) > 10
+    assert [name for name in expected if arrays[name].tobytes() != expected[name].tobytes()] == []
+    assert run.record["identity"] == unbroken.record["identity"]
+    assert run.record["epochs"] == unbroken.record["epochs"]
+
+
+def went_on(lines):
+    """After which epochs a log says that its trainings went on."""
+    resumed = [line for line in lines if line.startswith("going on after epoch ")]
+    return [int(line.split()[4].strip(",")) for line in resumed]
+
+
+def learnt(lines):
+    """The epochs of a log."""
+    return [line for line in lines if "train loss" in line]
+
+
+@pytest.fixture
+def place(tmp_path, small_corpus, tiny, monkeypatch):
+    """A place for runs of the CNN of 8 layers."""
+    return Place(tmp_path / "place", small_corpus, monkeypatch, weights=str(tiny))
+
+
+def test_an_interrupted_run_ends_with_the_numbers_and_the_cost_of_all_sessions(
+    place, small_corpus, tmp_path, monkeypatch, tiny
+):
+    unbroken, _ = Place(tmp_path / "other", small_corpus, monkeypatch, weights=str(tiny)).run()
+    place.interrupted(3)
+    (file,) = (place.cache / "checkpoints" / "small").glob("*/cost.json")
+    assert runs.load_cost(file).sessions == 1
+    # More than anybody has spent: it must come back, with what the next session adds.
+    stored, later, lines = runs.Cost(5000.0, 7000.0, 9e6), [], []
+    runs.save_cost(file, stored)
+
+    def log(line):
+        lines.append(line)
+        if "train loss" in line:
+            later.append(runs.load_cost(file))
+
+    run, _ = place.run(log=log)
+    assert went_on(lines) == [3]
+    assert_same(run, unbroken)
+    cost = runs.Cost(**run.record["cost"])
+    assert len(later) == EPOCHS - 3 + run.record["epochs"]
+    assert {spent.sessions for spent in (*later, cost)} == {2}
+    for before, after in itertools.pairwise([stored, *later, cost]):
+        assert after.wall_s > before.wall_s
+        assert after.cpu_s >= before.cpu_s
+    assert cost.peak_mib == 9e6
+    assert run.record["seconds"] == round(cost.wall_s, 1)
+    assert not list((place.cache / "checkpoints" / "small").iterdir())
+
+
+def test_whose_checkpoint_is_taken_up(place):
+    short = {"epochs_phase1": 1, "epochs_phase2": 0}
+    place.interrupted(2)
+    (file,) = place.checkpoints
+    content = file.read_bytes()
+    identity = json.loads(np.load(file)["json"].tobytes())["identity"]
+    # Other settings or another seed: left alone, also where it lies in their place.
+    for seed, differs in ((SEED + 1, short), (SEED, short)):
+        assert went_on(place.run(seed, **differs)[1]) == []
+        assert place.checkpoints == [file]
+        assert file.read_bytes() == content
+    card = cards.load(str(place.table))
+    used = cards.settings_of(card, "", place.settings | short | {"units": 7})
+    described, _, _ = runs.look_up(load_manifest(card), used, SEED, "", runs.NETWORK)
+    wrong = file.parent.parent / described["identity"][:16]
+    shutil.copytree(file.parent, wrong)
+    run, lines = place.run(**short, units=7)
+    assert went_on(lines) == []
+    assert len(run.history.query("training == 'train'")) == 1
+    # A broken one is as good as none; taken up, the other could not give the same numbers.
+    file.write_bytes(content[:-100])
+    run, lines = place.run()
+    assert went_on(lines) == []
+    file.parent.mkdir()
+    file.write_bytes(content)
+    state = checkpoints.load(file, identity)
+    state.arrays["variables"] = [np.zeros_like(a) for a in state.arrays["variables"]]
+    checkpoints.save(file, identity, state)
+    forced, lines = place.run(force=True)
+    assert went_on(lines) == []
+    assert_same(forced, run)
+    assert place.checkpoints == []
+
+
+# Killed (SIGKILL) anywhere, and started again
+
+# One run in a process of its own that kills itself. The words are the table's path, the settings,
+# the seed, the kind of place and how many times it is passed.
+CHILD = """
+import io, json, os, signal, sys
+import numpy as np
+from dslite import cards, checkpoints, experiment, runs, steps
+from dslite.datasets import load_manifest
+
+table, used, seed, place, count = sys.argv[1:]
+left = int(count)
+
+def passing(event):
+    global left
+    left -= event == place
+    if left == 0:
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def log(line):
+    print(line, flush=True)
+    if "train loss" in line:
+        passing("epoch")
+
+train_step, savez, write = steps.train_step, np.savez, runs.write
+
+def counted_step(*arguments):
+    step = train_step(*arguments)
+    def taken(*batch):
+        passing("step")
+        return step(*batch)
+    return taken
+
+def half_a_checkpoint(file, **arrays):
+    content = io.BytesIO()
+    savez(content, **arrays)
+    content = content.getvalue()
+    file.write(content[: len(content) // 2])
+    file.flush()
+    os.fsync(file.fileno())
+    passing("half")
+    file.write(content[len(content) // 2 :])
+
+def written(draft, *arguments):
+    write(draft, *arguments)
+    passing("results")
+
+steps.train_step, checkpoints.np.savez, runs.write = counted_step, half_a_checkpoint, written
+card = cards.load(table)
+experiment.train(
+    load_manifest(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
+)
+print("not killed")
+"""
+
+
+@pytest.fixture(scope="module")
+def unbroken(small_corpus, tmp_path_factory):
+    """A run that nothing came in the way of."""
+    with pytest.MonkeyPatch.context() as patched:
+        place = Place(tmp_path_factory.mktemp("unbroken"), small_corpus, patched)
+        run, lines = place.run()
+        assert went_on(lines) == place.checkpoints == []
+    # What the kills rely on.
+    first, final = (run.history.query("training == @name") for name in ("train", "train+devel"))
+    assert first["phase"].tolist() == [1] * PHASE1 + [2] * (EPOCHS - PHASE1)
+    assert len(final) >= PHASE1 + 1, "choose settings in which phase 2 is better on devel"
+    assert first["learning_rate"].nunique() == EPOCHS - 1  # warm-up 1/2, cosine 1 and 1/2
+    assert any(line.startswith("training on train: 70 chunks; ") for line in lines)
+    return run
+
+
+def finishes(place, unbroken, resumed):
+    """Run to the end; the log says what was gone on from, and nothing is left over."""
+    run, lines = place.run()
+    assert went_on(lines) == resumed
+    assert len(learnt(lines)) == EPOCHS + unbroken.record["epochs"] - sum(resumed)
+    assert_same(run, unbroken)
+    assert not list((place.cache / "checkpoints" / "small").iterdir())
+    _, lines = place.run()
+    assert "not repeated" in lines[0]
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(small_corpus, tmp_path, monkeypatch, unbroken):
+    place = Place(tmp_path, small_corpus, monkeypatch)
+    assert len(learnt(place.killed("epoch", 1))) == 1
+    lines = place.killed("step", 2)  # within epoch 2, in phase 1
+    assert (went_on(lines), len(learnt(lines))) == ([1], 0)
+    lines = place.killed("step", 2 * STEPS + 2)  # within epoch 4, the second one of phase 2
+    assert (went_on(lines), len(learnt(lines))) == ([1], 2)
+    lines = place.killed("epoch", 2 + PHASE1 + 1)  # in phase 2 of the second training
+    assert (went_on(lines), len(learnt(lines))) == ([3], 2 + PHASE1 + 1)
+    finishes(place, unbroken, [EPOCHS, PHASE1 + 1])
+
+
+@pytest.mark.slow
+def test_killed_while_writing(small_corpus, tmp_path, monkeypatch, unbroken):
+    place = Place(tmp_path, small_corpus, monkeypatch)
+    assert len(learnt(place.killed("half", 4))) == 3
+    # What was half written lies about, under another name.
+    hidden = [path.parent.name.startswith(".") for path in place.checkpoints]
+    assert sorted(hidden) == [False, True]
+    lines = place.killed("results", 1)
+    final = unbroken.record["epochs"]
+    assert (went_on(lines), len(learnt(lines))) == ([3], 2 + final)
+    finishes(place, unbroken, [EPOCHS, final])

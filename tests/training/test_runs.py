@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +131,89 @@ def test_what_nobody_chose_replaces_what_was_there(small_corpus, workplace):
     tried, place, _ = runs.look_up(built, used, 0, "", runs.NETWORK, candidate=True)
     assert (tried["identity"], tried["candidate"]) == (one["identity"], True)
     assert place == first.parent / "candidates" / first.name
+
+
+# Cost
+
+
+def test_a_reading_includes_the_sessions_before():
+    earlier = runs.Cost(1000.0, 2000.0, 1e9, 4)
+    meter, with_earlier = runs.Meter(), runs.Meter(earlier)
+    one, together = meter.read(), with_earlier.read()
+    assert one.sessions == 1
+    assert one.wall_s > 0
+    assert 10 < one.peak_mib < 1e6
+    assert (together.sessions, together.peak_mib) == (5, 1e9)
+    assert together.wall_s > 1000
+    assert together.cpu_s >= 2000
+
+
+def test_children_count_when_they_have_ended():
+    meter = runs.Meter()
+    script = "import os\nwhile sum(os.times()[:2]) < 0.5: pass"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert meter.read().cpu_s > 0.25  # far more than this process needs, and below the child's
+
+
+def test_the_peak_is_in_mebibytes():
+    script = (
+        "from dslite.training import runs\nmeter = runs.Meter()\nbefore = meter.read().peak_mib\n"
+        "held = b'x' * (300 * 2**20)\nprint(meter.read().peak_mib - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 290 < float(done.stdout) < 310
+
+
+def test_a_cost_is_read_again_and_what_is_damaged_is_none(tmp_path):
+    cost, file = runs.Cost(1.5, 2.5, 300.0, 3), tmp_path / "cost.json"
+    assert runs.load_cost(file) is None
+    runs.save_cost(file, cost)
+    assert runs.load_cost(file) == cost
+    content = json.loads(file.read_text())
+    # As older versions wrote it: with an energy that no counter told.
+    file.write_text(json.dumps(content | {"energy_j": None, "energy_note": "unknown"}))
+    assert runs.load_cost(file) == cost
+    for damaged in ("{", "[]", "7", json.dumps({k: v for k, v in content.items() if k != "cpu_s"})):
+        file.write_text(damaged)
+        assert runs.load_cost(file) is None
+
+
+# What a run says
+
+
+def test_scores_in_words_and_as_a_table(small_run):
+    for partition in ("devel", "test"):
+        file = small_run.metrics[partition]["file"]
+        words = runs.headline(small_run.metrics[partition])
+        assert f"UAR {100 * file['score']:.1f} % [" in words
+        assert "of 24 files, chance 25.0 %" in words
+    table = runs.score_table(small_run)
+    columns = ["partition", "level", "n", "uar", "interval_files", "interval_speakers"]
+    assert list(table.columns) == [*columns, "mean fusion", "vote"]
+    assert table["level"].tolist() == ["file", "chunk"] * 2
+
+
+def test_a_regression_has_errors_in_the_labels_unit(tmp_path):
+    level = {"n": 24, "score": 0.51234, "pearson": 0.6, "ccc": 0.55, "mae": 2.34567, "rmse": 3.0}
+    level |= {"interval_files": [0.4, 0.6], "interval_speakers": None, "score_vote": None}
+    metrics = {"metric": "spearman", "chance": 0.0, "file": level, "chunk": level}
+    (tmp_path / "metrics.json").write_text(json.dumps({"devel": metrics, "test": None}))
+    run = runs.Run(tmp_path, {"task": "regression"}, Settings())
+    assert runs.headline(metrics) == (
+        "rho 0.512 [0.400, 0.600] of 24 files; Pearson 0.600, CCC 0.550, MAE 2.35, RMSE 3"
+    )
+    row = runs.score_table(run).iloc[0]
+    columns = ["spearman", "pearson", "ccc", "mae (label's unit)", "rmse (label's unit)"]
+    assert row[columns].tolist() == [0.512, 0.6, 0.55, 2.346, 3.0]
+    assert (row["interval_files"], row["interval_speakers"]) == ("0.400–0.600", "unknown")
+    # Of an older version, or without a score
+    del level["pearson"]
+    (tmp_path / "metrics.json").write_text(json.dumps({"devel": metrics, "test": None}))
+    assert runs.score_table(run)["pearson"].tolist() == ["", ""]
+    assert "Pearson" not in runs.headline(metrics)
+    level |= {"score": None, "interval_files": None}
+    assert runs.headline(metrics).startswith("rho undefined of 24 files: one number predicted")
 
 
 # All runs

@@ -1,0 +1,115 @@
+"""The commands that train: what they ask for, print and refuse."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from dslite import cards, paths
+from dslite.training import baselines, loop, runs
+from tests.training.conftest import SHORT
+
+
+@pytest.mark.parametrize("folds", [(), ("--folds", 3)])
+def test_the_baseline_prints_its_scores(command, corpus, workplace, folds):
+    table = corpus().card.table
+    words = ("baseline", table, "--features", "librosa", "--seed", 2, *folds)
+    status, out, err = command(*words)
+    assert (status, err) == (0, "")
+    if folds:
+        record = json.loads((workplace / "small/librosa-svm-s2-3folds/folds.json").read_text())
+        for i in (1, 2, 3):
+            assert f"fold {i} of 3, test: UAR" in out
+        percent = f"{100 * record['mean']:.1f} % ± {100 * record['deviation']:.1f}"
+        assert f"test: UAR {percent} (mean and standard deviation of 3 folds)" in out
+        low, high = (100 * value for value in record["pooled"]["interval_files"])
+        pooled = f"{100 * record['pooled']['score']:.1f} % [{low:.1f}, {high:.1f}] of 96 files"
+        assert f"pooled: UAR {pooled}" in out
+    else:
+        run = runs.load(workplace / "small" / "librosa-svm-s2")
+        for partition in ("devel", "test"):
+            assert f"{partition}: {runs.headline(run.metrics[partition])}" in out
+    assert "librosa-svm-s2" in out
+    assert out.count("not repeated") == 0
+    assert command(*words)[1].count("not repeated") == (3 if folds else 1)
+    assert command(*words, "--force")[1].count("not repeated") == 0
+    assert command(*words, "--set", "bootstrap_draws=40")[1].count("not repeated") == 0
+
+
+def test_the_baseline_takes_the_networks_features_unless_told_otherwise(
+    command, corpus, workplace, monkeypatch
+):
+    built, asked = corpus(), []
+    train_baseline = baselines.train_baseline
+
+    def recorder(built, used, seed, preset, force, log, kind):
+        asked.append((used.backbone, used.weights, kind))
+        return train_baseline(built, used, seed, preset, force, log, runs.LIBROSA)
+
+    monkeypatch.setattr(baselines, "train_baseline", recorder)
+    words = ("baseline", built.card.table, "--weights=random")
+    assert command(*words, "--backbone=mobilenet_v2")[0] == 0
+    assert command(*words, "--features=network")[0] == 0
+    assert asked == [("mobilenet_v2", "random", "svm"), ("squeezenet", "random", "svm")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--features networks", "did you mean 'network'"),
+        ("--features mfcc", "network, librosa"),
+        ("--features librosa --backbone squeezenet", "no backbone"),
+        ("--features librosa --weights random", "no backbone"),
+        ("--features librosa --set sample_rates=1", "sample_rate"),
+        ("--preset nonsense", "nonsense"),
+        ("--folds 2", "take 3 to 12 folds"),
+        ("--folds 13", "12 speakers"),
+    ],
+)
+def test_what_the_baseline_refuses(command, corpus, workplace, words, message):
+    status, out, err = command("baseline", corpus().card.table, *words.split())
+    assert (status, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert not workplace.exists()
+
+
+def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, monkeypatch):
+    learnt, boards, fit = [], [], loop.fit
+
+    def watched(network, task, chunks, *args, **options):
+        learnt.append(set(task.store.files["path"].iloc[task.store.file[chunks]]))
+        return fit(network, task, chunks, *args, **options)
+
+    monkeypatch.setattr(loop, "fit", watched)
+    monkeypatch.setattr(
+        loop, "tensorboard", lambda folder: boards.append(folder) or (lambda row: None)
+    )
+    used = SHORT | {"epochs_phase2": 0}
+    card = corpus().card
+    words = ["train", card.table, "--weights", tiny, "--folds", 3]
+    words += [word for pair in used.items() for word in ("--set", "{}={}".format(*pair))]
+    status, out, err = command(*words)
+    assert status == 0, err
+    name = runs.folder(card, cards.settings_of(card, "", used), 0).name
+    assert name.startswith("squeezenet-none-s0-x")
+    place = workplace / "small" / f"{name}-3folds"
+    predictions = pd.read_csv(place / "predictions.csv")
+    assert predictions["file"].nunique() == len(predictions) == 96
+    for i in (1, 2, 3):
+        assert (place / f"fold{i}" / "model.keras").is_file()
+        tested = set(predictions["file"][predictions["fold"] == i])
+        assert learnt[2 * i - 1] == set(predictions["file"]) - tested
+    assert [board.relative_to(paths.cache() / "tensorboard").parts for board in boards] == [
+        ("small", place.name, f"fold{i}", training)
+        for i in (1, 2, 3)
+        for training in ("train", "train+devel")
+    ]
+    assert "pooled: UAR" in out
+    status, listed, _ = command("results", card.table)
+    assert status == 0
+    (line,) = [x for x in listed.splitlines() if x.startswith(f"{place.name}: test: UAR ")]
+    assert line.split("; pooled: ")[1] in out
+    status, _, err = command("train", card.table, "--folds", 0)
+    assert status == 2
+    assert "take 3 to 12 folds" in err
