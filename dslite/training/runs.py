@@ -210,7 +210,7 @@ def folder(
     fold: str = "",
     candidate: bool = False,
 ) -> Path:
-    """Return where a run's files lie, see `_recipe` for the end of its name.
+    """Return where a run's files lie: ``<name>``, at its end what was changed of the preset.
 
     A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
     no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
@@ -231,8 +231,8 @@ def folder(
 def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
     """Return a run's name: ``<backbone>-<augmentation>-s<seed>``, or ``<backbone>-svm-s<seed>``.
 
-    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. At the end stands what `_recipe`
-    says, so that the results of two recipes do not replace each other.
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. A ``variant`` stands at the end, so
+    that the results of two recipes do not replace each other.
     """
     method = kind or settings.augmentation
     configuration = "librosa-svm" if kind == LIBROSA else f"{settings.backbone}-{method}"
@@ -240,14 +240,10 @@ def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> st
 
 
 def _recipe(card: Card, settings: Settings, kind: str, preset: str) -> str:
-    """What a run's name says of its recipe: ``[<preset>][-]x<6 hex digits>``, or nothing.
-
-    The preset is named unless it is the card's default one. The digits are a digest of what a user
-    changed of it: two runs that differ in anything that was chosen lie apart, and two studies that
-    share a run share its folder. The backbone and the augmentation are in the name already. Of the
-    weights it counts whether they are random: a file in the place of ``imagenet`` is how they are
-    given offline.
-    """
+    """The preset, if not the default one, and a digest of what was changed: ``[-]x<6 digits>``."""
+    # Two runs that differ in anything that was chosen lie apart, and two studies that share a run
+    # share its folder. Of the weights it counts whether they are random: a file in the place of
+    # ``imagenet`` is how they are had offline.
     changed = overridden(card, settings, preset)
     if kind == LIBROSA:
         changed = {key: pair for key, pair in changed.items() if key in ACOUSTIC}

@@ -332,11 +332,8 @@ def train_step(
 
 
 def _rows(plan: augmentation.Plan) -> tf.Tensor:
-    """Rows of the altered samples, int64.
-
-    Convolutions of an empty batch fail: where nothing is altered, the first picture goes through
-    the trunk once more as it is.
-    """
+    """Rows of the altered samples, int64; the first one where nothing is altered."""
+    # Convolutions of an empty batch fail: a picture goes through the trunk once more as it is.
     return tf.cond(
         tf.reduce_any(plan.changed),
         lambda: tf.where(plan.changed)[:, 0],

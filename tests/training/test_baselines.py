@@ -64,7 +64,7 @@ def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
         assert {key: run.metrics[key] for key in weights} == weights
     else:
         with pytest.raises(settings.InputError, match="baseline keeps none"):
-            predict.files(run.folder, [built.folder / built.table["path"][0]])
+            predict.predict_files(run.folder, [built.folder / built.table["path"][0]])
 
 
 def test_test_is_scored_once_by_a_machine_of_train_and_devel(corpus, compute, monkeypatch):

@@ -351,8 +351,9 @@ def test_an_interrupted_run_ends_with_the_numbers_and_the_cost_of_all_sessions(
 
 
 def test_whose_checkpoint_is_taken_up(place):
-    short = {"epochs_phase1": 1, "epochs_phase2": 0}
-    place.interrupted(2)
+    place.settings |= {"epochs_phase2": 0}
+    short = {"epochs_phase1": 1}
+    place.interrupted(1)
     (file,) = place.checkpoints
     content = file.read_bytes()
     identity = json.loads(np.load(file)["json"].tobytes())["identity"]
@@ -373,6 +374,7 @@ def test_whose_checkpoint_is_taken_up(place):
     file.write_bytes(content[:-100])
     run, lines = place.run()
     assert went_on(lines) == []
+    again = runs.load(shutil.copytree(run.folder, place.folder / "again"))
     file.parent.mkdir()
     file.write_bytes(content)
     state = checkpoints.load(file, identity)
@@ -380,7 +382,7 @@ def test_whose_checkpoint_is_taken_up(place):
     checkpoints.save(file, identity, state)
     forced, lines = place.run(force=True)
     assert went_on(lines) == []
-    assert_same(forced, run)
+    assert_same(forced, again)
     assert place.checkpoints == []
 
 

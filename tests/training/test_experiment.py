@@ -120,7 +120,7 @@ def test_test_predictions_are_the_saved_models_and_devels_are_not(small_run, sma
     for partition in ("devel", "test"):
         table = small_run.predictions.query("partition == @partition")
         audio = [small_corpus.parent / path for path in table["file"]]
-        again = predict.files(small_run.folder, audio)
+        again = predict.predict_files(small_run.folder, audio)
         difference = np.abs(again[CLASSES].to_numpy() - table[CLASSES].to_numpy()).max()
         assert difference < 2e-6 if partition == "test" else difference > 1e-3
     assert again["prediction"].tolist() == table["prediction"].tolist()
@@ -354,7 +354,7 @@ def test_a_regression_corpus(short, ages):
     assert metrics["file"]["score"] == pytest.approx(true.corr(predicted, "spearman"), abs=1e-3)
     assert 0 < predicted.mean() < 100
     assert runs.headline(metrics).startswith("rho")
-    again = predict.files(run.folder, [ages.folder / path for path in test["file"]])
+    again = predict.predict_files(run.folder, [ages.folder / path for path in test["file"]])
     np.testing.assert_allclose(again["prediction"], predicted, 1e-4)
 
 
