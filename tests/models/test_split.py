@@ -1,43 +1,29 @@
 """A backbone in two parts is the backbone, and what crosses is as little as the rule allows."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dslite.models import backbones, split
+from dslite import audio, paths
+from dslite.features import spectrogram
+from dslite.models import backbones, classifier, split
+from dslite.settings import Settings
 from tests.random_networks import alive
 
+SHARED = paths.ROOT.parent / "shared"
+CORPUS = Path(os.environ.get("DSLITE_REAL_DATA", SHARED / "corpora")) / "ravdess"
+WEIGHTS = Path(os.environ.get("DSLITE_REAL_WEIGHTS", SHARED / "weights"))
+MOBILENET = WEIGHTS / "mobilenet_v2.weights.h5"
 SIDE = 64
-NAMES = ("densenet121", "mobilenet_v2", "squeezenet")
-SHARES = (0.1, 0.2, 0.3, 0.7, 1.0)  # Table 2's, and all
 
 
 @pytest.fixture(scope="module")
 def pictures():
     return np.random.default_rng(1).normal(size=(3, SIDE, SIDE, 3)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def expected(pictures):
-    """Output of each backbone before any cut: name -> float32 [batch, rows, columns, maps]."""
-    made = {}
-
-    def output(name):
-        if name not in made:
-            network = alive(backbones.build_backbone(name, "random", SIDE))
-            made[name] = network(pictures, training=False).numpy()
-            assert made[name].std(0).mean() > 0.01  # the pictures get through
-        return made[name]
-
-    return output
-
-
-def parted(name, trained):
-    """A fresh backbone, cut; ``trained`` is a share or a number of layers."""
-    network = alive(backbones.build_backbone(name, "random", SIDE))
-    last = int(trained * len(network.layers)) if isinstance(trained, float) else trained
-    return network, last, split.cut(network, last)
 
 
 def skipping(size=8):
@@ -54,85 +40,18 @@ def skipping(size=8):
     return alive(keras.Model(image, layers.Conv2D(7, 3, name="h")(g), name="skipping"))
 
 
-# The parts are the whole
+def built(name):
+    """A fresh network, always of the same weights."""
+    if name == "skipping":
+        return skipping()
+    return alive(backbones.build_backbone(name, "random", SIDE))
 
 
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("name", NAMES)
-def test_tail_of_trunk_is_the_backbone(pictures, expected, name, share):
-    network, _, cut = parted(name, share)
-    crossing = cut.trunk(pictures)
-    assert crossing.shape == (3, cut.size)
-    np.testing.assert_allclose(cut.tail(crossing), expected(name), rtol=1e-5, atol=1e-5)
-    # And the backbone itself still is what it was.
-    np.testing.assert_allclose(network(pictures, training=False), expected(name), 1e-5, 1e-5)
-    assert cut.is_whole == (share == 1.0)
-    if cut.is_whole:
-        np.testing.assert_array_equal(crossing, pictures.reshape(3, -1))
-
-
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("name", NAMES)
-def test_all_trained_layers_lie_in_the_tail(name, share):
-    network, last, cut = parted(name, share)
-    trained = network.layers[len(network.layers) - last :]
-    tail = {id(layer) for layer in cut.last.layers}
-    learnt = [layer for layer in trained if not isinstance(layer, keras.layers.InputLayer)]
-    assert {id(layer) for layer in learnt} <= tail
-    frozen = {id(v) for v in cut.first.weights}
-    assert not frozen & {id(v) for layer in trained for v in layer.weights}
-
-
-@pytest.mark.parametrize("last", [1, 2, 17, 50, 90, 140])
-def test_other_counts(pictures, expected, last):
-    _, _, cut = parted("mobilenet_v2", last)
-    found = cut.tail(cut.trunk(pictures))
-    np.testing.assert_allclose(found, expected("mobilenet_v2"), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("last", range(1, 10))
-def test_several_tensors_cross(rng, last):
-    whole, network = skipping(), skipping()
-    cut = split.cut(network, last)
-    images = rng.normal(size=(4, 8, 8, 3)).astype(np.float32)
-    crossing = cut.trunk(images)
-    assert crossing.shape == (4, cut.size)
-    np.testing.assert_allclose(cut.tail(crossing), whole(images, training=False), 1e-5, 1e-5)
-
-
-def test_a_skip_connection_crosses_beside_the_rest(rng):
-    cuts = [split.cut(skipping(), last) for last in range(1, 10)]
-    assert max(len(cut.shapes) for cut in cuts) > 1
-
-
-def test_joined_and_separated(rng):
-    shapes = ((2, 3, 4), (5,), (1, 2, 2))
-    tensors = [tf.constant(rng.normal(size=(3, *shape))) for shape in shapes]
-    flat = split.joined(tensors)
-    assert flat.shape == (3, 24 + 5 + 4)
-    for one, other in zip(split.separated(flat, shapes), tensors, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_batch_normalisation_of_the_tail_learns_when_told(pictures):
-    network, _, cut = parted("mobilenet_v2", 1.0)
-    statistics = [v for v in network.weights if "moving" in v.path]
-    before = [v.numpy() for v in statistics]
-    cut.tail(cut.trunk(pictures))
-    assert all((v.numpy() == b).all() for v, b in zip(statistics, before, strict=True))
-    cut.tail(cut.trunk(pictures), True)
-    assert all((v.numpy() != b).any() for v, b in zip(statistics, before, strict=True))
-
-
-@pytest.mark.parametrize("last", [0, -1, 155])
-def test_invalid_counts(last):
-    network = backbones.build_backbone("mobilenet_v2", "random", 32)
-    assert len(network.layers) == 154
-    with pytest.raises(ValueError, match="of 154 layers"):
-        split.cut(network, last)
-
-
-# Where it is cut
+def parted(name, share):
+    """A fresh network, the number of its last layers that a share of them are, and the cut."""
+    network = built(name)
+    last = int(share * len(network.layers))
+    return network, last, split.cut(network, last)
 
 
 def stored_by_hand(network, position):
@@ -158,28 +77,66 @@ def work(layer):
     return 0
 
 
-@pytest.mark.parametrize("share", [0.05, *SHARES])
-@pytest.mark.parametrize("name", [*NAMES, "skipping"])
-def test_the_least_is_stored_that_the_rule_allows(name, share):
-    def fresh():
-        return skipping() if name == "skipping" else backbones.build_backbone(name, "random", SIDE)
+CUTS = {  # shares of the layers (Table 2's), or numbers
+    "densenet121": (0.1,),
+    "mobilenet_v2": (0.2, 1.0, 17),
+    "squeezenet": (0.1, 0.3, 0.7),
+    "skipping": range(1, 10),
+}
 
-    network = fresh()
-    layers = network.layers
-    last = max(1, int(share * len(layers)))
-    start = list(network.operations).index(layers[-last])
+
+@pytest.mark.parametrize(("name", "trained"), [(n, t) for n, each in CUTS.items() for t in each])
+def test_the_parts_are_the_backbone_and_the_least_is_stored(pictures, name, trained):
+    network = built(name)
+    images = pictures[:, :8, :8] if name == "skipping" else pictures
+    output = network(images, training=False).numpy()
+    assert output.std(0).mean() > 0.01  # the pictures get through
+    last = int(trained * len(network.layers)) if isinstance(trained, float) else trained
+    learnt = network.layers[len(network.layers) - last :]
+    start = list(network.operations).index(learnt[0])
     costs = [work(layer) for layer in network.operations]
-    assert [split.multiply_adds(layer) for layer in network.operations] == costs
-    allowed = [
-        position
+    sizes = {
+        position: stored_by_hand(network, position)
         for position in range(1, max(start, 1) + 1)
         if sum(costs[position:start]) <= split.RECOMPUTED * sum(costs[start:])
-    ]
-    sizes = {position: stored_by_hand(network, position) for position in allowed}
-    cut = split.cut(fresh(), last)
-    assert cut.position in allowed
+    }
+
+    cut = split.cut(network, last)
+    crossing = cut.trunk(images)
+    assert crossing.shape == (3, cut.size)
+    np.testing.assert_allclose(cut.tail(crossing), output, rtol=1e-5, atol=1e-5)
+    # And the backbone itself still is what it was.
+    np.testing.assert_allclose(network(images, training=False), output, rtol=1e-5, atol=1e-5)
+    assert cut.is_whole or last < len(network.layers)
+    if cut.is_whole:
+        np.testing.assert_array_equal(crossing, images.reshape(3, -1))
     assert cut.size == sizes[cut.position] == min(sizes.values())
-    assert cut.position == max(p for p in allowed if sizes[p] == cut.size)  # the least work
+    assert cut.position == max(p for p in sizes if sizes[p] == cut.size)  # the least work
+    # All trained layers lie in the tail, and nothing of theirs in the trunk.
+    tail = {id(layer) for layer in cut.last.layers}
+    assert all(id(x) in tail for x in learnt if not isinstance(x, keras.layers.InputLayer))
+    frozen = {id(v) for v in cut.first.weights}
+    assert not frozen & {id(v) for layer in learnt for v in layer.weights}
+
+
+def test_several_tensors_may_cross():
+    assert max(len(split.cut(skipping(), last).shapes) for last in range(1, 10)) > 1
+
+
+def test_batch_normalisation_of_the_tail_learns_when_told(pictures):
+    network, _, cut = parted("mobilenet_v2", 1.0)
+    statistics = [v for v in network.weights if "moving" in v.path]
+    before = [v.numpy() for v in statistics]
+    cut.tail(cut.trunk(pictures))
+    assert all((v.numpy() == b).all() for v, b in zip(statistics, before, strict=True))
+    cut.tail(cut.trunk(pictures), True)
+    assert all((v.numpy() != b).any() for v, b in zip(statistics, before, strict=True))
+
+
+@pytest.mark.parametrize("last", [0, -1, 10])
+def test_invalid_counts(last):
+    with pytest.raises(ValueError, match="of 9 layers"):
+        split.cut(skipping(), last)
 
 
 def test_densenet_is_cut_where_one_concatenation_crosses():
@@ -197,18 +154,18 @@ def test_densenet_is_cut_where_one_concatenation_crosses():
 # Frozen, learnt, stored
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet"])
 def test_frozen_is_the_same_function(pictures, name):
     network, _, cut = parted(name, 0.2)
     constant = split.frozen(cut.trunk, SIDE, SIDE, 3)
-    found, right = constant(tf.constant(pictures)).numpy(), cut.trunk(pictures).numpy()
-    assert np.abs(found - right).max() <= 1e-5 * np.abs(right).max()
-    one = constant(tf.constant(pictures[:1])).numpy()
-    assert np.abs(one - right[:1]).max() <= 1e-5 * np.abs(right).max()
+    expected = cut.trunk(pictures).numpy()
+    for batch in (pictures, pictures[:1]):
+        values = constant(tf.constant(batch)).numpy()
+        assert np.abs(values - expected[: len(batch)]).max() <= 1e-5 * np.abs(expected).max()
     # It no longer depends on the model.
     for variable in network.weights:
         variable.assign(variable * 0)
-    np.testing.assert_array_equal(constant(tf.constant(pictures)).numpy(), found)
+    np.testing.assert_array_equal(constant(tf.constant(pictures[:1])).numpy(), values)
 
 
 @pytest.mark.parametrize(("name", "share"), [("mobilenet_v2", 0.2), ("squeezenet", 0.7)])
@@ -233,12 +190,29 @@ def test_gradients_are_those_of_the_whole(pictures, name, share):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_model_stored_after_a_cut_is_the_same(pictures, expected, tmp_path, name):
-    network = parted(name, 0.2)[0]
+def test_a_model_stored_after_a_cut_is_the_same(pictures, tmp_path):
+    network, expected = parted("mobilenet_v2", 0.2)[0], built("mobilenet_v2")(pictures)
     network.save(tmp_path / "cut.keras")
     loaded = keras.models.load_model(tmp_path / "cut.keras")
-    found = loaded(pictures, training=False)
-    np.testing.assert_allclose(found, expected(name), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(loaded(pictures, training=False), expected, rtol=1e-5, atol=1e-5)
     assert len(loaded.layers) == len(network.layers)
     assert len(loaded.weights) == len(network.weights)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(
+    not CORPUS.is_dir() or not MOBILENET.is_file(),
+    reason="the real corpus or the real weights are not on this machine",
+)
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_parts_of_a_real_network_hear_the_same_in_real_songs(share):
+    used = Settings(chunk_length_s=3.0, backbone="mobilenet_v2", weights=str(MOBILENET))
+    files = sorted(CORPUS.rglob("03-02-*.*"))[::100]
+    waves = np.concatenate([audio.chunks_of(file, used)[0][:1] for file in files])
+    pictures = classifier.inputs(spectrogram.mel_image(waves, used), used)
+    network = backbones.build_backbone("mobilenet_v2", str(MOBILENET), 224)
+    expected = network(pictures, training=False).numpy()
+    cut = split.cut(network, int(share * len(network.layers)))
+    crossing = split.frozen(cut.trunk, 224, 224, 3)(pictures)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(cut.tail(crossing), expected, rtol=1e-4, atol=1e-5 * scale)
