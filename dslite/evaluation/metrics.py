@@ -415,6 +415,6 @@ def score(
         labels = pd.to_numeric(text).to_numpy(float)
     else:
         labels = text.map({c: i for i, c in enumerate(card.classes)}).to_numpy(int)
-    given = (labels[file], scores, file, files["speaker"].tolist(), list(card.classes))
+    arrays = (labels[file], scores, file, files["speaker"].tolist(), list(card.classes))
     options = {"task": card.task, "fusion": settings.fusion, "seed": seed}
-    return evaluate(*given, draws=settings.bootstrap_draws, **options), table
+    return evaluate(*arrays, draws=settings.bootstrap_draws, **options), table

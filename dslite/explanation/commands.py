@@ -48,13 +48,13 @@ def explain(
     files.model_file(finished)
     store = feature_store.load_spectrograms(built, finished.settings)
     chosen = files.choose_by_name(store, file) if file else None
-    given = (finished, store, files.load_model(finished, store, masker))
+    inputs = (finished, store, files.load_model(finished, store, masker))
     options = {"method": method, "evaluations": evaluations, "log": typer.echo}
     if file:
-        explained = files.explain_files(*given, chosen, **options)
+        explained = files.explain_files(*inputs, chosen, **options)
         reported = report.of_files(explained, finished.settings)
     else:
-        reported, explained = report.of_run(*given, pictures=pictures, **options)
+        reported, explained = report.of_run(*inputs, pictures=pictures, **options)
     folder = finished.folder / ("explanation_files" if file else "explanation")
     with paths.replacing(folder) as draft:
         draft.mkdir()

@@ -275,16 +275,16 @@ def of_run(
     ``pictures`` is how many test chunks every method is tested on; none for 0. The second value
     are the files, for `save_sounds`.
     """
-    given, options = (run, store, model), {"evaluations": evaluations, "log": log}
-    explained = files.explain_files(*given, files.choose_by_rule(run), method=method, **options)
+    inputs, options = (run, store, model), {"evaluations": evaluations, "log": log}
+    explained = files.explain_files(*inputs, files.choose_by_rule(run), method=method, **options)
     parts = [
         of_files(explained, run.settings),
-        of_methods(*given, explained[0], method, **options),
-        of_partition(*given, log=log),
+        of_methods(*inputs, explained[0], method, **options),
+        of_partition(*inputs, log=log),
         of_confusions(run),
     ]
     if pictures:
-        parts.append(of_faithfulness(*given, pictures=pictures, **options))
+        parts.append(of_faithfulness(*inputs, pictures=pictures, **options))
     return merge(*parts), explained
 
 

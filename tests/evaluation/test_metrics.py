@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import balanced_accuracy_score
@@ -310,6 +310,7 @@ def partitions(draw):
     return np.array(labels), files, np.reshape(scores, (len(files), n_classes)) / 64
 
 
+@settings(deadline=None)
 @given(partitions(), st.sampled_from(["mean", "vote"]), st.randoms(use_true_random=False))
 def test_the_order_of_files_and_chunks_does_not_matter(partition, fusion, random):
     labels, files, scores = partition
@@ -325,6 +326,7 @@ def test_the_order_of_files_and_chunks_does_not_matter(partition, fusion, random
     assert record(labels, files, scores) == record(relabelled, moved[files][mixed], scores[mixed])
 
 
+@settings(deadline=None)
 @given(partitions(), st.none() | st.integers(2, 5))
 def test_scores_are_fractions_inside_their_intervals(partition, n_speakers):
     labels, files, scores = partition
@@ -344,6 +346,7 @@ def test_scores_are_fractions_inside_their_intervals(partition, n_speakers):
             assert 0 <= interval[0] <= recall <= interval[1] <= 1
 
 
+@settings(deadline=None)
 @given(partitions())
 def test_votes_are_shares_and_the_winner_has_the_most(partition):
     _, files, scores = partition

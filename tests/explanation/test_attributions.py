@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from librosa import mel_frequencies  # loaded here, lest the first example be late
@@ -35,6 +35,7 @@ def test_between_chunks_that_leave_a_gap_there_is_no_picture():
     np.testing.assert_array_equal(picture[0, :, 0], [1, 1, np.nan, 1, 1])
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_file_s_values_lead_from_the_mean_base_to_the_mean_output(data):
     n, height, width = (data.draw(st.integers(1, 5)) for _ in range(3))
@@ -72,6 +73,7 @@ def test_rows_that_lie_in_two_bands_count_in_both():
     np.testing.assert_allclose(attributions.by_frequency(values, 6), [0, 0, 0, 0, 6, 6])
 
 
+@settings(deadline=None)
 @given(st.integers(8, 128), st.integers(1, 30), st.floats(0, 3000), st.floats(4000, 48000))
 def test_band_edges_ascend_and_lie_where_the_axis_has_them(n, bands, low, high):
     # Of a filter bank as `dslite.features.spectrogram` makes them: one that ends at 0 Hz or above.
@@ -88,6 +90,7 @@ def test_band_edges_ascend_and_lie_where_the_axis_has_them(n, bands, low, high):
             assert np.searchsorted(edges, tick) in expected
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 30)), elements=FINITE),
     st.integers(1, 40),
@@ -119,6 +122,7 @@ def test_cells_of_sides_that_do_not_divide():
     np.testing.assert_array_equal(attributions.regions(values, 2), [[21, 15], [44, 25]])
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=FINITE),
     st.integers(1, 14),

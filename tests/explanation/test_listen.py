@@ -34,6 +34,7 @@ def test_of_equal_values_the_first_come_first_and_none_that_is_not_positive():
     assert not listen.top_regions(-ties).any()
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(
         np.float64, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.floats(-1, 1)
