@@ -107,26 +107,6 @@ def test_a_file_list_may_hold_what_is_left_out(tmp_path, name, unused):
     assert verdict(card) == ({}, {})
 
 
-@pytest.mark.parametrize("name", ["sleep", "demos"])
-def test_a_large_corpus_is_listed(tmp_path, name):
-    """6,000 empty files: what grows with the square of the files would take minutes."""
-    if name == "sleep":
-        files = [(f"{p}_{n:05d}.wav", "5") for p in ("train", "devel", "test") for n in range(2000)]
-        home = tmp_path / "wav"
-        trees.label_file(tmp_path / "lab" / "labels.csv", "file_name,label", files)
-    else:
-        home = tmp_path / "DEMOS"
-        takes = [f"{number:02d}{letter}" for number in range(35) for letter in "abc"]
-        emotions = cards.load("demos").labels
-        files = [
-            (f"NP_m_{s:02d}_{e}{t}.wav", "") for s in range(1, 9) for e in emotions for t in takes
-        ]
-    home.mkdir()
-    for file, _ in files:
-        os.close(os.open(home / file, os.O_CREAT))
-    assert len(listing.read(trees.card(name, tmp_path)).table) == len(files) > 5000
-
-
 def test_where_a_corpus_lies(tmp_path, monkeypatch):
     """Where its card, the environment or the user says."""
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path))

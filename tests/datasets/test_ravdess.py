@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dslite import cards, settings
+from dslite import cards
 from dslite.datasets import checks, manifest, ravdess
 from tests.datasets import trees
 from tests.datasets.trees import layout_problem, listed, refusal, verdict
@@ -128,16 +128,11 @@ def test_missing_corpus_says_what_to_do(tmp_path, monkeypatch):
     assert not (tmp_path / "raw").exists()
 
 
-def test_card_is_the_papers(card):
-    literal = cards.settings_of(card, "paper")
-    assert (literal.units, literal.dropout, literal.learning_rate) == (128, 0.5, 0.001)
-    assert (literal.epochs_phase1, literal.epochs_phase2) == (40, 80)
-    assert int(427 * literal.trained_share) == 42
-    assert literal.chunk_length_s == 4.0
-    # Not the default: AdaDelta hardly moves the head at the printed rate.
-    assert literal.optimizer == "adadelta"
+def test_the_default_is_not_the_papers_optimizer():
+    """AdaDelta hardly moves the head at the printed rate."""
+    card = cards.load("ravdess")
+    assert cards.settings_of(card, "paper").optimizer == "adadelta"
     assert cards.settings_of(card).optimizer == "adam"
-    assert [len(card.partition[p]) for p in settings.PARTITIONS] == [15, 4, 4]
 
 
 @pytest.mark.real
