@@ -10,6 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dslite.errors import InputError
 
+AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
+PARTITIONS = ("train", "devel", "test")
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd")
+# The public implementation's list, and two newer ones
+BACKBONE_NAMES = (
+    *("vgg16", "vgg19", "resnet50", "xception", "inception_v3", "densenet121", "densenet169"),
+    *("densenet201", "mobilenet", "mobilenet_v2", "nasnet_large", "nasnet_mobile"),
+    *("inception_resnet_v2", "squeezenet", "efficientnet_v2_b0", "mobilenet_v3_small"),
+)
+SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask sizes refer to it
+
 
 class _Yaml(yaml.SafeLoader):
     """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting has
@@ -18,18 +29,24 @@ class _Yaml(yaml.SafeLoader):
 
 
 _Yaml.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if first in "tTfF" or not tag.endswith("bool")]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, rule) for tag, rule in pairs if first in "tTfF" or not tag.endswith("bool")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
 def parse_yaml(text: str) -> Any:
-    """YAML text as a value: ``3``, ``true``, ``null``, ``[a, b]``, words."""
+    """Parse YAML text as a value.
+
+    Examples
+    --------
+    >>> parse_yaml("1e-3"), parse_yaml("null"), parse_yaml("on"), parse_yaml("[1, b]")
+    ('1e-3', None, 'on', [1, 'b'])
+    """
     return yaml.load(text, Loader=_Yaml)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A file of ``key: value`` lines as a mapping.
+    """Read a file of ``key: value`` lines as a mapping.
 
     Raises
     ------
@@ -43,18 +60,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
     return content
-
-
-AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
-PARTITIONS = ("train", "devel", "test")
-OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd")
-# The public implementation's list, and two newer ones
-BACKBONE_NAMES = (
-    *("vgg16", "vgg19", "resnet50", "xception", "inception_v3", "densenet121", "densenet169"),
-    *("densenet201", "mobilenet", "mobilenet_v2", "nasnet_large", "nasnet_mobile"),
-    *("inception_resnet_v2", "squeezenet", "efficientnet_v2_b0", "mobilenet_v3_small"),
-)
-SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask sizes refer to it
 
 
 class Strict(BaseModel):
@@ -159,7 +164,7 @@ class Settings(Strict):
 
     @property
     def chunk_samples(self) -> int:
-        """Samples in a chunk."""
+        """Number of samples in a chunk."""
         return round(self.chunk_length_s * self.sample_rate)
 
     @property
@@ -189,14 +194,20 @@ class Settings(Strict):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the valid name most like a mistyped one, or the whole list."""
+    """Name the valid name that is most like a mistyped one, or list all.
+
+    Examples
+    --------
+    >>> nearest("unit", ["units", "dropout"])
+    "; did you mean 'units'?"
+    """
     valid = [str(v) for v in valid]
     like = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     return f"; did you mean '{like[0]}'?" if like else f"; there is: {', '.join(valid)}"
 
 
 def checked(model: type[Strict], values: Mapping[str, Any], where: str) -> Any:
-    """Validate ``values``; every problem becomes one readable line that names ``where``."""
+    """Validate ``values``; an `InputError` names ``where`` and every problem in one line."""
     for key in values:
         if key not in model.model_fields:
             raise InputError(f"{where}: unknown key '{key}'{nearest(str(key), model.model_fields)}")
@@ -206,15 +217,20 @@ def checked(model: type[Strict], values: Mapping[str, Any], where: str) -> Any:
         problems = []
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"])
-            said = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key} = {item['input']!r}: {said}" if key else said)
+            reason = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{key} = {item['input']!r}: {reason}" if key else reason)
         raise InputError(f"{where}: {'; '.join(problems)}") from None
 
 
 def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """``"units=64 tail=drop"``, ``["units=64"]`` or a mapping as a mapping.
+    """Parse overrides: words ``key=value``, in one text or a list, or a mapping.
 
     Values are read as YAML, so that ``none``-like values are written ``null``.
+
+    Examples
+    --------
+    >>> parse_overrides("units=64 top_db=null")
+    {'units': 64, 'top_db': None}
     """
     if isinstance(overrides, Mapping):
         return dict(overrides)

@@ -9,21 +9,21 @@ from contextlib import contextmanager
 @contextmanager
 def silent_stderr() -> Iterator[None]:
     """Send what libraries write to file descriptor 2 to nowhere; Python's errors still raise."""
-    kept = os.dup(2)
+    stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.close(nowhere)
 
 
 def import_tensorflow() -> None:
     """Import and start TensorFlow once, so that a log begins with what the user asked for.
 
-    Its C++ parts print warnings before any log level applies. Call this before importing a room
+    Its C++ parts print warnings before any log level applies. Call this before importing a module
     that uses TensorFlow; errors of the import are raised as ever.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

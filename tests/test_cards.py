@@ -3,8 +3,9 @@
 import csv
 
 import pytest
+from pydantic import ValidationError
 
-from dslite import cards, paths
+from dslite import cards, paths, settings
 from dslite.errors import InputError
 
 PACKAGE = "package: {name: P, labels: [train.csv]}\n"
@@ -119,3 +120,177 @@ def test_sleepy_is_eight_and_nine():
     card = cards.load("sleep")
     assert card.classes == ("not sleepy", "sleepy")
     assert 7 < card.threshold < 8
+
+
+# Cards of a user's own tables
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Makes and loads a user's own table with its card: ``own(text of my.yaml)``."""
+
+    def load(text=None, name="my"):
+        (tmp_path / f"{name}.csv").write_text("path,label\n")
+        if text is not None:
+            (tmp_path / f"{name}.yaml").write_text(text)
+        return cards.load(str(tmp_path / f"{name}.csv"))
+
+    return load
+
+
+def refusal(function, *arguments, **named) -> str:
+    with pytest.raises(InputError) as error:
+        function(*arguments, **named)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "reason"),
+    [
+        ("clases: [a, b]", "", "unknown key 'clases'; did you mean 'classes'?"),
+        ("preset: {}", "", "unknown key 'preset'; did you mean 'presets'?"),
+        ("settings: {unit: 3}", ", settings", "unknown key 'unit'; did you mean 'units'?"),
+        ("presets: {a: {drop_out: 0}}", ", a", "unknown key 'drop_out'; did you mean 'dropout'?"),
+        ("zzz: 1", "", "unknown key 'zzz'; there is: dataset, layout, "),
+        ("1: a", "", "unknown key '1'; there is: dataset, layout, "),
+        ("settings: {2: a}", "", "settings.2"),
+        ("settings: {units: 0}", ", settings", "units = 0: "),
+        ("presets: {a: {tail: maybe}}", ", a", "tail = 'maybe': "),
+        ("presets: {a: null}", "", "presets.a = None"),
+        ("default_preset: tuned", "", "default_preset 'tuned' is not among the presets"),
+        ("classes: [a, b, a]", "", "a class is listed twice"),
+        ("classes: [1, 2]", "", "classes.0 = 1: "),
+        ("partition: {train: [s1, s2], test: [s2]}", "", "speakers listed twice in partition: s2"),
+        ("partition: {dev: [s1]}", "", "partition.dev"),
+        ("partition: {train: [1]}", "", "partition.train.0 = 1: "),
+        ("task: clasification", "", "task = 'clasification': "),
+        ("- a", "", "expected 'key: value' lines, found list"),
+        # A copied card of another corpus would read that corpus, or mix its results with these.
+        ("layout: ravdess", "", "layout"),
+        ("dataset: ravdess", "", "ravdess"),
+    ],
+)
+def test_refused_cards_of_tables(own, tmp_path, text, where, reason):
+    message = refusal(own, text)
+    assert message.startswith(f"{tmp_path / 'my.yaml'}{where}: ")
+    assert reason in message
+
+
+def test_broken_yaml_names_the_card(own, tmp_path):
+    with pytest.raises(InputError, match="not readable as YAML") as error:
+        own("classes: [a")
+    assert str(tmp_path / "my.yaml") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ravdes", "unknown dataset 'ravdes'; did you mean 'ravdess'?"),
+        ("xyz", "unknown dataset 'xyz'; there is: ccs, css, demo, demos, "),
+        ("", "unknown dataset ''; there is: ccs, css, demo, demos, "),
+        ("../cards/demo", "unknown dataset '../cards/demo'"),
+    ],
+)
+def test_unknown_dataset(name, reason):
+    assert reason in refusal(cards.load, name)
+
+
+def test_table_without_a_card(own, tmp_path):
+    card = own()
+    assert (card.dataset, card.layout, card.task) == ("my", "table", "classification")
+    assert card.table == str(tmp_path / "my.csv")
+    assert (card.classes, card.partition, card.settings) == ((), {}, {})
+    # A recipe that learns, and the paper's beside it
+    assert card.default_preset == "tuned"
+    assert cards.settings_of(card).optimizer == "adam"
+    assert cards.settings_of(card, "paper") == settings.Settings()
+
+
+def test_table_with_a_card(own, tmp_path):
+    card = own("task: regression\ntitle: Mine\nclasses: ['no', yes, off]\nsettings: {units: 3}")
+    assert (card.dataset, card.layout, card.title) == ("my", "table", "Mine")
+    assert card.task == "regression"
+    assert card.table == str(tmp_path / "my.csv")
+    assert card.classes == ("no", "yes", "off")
+    assert cards.settings_of(card).units == 3
+
+
+def test_table_of_a_relative_path(own, tmp_path, monkeypatch):
+    own("title: Mine")
+    monkeypatch.chdir(tmp_path)
+    card = cards.load("my.csv")
+    assert card.table == str(tmp_path / "my.csv")
+    assert card.title == "Mine"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".CSV"])
+def test_what_is_a_table(suffix):
+    assert cards.is_table(f"a/b{suffix}")
+    assert not cards.is_table("demo")
+
+
+def test_missing_table(tmp_path):
+    message = refusal(cards.load, str(tmp_path / "none.csv"))
+    assert message.startswith(f"{tmp_path / 'none.csv'}: there is no such table")
+
+
+@pytest.mark.parametrize("name", ["demo", "ravdess"])
+def test_table_named_like_a_built_in_corpus(own, tmp_path, name):
+    message = refusal(own, name=name)
+    assert message.startswith(f"{tmp_path / name}.csv: '{name}' is the name of a corpus")
+    assert "rename the table" in message
+
+
+def test_a_card_does_not_change(own):
+    with pytest.raises(ValidationError):
+        own().title = "other"
+    with pytest.raises(ValidationError):
+        settings.Settings().units = 3
+
+
+# The committed cards
+
+
+def every_preset():
+    names = sorted(path.stem for path in paths.cards().glob("*.yaml"))
+    return [(name, preset) for name in names for preset in ["", *cards.load(name).presets]]
+
+
+def test_datasets_are_the_cards():
+    assert cards.names() == sorted({name for name, _ in every_preset()})
+    assert {"demo", "ravdess"} <= set(cards.names())
+
+
+@pytest.mark.parametrize(("name", "preset"), every_preset())
+def test_every_preset_of_every_card_loads(name, preset):
+    card = cards.load(name)
+    assert card.dataset == name
+    assert card.title
+    assert card.licence
+    # A challenge comes with its partition, and with no speakers.
+    assert set(card.partition) == (set() if card.package else {"train", "devel", "test"})
+    loaded = cards.settings_of(card, preset)
+    stated = card.settings | card.presets.get(preset or card.default_preset, {})
+    for key, value in stated.items():
+        if key != "weights":  # a path is made absolute
+            assert getattr(loaded, key) == value, key
+
+
+def test_paper_presets_are_table_2():
+    with (paths.published() / "table2.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    compared = 0
+    for name in cards.names():
+        card = cards.load(name)
+        if "paper" not in card.presets or not card.paper_column:  # the demo corpus has none
+            continue
+        loaded = cards.settings_of(card, "paper")
+        column = card.paper_column.lower()
+        published = {r["hyperparameter"]: r["value"] for r in rows if r["dataset"] == column}
+        assert published.pop("fine_tuned_layers") == str(int(427 * loaded.trained_share))
+        for key, value in published.items():
+            if value:  # two cells of the table are empty
+                assert getattr(loaded, key) == float(value), key
+                compared += 1
+    assert compared >= 8 * 6 - 2

@@ -10,7 +10,10 @@ from dslite import tensorflow_logging
 
 
 def test_a_fresh_tensorflow_says_nothing():
-    code = "from dslite import tensorflow_logging; tensorflow_logging.import_tensorflow(); import tensorflow; print('there')"
+    code = (
+        "from dslite import tensorflow_logging\n"
+        "tensorflow_logging.import_tensorflow()\nimport tensorflow\nprint('there')"
+    )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean
