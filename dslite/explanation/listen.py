@@ -80,7 +80,7 @@ def split(
 
     Returns
     -------
-    kept, removed : float32 [n] each
+    retained, removed : float32 [n] each
         They sum to the waveform.
     """
     import librosa  # here: it takes seconds to import
@@ -95,22 +95,22 @@ def split(
     middles = np.minimum(np.arange(spectrum.shape[1]) * hop, n)
     times = middles / (sample_rate * seconds)
     gain = _stft_mask(mask, mel_frequencies_hz, sample_rate, n_fft, times)
-    kept = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **options)[:n]
+    retained = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **options)[:n]
     # The inverse STFT is linear: the inverse of what the mask leaves out is the difference.
-    return kept, waveform - kept
+    return retained, waveform - retained
 
 
 def write(
-    folder: str | PathLike, stem: str, kept: np.ndarray, removed: np.ndarray, sample_rate: int
+    folder: str | PathLike, stem: str, retained: np.ndarray, removed: np.ndarray, sample_rate: int
 ) -> tuple[Path, Path]:
     """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit, and return their paths.
 
     Takes float [n] in full scale. Where a peak of either exceeds it, both are divided by the
     larger one, so that their loudness can still be compared.
     """
-    peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (kept, removed)))
+    peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (retained, removed)))
     targets = Path(folder) / f"{stem}-kept.wav", Path(folder) / f"{stem}-removed.wav"
-    for target, part in zip(targets, (kept, removed), strict=True):
+    for target, part in zip(targets, (retained, removed), strict=True):
         with paths.replacing(target) as draft:
             soundfile.write(draft, part / peak, sample_rate, subtype="PCM_16")
     return targets

@@ -322,5 +322,5 @@ def save_sounds(explained: Sequence[ExplainedFile], settings: Settings, folder: 
     """Write as WAV what speaks for the predicted class of each file, and the file without it."""
     folder.mkdir(exist_ok=True)
     for number, file in enumerate(explained, 1):
-        kept, removed = files.split_sound(file, settings)
-        listen.write(folder, _stem(number, file), kept, removed, settings.sample_rate)
+        sounds = files.split_sound(file, settings)
+        listen.write(folder, _stem(number, file), *sounds, settings.sample_rate)
