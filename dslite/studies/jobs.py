@@ -98,9 +98,11 @@ class Job:
         return command + ([f"--folds={config.folds}"] if config.folds else [])
 
 
-def job(config: TrainingConfig | BaselineConfig, role: str = TRAINING) -> Job:
+def job(
+    config: TrainingConfig | BaselineConfig, role: str = TRAINING, card: Card | None = None
+) -> Job:
     """Return the job of a configuration: with which settings it runs, and where its files lie."""
-    card = cards.load(config.dataset)
+    card = card or cards.load(config.dataset)
     named = {key: getattr(config, key) for key in ("backbone", "weights", "augmentation")}
     settings = cards.settings_of(card, config.preset, config.override_words(), **named)
     if config.kind == runs.LIBROSA:
@@ -119,9 +121,10 @@ def all_jobs(study: Study) -> list[Job]:
     InputError
         See `dslite.studies.study.expand`.
     """
-    role = CANDIDATE if study.grid else TRAINING
-    trainings = [job(config, role) for config in expand(study)]
-    return trainings + [job(config, BASELINE) for config in baselines(study)]
+    loaded = {name: cards.load(name) for name in study.corpora}
+    configs = [(config, CANDIDATE if study.grid else TRAINING) for config in expand(study)]
+    configs += [(config, BASELINE) for config in baselines(study)]
+    return [job(config, role, loaded[config.dataset]) for config, role in configs]
 
 
 def study_jobs(study: Study) -> dict[str, Job]:
@@ -131,6 +134,12 @@ def study_jobs(study: Study) -> dict[str, Job]:
     ------
     InputError
         No corpus of the study is here.
+
+    Examples
+    --------
+    >>> from dslite.studies.study import load_study
+    >>> len(study_jobs(load_study("demo")))
+    10
     """
     present = {name for name in study.corpora if _is_present(name)}
     if not present:

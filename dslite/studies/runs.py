@@ -79,11 +79,11 @@ def look_up(planned: Job) -> StudyRun:
     folders = [folder]
     if config.folds:
         folders = [folder / f"fold{i}" for i in range(1, config.folds + 1)]
-    there = [each for each in folders if (each / training_runs.LAST).is_file()]
-    if not there:
+    present = [each for each in folders if (each / training_runs.LAST).is_file()]
+    if not present:
         return _study_run(planned, MISSING if listing.is_present(planned.card) else ABSENT)
     try:
-        runs = tuple(training_runs.load(each) for each in there)
+        runs = tuple(training_runs.load(each) for each in present)
     except InputError:
         return _study_run(planned, f"{MISSING}: {training_runs.LAST} there cannot be read")
     described = training_runs.describe(
