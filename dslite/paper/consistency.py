@@ -145,7 +145,7 @@ def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
 def finding(
     name: str, place: str, printed: str, derived: str, holds: Any, explanation: str, keys=()
 ) -> dict[str, Any]:
-    """One finding; where it holds, the keys of the numbers it would call into question go."""
+    """Return one finding; where it holds, it calls no numbers (``keys``) into question."""
     doubted = "" if holds else ";".join(keys)
     values = (name, place, printed, derived, bool(holds), explanation, doubted)
     return dict(zip(COLUMNS, values, strict=True))
@@ -202,24 +202,18 @@ def durations(counts: pd.DataFrame) -> list[dict]:
     rows = []
     for row in counts.itertuples():
         low, high = (row.files * (row.mean_s + sign * 0.005) / 60 for sign in (-1, 1))
-        holds = meets(f"{row.minutes:.1f}", low, high)
-        fits, total = 60 * row.minutes / row.mean_s, (low + high) / 2
+        holds, total = meets(f"{row.minutes:.1f}", low, high), (low + high) / 2
+        right = "Files times their mean length are the total, within rounding."
         wrong = (
             f"The printed total is {100 * (row.minutes / total - 1):+.1f} % off: it belongs to "
-            f"{fits:,.0f} files of that mean length, or the mean to other files."
+            f"{60 * row.minutes / row.mean_s:,.0f} files of that mean length, or the mean to other "
+            "files."
         )
+        place, printed = f"Table 1, {NAMES[row.dataset]}, duration", f"{row.minutes} min"
+        derived = f"{row.files:,} files x {row.mean_s} s = {total:.1f} min"
         keys = [f"1/{row.dataset}/{column}" for column in ("files", "minutes", "mean_s")]
-        rows.append(
-            finding(
-                f"duration-{row.dataset}",
-                f"Table 1, {NAMES[row.dataset]}, duration",
-                f"{row.minutes} min",
-                f"{row.files:,} files x {row.mean_s} s = {total:.1f} min",
-                holds,
-                "Files times their mean length are the total, within rounding." if holds else wrong,
-                keys,
-            )
-        )
+        name, text = f"duration-{row.dataset}", right if holds else wrong
+        rows.append(finding(name, place, printed, derived, holds, text, keys))
     return rows
 
 
@@ -227,21 +221,15 @@ def chance_levels(scores: pd.DataFrame, counts: pd.DataFrame) -> list[dict]:
     """The chance level of every corpus is 100 over the classes of Table 1."""
     classes, rows = counts.set_index("dataset")["classes"], []
     for row in scores.drop_duplicates("dataset").itertuples():
-        number = classes[row.dataset]
+        number, name = classes[row.dataset], f"chance-{row.dataset}"
         holds = meets(f"{row.chance:.1f}", 100 / number, 100 / number)
-        keys = [f"{row.table}/{row.dataset}/chance", f"1/{row.dataset}/classes"]
+        place = f"Table {row.table}, caption, chance level of {NAMES[row.dataset]}"
+        derived = f"100 / {number} classes = {100 / number:.1f} %"
+        right = "Guessing has a UAR of one over the number of classes."
         wrong = f"A chance level of {row.chance} % is that of {100 / row.chance:.0f} classes."
-        rows.append(
-            finding(
-                f"chance-{row.dataset}",
-                f"Table {row.table}, caption, chance level of {NAMES[row.dataset]}",
-                f"{row.chance} %",
-                f"100 / {number} classes = {100 / number:.1f} %",
-                holds,
-                "Guessing has a UAR of one over the number of classes." if holds else wrong,
-                keys,
-            )
-        )
+        text = right if holds else wrong
+        keys = [f"{row.table}/{row.dataset}/chance", f"1/{row.dataset}/classes"]
+        rows.append(finding(name, place, f"{row.chance} %", derived, holds, text, keys))
     return rows
 
 
@@ -250,71 +238,55 @@ def chance_levels(scores: pd.DataFrame, counts: pd.DataFrame) -> list[dict]:
 
 def insides(scores: pd.DataFrame) -> list[dict]:
     """Every test score lies inside its own interval."""
-    return [
-        finding(
-            f"inside-{row.table}-{row.dataset}-{row.configuration}",
-            _place(row),
-            f"{row.test} %",
-            f"{row.ci_low} to {row.ci_high} %",
-            row.ci_low <= row.test <= row.ci_high,
-            "A score has to lie inside its own confidence interval.",
-            _keys(row, "test", "ci_low", "ci_high"),
-        )
-        for row in scores.itertuples()
-    ]
+    text, rows = "A score has to lie inside its own confidence interval.", []
+    for row in scores.itertuples():
+        name = f"inside-{row.table}-{row.dataset}-{row.configuration}"
+        derived, holds = f"{row.ci_low} to {row.ci_high} %", row.ci_low <= row.test <= row.ci_high
+        keys = _keys(row, "test", "ci_low", "ci_high")
+        rows.append(finding(name, _place(row), f"{row.test} %", derived, holds, text, keys))
+    return rows
 
 
 def centres(scores: pd.DataFrame) -> list[dict]:
     """Every interval has its score near the middle (`CENTRED`)."""
     rows = []
     for row in scores.itertuples():
-        off = _off_centre(row)
+        off, name = _off_centre(row), f"centre-{row.table}-{row.dataset}-{row.configuration}"
+        holds, middle = abs(off) <= CENTRED, (row.ci_low + row.ci_high) / 2
         text = f"The middle lies {100 * abs(off):.0f} % of half the width from the score"
-        wrong = f"{text}; a percentile bootstrap of this very score does not do that."
-        rows.append(
-            finding(
-                f"centre-{row.table}-{row.dataset}-{row.configuration}",
-                _place(row),
-                f"{row.test} % in {row.ci_low} to {row.ci_high} %",
-                f"middle {(row.ci_low + row.ci_high) / 2:.2f} %",
-                abs(off) <= CENTRED,
-                f"{text}." if abs(off) <= CENTRED else wrong,
-                _keys(row, "test", "ci_low", "ci_high"),
-            )
-        )
+        text += "." if holds else "; a percentile bootstrap of this very score does not do that."
+        printed = f"{row.test} % in {row.ci_low} to {row.ci_high} %"
+        keys = _keys(row, "test", "ci_low", "ci_high")
+        place, derived = _place(row), f"middle {middle:.2f} %"
+        rows.append(finding(name, place, printed, derived, holds, text, keys))
     return rows
 
 
 def repeats(scores: pd.DataFrame) -> list[dict]:
-    """No interval stands beside two scores, unless it fits them both.
+    """No interval is printed of two scores, unless it fits them both.
 
     Two scores that hardly differ may have the same interval when rounded. It is called a copy where
     it is not centred on one of its scores, and then it is in question there.
     """
     rows = []
     for (n, dataset), block in scores.groupby(["table", "dataset"], sort=False):
+        name = f"repeats-{n}-{dataset}"
         repeated = block[block.duplicated(["ci_low", "ci_high"], keep=False)]
         if repeated.empty:
             place, number = f"Table {n}, {NAMES[dataset]}", f"{len(block)} intervals"
             text = "Every score has an interval of its own."
-            rows.append(finding(f"repeats-{n}-{dataset}", place, number, number, True, text))
+            rows.append(finding(name, place, number, number, True, text))
         for (low, high), same in repeated.groupby(["ci_low", "ci_high"]):
             foreign = [row for row in same.itertuples() if abs(_off_centre(row)) > CENTRED]
             copied = "It is not centred on " + " and ".join(f"{row.test} %" for row in foreign)
+            text = "It is centred on all of them, so nothing shows that it is a copy."
+            text = f"{copied}: a copy of the other's." if foreign else text
+            place = "; ".join(map(_place, foreign or same.itertuples()))
+            printed = f"{low} to {high} %, {len(same)} times"
+            derived = f"scores {' and '.join(map(str, same['test']))} %"
             keys = [key for row in foreign for key in _keys(row, "ci_low", "ci_high")]
-            rows.append(
-                finding(
-                    f"repeats-{n}-{dataset}-{'-'.join(same['configuration'])}",
-                    "; ".join(map(_place, foreign or same.itertuples())),
-                    f"{low} to {high} %, {len(same)} times",
-                    f"scores {' and '.join(map(str, same['test']))} %",
-                    not foreign,
-                    f"{copied}: a copy of the other's."
-                    if foreign
-                    else "It is centred on all of them, so nothing shows that it is a copy.",
-                    keys,
-                )
-            )
+            full_name = f"{name}-{'-'.join(same['configuration'])}"
+            rows.append(finding(full_name, place, printed, derived, not foreign, text, keys))
     return rows
 
 
@@ -332,21 +304,17 @@ def selections(scores: pd.DataFrame) -> list[dict]:
             "Section 3.3 chooses on the development set, and yet it is the best score on test that "
             "is printed in bold and quoted; no number is wrong by that."
         )
-        rows.append(
-            finding(
-                f"selection-{dataset}",
-                f"Tables 3 and 4, {NAMES[dataset]}, best configuration",
-                f"best on test: {CONFIGURATIONS[best]}, {highest} %",
-                f"best on devel: {CONFIGURATIONS[chosen]}, {reached} % on test",
-                reached == highest,
-                "Devel and test prefer the same." if reached == highest else wrong,
-            )
-        )
-    same = sum(row["holds"] for row in rows)
-    place, printed = "Section 3.3, choice on devel", f"{len(rows)} of {len(rows)} corpora"
-    derived = f"{same} of {len(rows)} corpora"
+        text = "Devel and test prefer the same." if reached == highest else wrong
+        place = f"Tables 3 and 4, {NAMES[dataset]}, best configuration"
+        printed = f"best on test: {CONFIGURATIONS[best]}, {highest} %"
+        derived = f"best on devel: {CONFIGURATIONS[chosen]}, {reached} % on test"
+        name = f"selection-{dataset}"
+        rows.append(finding(name, place, printed, derived, reached == highest, text))
+    same, n = sum(row["holds"] for row in rows), len(rows)
+    place, printed = "Section 3.3, choice on devel", f"{n} of {n} corpora"
     text = "Counts in how many corpora the best on devel is also what is quoted as best."
-    return [*rows, finding("chosen-on-devel", place, printed, derived, same == len(rows), text)]
+    last = finding("chosen-on-devel", place, printed, f"{same} of {n} corpora", same == n, text)
+    return [*rows, last]
 
 
 def improvements(scores: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
@@ -404,25 +372,18 @@ def superiorities(scores: pd.DataFrame, fusions: int) -> list[dict]:
     low = pd.Series({d: wide(scores, "ci_low").loc[d, kind] for d, kind in best.items()})
     overlapping = low < wide(scores, "ci_high").loc[rivals.index, "svm"]
     beaten, m = lowest > rivals["svm"], len(rivals)
+    derived = f"{beaten.sum()} of {m}, with every configuration"
+    text = (
+        "So on test, though the intervals of the baseline and of the best network overlap "
+        f"in {overlapping.sum()} of {m}."
+    )
     return [
-        finding(
-            "fusion-superior",
-            "Section 3.3, both methods against each",
-            f"{fusions} of {n}",
-            f"{len(fusion)} of {n}",
-            len(fusion) == fusions,
-            f"The fusion has the higher test score for {listed(fusion)}.",
-        ),
-        finding(
-            "outperforms",
-            "Section 3.3, against the baseline",
-            f"all {m}",
-            f"{beaten.sum()} of {m}, with every configuration",
-            beaten.all(),
-            "So on test, though the intervals of the baseline and of the best network overlap "
-            f"in {overlapping.sum()} of {m}.",
-        ),
-    ]
+        finding("fusion-superior", "Section 3.3, both methods against each", f"{fusions} of {n}",
+                f"{len(fusion)} of {n}", len(fusion) == fusions,
+                f"The fusion has the higher test score for {listed(fusion)}."),
+        finding("outperforms", "Section 3.3, against the baseline", f"all {m}", derived,
+                beaten.all(), text),
+    ]  # fmt: skip
 
 
 # Tables 2 and 5
@@ -449,22 +410,18 @@ def columns(settings: pd.DataFrame, claims: pd.DataFrame) -> list[dict]:
 
 def layer_shares(settings: pd.DataFrame) -> list[dict]:
     """The numbers of fine-tuned layers are tenths of DenseNet121's, rounded down."""
-    rows, cells = [], settings[settings["hyperparameter"] == "fine_tuned_layers"]
-    for row in cells.itertuples():
+    text = (
+        "The number of layers was given as a share; whether of the frozen or of the trained ones, "
+        "the table does not tell."
+    )
+    rows = []
+    for row in settings[settings["hyperparameter"] == "fine_tuned_layers"].itertuples():
         tenths = [k for k in range(11) if LAYERS * k // 10 == row.value]
         nearest = tenths[0] if tenths else round(10 * row.value / LAYERS)
-        rows.append(
-            finding(
-                f"layers-{row.dataset}",
-                f"Table 2, {NAMES[row.dataset]}, fine-tuned layers",
-                f"{row.value:.0f}",
-                f"int({LAYERS} x {nearest / 10}) = {LAYERS * nearest // 10}",
-                tenths,
-                "The number of layers was given as a share; whether of the frozen or of the "
-                "trained ones, the table does not tell.",
-                [f"2/{row.dataset}/fine_tuned_layers"],
-            )
-        )
+        place = f"Table 2, {NAMES[row.dataset]}, fine-tuned layers"
+        derived = f"int({LAYERS} x {nearest / 10}) = {LAYERS * nearest // 10}"
+        name, keys = f"layers-{row.dataset}", [f"2/{row.dataset}/fine_tuned_layers"]
+        rows.append(finding(name, place, f"{row.value:.0f}", derived, tenths, text, keys))
     return rows
 
 
@@ -532,7 +489,7 @@ def network_sizes(counts: pd.DataFrame, settings: pd.DataFrame, table5: pd.DataF
 
 
 def _hdf5(heads: pd.Series, layers: pd.Series, printed: float) -> dict:
-    """The HDF5 file: all weights, two slots for each trained one, and HDF5's corpora_of bytes."""
+    """The HDF5 file: all weights, two slots for each trained one, and HDF5's own bytes."""
     readings = {"last N trained": LAST, "first N frozen": REST}
     trained = {
         (corpus, how): counts.get(layers[corpus], 0) + heads[corpus]
@@ -544,34 +501,30 @@ def _hdf5(heads: pd.Series, layers: pd.Series, printed: float) -> dict:
     )
     off = ((numbers + STRUCTURE / 1e6) / printed - 1).abs()
     fits, nearest = off.index[off <= TOLERANCE], numbers[off.idxmin()]
-    ways = {how: [corpus for corpus, corpora_of in fits if corpora_of == how] for how in readings}
-    networks = "; ".join(f"{listed(corpora_of)} ({how})" for how, corpora_of in ways.items())
+    ways = {how: [corpus for corpus, reading in fits if reading == how] for how in readings}
+    networks = "; ".join(f"{listed(corpora)} ({how})" for how, corpora in ways.items())
     text = (
         f"The file holds the optimiser's state too. Within 1 %: {networks}; so the size does not "
         f"decide how N is read. The numbers alone are {100 * (nearest / printed - 1):+.1f} % off."
     )
-    return finding(
-        "tf-size",
-        "Table 5, size of the TF model",
-        f"{printed} MB",
+    derived = (
         f"{nearest:.1f} MB of weights and AdaDelta's slots + {STRUCTURE / 1e6:.1f} MB of HDF5 "
-        f"structure = {nearest + STRUCTURE / 1e6:.1f} MB",
-        len(fits),
-        text if len(fits) else "Weights and the optimiser's slots do not explain it.",
+        f"structure = {nearest + STRUCTURE / 1e6:.1f} MB"
     )
+    text = text if len(fits) else "Weights and the optimiser's slots do not explain it."
+    place = "Table 5, size of the TF model"
+    return finding("tf-size", place, f"{printed} MB", derived, len(fits), text)
 
 
 def _tflite(total: pd.Series, printed: float) -> dict:
     """The TFLite file: float32, batch normalisation as scale and shift (two numbers, not four)."""
     sizes = FLOAT * (total - 2 * NORMALISED) / 1e6
-    return finding(
-        "tflite-size",
-        "Table 5, size of the TF Lite model",
-        f"{printed} MB",
-        f"{FLOAT} bytes x {(total.iloc[0] - 2 * NORMALISED) / 1e6:.2f} M = {sizes.iloc[0]:.1f} MB",
-        ((sizes / printed - 1).abs() <= TOLERANCE).any(),
-        "Weights as float32, not quantised; the gain in size is the optimiser's state left out.",
-    )
+    counted = (total.iloc[0] - 2 * NORMALISED) / 1e6
+    derived = f"{FLOAT} bytes x {counted:.2f} M = {sizes.iloc[0]:.1f} MB"
+    holds = ((sizes / printed - 1).abs() <= TOLERANCE).any()
+    place = "Table 5, size of the TF Lite model"
+    text = "Weights as float32, not quantised; the gain in size is the optimiser's state left out."
+    return finding("tflite-size", place, f"{printed} MB", derived, holds, text)
 
 
 # What the text says

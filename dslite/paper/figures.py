@@ -1,13 +1,15 @@
 """The figures of the report, from finished runs alone: no model, no audio, no training."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 from dslite import cards, provenance
@@ -68,112 +70,47 @@ def figures(
     answers : DataFrame
         Of `dslite.paper.comparisons.answers`.
     """
-    of_corpora = [figure for dataset in datasets(runs) for figure in _of_corpus(runs, dataset)]
+    drawn = [figure for dataset in datasets(runs) for figure in _of_corpus(runs, dataset)]
+    results = numbers[numbers["verdict"] != verdicts.SETTING]
+    unrun = numbers.assign(reproduced=np.nan)
     return [
-        *of_corpora,
-        PaperFigure(
-            "forest",
-            "Test UAR per configuration",
-            "Points with 95 % intervals; the paper's is black and open. Another backbone or preset "
-            "is no reproduction of DenseNet121's number.",
-            "Forest plot of test UAR with intervals, published and ours, by configuration.",
-            forest(numbers, substitutes),
-        ),
-        PaperFigure(
-            "published",
-            "Test UAR as published, all corpora",
-            "Tables 3 and 4 as printed; the dashed line is chance, 100 over the number of classes.",
-            "Forest plot of the published test UAR of eight corpora with their intervals.",
-            forest(numbers.assign(reproduced=np.nan), substitutes.iloc[:0]),
-        ),
-        PaperFigure(
-            "gains",
-            "What augmentation adds",
-            "Points of test UAR above the same network without augmentation. Ours with the 95 % "
-            "interval of the difference over files; the paper prints none.",
-            "Gain in test UAR of three augmentations on eight corpora, published and ours.",
-            gains(numbers, answers),
-        ),
-        PaperFigure(
-            "verdicts",
-            "Verdicts per table",
-            "Shares of the numbers of each table, with counts.",
-            "Stacked bars of verdicts for the paper's tables.",
-            charts.verdict_bars(
-                reproduction.summary(numbers[numbers["verdict"] != verdicts.SETTING])
-            ),
-        ),
+        *drawn,
+        _figure("forest", forest(numbers, substitutes)),
+        _figure("published", forest(unrun, substitutes.iloc[:0])),
+        _figure("gains", gains(numbers, answers)),
+        _figure("verdicts", charts.verdict_bars(reproduction.summary(results))),
     ]
 
 
-def _of_corpus(runs: pd.DataFrame, dataset: str) -> list[PaperFigure]:
+def _figure(stem: str, figure: Figure | str, dataset: str = "", **facts: Any) -> PaperFigure:
+    """A figure with its texts of ``figures.yaml``, the facts filled in."""
+    text = resources.files("dslite.paper").joinpath("figures.yaml").read_text("utf-8")
+    facts |= {"corpus": NAMES.get(dataset)}
+    texts = {key: value.format(**facts) for key, value in yaml.safe_load(text)[stem].items()}
+    return PaperFigure(f"{stem}-{dataset}" if dataset else stem, figure=figure, **texts)
+
+
+def _of_corpus(runs: pd.DataFrame, dataset: str) -> Iterator[PaperFigure]:
     """Figures 1 to 3, the learning curves and the trade-offs of one corpus."""
-    drawn, name = [], NAMES[dataset]
     if pipeline := pipeline_facts(dataset):
         svg = environment().get_template("figure1.svg.j2").render(pipeline)
-        drawn.append(
-            PaperFigure(
-                f"figure1-{dataset}",
-                f"Figure 1 on {name}: the pipeline as it was run",
-                f"Shapes, sizes and times of {pipeline['name']} ({pipeline['hardware']}, "
-                f"{pipeline['threads']} thread), read from the objects themselves.",
-                "Boxes from audio over Mel spectrogram, picture, backbone and head to a decision.",
-                svg,
-            )
-        )
-    of_corpus = runs[runs["dataset"] == dataset]
-    for run in of_corpus.sort_values("devel", ascending=False).to_dict("records"):
+        yield _figure("figure1", svg, dataset, **pipeline)
+    runs = runs[runs["dataset"] == dataset]
+    for run in runs.sort_values("devel", ascending=False).to_dict("records"):
         file = Path(run["folder"]) / EXPLAINED
         if file.is_file():
-            drawn.append(
-                PaperFigure(
-                    f"figure2-{dataset}",
-                    f"Figure 2 on {name}: what raised and what lowered each class",
-                    f"SHAP values of {dataset}/{run['run']}: of each class the test file that was "
-                    "recognised with the highest probability. Red raises, blue lowers.",
-                    "Mel spectrograms of one file a class beside their SHAP values.",
-                    file.read_text(encoding="utf-8"),
-                )
-            )
+            svg = file.read_text(encoding="utf-8")
+            yield _figure("figure2", svg, dataset, run=f"{dataset}/{run['run']}")
             break
-    run = best(of_corpus)
-    confusion = _confusion(run) if run else None
-    if confusion is not None:
-        drawn.append(
-            PaperFigure(
-                f"figure3-{dataset}",
-                f"Figure 3 on {name}: confusion on test",
-                f"Files of {dataset}/{run['run']}, the network that is best on devel, evaluated "
-                "once on test. The darker a cell, the higher its share of the true class.",
-                "Confusion matrix of the test files, counts and shares of the true class.",
-                confusion,
-            )
-        )
-    history = histories(of_corpus[of_corpus["metric"] == "uar"])
+    run = best(runs)
+    if run and (confusion := _confusion(run)):
+        yield _figure("figure3", confusion, dataset, run=f"{dataset}/{run['run']}")
+    history = histories(runs[runs["metric"] == "uar"])
     if len(history) and history["devel_score"].notna().any():
-        drawn.append(
-            PaperFigure(
-                f"curves-{dataset}",
-                f"Learning curves on {name}",
-                "The training on train, scored on devel; thin lines are seeds, thick ones their "
-                "mean.",
-                "Losses and devel UAR over the epochs, by network, preset and augmentation.",
-                charts.curves(history, 1 / len(cards.load(dataset).classes)),
-            )
-        )
-    pareto = _pareto(dataset)
-    if pareto is not None:
-        drawn.append(
-            PaperFigure(
-                f"pareto-{dataset}",
-                f"Score against time against size on {name}",
-                "Every file for the device that was profiled: devel UAR over the median time from "
-                "audio to probabilities; the area is the file's size.",
-                "Scatter plot of devel UAR over time of a run, mark area by size of the file.",
-                pareto,
-            )
-        )
-    return drawn
+        chance = 1 / len(cards.load(dataset).classes)
+        yield _figure("curves", charts.curves(history, chance), dataset)
+    if pareto := _pareto(dataset):
+        yield _figure("pareto", pareto, dataset)
 
 
 def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame) -> Figure:
