@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dslite import audio
@@ -116,6 +116,7 @@ def test_sounding_is_librosas_trim(monkeypatch, rng, pieces, top_db):
 lengths = st.integers(1, 500)
 
 
+@settings(deadline=None)
 @given(n_samples=lengths, chunk=lengths, hop=lengths)
 @example(n_samples=10, chunk=10, hop=1)
 def test_chunks_reach_the_end_or_are_full_and_regular(n_samples, chunk, hop):
@@ -131,6 +132,7 @@ def test_chunks_reach_the_end_or_are_full_and_regular(n_samples, chunk, hop):
     assert starts.tolist() == [s for s in range(0, n_samples, hop) if s + chunk <= n_samples]
 
 
+@settings(deadline=None)
 @given(n_samples=lengths, chunk=lengths, hop=lengths, tail=st.sampled_from(["keep", "drop"]))
 def test_cut_copies_and_pads(n_samples, chunk, hop, tail):
     waveform = np.arange(1, n_samples + 1, dtype=np.float32)
@@ -151,12 +153,12 @@ def test_cut_copies_and_pads(n_samples, chunk, hop, tail):
 def test_a_clip_and_its_chunks(tmp_path, trim):
     whole = np.pad(tone(440, 1).astype(np.float32), RATE)
     soundfile.write(tmp_path / "a.wav", whole, RATE, subtype="FLOAT")
-    settings = Settings(trim=trim, chunk_length_s=0.5, chunk_hop_s=0.5)
-    clip = audio.clip(tmp_path / "a.wav", settings)
+    chosen = Settings(trim=trim, chunk_length_s=0.5, chunk_hop_s=0.5)
+    clip = audio.clip(tmp_path / "a.wav", chosen)
     assert clip.duration_s == 3
     assert (clip.offset > 0) == (trim == "on")
     np.testing.assert_array_equal(clip.waveform, whole[clip.offset :][: len(clip.waveform)])
-    chunks, start_s = audio.chunks_of(tmp_path / "a.wav", settings)
+    chunks, start_s = audio.chunks_of(tmp_path / "a.wav", chosen)
     np.testing.assert_array_equal(start_s, clip.starts / RATE)
     np.testing.assert_array_equal(chunks, audio.cut(clip.waveform, clip.starts, RATE // 2))
 

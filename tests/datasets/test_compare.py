@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dslite.datasets import compare, listing
@@ -13,6 +13,7 @@ from tests.datasets.trees import BLINDED, layout_problem, listed, refusal, repla
 pytestmark = pytest.mark.usefixtures("cache")
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.from_regex(r"(train|devel|test|TRAIN|Devel)_[0-9]{1,6}(\.wav|\.WAV)?", fullmatch=True))
 def test_names(name):
     partition = name.split("_")[0].lower()

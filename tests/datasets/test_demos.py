@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dslite.datasets import demos, listing
@@ -14,6 +14,7 @@ from tests.datasets.trees import layout_problem, listed, refusal
 pytestmark = pytest.mark.usefixtures("cache")
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     speaker=st.from_regex(r"[0-9]{2}", fullmatch=True),
     gender=st.sampled_from("mf"),

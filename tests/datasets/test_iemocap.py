@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dslite.datasets import iemocap, listing
@@ -13,6 +13,7 @@ from tests.datasets.trees import layout_problem, listed, verdict
 pytestmark = pytest.mark.usefixtures("cache")
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     session=st.sampled_from("12345"),
     scenario=st.from_regex(r"(impro[0-9]{2}|script[0-9]{2}_[0-9])[ab]?", fullmatch=True),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 import soxr
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dslite import audio, cards, paths
@@ -146,7 +146,7 @@ def parts(folds, partition="test"):
     return [set(f.table["path"][f.table["partition"] == partition]) for f in folds]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     counts=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=12),
     k=st.integers(3, 6),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dslite import cards
@@ -20,6 +20,7 @@ def card(tmp_path):
     return trees.good("ravdess", tmp_path)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fields=st.from_regex(r"0[123]-0[12]-[0-9]{2}-0[12]-0[12]-0[12]-[0-9]{2}", fullmatch=True),
        data=st.data())  # fmt: skip
 def test_names(fields, data):
