@@ -250,13 +250,6 @@ def test_an_archive_that_is_not_what_it_should_be(tmp_path, case):
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_else_leaves_an_archive(tmp_path):
-    content = tarball(("package/a.js", b"1234"), ("../b.js", b"1"), ("/tmp/c.js", b"1"))
-    (tmp_path / "a.tgz").write_bytes(content)
-    web.unpack(tmp_path / "a.tgz", package("a", content, MEMBERS), tmp_path / "out")
-    assert [f.name for f in tmp_path.rglob("*.js")] == ["a.js"]
-
-
 # In a browser
 
 
