@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "archive": ["write_archive"],
+        "archive": ["collect", "write_archive"],
         "jobs": ["study_jobs"],
         "runs": ["study_runs"],
         "study": ["expand", "load_study"],
