@@ -199,12 +199,6 @@ BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not 
 END = "<!-- results: end -->"
 PRINTED = "paper: DenseNet121"
 RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
-WORDS = {  # of a verdict in a sentence
-    verdicts.ITSELF: "where the paper contradicts itself",
-    verdicts.HARDWARE: "not testable on other hardware",
-    verdicts.WEIGHTS: "not run for want of weights",
-    verdicts.RESTRICTED: "not run for want of the corpus",
-}
 AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
 
 
@@ -212,7 +206,8 @@ def count_verdicts(numbers: pd.DataFrame) -> str:
     """Say how many numbers of Tables 3 to 5 got which verdict."""
     judged = numbers[numbers["table"].isin(RESULTS)]
     counts = judged["verdict"].value_counts()
-    parts = [f"{counts[v]} {WORDS.get(v, v)}" for v in verdicts.ORDER if v in counts]
+    words = verdicts.words("sentence")
+    parts = [f"{counts[v]} {words[v]}" for v in verdicts.ORDER if v in counts]
     sentence = f"Of the {len(judged)} numbers in Tables 3 to 5: {', '.join(parts)}."
     computed = judged[(judged["verdict"] == verdicts.REPRODUCED) & (judged["column"] == "chance")]
     if computed.empty:

@@ -46,15 +46,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Lay one profile out like Table 5.
+    """Lay one profile (path and content of ``profile.json``) out like Table 5.
 
-    Parameters
-    ----------
-    path : Path
-        Of the ``profile.json``; a file `dslite.deployment.phone.FILE` beside it fills the phone's
-        column.
-    content : mapping
-        What it holds. TensorFlow Lite is shown on the first number of threads.
+    A file `dslite.deployment.phone.FILE` beside it fills the phone's column; TensorFlow Lite is
+    shown on the first number of threads.
 
     Returns
     -------

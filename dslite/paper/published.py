@@ -1,4 +1,4 @@
-"""What the paper prints: its tables, its claims, and every number with a key of its own.
+"""What the paper prints: its tables, its claims, and every number with its key.
 
 Transcribed in ``data/paper/``; nothing here is measured by this project. Keys:
 ``1/<dataset>/<column>``, ``2/<dataset>/<hyperparameter>``,
@@ -42,18 +42,18 @@ COLUMNS = ["key", "table", "dataset", "configuration", "column", "value", "low",
 
 
 def table(n: int) -> pd.DataFrame:
-    """Published Table ``n`` (1 to 5) as transcribed in ``data/paper/``; an empty cell is NaN."""
+    """Read published Table ``n`` (1 to 5), transcribed in ``data/paper/``; empty cells are NaN."""
     # "none" is a configuration; only an empty cell is missing.
     return pd.read_csv(paths.published() / f"table{n}.csv", keep_default_na=False, na_values=[""])
 
 
 def scores() -> pd.DataFrame:
-    """Tables 3 and 4 as one, with a column ``table`` (3 or 4); every value in percent."""
+    """Read Tables 3 and 4 as one, with a column ``table`` (3 or 4); every value in percent."""
     return pd.concat([table(n).assign(table=n) for n in (3, 4)], ignore_index=True)
 
 
 def claims() -> pd.DataFrame:
-    """What the text claims in numbers or in comparisons of numbers.
+    """Read what the text claims in numbers or in comparisons of numbers.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def claims() -> pd.DataFrame:
 
 
 def numbers() -> pd.DataFrame:
-    """Every number that Tables 1 to 5 print, one a row.
+    """Read every number that Tables 1 to 5 print, one a row.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def numbers() -> pd.DataFrame:
         ``published``, or ``assumed`` where the value is printed but not for which column. A cell
         that is empty is no number.
     """
-    found = pd.concat([_counts(), _settings(), _scores(), _chances(), _devices()])
-    return found[found["value"].notna()].reset_index(drop=True)
+    cells = pd.concat([_counts(), _settings(), _scores(), _chances(), _devices()])
+    return cells[cells["value"].notna()].reset_index(drop=True)
 
 
 def _numbers(long: pd.DataFrame, n: int | pd.Series, key: list[str]) -> pd.DataFrame:

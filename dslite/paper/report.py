@@ -41,19 +41,7 @@ CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
 
 @dataclass(frozen=True)
 class Material:
-    """All tables that the report is made of.
-
-    Attributes
-    ----------
-    runs : DataFrame
-        Of `dslite.training.runs.all_runs`, the paper's corpora.
-    numbers, substitutes : DataFrame
-        Of `dslite.paper.reproduction`.
-    findings, claims : DataFrame
-        Of `dslite.paper.consistency`.
-    means, answers : DataFrame
-        Of `dslite.paper.comparisons`.
-    """
+    """All tables that the report is made of, from the modules of this package."""
 
     runs: pd.DataFrame
     numbers: pd.DataFrame
@@ -197,33 +185,10 @@ def update_readmes(material: Material) -> list[Path]:
 # The page
 
 TITLE = "DeepSpectrumLite: every published number beside its reproduction"
-SYMBOLS = {  # beside the words: a verdict is never told by its colour alone
-    verdicts.REPRODUCED: ("✓", "good"),
-    verdicts.OVERLAPPING: ("≈", "near"),
-    verdicts.CONTRADICTED: ("✗", "bad"),
-    verdicts.ITSELF: ("≠", "odd"),
-    verdicts.RESTRICTED: ("⊘", "none"),
-    verdicts.WEIGHTS: ("∅", "none"),
-    verdicts.HARDWARE: ("◇", "none"),
-    verdicts.SETTING: ("·", "none"),
+OUTCOMES = {  # of a claim or finding: symbol and kind of colour
     consistency.HOLDS: ("✓", "good"),
     consistency.FAILS: ("✗", "bad"),
     consistency.SETTING: ("·", "none"),
-}
-MEANINGS = {
-    verdicts.REPRODUCED: "The published value lies in our 95 % interval and ours in the published "
-    "one; a count or a size is equal to the printed digit. Where no interval is published, the "
-    "published value lies in ours.",
-    verdicts.OVERLAPPING: "The two 95 % intervals have something in common, but at least one value "
-    "lies outside of the other's interval.",
-    verdicts.CONTRADICTED: "The intervals have nothing in common, or a count or size differs.",
-    verdicts.ITSELF: "The number cannot be right beside another one that the paper prints, so "
-    "there is nothing to be reproduced. The contradictions are listed below.",
-    verdicts.HARDWARE: "A time or a memory of the authors' computer or phone, which are not here.",
-    verdicts.WEIGHTS: "The paper's backbone needs ImageNet weights that were not at hand.",
-    verdicts.RESTRICTED: "The corpus is handed out under an agreement and was not at hand.",
-    verdicts.NOT_RUN: "Could be run here and was not.",
-    verdicts.SETTING: "Chosen by the authors and taken over: there is nothing to be reproduced.",
 }
 TABLES = {  # results before circumstances
     3: "UAR on CCS, CSS, ESS and IEMOCAP",
@@ -244,16 +209,7 @@ SHARED = 3  # numbers of a corpus with the same remark
 
 
 def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[PaperFigure]) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    material : Material
-    sheets : mapping
-        Number -> table, see `sheets`.
-    pictures : sequence of PaperFigure
-        Their figures are texts of SVG files.
-    """
+    """Write the page; the figures of ``pictures`` are texts of SVG files."""
     numbers = material.numbers
     lines, tables_of_texts, made_with = headlines(material), results(material), facts(material.runs)
     shown = {
@@ -270,6 +226,8 @@ def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[Pap
         "figures": ("Figures", pictures, {f"figure-{slug(p.stem)}": p.title for p in pictures}),
         "facts": ("How this was made", made_with, {}),
     }
+    symbols, kinds = verdicts.words("symbol"), verdicts.words("kind")
+    symbols = {v: (symbols[v], kinds[v]) for v in verdicts.ORDER} | OUTCOMES
     style, script = (
         resources.files("dslite.paper").joinpath(f"report.{kind}").read_text("utf-8")
         for kind in ("css", "js")
@@ -281,9 +239,9 @@ def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[Pap
         title=TITLE,
         contents={anchor: (title, below) for anchor, (title, any_, below) in parts.items() if any_},
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **{"style": Markup(style), "script": Markup(script), "symbols": SYMBOLS},
+        **{"style": Markup(style), "script": Markup(script), "symbols": symbols},
         **{"headlines": lines, "results": tables_of_texts, "facts": made_with},
-        **{"summary": reproduction.summary(numbers), "meanings": MEANINGS},
+        **{"summary": reproduction.summary(numbers), "meanings": verdicts.words("meaning")},
         filters=_filters(numbers),
         numbers=[_table(n, title, numbers, material.substitutes) for n, title in shown.items()],
         findings=_findings(material.findings, set(numbers["key"])),

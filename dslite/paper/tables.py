@@ -25,17 +25,7 @@ from dslite.training.runs import LABELS
 RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
 LOWERED = {sign: letter for letter, sign in RAISED.items()}
 SUPERSCRIPT = re.compile(f"[{''.join(LOWERED)}]+")
-LETTERS = {  # verdict -> its letter; that something is a setting needs none
-    verdicts.REPRODUCED: "r",
-    verdicts.OVERLAPPING: "o",
-    verdicts.CONTRADICTED: "c",
-    verdicts.ITSELF: "i",
-    verdicts.HARDWARE: "h",
-    verdicts.WEIGHTS: "w",
-    verdicts.RESTRICTED: "d",  # of data
-    verdicts.NOT_RUN: "n",
-    verdicts.SETTING: "",
-}
+LETTERS = verdicts.words("letter")
 COMPARED = {verdicts.REPRODUCED, verdicts.OVERLAPPING, verdicts.CONTRADICTED}
 AS_PUBLISHED, NONE = "as published", "–"
 REPRODUCTION = f"reproduction: DenseNet121, preset {verdicts.PRESET}"

@@ -1,6 +1,10 @@
-"""What is said of a published number when ours lies beside it: one rule, and its words."""
+"""The verdict on a published number beside a reproduced one: one rule, and its words."""
 
 import math
+from functools import cache
+from importlib import resources
+
+import yaml
 
 from dslite.evaluation.metrics import Interval
 
@@ -21,6 +25,13 @@ INSIDE_BOTH, INSIDE_OURS, APART = "inside both intervals", "inside our interval"
 BACKBONE, PRESET = "densenet121", "paper"  # of the runs that count as the paper's
 
 
+@cache
+def words(kind: str) -> dict[str, str]:
+    """Read the ``letter``, ``symbol``, ``kind``, ``meaning`` or ``sentence`` of every verdict."""
+    text = resources.files("dslite.paper").joinpath("verdicts.yaml").read_text("utf-8")
+    return {verdict: of.get(kind, verdict) for verdict, of in yaml.safe_load(text).items()}
+
+
 def rule(
     published: float,
     published_interval: Interval | None,
@@ -28,7 +39,7 @@ def rule(
     ours_interval: Interval | None,
     decimals: int,
 ) -> str:
-    """Verdict on a published number from ours, both with or without a 95 % interval.
+    """Judge a published number by ours, both with or without a 95 % interval.
 
     Parameters
     ----------
@@ -52,7 +63,7 @@ def rule(
     ValueError
         A number that is not finite, or an interval that ends before it begins.
     """
-    printed, own = _rounded((published, ours), decimals)
+    printed, reproduced = _rounded((published, ours), decimals)
     low, high = _span(ours_interval or (ours, ours), decimals)
     inside_ours = low <= printed <= high
     if published_interval is None:
@@ -60,7 +71,7 @@ def rule(
     bottom, top = _span(published_interval, decimals)
     if max(low, bottom) > min(high, top):
         return CONTRADICTED
-    return REPRODUCED if inside_ours and bottom <= own <= top else OVERLAPPING
+    return REPRODUCED if inside_ours and bottom <= reproduced <= top else OVERLAPPING
 
 
 def agreement(
@@ -70,7 +81,7 @@ def agreement(
     ours_interval: Interval | None,
     decimals: int,
 ) -> str:
-    """`rule` for a run with another backbone or preset, which can reproduce nothing.
+    """Compare by `rule` a run with another backbone or preset, which can reproduce nothing.
 
     Returns
     -------
@@ -86,12 +97,12 @@ def agreement(
     return words.get(verdict, verdict)
 
 
-def differences(backbone: str, preset: str, changed: str, random_weights: bool) -> list[str]:
-    """What of a run is not as in the paper, in words; ``changed``: what was overridden."""
-    said = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
-    said += [f"preset {preset or 'none'}"] if preset != PRESET else []
-    said += [changed] if changed else []
-    return said + (["random weights"] if random_weights else [])
+def differences(backbone: str, preset: str, overrides: str, random_weights: bool) -> list[str]:
+    """Say what of a run is not as in the paper; ``overrides``: what was changed, in words."""
+    words = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
+    words += [f"preset {preset or 'none'}"] if preset != PRESET else []
+    words += [overrides] if overrides else []
+    return words + (["random weights"] if random_weights else [])
 
 
 def _rounded(values: tuple[float, ...], decimals: int) -> tuple[float, ...]:

@@ -143,17 +143,6 @@ def test_runs_are_read_from_results_and_records():
     assert found.loc["cutmix", "test"] < 40 < 80 < found.loc["none", "test"]
 
 
-def test_acoustic_statistics_under_two_presets_are_one_baseline():
-    for preset in ("tuned", "paper"):
-        write_run(paths.results(), f"librosa-{preset}", 0.7, kind="librosa", preset=preset)
-        write_run(paths.results(), f"squeezenet-none-s0-{preset}", 0.8, preset=preset)
-    found = comparisons.predictions("birds")
-    assert found.query("configuration == 'librosa'")["file"].is_unique
-    asked = comparisons.answers(found)
-    asked = asked[asked["question"] == comparisons.ACOUSTICS]
-    assert sorted(asked["preset"]) == ["paper", "tuned"]
-
-
 def test_cross_validations_are_a_protocol_of_their_own():
     folder = write_run(paths.records(), "squeezenet-svm-s0-5folds", 0.7)
     (folder / "metrics.json").unlink()
@@ -198,13 +187,6 @@ def test_every_number_of_the_results_tables_is_counted_once():
     )
     guessed = numbers.assign(column="chance")
     assert "Of the reproduced ones 1 are chance levels" in comparisons.count_verdicts(guessed)
-
-
-@pytest.mark.parametrize(
-    ("points", "text"), [(1.24, "+1.2"), (-0.36, "−0.4"), (-0.04, "0.0"), (0.0, "0.0")]
-)
-def test_signs(points, text):
-    assert comparisons.signed(points) == text
 
 
 def test_an_answer_names_both_sides_the_interval_and_the_verdict():

@@ -1,11 +1,288 @@
-"""Which figures there are, and Figure 1, from made-up runs."""
+"""What the figures say, that they can be read in grey, and which there are."""
 
+from itertools import combinations
 from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
-from dslite.paper import comparisons, figures, published, reproduction
+from dslite.paper import comparisons, figures, published, verdicts
 from dslite.paper.tables import environment
+
+OURS = ["MobileNetV2, tuned", "SqueezeNet, tuned", "MobileNetV2, paper preset", "SqueezeNet, x"]
+METHODS = ["no augmentation", "CutMix", "SpecAugment", "CutMix+SpecAugment"]
+PAPER = "paper: DenseNet121"
+
+
+@pytest.fixture
+def scores():
+    """Two corpora, of one of which we have runs too; the last source is listed first."""
+    rows = [("RAVDESS", METHODS[0], OURS[0], 82.6, 77.5, 87.0, 3)]
+    for i, method in enumerate(METHODS):
+        rows.append(("MPSSC", method, PAPER, 39.4 + 5 * i, 33.4 + 5 * i, 45.7 + 5 * i, 0))
+        rows.append(("RAVDESS", method, PAPER, 76.6 + i, 72.7 + i, 84.5 + i, 0))
+        for j, source in enumerate(OURS[: 4 if i else 1]):
+            if i:
+                score = 80 - 15 * j + i
+                rows.append(("RAVDESS", method, source, score, score - 5, score + 4, 3))
+    rows[-1] = (*rows[-1][:-3], np.nan, np.nan, 2)
+    names = ["dataset", "configuration", "source", "score", "low", "high", "seeds"]
+    return pd.DataFrame(rows, columns=names)
+
+
+@pytest.fixture
+def gained():
+    rows = [(name, of, PAPER, gain, np.nan, np.nan)
+            for name, gain in (("CCS", 0.3), ("MPSSC", 10.6), ("RAVDESS", -1.6))
+            for of in METHODS[1:]]  # fmt: skip
+    rows += [("RAVDESS", of, OURS[0], 1.2, -3.1, 4.4) for of in METHODS[1:]]
+    return pd.DataFrame(rows, columns=["dataset", "method", "source", "gain", "low", "high"])
+
+
+@pytest.fixture
+def history(rng):
+    """Two sources in four configurations, two seeds; the second seed stops two epochs earlier."""
+    runs = []
+    for source in OURS[:2]:
+        for i, name in enumerate(METHODS):
+            for seed, epochs in ((0, 12), (1, 10)):
+                at = np.arange(1, epochs + 1)
+                runs.append(pd.DataFrame({
+                    "source": source, "configuration": name, "seed": seed, "epoch": at,
+                    "phase": np.where(at <= 8, 1, 2), "train_loss": 20 / at + rng.random(epochs),
+                    "devel_loss": 8 / at + 1, "devel_score": 0.2 + 0.05 * at + 0.01 * i,
+                }))  # fmt: skip
+    return pd.concat(runs, ignore_index=True)
+
+
+@pytest.fixture
+def summary():
+    """All but one verdict on a large and on a small table."""
+    counts = {3: [1, 3, 12, 7, 180, 8, 9, 0], 5: [2, 1, 1, 0, 1, 1, 9, 1]}
+    return pd.DataFrame(counts, index=pd.Index(verdicts.ORDER[:8], name="verdict"))
+
+
+def beyond(axes):
+    """Labels of ticks beyond the ends of an axis, which are not drawn."""
+    for i, axis in enumerate((axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for label in (*axis.get_majorticklabels(), *axis.get_minorticklabels()):
+            if not low <= label.get_position()[i] <= high:
+                yield label
+
+
+def check_texts(figure):
+    """No text lies on another one or leaves the figure; gives them all."""
+    figure.draw_without_rendering()
+    absent = {label for axes in figure.axes for label in beyond(axes)}
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    texts = [text for text in texts if text not in absent]
+    boxes = [text.get_window_extent() for text in texts]
+    for (a, first), (b, second) in combinations(zip(texts, boxes, strict=True), 2):
+        assert not first.overlaps(second), (a.get_text(), b.get_text())
+    for text, box in zip(texts, boxes, strict=True):
+        assert figure.bbox.x0 <= box.x0, text.get_text()
+        assert figure.bbox.y0 <= box.y0, text.get_text()
+        assert box.x1 <= figure.bbox.x1, text.get_text()
+        assert box.y1 <= figure.bbox.y1, text.get_text()
+    assert figure.get_figwidth() == 7
+    return [text.get_text() for text in texts]
+
+
+def check_inside(figure):
+    """The texts beside the marks lie within the axes, where no line of the next panel is."""
+    for axes in figure.axes:
+        inside = axes.get_window_extent()
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert inside.x0 <= box.x0 <= box.x1 <= inside.x1, text.get_text()
+
+
+def least_difference(figure, handles) -> float:
+    """Of the marks of any two series in the legend, in grey, 0 to 255 a pixel."""
+    figure.set_dpi(200)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    grey = np.asarray(canvas.buffer_rgba())[..., :3] @ [0.2126, 0.7152, 0.0722]
+    crops = []
+    for handle in handles:
+        box = handle.get_window_extent()
+        x, y = round((box.x0 + box.x1) / 2), round(grey.shape[0] - (box.y0 + box.y1) / 2)
+        crops.append(grey[y - 8 : y + 8, x - 20 : x + 20])
+    return min(np.abs(a - b).mean() for a, b in combinations(crops, 2))
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def marks(axes, marker=None):
+    """Horizontal places of the single marks in an axes."""
+    lines = [line for line in axes.get_lines() if line.get_marker() not in ("None", None, "")]
+    return [line for line in lines if marker in (None, line.get_marker())]
+
+
+def intervals(axes):
+    """The two ends of every horizontal line that is drawn in the data's own coordinates."""
+    drawn = [of for of in axes.collections if of.get_transform().contains_branch(axes.transData)]
+    ends = [part[:, 0] for of in drawn for part in of.get_segments() if len(part)]
+    return sorted(tuple(map(float, pair)) for pair in ends if np.isfinite(pair).all())
+
+
+# UAR of every configuration
+
+
+def test_forest_has_every_score_with_its_interval(scores):
+    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
+    ours, theirs = figure.axes
+    assert ours.get_title(loc="left") == "RAVDESS (chance: 20.0 %)"
+    for axes, name in ((ours, "RAVDESS"), (theirs, "MPSSC")):
+        rows = scores[scores["dataset"] == name]
+        drawn = sorted(float(mark.get_xdata()[0]) for mark in marks(axes))
+        assert drawn == sorted(rows["score"])
+        known = rows[["low", "high"]].dropna()
+        assert intervals(axes) == sorted(known.itertuples(index=False, name=None))
+        assert {"no augmentation", *METHODS} == {t.get_text() for t in axes.get_yticklabels()}
+    assert [line.get_xdata()[0] for axes in figure.axes for line in axes.get_lines()
+            if line.get_linestyle() == "--"] == [20, 25]  # fmt: skip
+
+
+def test_forest_puts_the_paper_first_in_black_open_diamonds(scores):
+    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
+    assert legend(figure)[0] == PAPER
+    assert legend(figure)[1] == f"{OURS[0]} (3 seeds)"
+    ours = figure.axes[0]
+    published = scores[(scores["dataset"] == "RAVDESS") & (scores["source"] == PAPER)]
+    diamonds = marks(ours, "D")
+    assert [mark.get_xdata()[0] for mark in diamonds] == published["score"].tolist()
+    assert {(to_hex(m.get_color()), to_hex(m.get_mfc())) for m in diamonds} == {
+        ("#000000", "#ffffff")
+    }
+    assert ours.yaxis_inverted()
+    by_place = sorted(marks(ours), key=lambda mark: mark.get_ydata()[0])
+    assert [mark.get_marker() for mark in by_place[:2]] == ["D", "o"]
+
+
+def test_forest_writes_scores_and_missing_seeds_beside_the_marks(scores):
+    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
+    texts = check_texts(figure)
+    check_inside(figure)
+    assert {f"{score:.1f}" for score in scores["score"][:-1]} <= set(texts)
+    assert f"{scores['score'].iloc[-1]:.1f} (2 seeds)" in texts
+    assert sum("seed" in text for text in texts) == 1 + len(OURS)  # and in the legend
+    fewer = scores.assign(seeds=scores["seeds"].clip(upper=2))
+    texts = check_texts(figures.plot_forest(fewer, {"MPSSC": 25.0, "RAVDESS": 20.0}))
+    assert sum("seed" in text for text in texts) == len(OURS)
+
+
+# Gains
+
+
+def test_gains_lie_beside_zero_with_the_intervals_of_ours_only(gained):
+    figure = figures.plot_gains(gained)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == METHODS[1:]
+    for axes in figure.axes:
+        assert [m.get_xdata()[0] for m in marks(axes, "D")] == [0.3, 10.6, -1.6]
+        assert [m.get_xdata()[0] for m in marks(axes, "o")] == [1.2]
+        assert intervals(axes) == [(-3.1, 4.4)]
+        assert 0 in [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 2]
+    texts = check_texts(figure)
+    assert texts.count("+10.6") == texts.count("−1.6") == texts.count("+1.2") == 3
+    assert legend(figure) == [PAPER, OURS[0]]
+    check_inside(figure)
+
+
+# Learning
+
+
+def test_curves_are_the_mean_over_the_seeds_as_long_as_all_learn(history):
+    figure = figures.plot_curves(history, 0.2)
+    assert len(figure.axes) == 6
+    for axes, column, factor in zip(
+        figure.axes[3:], ("train_loss", "devel_loss", "devel_score"), (1, 1, 100), strict=True
+    ):
+        for name, thick in zip(METHODS, marks(axes), strict=True):
+            own = history[(history["source"] == OURS[1]) & (history["configuration"] == name)]
+            expected = factor * own[own["epoch"] <= 10].groupby("epoch")[column].mean()
+            np.testing.assert_allclose(thick.get_xdata(), expected.index)
+            np.testing.assert_allclose(thick.get_ydata(), expected)
+        thin = [line for line in axes.get_lines() if line.get_linewidth() == 0.5]
+        epochs = sorted(np.isfinite(line.get_ydata()).sum() for line in thin)
+        assert epochs == [10] * 4 + [12] * 4
+    assert [axes.get_title(loc="left") for axes in figure.axes[::3]] == OURS[:2]
+    check_texts(figure)
+
+
+def test_curves_mark_the_second_phase_and_chance(history):
+    figure = figures.plot_curves(history, 0.2)
+    for axes in figure.axes:
+        dotted = [line for line in axes.get_lines() if line.get_linestyle() == ":"
+                  and to_hex(line.get_color()) == to_hex("grey")]  # fmt: skip
+        assert [line.get_xdata()[0] for line in dotted] == [8.5]
+    grey = [of for of in figure.axes[2].get_lines() if to_hex(of.get_color()) == to_hex("grey")]
+    assert [of.get_ydata()[0] for of in grey if of.get_linestyle() == "--"] == [20]
+    assert legend(figure) == [*METHODS, "one seed", "phase 2 begins", "chance"]
+
+
+def test_curves_leave_out_the_training_on_train_and_devel(history):
+    final = history[history["seed"] == 0].assign(devel_loss=np.nan, devel_score=np.nan)
+    figure = figures.plot_curves(pd.concat([history, final]), 0.2)
+    assert max(len(line.get_xdata()) for axes in figure.axes for line in axes.get_lines()) == 12
+
+
+def test_curves_of_two_losses_share_their_axis_and_scores_theirs(history):
+    figure = figures.plot_curves(history, 0.2)
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    assert figure.axes[2].get_ylim() == figure.axes[5].get_ylim()
+    assert figure.axes[0].get_yscale() == "log"
+
+
+# Verdicts
+
+
+def test_verdict_bars_write_every_count_and_draw_its_share(summary):
+    figure = figures.plot_verdicts(summary)
+    (axes,) = figure.axes
+    written = [text.get_text() for text in axes.texts if text.get_text()]
+    assert sorted(written) == sorted(str(n) for n in summary.to_numpy().ravel() if n)
+    for i, table in enumerate(summary):
+        bars = [container[i] for container in axes.containers]
+        widths = [bar.get_width() for bar in bars]
+        np.testing.assert_allclose(widths, 100 * summary[table] / summary[table].sum())
+        np.testing.assert_allclose([bar.get_x() for bar in bars], np.cumsum([0, *widths[:-1]]))
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["Table 3 (n = 220)", "Table 5 (n = 16)"]
+    assert axes.yaxis_inverted()
+    assert legend(figure) == list(summary.index)
+
+
+# Grey
+
+
+def test_sources_differ_in_grey(scores):
+    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
+    assert len(figure.legends[0].legend_handles) == 6
+    assert least_difference(figure, figure.legends[0].legend_handles) > 10
+
+
+def test_configurations_differ_in_grey(history):
+    figure = figures.plot_curves(history, 0.2)
+    assert least_difference(figure, figure.legends[0].legend_handles[:4]) > 10
+
+
+def test_verdicts_differ_in_grey(summary):
+    figure = figures.plot_verdicts(summary)
+    handles = figure.legends[0].legend_handles
+    assert min(len(figures.FILLS), len(figures.HATCHES)) >= len(verdicts.ORDER)
+    assert len({handle.get_hatch() for handle in handles}) == 8
+    assert least_difference(figure, handles) > 10
+
+
+# Figure 1
 
 FACTS = {
     "name": "ravdess/a & b",
@@ -61,6 +338,9 @@ def test_what_was_not_measured_stays_empty():
     assert "None" not in said
 
 
+# Which figures there are
+
+
 @pytest.fixture(scope="module")
 def drawn(material, elsewhere):
     tables = (material.runs, material.numbers, material.substitutes, material.answers)
@@ -101,10 +381,3 @@ def test_the_published_scores_are_drawn_without_ours(drawn):
     assert legends[1][1:] == ["chance"]
     assert len(theirs.axes) == len(published.NAMES)
     assert len(ours.axes) == 1
-
-
-def test_titles_are_those_of_the_registry():
-    from dslite.models import backbones
-
-    titles = {name: entry.title for name, entry in backbones.BACKBONES.items()}
-    assert titles.items() >= reproduction.TITLES.items()
