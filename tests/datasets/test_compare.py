@@ -3,32 +3,12 @@
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from dslite.datasets import compare, listing
+from dslite.datasets import listing
 from tests.datasets import trees
 from tests.datasets.trees import BLINDED, layout_problem, listed, refusal, replace_text, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.from_regex(r"(train|devel|test|TRAIN|Devel)_[0-9]{1,6}(\.wav|\.WAV)?", fullmatch=True))
-def test_names(name):
-    partition = name.split("_")[0].lower()
-    assert compare.NAME.fullmatch(name)[1].lower() == partition
-    assert compare.key(name) == name.lower().removesuffix(".wav")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["train_001.mp3", "train001.wav", "train_.wav", "train_1a.wav", "val_001.wav", "dev_001.wav",
-     "wav/train_001.wav", "train_001.wav.wav", "a_train_001.wav", "train_-1.wav", "train_1\n",
-     "train_\u0660.wav"],
-)  # fmt: skip
-def test_no_names(name):
-    assert not compare.NAME.fullmatch(name)
 
 
 @pytest.mark.parametrize("test", ["?", "absent", "real"])
@@ -103,23 +83,6 @@ def test_a_revealing_file_may_stand_for_all_or_contradict(tmp_path):
     trees.label_file(lab / REVEALING["sleep"], "file_name,label", trees.entries("sleep")[-8:])
     words = "lab/labels.csv: there is no such file, and 16 audio files have no label"
     assert words in layout_problem(card)
-
-
-PLACES = ["", "dist", "{name}", "{name}/dist", "Data/{name}/dist", "Data/{name}"]
-
-
-@pytest.mark.parametrize(
-    ("name", "place"),
-    [("mpssc", "Snore_dist"), *((n, p) for n in ("css", "mpssc", "sleep") for p in PLACES)],
-)
-def test_outer_folders_change_nothing(tmp_path, name, place):
-    trees.package(name, tmp_path / "plain")
-    expected = listed(trees.card(name, tmp_path / "plain")).table
-    home = tmp_path / "put" / place.format(name=trees.PACKAGES[name][0])
-    trees.package(name, home)
-    corpus = listed(trees.card(name, tmp_path / "put"))
-    assert corpus.folder == home
-    assert corpus.table.equals(expected)
 
 
 def test_neither_the_neighbours_package_nor_one_without_audio(tmp_path):
@@ -339,7 +302,3 @@ def test_audio_beside_the_rows(ccs):
     (wav / "below").mkdir()
     assert listed(card).surplus == ("wav/test_099.wav", "wav/train_001.mp3", "wav/train_099.wav")
     assert listed(card).problems == ()
-    trees.sound(wav / "TRAIN_001.flac")
-    (problem,) = listed(card).problems
-    assert "wav/TRAIN_001.flac" in problem
-    assert "keep one" in problem

@@ -1,6 +1,7 @@
 """Every corpus in its own layout: the verdict on what may be wrong, and links out of its folder."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from dslite import cards
 from dslite.datasets import checks, listing, manifest, scan
 from dslite.errors import InputError
 from tests.datasets import trees
-from tests.datasets.trees import listed, refusal, verdict
+from tests.datasets.trees import layout_problem, listed, refusal, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -54,6 +55,102 @@ def test_what_is_wrong_is_named_and_nothing_else(tmp_path, name, tree):
     if tree in ("missing", "broken_off", "no_audio"):
         assert Path(trees.FIRST[name]).stem in sentence
     assert ("as its organisers divided it" in sentence) == organised
+
+
+# Module of a layout -> what are names of its files, and what are none
+FILE_NAMES = {
+    "compare": (
+        ["train_001.wav", "devel_123456", "Devel_1.WAV", "test_12.wav"],
+        ["train_001.mp3", "train001.wav", "train_.wav", "train_1a.wav", "val_001.wav", "dev_1.wav",
+         "wav/train_001.wav", "train_001.wav.wav", "a_train_001.wav", "train_-1.wav"],
+    ),
+    "demos": (
+        ["PR_m_23_tri00a", "NP_f_01_col01b", "PR_f_68_rab99c", "m_68_neu05b"],
+        ["m_23_tri00a", "PR_m_68_neu05b", "XX_m_23_tri00a", "PR_x_23_tri00a", "PR_m_23_TRI00a",
+         "PR_m_23_tri00d", "PR-m-23-tri00a", "pr_m_23_tri00a", "PR_m_23_tri00a (1)"],
+    ),
+    "iemocap": (
+        ["Ses01F_impro01_F000", "Ses05M_script01_1b_F123", "Ses05M_script01_1_F123"],
+        ["Ses01F_impro01", "Ses06F_impro01_F000", "Ses00F_impro01_F000", "Ses01F_impro01_1_F000",
+         "Ses01F_script01_F000", "Ses01F_script01_1B_F000", "Ses01F_impro01_F000.wav",
+         "ses01F_impro01_F000", "._Ses01F_impro01_F000"],
+    ),
+    "ravdess": (
+        ["03-02-01-01-01-01-01", "01-01-08-02-02-02-24"],
+        ["04-02-01-01-01-01-01", "03-03-01-01-01-01-01", "03-02-01-03-01-01-01",
+         "03-02-01-01-00-01-01", "03-02-01-01-01-01", "03-02-01-01-01-01-01-01"],
+    ),
+}  # fmt: skip
+# Of no name: other capitals and digits, separators, white space, a line's end
+FOREIGN = "X%$-+. _\n\t\u0660\u0663\u00b2\u00e9\uff11"
+
+
+@pytest.mark.parametrize("layout", FILE_NAMES)
+def test_names(layout):
+    """And that nothing is a name in which a character is missing, doubled or a foreign one."""
+    grammar = import_module(f"dslite.datasets.{layout}").NAME
+    names, others = FILE_NAMES[layout]
+    assert all(map(grammar.fullmatch, names))
+    for name in names:
+        for i, character in enumerate(name):
+            number = layout == "compare" and character.isdigit()  # it may have any digits
+            changes = FOREIGN if number else ("", 2 * character, *FOREIGN)
+            others = {*others, *(name[:i] + c + name[i + 1 :] for c in changes)}
+            others |= {name[:i] + c + name[i:] for c in FOREIGN}
+    assert not [other for other in others - {*names} if grammar.fullmatch(other)]
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        *((name, ["", "dist", "{0}", "{0}/dist", "Data/{0}/dist", "Data/{0}"])
+          for name in ("css", "mpssc", "sleep")),
+        ("mpssc", ["Snore_dist"]),
+        ("demos", ["", "DEMoS", "a/DEMoS"]),
+        ("iemocap", ["", "IEMOCAP_full_release"]),
+        ("ravdess", ["", "archive", "Audio_Song_Actors_01-24"]),
+    ],
+)  # fmt: skip
+def test_outer_folders_change_nothing(tmp_path, name, places):
+    expected = listed(trees.good(name, tmp_path / "source"))
+    home = expected.folder
+    for i, place in enumerate(places):
+        put = tmp_path / str(i) / place.format(trees.PACKAGES.get(name, [""])[0])
+        put.parent.mkdir(parents=True, exist_ok=True)
+        home = home.rename(put)
+        corpus = listed(trees.card(name, tmp_path / str(i)))
+        assert corpus.folder == home
+        assert corpus.table.equals(expected.table)
+
+
+TWICE = "the same recording is there as"
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("ccs", "dist/wav/TRAIN_001.flac", "keep one"),
+        ("demos", "DEMoS/DEMOS/PR_m_34_xyz00a.wav", "emotion 'xyz' is not known; add it to `label"),
+        ("demos", "DEMoS/NEU/PR_f_01_col01b.wav", f"{TWICE} DEMoS/DEMOS/PR_f_01_col01b.wav"),
+        ("demos", "DEMoS/DEMOS/PR_f_01_col01b.flac", TWICE),
+        ("demos", "DEMoS/DEMOS/PR_m_34_col09b.mp3", "neither WAV nor FLAC"),
+        ("demos", "DEMoS/DEMOS/PR_m_35_col01b.wav", "speaker 35 is in no partition; add the speak"),
+        ("iemocap", trees.FIRST["iemocap"].replace(".wav", ".flac"), TWICE),
+        ("ravdess", "Actor_02/03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the"),
+        ("ravdess", "03-02-02-01-02-01-01.wav", "so it belongs into the folder Actor_01"),
+        ("ravdess", "Actor_01/03-02-07-01-01-01-01.wav", "emotion 07 does not occur in song"),
+        ("ravdess", "Actor_01/03-02-02-01-01-02-01.mp3", "neither WAV nor FLAC"),
+        ("ravdess", "Actor_01/03-02-01-01-01-01-01.flac", TWICE),
+        ("ravdess", "Actor_18/03-02-01-01-01-01-18.wav", "speaker 18 is in no partition; add the"),
+    ],
+)
+def test_audio_that_has_no_place(tmp_path, name, file, words):
+    card = trees.good(name, tmp_path)
+    trees.sound_or_nothing(tmp_path / file)
+    problem = layout_problem(card)
+    assert words in problem
+    assert Path(file).stem in problem
+    assert listed(card).surplus == ()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -46,8 +46,6 @@ OTHER = {
     "ravdess": "Actor_16/03-02-02-01-01-01-16.wav",
     "own": "clips/s1_no.wav",
 }
-# What no file name's grammar has: other capitals and digits, separators, white space, a line's end
-FOREIGN = "X%$-+. _\n\t\u0660\u0663\u00b2\u00e9\uff11"
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 # Of three partitions; two in train, which so has every class even if a file is taken away.
 DEMOS_SPEAKERS = {"01": "f", "02": "m", "34": "m", "58": "m"}
