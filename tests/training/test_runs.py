@@ -66,6 +66,18 @@ def test_every_setting_tells_two_runs_apart():
     assert len(set(found.values())) == len(found)
 
 
+def test_the_weights_content_is_part_of_a_runs_identity(tmp_path):
+    card, identities = cards.load("ravdess"), []
+    for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        file = tmp_path / folder / "my.weights.h5"
+        file.parent.mkdir()
+        file.write_bytes(content)
+        used = cards.settings_of(card, weights=str(file))
+        record = runs.describe(card, used, 0, "", "manifest", runs.NETWORK)
+        identities.append(record["identity"])
+    assert identities[0] == identities[1] != identities[2]
+
+
 @pytest.mark.parametrize("key", ["cutmix_px", "top_db"])
 def test_a_number_is_the_same_in_every_form(key):
     """Also where no check made it a float: `model_copy` has none."""
