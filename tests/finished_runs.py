@@ -1,4 +1,4 @@
-"""Finished runs without a training: what `dslite.training.runs.write` leaves, with scores as wanted."""
+"""Finished runs without a training: what a run leaves behind, with scores as wanted."""
 
 import json
 
