@@ -56,6 +56,20 @@ def command(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def own(tmp_path):
+    """Make and load a user's own table with its card: ``own(text of my.yaml)``."""
+    from dslite import cards
+
+    def load(text=None, name="my"):
+        (tmp_path / f"{name}.csv").write_text("path,label\n")
+        if text is not None:
+            (tmp_path / f"{name}.yaml").write_text(text)
+        return cards.load(str(tmp_path / f"{name}.csv"))
+
+    return load
+
+
 SMALL_CARD = """\
 title: A part of the demo corpus as somebody's own table
 licence: CC0-1.0

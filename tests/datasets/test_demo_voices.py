@@ -38,12 +38,9 @@ def test_the_pretraining_set_is_repeatable_and_not_the_demo():
 
 
 def test_the_pretraining_classes_are_balanced(rng):
-    clips = [
-        demo_voices.audible_cues(
-            demo_voices.draw_speaker(rng), demo_voices.draw_free_expression(rng)
-        )
-        for _ in range(2000)
-    ]
+    pairs = [(demo_voices.draw_speaker(rng), demo_voices.draw_free_expression(rng))
+             for _ in range(2000)]  # fmt: skip
+    clips = [demo_voices.audible_cues(*pair) for pair in pairs]
     for head, edges in demo_voices.HEADS.items():
         shares = np.bincount(np.digitize([clip[head] for clip in clips], edges), minlength=3) / 2000
         assert shares.min() > 0.25, head
