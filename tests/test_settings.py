@@ -16,11 +16,7 @@ presets:
 
 @pytest.fixture
 def plain(own):
-    """A card without any settings."""
     return own()
-
-
-# Values
 
 
 def test_defaults_are_the_paper():
@@ -79,11 +75,8 @@ def test_refused_values(plain, override):
         ("units=0 tail=maybe", "units = 0: "),  # every wrong value is named
         ("units=0 tail=maybe", "tail = 'maybe': Input should be 'keep' or 'drop'"),
         ("optimizer=adamax", "optimizer = 'adamax': Input should be 'adadelta', "),
-        ("schedule=linear", "schedule = 'linear': Input should be 'constant' or 'cosine'"),
         ("pooling=max", "pooling = 'max': Input should be 'global' or 'time'"),
-        ("trunk_cache=yes", "trunk_cache = 'yes': Input should be 'on' or 'off'"),
         ("mel_max_hz=9000", "mel_min_hz 0.0 to mel_max_hz 9000.0 does not lie within 0 to half"),
-        ("mel_min_hz=8000", "mel_min_hz 8000.0 to mel_max_hz 8000.0 does not lie within"),
         ("mel_min_hz=500 mel_max_hz=500", "mel_min_hz 500.0 to mel_max_hz 500.0 does not"),
         ("mel_max_hz=8000 sample_rate=8000", "half the sample rate, 4000.0"),
         ("hop_ms=40", "hop_ms 40.0 is longer than window_ms 32.0"),
@@ -101,7 +94,7 @@ def test_refused_values_and_what_would_do(plain, overrides, reason):
 
 ACCEPTED = {
     **{"learning_rate=1e-3": 0.001},  # no float to YAML 1.1
-    **{"trim=on": "on", "trunk_cache=on": "on", "trunk_cache=off": "off"},  # bools to YAML 1.1
+    **{"trim=off": "off", "trunk_cache=on": "on", "trunk_cache=off": "off"},  # bools to YAML 1.1
     **{"balance=none": "none", "top_db=60": 60.0, "epochs_phase1=0": 0, "weights=random": "random"},
     **{"trunk_cache_gib=0": 0.0, "mel_max_hz=null": None, "mel_max_hz=8000": 8000.0},
     **{"patience=null": None, "patience=1": 1, "pooling=time": "time", "weight_decay=1e-4": 1e-4},
@@ -145,12 +138,10 @@ def test_weights_by_path_or_beside_the_table(plain, own, tmp_path, monkeypatch):
     assert cards.settings_of(card).weights == str(tmp_path / "w.h5")
 
 
-# Who overrules whom
-
-
 def test_precedence(own):
     """Defaults, then the card's settings, the preset, what is named, the overrides."""
-    used = cards.settings_of(own(CARD), overrides="batch_size=6", learning_rate=0.5, batch_size=5)
+    card = own(CARD)
+    used = cards.settings_of(card, overrides="batch_size=6", learning_rate=0.5, batch_size=5)
     assert used.epochs_phase1 == settings.Settings().epochs_phase1
     assert used.units == 1  # card
     assert used.dropout == 0.2  # preset over card
@@ -158,12 +149,9 @@ def test_precedence(own):
     assert used.batch_size == 6  # override over named
     assert used.top_db == 31
 
-    other = cards.settings_of(own(CARD), "second")  # stands in for the default one
+    other = cards.settings_of(card, "second")  # stands in for the default one
     assert (other.units, other.dropout, other.batch_size) == (7, 0.1, 3)
-
-
-def test_empty_named_settings_are_passed_over_and_null_unsets(own):
-    card = own(CARD)
+    # What is empty is passed over, and null unsets.
     assert cards.settings_of(card, augmentation="", units=None) == cards.settings_of(card)
     assert cards.settings_of(card, dropout=0).dropout == 0
     assert cards.settings_of(card, overrides={"top_db": None}).top_db is None
@@ -202,12 +190,3 @@ def test_overridden(own):
     # Against the preset it was made from, not the card's default one.
     used = cards.settings_of(card, "second", overrides="units=8")
     assert cards.overridden(card, used, "second") == {"units": (7, 8)}
-
-
-def test_on_and_no_are_words(own):
-    card = own("classes: [no, yes]\nsettings: {trim: on, trunk_cache: off}\n")
-    assert card.classes == ("no", "yes")
-    used = cards.settings_of(card)
-    assert (used.trim, used.trunk_cache) == ("on", "off")
-    used = cards.settings_of(card, overrides="trim=off trunk_cache=on")
-    assert (used.trim, used.trunk_cache) == ("off", "on")

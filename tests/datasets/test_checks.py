@@ -47,31 +47,27 @@ def test_missing_broken_and_cut_off_files_are_all_named(card, corpus):
     (corpus.folder / names[2]).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError) as error:
         load_manifest(card)
-    heading, *lines = str(error.value).splitlines()
-    assert heading == f"manifest of {card.table}: 4 problems to mend"
-    assert lines[0].startswith(f"  - row 2, {names[0]}: there is no such file in ")
-    assert lines[1].startswith(f"  - row 5, {names[3]}: not readable as audio (Format not rec")
-    assert lines[2].startswith(f"  - row 7, {names[5]}: there is no such file")
-    assert lines[3] == (
-        f"  - row 4, {names[2]}: the audio ends before its header says, after 0.10 s; copy the "
-        "file again"
-    )
+    lines = str(error.value).splitlines()
+    expected = [
+        f"manifest of {card.table}: 4 problems to mend",
+        f"  - row 2, {names[0]}: there is no such file in ",
+        f"  - row 5, {names[3]}: not readable as audio (Format not rec",
+        f"  - row 7, {names[5]}: there is no such file",
+        f"  - row 4, {names[2]}: the audio ends before its header says, after 0.10 s; copy the",
+    ]
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
 
 
 @pytest.mark.parametrize(
     ("column", "row", "value", "words"),
     [
-        ("label", 0, "maybe", "row 2, s0_no.wav: label 'maybe' is not a class of the card (no, y"),
-        ("label", 1, "", "row 3, s0_yes.wav: no label"),
+        ("label", 0, "maybe", "row 2, s00.wav: label 'maybe' is not a class of the card (no, y"),
+        ("label", 1, "", "row 3, s01.wav: no label"),
         ("label", 4, "yes", "class 'no' has no file in devel, so its recall is not defined"),
-        ("partition", 0, "dev", "row 2, s0_no.wav: partition 'dev' is none of"),
-        ("path", 1, "./s0_no.wav", "row 3, ./s0_no.wav: this file is in row 2 already; remove one"),
-        ("audio_hash", 0, "", "row 2, s0_no.wav: the file has changed; build the manifest again"),
-        (
-            *("speaker", 7, "s0"),
-            "speaker 's0' is in train (row 2, s0_no.wav) and in test (row 9, s3_yes.wav); "
-            "a speaker belongs into one partition",
-        ),
+        ("partition", 0, "dev", "row 2, s00.wav: partition 'dev' is none of"),
+        ("path", 1, "./s00.wav", "row 3, ./s00.wav: this file is in row 2 already; remove one"),
+        ("audio_hash", 0, "", "row 2, s00.wav: the file has changed; build the manifest again"),
+        ("speaker", 7, "s0", "speaker 's0' is in train (row 2, s00.wav) and in test (row 9, s31."),
     ],
 )
 def test_problems_of_a_row(corpus, column, row, value, words):
@@ -84,26 +80,11 @@ def test_regression_needs_numbers(corpus):
     card = corpus.card.model_copy(update={"task": "regression", "classes": ()})
     table = corpus.table.assign(label=["1", "2.5", "-3", "1e2", "nan", "inf", "x", ""])
     assert [line.split(" is ")[0] for line in problems(Manifest(card, corpus.folder, table))] == [
-        "  - row 6, s2_no.wav: label 'nan'",
-        "  - row 7, s2_yes.wav: label 'inf'",
-        "  - row 8, s3_no.wav: label 'x'",
+        "  - row 6, s20.wav: label 'nan'",
+        "  - row 7, s21.wav: label 'inf'",
+        "  - row 8, s30.wav: label 'x'",
     ]
     checks.require_sound(Manifest(card, corpus.folder, corpus.table.assign(label="1")))
-
-
-def test_same_audio_in_two_partitions(card, corpus):
-    waveform, _ = soundfile.read(corpus.folder / "s0_no.wav", dtype="int16")
-    (corpus.folder / "s3_no.wav").unlink()
-    soundfile.write(corpus.folder / "s3_no.wav", waveform, RATE, format="FLAC")
-    again = manifest.build(card)
-    where = "row 8, s3_no.wav: the same audio is in train (row 2, s0_no.wav) and in test; "
-    assert problems(again) == [f"  - {where}remove one"]
-    package = cards.Package(name="P", labels=("train.csv",))
-    official = dataclasses.replace(again, card=again.card.model_copy(update={"package": package}))
-    checks.require_sound(official)
-    assert checks.warnings(official) == {
-        "audio in two partitions": [f"{where}as its organisers divided it"]
-    }
 
 
 def test_an_empty_partition_and_a_single_class(corpus):
@@ -115,17 +96,19 @@ def test_an_empty_partition_and_a_single_class(corpus):
     assert problems(single) == ["  - all labels are 'no'; two classes are needed"]
 
 
-def test_warnings(card, corpus, loud):
-    soundfile.write(corpus.folder / "s0_no.wav", np.full(RATE, 2e-5), RATE, subtype="PCM_24")
-    soundfile.write(corpus.folder / "s1_no.wav", loud, RATE)
-    soundfile.write(corpus.folder / "s9_no.wav", np.full(RATE, 0.1), RATE)
+def test_warnings(card, corpus):
+    loud = np.zeros(RATE, np.int16)
+    loud[100:104], loud[200] = 32767, 32767  # a cut-off peak, and a single sample
+    soundfile.write(corpus.folder / "s00.wav", np.full(RATE, 2e-5), RATE, subtype="PCM_24")
+    soundfile.write(corpus.folder / "s10.wav", loud, RATE)
+    soundfile.write(corpus.folder / "s90.wav", np.full(RATE, 0.1), RATE)
     again = load_manifest(card)
     twice = with_cells(again, audio_hash=(3, again.table["audio_hash"][1]))
     expected = {
-        "the same audio twice": ["row 5, s1_yes.wav: the same audio as row 3, s0_yes.wav (train)"],
-        "silent": ["row 2, s0_no.wav: silent (peak 2e-05 of full scale)"],
-        "clipped": ["row 4, s1_no.wav: 4 samples in runs at full scale"],
-        "without a label": ["s9_no.wav: no label mentions this audio; it is not used"],
+        "the same audio twice": ["row 5, s11.wav: the same audio as row 3, s01.wav (train)"],
+        "silent": ["row 2, s00.wav: silent (peak 2e-05 of full scale)"],
+        "clipped": ["row 4, s10.wav: 4 samples in runs at full scale"],
+        "without a label": ["s90.wav: no label mentions this audio; it is not used"],
     }
     assert checks.warnings(twice) == expected
     assert checks.warnings(corpus) == {}
@@ -144,9 +127,7 @@ def test_long_lists_are_cut(corpus):
 
 
 def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
-    """Everything that is wrong is named, and nothing fails for want of rows."""
-    trees.good("demos", tmp_path)
-    unplaced = trees.card("demos", tmp_path).model_copy(update={"partition": {}})
+    unplaced = trees.good("demos", tmp_path).model_copy(update={"partition": {}})
     empty = manifest.build(unplaced)
     assert empty.table.empty
     kinds = checks.problems(empty)
@@ -159,20 +140,14 @@ def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
 
 
 @pytest.fixture
-def table(tmp_path, cache):
+def table(tmp_path, cache, rng):
     """Sixteen files of four speakers and two classes, 1 s but for one of 0.5 s."""
-    rows = ["path,label,speaker,partition"]
-    for i, (speaker, part) in enumerate(
-        {"a": "train", "b": "train", "c": "devel", "d": "test"}.items()
-    ):
-        for j in range(4):
-            name = f"{speaker}{j}.wav"
-            noise = np.random.default_rng(10 * i + j).uniform(-0.3, 0.3, RATE)
-            soundfile.write(tmp_path / name, noise[: RATE // 2 if name == "a0.wav" else RATE], RATE)
-            rows.append(f"{name},{'no' if j % 2 else 'yes'},{speaker},{part}")
-    file = tmp_path / "own.csv"
-    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return file
+
+    def wave(speaker, j):
+        return rng.uniform(-0.3, 0.3, RATE // 2 if speaker + str(j) == "a0" else RATE)
+
+    speakers = {"a": "train", "b": "train", "c": "devel", "d": "test"}
+    return trees.table(tmp_path, speakers, wave, n=4)
 
 
 def findings(table, card="", **overrides):
@@ -203,9 +178,8 @@ def test_chunks_with_and_without_the_tail(table):
     how = {"chunk_length_s": 0.8, "chunk_hop_s": 0.8}
     whole = findings(table, **how)
     # 15 files of 1 s have a chunk and one that ends with the file, the short one is padded
-    chunks = whole["chunks"]
-    assert (chunks["chunks"], chunks["shorter"], chunks["dropped"]) == (31, 1, [])
-    assert (chunks["padded"], chunks["unheard_s"]) == (["a0.wav"], 0)
+    counted = {"chunks": 31, "shorter": 1, "dropped": [], "padded": ["a0.wav"], "unheard_s": 0}
+    assert whole["chunks"].items() >= counted.items()
     assert "1 files are shorter than a chunk and padded with zeros" in checks.report(whole)
     cut = findings(table, **how, tail="drop", trim="on")
     chunks = cut["chunks"]
@@ -245,8 +219,7 @@ def test_blinded_labels_are_counted_and_their_classes_not_compared(table):
     found = findings(
         table,
         "classes: [no, yes]\n"
-        "expected:\n"
-        "  - {partition: test, files: 4, counts: {no: 2, yes: 2}, source: a list}\n",
+        "expected: [{partition: test, files: 4, counts: {no: 2, yes: 2}, source: a list}]\n",
     )
     assert (found["blinded"], found["verdict"]) == (4, "clean")
     assert [e["of"] for e in found["expected"]] == ["files"]
@@ -265,18 +238,19 @@ def test_a_regression_without_speakers(table):
     assert cells == ["unknown"] * 4
 
 
-def test_what_is_left_out_and_noted_is_in_the_report(tmp_path, cache):
-    card = trees.good("demos", tmp_path)
-    settings = cards.settings_of(card)
-    report = checks.report(checks.findings(manifest.build(card), settings))
-    assert "left out on purpose: 4 neutral, left out as in the paper" in report
-    card = trees.good("ccs", tmp_path / "ccs")
-    report = checks.report(checks.findings(manifest.build(card), settings))
-    assert f"note: {trees.BLINDED.format(4)}" in report
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("demos", "left out on purpose: 4 neutral, left out as in the paper"),
+        ("ccs", f"note: {trees.BLINDED.format(4)}"),
+    ],
+)
+def test_what_is_left_out_and_noted_is_in_the_report(tmp_path, cache, name, line):
+    card = trees.good(name, tmp_path)
+    assert line in checks.report(checks.findings(manifest.build(card), cards.settings_of(card)))
 
 
 def test_what_the_command_reports(table, command):
-    """Its status is 2 for errors, 1 for warnings if asked, and there is no traceback."""
     soundfile.write(table.parent / "more.wav", np.full(RATE, 0.1), RATE)
     status, out, _ = command("check", str(table))
     assert status == 0
@@ -305,7 +279,6 @@ def test_json_is_all_of_it_and_says_errors_too(table, command):
 
 
 def test_another_folder(table, command, tmp_path):
-    """The audio lies elsewhere: --data names the folder that the table's paths are relative to."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for file in tmp_path.glob("*.wav"):
@@ -320,13 +293,10 @@ def test_another_folder(table, command, tmp_path):
 
 
 def test_the_partition_command(card, command, monkeypatch, tmp_path):
-    """With the corpus's warnings; see test_partitions for --verify and --publish."""
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
     soundfile.write(tmp_path / "more.wav", np.full(RATE, 0.1), RATE)
     status, out, err = command("partition", card.table)
     assert status == 0
-    assert (
-        err == "warning: without a label: more.wav: no label mentions this audio; it is not used\n"
-    )
+    assert err.startswith("warning: without a label: more.wav: no label mentions this audio")
     assert "partition: the table's column 'partition'" in out
     assert f"written: {paths.shown(tmp_path / 'results' / 'own' / 'table1.csv')}" in out

@@ -57,6 +57,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked += 1
         answers = self.server.answers
         content, promised = answers[min(self.server.asked, len(answers)) - 1]
+        if content == "redirect":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+            return
         if self.path != f"/files/{NAME}" or content is None:
             self.send_error(404)
             return
@@ -77,10 +82,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server whose list ``answers`` holds (content, announced length), the last one repeated.
-
-    A content is bytes, or parts that are sent one after the other.
-    """
+    """Its ``answers`` are (bytes or parts to send, announced length), the last one repeated."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr("time.sleep", lambda _: None)  # pooch's pause before it tries again
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
@@ -118,6 +120,16 @@ def everything_below(folder) -> list[str]:
     """Files without the locks, which stay."""
     files = (f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
     return sorted(f for f in files if not f.endswith(".lock"))
+
+
+def until(when, process=None) -> None:
+    """Wait for something, which a process may do."""
+    for _ in range(6000):
+        if when():
+            return
+        assert process is None or process.poll() is None, "it ended before"
+        sleep(0.01)
+    pytest.fail("it did not happen within 60 s")
 
 
 def refusal(archive, target) -> str:
@@ -181,18 +193,16 @@ def test_a_broken_download_is_redone_once(server, target, broken):
         ((bundle() + bytes(5 << 20), None), "the server sends more bytes instead of {0.size:,}"),
         ((bundle()[:-1], None), "the server sends {1:,} bytes instead of {0.size:,}"),
         ("closed", "no connection, or it broke off"),
-        ("redirect", "Exceeded 30 redirects"),
+        (("redirect", 0), "Exceeded 30 redirects"),
     ],
     ids=["corrupted", "truncated", "not found", "announced longer", "longer", "shorter", "closed",
          "other error"],
 )  # fmt: skip
-def test_a_download_that_fails(server, archive, target, cache, monkeypatch, answer, words):
+def test_a_download_that_fails(server, archive, target, cache, answer, words):
     if answer == "closed":
         with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
             url = f"http://127.0.0.1:{closed.server_port}/files/{NAME}"
         archive = replace(archive, url=url)
-    elif answer == "redirect":
-        monkeypatch.setattr(Handler, "do_GET", redirect)
     else:
         server.answers = [answer]
     message = refusal(archive, target)
@@ -203,26 +213,15 @@ def test_a_download_that_fails(server, archive, target, cache, monkeypatch, answ
     assert everything_below(cache) == []
 
 
-def redirect(self):
-    self.send_response(302)
-    self.send_header("Location", self.path)
-    self.end_headers()
-
-
 def test_a_server_that_never_stops_fills_no_disk(server, archive, target, cache):
     server.answers = [((bytes(1 << 16) for _ in iter(int, 1)), None)]
     assert "the server sends more bytes" in refusal(archive, target)
     assert everything_below(cache) == []
-    for _ in range(500):
-        if server.hung_up:
-            break
-        sleep(0.02)
-    assert server.hung_up
+    until(lambda: server.hung_up)
     assert server.sent < 100e6  # the buffers between the two sides, not the stream
 
 
 def test_archives_that_are_not_what_they_should_be(server, target):
-    """Whatever their checksum says."""
     message = refusal(replace(serve(server, bundle()), files=44), target)
     assert "holds 2 of the 44 expected audio files" in message
     (paths.cache() / "downloads" / NAME).unlink()
@@ -233,22 +232,14 @@ def test_archives_that_are_not_what_they_should_be(server, target):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize("stage", ["downloading", "unpacking"])
 def test_an_interruption_leaves_nothing(server, archive, target, cache, monkeypatch, stage, stop):
-    def interrupted(source, copy, *_):
-        copy.write(b"R")
+    def interrupted(*_, **__):
         raise stop
-
-    def downloader(size):
-        def run(url, output_file, pooch):
-            with Path(output_file).open("wb") as file:
-                interrupted(None, file)
-
-        return run
 
     with monkeypatch.context() as patch:
         if stage == "unpacking":
             patch.setattr(shutil, "copyfileobj", interrupted)
         else:
-            patch.setattr(download, "_downloader", downloader)
+            patch.setattr(download, "_downloader", lambda size: interrupted)
         with pytest.raises((KeyboardInterrupt, InputError)) as error:
             download.fetch_archive(archive, target)
     if stop is not KeyboardInterrupt:
@@ -350,19 +341,9 @@ def fetching(archive, prelude="") -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", script])
 
 
-def until(process, when) -> None:
-    """Wait for something that a process does."""
-    for _ in range(6000):
-        if when():
-            return
-        assert process.poll() is None, "it ended before"
-        sleep(0.01)
-    pytest.fail("it did not happen within 60 s")
-
-
 def killed(process, when) -> None:
     try:
-        until(process, when)
+        until(when, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -407,9 +388,9 @@ def test_killed_while_unpacking(server, archive, target):
 def test_two_at_once_download_once(server, slow, target, tmp_path):
     archive, go_on = slow
     first = fetching(archive)
-    until(first, lambda: server.asked)
+    until(lambda: server.asked, first)
     second = fetching(archive, f"Path({str(tmp_path / 'started')!r}).touch()")
-    until(second, (tmp_path / "started").exists)
+    until((tmp_path / "started").exists, second)
     sleep(0.5)  # time to ask the server, if it did
     go_on.set()
     assert (first.wait(60), second.wait(60)) == (0, 0)

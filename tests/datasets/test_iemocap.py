@@ -74,8 +74,7 @@ def test_bad_lines_of_an_evaluation(evaluation, line, words):
     assert words in problem
 
 
-def test_what_an_evaluation_may_hold(evaluation):
-    """The same line again, Windows line ends, comments in any encoding."""
+def test_an_evaluation_may_repeat_a_line_and_have_comments_in_any_encoding(evaluation):
     card, file = evaluation
     expected = listed(card)
     content = file.read_bytes() + GOOD_LINE.encode() + b"\nC-E1:\tvoil\xe0 \xc2\x85[;\t()\n"

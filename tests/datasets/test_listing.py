@@ -178,29 +178,22 @@ def test_lossless_compression_changes_no_verdict(tmp_path, name):
     assert {Path(p).suffix for p in after.table["path"]} == {".wav", ".flac", ".WAV"}
 
 
-@pytest.mark.parametrize("name", ["demos", "iemocap", "ravdess"])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_file_list_divides_the_corpus(tmp_path, name, inside):
-    """It may lie beside the audio or in the folder that the user named; it goes before the card."""
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [("demos", "f_01_neu05b"), ("iemocap", "Ses01F_impro01_M001"), ("ravdess", "")],
+)
+def test_a_file_list_divides_the_corpus(tmp_path, name, inside, unused):
+    """From beside the audio or the named folder, before the card; it may hold what is left out."""
     card = trees.good(name, tmp_path)
     before = listed(card)
     turned = before.table["partition"].map({"train": "test", "devel": "dev", "test": "train"})
     place = before.folder if inside else tmp_path
-    before.table.assign(partition=turned)[["path", "partition"]].to_csv(
-        place / "partition.csv", index=False
-    )
+    rows = ["path,partition", *(before.table["path"] + "," + turned), f"{unused},train"]
+    trees.text(place / "partition.csv", "\n".join(rows if unused else rows[:-1]))
     after = listed(card)
     assert after.partition_source == "the file list partition.csv"
     assert after.table["partition"].tolist() == turned.replace("dev", "devel").tolist()
-    assert verdict(card) == ({}, {})
-
-
-@pytest.mark.parametrize(("name", "unused"), [("demos", "f_01_neu05b.wav"),
-                                              ("iemocap", "Ses01F_impro01_M001")])  # fmt: skip
-def test_a_file_list_may_hold_what_is_left_out(tmp_path, name, unused):
-    card = trees.good(name, tmp_path)
-    file = trees.partition_list(name, tmp_path)
-    trees.text(file, file.read_text() + f"{unused},train\n")
     assert verdict(card) == ({}, {})
 
 
@@ -215,6 +208,10 @@ def test_where_a_corpus_lies(tmp_path, monkeypatch):
     assert listing.home(cards.load("sleep", "x")) == tmp_path / "x"
     with pytest.raises(InputError, match="there is no such folder"):
         cards.load("sleep", tmp_path / "y")
+    message = refusal(cards.load("ravdess"))
+    assert "run `dslite fetch ravdess`, or let DSLITE_DATA" in message
+    assert str(tmp_path / "ravdess") in message
+    assert not (tmp_path / "ravdess").exists()
 
 
 def test_a_table_that_is_none(tmp_path):
@@ -241,9 +238,8 @@ def opened(monkeypatch):
 
 @pytest.fixture
 def outside(tmp_path):
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    return folder
+    (tmp_path / "outside").mkdir()
+    return tmp_path / "outside"
 
 
 def audio_problems(card) -> list[str]:
@@ -319,10 +315,9 @@ def test_a_path_out_of_the_corpus(outside, opened, with_path, path):
     assert str(outside / "x.wav") not in opened
 
 
-@pytest.mark.parametrize("path", ["{}/clips/s0_no.wav", "clips/../clips/s0_no.wav",
-                                  "../corpus/clips/s0_no.wav"])  # fmt: skip
-def test_a_path_that_stays_inside(tmp_path, with_path, path):
-    assert audio_problems(with_path(path.format(tmp_path / "corpus"))) == []
+def test_a_path_that_stays_inside(tmp_path, with_path):
+    for path in ("{}/clips/s00.wav", "clips/../clips/s00.wav", "../corpus/clips/s00.wav"):
+        assert audio_problems(with_path(path.format(tmp_path / "corpus"))) == []
 
 
 def test_the_folder_is_the_cards_or_the_users(tmp_path, outside, with_path):

@@ -5,7 +5,7 @@ import pytest
 from dslite import cards
 from dslite.datasets import checks, manifest
 from tests.datasets import trees
-from tests.datasets.trees import listed, refusal, verdict
+from tests.datasets.trees import listed, verdict
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -62,21 +62,6 @@ def test_audio_with_another_name_is_surplus(card, tmp_path):
     corpus = listed(card)
     assert (list(corpus.surplus), corpus.problems) == (names, ())
     assert corpus.table.equals(expected.table)
-
-
-def test_missing_corpus_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
-    message = refusal(cards.load("ravdess"))
-    assert "run `dslite fetch ravdess`, or let DSLITE_DATA" in message
-    assert str(tmp_path / "raw" / "ravdess") in message
-    assert not (tmp_path / "raw").exists()
-
-
-def test_the_default_is_not_the_papers_optimizer():
-    """AdaDelta hardly moves the head at the printed rate."""
-    card = cards.load("ravdess")
-    assert cards.settings_of(card, "paper").optimizer == "adadelta"
-    assert cards.settings_of(card).optimizer == "adam"
 
 
 @pytest.mark.real

@@ -55,14 +55,10 @@ def test_hash_depends_on_the_audio_not_on_the_container(tmp_path, samples):
     soundfile.write(tmp_path / "bit.wav", changed, RATE)
     soundfile.write(tmp_path / "channels.wav", samples.reshape(-1), RATE)
     assert len({scan.of_file(file).audio_hash for file in tmp_path.iterdir()}) == 4
-
-
-def test_negative_zero_is_zero(tmp_path):
-    facts = [
-        stored(tmp_path / f"{zero}.wav", np.array([zero, 0.5]), subtype="FLOAT")
-        for zero in (0.0, -0.0)
-    ]
-    assert facts[0] == facts[1]
+    zero, negative = (
+        stored(tmp_path / "0.wav", np.array([value, 0.5]), subtype="FLOAT") for value in (0.0, -0.0)
+    )
+    assert zero == negative
 
 
 def test_loudness_levels():
@@ -76,17 +72,9 @@ def test_loudness_levels():
 @pytest.mark.parametrize("full", [32767, -32768, 32760])
 @pytest.mark.parametrize(
     ("places", "clipped"),
-    [
-        ([], 0),
-        ([50], 0),
-        ([0, 1], 0),
-        ([50, 52, 54, 56], 0),
-        ([0, 1, 2], 3),
-        ([97, 98, 99], 3),
-        ([10, 11, 12, 13, 14, 30, 31, 40, 60, 61, 62], 8),
-        (list(range(100)), 100),
-    ],
-)
+    [([], 0), ([50], 0), ([0, 1], 0), ([50, 52, 54, 56], 0), ([0, 1, 2], 3), ([97, 98, 99], 3),
+     ([10, 11, 12, 13, 14, 30, 31, 40, 60, 61, 62], 8), (list(range(100)), 100)],
+)  # fmt: skip
 def test_runs_at_full_scale_are_clipped_and_single_peaks_are_not(tmp_path, full, places, clipped):
     wave = np.zeros(100, np.int16)
     wave[places] = full
@@ -109,28 +97,18 @@ CONTAINERS = [("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("aiff", "
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), CONTAINERS)
-def test_whole_files_are_whole(tmp_path, noise, suffix, subtype):
-    assert stored(tmp_path / f"a.{suffix}", noise, subtype=subtype).truncated == 0
-
-
-@pytest.mark.parametrize("kept", [0.5, 0.8])
-@pytest.mark.parametrize(("suffix", "subtype"), CONTAINERS[:-1])
-def test_broken_off_files_are_seen(tmp_path, noise, suffix, subtype, kept):
+def test_broken_off_files_are_seen_and_whole_ones_are_whole(tmp_path, noise, suffix, subtype):
     file = tmp_path / f"a.{suffix}"
-    stored(file, np.tile(noise, 5), subtype=subtype)
+    assert stored(file, np.tile(noise, 5), subtype=subtype).truncated == 0
     content = file.read_bytes()
-    file.write_bytes(content[: int(kept * len(content))])
-    facts = scan.of_file(file)
-    assert facts.truncated == 1
-    assert 0 < facts.duration_s < 10 * kept + 0.2
-
-
-@pytest.mark.parametrize("cut", [1, 2, 1000])
-def test_a_single_missing_sample_is_seen(tmp_path, noise, cut):
-    stored(tmp_path / "a.wav", noise)
-    content = (tmp_path / "a.wav").read_bytes()
-    (tmp_path / "a.wav").write_bytes(content[:-cut])
-    assert scan.of_file(tmp_path / "a.wav").truncated == 1
+    for kept in (0.5, 0.8) if suffix != "flac" else ():  # FLAC that is cut cannot be decoded
+        file.write_bytes(content[: int(kept * len(content))])
+        facts = scan.of_file(file)
+        assert facts.truncated == 1
+        assert 0 < facts.duration_s < 10 * kept + 0.2
+    if suffix == "wav":
+        file.write_bytes(content[:-1])  # of the last sample
+        assert scan.of_file(file).truncated == 1
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0x7FFFF000, 0xFFFFFFFF - 36])
@@ -145,16 +123,12 @@ def test_a_streams_length_is_no_promise(tmp_path, noise, size):
     assert scan.of_file(tmp_path / "a.wav") == expected
 
 
-def test_more_than_the_header_says_is_not_truncated(tmp_path, noise):
-    expected = stored(tmp_path / "a.wav", noise)
-    with (tmp_path / "a.wav").open("ab") as file:
-        file.write(b"LIST\x04\0\0\0INFO")
-    assert scan.of_file(tmp_path / "a.wav") == expected
-
-
-def test_facts_do_not_depend_on_the_blocks(tmp_path, noise, monkeypatch):
+def test_facts_depend_neither_on_the_blocks_nor_on_what_follows(tmp_path, noise, monkeypatch):
     noise[5000:5003] = 1
     expected = stored(tmp_path / "a.wav", noise)
     monkeypatch.setattr(audio, "BLOCK", 3000)
     assert scan.of_file(tmp_path / "a.wav") == expected
     assert expected.clipped == 3
+    with (tmp_path / "a.wav").open("ab") as file:
+        file.write(b"LIST\x04\0\0\0INFO")  # behind what the header says
+    assert scan.of_file(tmp_path / "a.wav") == expected

@@ -70,16 +70,13 @@ def test_spellings(tmp_path, text, name):
 
 
 def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
-    rows = read(
-        tmp_path,
-        "age,partition,label,path\n3,train,0,a.wav\n,dev,007,NA\n"
-        "5,test,?,ä b.wav\n6,test,NaN,/d.wav\n",
-    ).table
-    assert list(rows.columns) == list(listing.COLUMNS)
-    assert rows["label"].tolist() == ["0", "007", "", "NaN"]
-    assert rows["source_label"].tolist() == ["0", "007", "?", "NaN"]
-    assert rows["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
-    assert rows["speaker"].tolist() == [""] * 4
+    rows = ["3,train,0,a.wav", ",dev,007,NA", "5,test,?,ä b.wav", "6,test,NaN,/d.wav"]
+    table = read(tmp_path, "\n".join(["age,partition,label,path", *rows])).table
+    assert list(table.columns) == list(listing.COLUMNS)
+    assert table["label"].tolist() == ["0", "007", "", "NaN"]
+    assert table["source_label"].tolist() == ["0", "007", "?", "NaN"]
+    assert table["path"].tolist() == ["a.wav", "NA", "ä b.wav", "/d.wav"]
+    assert table["speaker"].tolist() == [""] * 4
 
 
 @pytest.mark.parametrize(
@@ -127,7 +124,7 @@ def test_card_divides_by_speakers(tmp_path):
     assert "needs a column 'speaker'" in refusal(tmp_path, "path,label\na.wav,no\n", card=DIVIDED)
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 10, 23])
+@pytest.mark.parametrize("n", [3, 4, 5, 23])
 def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
     corpus = read(tmp_path, speakers(n))
     assert corpus.partition_source == (
@@ -137,15 +134,11 @@ def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
     assert (rows.groupby("speaker")["partition"].nunique() == 1).all()
     assert set(rows["partition"]) == set(settings.PARTITIONS)
     if n >= 5:
-        shares = rows["partition"].value_counts(normalize=True)
-        assert shares.to_dict() == pytest.approx(
-            {"train": 0.6, "devel": 0.2, "test": 0.2}, abs=0.05
-        )
+        shares = rows["partition"].value_counts(normalize=True).to_dict()
+        assert shares == pytest.approx({"train": 0.6, "devel": 0.2, "test": 0.2}, abs=0.05)
     assert (rows.groupby("partition")["label"].nunique() == 2).all()
     pd.testing.assert_frame_equal(read(tmp_path, speakers(n)).table, rows)
-
-
-def test_split_of_files_without_speakers(tmp_path):
+    # Of files without speakers
     rows = [f"{n}.wav,{'no' if n % 4 else 'yes'}" for n in range(100)]
     corpus = read(tmp_path, "path,label\n" + "\n".join(rows))
     counts = corpus.table.groupby(["partition", "label"]).size()
@@ -168,9 +161,7 @@ def test_regression_is_split_over_the_labels_range(tmp_path, rng):
     assert values.size().to_dict() == {"devel": 40, "test": 40, "train": 120}
     assert (values.median() - 0.125).abs().max() < 0.05
     assert values.max().min() > 0.5
-
-
-def test_regression_split_leaves_bad_labels_to_the_check(tmp_path):
+    # Bad labels are left to the check.
     rows = [f"{n}.wav,{value}" for n, value in enumerate(["x", "inf", "nan", *"123456789"])]
     corpus = read(tmp_path, "path,label\n" + "\n".join(rows), card="task: regression\n").table
     assert set(corpus["partition"]) == set(settings.PARTITIONS)

@@ -36,7 +36,7 @@ FIRST = {
     "demos": "DEMoS/DEMOS/PR_f_01_col01b.wav",
     "iemocap": "IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
     "ravdess": "Actor_01/03-02-02-01-01-01-01.wav",
-    "own": "clips/s0_no.wav",
+    "own": "clips/s00.wav",
 }
 OTHER = {
     **dict.fromkeys(("ccs", "css", "ess"), "dist/wav/devel_001.wav"),
@@ -44,7 +44,7 @@ OTHER = {
     "demos": "DEMoS/DEMOS/PR_m_34_col01b.wav",
     "iemocap": "IEMOCAP_full_release/Session4/sentences/wav/Ses04F_impro01/Ses04F_impro01_F000.wav",
     "ravdess": "Actor_16/03-02-02-01-01-01-16.wav",
-    "own": "clips/s1_no.wav",
+    "own": "clips/s10.wav",
 }
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
 # Of three partitions; two in train, which so has every class even if a file is taken away.
@@ -61,11 +61,14 @@ def text(file: Path, content: str) -> None:
     file.write_bytes(content.encode())
 
 
+def noise(seed: str, *shape: int) -> np.ndarray:
+    """Noise that no other seed has: int16."""
+    return np.random.default_rng(zlib.crc32(seed.encode())).integers(-9999, 9999, shape, np.int16)
+
+
 def samples(file: Path, rate: int, channels: int = 1) -> np.ndarray:
-    """A twentieth of a second of noise that no other file has: int16 [samples, channels]."""
-    # The folders above a corpus must not matter, so that two trees of one corpus are alike.
-    rng = np.random.default_rng(zlib.crc32("/".join(file.parts[-3:]).encode()))
-    return rng.integers(-9999, 9999, (rate // 20, channels), np.int16)
+    """A twentieth of a second of noise; the folders above a corpus do not matter."""
+    return noise("/".join(file.parts[-3:]), rate // 20, channels)
 
 
 def sound(file: Path, rate: int = 16000, channels: int = 1) -> Path:
@@ -220,16 +223,24 @@ def ravdess(folder: Path) -> None:
             riff(folder / f"Actor_{actor}" / name, 48000, channels=2 if stereo else 1)
 
 
-OWN = [("s0", "train"), ("s1", "devel"), ("s2", "test"), ("s3", "train")]
+OWN = {"s0": "train", "s1": "devel", "s2": "test", "s3": "train"}
 
 
 def own(folder: Path) -> None:
+    table(folder, OWN, lambda s, j: noise(f"{s}{j}", 22050 // 20), place="clips/", rate=22050)
+
+
+def table(folder: Path, speakers: dict[str, str], wave, n=2, place="", rate=16000) -> Path:
+    """A user's table of ``n`` files ``wave(speaker, j)`` of each speaker, label no, yes, no, ..."""
     rows = ["path,label,speaker,partition"]
-    for speaker, partition in OWN:
-        for label in ("no", "yes"):
-            sound(folder / "clips" / f"{speaker}_{label}.wav", 22050)
-            rows.append(f"clips/{speaker}_{label}.wav,{label},{speaker},{partition}")
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    for speaker, partition in speakers.items():
+        for j in range(n):
+            name = f"{place}{speaker}{j}.wav"
+            soundfile.write(folder / name, wave(speaker, j), rate)
+            rows.append(f"{name},{('no', 'yes')[j % 2]},{speaker},{partition}")
     text(folder / "own.csv", "\n".join(rows) + "\n")
+    return folder / "own.csv"
 
 
 def card(name: str, folder: Path) -> cards.Card:
