@@ -393,8 +393,9 @@ def test_whose_checkpoint_is_taken_up(place):
 CHILD = """
 import io, json, os, signal, sys
 import numpy as np
-from dslite import cards, checkpoints, experiment, runs, steps
+from dslite import cards
 from dslite.datasets import load_manifest
+from dslite.training import checkpoints, experiment, runs, steps
 
 table, used, seed, place, count = sys.argv[1:]
 left = int(count)
