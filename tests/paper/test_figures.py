@@ -25,22 +25,26 @@ def scores():
     for i, method in enumerate(METHODS):
         rows.append(("MPSSC", method, PAPER, 39.4 + 5 * i, 33.4 + 5 * i, 45.7 + 5 * i, 0))
         rows.append(("RAVDESS", method, PAPER, 76.6 + i, 72.7 + i, 84.5 + i, 0))
-        for j, source in enumerate(OURS[: 4 if i else 1]):
-            if i:
-                score = 80 - 15 * j + i
-                rows.append(("RAVDESS", method, source, score, score - 5, score + 4, 3))
+        for j, source in enumerate(OURS if i else []):
+            score = 80 - 15 * j + i
+            rows.append(("RAVDESS", method, source, score, score - 5, score + 4, 3))
     rows[-1] = (*rows[-1][:-3], np.nan, np.nan, 2)
     names = ["dataset", "configuration", "source", "score", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=names)
 
 
 @pytest.fixture
+def forest(scores):
+    return figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
+
+
+@pytest.fixture
 def gained():
-    rows = [(name, of, PAPER, gain, np.nan, np.nan)
-            for name, gain in (("CCS", 0.3), ("MPSSC", 10.6), ("RAVDESS", -1.6))
-            for of in METHODS[1:]]  # fmt: skip
-    rows += [("RAVDESS", of, OURS[0], 1.2, -3.1, 4.4) for of in METHODS[1:]]
-    return pd.DataFrame(rows, columns=["dataset", "method", "source", "gain", "low", "high"])
+    published_gains = {"CCS": 0.3, "MPSSC": 10.6, "RAVDESS": -1.6}
+    rows = [(name, PAPER, gain, np.nan, np.nan) for name, gain in published_gains.items()]
+    rows.append(("RAVDESS", OURS[0], 1.2, -3.1, 4.4))
+    table = pd.DataFrame(rows, columns=["dataset", "source", "gain", "low", "high"])
+    return table.merge(pd.Series(METHODS[1:], name="method"), how="cross")
 
 
 @pytest.fixture
@@ -76,30 +80,21 @@ def beyond(axes):
 
 
 def check_texts(figure):
-    """No text lies on another one or leaves the figure; gives them all."""
+    """No text lies on another one or leaves the figure or its axes; gives them all."""
     figure.draw_without_rendering()
     absent = {label for axes in figure.axes for label in beyond(axes)}
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    texts = [text for text in texts if text not in absent]
-    boxes = [text.get_window_extent() for text in texts]
-    for (a, first), (b, second) in combinations(zip(texts, boxes, strict=True), 2):
+    boxes = [(text, text.get_window_extent()) for text in texts if text not in absent]
+    for (a, first), (b, second) in combinations(boxes, 2):
         assert not first.overlaps(second), (a.get_text(), b.get_text())
-    for text, box in zip(texts, boxes, strict=True):
-        assert figure.bbox.x0 <= box.x0, text.get_text()
-        assert figure.bbox.y0 <= box.y0, text.get_text()
-        assert box.x1 <= figure.bbox.x1, text.get_text()
-        assert box.y1 <= figure.bbox.y1, text.get_text()
+    bounds = [(figure.bbox, *pair) for pair in boxes]
+    bounds += [(axes.get_window_extent(), text, text.get_window_extent())
+               for axes in figure.axes for text in axes.texts]  # fmt: skip
+    for inside, text, box in bounds:
+        assert inside.x0 <= box.x0 <= box.x1 <= inside.x1, text.get_text()
+        assert inside.y0 <= box.y0 <= box.y1 <= inside.y1, text.get_text()
     assert figure.get_figwidth() == 7
-    return [text.get_text() for text in texts]
-
-
-def check_inside(figure):
-    """The texts beside the marks lie within the axes, where no line of the next panel is."""
-    for axes in figure.axes:
-        inside = axes.get_window_extent()
-        for text in axes.texts:
-            box = text.get_window_extent()
-            assert inside.x0 <= box.x0 <= box.x1 <= inside.x1, text.get_text()
+    return [text.get_text() for text, _ in boxes]
 
 
 def least_difference(figure, handles) -> float:
@@ -136,41 +131,35 @@ def intervals(axes):
 # UAR of every configuration
 
 
-def test_forest_has_every_score_with_its_interval(scores):
-    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
-    ours, theirs = figure.axes
+def test_forest_has_every_score_with_its_interval(scores, forest):
+    ours, theirs = forest.axes
     assert ours.get_title(loc="left") == "RAVDESS (chance: 20.0 %)"
     for axes, name in ((ours, "RAVDESS"), (theirs, "MPSSC")):
         rows = scores[scores["dataset"] == name]
-        drawn = sorted(float(mark.get_xdata()[0]) for mark in marks(axes))
-        assert drawn == sorted(rows["score"])
-        known = rows[["low", "high"]].dropna()
-        assert intervals(axes) == sorted(known.itertuples(index=False, name=None))
-        assert {"no augmentation", *METHODS} == {t.get_text() for t in axes.get_yticklabels()}
-    assert [line.get_xdata()[0] for axes in figure.axes for line in axes.get_lines()
-            if line.get_linestyle() == "--"] == [20, 25]  # fmt: skip
+        assert sorted(float(mark.get_xdata()[0]) for mark in marks(axes)) == sorted(rows["score"])
+        bounds = rows[["low", "high"]].dropna()
+        assert intervals(axes) == sorted(bounds.itertuples(index=False, name=None))
+        assert {t.get_text() for t in axes.get_yticklabels()} == set(METHODS)
+    dashed = [line for axes in forest.axes for line in axes.get_lines()
+              if line.get_linestyle() == "--"]  # fmt: skip
+    assert [line.get_xdata()[0] for line in dashed] == [20, 25]
 
 
-def test_forest_puts_the_paper_first_in_black_open_diamonds(scores):
-    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
-    assert legend(figure)[0] == PAPER
-    assert legend(figure)[1] == f"{OURS[0]} (3 seeds)"
-    ours = figure.axes[0]
-    published = scores[(scores["dataset"] == "RAVDESS") & (scores["source"] == PAPER)]
+def test_forest_puts_the_paper_first_in_black_open_diamonds(scores, forest):
+    assert legend(forest)[:2] == [PAPER, f"{OURS[0]} (3 seeds)"]
+    ours = forest.axes[0]
+    printed = scores[(scores["dataset"] == "RAVDESS") & (scores["source"] == PAPER)]
     diamonds = marks(ours, "D")
-    assert [mark.get_xdata()[0] for mark in diamonds] == published["score"].tolist()
-    assert {(to_hex(m.get_color()), to_hex(m.get_mfc())) for m in diamonds} == {
-        ("#000000", "#ffffff")
-    }
+    assert [mark.get_xdata()[0] for mark in diamonds] == printed["score"].tolist()
+    colours = {(to_hex(mark.get_color()), to_hex(mark.get_mfc())) for mark in diamonds}
+    assert colours == {("#000000", "#ffffff")}
     assert ours.yaxis_inverted()
     by_place = sorted(marks(ours), key=lambda mark: mark.get_ydata()[0])
     assert [mark.get_marker() for mark in by_place[:2]] == ["D", "o"]
 
 
-def test_forest_writes_scores_and_missing_seeds_beside_the_marks(scores):
-    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
-    texts = check_texts(figure)
-    check_inside(figure)
+def test_forest_writes_scores_and_missing_seeds_beside_the_marks(scores, forest):
+    texts = check_texts(forest)
     assert {f"{score:.1f}" for score in scores["score"][:-1]} <= set(texts)
     assert f"{scores['score'].iloc[-1]:.1f} (2 seeds)" in texts
     assert sum("seed" in text for text in texts) == 1 + len(OURS)  # and in the legend
@@ -193,7 +182,6 @@ def test_gains_lie_beside_zero_with_the_intervals_of_ours_only(gained):
     texts = check_texts(figure)
     assert texts.count("+10.6") == texts.count("−1.6") == texts.count("+1.2") == 3
     assert legend(figure) == [PAPER, OURS[0]]
-    check_inside(figure)
 
 
 # Learning
@@ -217,28 +205,19 @@ def test_curves_are_the_mean_over_the_seeds_as_long_as_all_learn(history):
     check_texts(figure)
 
 
-def test_curves_mark_the_second_phase_and_chance(history):
-    figure = figures.plot_curves(history, 0.2)
-    for axes in figure.axes:
-        dotted = [line for line in axes.get_lines() if line.get_linestyle() == ":"
-                  and to_hex(line.get_color()) == to_hex("grey")]  # fmt: skip
-        assert [line.get_xdata()[0] for line in dotted] == [8.5]
-    grey = [of for of in figure.axes[2].get_lines() if to_hex(of.get_color()) == to_hex("grey")]
-    assert [of.get_ydata()[0] for of in grey if of.get_linestyle() == "--"] == [20]
-    assert legend(figure) == [*METHODS, "one seed", "phase 2 begins", "chance"]
-
-
-def test_curves_leave_out_the_training_on_train_and_devel(history):
+def test_curves_mark_the_second_phase_and_chance_on_shared_axes(history):
     final = history[history["seed"] == 0].assign(devel_loss=np.nan, devel_score=np.nan)
-    figure = figures.plot_curves(pd.concat([history, final]), 0.2)
-    assert max(len(line.get_xdata()) for axes in figure.axes for line in axes.get_lines()) == 12
-
-
-def test_curves_of_two_losses_share_their_axis_and_scores_theirs(history):
-    figure = figures.plot_curves(history, 0.2)
-    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
-    assert figure.axes[2].get_ylim() == figure.axes[5].get_ylim()
-    assert figure.axes[0].get_yscale() == "log"
+    axes = figures.plot_curves(pd.concat([history, final]), 0.2).axes
+    grey = [[line for line in one.get_lines() if to_hex(line.get_color()) == to_hex("grey")]
+            for one in axes]  # fmt: skip
+    for lines in grey:
+        assert [of.get_xdata()[0] for of in lines if of.get_linestyle() == ":"] == [8.5]
+    assert [of.get_ydata()[0] for of in grey[2] if of.get_linestyle() == "--"] == [20]
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[2].get_ylim() == axes[5].get_ylim()
+    assert axes[0].get_yscale() == "log"
+    # The last training, on train and devel, is left out.
+    assert max(len(line.get_xdata()) for one in axes for line in one.get_lines()) == 12
 
 
 # Verdicts
@@ -258,28 +237,16 @@ def test_verdict_bars_write_every_count_and_draw_its_share(summary):
     assert names == ["Table 3 (n = 220)", "Table 5 (n = 16)"]
     assert axes.yaxis_inverted()
     assert legend(figure) == list(summary.index)
-
-
-# Grey
-
-
-def test_sources_differ_in_grey(scores):
-    figure = figures.plot_forest(scores, {"MPSSC": 25.0, "RAVDESS": 20.0})
-    assert len(figure.legends[0].legend_handles) == 6
-    assert least_difference(figure, figure.legends[0].legend_handles) > 10
-
-
-def test_configurations_differ_in_grey(history):
-    figure = figures.plot_curves(history, 0.2)
-    assert least_difference(figure, figure.legends[0].legend_handles[:4]) > 10
-
-
-def test_verdicts_differ_in_grey(summary):
-    figure = figures.plot_verdicts(summary)
-    handles = figure.legends[0].legend_handles
     assert min(len(figures.FILLS), len(figures.HATCHES)) >= len(verdicts.ORDER)
-    assert len({handle.get_hatch() for handle in handles}) == 8
-    assert least_difference(figure, handles) > 10
+    assert len({handle.get_hatch() for handle in figure.legends[0].legend_handles}) == 8
+
+
+def test_sources_configurations_and_verdicts_differ_in_grey(forest, history, summary):
+    others = (figures.plot_curves(history, 0.2), 4), (figures.plot_verdicts(summary), 8)
+    for figure, series in ((forest, 6), *others):
+        handles = figure.legends[0].legend_handles[:series]
+        assert len(handles) == series
+        assert least_difference(figure, handles) > 10
 
 
 # Figure 1
@@ -323,9 +290,6 @@ def test_figure_1_says_what_was_measured():
     assert "MobileNetV2, up to stride4, frozen: no layer trained" in whole
     assert "int8 1.57 MB, Keras 4.36 MB; 1,234 ms from audio to probabilities, 1 thread" in whole
     assert "peak memory 106 MB" in whole
-
-
-def test_figure_1_names_the_trained_layers():
     layers = FACTS["layers"] | {"trained": 9}
     assert "frozen but for the last 9 of 30 layers" in " ".join(texts(layers=layers))
 
@@ -365,19 +329,12 @@ def test_the_best_on_devel_is_drawn_and_not_the_best_on_test(material):
     assert figures.best(material.runs.iloc[:0]) is None
 
 
-def test_published_gains_are_differences_of_the_published_table(drawn):
-    (figure,) = (figure.figure for figure in drawn if figure.stem == "gains")
-    written = {text.get_text() for axes in figure.axes for text in axes.texts}
+def test_published_gains_and_scores_are_drawn_of_the_published_table(drawn):
+    ours, theirs, gains = (figure.figure for figure in drawn[3:6])
+    assert legend(ours)[0] == legend(theirs)[0] == comparisons.PRINTED
+    assert "MobileNetV2, tuned" in legend(ours)[1]
+    assert legend(theirs)[1:] == ["chance"]
+    assert (len(ours.axes), len(theirs.axes)) == (1, len(published.NAMES))
     table = published.table(4).set_index(["dataset", "configuration"])["test"]
     gain = table["mpssc", "cutmix+specaugment"] - table["mpssc", "none"]
-    assert f"+{gain:.1f}" in written
-
-
-def test_the_published_scores_are_drawn_without_ours(drawn):
-    ours, theirs = (figure.figure for figure in drawn if figure.stem in ("forest", "published"))
-    legends = [[t.get_text() for t in figure.legends[0].get_texts()] for figure in (ours, theirs)]
-    assert legends[0][0] == legends[1][0] == comparisons.PRINTED
-    assert "MobileNetV2, tuned" in legends[0][1]
-    assert legends[1][1:] == ["chance"]
-    assert len(theirs.axes) == len(published.NAMES)
-    assert len(ours.axes) == 1
+    assert f"+{gain:.1f}" in {text.get_text() for axes in gains.axes for text in axes.texts}
