@@ -15,57 +15,36 @@ from dslite import paths
 
 # What a marker can ask for, on the machines that people have.
 MACHINES = {
-    "linux": {"platform_machine": "x86_64", "platform_system": "Linux", "os_name": "posix"},
-    "linux-arm": {"platform_machine": "aarch64", "platform_system": "Linux", "os_name": "posix"},
-    "mac": {"platform_machine": "arm64", "platform_system": "Darwin", "os_name": "posix"},
-    "mac-intel": {"platform_machine": "x86_64", "platform_system": "Darwin", "os_name": "posix"},
-    "windows": {"platform_machine": "AMD64", "platform_system": "Windows", "os_name": "nt"},
+    "linux": ("x86_64", "Linux", "posix", "linux"),
+    "linux-arm": ("aarch64", "Linux", "posix", "linux"),
+    "mac": ("arm64", "Darwin", "posix", "darwin"),
+    "mac-intel": ("x86_64", "Darwin", "posix", "darwin"),
+    "windows": ("AMD64", "Windows", "nt", "win32"),
 }
-SYS_PLATFORM = {"Linux": "linux", "Darwin": "darwin", "Windows": "win32"}
+MARKERS = ("platform_machine", "platform_system", "os_name", "sys_platform")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
-@pytest.fixture(scope="module")
-def project():
-    return tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+def read_yaml(name):
+    return yaml.safe_load((paths.ROOT / name).read_text("utf-8"))
 
 
-@pytest.fixture(scope="module")
-def declared(project):
-    """Direct dependencies and those of the dev extra, from pyproject.toml."""
-    listed = project["dependencies"] + project["optional-dependencies"]["dev"]
-    return [Requirement(line) for line in listed]
-
-
-@pytest.fixture(scope="module")
-def conda():
-    return yaml.safe_load((paths.ROOT / "environment.yml").read_text("utf-8"))
-
-
-@pytest.fixture(scope="module")
-def from_conda(conda):
-    (listed,) = (item["pip"] for item in conda["dependencies"] if isinstance(item, dict))
-    assert listed[-1] == "-e ."
-    return [Requirement(line) for line in listed[:-1]]
-
-
-@pytest.fixture(scope="module")
-def lock_lines():
-    """Lines of the lock without comments; an entry and its hashes are one line."""
-    text = (paths.ROOT / "requirements.lock").read_text("utf-8").replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-@pytest.fixture(scope="module")
-def locked(lock_lines):
-    return [Requirement(line.split("--hash")[0]) for line in lock_lines]
+PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+# Direct dependencies and those of the dev extra.
+LISTED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+DECLARED = [Requirement(line) for line in LISTED]
+CONDA = read_yaml("environment.yml")["dependencies"]
+(PIP,) = (item["pip"] for item in CONDA if isinstance(item, dict))
+FROM_CONDA = [Requirement(line) for line in PIP if line != "-e ."]
+# Lines of the lock without comments; an entry and its hashes are one line.
+LOCK = (paths.ROOT / "requirements.lock").read_text("utf-8").replace("\\\n", " ").splitlines()
+LOCK = [line for line in LOCK if line.strip() and not line.startswith("#")]
+LOCKED = [Requirement(line.split("--hash")[0]) for line in LOCK]
 
 
 def on(machine: str, python: str) -> dict[str, str]:
     """The environment in which markers are evaluated."""
-    values = MACHINES[machine]
-    return values | {
-        "sys_platform": SYS_PLATFORM[values["platform_system"]],
+    return dict(zip(MARKERS, MACHINES[machine], strict=True)) | {
         "python_version": python,
         "python_full_version": f"{python}.9",
         "implementation_name": "cpython",
@@ -84,51 +63,50 @@ def installed(requirements, environment) -> dict[str, str]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_three_lists_agree(declared, from_conda, locked, machine, python):
+def test_the_three_lists_agree(machine, python):
     environment = on(machine, python)
-    wanted = installed(declared, environment)
-    assert installed(from_conda, environment) == wanted
-    assert wanted.items() <= installed(locked, environment).items()
+    wanted = installed(DECLARED, environment)
+    assert installed(FROM_CONDA, environment) == wanted
+    assert wanted.items() <= installed(LOCKED, environment).items()
     assert len({"tensorflow", "tensorflow-cpu"} & wanted.keys()) == 1
 
 
-def test_every_direct_dependency_is_pinned(declared, from_conda, locked):
-    for requirement in [*declared, *from_conda, *locked]:
+def test_every_direct_dependency_is_pinned():
+    for requirement in [*DECLARED, *FROM_CONDA, *LOCKED]:
         assert re.fullmatch(r"==[^*,]+", str(requirement.specifier)), requirement
+    # Conda's list has the same markers.
+    assert sorted(map(str, FROM_CONDA)) == sorted(map(str, DECLARED))
 
 
-def test_conda_has_the_same_markers(declared, from_conda):
-    assert sorted(map(str, from_conda)) == sorted(map(str, declared))
-
-
-def test_the_lock_has_hashes_and_no_address(lock_lines):
-    assert len(lock_lines) > 100
-    for line in lock_lines:
+def test_the_lock_has_hashes_and_no_address():
+    assert len(LOCK) > 100
+    for line in LOCK:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", line), line
         assert "@" not in line, line
         assert set(re.findall(r"(?<!\S)(-\S+?)(?==|\s|$)", line)) == {"--hash"}, line
-    assert "://" not in (paths.ROOT / "requirements.lock").read_text("utf-8")
+        assert "://" not in line, line
 
 
-def test_condas_python_is_supported(project, conda):
-    (python,) = (item for item in conda["dependencies"] if str(item).startswith("python="))
-    assert SpecifierSet(project["requires-python"]).contains(python.removeprefix("python=") + ".0")
-    assert all(SpecifierSet(project["requires-python"]).contains(f"{v}.0") for v in PYTHONS)
-    assert "pip" in conda["dependencies"]
+def test_condas_python_is_supported():
+    (python,) = (item for item in CONDA if str(item).startswith("python="))
+    supported = SpecifierSet(PROJECT["requires-python"])
+    assert all(f"{v}.0" in supported for v in (*PYTHONS, python.removeprefix("python=")))
+    assert {"pip"} <= {item for item in CONDA if isinstance(item, str)}
+    assert PIP[-1] == "-e ."
 
 
-def test_hooks_run_the_pinned_tools(declared):
-    pins = {r.name: str(r.specifier).removeprefix("==") for r in declared}
-    config = yaml.safe_load((paths.ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
-    revisions = {repo["repo"].rsplit("/", 1)[1]: repo["rev"] for repo in config["repos"]}
+def test_hooks_run_the_pinned_tools():
+    pins = {r.name: str(r.specifier).removeprefix("==") for r in DECLARED}
+    hooks = read_yaml(".pre-commit-config.yaml")["repos"]
+    revisions = {repo["repo"].rsplit("/", 1)[1]: repo["rev"] for repo in hooks}
     assert revisions["ruff-pre-commit"] == f"v{pins['ruff']}"
     assert revisions["nbstripout"] == pins["nbstripout"]
 
 
-def test_the_citation_names_the_version_and_the_paper(project):
-    citation = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text("utf-8"))
-    assert str(citation["version"]) == project["version"] == dslite.__version__
-    assert citation["license"] == project["license"]
+def test_the_citation_names_the_version_and_the_paper():
+    citation = read_yaml("CITATION.cff")
+    assert str(citation["version"]) == PROJECT["version"] == dslite.__version__
+    assert citation["license"] == PROJECT["license"]
     (paper,) = citation["references"]
     assert paper["doi"] == "10.3389/frai.2022.856232"
     authors = "Amiriparian Hübner Karas Gerczuk Ottl Schuller"

@@ -11,6 +11,7 @@ import pytest
 
 from dslite import paths
 from dslite.errors import InputError
+from tests.refusals import refusal
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def project(tmp_path, monkeypatch):
     work.mkdir()
     monkeypatch.setattr(paths, "ROOT", root)
     monkeypatch.chdir(work)
-    for variable in ("DSLITE_DATA", "DSLITE_CACHE", "DSLITE_RESULTS"):
-        monkeypatch.delenv(variable, raising=False)
+    for name in ("DATA", "CACHE", "RESULTS"):
+        monkeypatch.delenv(f"DSLITE_{name}", raising=False)
     return root, work
 
 
@@ -31,9 +32,6 @@ def test_the_projects_folders():
     for folder in (paths.cards, paths.studies, paths.partitions, paths.published, paths.notebooks):
         assert list(folder().iterdir())
     assert paths.records() == paths.results() / "records"
-
-
-# Typed paths
 
 
 def test_a_path_is_looked_up_from_the_working_folder_then_from_the_root(project, monkeypatch):
@@ -46,13 +44,10 @@ def test_a_path_is_looked_up_from_the_working_folder_then_from_the_root(project,
     (work / "data" / "a.txt").unlink()
     assert paths.find("data/a.txt") == root / "data" / "a.txt"
     assert paths.find(str(root / "b.txt")) == root / "b.txt"
-    monkeypatch.setenv("HOME", str(root))
-    monkeypatch.setenv("USERPROFILE", str(root))
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(root))
     assert paths.find("~/c.txt") == root / "c.txt"
-
-
-def test_paths_in_messages_are_relative_where_possible(project):
-    root, work = project
+    # In messages they are relative where possible.
     assert paths.shown(work / "a" / "b.csv") == str(Path("a/b.csv"))
     assert paths.shown(root / "results" / "x") == str(Path("results/x"))
     assert paths.shown("/elsewhere/x") == str(Path("/elsewhere/x"))
@@ -70,17 +65,12 @@ FOLDERS = [
 def test_variables_move_folders(project, monkeypatch, tmp_path, variable, folder, default, below):
     root, work = project
     assert folder() == root / default
-    monkeypatch.setenv(variable, "")
-    assert folder() == root / default
-    monkeypatch.setenv(variable, str(tmp_path / "moved"))
-    assert folder() == tmp_path / "moved" / below
-    monkeypatch.setenv(variable, "moved")
-    assert folder() == work / "moved" / below
+    moved = {"": root / default, str(tmp_path / "moved"): tmp_path / "moved" / below}
+    for value, expected in (moved | {"moved": work / "moved" / below}).items():
+        monkeypatch.setenv(variable, value)
+        assert folder() == expected
     (root / "moved").mkdir()
     assert folder() == root / "moved" / below
-
-
-# Whole or not at all
 
 
 def fill(draft: Path, kind: str, content: str) -> None:
@@ -93,21 +83,16 @@ def fill(draft: Path, kind: str, content: str) -> None:
 
 def tree(folder: Path) -> dict[str, str | None]:
     """Every path below a folder, hidden ones too, and the content of the files."""
-    return {
-        str(path.relative_to(folder)): path.read_text() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
+    every = {str(path.relative_to(folder)): path for path in folder.rglob("*")}
+    return {name: path.read_text() if path.is_file() else None for name, path in every.items()}
 
 
-FILLED = {
-    "file": {"a.txt": "now"},
-    "folder": {"a.txt": None, "a.txt/inner": None, "a.txt/inner/now": "now"},
-}
+FOLDER = {"a.txt": None, "a.txt/inner": None, "a.txt/inner/now": "now"}
 
 
 @pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_target_appears_when_all_is_written(tmp_path, kind, older):
+@pytest.mark.parametrize(("kind", "filled"), [("file", {"a.txt": "now"}), ("folder", FOLDER)])
+def test_the_target_appears_when_all_is_written(tmp_path, kind, filled, older):
     target = tmp_path / "new" / "a.txt"
     if older:
         target.parent.mkdir()
@@ -117,10 +102,12 @@ def test_the_target_appears_when_all_is_written(tmp_path, kind, older):
         assert draft.name == "a.txt"  # some writers go by the suffix
         fill(draft, kind, "now")
         assert target.exists() == older
-    assert tree(tmp_path / "new") == FILLED[kind]
+    assert tree(tmp_path / "new") == filled
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyboardInterrupt(), PermissionError(13, "denied", "input.wav")]
+)
 @pytest.mark.parametrize("older", ["nothing", "file", "folder"])
 @pytest.mark.parametrize("kind", ["nothing", "file", "folder"])
 def test_an_exception_leaves_all_as_it_was(tmp_path, error, older, kind):
@@ -133,28 +120,21 @@ def test_an_exception_leaves_all_as_it_was(tmp_path, error, older, kind):
             fill(draft, kind, "half")
             raise error
 
-    with pytest.raises(error):
+    with pytest.raises(type(error)) as caught:
         interrupted()
+    assert caught.value is error
+    assert tree(tmp_path) == before
+    with pytest.raises(FileNotFoundError), paths.replacing(target):
+        pass  # a draft that was never made
     assert tree(tmp_path) == before
 
 
-def test_a_draft_that_was_never_made_is_an_error(tmp_path):
-    fill(tmp_path / "a", "folder", "before")
-    before = tree(tmp_path)
-    with pytest.raises(FileNotFoundError), paths.replacing(tmp_path / "a"):
-        pass
-    assert tree(tmp_path) == before
-
-
-def test_replacing_twice_at_once(tmp_path):
-    """Two writers do not disturb each other; the last to finish wins."""
+def test_of_two_writers_at_once_the_last_to_finish_wins(tmp_path):
     with paths.replacing(tmp_path / "a") as one, paths.replacing(tmp_path / "a") as two:
         one.write_text("one")
         two.write_text("two")
     assert tree(tmp_path) == {"a": "one"}
 
-
-# What killed processes leave
 
 WRITER = """
 import os, signal, sys
@@ -162,12 +142,10 @@ from pathlib import Path
 from dslite import paths
 
 target, how = Path(sys.argv[1]), sys.argv[2]
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 if how == "between":  # the two renames of a folder
     rename = Path.rename
-    def dying(self, other):
-        rename(self, other)
-        os.kill(os.getpid(), signal.SIGKILL)
-    Path.rename = dying
+    Path.rename = lambda self, other: (rename(self, other), die())
 with paths.replacing(target) as draft:
     draft.mkdir()
     (draft / "half").write_text("half")
@@ -175,7 +153,7 @@ with paths.replacing(target) as draft:
     if how == "wait":
         sys.stdin.readline()
     elif how == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
 """
 
 
@@ -212,12 +190,10 @@ def test_a_draft_of_a_living_process_stays(tmp_path):
 
 def test_a_draft_that_has_just_begun_stays(tmp_path):
     begun = tmp_path / ".a-12345678"
-    begun.mkdir()
-    write(tmp_path / "a")
-    assert begun.is_dir()  # before its lock is there
-    (begun / paths.LOCK).touch()
-    write(tmp_path / "a")
-    assert begun.is_dir()  # before its lock is taken
+    for step in (begun.mkdir, (begun / paths.LOCK).touch):  # its lock is not there, not taken
+        step()
+        write(tmp_path / "a")
+        assert begun.is_dir()
     (begun / paths.NEW).mkdir()
     paths.clear_drafts(tmp_path / "a")
     assert tree(tmp_path) == {"a": "now"}
@@ -234,40 +210,23 @@ def test_killed_between_the_two_renames_the_older_folder_comes_back(tmp_path):
     assert tree(tmp_path) == {"a": None, "a/inner": None, "a/inner/before": "before"}
 
 
-# What the disk refuses
+def failing(target, error):
+    with paths.replacing(target):
+        raise error
 
 
-@pytest.mark.parametrize(
-    ("code", "remedy"),
-    [
-        *[(errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EFBIG, "make room")],
-        (errno.EROFS, "make the folder writable"),
-    ],
-)
-def test_an_error_of_the_disk_is_a_message(tmp_path, code, remedy):
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_an_error_of_the_disk_is_a_message(tmp_path, code):
     (tmp_path / "a.txt").write_text("before")
-    with pytest.raises(InputError) as caught, paths.replacing(tmp_path / "a.txt"):
-        raise OSError(code, os.strerror(code))
-    message = str(caught.value)
+    message = refusal(failing, tmp_path / "a.txt", OSError(code, os.strerror(code)))
     assert message.startswith(f"{tmp_path / 'a.txt'}: cannot be written ({os.strerror(code)})")
-    assert remedy in message
-    assert "\n" not in message
+    assert ("make the folder writable" if code == errno.EROFS else "make room") in message
     assert tree(tmp_path) == {"a.txt": "before"}
 
 
 def test_of_a_draft_in_a_draft_the_message_names_the_target(tmp_path):
-    with (
-        pytest.raises(InputError) as caught,
-        paths.replacing(tmp_path / "run") as outer,
-        paths.replacing(outer / "a.json"),
-    ):
-        raise RuntimeError("HDF5: write failed, No space left on device")
+    full = RuntimeError("HDF5: write failed, No space left on device")
+    with pytest.raises(InputError) as caught, paths.replacing(tmp_path / "run") as outer:
+        failing(outer / "a.json", full)
     assert str(caught.value).startswith(f"{tmp_path / 'run' / 'a.json'}: cannot be written")
     assert tree(tmp_path) == {}
-
-
-@pytest.mark.parametrize("error", [PermissionError(13, "denied", "input.wav"), ValueError("x")])
-def test_another_error_passes_as_it_is(tmp_path, error):
-    with pytest.raises(type(error)) as caught, paths.replacing(tmp_path / "a"):
-        raise error
-    assert caught.value is error

@@ -15,9 +15,7 @@ from dslite import plots
 def drawn(figure):
     """The axes of a figure that was drawn and saved, so that every tick and text exists."""
     assert isinstance(figure, Figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    assert buffer.getvalue().startswith(b"\x89PNG")
+    figure.savefig(io.BytesIO(), format="png")
     assert figure.get_figwidth() <= 7
     return figure.axes
 
@@ -30,9 +28,6 @@ def tick_texts(axis):
     return [text.get_text() for text in axis.get_ticklabels()]
 
 
-# Corpora
-
-
 def test_durations_and_the_length_of_a_chunk():
     durations = {"train": np.array([1.0, 2.0, 2.5]), "devel": np.array([3.0])}
     figure = plots.durations(durations | {"test": np.array([4.0])}, 3.5)
@@ -41,16 +36,12 @@ def test_durations_and_the_length_of_a_chunk():
     assert axes.get_lines()[0].get_xdata()[0] == 3.5
     assert {"train (3 files)", "chunk (3.5 s)"} <= set(legend(figure))
     assert max(bar.get_y() + bar.get_height() for bar in axes.patches) == 1
-
-
-def test_durations_that_are_all_the_same():
-    drawn(plots.durations({"train": np.full(5, 2.0)}, 2.0))
+    drawn(plots.durations({"train": np.full(5, 2.0)}, 2.0))  # all the same
 
 
 def test_counts_are_stacked_and_written():
     table = pd.DataFrame({"train": [3, 4], "devel": [1, 0], "test": [2, np.nan]}, index=["a", "b"])
-    figure = plots.counts(table)
-    (axes,) = drawn(figure)
+    (axes,) = drawn(plots.counts(table))
     assert tick_texts(axes.xaxis) == ["a", "b"]
     assert axes.get_ylabel() == "Files"
     tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
@@ -61,27 +52,21 @@ def test_counts_are_stacked_and_written():
 
 def test_counts_of_many_speakers_stay_apart():
     names = [f"speaker{i:03d}" for i in range(68)]
-    figure = plots.counts(pd.DataFrame({"train": 5, "test": 2}, index=names))
-    (axes,) = drawn(figure)
+    (axes,) = drawn(plots.counts(pd.DataFrame({"train": 5, "test": 2}, index=names)))
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert not any(a.overlaps(b) for a, b in pairwise(boxes))
     assert boxes[0].y0 >= 0
 
 
-# Results
+def scores(*rows):
+    columns = ["configuration", "partition", "score", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def test_ablation_points_intervals_and_chance():
-    table = pd.DataFrame(
-        [
-            ("none", "devel", 0.4, None, None),
-            ("none", "test", 0.5, 0.45, 0.56),
-            ("cutmix", "devel", 0.6, 0.5, 0.7),
-            ("cutmix", "test", 0.55, 0.5, 0.6),
-        ],
-        columns=["configuration", "partition", "score", "low", "high"],
-    )
-    figure = plots.ablation(table, 1 / 6)
+    none = ("none", "devel", 0.4, None, None), ("none", "test", 0.5, 0.45, 0.56)
+    cutmix = ("cutmix", "devel", 0.6, 0.5, 0.7), ("cutmix", "test", 0.55, 0.5, 0.6)
+    figure = plots.ablation(scores(*none, *cutmix), 1 / 6)
     (axes,) = drawn(figure)
     assert axes.get_xlabel() == "UAR (%)"
     chance, devel, test = axes.get_lines()
@@ -96,17 +81,10 @@ def test_ablation_points_intervals_and_chance():
     assert devel.get_ydata()[0] < test.get_ydata()[0] < devel.get_ydata()[1]
     assert legend(figure) == ["chance", "devel", "test"]
     assert [text.get_text() for text in axes.texts] == ["40.0", "60.0", "50.0", "55.0"]
-
-
-def test_ablation_of_a_correlation():
-    columns = ["configuration", "partition", "score", "low", "high"]
-    table = pd.DataFrame([("none", "test", 0.3, 0.1, 0.4)], columns=columns)
-    (axes,) = drawn(plots.ablation(table, 0.0, "spearman"))
+    # A correlation is no share.
+    (axes,) = drawn(plots.ablation(scores(("none", "test", 0.3, 0.1, 0.4)), 0.0, "spearman"))
     assert axes.get_xlabel() == "Spearman's ρ"
     np.testing.assert_allclose(axes.get_lines()[1].get_xdata(), [0.3])
-
-
-# The style
 
 
 def test_a_picture_leaves_no_trace():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zipfile
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -45,7 +46,16 @@ def actions(entities):
     return {key: one for key, one in entities.items() if one["@type"] == "CreateAction"}
 
 
-# The archive
+def change(file, **changes):
+    """Change some keys of a run's record."""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(record | changes), encoding="utf-8")
+    return record
+
+
+def recorded():
+    files = [file for file in paths.records().rglob("*") if file.is_file()]
+    return {file.relative_to(paths.records()).as_posix(): file.read_bytes() for file in files}
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def explained(lay_finished):
     folder = runs_of(file)[0].folder / "explanation"
     (folder / "sounds").mkdir(parents=True)
     for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/kept.wav"):
-        (folder / name).write_text("x", encoding="utf-8")
+        (folder / name).touch()
     return file
 
 
@@ -76,10 +86,19 @@ def test_what_is_in_it(explained):
         *(archive.METADATA, "LICENSE", "requirements.lock", "study/flock.yaml"),
         *("cards/birds.yaml", "tables/runs.csv", "tables/README.md"),
     }
-    folder = paths.results() / FIRST
-    assert members[f"runs/{FIRST}/run.json"] == (folder / "run.json").read_bytes()
+    record = f"{FIRST}/run.json"
+    assert members[f"runs/{record}"] == (paths.results() / record).read_bytes()
     more = {PurePosixPath(name).suffix for name in set(archived(explained, True)) - set(members)}
     assert more == {".keras", ".tflite"}  # and never audio
+    # A record is the runs and the tables of an archive.
+    written, left_out = archive.record_runs(explained)
+    assert left_out == []
+    assert {paths.records() / name for name in recorded()} == set(written)
+    assert recorded() == {
+        name.removeprefix("runs/").replace("tables/", "studies/flock/"): content
+        for name, content in members.items()
+        if name.startswith(("runs/", "tables/"))
+    }
 
 
 def test_files_are_described_and_every_identifier_is_a_file_or_an_entity(lay_finished):
@@ -91,26 +110,24 @@ def test_files_are_described_and_every_identifier_is_a_file_or_an_entity(lay_fin
     for name, entity in described.items():
         assert entity["contentSize"] == str(len(members[name]))
         assert entity["sha256"] == hashlib.sha256(members[name]).hexdigest()
-    for entity in entities.values():
-        for key, value in entity.items():
-            if key not in ("conformsTo", "actionStatus"):
-                assert set(references(value)) <= set(entities), (entity["@id"], key)
+    pairs = [pair for entity in entities.values() for pair in entity.items()]
+    outside = ("conformsTo", "actionStatus")
+    assert {i for key, x in pairs for i in references(x) if key not in outside} <= set(entities)
 
 
 def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(lay_finished):
     file = lay_finished()
     place = archive.write_archive(archive.collect(file))
-    read = ROCrate(place)  # another reader understands it
+    read, members = ROCrate(place), archived(file)  # another reader understands it
     assert len(read.get_by_type("CreateAction")) == 6
-    names = set(zipfile.ZipFile(place).namelist())
-    assert {unquote(each.id) for each in read.data_entities} == names - {archive.METADATA}
-    entities = graph(archived(file))
+    assert {unquote(each.id) for each in read.data_entities} == set(members) - {archive.METADATA}
+    entities = graph(members)
     descriptor, root = entities[archive.METADATA], entities["./"]
-    assert (descriptor["@type"], root["@type"]) == ("CreativeWork", "Dataset")
-    assert descriptor["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
-    assert descriptor["about"] == {"@id": "./"}
+    crate = {"conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"}, "about": {"@id": "./"}}
+    assert descriptor.items() >= ({"@type": "CreativeWork"} | crate).items()
+    latest = {"@type": "Dataset", "datePublished": "2026-01-02T10:00:00Z"}  # of the latest run
+    assert root.items() >= latest.items()
     assert root["name"] == "Do birds like augmentation? (study flock)"
-    assert root["datePublished"] == "2026-01-02T10:00:00Z"  # of the latest run
     assert entities[root["license"]["@id"]]["name"] == "MIT License"
     assert "6 of the 6 runs" in root["description"]
     assert "Missing" not in root["description"]
@@ -119,12 +136,12 @@ def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(l
     assert action["endTime"] == "2026-01-02T10:00:00Z"
     assert "agent" not in json.dumps(list(entities.values()))
     (software,) = (entities[one["@id"]] for one in action["instrument"])
-    assert software["version"] == "0.1.0"
+    about = {"version": "0.1.0", "softwareRequirements": {"@id": "requirements.lock"}}
+    assert software.items() >= about.items()
     assert software["description"].startswith("git commit abc, with changes that were not")
-    assert software["softwareRequirements"] == {"@id": "requirements.lock"}
     (corpus,) = (entities[one["@id"]] for one in action["object"])
-    assert corpus["name"] == "Two birds"
-    assert corpus["description"] == "Not in this archive. Ask the wren."
+    about = {"name": "Two birds", "description": "Not in this archive. Ask the wren."}
+    assert corpus.items() >= about.items()
     assert corpus["identifier"].endswith("0" * 64)
     assert entities[corpus["license"]["@id"]]["name"] == "CC BY 4.0"
     results = {f"runs/birds/squeezenet-none-s1/{name}" for name in RUN_FILES}
@@ -133,18 +150,17 @@ def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(l
 
 def test_the_same_results_give_the_same_bytes(lay_finished, tmp_path):
     file = lay_finished()
-    first, again = tmp_path / "a.zip", tmp_path / "b.zip"
-    archive.write_archive(archive.collect(file, models=True), first)
-    for each in (tmp_path / "results").rglob("*"):
-        each.touch()
-    archive.write_archive(archive.collect(file, models=True), again)
-    assert first.read_bytes() == again.read_bytes()
-    with zipfile.ZipFile(first) as packed:
+    content = []
+    for _ in range(3):
+        archived(file, True, tmp_path / "a.zip")
+        content.append((tmp_path / "a.zip").read_bytes())
+        for each in (tmp_path / "results").rglob("*"):
+            each.touch()
+        if len(content) == 2:
+            change(paths.results() / FIRST / "metrics.json", more=1)
+    assert content[0] == content[1] != content[2]
+    with zipfile.ZipFile(tmp_path / "a.zip") as packed:
         assert {info.date_time for info in packed.infolist()} == {archive.CREATED}
-    metrics = paths.results() / FIRST / "metrics.json"
-    metrics.write_text(metrics.read_text(encoding="utf-8") + " ", encoding="utf-8")
-    archive.write_archive(archive.collect(file, models=True), again)
-    assert first.read_bytes() != again.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -155,28 +171,25 @@ def test_models_name_the_licence_of_their_weights(lay_finished, weights, licence
     settings = {"backbone": "squeezenet", "weights": weights}
     entities = graph(archived(lay_finished({"settings": settings}), models=True))
     for name in ("model.keras", "model.tflite"):
-        model = entities[f"runs/{FIRST}/{name}"]
-        named = entities[model["license"]["@id"]]
+        named = entities[entities[f"runs/{FIRST}/{name}"]["license"]["@id"]]
         assert named["name"] == licence
         assert "licence of the corpus" in named["description"]
 
 
 def test_of_a_private_corpus_nothing_names_its_files(lay_finished):
     file = lay_finished({"publish": False})
-    run = runs_of(file)[0]
-    (run.folder / "explanation").mkdir()
-    (run.folder / "explanation" / "samples.csv").write_text("test_0.wav", encoding="utf-8")
+    samples = paths.results() / FIRST / "explanation" / "samples.csv"
+    samples.parent.mkdir()
+    samples.write_text("test_0.wav", encoding="utf-8")
     folder = paths.results("birds") / "notebooks"
-    notebook(folder / "runs" / f"{run.folder.name}.ipynb")
+    notebook(folder / "runs" / "squeezenet-none-s0.ipynb")
     notebook(folder / "2_spectrograms.ipynb")
     contents = archive.collect(file, models=True)
     members = archived(file, models=True)
     assert not [name for name in members if name.endswith((".keras", ".tflite", ".ipynb"))]
     assert f"runs/{FIRST}/metrics.json" in members
-    text = members[archive.METADATA].decode() + "".join(
-        content.decode() for name, content in members.items() if name.startswith("runs/")
-    )
-    assert "test_0.wav" not in text
+    named = [name for name, content in members.items() if b"test_0.wav" in content]
+    assert [name for name in named if name.startswith(("runs/", archive.METADATA))] == []
     for name in ("/predictions.csv", "/explanation/samples.csv", "/model.keras", ".ipynb"):
         (line,) = (line for line in contents.left_out if f"{FIRST.split('/')[1]}{name}:" in line)
         assert line.endswith("does not say `publish: true`")
@@ -191,9 +204,8 @@ def test_missing_runs_are_named_with_the_reason(lay_finished):
     file = lay_finished()
     (paths.results() / FIRST / "run.json").unlink()
     other = paths.results() / "birds" / "squeezenet-none-s1" / "run.json"
-    record = json.loads(other.read_text(encoding="utf-8"))
-    record["settings"] |= {"units": 9, "dropout": 0.9, "sap_a": 0.1, "sap_s": 3}
-    other.write_text(json.dumps(record), encoding="utf-8")
+    settings = {"units": 9, "dropout": 0.9, "sap_a": 0.1, "sap_s": 3}
+    change(other, settings=change(other)["settings"] | settings)
     why = "(what lies there has other settings: dropout, sap_a, sap_s and 1 more)"
     missing = [FIRST, f"birds/squeezenet-none-s1 {why}"]
     assert archive.collect(file).missing == missing
@@ -216,37 +228,12 @@ def test_a_cross_validation_is_one_run_and_a_corpus_that_changed_is_named(lay_fi
     action = entities["#run-birds/squeezenet-none-s0-3folds"]
     assert len(action["object"]) == len(action["identifier"]) == 3
     assert len({entities[one["@id"]]["name"] for one in action["object"]}) == 3
-    results = {
-        each["@id"].removeprefix("runs/birds/squeezenet-none-s0-3folds/")
-        for each in action["result"]
-    }
+    results = {each["@id"].partition("-3folds/")[2] for each in action["result"]}
     assert {"folds.json", "folds.csv", "fold1/run.json", "fold3/predictions.csv"} <= results
-    record = runs_of(file)[0].folder / "fold2" / "run.json"
-    changed = json.loads(record.read_text(encoding="utf-8")) | {"manifest": "c" * 64}
-    record.write_text(json.dumps(changed), encoding="utf-8")
+    change(runs_of(file)[0].folder / "fold2" / "run.json", manifest="c" * 64)
     contents = archive.collect(file)
     assert contents.mixed == ["birds 3folds/fold2: runs of 2 different manifests"]
     assert "Mixed: birds 3folds/fold2" in archive.describe(contents)["@graph"][0]["description"]
-
-
-def recorded():
-    files = [file for file in paths.records().rglob("*") if file.is_file()]
-    return {file.relative_to(paths.records()).as_posix(): file.read_bytes() for file in files}
-
-
-def test_a_record_is_the_runs_and_the_tables_of_an_archive(explained):
-    members = archived(explained)
-    written, left_out = archive.record_runs(explained)
-    assert left_out == []
-    assert {paths.records() / name for name in recorded()} == set(written)
-    assert recorded() == {
-        name.removeprefix("runs/").replace("tables/", "studies/flock/"): content
-        for name, content in members.items()
-        if name.startswith(("runs/", "tables/"))
-    }
-
-
-# Notebooks
 
 
 @pytest.fixture
@@ -279,9 +266,8 @@ def published(lay_finished):
 )  # fmt: skip
 def test_players_are_taken_out_of_notebooks(published, data):
     text = published(data)
-    assert "UklG" not in text
     assert "<b>wren</b>" in text
-    assert "papermill" not in text
+    assert not re.search("UklG|papermill", text)
     content = json.loads(text)
     assert content["metadata"] == {"kernelspec": {"name": "x"}}
     assert "outputs" not in content["cells"][0]
@@ -291,8 +277,7 @@ def test_folders_of_this_machine_are_taken_out_of_notebooks(published, monkeypat
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "corpora"))
     data = {"text/plain": f"{paths.ROOT}/data/cards/x.yaml and {tmp_path}/corpora/birds"}
     text = published(data, source='weights = "../else/where/net.h5"')
-    assert str(paths.ROOT) not in text
-    assert str(tmp_path / "corpora") not in text
+    assert not re.search(f"{paths.ROOT}|{tmp_path}/corpora", text)
     assert "data/cards/x.yaml and birds" in text
     assert json.loads(text)["cells"][1]["source"] == 'weights = "net.h5"'
     (tmp_path / "link").symlink_to(tmp_path / "corpora")

@@ -5,14 +5,19 @@ import zipfile
 import pytest
 
 from dslite import paths
+from tests.refusals import assert_refused
 from tests.studies.finished_study import finish, notebook, runs_of
 
 
+def refused(done, *words):
+    assert_refused(done, *words)
+    assert len(done[2].splitlines()) == 1
+
+
 def test_archive_says_where_it_lies(lay_finished, command):
-    status, out, err = command("archive", lay_finished())
     place = paths.results("studies") / "flock.zip"
-    assert (status, err) == (0, "")
-    assert out == f"archive: {place}, 6 of 6 runs\n"
+    done = command("archive", lay_finished())
+    assert done == (0, f"archive: {place}, 6 of 6 runs\n", "")
     assert zipfile.is_zipfile(place)
 
 
@@ -34,14 +39,12 @@ def test_archive_without_some_runs_is_status_1_unless_partial(lay_study, command
 
 def test_archive_refuses_in_one_line(lay_study, command, tmp_path):
     study = lay_study()
-    for words in (("no-such-study",), (tmp_path / "gone.yaml",), (study,)):
-        status, out, err = command("archive", *words)
-        assert (status, out, len(err.splitlines())) == (2, "", 1), words
+    for word in ("no-such-study", tmp_path / "gone.yaml", study):
+        refused(command("archive", word))
     finish(runs_of(study)[0])
     (tmp_path / "folder.zip").mkdir()
     for output in ("a.txt", "a", tmp_path / "folder.zip", study / "below.zip"):
-        status, out, err = command("archive", study, output)
-        assert (status, out, len(err.splitlines())) == (2, "", 1), output
+        refused(command("archive", study, output))
 
 
 def test_record_says_what_it_copied_and_what_not(lay_finished, command):
@@ -68,6 +71,4 @@ def test_record_says_what_it_copied_and_what_not(lay_finished, command):
     ],
 )
 def test_what_a_study_cannot_do_yet_is_one_line(lay_study, command, words, message):
-    status, out, err = command("study", lay_study(), *words)
-    assert (status, out, len(err.splitlines())) == (2, "", 1)
-    assert message in err
+    refused(command("study", lay_study(), *words), message)

@@ -35,9 +35,9 @@ def test_a_training_is_told_in_the_notebook_s_parameters(jobs_of, tmp_path):
 
 def test_baselines_and_folds_are_commands(jobs_of, tmp_path):
     jobs = jobs_of(baselines=["svm", "librosa"], folds=3, **OVERRIDES)
-    assert not any(job.by_notebook for job in jobs.values())
-    assert all(job.folder.name.endswith("-3folds") for job in jobs.values())
-    assert all(job.output.endswith("-3folds.log") for job in jobs.values())
+    for job in jobs.values():
+        assert not job.by_notebook
+        assert (job.folder.name[-7:], job.output[-11:]) == ("-3folds", "-3folds.log")
     by_run = {job.folder.name: job.words() for job in jobs.values()}
     table = f"{tmp_path}/birds/birds.csv"
     train = next(words for run, words in by_run.items() if "-cutmix+specaugment-s1" in run)
@@ -52,7 +52,6 @@ def test_baselines_and_folds_are_commands(jobs_of, tmp_path):
 
 
 def test_what_a_job_is_told_is_what_its_folder_is_named_by(jobs_of):
-    """The command's own reading of the words comes to the same folder."""
     for job in jobs_of(**OVERRIDES).values():
         told = dict(word.partition("=")[::2] for word in job.words())
         card = cards.load(told["dataset"])
@@ -62,10 +61,7 @@ def test_what_a_job_is_told_is_what_its_folder_is_named_by(jobs_of):
         assert runs.folder(card, used, int(told["seed"]), "", told["preset"]) == job.folder
         assert settings.parse_overrides(told["overrides"]) == {"epochs_phase2": 0}
         assert job.folder == paths.results() / job.key
-
-
-def test_weights_that_the_study_names_are_passed_on(jobs_of):
-    jobs = jobs_of(backbones=["squeezenet"], weights="imagenet")
+    jobs = jobs_of(backbones=["squeezenet"], weights="imagenet")  # named by the study: passed on
     assert all("weights=imagenet" in job.words() for job in jobs.values())
 
 
@@ -84,14 +80,12 @@ def test_a_grid_makes_candidates_in_groups(lay_study):
     study = load_study(lay_study(grid, grid=True, baselines=[]))
     jobs = study_jobs(study)
     assert len(jobs) == 16
-    assert studies_jobs.groups(jobs.values()) == [
-        f"birds-quick-squeezenet-{augmentation}-s{seed}"
-        for augmentation in ("none", "cutmix+specaugment")
-        for seed in (0, 1)
-    ]
-    assert all("--devel-only" in job.words() for job in jobs.values())
-    assert all("/candidates/" in job.name for job in jobs.values())
-    assert all("/candidate-" in job.key for job in jobs.values())
+    seeded = [f"{name}-s{seed}" for name in ("none", "cutmix+specaugment") for seed in (0, 1)]
+    groups = [f"birds-quick-squeezenet-{run}" for run in seeded]
+    assert studies_jobs.groups(jobs.values()) == groups
+    for job in jobs.values():
+        assert "--devel-only" in job.words()
+        assert ("/candidates/" in job.name, "/candidate-" in job.key) == (True, True)
     assert studies_jobs.devices(study, jobs) == {}
 
 
@@ -99,10 +93,8 @@ def test_the_device_gets_the_first_seed_of_each_network(lay_study):
     study = load_study(lay_study(seeds=[1, 0]))
     devices = studies_jobs.devices(study, study_jobs(study))
     assert list(devices) == ["birds-quick-squeezenet"]
-    assert [(job.config.augmentation, job.config.seed) for job in devices.popitem()[1]] == [
-        ("none", 1),
-        ("cutmix+specaugment", 1),
-    ]
+    first = {job.config.augmentation: job.config.seed for job in devices.popitem()[1]}
+    assert first == {"none": 1, "cutmix+specaugment": 1}
 
 
 def test_a_corpus_that_is_not_here_is_passed_over_and_named(lay_study, tmp_path, monkeypatch):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from dslite.errors import InputError
 from dslite.studies import expand, load_study
 from dslite.studies import runs as studies_runs
 from dslite.studies.jobs import BASELINE, CANDIDATE, CHOSEN, TRAINING
 from dslite.studies.runs import ABSENT, FINISHED, MISSING
 from dslite.training import cross_validation
 from dslite.training import runs as training_runs
+from tests.refusals import refusal
 from tests.studies.finished_study import finish, runs_of
 
 
@@ -16,14 +16,11 @@ def test_runs_come_in_the_studys_order_and_baselines_last(lay_study):
     file = lay_study()
     runs = runs_of(file)
     assert [run.role for run in runs] == [TRAINING] * 4 + [BASELINE] * 2
-    assert [run.name for run in runs] == [
-        "birds/squeezenet-none-s0",
-        "birds/squeezenet-none-s1",
-        "birds/squeezenet-cutmix+specaugment-s0",
-        "birds/squeezenet-cutmix+specaugment-s1",
-        "birds/squeezenet-svm-s0",
-        "birds/librosa-svm-s0",
+    networks = [
+        f"squeezenet-{name}-s{i}" for name in ("none", "cutmix+specaugment") for i in (0, 1)
     ]
+    folders = [*networks, "squeezenet-svm-s0", "librosa-svm-s0"]
+    assert [run.name for run in runs] == [f"birds/{folder}" for folder in folders]
     assert [run.config for run in runs[:4]] == expand(load_study(file))
     assert {run.state for run in runs} == {MISSING}
     assert not any(run.finished or run.run or run.runs for run in runs)
@@ -87,34 +84,35 @@ def test_a_cross_validation_is_finished_when_it_is_gathered(lay_study):
     assert runs_of(file)[0].state == f"{MISSING}: 2 of 3 folds are finished"
 
 
-# Grids
-
 GRID = {"grid": {"units": [8, 32], "dropout": [0.1, 0.4]}}
 
 
-def test_a_grid_has_candidates_and_a_choice(lay_study):
-    file = lay_study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
-    runs = runs_of(file)
+@pytest.fixture
+def gridded(lay_study):
+    return lay_study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
+
+
+def test_a_grid_has_candidates_and_a_choice(gridded):
+    runs = runs_of(gridded)
     assert [run.role for run in runs] == [CANDIDATE] * 4 + [CHOSEN]
     assert all(run.folder.parent.name == "candidates" for run in runs[:4])
     assert len({run.folder for run in runs}) == 5
     for run, devel in zip(runs[:3], (0.4, 0.7, 0.5), strict=True):
         finish(run, devel)
-    assert runs_of(file)[4].state == f"{MISSING}: 1 of 4 candidates are to be tried first"
-    with pytest.raises(InputError, match=f"{runs[3].name}: this point of the grid is not finished"):
-        studies_runs.rank(runs_of(file)[:4])
+    assert runs_of(gridded)[4].state == f"{MISSING}: 1 of 4 candidates are to be tried first"
+    message = refusal(studies_runs.rank, runs_of(gridded)[:4])
+    assert f"{runs[3].name}: this point of the grid is not finished" in message
     finish(runs[3], 0.6)
-    chosen = runs_of(file)[4]
+    chosen = runs_of(gridded)[4]
     assert (chosen.config, chosen.state) == (runs[1].config, MISSING)
     assert chosen.folder.parent.name == "birds"
     finish(chosen)
-    assert runs_of(file)[4].finished
+    assert runs_of(gridded)[4].finished
 
 
 def test_the_best_on_devel_is_chosen_in_each_grid_and_of_equals_the_first(lay_study):
-    """The scores on test, 1 less these, have another order."""
     file = lay_study(GRID, grid=True, seeds=[0], baselines=["svm"])
-    scores = (0.7, None, 0.7, 0.6, 0.2, 0.1, 0.3, 0.9)
+    scores = (0.7, None, 0.7, 0.6, 0.2, 0.1, 0.3, 0.9)  # on test, 1 less these: another order
     for run, devel in zip(runs_of(file), scores, strict=False):
         finish(run, devel)
     runs = runs_of(file)
@@ -122,19 +120,17 @@ def test_the_best_on_devel_is_chosen_in_each_grid_and_of_equals_the_first(lay_st
     assert [run.config for run in runs[8:10]] == [runs[0].config, runs[7].config]
     first = studies_runs.candidates(runs, "birds-quick-squeezenet-none-s0")
     table = studies_runs.rank(first)
-    assert table["rank"].tolist() == [1, 4, 2, 3]
-    assert table["chosen"].tolist() == [True, False, False, False]
-    assert table["point"].tolist() == [0, 1, 2, 3]
-    assert table["run"].tolist() == [run.name for run in runs[:4]]
+    columns = {"rank": [1, 4, 2, 3], "chosen": [True] + [False] * 3, "point": [0, 1, 2, 3]}
+    columns["run"] = [run.name for run in runs[:4]]
+    assert table[list(columns)].to_dict("list") == columns
     assert table["overrides"][2] == "dropout=0.1 units=32"
     assert set(table["weights"]) == {"random"}
-    with pytest.raises(InputError, match="did you mean 'birds-quick-squeezenet-none-s0'"):
-        studies_runs.candidates(runs, "birds-quick-squeezenet-none-s1")
+    message = refusal(studies_runs.candidates, runs, "birds-quick-squeezenet-none-s1")
+    assert "did you mean 'birds-quick-squeezenet-none-s0'" in message
 
 
-def test_a_grid_without_any_score_has_no_choice(lay_study):
-    file = lay_study(GRID, grid=True, seeds=[0], augmentations=["none"], baselines=[])
-    for run in runs_of(file)[:4]:
+def test_a_grid_without_any_score_has_no_choice(gridded):
+    for run in runs_of(gridded)[:4]:
         finish(run, None)
-    shared = "birds, quick, squeezenet, none, 0"
-    assert f"{shared}: no point of the grid has a devel score" in runs_of(file)[4].state
+    message = "birds, quick, squeezenet, none, 0: no point of the grid has a devel score"
+    assert message in runs_of(gridded)[4].state
