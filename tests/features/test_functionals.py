@@ -6,9 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import settings as profile
-from hypothesis import strategies as st
 
 from dslite import audio, cards
 from dslite.datasets import scan
@@ -30,68 +27,60 @@ def middle(rows):
     return rows[:, 8:-8]
 
 
-# Descriptors
-
-
 @pytest.mark.parametrize(("hz", "pitch_class"), [(440, 9), (880, 9), (523.25, 0), (369.99, 6)])
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_the_chroma_of_a_tone_is_largest_at_its_pitch_class(hz, pitch_class, rate):
     chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA]
     assert (middle(chroma).argmax(axis=0) == pitch_class).all()
     assert middle(chroma)[pitch_class] == pytest.approx(1)
-    far = (pitch_class + 6) % 12
-    assert middle(chroma)[far].max() < 0.2
-
-
-def test_a_tone_stands_out_in_its_octave_and_noise_in_none(rng):
-    """Bands: below 200 Hz, 200 to 400, 400 to 800 and so on."""
-    of_tone = middle(functionals.descriptors(tone(600) + 1e-3 * noise(rng), RATE))[CONTRAST]
-    of_noise = middle(functionals.descriptors(noise(rng), RATE))[CONTRAST]
-    assert of_tone.mean(axis=1).argmax() == 2
-    assert of_tone[2].mean() > 30
-    assert of_noise.mean(axis=1).max() < 25
+    assert middle(chroma)[(pitch_class + 6) % 12].max() < 0.2
 
 
 def noise(rng, seconds=1.0):
     return (0.05 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
 
 
-def test_level_is_in_the_first_coefficient_alone(rng):
+def test_a_tone_stands_out_in_its_octave_and_noise_in_none(rng):
+    """Bands: below 200 Hz, 200 to 400, 400 to 800 and so on."""
+    signals = tone(600) + 1e-3 * noise(rng), noise(rng)
+    of_tone, of_noise = (
+        middle(functionals.descriptors(each, RATE))[CONTRAST].mean(axis=1) for each in signals
+    )
+    assert of_tone.argmax() == 2
+    assert of_tone[2] > 30
+    assert of_noise.max() < 25
+
+
+def test_level_is_in_the_first_coefficient_and_its_rise_in_the_derivative(rng):
     """Ten times the amplitude is 20 dB in all 128 bands; the DCT is orthonormal."""
+    rise = 20 * np.sqrt(128)
     soft = noise(rng)
     quiet, loud = (functionals.descriptors(w, RATE) for w in (soft, 10 * soft))
-    np.testing.assert_allclose(loud[0] - quiet[0], 20 * np.sqrt(128), rtol=1e-3)
+    np.testing.assert_allclose(loud[0] - quiet[0], rise, rtol=1e-3)
     np.testing.assert_allclose(loud[1:], quiet[1:], atol=0.02)
-
-
-def test_the_derivative_is_the_slope_per_frame(rng):
-    """A noise that rises by 20 dB a second: frames are 16 ms apart."""
+    # A noise that rises by 20 dB a second: frames are 16 ms apart.
     rising = noise(rng, 3) * 10 ** (np.arange(3 * RATE) / RATE - 2)
     rows = middle(functionals.descriptors(rising.astype(np.float32), RATE))
-    assert rows[DELTA][0].mean() == pytest.approx(20 * np.sqrt(128) * 0.016, rel=0.05)
+    assert rows[DELTA][0].mean() == pytest.approx(rise * 0.016, rel=0.05)
     assert abs(rows[80].mean()) < 0.1 * rows[DELTA][0].mean()  # the second one
 
 
-def test_frames_are_16_ms_apart_and_octaves_fit_at_every_rate():
+@pytest.mark.parametrize(
+    ("rate", "octaves"), [(1000, 2), (8000, 5), (12800, 5), (16000, 6), (48000, 6)]
+)
+def test_frames_are_16_ms_apart_and_octaves_fit_at_every_rate(rate, octaves):
     # Octaves of the contrast begin at 200 Hz, below half the rate.
-    for rate, octaves in ((1000, 2), (8000, 5), (12800, 5), (16000, 6), (48000, 6)):
-        rows = functionals.descriptors(tone(440, 2.0, rate), rate)
-        assert len(rows) == 132 + octaves + 1
-        assert rows.shape[1] == pytest.approx(2 / 0.016, abs=1)
-        assert rows.dtype == np.float32
-
-
-# Functionals
+    rows = functionals.descriptors(tone(440, 2.0, rate), rate)
+    assert len(rows) == 132 + octaves + 1
+    assert rows.shape[1] == pytest.approx(2 / 0.016, abs=1)
+    assert rows.dtype == np.float32
 
 
 def test_functionals_are_mean_and_deviation_over_time(rng):
-    waveform = noise(rng)
-    rows = functionals.descriptors(waveform, RATE)
-    values = functionals.summarise(waveform, RATE)
-    assert values.shape == (278,)
-    assert values.dtype == np.float32
-    np.testing.assert_allclose(values[:139], rows.mean(axis=1), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(values[139:], rows.std(axis=1), rtol=1e-4, atol=1e-5)
+    rows = functionals.descriptors(noise(rng), RATE)
+    values = functionals.summarise(noise(np.random.default_rng(0)), RATE)
+    expected = np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_silence_at_the_ends_does_not_count(rng):
@@ -100,9 +89,7 @@ def test_silence_at_the_ends_does_not_count(rng):
     np.testing.assert_allclose(short, long, rtol=1e-4, atol=1e-4)
     whole = functionals.descriptors(np.pad(waveform, 40 * hop), RATE).mean(axis=1)
     assert abs(whole[0] - long[0]) > 100
-
-
-def test_40_db_below_the_maximum_is_silence():
+    # Silence is what lies 40 dB below the maximum.
     loud, soft = tone(440), tone(2000) / 100
     trimmed = functionals.summarise(np.concatenate([soft, loud, soft]), RATE)
     alone = functionals.summarise(loud, RATE)
@@ -123,24 +110,9 @@ HARDLY = {
 def test_hardly_any_signal_gives_finite_numbers_and_no_warning(waveform):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        values = functionals.summarise(waveform, RATE)
-    assert values.shape == (278,)
-    assert np.isfinite(values).all()
-
-
-@profile(max_examples=15, deadline=None)
-@given(
-    rate=st.sampled_from([1000, 2000, 8000, 11025, 16000, 44100, 48000]),
-    seconds=st.floats(0.001, 0.5),
-    level=st.sampled_from([0.0, 1e-6, 0.1, 1.0]),
-    seed=st.integers(0, 9),
-)
-def test_any_length_rate_and_level_gives_finite_numbers(rate, seconds, level, seed):
-    drawn = np.random.default_rng(seed).uniform(-level, level, max(1, round(seconds * rate)))
-    assert np.isfinite(functionals.summarise(drawn.astype(np.float32), rate)).all()
-
-
-# A corpus and the cache
+        values = {rate: functionals.summarise(waveform, rate) for rate in (1000, 11025, 16000)}
+    assert values[16000].shape == (278,)
+    assert all(np.isfinite(each).all() for each in values.values())
 
 
 @pytest.fixture
@@ -156,7 +128,6 @@ def built(tmp_path, cache):
 
 def test_features_are_in_the_order_of_the_files(built):
     values = functionals.acoustic_features(built, RATE)
-    assert values.shape == (3, 278)
     assert values.dtype == np.float32
     for row, path in zip(values, built.table["path"], strict=True):
         alone = functionals.summarise(audio.read(built.folder / path, RATE), RATE)
@@ -169,28 +140,22 @@ def test_features_are_computed_once_for_a_content_a_rate_and_a_version(
 ):
     calls = []
 
-    def summarise(waveform, rate):
-        calls.append(rate)
-        return waveform[:2]
-
     def features(rate=RATE, **columns):
         table = built.table.assign(**columns)
         return functionals.acoustic_features(Manifest(built.card, built.folder, table), rate)
 
-    monkeypatch.setattr(functionals, "summarise", summarise)
+    summarise = functionals.summarise
+    monkeypatch.setattr(functionals, "summarise", lambda *of: calls.append(0) or summarise(*of))
     first = features()
     assert "3 files" in capsys.readouterr().out
     np.testing.assert_array_equal(features(label=["1", "2", "3"]), first)
-    assert capsys.readouterr().out == ""
-    assert len(calls) == 3
+    assert (capsys.readouterr().out, len(calls)) == ("", 3)
     features(8000)
-    features(audio_hash=["x", "y", "z"])
     features(audio_hash=built.table["audio_hash"].tolist()[::-1])
     monkeypatch.setattr(functionals, "VERSION", 0)
     features()
-    assert len(calls) == 5 * 3
     stored = [path for path in cache.rglob("*") if path.is_file()]
-    assert len(stored) == 5
+    assert (len(stored), len(calls)) == (4, 4 * 3)
     assert all(path.match("cache/acoustics/demo/*.npy") for path in stored)
 
 
