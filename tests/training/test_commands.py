@@ -1,39 +1,37 @@
 """The commands that train: what they ask for, print and refuse."""
 
-import json
-
 import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.training import baselines, loop, runs
+from dslite.training import baselines, cross_validation, loop, runs
 from tests.training.conftest import SHORT
 
 
 @pytest.mark.parametrize("folds", [(), ("--folds", 3)])
 def test_the_baseline_prints_its_scores(command, corpus, workplace, folds):
-    table = corpus().card.table
-    words = ("baseline", table, "--features", "librosa", "--seed", 2, *folds)
+    words = ("baseline", corpus().card.table, "--features", "librosa", "--seed", 2, *folds)
     status, out, err = command(*words)
     assert (status, err) == (0, "")
     if folds:
-        record = json.loads((workplace / "small/librosa-svm-s2-3folds/folds.json").read_text())
+        (summary,) = cross_validation.summaries("small")
         for i in (1, 2, 3):
             assert f"fold {i} of 3, test: UAR" in out
-        percent = f"{100 * record['mean']:.1f} % ± {100 * record['deviation']:.1f}"
-        assert f"test: UAR {percent} (mean and standard deviation of 3 folds)" in out
-        low, high = (100 * value for value in record["pooled"]["interval_files"])
-        pooled = f"{100 * record['pooled']['score']:.1f} % [{low:.1f}, {high:.1f}] of 96 files"
-        assert f"pooled: UAR {pooled}" in out
+        mean, deviation = (100 * summary.record[key] for key in ("mean", "deviation"))
+        over, pooled = cross_validation.headline(summary)
+        words_of_mean = f"test: UAR {mean:.1f} % ± {deviation:.1f} (mean and standard deviation"
+        assert over == f"{words_of_mean} of 3 folds)"
+        assert over in out
+        assert pooled in out
     else:
         run = runs.load(workplace / "small" / "librosa-svm-s2")
         for partition in ("devel", "test"):
             assert f"{partition}: {runs.headline(run.metrics[partition])}" in out
     assert "librosa-svm-s2" in out
-    assert out.count("not repeated") == 0
+    assert "not repeated" not in out
     assert command(*words)[1].count("not repeated") == (3 if folds else 1)
-    assert command(*words, "--force")[1].count("not repeated") == 0
-    assert command(*words, "--set", "bootstrap_draws=40")[1].count("not repeated") == 0
+    for other in (["--force"], ["--set", "bootstrap_draws=40"]):
+        assert "not repeated" not in command(*words, *other)[1]
 
 
 def test_the_baseline_takes_the_networks_features_unless_told_otherwise(
@@ -75,11 +73,14 @@ def test_what_the_baseline_refuses(command, corpus, workplace, words, message):
 
 
 def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, monkeypatch):
-    learnt, boards, fit = [], [], loop.fit
+    learnt, boards, histories, fit = [], [], [], loop.fit
 
-    def watched(network, task, chunks, *args, **options):
+    def watched(network, task, chunks, *args, devel=None, **options):
+        """Both trainings of the first fold in earnest."""
         learnt.append(set(task.store.files["path"].iloc[task.store.file[chunks]]))
-        return fit(network, task, chunks, *args, **options)
+        if len(histories) < 2:
+            histories.append(fit(network, task, chunks, *args, devel=devel, **options))
+        return histories[devel is None]
 
     monkeypatch.setattr(loop, "fit", watched)
     monkeypatch.setattr(
@@ -106,10 +107,8 @@ def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, mon
         for training in ("train", "train+devel")
     ]
     assert "pooled: UAR" in out
-    status, listed, _ = command("results", card.table)
-    assert status == 0
+    listed = command("results", card.table)[1]
     (line,) = [x for x in listed.splitlines() if x.startswith(f"{place.name}: test: UAR ")]
     assert line.split("; pooled: ")[1] in out
-    status, _, err = command("train", card.table, "--folds", 0)
-    assert status == 2
+    err = command("train", card.table, "--folds", 0)[2]
     assert "take 3 to 12 folds" in err

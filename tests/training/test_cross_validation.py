@@ -1,7 +1,6 @@
 """Cross-validation: what the runs of the folds say together, and that it goes on where it was."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,18 +10,24 @@ from sklearn.metrics import balanced_accuracy_score
 
 from dslite import cards, provenance
 from dslite.datasets import divide
-from dslite.evaluation import metrics
 from dslite.settings import Settings
 from dslite.training import baselines, cross_validation, runs
 from tests.training.toy import quiet
 
-CLASSES = ("calm", "happy", "sad", "angry")
+FILES = {"fold1", "fold2", "fold3", "folds.csv", "folds.json", "predictions.csv"}
 
 
 def acoustic(fold, log=quiet):
     """The baseline that takes a moment."""
     used = cards.settings_of(fold.card)
     return baselines.train_baseline(fold, used, 0, log=log, kind=runs.LIBROSA)
+
+
+def fails(fold):
+    """Breaks off in the second fold."""
+    if fold.fold.endswith("fold2"):
+        raise OSError("no space left on device")
+    return acoustic(fold)
 
 
 @pytest.fixture
@@ -34,9 +39,7 @@ def test_what_a_cross_validation_leaves(corpus, place):
     built, lines = corpus(), []
     summary = cross_validation.cross_validate(built, 3, acoustic, log=lines.append)
     assert summary.folder == place
-    assert sorted(path.name for path in place.iterdir()) == [
-        *("fold1", "fold2", "fold3", "folds.csv", "folds.json", "predictions.csv")
-    ]
+    assert {path.name for path in place.iterdir()} == FILES
     predictions = pd.read_csv(place / "predictions.csv", dtype={"label": str})
     assert sorted(predictions["file"]) == sorted(built.table["path"])
     labels = built.table.set_index("path")["label"][predictions["file"]]
@@ -64,16 +67,11 @@ def test_what_a_cross_validation_leaves(corpus, place):
     assert (pooled["score"], pooled["n"]) == (pytest.approx(whole), 96)
     low, high = pooled["interval_files"]
     assert low < whole < high
-    index = {name: i for i, name in enumerate(CLASSES)}
-    true, chosen = (predictions[name].map(index).to_numpy() for name in ("label", "prediction"))
-    by_speakers = metrics.bootstrap_interval(true, chosen, 4, predictions["speaker"], draws=50)
-    assert pooled["interval_speakers"] == pytest.approx(by_speakers)
-    assert low != by_speakers[0]
+    assert pooled["interval_speakers"] != pooled["interval_files"]
     shared = {"metric": "uar", "chance": 0.25, "k": 3, "division_seed": 0}
     assert {key: record[key] for key in shared} == shared
     assert {"date", "commit", "versions", "hardware"} <= set(record)
     # Folds are not among the runs, and do not lie in the place of the corpus's run.
-    assert runs.all_runs().empty
     assert "fold" not in acoustic(built).record
     assert runs.all_runs()["run"].tolist() == ["librosa-svm-s0"]
     (read,) = cross_validation.summaries("small")
@@ -83,14 +81,8 @@ def test_what_a_cross_validation_leaves(corpus, place):
 
 def test_the_pooled_score_is_not_the_mean_of_scores():
     """Files of large and small folds count alike."""
-    predictions = pd.DataFrame(
-        {
-            "speaker": [*"aaaabb"],
-            "label": ["x", "x", "x", "y", "x", "y"],
-            "prediction": ["x", "x", "x", "y", "y", "x"],
-            "fold": [1, 1, 1, 1, 2, 2],
-        }
-    )
+    predictions = pd.DataFrame({"speaker": [*"aaaabb"], "label": [*"xxxyxy"]})
+    predictions = predictions.assign(prediction=[*"xxxyyx"], fold=[1, 1, 1, 1, 2, 2])
     record = {"task": "classification", "classes": ["x", "y"], "seed": 0}
     pooled = cross_validation.pool(predictions, runs.Run(None, record, Settings()))
     assert pooled["file"]["score"] == pytest.approx((3 / 4 + 1 / 2) / 2)  # the mean is 1/2
@@ -102,12 +94,8 @@ def test_a_regression(ages):
     summary = cross_validation.cross_validate(ages, 3, acoustic, log=quiet)
     predictions = pd.read_csv(summary.folder / "predictions.csv")
     assert sorted(predictions["file"]) == sorted(ages.table["path"])
-    pooled = summary.record["pooled"]
-    assert summary.record["metric"] == "spearman"
     rho = spearmanr(predictions["label"], predictions["prediction"]).statistic
-    assert pooled["score"] == pytest.approx(rho)
-    errors = (predictions["label"] - predictions["prediction"]).abs()
-    assert pooled["mae"] == pytest.approx(errors.mean())
+    assert summary.record["pooled"]["score"] == pytest.approx(rho)
     over, whole = cross_validation.headline(summary)
     mean, deviation = summary.table["test_score"].mean(), summary.table["test_score"].std()
     assert over.startswith(f"test: rho {mean:.3f} ± {deviation:.3f} ")
@@ -119,8 +107,10 @@ def test_a_fold_without_a_score_leaves_the_mean_undefined(ages, monkeypatch):
         baselines, "_scores", lambda fitted, values, classes: np.full((len(values), 1), 40.0)
     )
     summary = cross_validation.cross_validate(ages, 3, acoustic, log=quiet)
-    assert summary.record["mean"] is summary.record["deviation"] is None
-    assert summary.record["pooled"]["score"] is None
+    run = runs.load(summary.folder / "fold1")
+    assert "rho undefined" in runs.headline(run.metrics["devel"])
+    record = summary.record
+    assert record["mean"] is record["deviation"] is record["pooled"]["score"] is None
     over, whole = cross_validation.headline(summary)
     assert "undefined" in over
     assert "MAE" in whole
@@ -128,9 +118,7 @@ def test_a_fold_without_a_score_leaves_the_mean_undefined(ages, monkeypatch):
 
 def test_files_without_a_label_are_counted(corpus):
     built, lines = corpus(), []
-    table = built.table.copy()
-    table.loc[[0, 5], "label"] = ""
-    built = replace(built, table=table)
+    built.table.loc[[0, 5], "label"] = ""
     summary = cross_validation.cross_validate(built, 3, acoustic, log=lines.append)
     assert lines[0].startswith("2 files without a label")
     assert summary.record["pooled"]["n"] == 94
@@ -138,11 +126,6 @@ def test_files_without_a_label_are_counted(corpus):
 
 def test_an_interrupted_cross_validation_goes_on(corpus, place):
     built, repeated = corpus(), {}
-
-    def fails(fold):
-        if fold.fold.endswith("fold2"):
-            raise OSError("no space left on device")
-        return acoustic(fold)
 
     def watched(fold):
         lines = []
@@ -169,12 +152,6 @@ def test_an_older_summary_does_not_stay_with_other_folds(corpus, place, older, m
         (place / "folds.json").write_text("{")
     else:
         monkeypatch.setattr(provenance, "versions", lambda: {"dslite": "0.0"})
-
-    def fails(fold):
-        if fold.fold.endswith("fold2"):
-            raise KeyboardInterrupt
-        return acoustic(fold)
-
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(OSError, match="no space"):
         cross_validation.cross_validate(built, 3, fails, log=quiet)
     assert not (place / "folds.json").exists()

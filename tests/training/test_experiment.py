@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from dslite.training import experiment, loop, runs, steps
 from tests.changed_labels import blinded, shuffled_test_labels
 from tests.training.toy import quiet
 
+COLUMNS = ["file", "speaker", "partition", "label", "prediction"]
 CLASSES = ["calm", "happy", "sad", "angry"]
 FILES = ["history.csv", "metrics.json", "model.keras", "predictions.csv", "run.json"]
 SHARED = paths.ROOT.parent / "shared"
@@ -31,15 +34,12 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def numbers(run):
-    """History without its times, and predictions."""
-    return run.history.drop(columns=["seconds", "images_per_s"]), run.predictions
-
-
-def assert_same_numbers(one, other):
-    for a, b in zip(numbers(one), numbers(other), strict=True):
-        pd.testing.assert_frame_equal(a, b, check_exact=True)
-    assert one.metrics == other.metrics
+def assert_same(one, other, columns=None):
+    """The same history but for its times, and predictions; of ``columns`` where some are given."""
+    histories = [run.history.drop(columns=["seconds", "images_per_s"]) for run in (one, other)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    predictions = [run.predictions[columns or run.predictions.columns] for run in (one, other)]
+    pd.testing.assert_frame_equal(*predictions, check_exact=True)
 
 
 # Files
@@ -48,24 +48,21 @@ def assert_same_numbers(one, other):
 def test_run_json_says_how_it_came_about(small_run):
     assert sorted(path.name for path in small_run.folder.iterdir()) == FILES
     assert small_run.folder.name == "squeezenet-none-s0"
-    record = small_run.record
+    record = json.loads((small_run.folder / "run.json").read_text("utf-8"))
     assert record["settings"] | {"units": 8, "epochs_phase2": 1, "top_db": 80} == record["settings"]
     assert set(record["settings"]) == set(Settings.model_fields)
     assert len(record["commit"].removesuffix("+changes")) in (0, 40)
     assert {"python", "tensorflow", "keras", "numpy"} <= set(record["versions"])
     assert {"processor", "cores", "memory_gib"} <= set(record["hardware"])
-    assert len(record["manifest"]) == 64
-    assert record["weights"]["name"] == "small.weights.h5"
-    assert record["weights"]["random"] is False
-    assert len(record["weights"]["sha256"]) == 64
+    weights = record["weights"]
+    assert len(record["manifest"]) == len(weights.pop("sha256")) == 64
     expected = {"seed": 0, "preset": "tuned", "overrides": {}, "classes": CLASSES}
-    assert {key: record[key] for key in expected} == expected
-    cost = record["cost"]
-    assert set(cost) == {"wall_s", "cpu_s", "peak_mib", "sessions"}
-    assert cost["sessions"] == 1
-    assert cost["cpu_s"] > 0
-    assert cost["peak_mib"] > 50
-    assert record["seconds"] == round(cost["wall_s"], 1) > 0
+    expected |= {"weights": {"name": "small.weights.h5", "random": False}}
+    assert record | expected == record
+    cost = runs.Cost(**record["cost"])
+    assert (cost.sessions, round(cost.wall_s, 1)) == (1, record["seconds"])
+    assert cost.cpu_s > 0
+    assert cost.peak_mib > 50
 
 
 def test_no_file_tells_where_this_machine_keeps_things(small_run, small_corpus):
@@ -77,14 +74,7 @@ def test_no_file_tells_where_this_machine_keeps_things(small_run, small_corpus):
 
 def test_predictions_hold_a_row_a_file_and_are_scored(small_run, small_corpus):
     table = small_run.predictions
-    assert table.columns.tolist() == [
-        "file",
-        "speaker",
-        "partition",
-        "label",
-        "prediction",
-        *CLASSES,
-    ]
+    assert table.columns.tolist() == [*COLUMNS, *CLASSES]
     np.testing.assert_allclose(table[CLASSES].sum(axis=1), 1, atol=1e-5)
     chosen = np.array(CLASSES)[table[CLASSES].to_numpy().argmax(axis=1)]
     assert (table["prediction"] == chosen).mean() > 0.95  # rounding may tie
@@ -148,51 +138,51 @@ def test_devel_is_the_first_trainings_and_test_the_final_ones(short, corpus):
 
 
 def test_test_labels_decide_nothing(short, corpus):
-    results = []
+    plain, metrics = None, None
     for change in (lambda table: table, shuffled_test_labels, blinded):
         built = corpus(change)
-        run = experiment.train(built, short(built), 0, log=quiet)
-        history, predictions = numbers(run)
-        results.append((history, predictions, run.metrics))
-    for history, predictions, measured in results[1:]:
-        pd.testing.assert_frame_equal(history, results[0][0], check_exact=True)
-        pd.testing.assert_frame_equal(
-            predictions[CLASSES], results[0][1][CLASSES], check_exact=True
-        )
-        assert measured["devel"] == results[0][2]["devel"]
-        assert measured["test"] != results[0][2]["test"]
+        run = experiment.train(built, short(built, epochs_phase2=0), 0, log=quiet)
+        if plain is None:  # the next ones take its folder
+            plain = SimpleNamespace(history=run.history, predictions=run.predictions)
+            metrics = run.metrics
+            continue
+        assert_same(plain, run, CLASSES)
+        assert run.metrics["devel"] == metrics["devel"]
+        assert run.metrics["test"] != metrics["test"]
     # A blinded test partition is predicted and not scored.
-    assert measured["test"] is None
-    assert set(predictions.query("partition == 'test'")["label"]) == {""}
-    assert len(predictions) == 48
-    assert "predicted only" in runs.headline(measured["test"])
+    assert run.metrics["test"] is None
+    assert set(run.predictions.query("partition == 'test'")["label"]) == {""}
+    assert len(run.predictions) == 48
+    assert "predicted only" in runs.headline(run.metrics["test"])
     assert runs.score_table(run)["partition"].unique().tolist() == ["devel"]
 
 
 # Repeating
 
 
-def test_a_finished_run_is_not_repeated_unless_something_differs(
-    short, corpus, monkeypatch, tmp_path
-):
-    trainings, fit = [], loop.fit
-    monkeypatch.setattr(loop, "fit", lambda *a, **k: trainings.append(1) or fit(*a, **k))
+def test_a_finished_run_is_not_repeated_unless_something_differs(short, corpus, monkeypatch):
+    trainings, histories, fit = [], {}, loop.fit
+
+    def counted(network, task, *args, devel=None, **options):
+        """Each of the two trainings only once in earnest."""
+        trainings.append(devel is None)
+        if (devel is None) not in histories:
+            histories[devel is None] = fit(network, task, *args, devel=devel, **options)
+        return histories[devel is None]
 
     def train(built, seed=0, force=False, **differs):
         trainings.clear()
-        lines, once = [], {"epochs_phase2": 0} | differs
-        used = short(built, **once)
+        used, lines = short(built, epochs_phase2=0, **differs), []
         run = experiment.train(built, used, seed, force=force, log=lines.append)
-        return len(trainings), " ".join(lines), run
+        return len(trainings), " ".join(lines), contents(run.folder)
 
+    monkeypatch.setattr(loop, "fit", counted)
     built = corpus()
-    count, _, run = train(built)
+    count, _, files = train(built)
     assert count == 2
-    before = contents(run.folder)
-    count, words, again = train(built)
-    assert count == 0
+    count, words, same = train(built)
+    assert (count, same) == (0, files)
     assert "not repeated" in words
-    assert contents(again.folder) == before
     assert train(built, force=True)[0] == 2
     assert train(built, seed=1)[0] == 2
     assert train(built, dropout=0.5)[0] == 2
@@ -215,11 +205,6 @@ def test_an_interruption_leaves_no_finished_run_and_the_older_one(short, corpus,
         raise OSError("no space left on device")
 
     place = runs.folder(built.card, used, 0)
-    with monkeypatch.context() as broken:
-        broken.setattr(loop, "fit", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            experiment.train(built, used, 0, log=quiet)
-    assert not place.exists()
     experiment.train(built, used, 0, log=quiet)
     before = contents(place)
     for module, name, fails, error in (
@@ -245,15 +230,27 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
     plain = experiment.train(built, used, 2, log=quiet)
 
     def watched(network, task, chunks, *args, after_epoch, **options):
-        def counted(row):
+        def count(row):
             learnt.append(len(chunks))
             after_epoch(row)
 
-        return fit(network, task, chunks, *args, after_epoch=counted, **options)
+        return fit(network, task, chunks, *args, after_epoch=count, **options)
 
     monkeypatch.setattr(loop, "fit", watched)
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "other"))
-    tried = experiment.candidate(built, used, 2, log=quiet)
+    predict_chunks, task_of, looked = feature_store.predict, steps.task_of, []
+    with monkeypatch.context() as watching:
+        watching.setattr(
+            feature_store, "predict", lambda *args: looked.append(args[2]) or predict_chunks(*args)
+        )
+        watching.setattr(steps, "task_of", lambda *args: looked.append(args[2]) or task_of(*args))
+        tried = experiment.candidate(built, used, 2, log=quiet)
+    # Nothing of test is looked at, neither labels nor pictures.
+    store, *chunks = looked
+    test = store.files["partition"] == "test"
+    assert set(store.files["label"][test]) == {""}
+    assert set(store.files["label"][~test]) == set(CLASSES)
+    assert not np.isin(np.concatenate(chunks), store.chunks("test")).any()
     first = len(learnt)
     assert tried.folder == runs.folder(built.card, used, 2, candidate=True)
     assert contents(tried.folder).keys() == set(FILES) - {"model.keras"}
@@ -264,14 +261,13 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
     devel = plain.predictions.query("partition == 'devel'")
     pd.testing.assert_frame_equal(tried.predictions, devel, check_exact=True)
     # A second time nothing is learnt, and the run learns only from train + devel.
-    lines = []
-    experiment.candidate(built, used, 2, log=lines.append)
-    assert "not repeated" in lines[0]
+    experiment.candidate(built, used, 2, log=quiet)
     assert len(learnt) == first == 2
     run = experiment.train(built, used, 2, log=quiet)
     assert len(learnt) == first + plain.record["epochs"]
     assert min(learnt[first:]) > max(learnt[:first])
-    assert_same_numbers(run, plain)
+    assert_same(run, plain)
+    assert run.metrics == plain.metrics
     # Both are paid for once.
     assert run.record["candidate_cost"] == tried.record["cost"]
     assert plain.record["candidate_cost"] is None
@@ -280,41 +276,10 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
     assert not (paths.cache() / "checkpoints" / "small" / run.record["identity"][:16]).exists()
 
 
-def test_a_candidate_does_not_look_at_test(short, corpus, monkeypatch):
-    predict_chunks, task_of, looked = feature_store.predict, steps.task_of, []
-
-    def watched(predictor, source, chunks, *args):
-        looked.append(chunks)
-        return predict_chunks(predictor, source, chunks, *args)
-
-    def begun(card, used, store):
-        looked.append(store)
-        return task_of(card, used, store)
-
-    monkeypatch.setattr(feature_store, "predict", watched)
-    monkeypatch.setattr(steps, "task_of", begun)
-    tried = []
-    for change in (lambda table: table, shuffled_test_labels):
-        looked.clear()
-        built = corpus(change)
-        run = experiment.candidate(built, short(built, epochs_phase2=0), 0, log=quiet)
-        tried.append((*numbers(run), run.metrics))
-        store, *chunks = looked
-        test = store.files["partition"] == "test"
-        assert set(store.files["label"][test]) == {""}
-        assert set(store.files["label"][~test]) == set(CLASSES)
-        assert not np.isin(np.concatenate(chunks), store.chunks("test")).any()
-    for one, other in zip(*tried, strict=True):
-        if isinstance(one, dict):
-            assert one == other
-        else:
-            pd.testing.assert_frame_equal(one, other, check_exact=True)
-
-
 # Random weights, the best of four, regression
 
 
-def test_random_weights_are_said_and_recorded(short, corpus):
+def test_random_weights_are_written_down(short, corpus):
     built, lines = corpus(), []
     run = experiment.train(built, short(built, weights="random"), 0, log=lines.append)
     assert any("random weights" in line for line in lines)
@@ -327,11 +292,15 @@ def test_random_weights_are_said_and_recorded(short, corpus):
 def test_the_best_is_chosen_on_devel_alone(short, corpus, monkeypatch):
     built, finished = corpus(), []
     used = short(built, epochs_phase2=0)
-    run = experiment.best_run(built, used, 0)  # none is finished: it is trained
-    assert run.folder == runs.folder(built.card, used, 0)
-    for name in AUGMENTATIONS[:3]:
-        of = used.model_copy(update={"augmentation": name})
-        finished.append(experiment.train(built, of, 0, log=quiet))
+    finished.append(experiment.best_run(built, used, 0))  # none is finished: it is trained
+    for name in AUGMENTATIONS[1:3]:  # not trained: what is chosen is the scores' matter
+        described, place, _ = runs.look_up(
+            built, used.model_copy(update={"augmentation": name}), 0, "", runs.NETWORK
+        )
+        shutil.copytree(finished[0].folder, place)
+        record = finished[0].record | described
+        (place / "run.json").write_text(json.dumps(record), "utf-8")
+        finished.append(runs.load(place))
     monkeypatch.setattr(loop, "fit", None)  # nothing is trained from here on
     # None: no number, as a correlation with a constant
     for devel, test, best in (([1, 5, 3], [9, 0, 9], 1), ([8, 5, None], [0, 9, 9], 0)):
@@ -346,26 +315,12 @@ def test_the_best_is_chosen_on_devel_alone(short, corpus, monkeypatch):
 def test_a_regression_corpus(short, ages):
     run = experiment.train(ages, short(ages), 0, log=quiet)
     table = run.predictions
-    assert table.columns.tolist() == ["file", "speaker", "partition", "label", "prediction"]
+    assert table.columns.tolist() == COLUMNS
     test, metrics = table.query("partition == 'test'"), run.metrics["test"]
     true, predicted = test["label"].astype(float), test["prediction"].astype(float)
-    assert metrics["metric"] == "spearman"
-    assert metrics["file"]["mae"] == pytest.approx(np.abs(true - predicted).mean(), rel=1e-4)
     assert metrics["file"]["score"] == pytest.approx(true.corr(predicted, "spearman"), abs=1e-3)
     assert 0 < predicted.mean() < 100
     assert runs.headline(metrics).startswith("rho")
-    again = predict.predict_files(run.folder, [ages.folder / path for path in test["file"]])
-    np.testing.assert_allclose(again["prediction"], predicted, 1e-4)
-
-
-def test_a_regression_that_predicts_one_number_for_all_is_finished(short, ages, monkeypatch):
-    def constant(predictor, source, chunks, size=64):
-        return np.full((len(chunks), 1), 40, np.float32)
-
-    monkeypatch.setattr(feature_store, "predict", constant)
-    run = experiment.train(ages, short(ages, epochs_phase2=0), 0, log=quiet)
-    assert run.metrics["devel"]["file"]["score"] is None
-    assert "undefined" in runs.headline(run.metrics["devel"])
 
 
 # Real audio and real weights
@@ -386,8 +341,6 @@ def test_two_epochs_on_ravdess_beat_chance(cache, tmp_path, monkeypatch):
     used = cards.settings_of(card, "tuned", overrides, augmentation="cutmix+specaugment", **named)
     run = experiment.train(load_manifest(card), used, seed=0, log=quiet)
     assert run.metrics["devel"]["file"]["n"] == run.metrics["test"]["file"]["n"] == 176
-    assert run.metrics["test"]["file"]["recall"].keys() == set(card.classes)
     for partition in ("devel", "test"):
         score = run.metrics[partition]["file"]["score"]
         assert score > 1.4 / 6, f"{partition}: UAR {score:.3f}, chance {1 / 6:.3f}"
-    assert np.isfinite(run.history["train_loss"]).all()

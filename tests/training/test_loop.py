@@ -10,17 +10,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, Settings
-from dslite.training import checkpoints, loop, steps
+from dslite.training import loop, steps
 from dslite.training.loop import Phase
-from tests.training.toy import quiet, toy
+from tests.training.toy import outputs_of, quiet, toy
 
 BOTH = {"epochs_phase1": 2, "epochs_phase2": 2, "trained_share": 0.5, "dropout": 0.25}
-TIMED = ["seconds", "images_per_s"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def deterministic():
-    tf.config.experimental.enable_op_determinism()
+EVERY_LAYER = {"conv1", "bn1", "conv2", "bn2", "conv3"}
 
 
 def trained(task, seed=0, devel=True, epochs=None, log=quiet, **options):
@@ -35,24 +30,41 @@ def fresh(task):
     return loop.build_model(task, task.store.chunks("train"), 0)
 
 
-def outputs_of(network, task, chunks):
-    pictures = classifier.inputs(task.store.mel[chunks], task.settings)
-    return network(pictures, training=False).numpy()
-
-
 def equal(one, other):
     """Whether two networks have the same weights."""
     return all(map(np.array_equal, one.get_weights(), other.get_weights()))
 
 
+def batch_norm_statistics(network):
+    layer = classifier.backbone_of(network).get_layer("bn2")
+    return np.concatenate([layer.moving_mean.numpy(), layer.moving_variance.numpy()])
+
+
 def changed_layers(before, after):
     """Names of the backbone's layers any of whose weights differ."""
     pairs = zip(*(classifier.backbone_of(n).layers for n in (before, after)), strict=True)
-    return {
-        old.name
-        for old, new in pairs
-        if any(map(np.any, map(np.not_equal, old.get_weights(), new.get_weights())))
-    }
+    return {old.name for old, new in pairs if not equal(old, new)}
+
+
+def without_times(history):
+    return history.drop(columns=["seconds", "images_per_s"])
+
+
+@pytest.fixture
+def replaced_step(monkeypatch):
+    """Puts a step that learns nothing in place; it calls back with the batch and the optimiser."""
+
+    def replace(callback):
+        def train_step(network, stage, task, optimiser):
+            def step(mel, stored, targets, weights, seed):
+                callback(mel, targets, optimiser)
+                return tf.zeros(len(targets))
+
+            return step
+
+        monkeypatch.setattr(steps, "train_step", train_step)
+
+    return replace
 
 
 # The schedule
@@ -64,23 +76,17 @@ def changed_layers(before, after):
         ({"trained_share": 0.3}, 427, [Phase(1, 3, 0.5, 0), Phase(2, 4, 0.05, 128)]),
         ({"learning_rate_phase2": 0.2}, 427, [Phase(1, 3, 0.5, 0), Phase(2, 4, 0.2, 42)]),
         ({"weights": "random", "trained_share": 0}, 50, [Phase(1, 7, 0.5, 50)]),
-        ({"weights": "random", "learning_rate_phase2": 0.2}, 50, [Phase(1, 7, 0.5, 50)]),
-        ({"trained_share": 0}, 427, [Phase(1, 3, 0.5, 0)]),
+        ({"trained_share": 0.7}, 427, [Phase(1, 3, 0.5, 0), Phase(2, 4, 0.05, 298)]),
+        ({"trained_share": 0.2}, 427, [Phase(1, 3, 0.5, 0), Phase(2, 4, 0.05, 85)]),
+        ({"fine_tune_reading": "code"}, 427, [Phase(1, 3, 0.5, 0), Phase(2, 4, 0.05, 385)]),
         ({"trained_share": 0, "fine_tune_reading": "code"}, 427, [Phase(1, 3, 0.5, 0)]),
         ({"epochs_phase1": 0}, 427, [Phase(2, 4, 0.05, 42)]),
         ({"epochs_phase2": 0}, 427, [Phase(1, 3, 0.5, 0)]),
     ],
 )
-def test_the_schedule(differs, layers, phases):
+def test_the_schedule_trains_the_published_number_of_layers(differs, layers, phases):
     used = {"learning_rate": 0.5, "epochs_phase1": 3, "epochs_phase2": 4}
     assert loop.schedule(Settings(**used | differs), layers) == phases
-
-
-@pytest.mark.parametrize(("share", "layers"), [(0.7, 298), (0.3, 128), (0.2, 85), (0.1, 42)])
-def test_phase_2_trains_the_published_number_of_layers(share, layers):
-    assert loop.schedule(Settings(trained_share=share), 427)[1].trained == layers
-    read_as_code = Settings(trained_share=share, fine_tune_reading="code")
-    assert loop.schedule(read_as_code, 427)[1].trained == 427 - layers
 
 
 # Learning
@@ -102,57 +108,40 @@ def test_a_regression_is_learnt_in_the_labels_unit(chosen):
     devel = task.store.chunks("devel")
     outputs = outputs_of(network, task, devel)[:, 0]
     true = pd.to_numeric(task.store.files["label"]).to_numpy()[task.store.file[devel]]
-    assert spearmanr(true, outputs)[0] > 0.8
     assert np.sqrt(np.mean((outputs - true) ** 2)) < np.std(true)
-    best = history[history["best"]].iloc[0]
-    files = pd.DataFrame({"true": true, "output": outputs, "file": task.store.file[devel]})
-    files = files.groupby("file").mean()
-    assert best["devel_score"] == pytest.approx(spearmanr(files["true"], files["output"])[0])
+    chunks = pd.DataFrame({"true": true, "output": outputs})
+    rho = spearmanr(chunks.groupby(task.store.file[devel]).mean())[0]
+    assert history["devel_score"][history["best"]].item() == pytest.approx(rho)
+    assert rho > 0.8
 
 
 # What is frozen
 
 
-def test_phase_1_leaves_the_backbone_alone(chosen):
-    task = toy(chosen(epochs_phase1=1))
-    before, (after, _) = fresh(task), trained(task)
-    assert changed_layers(before, after) == set()
-    kernels = [network.get_layer("hidden").get_weights()[0] for network in (before, after)]
-    assert not np.array_equal(*kernels)
-    for name in ("alpha", "beta"):  # of AReLU: learnt, unlike in the public implementation
-        values = [float(getattr(n.get_layer("arelu"), name)) for n in (before, after)]
-        assert values[0] != values[1]
-
-
 @pytest.mark.parametrize(
-    ("share", "reading", "layers"),
+    ("differs", "layers"),
     [
-        (0.2, "paper", {"conv3"}),
-        (0.5, "paper", {"conv2", "bn2", "conv3"}),
-        (0.4, "code", {"conv2", "bn2", "conv3"}),  # int(3.2) = 3 layers are frozen: 5 of 8 trained
-        (1.0, "paper", {"conv1", "bn1", "conv2", "bn2", "conv3"}),
+        ({}, set()),
+        ({"trained_share": 0.2}, {"conv3"}),
+        ({"trained_share": 0.5}, {"conv2", "bn2", "conv3"}),
+        # int(3.2) = 3 layers are frozen: 5 of 8 trained
+        ({"trained_share": 0.4, "fine_tune_reading": "code"}, {"conv2", "bn2", "conv3"}),
+        ({"trained_share": 1.0}, EVERY_LAYER),
+        ({"weights": "random"}, EVERY_LAYER),
     ],
 )
-def test_phase_2_changes_exactly_the_last_layers(chosen, share, reading, layers):
-    differs = {"epochs_phase1": 1, "epochs_phase2": 1, "learning_rate": 10.0}
-    task = toy(chosen(fine_tune_reading=reading, trained_share=share, **differs))
-    before, (after, _) = fresh(task), trained(task, devel=False)
-    assert changed_layers(before, after) == layers
-    np.testing.assert_array_equal(*map(batch_norm_statistics, (before, after)))
-
-
-def batch_norm_statistics(network):
-    layer = classifier.backbone_of(network).get_layer("bn2")
-    return np.concatenate([layer.moving_mean.numpy(), layer.moving_variance.numpy()])
-
-
-def test_a_random_backbone_is_trained_whole_with_its_batch_normalisation(chosen, cache):
-    task = toy(chosen(weights="random", epochs_phase1=1))
+def test_the_head_is_learnt_and_exactly_the_last_layers(chosen, cache, differs, layers):
+    used = chosen(epochs_phase1=1, epochs_phase2=1, learning_rate=10.0, **differs)
+    task, whole = toy(used, (4, 4, 4)), used.weights == "random"
     before, (after, history) = fresh(task), trained(task, devel=False)
-    assert changed_layers(before, after) == {"conv1", "bn1", "conv2", "bn2", "conv3"}
-    assert not np.allclose(*map(batch_norm_statistics, (before, after)))
-    assert set(history["phase"]) == {1}
-    assert not (cache / "activations").exists()
+    assert changed_layers(before, after) == layers
+    # Only a random backbone is trained in one phase, with its batch normalisation.
+    assert np.array_equal(*map(batch_norm_statistics, (before, after))) != whole
+    assert (cache / "activations").exists() != whole
+    assert (history["phase"].max() == 1) == (used.trained_share == 0)
+    assert not equal(*(network.get_layer("hidden") for network in (before, after)))
+    for name in ("alpha", "beta"):  # of AReLU: learnt, unlike in the public implementation
+        assert len({float(getattr(n.get_layer("arelu"), name)) for n in (before, after)}) == 2
 
 
 # Choosing
@@ -178,50 +167,46 @@ def scripted(monkeypatch):
 
 def epochs_with_weights_of(network, weights):
     """Numbers of the epochs after which these were the network's weights."""
-    same = [all(map(np.array_equal, one, network.get_weights())) for one in weights]
-    return [i for i, equal in enumerate(same, start=1) if equal]
+    now = network.get_weights()
+    return [i for i, one in enumerate(weights, start=1) if all(map(np.array_equal, one, now))]
 
 
 @pytest.mark.parametrize(
-    ("rows", "best"),
+    ("rows", "best", "epochs"),
     [
         # Of equal scores the lower loss, of equal epochs the first
-        ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], 2),
-        ([(0.1, 0.2), (0.2, 0.2), (0.3, 0.2), (5.0, 0.3)], 4),  # the score goes before the loss
-        ([(0.9, np.nan), (0.7, -0.1), (0.8, np.nan), (0.9, np.nan)], 2),  # no correlation at all
+        ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], 2, {1: 2}),
+        (
+            [(0.1, 0.2), (0.2, 0.2), (0.3, 0.2), (5.0, 0.3)],
+            4,
+            {1: 2, 2: 2},
+        ),  # the score goes before the loss
+        # no correlation at all
+        ([(0.9, np.nan), (0.7, -0.1), (0.8, np.nan), (0.9, np.nan)], 2, {1: 2}),
     ],
 )
-def test_the_best_devel_epochs_weights_remain(chosen, scripted, rows, best):
+def test_the_best_devel_epochs_weights_remain(chosen, scripted, rows, best, epochs):
     weights = scripted(rows)
     network, history = trained(toy(chosen(**BOTH), (2, 2, 2)))
     assert history["best"].tolist() == [epoch == best for epoch in (1, 2, 3, 4)]
     assert epochs_with_weights_of(network, weights) == [best]
-
-
-def test_without_devel_the_last_epochs_weights_remain(chosen):
-    task = toy(chosen(epochs_phase1=3), (4, 4, 4))
-    network, history = trained(task, devel=False)
-    assert not {"devel_loss", "devel_score", "best"} & set(history.columns)
-    assert equal(network, trained(task, devel=False)[0])
-    assert not equal(network, trained(task, devel=False, epochs={1: 2})[0])
+    assert loop.epochs_to_best(history) == epochs
 
 
 @pytest.mark.parametrize(
     ("epochs", "phases", "devel"),
-    [({1: 2, 2: 1}, [1, 1, 2], False), ({2: 1}, [2], True), (None, [1, 1, 2, 2], False)],
+    [({1: 2, 2: 1}, [1, 1, 2], False), ({2: 1}, [2], True), ({1: 0}, [], True)],
 )
 def test_each_phase_has_the_epochs_asked_for(chosen, epochs, phases, devel):
-    _, history = trained(toy(chosen(**BOTH), (2, 2, 2)), devel=devel, epochs=epochs)
-    assert history["phase"].tolist() == phases
-    assert history["epoch"].tolist() == list(range(1, len(phases) + 1))
-    assert history["learning_rate"].tolist() == [{1: 1.0, 2: 0.1}[p] for p in phases]
-
-
-def test_nothing_is_learnt_in_no_epoch(chosen):
     task = toy(chosen(**BOTH), (2, 2, 2))
-    network, history = trained(task, epochs={1: 0})
-    assert loop.epochs_to_best(history) == {}
-    assert equal(network, fresh(task))
+    network, history = trained(task, devel=devel, epochs=epochs)
+    assert equal(network, fresh(task)) == (phases == [])
+    if phases:
+        assert history["phase"].tolist() == phases
+        assert history["epoch"].tolist() == list(range(1, len(phases) + 1))
+        assert history["learning_rate"].tolist() == [{1: 1.0, 2: 0.1}[p] for p in phases]
+    else:
+        assert loop.epochs_to_best(history) == {}
 
 
 def test_columns_of_the_history(chosen):
@@ -229,45 +214,18 @@ def test_columns_of_the_history(chosen):
     columns = ["epoch", "phase", "learning_rate", "train_loss", "images_per_s"]
     _, history = trained(task, after_epoch=rows.append)
     assert history.columns.tolist() == [*columns, "devel_loss", "devel_score", "seconds", "best"]
-    assert history["best"].dtype == bool
-    assert (history["seconds"] > 0).all()
-    # Of the training alone: at least as many a second as over the whole epoch.
+    # Images a second of the training alone: at least as many as over the whole epoch.
     assert (history["images_per_s"] * history["seconds"] >= len(task.store.chunks("train"))).all()
     assert pd.DataFrame(rows).equals(history.drop(columns="best"))
-    _, history = trained(task, devel=False)
-    assert history.columns.tolist() == [*columns, "seconds"]
-
-
-@pytest.mark.parametrize(
-    ("phases", "best", "epochs"),
-    [
-        ([1, 1, 1, 2, 2], 1, {1: 1}),
-        ([1, 1, 1, 2, 2], 3, {1: 3}),
-        ([1, 1, 1, 2, 2], 5, {1: 3, 2: 2}),
-        ([1, 1, 2, 2, 2], 4, {1: 2, 2: 2}),  # phase 1 ended early: the final one's does too
-        ([2, 2], 1, {2: 1}),
-    ],
-)
-def test_epochs_to_the_best(phases, best, epochs):
-    number = np.arange(1, len(phases) + 1)
-    history = pd.DataFrame({"epoch": number, "phase": phases, "best": number == best})
-    assert loop.epochs_to_best(history) == epochs
+    assert trained(task, devel=False)[1].columns.tolist() == [*columns, "seconds"]
 
 
 # The rate
 
 
-def test_the_rate_warms_up_and_falls_in_each_phase(chosen, monkeypatch):
+def test_the_rate_warms_up_and_falls_in_each_phase(chosen, replaced_step):
     rates = []
-
-    def recorder(network, stage, task, optimiser):
-        def step(mel, stored, targets, weights, seed):
-            rates.append(float(optimiser.learning_rate))
-            return tf.zeros(len(targets))
-
-        return step
-
-    monkeypatch.setattr(steps, "train_step", recorder)
+    replaced_step(lambda mel, targets, optimiser: rates.append(float(optimiser.learning_rate)))
     differs = {"epochs_phase1": 3, "epochs_phase2": 3, "trained_share": 0.5, "batch_size": 100}
     task = toy(chosen(schedule="cosine", warmup_epochs=1, **differs), (2, 2, 2))
     _, history = trained(task)
@@ -306,45 +264,12 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_remain(chosen, script
     assert history["phase"].tolist() == [1] * 4 + [2] * 4
     assert history.index[history["best"]].tolist() == [5]
     assert epochs_with_weights_of(network, weights) == [6]
-    ends = [line for line in lines if "ends early" in line]
-    assert ends == [f"phase {n} ends early: devel does not get better" for n in (1, 2)]
+    for number in (1, 2):
+        assert f"phase {number} ends early: devel does not get better" in lines
     assert loop.epochs_to_best(history) == {1: 4, 2: 2}
     # Without devel there is nothing to lose patience over.
     _, final = trained(task, devel=False, epochs={1: 5})
     assert len(final) == 5
-
-
-# Interruptions (see test_checkpoints.py for real ones)
-
-
-def test_an_interrupted_training_goes_on(chosen, tmp_path):
-    differs = {"epochs_phase1": 2, "epochs_phase2": 2, "trained_share": 0.5, "dropout": 0.5}
-    task = toy(chosen(optimizer="adam", learning_rate=0.01, **differs), (4, 4, 4))
-    whole, expected = trained(task, 1)
-    file, lines = tmp_path / "state.npz", []
-
-    def interrupted(line):
-        if "epoch   3/" in line:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(task, 1, log=interrupted, checkpoint=(file, "one"))
-    network, history = trained(task, 1, log=lines.append, checkpoint=(file, "one"))
-    assert lines[0] == "going on after epoch 3, where it was interrupted"
-    assert len([line for line in lines if "train loss" in line]) == 1
-    pd.testing.assert_frame_equal(
-        history.drop(columns=TIMED), expected.drop(columns=TIMED), check_exact=True
-    )
-    assert equal(network, whole)
-    # Finished, it learns nothing more; another training does not take the state up.
-    again, same = trained(task, 1, checkpoint=(file, "one"))
-    assert same.equals(history)
-    assert equal(again, whole)
-    lines.clear()
-    trained(task, epochs={1: 1}, log=lines.append, checkpoint=(file, "other"))
-    assert not any("going on" in line for line in lines)
-    assert checkpoints.load(file, "one") is None
-    assert len(checkpoints.load(file, "other").facts["history"]) == 1
 
 
 # Stored activations
@@ -355,16 +280,14 @@ def test_stored_activations_change_no_number(chosen, cache):
     for switch, limit, stored in (("off", 20.0, 0), ("on", 0.0, 0), ("on", 20.0, 2)):
         differs = {"trunk_cache": switch, "trunk_cache_gib": limit, "augmentation": "cutmix"}
         lines = []
-        _, history = trained(toy(chosen(**BOTH | differs), (6, 6, 6)), log=lines.append)
+        _, history = trained(toy(chosen(**BOTH | differs), (4, 4, 4)), log=lines.append)
         assert len(list(cache.rglob("activations.bin"))) == stored
         refusal = "more than trunk_cache_gib = 0): the frozen layers run at every step"
         expected = "are stored once" if stored else refusal
         assert sum(expected in line for line in lines) == (2 if switch == "on" else 0)
-        histories.append(history)
+        histories.append(history[["best", "train_loss", "devel_loss", "devel_score"]])
     for history in histories[1:]:
-        assert history["best"].tolist() == histories[0]["best"].tolist()
-        for name in ("train_loss", "devel_loss", "devel_score"):
-            np.testing.assert_allclose(history[name], histories[0][name], rtol=1e-4)
+        pd.testing.assert_frame_equal(history, histories[0], rtol=1e-4)
 
 
 def test_two_trainings_share_one_trunk(chosen, monkeypatch):
@@ -400,29 +323,21 @@ def test_two_trainings_share_one_trunk(chosen, monkeypatch):
 
 
 def test_the_same_seed_gives_the_same_bits(chosen):
-    task = toy(chosen(augmentation="cutmix+specaugment", **BOTH), (6, 6, 6))
+    task = toy(chosen(augmentation="cutmix+specaugment", **BOTH), (4, 4, 4))
     (one, first), (same, again), (other, third) = (trained(task, seed) for seed in (3, 3, 4))
     assert equal(one, same)
     assert not equal(one, other)
-    pd.testing.assert_frame_equal(
-        first.drop(columns=TIMED), again.drop(columns=TIMED), check_exact=True
-    )
+    pd.testing.assert_frame_equal(without_times(first), without_times(again), check_exact=True)
     assert first["train_loss"].tolist() != third["train_loss"].tolist()
 
 
 @pytest.mark.parametrize("balance", ["none", "upsample"])
-def test_every_chunk_is_learnt_from_in_every_epoch(chosen, monkeypatch, balance):
+def test_every_chunk_is_learnt_from_in_every_epoch(chosen, replaced_step, balance):
     """9 files of one chunk in batches of 8: the incomplete batch counts too."""
     batches = []
-
-    def recorder(network, stage, task, optimiser):
-        def step(mel, stored, targets, weights, seed):
-            batches.append((np.asarray(mel), np.asarray(targets)))
-            return tf.zeros(len(targets))
-
-        return step
-
-    monkeypatch.setattr(steps, "train_step", recorder)
+    replaced_step(
+        lambda mel, targets, optimiser: batches.append((np.asarray(mel), np.asarray(targets)))
+    )
     task = toy(chosen(balance=balance, trunk_cache="off"), (7, 7, 3), chunks_each=1)
     trained(task, devel=False)
     epoch = {"none": 9, "upsample": 12}[balance]  # upsampled: three classes of four
@@ -486,18 +401,14 @@ def test_a_line_an_epoch():
         "phase 1 epoch   7/120  train loss 0.988  devel loss 1.234  devel UAR 45.7 %"
         "  123 images/s  30.0 s  57 min left"
     )
-    assert "  devel rho 0.457  " in loop.line(ROW, 120, True)
-    assert "  devel rho nan  " in loop.line(ROW | {"devel_score": float("nan")}, 120, True)
+    for score, words in ((0.4567, "0.457"), (float("nan"), "nan")):
+        assert f"  devel rho {words}  " in loop.line(ROW | {"devel_score": score}, 120, True)
     assert loop.line(ROW, 7, False).endswith("123 images/s  30.0 s")
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [
-        *((0.4, "0 s"), (45, "45 s"), (89, "89 s"), (90, "2 min"), (720, "12 min")),
-        *((5300, "88 min"), (5399, "1 h 30 min"), (3 * 3600 + 300, "3 h 05 min")),
-        *((2 * 3600 - 1, "2 h 00 min"), (100 * 3600, "100 h 00 min")),
-    ],
+    [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5300, "88 min"), (7199, "2 h 00 min")],
 )
 def test_the_time_left(seconds, words):
     assert loop.line(ROW | {"seconds": seconds}, 8, False).endswith(f"  {words} left")
@@ -513,17 +424,14 @@ def test_tensorboard_holds_every_number_as_soon_as_it_is_written(tmp_path):
         write(row)
     board = EventAccumulator(str(tmp_path / "board"))
     board.Reload()
-    names = set(ROW) - {"epoch"}
-    assert set(board.Tags()["tensors"]) == names
-    for name in names:
-        events = board.Tensors(name)
-        assert [event.step for event in events] == [7, 8]
-        values = [float(tf.make_ndarray(event.tensor_proto)) for event in events]
-        assert values == pytest.approx([row[name] for row in rows], rel=1e-6, nan_ok=True)
+    assert set(board.Tags()["tensors"]) == set(ROW) - {"epoch"}
+    for name in set(ROW) - {"epoch"}:
+        events = [(x.step, float(tf.make_ndarray(x.tensor_proto))) for x in board.Tensors(name)]
+        expected = [(row["epoch"], row[name]) for row in rows]
+        np.testing.assert_allclose(events, expected, rtol=1e-6)
 
 
 def test_without_tensorboard_nothing_happens(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.util, "find_spec", lambda name: None)
-    write = loop.tensorboard(tmp_path / "board")
-    assert write(ROW) is None
+    assert loop.tensorboard(tmp_path / "board")(ROW) is None
     assert not (tmp_path / "board").exists()

@@ -1,20 +1,18 @@
 """A step: what it learns from, and that stored activations change nothing in it."""
 
-import dataclasses
+from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from sklearn.utils.class_weight import compute_class_weight
 
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
 from dslite.settings import OPTIMIZERS, Settings
 from dslite.training import augmentation, loop, steps
 from tests.random_networks import alive
-from tests.training.toy import quiet, toy
+from tests.training.toy import outputs_of, quiet, toy
 
 BATCH, CHUNKS = 8, 25
 SIDE = {"densenet121": 32, "mobilenet_v2": 64, "squeezenet": 64}
@@ -22,25 +20,6 @@ SIDE = {"densenet121": 32, "mobilenet_v2": 64, "squeezenet": 64}
 AGREEMENT = {"rtol": 1e-4, "atol": 1e-6}
 AUGMENTED = {"augmentation": "cutmix+specaugment", "probability_min": 0.2, "dropout": 0.25}
 AUGMENTED |= {"probability_max": 0.8}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def deterministic():
-    tf.config.experimental.enable_op_determinism()
-
-
-@dataclasses.dataclass
-class Taken:
-    """Steps that were taken, and what each of them learnt from."""
-
-    network: keras.Model
-    stage: steps.Stage
-    step: object
-    task: steps.Task
-    chunks: list
-    inputs: list
-    plans: list
-    losses: list
 
 
 @pytest.fixture
@@ -61,7 +40,7 @@ def take(monkeypatch):
     monkeypatch.setattr(feature_store, "batches", spied_batches)
     monkeypatch.setattr(augmentation, "plan", spied_plan)
 
-    def take(settings, last=0, count=8, spoil=None, seed=5):
+    def take(settings, last=0, count=8, seed=5):
         chunks.clear()
         plans.clear()
         task = toy(settings, (10, 8, 7), chunks_each=1, devel=False)
@@ -69,8 +48,6 @@ def take(monkeypatch):
         network = loop.build_model(task, train, seed)
         classifier.set_trained(network, last)
         stage = steps.Trunks(task, quiet).stage(network, last)
-        if spoil:
-            stage = dataclasses.replace(stage, stored=spoil(stage.stored))
         rate = settings.learning_rate * (0.1 if last else 1)
         optimiser = steps.optimizer(settings, rate, network.trainable_variables)
         step = steps.train_step(network, stage, task, optimiser)
@@ -82,7 +59,9 @@ def take(monkeypatch):
 
         while len(losses) < count:
             losses += list(loop.epoch_losses(spied_step, stage, task, train, rng))
-        return Taken(network, stage, step, task, list(chunks), inputs, list(plans), losses)
+        spied = {"chunks": list(chunks), "inputs": inputs, "plans": list(plans)}
+        taken = {"network": network, "stage": stage, "step": step, "task": task, "losses": losses}
+        return SimpleNamespace(**taken, **spied)
 
     return take
 
@@ -94,8 +73,7 @@ def assert_stored_activations_change_nothing(take, settings, last, count):
     """The same batches, plans, losses of every sample and weights at the end."""
     switched = [settings.model_copy(update={"trunk_cache": word}) for word in ("on", "off")]
     one, other = (take(each, last, count) for each in switched)
-    assert one.stage.stored is not None
-    assert other.stage.stored is None
+    assert (one.stage.stored is None, other.stage.stored is None) == (False, True)
     for kind in ("chunks", "inputs", "plans"):  # inputs: labels, weights, seed
         for mine, others in zip(getattr(one, kind), getattr(other, kind), strict=True):
             for a, b in zip(mine, others, strict=True):
@@ -114,10 +92,11 @@ def assert_stored_activations_change_nothing(take, settings, last, count):
         assert 0.1 < np.mean(altered) < 0.9  # stored and drawn pictures in one batch
     # The predictor from stored activations is the whole network's.
     chunks = np.arange(CHUNKS)[::-1]
-    outputs = steps.predictor(one.network, one.stage, one.task)(chunks)
+    outputs, without = (
+        steps.predictor(run.network, run.stage, run.task)(chunks) for run in (one, other)
+    )
     whole = classifier.predictor(one.network, settings)(one.task.store.mel[chunks])
     np.testing.assert_allclose(outputs, whole, rtol=1e-4, atol=1e-6)
-    without = steps.predictor(other.network, other.stage, other.task)(chunks)
     np.testing.assert_allclose(outputs, without, rtol=1e-3, atol=1e-5)
 
 
@@ -158,16 +137,6 @@ def test_50_steps_of_real_backbones_are_the_same(take, cache, tmp_path, backbone
     assert_stored_activations_change_nothing(take, settings, last, 50)
 
 
-def test_it_would_show_if_the_stored_activations_were_others(take, chosen):
-    settings = chosen(**AUGMENTED)
-    one = take(settings)
-    noise = np.random.default_rng(0).normal(1, 1e-2, one.stage.stored.shape).astype(np.float32)
-    for spoil in (lambda stored: stored * noise, lambda stored: np.float16(stored).astype("f")):
-        worse = np.concatenate(take(settings, spoil=spoil).losses)
-        with pytest.raises(AssertionError):
-            np.testing.assert_allclose(worse, np.concatenate(one.losses), **AGREEMENT)
-
-
 def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
     def stored():
         return {path.parent.name for path in cache.glob("activations/toy/*/activations.bin")}
@@ -193,26 +162,19 @@ def test_what_changes_an_activation_changes_its_key(chosen, cache, tmp_path):
     assert keys(last=4) == set()
 
 
-@pytest.mark.parametrize("augmentation", ["none", "cutmix"])
-@pytest.mark.parametrize("trunk_cache", ["on", "off"])
-def test_sources_hold_what_a_step_reads(chosen, augmentation, trunk_cache):
+@pytest.mark.parametrize(
+    ("trunk_cache", "augmentation", "mel_read", "stored"),
+    [("on", "none", 0, 16), ("on", "cutmix", 16, 16), ("off", "none", 16, 0)],
+)
+def test_sources_hold_what_a_step_reads(chosen, trunk_cache, augmentation, mel_read, stored):
     task = toy(chosen(augmentation=augmentation, trunk_cache=trunk_cache), (3, 3, 3))
     network = loop.build_model(task, np.arange(18), 0)
     classifier.set_trained(network, 0)
-    mel, stored = steps.sources(steps.Trunks(task, quiet).stage(network, 0), task)
-    assert stored.shape == (18, 16 if trunk_cache == "on" else 0)
-    unread = (augmentation, trunk_cache) == ("none", "on")
-    assert mel.shape == ((18, 0, 0) if unread else (18, 16, 16))
+    read = steps.sources(steps.Trunks(task, quiet).stage(network, 0), task)
+    assert [part.shape for part in read] == [(18, mel_read, mel_read), (18, stored)]
 
 
 # Losses and augmentation
-
-
-def reference_losses(task, network, chunks):
-    """Cross-entropy of each chunk, dropout off, by numpy."""
-    pictures = classifier.inputs(task.store.mel[chunks], task.settings)
-    outputs = network(pictures, training=False).numpy()
-    return -np.log(outputs[np.arange(len(chunks)), task.classes[chunks]])
 
 
 def step_of(task, network, chunks):
@@ -238,7 +200,8 @@ def test_samples_are_ranked_by_their_unaugmented_loss(chosen, monkeypatch, trunk
     task = toy(chosen(augmentation="specaugment", dropout=0.5, trunk_cache=trunk_cache))
     network = loop.build_model(task, task.store.chunks("train"), 0)
     chunks = task.store.chunks("train")[:8]
-    expected = reference_losses(task, network, chunks)
+    outputs = outputs_of(network, task, chunks)
+    expected = -np.log(outputs[np.arange(8), task.classes[chunks]])
     step = step_of(task, network, chunks)
     tf.config.run_functions_eagerly(True)
     try:
@@ -248,16 +211,6 @@ def test_samples_are_ranked_by_their_unaugmented_loss(chosen, monkeypatch, trunk
     np.testing.assert_allclose(ranked[-1], expected, rtol=1e-4)
 
 
-def test_an_unaltered_batch_under_augmentation(take, chosen):
-    """Nothing is drawn: the same as without augmentation."""
-    never = {"probability_min": 0.0, "probability_max": 0.0}
-    one = take(chosen(**AUGMENTED | never), last=4, count=4)
-    other = take(chosen(**AUGMENTED | {"augmentation": "none"}), last=4, count=4)
-    assert not any(part[1].any() or part[3].any() for part in one.plans)
-    for mine, others in zip(one.losses, other.losses, strict=True):
-        np.testing.assert_allclose(mine, others, **AGREEMENT)
-
-
 def test_class_weights_pull_towards_the_rare_class(chosen):
     """One step on a batch: the head's gradient is that of the weighted mean loss."""
     task = toy(chosen(balance="weights"), (8, 6, 3))
@@ -265,8 +218,7 @@ def test_class_weights_pull_towards_the_rare_class(chosen):
     bias = network.get_layer("output").bias
     chunks = task.store.chunks("train")[:8]
     weights = np.array([1, 2, 3, 4, 5, 6, 7, 8], np.float32)
-    pictures = classifier.inputs(task.store.mel[chunks], task.settings)
-    outputs = network(pictures, training=False).numpy()
+    outputs = outputs_of(network, task, chunks)
     gradient = (weights[:, None] * (outputs - task.targets[chunks])).mean(0)
     before = bias.numpy()
     step_of(task, network, chunks)(weights, np.zeros(2, np.int32))
@@ -280,11 +232,9 @@ def test_label_smoothing(take, chosen):
     np.testing.assert_allclose(steps.smooth_labels(hot, 0.3), 0.7 * hot + 0.1, rtol=1e-6)
     # In a step: the first losses are those of the smoothed labels.
     taken = take(chosen(label_smoothing=0.3), count=1)
-    fresh = loop.build_model(taken.task, np.arange(CHUNKS), 5)
-    chunks = taken.chunks[0]
-    pictures = classifier.inputs(taken.task.store.mel[chunks], taken.task.settings)
+    fresh, chunks = loop.build_model(taken.task, np.arange(CHUNKS), 5), taken.chunks[0]
     labels = 0.7 * taken.task.targets[chunks] + 0.1
-    expected = -(labels * np.log(fresh(pictures, training=False).numpy())).sum(1)
+    expected = -(labels * np.log(outputs_of(fresh, taken.task, chunks))).sum(1)
     np.testing.assert_allclose(taken.losses[0], expected, rtol=1e-4)
 
 
@@ -298,13 +248,6 @@ def test_the_regression_loss_is_the_squared_error_of_the_standardised_target(cho
 
 
 # Optimisers and rates
-
-
-@pytest.mark.parametrize("name", ["adadelta", "adamw", "sgd"])
-def test_an_optimiser_learns(take, chosen, name):
-    rate = 1.0 if name == "adadelta" else 0.005
-    losses = take(chosen(optimizer=name, learning_rate=rate), count=48).losses
-    assert np.concatenate(losses[-4:]).mean() < 0.8 * np.concatenate(losses[:4]).mean()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -324,10 +267,6 @@ def test_optimisers_by_name(name, decay):
         ({}, [0.8] * 4),
         ({"warmup_epochs": 3}, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8]),
         ({"schedule": "cosine"}, 0.4 * (1 + np.cos(np.pi * np.arange(12) / 12))),
-        (
-            {"schedule": "cosine", "warmup_epochs": 2},
-            [0.8 / 3, 1.6 / 3, *0.4 * (1 + np.cos(np.pi * np.arange(10) / 10))],
-        ),
         ({"schedule": "cosine", "warmup_epochs": 9}, [0.08, 0.16, 0.24, 0.32]),
     ],
 )
@@ -370,25 +309,3 @@ def test_an_epoch_is_shuffled():
     # The first show of a chunk is not before all second ones.
     places = [np.flatnonzero(order == chunk) for chunk in range(500, 750)]
     assert 0.3 < np.mean([place[0] < 500 for place in places]) < 0.95
-
-
-@pytest.mark.parametrize("balance", ["upsample", "weights", "none"])
-def test_the_generator_decides_the_order(balance):
-    classes = np.repeat([0, 1], [30, 12])
-    one, same, other = (
-        steps.epoch_order(classes, balance, np.random.default_rng(seed)) for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(one, same)
-    assert (one != other).any()
-    if balance != "upsample":
-        assert sorted(one) == list(range(42))
-
-
-def test_class_weights():
-    classes = np.array([2, 0, 0, 2, 2, 2, 0, 5])
-    weights = steps.class_weights(classes, "weights")
-    assert weights.dtype == np.float32
-    by_class = compute_class_weight("balanced", classes=np.unique(classes), y=classes)
-    np.testing.assert_allclose(weights, by_class[np.searchsorted([0, 2, 5], classes)], rtol=1e-6)
-    for balance in ("upsample", "none"):
-        np.testing.assert_array_equal(steps.class_weights(classes, balance), np.ones(8))

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dslite.cards import Card
 from dslite.features.store import Store
+from dslite.models import classifier
 from dslite.training import steps
 
 CLASSES = ("low", "middle", "high")
@@ -39,3 +40,9 @@ def toy(settings, per_class=(8, 8, 8), task="classification", chunks_each=2, dev
     classes = () if task == "regression" else CLASSES
     card = Card(dataset="toy", layout="table", title="toy", task=task, classes=classes)
     return steps.task_of(card, settings, store)
+
+
+def outputs_of(network, task, chunks):
+    """What a network says of chunks, dropout off."""
+    pictures = classifier.inputs(task.store.mel[chunks], task.settings)
+    return network(pictures, training=False).numpy()
