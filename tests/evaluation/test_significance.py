@@ -10,18 +10,13 @@ import pytest
 from dslite.errors import InputError
 from dslite.evaluation import metrics, significance
 
-# Over seeds
 
-
-def test_an_interval_over_seeds_is_students():
+def test_an_interval_over_seeds_is_students_and_one_seed_has_none():
     result = significance.over_seeds([0.60, 0.64, 0.68])
     # t of 2 degrees of freedom has a closed form: t = (2p - 1) sqrt(2 / (4p (1 - p)))
     half = 0.95 * math.sqrt(2 / (4 * 0.975 * 0.025)) * 0.04 / math.sqrt(3)
     expected = {"mean": 0.64, "deviation": 0.04, "low": 0.64 - half, "high": 0.64 + half, "n": 3}
     assert result == pytest.approx(expected)
-
-
-def test_one_seed_has_no_deviation_and_an_undefined_score_no_mean():
     nothing = {"deviation": None, "low": None, "high": None}
     assert significance.over_seeds([0.5]) == nothing | {"mean": 0.5, "n": 1}
     assert significance.over_seeds([0.5, np.nan]) == nothing | {"mean": None, "n": 2}
@@ -30,50 +25,30 @@ def test_one_seed_has_no_deviation_and_an_undefined_score_no_mean():
 
 
 def test_a_table_of_repeated_runs():
+    keys = ["dataset", "backbone"]
     runs = pd.DataFrame({"dataset": list("bbaa"), "backbone": list("xxxy")})
-    table = significance.repeated(
-        runs.assign(test=[50.0, 60.0, 70.0, np.nan]), ["dataset", "backbone"], "test"
-    )
-    assert table[["dataset", "backbone", "n"]].values.tolist() == [
-        ["b", "x", 2],
-        ["a", "x", 1],
-        ["a", "y", 1],
-    ]
+    table = significance.repeated(runs.assign(test=[50.0, 60, 70, np.nan]), keys, "test")
+    assert table[[*keys, "n"]].values.tolist() == [["b", "x", 2], ["a", "x", 1], ["a", "y", 1]]
     np.testing.assert_array_equal(table["mean"], [55, 70, np.nan])
     np.testing.assert_allclose(table["deviation"], [math.sqrt(50), np.nan, np.nan])
     assert table["low"].isna().tolist() == [False, True, True]
 
 
-# McNemar
-
-
-def outcomes(both, only_first, only_second, neither):
-    """Labels and two predictions with that many files of each kind."""
-    first = np.repeat([0, 0, 1, 1], [both, only_first, only_second, neither])
-    second = np.repeat([0, 1, 0, 1], [both, only_first, only_second, neither])
-    return np.zeros(len(first), int), first, second
-
-
 @pytest.mark.parametrize(("b", "c"), [(1, 9), (5, 5), (3, 0), (12, 4), (0, 0)])
 def test_mcnemar_is_the_binomial_sum_whatever_the_seeds(b, c):
     tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
-    labels, first, second = outcomes(30, b, c, 7)
+    counts = [30, b, c, 7]  # files that both, only the first, only the second and none recognise
+    first, second = (np.repeat(right, counts) for right in ([0, 0, 1, 1], [0, 1, 0, 1]))
+    labels = np.zeros(len(first), int)
     result = significance.mcnemar(labels, first, second)
     expected = {"only_first": b, "only_second": c, "p": min(1, 2 * tail)}
     assert result == pytest.approx(expected)
-    # A file counts once.
+    # A file counts once, for the one that recognises it in the larger share of its seeds.
     assert significance.mcnemar(labels, np.stack([first] * 3), np.stack([second] * 3)) == result
-
-
-def test_mcnemar_over_seeds_weighs_shares():
-    labels = np.zeros(3, int)
     first = np.array([[0, 1, 0], [1, 1, 0]])  # right in 1/2, 0 and all seeds
     second = np.array([[0, 0, 1], [0, 1, 0], [1, 1, 1]])  # in 2/3, 1/3 and 1/3
-    result = significance.mcnemar(labels, first, second)
+    result = significance.mcnemar(np.zeros(3, int), first, second)
     assert (result["only_first"], result["only_second"]) == (1, 2)
-
-
-# Holm
 
 
 def test_holm_of_r_s_manual_and_what_is_missing():
@@ -94,24 +69,11 @@ def test_holm_rejects_what_the_closed_test_by_bonferroni_rejects(rng):
     assert significance.holm(p) == pytest.approx(closed)
 
 
-# The paired bootstrap
-
-
 def voices(rng, right, n_classes=3):
     """Labels and predictions that are right with a probability, [files] or [seeds, files]."""
     labels = np.arange(np.shape(right)[-1]) % n_classes
     wrong = (labels + rng.integers(1, n_classes, size=np.shape(right))) % n_classes
     return labels, np.where(rng.random(np.shape(right)) < right, labels, wrong)
-
-
-def test_the_difference_is_that_of_the_mean_uars(rng):
-    labels, first = voices(rng, np.full((2, 60), 0.5))
-    _, second = voices(rng, np.full((3, 60), 0.6))
-    result = significance.uar_difference(labels, first, second, 3, draws=200)
-    means = [np.mean([metrics.uar(labels, s, 3) for s in seeds]) for seeds in (first, second)]
-    assert result["difference"] == pytest.approx(means[1] - means[0])
-    assert result["low"] <= result["difference"] <= result["high"]
-    assert result["units"] == 60
 
 
 @pytest.mark.parametrize(
@@ -123,18 +85,19 @@ def test_the_difference_is_that_of_the_mean_uars(rng):
 def test_the_draws_are_those_of_the_definition(rng, grouped, tail):
     """Against drawing files (or speakers) one by one and scoring each draw anew."""
     labels, first = voices(rng, np.full((2, 60), 0.5))
-    _, second = voices(rng, np.full((2, 60), 0.65))
+    _, second = voices(rng, np.full((3, 60), 0.65))
     groups = np.repeat(np.arange(12), 5) if grouped else None
     result = significance.uar_difference(labels, first, second, 3, groups)
     assert significance.uar_difference(labels, first, second, 3, groups) == result
+    means = [np.mean([metrics.uar(labels, s, 3) for s in seeds]) for seeds in (first, second)]
+    assert result["difference"] == pytest.approx(means[1] - means[0])
+    assert result["low"] <= result["difference"] <= result["high"]
+    assert result["units"] == (12 if grouped else 60)
     units = [np.flatnonzero(groups == g) for g in range(12)] if grouped else np.arange(60)[:, None]
     drawn = []
     for _ in range(1000):
         i = np.concatenate([units[u] for u in rng.integers(len(units), size=len(units))])
-        right = [
-            [[np.mean(s[i][labels[i] == k] == k) for k in range(3)] for s in seeds]
-            for seeds in (first, second)
-        ]
+        right = [[metrics.uar(labels[i], s[i], 3) for s in seeds] for seeds in (first, second)]
         drawn.append(np.mean(right[1]) - np.mean(right[0]))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     assert (result["low"], result["high"]) == pytest.approx((low, high), abs=0.02)
@@ -148,13 +111,12 @@ def test_interval_and_p_agree_about_0(rng, monkeypatch):
     _, second = voices(rng, np.full(40, 0.6))
     for groups in (None, np.arange(40) // 5):
         p = significance.uar_difference(labels, first, second, 3, groups)["p"]
-        with monkeypatch.context() as patched:
-            patched.setattr(significance, "LEVEL", 1 - p)
-            ends = significance.uar_difference(labels, first, second, 3, groups)
+        monkeypatch.setattr(significance, "LEVEL", 1 - p)
+        ends = significance.uar_difference(labels, first, second, 3, groups)
         assert min(abs(ends["low"]), abs(ends["high"])) < 0.01
 
 
-def test_exchanging_the_two_changes_the_sign_only(rng):
+def test_exchanging_the_two_changes_the_sign_and_equal_ones_differ_by_nothing(rng):
     labels, first = voices(rng, np.full(80, 0.5))
     _, second = voices(rng, np.full(80, 0.6))
     one = significance.uar_difference(labels, first, second, 3)
@@ -162,19 +124,15 @@ def test_exchanging_the_two_changes_the_sign_only(rng):
     assert one["difference"] == -other["difference"]
     assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=0.01)
     assert one["p"] == pytest.approx(other["p"], abs=0.03)
-
-
-@pytest.mark.parametrize("groups", [None, np.arange(30) // 3])
-def test_equal_predictions_differ_by_nothing(rng, groups):
-    labels, seeds = voices(rng, np.full((3, 30), 0.5))
-    result = significance.uar_difference(labels, seeds, seeds[::-1], 3, groups, draws=300)
-    assert [result[key] for key in ("difference", "low", "high", "p")] == [0, 0, 0, 1]
+    seeds = np.stack([first, second])
+    for groups in (None, np.arange(80) // 3):
+        result = significance.uar_difference(labels, seeds, seeds[::-1], 3, groups, draws=300)
+        assert [result[key] for key in ("difference", "low", "high", "p")] == [0, 0, 0, 1]
 
 
 def test_speakers_widen_the_interval_where_their_files_agree(rng):
     speaker = np.repeat(np.arange(20), 15)
-    # A model suits a speaker or not.
-    labels, second = voices(rng, np.where(rng.random(20) < 0.5, 0.1, 0.9)[speaker])
+    labels, second = voices(rng, np.where(rng.random(20) < 0.5, 0.1, 0.9)[speaker])  # suits or not
     _, first = voices(rng, np.full(300, 0.5))
     files = significance.uar_difference(labels, first, second, 3)
     speakers = significance.uar_difference(labels, first, second, 3, speaker)
@@ -229,46 +187,29 @@ def test_arrays_that_do_not_fit(files, n_classes, groups, text):
         significance.uar_difference(labels, labels, labels[:files], n_classes, groups)
 
 
-# A study's tables
-
-
 def predictions(rng, rights, dataset="d", seeds=(0, 1), speakers=10, n=120, **columns):
     """Rows as `compared` takes them; ``rights``: augmentation -> share recognised."""
-    parts = []
+    parts, names = [], np.array(list("xyz"))
+    speaker = [f"s{i % speakers}" if speakers else "" for i in range(n)]
     for (augmentation, right), seed in itertools.product(rights.items(), seeds):
-        labels, predicted = voices(rng, np.full(n, right))
-        part = pd.DataFrame({"label": labels, "prediction": predicted}).replace(
-            dict(enumerate("xyz"))
-        )
-        part["speaker"] = [f"s{i % speakers}" if speakers else "" for i in range(n)]
-        part["file"] = [f"{i}.wav" for i in range(n)]
-        parts.append(part.assign(augmentation=augmentation, seed=seed, dataset=dataset, **columns))
+        labels, predicted = (names[of] for of in voices(rng, np.full(n, right)))
+        part = {"label": labels, "prediction": predicted, "speaker": speaker}
+        part |= {"file": [f"{i}.wav" for i in range(n)], "augmentation": augmentation}
+        parts.append(pd.DataFrame(part | {"seed": seed, "dataset": dataset} | columns))
     return pd.concat(parts, ignore_index=True)
 
 
-@pytest.fixture
-def few_draws(monkeypatch):
+def test_a_study_of_several_corpora(rng, monkeypatch):
     monkeypatch.setattr(significance, "DRAWS", 500)
-
-
-@pytest.mark.usefixtures("few_draws")
-def test_a_study_of_several_corpora(rng):
-    rows = pd.concat(
-        [
-            predictions(rng, {"cutmix": 0.8, "none": 0.5, "specaugment": 0.5}),
-            predictions(rng, {"none": 0.8, "cutmix": 0.4}, dataset="e", seeds=(0,), speakers=0),
-        ]
-    )
-    table = significance.compared(rows, "augmentation", "none")
-    assert table[["dataset", "augmentation", "baseline"]].values.tolist() == [
-        ["d", "cutmix", "none"],
-        ["d", "specaugment", "none"],
-        ["e", "cutmix", "none"],
+    one = predictions(rng, {"cutmix": 0.8, "none": 0.5, "specaugment": 0.5})
+    other = predictions(rng, {"none": 0.8, "cutmix": 0.4}, dataset="e", seeds=(0,), speakers=0)
+    table = significance.compared(pd.concat([one, other]), "augmentation", "none")
+    columns = ["dataset", "augmentation", "baseline", "verdict", "unit", "units", "seeds"]
+    assert table[columns].values.tolist() == [
+        ["d", "cutmix", "none", "better", "speaker", 10, 2],
+        ["d", "specaugment", "none", "not told apart", "speaker", 10, 2],
+        ["e", "cutmix", "none", "worse", "file", 120, 1],
     ]
-    assert table["verdict"].tolist() == ["better", "not told apart", "worse"]
-    assert table["unit"].tolist() == ["speaker", "speaker", "file"]
-    assert table["units"].tolist() == [10, 10, 120]
-    assert table["seeds"].tolist() == [2, 2, 1]
     assert (table["comparisons"] == 3).all()
     assert table["low_speakers"].isna().tolist() == [False, False, True]
     assert (table["low"] <= table["difference"]).all()
@@ -278,7 +219,6 @@ def test_a_study_of_several_corpora(rng):
     assert 20 < table["difference"][0] < 40  # points, not fractions
 
 
-@pytest.mark.usefixtures("few_draws")
 def test_backbones_are_compared_in_the_same_way(rng):
     rows = pd.concat(
         predictions(rng, {"none": right, "cutmix": right}, backbone=name)
@@ -289,7 +229,6 @@ def test_backbones_are_compared_in_the_same_way(rng):
     assert table[["augmentation", "backbone", "verdict"]].values.tolist() == expected
 
 
-@pytest.mark.usefixtures("few_draws")
 def test_only_seeds_and_labels_that_both_have_are_compared(rng):
     rows = predictions(rng, {"none": 0.5, "cutmix": 0.8})
     short = rows[(rows["augmentation"] == "none") | (rows["seed"] == 1)]
@@ -314,19 +253,17 @@ def test_more_comparisons_take_more_draws(rng, monkeypatch):
     assert significance.compared(rows, "augmentation", "none")["verdict"][0] == "better"
 
 
-@pytest.mark.usefixtures("few_draws")
-@pytest.mark.parametrize("change", ["file", "label", "missing", "twice", "no baseline"])
-def test_runs_that_do_not_fit_together_are_refused(rng, change):
-    rows = predictions(rng, {"none": 0.5, "cutmix": 0.6})
-    cutmix, text = rows["augmentation"] == "cutmix", "d, cutmix: .*other files or labels"
-    if change == "missing":
-        rows = rows[:-1]
-    elif change == "twice":
-        rows = pd.concat([rows, rows.tail(1)])
-        text = "d, cutmix: .*one seed predicts a file twice"
-    elif change == "no baseline":
-        rows, text = rows[cutmix], "d: no predictions of augmentation none"
-    else:
-        rows.loc[cutmix, change] = "other" + rows.loc[cutmix, "file"]
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda rows: rows[:-1], "d, cutmix: .*other files or labels"),
+        (lambda rows: rows.assign(file=rows["augmentation"] + rows["file"]), "other files"),
+        (lambda rows: rows.assign(label=rows["augmentation"] + rows["file"]), "other .*labels"),
+        (lambda rows: pd.concat([rows, rows.tail(1)]), "d, cutmix: .*one seed .* a file twice"),
+        (lambda rows: rows[rows["augmentation"] != "none"], "d: no .* of augmentation none"),
+    ],
+)
+def test_runs_that_do_not_fit_together_are_refused(rng, change, text):
+    rows = change(predictions(rng, {"none": 0.5, "cutmix": 0.6}))
     with pytest.raises(InputError, match=text):
         significance.compared(rows, "augmentation", "none")

@@ -8,6 +8,7 @@ import pandas as pd
 import soundfile
 
 from dslite import audio
+from dslite.explanation.files import ExplainedFile
 from dslite.features import spectrogram, store
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -111,3 +112,13 @@ def a_run(folder, table, classes=CLASSES, settings=SMALL, network=None, metrics=
     if network is not None:
         network.save(folder / "model.keras")
     return runs.load(folder)
+
+
+def explained_file(name, explanations, **changed):
+    """A file of a second that was taken for the first of the explained classes."""
+    (first, part), last = next(iter(explanations.items())), list(explanations)[-1]
+    shape = (*part.values.shape, 3)
+    fields = {"name": name, "rule": "", "true": last, "predicted": first}
+    fields |= {"probability": 0.7, "waveform": waveform(1.0), "sample_rate": SMALL.sample_rate}
+    fields |= {"picture": np.full(shape, 99, np.float32), "seconds": 1.0}
+    return ExplainedFile(**fields | {"explanations": explanations} | changed)

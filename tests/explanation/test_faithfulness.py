@@ -7,75 +7,46 @@ import tensorflow as tf
 from dslite.explanation import faithfulness, masking, methods
 from dslite.explanation.faithfulness import FaithfulnessTest
 from dslite.explanation.methods import ExplainedModel, Explanation
-from dslite.models import backbones, classifier
+from dslite.models import backbones
 from tests.explanation.explained import HALVES, SMALL, looking_at, network, noise, silent
 
 SCALE = backbones.BACKBONES["squeezenet"].scale
 TOP_LEFT = (HALVES[0], HALVES[0])
 
 
-# Orders and curves
-
-
-def weighing(weights):
-    """As `ExplainedModel.masked`: output 1 is the sum of the weights of the visible cells."""
+def test_curves_of_four_regions_by_hand_and_the_order_of_many():
+    weights = np.array([[4.0, 1.0], [3.0, 2.0]])
 
     def outputs(visible):
+        """As `ExplainedModel.masked`: output 1 is the sum of the weights of the visible cells."""
         sums = (visible * weights).sum(axis=(1, 2))
         return np.stack([np.full(len(visible), 9.0), sums], axis=1)
 
-    return outputs
-
-
-def test_the_order_begins_with_what_raises_most():
+    curves = faithfulness._curves(outputs, np.array([[0, 2, 3, 1], [1, 3, 2, 0]]), 1)
+    np.testing.assert_allclose(curves[0], [[10, 6, 3, 1, 0], [10, 9, 7, 4, 0]])  # deletion
+    np.testing.assert_allclose(curves[1], [[0, 4, 7, 9, 10], [0, 1, 3, 6, 10]])  # insertion
+    areas = [faithfulness._area(of) for of in curves]
+    np.testing.assert_allclose(areas, [[15 / 4, 25 / 4], [25 / 4, 15 / 4]])
     values = np.zeros((28, 28))
-    values[2:4, 26:28] = 5  # region 1, 13
-    values[0, 0] = 7
-    values[27, 27] = -1
+    values[2:4, 26:28], values[0, 0], values[27, 27] = 5, 7, -1  # the first: region 1, 13
     order = faithfulness._order(values)
-    assert order.dtype == np.int64
-    assert order[:4].tolist() == [14 + 13, 0, 1, 2]
-    assert order[-1] == 195
-    assert sorted(order) == list(range(196))
-
-
-def test_curves_of_four_regions_by_hand():
-    weights = np.array([[4.0, 1.0], [3.0, 2.0]])
-    orders = np.array([[0, 2, 3, 1], [1, 3, 2, 0]])
-    deletion, insertion = faithfulness._curves(weighing(weights), orders, 1)
-    np.testing.assert_allclose(deletion, [[10, 6, 3, 1, 0], [10, 9, 7, 4, 0]])
-    np.testing.assert_allclose(insertion, [[0, 4, 7, 9, 10], [0, 1, 3, 6, 10]])
-    np.testing.assert_allclose(faithfulness._area(deletion), [15 / 4, 25 / 4])
-    np.testing.assert_allclose(faithfulness._area(insertion), [25 / 4, 15 / 4])
-
-
-# A random head
+    assert order.tolist() == [27, 0, *range(1, 27), *range(28, 196)]
 
 
 def test_a_random_head_on_the_same_backbone(tiny, rng):
     whole = network(SMALL.model_copy(update={"pooling": "time"}), outputs=1, scale=(40.0, 12.0))
-    before = whole.get_weights()
+    before, scaled = whole.get_weights(), SCALE(noise(rng, 2))
     random, again, other = (faithfulness._with_random_head(whole, seed) for seed in (3, 3, 4))
-    for one, two in zip(before, whole.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-    for one, two in zip(random.get_weights(), again.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-    scaled = SCALE(noise(rng, 2))
-    models = (whole, random, other)
-    maps = [classifier.backbone_of(of)(scaled, training=False).numpy() for of in models]
-    np.testing.assert_array_equal(maps[0], maps[1])
+    for one, two in ((before, whole.get_weights()), (random.get_weights(), again.get_weights())):
+        assert all(map(np.array_equal, one, two))
+    expected, outputs = (of(scaled, training=False).numpy() for of in (whole, random))
+    assert not np.allclose(outputs, expected, rtol=1e-3)
     for name in ("hidden", "standardised"):
-        kernels = [of.get_layer(name).get_weights()[0] for of in models]
+        kernels = [of.get_layer(name).get_weights()[0] for of in (whole, random, other)]
         assert all((kernels[i] != kernels[j]).all() for i, j in ((0, 1), (0, 2), (1, 2)))
-    expected = whole(scaled, training=False).numpy()
-    assert not np.allclose(random(scaled, training=False), expected, rtol=1e-3)
-    # Nothing but the head's weights has changed: put back, they make the old outputs.
-    for name in ("hidden", "standardised"):
         random.get_layer(name).set_weights(whole.get_layer(name).get_weights())
+    # Nothing but the head's weights has changed: put back, they make the old outputs.
     np.testing.assert_allclose(random(scaled, training=False), expected, rtol=1e-5)
-
-
-# All tests of pictures
 
 
 def test_curves_lead_from_the_output_to_the_hidden_picture_and_back(tiny, rng):
@@ -141,29 +112,23 @@ def test_an_explanation_that_depends_on_the_head_falls_with_it(tiny, rng, monkey
     only(monkeypatch, **{name: methods.METHODS[name] for name in ("grad-cam", "occlusion")})
     settings = SMALL.model_copy(update={"pooling": "time"})
     model, pictures = ExplainedModel(network(settings), settings), noise(rng, 3)
-    drawn = [
-        faithfulness.assess(model, pictures, [0] * 3, seed=seed, log=silent) for seed in range(3)
-    ]
+    assess, given = faithfulness.assess, (model, pictures, [0] * 3)
+    drawn = [assess(*given, seed=seed, log=silent) for seed in range(3)]
     for method in methods.METHODS:
         correlations = [result.randomised[method] for result in drawn]
         assert np.abs(np.mean(correlations)) < 0.5, method
         assert np.abs(correlations).max() < 0.98, method
     monkeypatch.setattr(faithfulness, "_with_random_head", lambda whole, seed: whole)
-    same = faithfulness.assess(model, pictures, [0] * 3, log=silent)
+    same = assess(*given, log=silent)
     for method in methods.METHODS:
-        np.testing.assert_allclose(same.randomised[method], 1)
-        np.testing.assert_allclose(same.randomised_abs[method], 1)
+        np.testing.assert_allclose([same.randomised[method], same.randomised_abs[method]], 1)
 
 
 def test_nothing_to_correlate_is_undefined_and_not_zero(rng):
-    constant = Explanation(np.zeros((32, 32)), 0.0, 1.0)
-    other = Explanation(rng.normal(size=(32, 32)), 0.0, 1.0)
-    opposite = Explanation(-other.values, 0.0, 1.0)
+    values = rng.normal(size=(32, 32))
+    constant, other, opposite = (Explanation(factor * values, 0.0, 1.0) for factor in (0, 1, -1))
     assert np.isnan(faithfulness._agreement([constant, other], 14))
     assert faithfulness._agreement([other, other, opposite], 14) == pytest.approx(-1 / 3)
-
-
-# The table
 
 
 def result_of(deletions, insertions, **others):
@@ -207,6 +172,13 @@ def test_verdicts_gains_and_intervals_by_hand():
     for column, values in expected.items():
         np.testing.assert_allclose(table[column].astype(float), values, atol=1e-12)
     assert table.loc["Random order"].notna().sum() == 2
+    table = faithfulness.curve_table(result)
+    assert list(table) == ["method", "curve", "share", "score"]
+    assert set(table["method"]) == {*methods.TITLES.values(), "random"}
+    rows = table[table["method"] == "Occlusion"].set_index("curve")
+    np.testing.assert_allclose(rows.loc["deletion", "score"], 0.45)
+    np.testing.assert_allclose(rows.loc["insertion", "score"], 0.2)
+    np.testing.assert_allclose(rows.loc["insertion", "share"], [0, 0.5, 1])
 
 
 def test_a_gain_that_may_be_chance_is_no_gain(rng):
@@ -217,14 +189,3 @@ def test_a_gain_that_may_be_chance_is_no_gain(rng):
     assert row["deletion_low"] < 0 < row["deletion_gain"] < row["deletion_high"]
     half = 1.96 * heights.std() / np.sqrt(30)
     assert row["deletion_high"] - row["deletion_low"] == pytest.approx(2 * half, rel=0.15)
-
-
-def test_curves_as_the_chart_takes_them():
-    result = result_of({"occlusion": (0.2, 0.4)}, {"occlusion": (0.6, 0.8)})
-    table = faithfulness.curve_table(result)
-    assert list(table) == ["method", "curve", "share", "score"]
-    rows = table[table["method"] == "Occlusion"].set_index("curve")
-    np.testing.assert_allclose(rows.loc["deletion", "score"], 0.3)
-    np.testing.assert_allclose(rows.loc["insertion", "score"], 0.7)
-    np.testing.assert_allclose(rows.loc["insertion", "share"], [0, 0.5, 1])
-    assert set(table["method"]) == {"Occlusion", "random"}

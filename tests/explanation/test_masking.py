@@ -4,21 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dslite.errors import InputError
 from dslite.explanation import attributions, masking
 from tests.explanation.explained import noise
-
-
-def hidden(picture, visible, masker):
-    filling = tf.constant(masking.fill(picture, masker))
-    return masking.hide(tf.constant(picture), filling, tf.constant(visible)).numpy()
-
-
-def test_an_unknown_masker_names_the_nearest():
-    with pytest.raises(InputError, match=r"'blurr'; did you mean 'blur'\?"):
-        masking.require("blurr")
-    with pytest.raises(InputError, match="there is: mean, blur"):
-        masking.require("inpaint")
 
 
 def test_a_small_picture_has_a_cell_for_each_pixel():
@@ -31,25 +18,21 @@ def test_what_is_visible_stays_to_the_bit(rng, masker, side, count):
     picture = rng.uniform(0, 255, (side, side, 3)).astype(np.float32)
     visible = rng.random((3, count, count)) < 0.6
     visible[0] = True
-    pictures = hidden(picture, visible, masker)
-    assert pictures.shape == (3, side, side, 3)
-    assert pictures.dtype == np.float32
+    filling = masking.fill(picture, masker)
+    pictures = masking.hide(*map(tf.constant, (picture, filling, visible))).numpy()
+    assert (pictures.shape, pictures.dtype) == ((3, side, side, 3), np.float32)
     pixels = visible.reshape(3, -1)[:, attributions.cells(side, side, count)]
     for masked, mask in zip(pictures, pixels, strict=True):
         np.testing.assert_array_equal(masked[mask], picture[mask])
-        np.testing.assert_array_equal(masked[~mask], masking.fill(picture, masker)[~mask])
+        np.testing.assert_array_equal(masked[~mask], filling[~mask])
         if not mask.all():
             assert (np.abs(masked[~mask] - picture[~mask]) > 1e-3).mean() > 0.9
 
 
-def test_the_mean_is_the_mean_colour_of_the_whole_picture(rng):
+def test_the_mean_is_of_the_whole_picture_and_the_blur_of_a_quarter_of_the_side(rng):
     (picture,) = noise(rng)
     expected = np.broadcast_to(picture.reshape(-1, 3).mean(axis=0), picture.shape)
     np.testing.assert_allclose(masking.fill(picture, "mean"), expected, atol=1e-3)
-
-
-def test_the_blur_is_a_moving_average_of_a_quarter_of_the_side(rng):
-    (picture,) = noise(rng)
     blurred = masking.fill(picture, "blur")
     padded = np.pad(picture, ((4, 3), (4, 3), (0, 0)), mode="reflect")  # 8 wide, about a pixel
     for row, column in ((0, 0), (5, 31), (16, 16), (31, 2)):
