@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -44,15 +44,7 @@ def serving(folder):
 
 
 class Page:
-    """One tab.
-
-    Attributes
-    ----------
-    requests : list of str
-        Every address that was asked for, in the page's own words.
-    errors : list of str
-        Errors: of scripts, of the console, of the network and the security policy.
-    """
+    """One tab: addresses it asked for, and errors of scripts, console, network and policy."""
 
     def __init__(self, socket):
         self._socket, self._ids, self._session = socket, itertools.count(1), None
@@ -138,14 +130,8 @@ def started(folder, *flags):
         port, place = file.read_text().split()
         address = f"ws://127.0.0.1:{port}{place}"
         socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
-        try:
+        with closing(socket):
             yield Page(socket)
-        finally:
-            socket.close()
     finally:
-        try:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

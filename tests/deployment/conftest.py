@@ -81,3 +81,25 @@ def profiled(once, converted_run):
         (folder / "profiled.json").write_text(json.dumps(measured, allow_nan=False))
 
     return json.loads((once("profiled", make) / "profiled.json").read_text())
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The commands use loudness instead of loading a model."""
+    from dslite.deployment import predict
+    from tests.deployment.stand_in import predictor
+
+    monkeypatch.setattr(predict, "load_model", lambda place: predictor())
+
+
+@pytest.fixture
+def refused(command):
+    """Run a command that refuses its input: gives the message."""
+
+    def run(*words):
+        status, out, err = command(*words)
+        assert (status, out) == (2, "")
+        assert "Traceback" not in err
+        return " ".join(err.split())
+
+    return run

@@ -14,8 +14,6 @@ from dslite.errors import InputError
 # As benchmark_model of TensorFlow Lite 2.4 to 2.21 prints it, in its order
 PRINTED = """\
 INFO: STARTING!
-INFO: Log parameter values verbosely: [0]
-INFO: Min num runs: [50]
 INFO: Num threads: [4]
 INFO: Graph: [/data/local/tmp/cnn.tflite]
 INFO: Report the peak memory footprint: [1]
@@ -66,12 +64,9 @@ def test_an_older_benchmark_model_through_logcat():
     }
 
 
-def test_only_the_line_with_the_times():
+def test_only_the_line_with_the_times_and_memory_as_older_ones_call_it():
     line = next(line for line in PRINTED.splitlines() if "timings" in line)
     assert phone.parse(line) == {"source": "benchmark_model", "ms": 242, "init_ms": 92.318}
-
-
-def test_memory_as_older_ones_call_it():
     delta = "Memory footprint delta from the start of the tool"
     older = phone.parse(PRINTED.replace(delta, "Peak memory footprint"))
     assert older == phone.parse(PRINTED)
@@ -94,11 +89,8 @@ def test_what_is_no_measurement(text, message):
         phone.parse(text)
 
 
-def test_the_command_stores_it(command, small_run, tmp_path):
-    place = tmp_path / "run"
-    place.mkdir()
-    for file in ("run.json", "metrics.json"):
-        shutil.copy(small_run.folder / file, place)
+def test_the_command_stores_it(command, refused, small_run, tmp_path):
+    place = shutil.copytree(small_run.folder, tmp_path / "run")
     (tmp_path / "out.txt").write_text(PRINTED)
     status, out, _ = command("device", place, tmp_path / "out.txt", "--name", "Pixel 8")
     assert status == 0
@@ -107,9 +99,7 @@ def test_the_command_stores_it(command, small_run, tmp_path):
     assert stored.pop("date")
     assert stored == phone.parse(PRINTED) | {"name": "Pixel 8"}
     (tmp_path / "out.txt").write_text("nothing")
-    status, _, err = command("device", place, tmp_path / "out.txt")
-    assert status == 2
-    assert "out.txt: no measurement" in err
+    assert "out.txt: no measurement" in refused("device", place, tmp_path / "out.txt")
     assert json.loads((place / "device.json").read_text())["name"] == "Pixel 8"
 
 

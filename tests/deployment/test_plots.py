@@ -25,26 +25,27 @@ def legend(figure):
 
 @pytest.fixture
 def measured():
-    rows = [("model", "float32", 1, 9.9, 12), ("model", "float32", 2, 6, 7)]
-    rows += [("model", "int8", 1, 4.5, 5), ("model", "int8", 2, 2.7, 3)]
-    rows += [("cnn", "float32", 1, 9, 10), ("cnn", "Keras", 2, 36, 44)]
-    rows += [("spectrogram", "drawn", 1, 60, 61)]
+    rows = [
+        *(("model", "float32", 1, 9.9, 12), ("model", "float32", 2, 6, 7)),
+        *(("model", "int8", 1, 4.5, 5), ("model", "int8", 2, 2.7, 3)),
+        *(("cnn", "float32", 1, 9, 10), ("cnn", "Keras", 2, 36, 44)),
+        ("spectrogram", "drawn", 1, 60, 61),
+    ]
     return pd.DataFrame(rows, columns=["part", "variant", "threads", "ms_median", "ms_p95"])
 
 
 @pytest.fixture
 def models():
     """Four backbones in four variants; the second is slower, larger and worse than the first."""
-    rows = []
-    for backbone, ms, score, size in (
-        *(("densenet121", 60, 0.8, 30), ("vgg16", 300, 0.79, 60)),
-        *(("mobilenet_v2", 9, 0.757, 9.6), ("squeezenet", 12, 0.7, 4.9)),
-    ):
-        for variant, faster, lost, smaller in (
-            *(("float32", 1, 0, 1), ("float16", 1.02, 0.001, 0.5)),
-            *(("dynamic", 0.8, 0.004, 0.26), ("int8", 0.45, 0.02, 0.27)),
-        ):
-            rows.append((backbone, variant, ms * faster, size * smaller, score - lost))
+    backbones = [("densenet121", 60, 0.8, 30), ("vgg16", 300, 0.79, 60)]
+    backbones += [("mobilenet_v2", 9, 0.757, 9.6), ("squeezenet", 12, 0.7, 4.9)]
+    variants = [("float32", 1, 0, 1), ("float16", 1.02, 0.001, 0.5)]
+    variants += [("dynamic", 0.8, 0.004, 0.26), ("int8", 0.45, 0.02, 0.27)]
+    rows = [
+        (backbone, variant, ms * faster, size * smaller, score - lost)
+        for backbone, ms, score, size in backbones
+        for variant, faster, lost, smaller in variants
+    ]
     return pd.DataFrame(rows, columns=["backbone", "variant", "ms_median", "MB", "devel"])
 
 
@@ -64,9 +65,7 @@ def test_bars_of_time(measured):
     assert whole.yaxis_inverted()
     assert whole.get_xlim()[0] == 0
     assert legend(figure) == ["1 thread", "2 threads", "not TensorFlow Lite"]
-
-
-def test_bars_of_one_file(measured):
+    # Of one file
     figure = plots.times(measured.head(1).assign(part="mine"))
     (axes,) = drawn(figure)
     assert axes.get_title(loc="left") == "mine"
@@ -110,6 +109,4 @@ def test_marks_of_the_pareto_plot(models):
 def test_a_single_model_a_correlation_and_more_backbones_than_colours(models):
     (axes,) = drawn(plots.pareto(models.head(1), "spearman"))
     assert axes.get_ylabel() == "Devel Spearman's ρ"
-    many = [models.assign(backbone=f"backbone{i}", ms_median=models["ms_median"] * (1 + i))
-            for i in range(11)]  # fmt: skip
-    drawn(plots.pareto(pd.concat(many)))
+    drawn(plots.pareto(pd.concat(models.assign(backbone=f"backbone{i}") for i in range(11))))

@@ -20,35 +20,33 @@ from dslite.settings import Settings
 layers = keras.layers
 
 
-# Operations
+def counted(source, result):
+    return profile.multiply_adds(keras.Model(source, result))
 
 
 def test_multiply_adds_by_hand():
     image = keras.Input((10, 12, 3))
     x = layers.SeparableConv2D(5, 3, strides=2, padding="same", depth_multiplier=2)(image)
     # 5 x 6 places: 3 x 3 x 3 x 2 depthwise numbers, then 6 x 5
-    assert profile.multiply_adds(keras.Model(image, x)) == 5 * 6 * (3 * 3 * 3 * 2 + 6 * 5)
+    assert counted(image, x) == 5 * 6 * (3 * 3 * 3 * 2 + 6 * 5)
     frames = keras.Input((20, 7))
-    assert profile.multiply_adds(keras.Model(frames, layers.Dense(5)(frames))) == 20 * 7 * 5
+    assert counted(frames, layers.Dense(5)(frames)) == 20 * 7 * 5
     image = keras.Input((10, 10, 3))
     x = layers.Conv2D(4, 3, padding="valid")(image)  # 8 x 8 x 4 outputs of 27 each
     x = layers.DepthwiseConv2D(3, strides=2, padding="same")(x)  # 4 x 4 x 4 of 9
     inner = keras.Model(image, layers.Dense(5)(layers.Flatten()(x)))  # 64 x 5
-    outer = keras.Model(image, layers.Dense(2)(inner(image)))  # 5 x 2
     expected = 8 * 8 * 4 * 27 + 4 * 4 * 4 * 9 + 64 * 5 + 5 * 2
-    assert profile.multiply_adds(outer) == expected
+    assert counted(image, layers.Dense(2)(inner(image))) == expected
 
 
 def test_a_layer_counts_as_often_as_a_network_uses_it():
     convolution = layers.Conv2D(3, 3)
     large, small = keras.Input((32, 32, 3)), keras.Input((10, 10, 3))
     once = 3 * 3 * 3 * 3
-    assert profile.multiply_adds(keras.Model(large, convolution(large))) == 30 * 30 * once
+    assert counted(large, convolution(large)) == 30 * 30 * once
     first = keras.Model(small, convolution(small))
-    outer = keras.Model(small, layers.Flatten()(first(small)))
-    assert profile.multiply_adds(first) == profile.multiply_adds(outer) == 8 * 8 * once
-    twice = keras.Model(small, convolution(convolution(small)))
-    assert profile.multiply_adds(twice) == (8 * 8 + 6 * 6) * once
+    assert counted(small, layers.Flatten()(first(small))) == 8 * 8 * once
+    assert counted(small, convolution(convolution(small))) == (8 * 8 + 6 * 6) * once
 
 
 SLOW = pytest.mark.slow
@@ -57,26 +55,20 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "giga", "top"),
     [
-        # With the dense layers of the published figure, which a backbone is without
-        ("mobilenet_v2", 224, 0.300, 1280 * 1000),  # Sandler et al. 2018, Table 4
-        # Simonyan and Zisserman's 16 layers: 15.5 G with top in the usual tables
+        # With the dense layers of the published figure, which a backbone is without:
+        # Sandler et al. 2018, Table 4; the usual tables; Howard et al. 2017, Table 4; Bianco
+        # et al. 2018; Zoph et al. 2018, Table 2; torchvision's table of its weights
+        ("mobilenet_v2", 224, 0.300, 1280 * 1000),
         ("vgg16", 224, 15.5, 512 * 7 * 7 * 4096 + 4096 * 4096 + 4096 * 1000),
-        # Howard et al. 2017, Table 4
         pytest.param("mobilenet", 224, 0.569, 1024 * 1000, marks=SLOW),
-        # The usual tables (Bianco et al. 2018)
         pytest.param("xception", 299, 8.4, 2048 * 1000, marks=SLOW),
-        # Zoph et al. 2018, Table 2
         pytest.param("nasnet_mobile", 224, 0.564, 1056 * 1000, marks=SLOW),
-        # The table of weights of torchvision
         pytest.param("densenet121", 224, 2.834, 1024 * 1000, marks=SLOW),
     ],
 )
 def test_published_figures(name, size, giga, top):
     network = backbones.build_backbone(name, "random", size)
     assert (profile.multiply_adds(network) + top) / 1e9 == pytest.approx(giga, rel=0.006)
-
-
-# Time
 
 
 def test_several_calls_take_turns():
@@ -98,9 +90,6 @@ def test_times_in_numbers(monkeypatch):
         **{"ms": pytest.approx(50_500), "ms_median": pytest.approx(50_500), "runs": 100},
         **{"ms_p95": pytest.approx(95_050), "ms_std": pytest.approx(1000 * seconds.std())},
     }
-
-
-# A run
 
 
 def test_what_is_measured(profiled, converted_run):
@@ -133,27 +122,23 @@ def test_what_is_measured(profiled, converted_run):
     assert profiled["threads"] == [2, 1]
 
 
-def test_memory_and_size_of_each_file(profiled, converted_run):
+def test_memory_size_and_scores_of_each_file(profiled, converted_run):
     table = profile.profile_table(profiled)
     lite = table[~table["variant"].isin(profile.NOT_LITE)]
     assert (lite["growth_mb"] > 0).all()
     assert (lite["peak_mb"] > lite["growth_mb"]).all()
-    compiled = table[table["variant"] == profile.KERAS].iloc[0]
-    assert compiled["peak_mb"] > 2 * lite["peak_mb"].max()  # TensorFlow itself
+    assert set(table["metric"]) == {"uar"}
+    first = table.groupby(["part", "variant"]).first()
+    peak = first.loc[("cnn", profile.KERAS), "peak_mb"]
+    assert peak > 2 * lite["peak_mb"].max()  # TensorFlow itself
     size = (converted_run.folder / "model-int8.tflite").stat().st_size
-    whole = table[(table["part"] == "model") & (table["variant"] == "int8")]
-    assert whole["MB"].tolist() == [size / 1e6] * 2
-
-
-def test_scores_are_the_models_and_what_a_file_lost(profiled, converted_run):
-    table = profile.profile_table(profiled).set_index(["part", "variant"])
+    assert first.loc[("model", "int8"), "MB"] == size / 1e6
     for partition, change in (("devel", -0.125), ("test", 0.25)):
         trained = converted_run.metrics[partition]["file"]["score"]
-        of = table[partition].groupby(level=[0, 1]).first()
-        assert of["model", "float32"] == of["cnn", profile.KERAS_PREDICT] == trained
-        assert of["model", "int8"] == trained + change
-        assert np.isnan(of["spectrogram", "float32"])
-    assert set(table["metric"]) == {"uar"}
+        score = first[partition]
+        assert score["model", "float32"] == score["cnn", profile.KERAS_PREDICT] == trained
+        assert score["model", "int8"] == trained + change
+        assert np.isnan(score["spectrogram", "float32"])
 
 
 def test_what_is_written_and_a_failure_leaves_it(profiled, converted_copy, monkeypatch):
@@ -202,14 +187,10 @@ def test_the_command_of_a_run(command, converted_copy, profiled, monkeypatch):
     monkeypatch.setattr(profile, "DPI", 40)
     monkeypatch.setattr(profile, "profile_run", lambda run, threads, repeats: profiled)
     status, out, _ = command("profile", converted_copy.folder, "--threads", "2,1,2")
-    assert status == 0
-    lines = out.splitlines()
-    assert lines[0].split()[:4] == ["part", "computed", "by", "threads"]
+    first, *_, last = out.splitlines()
+    assert (status, first.split()[:4]) == (0, ["part", "computed", "by", "threads"])
     assert "0.73 M parameters" in out
-    assert lines[-1] == f"written: {converted_copy.folder.parent / 'pareto.png'}"
-
-
-# One file
+    assert last == f"written: {converted_copy.folder.parent / 'pareto.png'}"
 
 
 def test_one_file_needs_no_tensorflow(converted_run, tmp_path):
@@ -239,30 +220,22 @@ def test_a_file_of_other_origin(converted_run, tmp_path):
     assert text.startswith("parameters and multiply-adds: counted in the trained")
 
 
-@pytest.mark.parametrize("threads", ["", "0", "1,x", "1,-2", "1.5"])
-def test_numbers_of_threads_that_are_none(command, tmp_path, threads):
-    status, _, err = command("profile", tmp_path, "--threads", threads)
-    assert status == 2
-    assert "wants whole numbers" in err
-
-
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "threads", "message"),
     [
-        ("gone.tflite", "there is no such file"),
-        ("bad.tflite", "not a TensorFlow Lite model"),
-        ("run", "no finished run here"),
-        ("unconverted", "convert the run first"),
+        *((".", threads, "wants whole numbers") for threads in ("", "0", "1,x", "1,-2", "1.5")),
+        ("gone.tflite", "1", "there is no such file"),
+        ("bad.tflite", "1", "not a TensorFlow Lite model"),
+        ("run", "1", "no finished run here"),
+        ("unconverted", "1", "convert the run first"),
     ],
 )
-def test_what_cannot_be_profiled(command, small_run, tmp_path, name, message):
+def test_what_cannot_be_profiled(refused, small_run, tmp_path, name, threads, message):
     (tmp_path / "bad.tflite").write_bytes(b"nothing of the kind")
     (tmp_path / "run").mkdir()
     (tmp_path / "unconverted").mkdir()
     shutil.copy(small_run.folder / "run.json", tmp_path / "unconverted")
-    status, _, err = command("profile", tmp_path / name)
-    assert status == 2
-    assert message in err
+    assert message in refused("profile", tmp_path / name, "--threads", threads)
 
 
 def test_the_plotted_picture_is_ours_but_for_the_rasteriser(rng):

@@ -37,12 +37,13 @@ NO_MODEL = {"settings": {}, "classes": ["a"], "task": "x"}
     ],
     ids=["no-metadata", "empty", "newer", "no-settings", "bad-settings", "no-model"],
 )
-def test_a_file_that_cannot_be_used(tmp_path, command, content, message):
+def test_a_file_that_cannot_be_used(tmp_path, refused, content, message):
     file = tmp_path / "some.tflite"
     file.write_bytes(content)
-    status, out, err = command("predict", file, "a.wav")
-    assert (status, out) == (2, "")
-    assert "some.tflite" in err
-    assert message in err
-    assert "Traceback" not in err
-    assert "there is no such file" in command("predict", tmp_path / "no.tflite", "a.wav")[2]
+    error = refused("predict", file, "a.wav")
+    assert "some.tflite" in error
+    assert message in error
+
+
+def test_a_file_that_is_not_there(refused, tmp_path):
+    assert "there is no such file" in refused("predict", tmp_path / "no.tflite", "a.wav")
