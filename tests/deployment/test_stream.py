@@ -440,7 +440,7 @@ def test_standard_input():
     out, err = process.communicate(content + b"x", timeout=120)
     table = pd.read_csv(io.BytesIO(out))
     np.testing.assert_allclose(table["end_s"], [*np.arange(1, 8, 0.4), 8])
-    assert table["prediction"].tolist() == ["loud"] * 9 + ["quiet"] * 10
+    assert table["prediction"].tolist() == ["loud"] * 10 + ["quiet"] * 9
     note, summary = err.decode().splitlines()
     assert note.startswith("note: the input ends within a frame")
     assert summary.startswith("summary: 19 decisions on 8.0 s of audio")
