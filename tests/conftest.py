@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def once(tmp_path_factory):
         folder, finished = base / f"once-{name}", base / f"once-{name}.finished"
         with filelock.FileLock(base / f"once-{name}.lock"):
             if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
                 folder.mkdir()
                 make(folder)
                 finished.touch()

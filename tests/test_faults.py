@@ -1,5 +1,6 @@
 """A full disk, a folder that must not be written to, a corpus that changes: told, nothing lost."""
 
+import functools
 import os
 import resource
 import shutil
@@ -18,7 +19,9 @@ from dslite import cards, cli, paths
 from dslite.datasets import load_manifest, manifest
 from dslite.features import store
 from dslite.training import experiment, runs
+from tests.refusals import assert_refused
 
+refused = functools.partial(assert_refused, worked=True)
 FULL = os.strerror(28)
 LARGE = "64m"
 QUICK = ["--set", "epochs_phase1=1", "--set", "epochs_phase2=0", "--set", "bootstrap_draws=10"]
@@ -33,12 +36,8 @@ def disk():
         folder.mkdir(parents=True, exist_ok=True)
         options = f"{'remount,' if folder in mounted else ''}size={size},{mode}"
         words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("there is no mount here")
-        if done.returncode:
-            pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
+        if not shutil.which("mount") or subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("no file system may be mounted here")
         mounted.extend([folder] if folder not in mounted else [])
 
     yield mount
@@ -62,43 +61,27 @@ def train(command, table, tiny):
 
 
 def tree(folder):
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and file.suffix != ".lock"
-    }
-
-
-def assert_refused(done, *words):
-    """Status 2 and one line on what the user can mend."""
-    status, _, err = done
-    (message,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert status == 2, err
-    assert "Traceback" not in err
-    assert [word for word in words if word not in message] == []
-
-
-# A full disk
+    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock")
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 def test_no_space_on_the_way_of_a_run_and_then_it_goes_on(disk, train):
-    """For the spectrograms, for a checkpoint, for the results."""
     stores, checkpoints = paths.cache() / "spectrograms", paths.cache() / "checkpoints"
     disk(stores, "128k")
     disk(checkpoints, "8k")
     disk(paths.results(), "64k")
-    earlier = paths.results("small") / "other-none-s0" / "run.json"
+    earlier = paths.results("small") / "earlier.json"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("{}")
     before = tree(paths.results())
-    assert_refused(train(), str(stores / "small"), FULL, "make room")
+    refused(train(), str(stores / "small"), FULL, "make room")
     assert tree(stores) == {}
     disk(stores, LARGE)
-    assert_refused(train(), "train.npz", FULL, "make room")
+    refused(train(), "train.npz", FULL, "make room")
     assert tree(checkpoints) == {}
     assert len(list(stores.glob("small/*/mel.u8"))) == 1
     disk(checkpoints, LARGE)
-    assert_refused(train(), str(paths.results("small") / "squeezenet-"), FULL, "make room")
+    refused(train(), str(paths.results("small") / "squeezenet-"), FULL, "make room")
     assert tree(paths.results()) == before
     assert not list(paths.results("small").glob(".*"))
     disk(paths.results(), LARGE)
@@ -115,11 +98,9 @@ def test_no_space_for_the_trunk_cache(disk, table, monkeypatch, spare):
     lines = []
 
     def load():
-        values = np.ones((50, 1000), np.float32)
-        place = folder / "small" / "key"
-        return store.load_activations(
-            place, values.shape, lambda part: values[part], 10, 1.0, lines.append
-        )
+        values, place = np.ones((50, 1000), np.float32), folder / "small" / "key"
+        options = (values.shape, lambda part: values[part], 10, 1.0, lines.append)
+        return store.load_activations(place, *options)
 
     monkeypatch.setattr(store, "SPARE", spare)
     disk(folder, "64k")
@@ -134,7 +115,6 @@ def test_no_space_for_the_trunk_cache(disk, table, monkeypatch, spare):
 
 @pytest.mark.slow
 def test_a_run_without_space_for_the_trunk_cache_has_the_same_numbers(table, monkeypatch, tiny):
-    """All that such a machine lacks is time."""
     card = cards.load(str(table))
     overrides = {"weights": str(tiny), "epochs_phase1": 1, "epochs_phase2": 0}
     settings, results, lines = cards.settings_of(card, "", overrides), {}, []
@@ -154,7 +134,7 @@ def test_no_space_for_a_notebook(command, disk, table):
     folder = paths.results("small") / "notebooks"
     disk(folder, "12k")
     words = ("notebook", "1_partition", folder / "1_partition.ipynb", "-p", f"dataset={table}")
-    assert_refused(command(*words), str(folder / "1_partition.ipynb"), FULL, "make room")
+    refused(command(*words), str(folder / "1_partition.ipynb"), FULL, "make room")
     assert not (folder / "1_partition.ipynb").exists()
     assert not list(folder.glob(".*"))
     disk(folder, LARGE)
@@ -167,20 +147,14 @@ def test_a_limit_of_file_size_needs_no_rights(command, table):
     older = paths.results("small") / "manifest.csv"
     older.parent.mkdir(parents=True)
     older.write_text("earlier")
-    limited = subprocess.run(
-        [sys.executable, "-m", "dslite", "partition", str(table)],
-        capture_output=True,
-        text=True,
-        cwd=paths.ROOT,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-    )
-    assert_refused((limited.returncode, "", limited.stderr), str(older), "make room")
+    words = [sys.executable, "-m", "dslite", "partition", str(table)]
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4096, 4096))
+    options = {"capture_output": True, "text": True, "cwd": paths.ROOT}
+    limited = subprocess.run(words, preexec_fn=limit, **options)
+    refused((limited.returncode, "", limited.stderr), str(older), "make room")
     assert tree(paths.results()) == {"small/manifest.csv": b"earlier"}
     assert command("partition", table)[0] == 0
     assert older.read_text().startswith("path,")
-
-
-# A folder that must not be written to
 
 
 def test_a_read_only_folder_is_told_before_any_work(command, disk, table, train):
@@ -190,9 +164,9 @@ def test_a_read_only_folder_is_told_before_any_work(command, disk, table, train)
     before = tree(results)
     disk(results, LARGE, "ro")
     named = str(results / "small" / "manifest.csv")
-    assert_refused(command("partition", table), named, "make the folder")
+    refused(command("partition", table), named, "make the folder")
     done = train()
-    assert_refused(done, str(results / "small"), "make the folder")
+    refused(done, str(results / "small"), "make the folder")
     assert "epoch" not in done[1]
     assert tree(results) == before
     disk(results, LARGE, "rw")
@@ -203,12 +177,9 @@ def test_a_read_only_folder_is_told_before_any_work(command, disk, table, train)
 def test_a_folder_without_the_right_to_write(command, table):
     paths.results().mkdir()
     paths.results().chmod(0o500)
-    assert_refused(command("partition", table), "cannot be written", "make the folder writable")
+    refused(command("partition", table), "cannot be written", "make the folder writable")
     paths.results().chmod(0o700)
     assert command("partition", table)[0] == 0
-
-
-# A corpus that changes between two stages
 
 
 def test_a_file_that_vanishes_or_changes_is_named_and_nothing_is_mixed(command, table, train):
@@ -220,12 +191,10 @@ def test_a_file_that_vanishes_or_changes_is_named_and_nothing_is_mixed(command, 
     file = table.parent / rows.loc[rows["partition"] == "devel", "path"].iloc[0]
     audio, rate = soundfile.read(file)
     file.unlink()
-    for status, _, err in (command("partition", table), train()):
-        assert status == 2
-        assert "there is no such file" in err
-        assert file.name in err
+    for done in (command("partition", table), train()):
+        assert_refused(done, "there is no such file", file.name)
     soundfile.write(file, audio[::-1], rate)
-    assert_refused(train(), file.name, "dslite partition")
+    refused(train(), file.name, "dslite partition")
     assert tree(run) == before
     assert sorted(paths.cache().rglob("mel.u8")) == stores
     assert command("partition", table)[0] == 0
@@ -252,8 +221,6 @@ def test_damaged_facts_of_the_audio_are_told_and_made_again(table, capsys):
     assert capsys.readouterr().err == ""
 
 
-# What a killed workflow leaves running
-
 JOB = """
 import pathlib, sys, time
 from dslite import cli
@@ -278,11 +245,8 @@ def job_below(name, shell, folder):
     while not ready.exists():
         assert started.poll() is None
         time.sleep(0.05)
-    (job,) = (
-        process
-        for process in psutil.Process(started.pid).children(recursive=True)
-        if str(ready) in process.cmdline() and process.name() != "bash"
-    )
+    below = psutil.Process(started.pid).children(recursive=True)
+    (job,) = (p for p in below if str(ready) in p.cmdline() and p.name() != "bash")
     return started, job
 
 
@@ -297,7 +261,6 @@ def test_a_job_ends_with_the_workflow_that_started_it(tmp_path, shell):
 
 
 def test_a_command_that_is_no_job_outlives_its_shell(tmp_path):
-    """As with nohup."""
     started, job = job_below("/bin/not-snakemake", "", tmp_path)
     started.kill()
     started.wait(60)
