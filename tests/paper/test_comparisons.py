@@ -10,14 +10,16 @@ from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import comparisons, published, verdicts
+from tests import finished_runs
+from tests.finished_runs import write_run
 
 FILES, SPEAKERS = 120, 12
 CLASSES = np.array(["angry", "calm", "sad"])
 
 
 @pytest.fixture(autouse=True)
-def results(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+def _no_runs(results):
+    """No test reads the runs of this machine."""
 
 
 def predicted(right, seed=0, **where):
@@ -25,97 +27,59 @@ def predicted(right, seed=0, **where):
     rng = np.random.default_rng(10_000 * seed + round(100 * right))
     labels = np.arange(FILES) % len(CLASSES)
     wrong = (labels + rng.integers(1, len(CLASSES), FILES)) % len(CLASSES)
-    said = np.where(rng.random(FILES) < right, labels, wrong)
-    table = pd.DataFrame(
-        {
-            "file": [f"{i}.wav" for i in range(FILES)],
-            "speaker": [f"{i % SPEAKERS:02d}" for i in range(FILES)],
-            "label": CLASSES[labels],
-            "prediction": CLASSES[said],
-        }
-    )
-    known = {"dataset": "birds", "protocol": comparisons.PARTITION, "backbone": "squeezenet"}
-    known |= {"preset": "tuned", "configuration": "none"}
-    return table.assign(seed=seed, run=f"run-{right}-{seed}", **known | where)
+    chosen = np.where(rng.random(FILES) < right, labels, wrong)
+    columns = {"dataset": "birds", "protocol": comparisons.PARTITION, "backbone": "squeezenet"}
+    columns |= {"preset": "tuned", "configuration": "none", "seed": seed}
+    columns |= {"file": [f"{i}.wav" for i in range(FILES)], "run": f"run-{right}-{seed}"}
+    columns |= {"speaker": [f"{i % SPEAKERS:02d}" for i in range(FILES)]}
+    return pd.DataFrame(columns | {"label": CLASSES[labels], "prediction": CLASSES[chosen]} | where)
 
 
-def write_run(root, name, right, seed=0, augmentation="none", kind="deepspectrumlite", **record):
-    folder = root / "birds" / name
-    folder.mkdir(parents=True)
-    table = predicted(right, seed).assign(partition="test")
-    table[["file", "speaker", "partition", "label", "prediction"]].to_csv(
-        folder / "predictions.csv", index=False
-    )
-    part = {"metric": "uar", "chance": 1 / 3, "file": {"score": right, "interval_files": [0, 1]}}
-    run = {"dataset": "birds", "kind": kind, "seed": seed, "preset": "tuned", "overrides": {}}
-    run |= {"settings": {"backbone": "squeezenet", "augmentation": augmentation}}
-    run |= {"weights": {"name": "imagenet", "sha256": None, "random": False}}
-    run |= {"date": "2026-01-01T10:00:00Z", "commit": "abc", "seconds": 3.0}
-    run |= {"hardware": {"processor": "cpu", "cores": 2}} | record
-    known = {"kind": kind, "augmentation": augmentation, "backbone": "squeezenet"}
-    known |= {key: run[key] for key in ("dataset", "seed", "preset", "overrides")}
-    known |= {"random_weights": run["weights"]["random"], "devel": part, "test": part}
-    (folder / "metrics.json").write_text(json.dumps(known), encoding="utf-8")
-    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
-    return folder
-
-
-def one(table, **where):
-    for column, value in where.items():
-        table = table[table[column] == value]
-    assert len(table) == 1
-    return table.iloc[0]
+def answers(*parts):
+    return comparisons.answers(pd.concat(parts, ignore_index=True))
 
 
 def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
     parts = [predicted(0.9, seed) for seed in (0, 1, 2)]
-    parts += [predicted(0.5, configuration="svm")]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True))
-    row = one(table, question=comparisons.FINE_TUNING)
+    (row,) = answers(*parts, predicted(0.5, configuration="svm")).to_dict("records")
+    assert row["question"] == comparisons.FINE_TUNING
     assert (row["this"], row["baseline"], row["seeds"]) == ("none", "svm", 3)
     assert row["verdict"] == significance.BETTER
     assert row["low"] < row["difference"] < row["high"]
     assert row["units"] == SPEAKERS
 
 
-def test_equals_are_not_told_apart_and_the_worse_is_worse():
-    parts = [predicted(0.8, seed, configuration=c) for seed in (0, 1) for c in ("none", "cutmix")]
-    parts += [predicted(0.3, seed, configuration="specaugment") for seed in (0, 1)]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True))
-    assert set(table["question"]) == {comparisons.AUGMENTATION}
-    # The same chances give the same draws here: not a difference that could be told.
-    assert one(table, this="cutmix")["verdict"] == significance.UNDECIDED
-    assert one(table, this="specaugment")["verdict"] == significance.WORSE
-    assert (table["comparisons"] == 2).all()
-
-
 def test_presets_are_compared_within_a_configuration():
     parts = [predicted(0.3, preset="paper"), predicted(0.8)]
-    parts += [predicted(0.8, configuration="cutmix")]  # without a partner
-    table = comparisons.answers(pd.concat(parts, ignore_index=True))
-    row = one(table, question=comparisons.PRESETS)
+    table = answers(*parts, predicted(0.8, configuration="cutmix"))  # which has no partner
+    (row,) = table[table["question"] == comparisons.PRESETS].to_dict("records")
     assert (row["this"], row["baseline"]) == ("tuned", "paper")
     assert (row["backbone"], row["configuration"]) == ("squeezenet", "none")
     assert row["verdict"] == significance.BETTER
 
 
 def test_acoustic_statistics_are_everybodys_baseline():
-    parts = [predicted(0.5), predicted(0.5, backbone="mobilenet_v2")]
-    parts += [predicted(0.9, configuration="librosa", backbone="", preset="")]
-    table = comparisons.answers(pd.concat(parts, ignore_index=True))
+    acoustic = predicted(0.9, configuration="librosa", backbone="", preset="")
+    table = answers(predicted(0.5), predicted(0.5, backbone="mobilenet_v2"), acoustic)
     assert set(table["question"]) == {comparisons.ACOUSTICS}
     assert sorted(table["backbone"]) == ["mobilenet_v2", "squeezenet"]
     assert (table["verdict"] == significance.WORSE).all()
 
 
-def test_protocols_are_not_mixed():
-    parts = [predicted(0.9), predicted(0.4, configuration="svm", protocol="5 folds")]
-    assert comparisons.answers(pd.concat(parts, ignore_index=True)).empty
-
-
-def test_nothing_gives_no_answer():
+def test_nothing_and_different_protocols_give_no_answer():
+    assert answers(predicted(0.9), predicted(0.4, configuration="svm", protocol="5 folds")).empty
     assert comparisons.answers(comparisons.predictions("birds")).empty
     assert comparisons.means(comparisons.predictions("birds")).empty
+
+
+def test_equals_are_not_told_apart_and_the_worse_is_worse():
+    shares = {"none": 0.8, "cutmix": 0.8, "specaugment": 0.3}
+    table = answers(*(predicted(shares[c], s, configuration=c) for s in (0, 1) for c in shares))
+    assert set(table["question"]) == {comparisons.AUGMENTATION}
+    # The same chances give the same draws here: not a difference that could be told.
+    verdicts_of = table.set_index("this")["verdict"].to_dict()
+    assert verdicts_of == {"cutmix": significance.UNDECIDED, "specaugment": significance.WORSE}
+    assert (table["comparisons"] == 2).all()
 
 
 def test_means_are_over_seeds_and_recalls():
@@ -131,27 +95,25 @@ def test_means_are_over_seeds_and_recalls():
 
 
 def test_runs_are_read_from_results_and_records():
-    write_run(paths.records(), "squeezenet-none-s0", 0.9)
-    write_run(paths.records(), "squeezenet-cutmix-s0", 0.8, augmentation="cutmix")
-    write_run(paths.results(), "squeezenet-cutmix-s0", 0.2, augmentation="cutmix")
-    weights = {"name": "random", "sha256": None, "random": True}
-    write_run(paths.results(), "random", 0.2, weights=weights)
-    changed = {"units": [128, 8]}
-    write_run(paths.results(), "altered", 0.2, overrides=changed)
-    found = comparisons.means(comparisons.predictions("birds")).set_index("configuration")
-    assert sorted(found.index) == ["cutmix", "none"]
-    assert found.loc["cutmix", "test"] < 40 < 80 < found.loc["none", "test"]
+    write_run(paths.records(), test=0.9)
+    write_run(paths.records(), configuration="cutmix", test=0.8)
+    write_run(paths.results(), configuration="cutmix", test=0.2)
+    write_run(paths.results(), configuration="cutmix", test=0.9, seed=1, weights="random")
+    write_run(paths.results(), configuration="specaugment", test=0.2, units=64)
+    scores = comparisons.means(comparisons.predictions("ravdess")).set_index("configuration")
+    assert scores["test"].to_dict() == pytest.approx({"cutmix": 20, "none": 90}, abs=1)
 
 
 def test_cross_validations_are_a_protocol_of_their_own():
-    folder = write_run(paths.records(), "squeezenet-svm-s0-5folds", 0.7)
+    folder = write_run(paths.records(), configuration="svm")
     (folder / "metrics.json").unlink()
     (folder / "fold1").mkdir()
     (folder / "run.json").rename(folder / "fold1" / "run.json")
-    gathered = {"dataset": "birds", "kind": "svm", "preset": "tuned", "seed": 0, "k": 5}
+    gathered = {"dataset": "ravdess", "kind": "svm", "preset": "paper", "seed": 0, "k": 5}
     (folder / "folds.json").write_text(json.dumps(gathered), encoding="utf-8")
-    row = comparisons.means(comparisons.predictions("birds")).iloc[0]
-    assert (row["protocol"], row["configuration"], row["files"]) == ("5 folds", "svm", FILES)
+    row = comparisons.means(comparisons.predictions("ravdess")).iloc[0]
+    expected = ("5 folds", "svm", finished_runs.FILES)
+    assert (row["protocol"], row["configuration"], row["files"]) == expected
 
 
 # Sentences and tables on what came out
@@ -173,58 +135,44 @@ def answer(**changed):
 
 
 def test_every_number_of_the_results_tables_is_counted_once():
-    numbers = pd.DataFrame(
-        {
-            "table": [1, 3, 3, 4, 5],
-            "verdict": [verdicts.REPRODUCED] * 2 + [verdicts.RESTRICTED] * 2 + [verdicts.HARDWARE],
-            "column": ["files", "test", "test", "devel", "tf_model"],
-        }
-    )
-    said = comparisons.count_verdicts(numbers)
-    assert said == (
+    outcomes = [verdicts.REPRODUCED] * 2 + [verdicts.RESTRICTED] * 2 + [verdicts.HARDWARE]
+    columns = ["files", "test", "test", "devel", "tf_model"]
+    numbers = pd.DataFrame({"table": [1, 3, 3, 4, 5], "verdict": outcomes, "column": columns})
+    assert comparisons.count_verdicts(numbers) == (
         "Of the 4 numbers in Tables 3 to 5: 1 reproduced, 1 not testable on other hardware, "
         "2 not run for want of the corpus."
     )
-    guessed = numbers.assign(column="chance")
-    assert "Of the reproduced ones 1 are chance levels" in comparisons.count_verdicts(guessed)
+    guessed = comparisons.count_verdicts(numbers.assign(column="chance"))
+    assert "Of the reproduced ones 1 are chance levels" in guessed
 
 
 def test_an_answer_names_both_sides_the_interval_and_the_verdict():
-    preset = answer(
-        question=comparisons.PRESETS,
-        preset="",
-        configuration="none",
-        this="tuned",
-        baseline="paper",
-    )
+    preset = answer(question=comparisons.PRESETS, preset="", configuration="none")
+    preset |= {"this": "tuned", "baseline": "paper"}
     alone = answer(low_speakers=np.nan, high_speakers=np.nan, seeds=1, baseline="svm")
     rows = comparisons.answers_table(pd.DataFrame([answer(), alone, preset]))
     assert rows.iloc[0].tolist() == [
         *("MobileNetV2, tuned", "5 folds, 3 seeds", "CutMix against none", "+2.1"),
         *("−1.0 to +5.0", "0.038", "0.0004", "not told apart"),
     ]
-    assert rows["95 %"][1] == "+0.2 to +4.1"  # over files
-    assert rows["on"][1] == "5 folds"
-    assert rows["compared"][1] == "CutMix against Deep Spectrum + linear SVM"
-    assert rows["network"][2] == "MobileNetV2"
-    assert rows["compared"][2] == "no augmentation: tuned against paper"
+    # Of one seed without speakers: over files.
+    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM", "+0.2 to +4.1"]
+    assert rows.loc[1, ["on", "compared", "95 %"]].tolist() == expected
+    expected = ["MobileNetV2", "no augmentation: tuned against paper"]
+    assert rows.loc[2, ["network", "compared"]].tolist() == expected
 
 
-def test_a_question_is_summed_up_by_its_verdicts():
-    rows = [answer(verdict=side) for side in (significance.BETTER, significance.UNDECIDED)]
-    said = comparisons.summarise(comparisons.AUGMENTATION, pd.DataFrame(rows))
-    assert said == "Of 2 tested comparisons 1 better, 1 not told apart."
-
-
-def test_too_few_speakers_are_said():
-    few = answer(units=4, p_holm=0.25)
-    told = comparisons.answers_table(pd.DataFrame([few]))["verdict"][0]
-    assert told == "not told apart (no p below 0.125 on 4 speakers)"
-    said = comparisons.summarise(comparisons.AUGMENTATION, pd.DataFrame([few, answer()]))
-    assert said == (
+def test_a_question_is_summed_up_by_its_verdicts_and_too_few_speakers_are_said():
+    few, better = answer(units=4, p_holm=0.25), answer(units=4, verdict=significance.BETTER)
+    outcomes = comparisons.answers_table(pd.DataFrame([few, better]))["verdict"].tolist()
+    assert outcomes == ["not told apart (no p below 0.125 on 4 speakers)", significance.BETTER]
+    question = comparisons.AUGMENTATION
+    assert comparisons.summarise(question, pd.DataFrame([better, answer()])) == (
+        "Of 2 tested comparisons 1 better, 1 not told apart."
+    )
+    assert comparisons.summarise(question, pd.DataFrame([few, answer()])) == (
         "Of 2 tested comparisons 2 not told apart (1 of them on too few speakers to decide)."
     )
-    assert comparisons._decidable(answer(units=4, verdict=significance.BETTER))
 
 
 def test_the_test_on_most_speakers_decides():
@@ -244,33 +192,29 @@ def test_who_learns():
 def test_scores_have_a_column_a_network_and_the_papers():
     rows = [mean("none", 82.6), mean("svm", 75.5, deviation=np.nan, seeds=1)]
     rows += [mean("librosa", 88.5, "", "", deviation=np.nan)]
-    rows += [mean("none", 78.6, protocol="5 folds"), mean("librosa", 83.2, "", "")]
-    rows[-1] |= {"protocol": "5 folds"}
+    rows += [mean("none", 78.6, protocol="5 folds")]
+    rows += [mean("librosa", 83.2, "", "", protocol="5 folds")]
     own = published.table(4).query("dataset == 'ravdess'")
     table = comparisons.scores_table(pd.DataFrame(rows), own).set_index("test UAR in %")
-    assert list(table) == [
-        comparisons.PRINTED,
-        "MobileNetV2, tuned",
-        "MobileNetV2, tuned, 5 folds",
-    ]
-    assert table["MobileNetV2, tuned"].tolist()[:3] == ["75.5", "88.5", "82.6 ± 1.3"]
-    assert table.loc["librosa statistics + RBF-SVM", "MobileNetV2, tuned, 5 folds"] == "83.2 ± 1.3"
+    network, folds = "MobileNetV2, tuned", "MobileNetV2, tuned, 5 folds"
+    assert list(table) == [comparisons.PRINTED, network, folds]
+    assert table[network].tolist()[:3] == ["75.5", "88.5", "82.6 ± 1.3"]
+    assert table.loc["librosa statistics + RBF-SVM", folds] == "83.2 ± 1.3"
     assert table[comparisons.PRINTED].tolist() == ["–", "–", "76.6", "78.6", "81.3", "75.0"]
 
 
 def test_a_section_goes_between_its_markers_and_nowhere_else():
-    made = comparisons.section(
-        ["Lead."], {"Scores": pd.DataFrame({"a": [1]}), "Answers": pd.DataFrame({"b": ["two"]})}
-    )
+    shown = {"Scores": pd.DataFrame({"a": [1]}), "Answers": pd.DataFrame({"b": ["two"]})}
+    section = comparisons.section(["Lead."], shown)
     text = f"# Title\n\n{comparisons.BEGIN}\nold\n{comparisons.END}\n\nbelow\n"
-    new = comparisons.inserted(text, made)
+    new = comparisons.inserted(text, section)
     assert new.startswith("# Title\n\n<!-- results: begin")
     assert new.endswith(f"| two |\n{comparisons.END}\n\nbelow\n")
     assert "old" not in new
-    assert comparisons.inserted(new, made) == new
+    assert comparisons.inserted(new, section) == new
     for broken in ("# Title", text + comparisons.BEGIN, f"{comparisons.END}{comparisons.BEGIN}"):
         with pytest.raises(InputError, match="expected once"):
-            comparisons.inserted(broken, made)
+            comparisons.inserted(broken, section)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(90.0, "1.5 minutes"), (7200.0, "2.0 hours")])
