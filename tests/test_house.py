@@ -19,7 +19,6 @@ LIGHT_ROOMS = {"datasets", "evaluation", "studies", "paper"}
 LIGHT = {"runtime", "predict", "stream", "web", "phone", "plots", "commands"}
 LIGHT |= {
     "training.runs",
-    "training.baselines",
     "training.cross_validation",
     "features.functionals",
 }

@@ -9,6 +9,12 @@ from tests.datasets import trees
 RATE = 16000
 
 
+@pytest.fixture(autouse=True)
+def _results(tmp_path, monkeypatch):
+    """No test of a corpus leaves its division in the project's results."""
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+
+
 @pytest.fixture
 def card(tmp_path, cache, rng):
     """Four speakers (two in train) x two classes of a user's corpus, 0.1 to 0.4 s of noise each."""

@@ -131,17 +131,18 @@ def message_of(call, *arguments):
 
 def test_a_folder_with_something_else_and_what_is_no_whole_model(model, registry, tmp_path):
     folder, half = tmp_path / "web", model.with_name("spectrogram.tflite")
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years")
+    assert "thesis.tex" in message_of(web.write_page, model, other)
+    assert (other / "thesis.tex").read_text() == "years"
+    assert "is a file" in message_of(web.write_page, model, other / "thesis.tex")
     assert "is a part of a model (spectrogram)" in message_of(web.write_page, half, folder)
     half.write_bytes(runtime.attach(b"flatbuffer", facts("spectrogram", identity="def")))
     assert "another run" in message_of(web.write_page, model, folder)
     half.unlink()
     assert "spectrogram.tflite: is missing" in message_of(web.write_page, model, folder)
     assert not folder.exists()
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("years")
-    assert "thesis.tex" in message_of(web.write_page, model, folder)
-    assert (folder / "thesis.tex").read_text() == "years"
-    assert "is a file" in message_of(web.write_page, model, folder / "thesis.tex")
     model.write_bytes(b"flatbuffer")
     assert "holds no metadata" in message_of(web.write_page, model, tmp_path / "other")
 

@@ -34,7 +34,10 @@ def compute(short):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
     if kind == runs.LIBROSA:  # needs no network
-        for module, name in ((feature_store, "load_spectrograms"), (classifier, "features")):
+        for module, name in (
+            (feature_store, "load_spectrograms"),
+            (classifier, "feature_extractor"),
+        ):
             monkeypatch.setattr(module, name, None)
     built, lines = corpus(), []
     run = compute(built, kind, 3, lines.append, augmentation="cutmix")
@@ -60,7 +63,7 @@ def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
         assert set(run.record["settings"]) == {"sample_rate", "bootstrap_draws"}
         assert (run.metrics["backbone"], run.metrics["weights"]) == ("", "")
     else:
-        with pytest.raises(settings.InputError, match="baseline keeps none"):
+        with pytest.raises(settings.InputError, match="a baseline has none"):
             predict.predict_files(run.folder, [built.folder / built.table["path"][0]])
 
 

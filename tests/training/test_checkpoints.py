@@ -180,6 +180,10 @@ class Place:
         self.cache, self.results = folder / "cache", folder / "results"
         self.settings = USED | settings
 
+    def enter(self):
+        self.patched.setenv("DSLITE_CACHE", str(self.cache))
+        self.patched.setenv("DSLITE_RESULTS", str(self.results))
+
     def run(self, seed=SEED, force=False, log=None, **differs):
         """In this process; gives the run and its log."""
         self.enter()
