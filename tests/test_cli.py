@@ -218,6 +218,7 @@ def test_train_then_predict_then_results(command, workplace, small_corpus, tiny)
     assert f" {score:.1f}" in row
 
 
+@pytest.mark.slow
 def test_candidates_are_scored_on_devel_alone(command, workplace, small_corpus, tiny):
     words = ["train", small_corpus, "--weights", tiny, "--devel-only", *QUICK]
     status, out, err = command(*words)

@@ -167,3 +167,10 @@ def test_tests_lie_where_their_module_does():
         for file in sorted((paths.ROOT / "tests" / room.name).glob("test_*.py")):
             name = f"{room.name}/{file.stem.removeprefix('test_')}"
             assert name in modules, f"{file.relative_to(paths.ROOT)}: no dslite/{name}.py"
+
+
+def test_contributing_shows_every_module():
+    """The tree of CONTRIBUTING names each module below its room."""
+    text = (paths.ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    shown = set(re.findall(r"\w+", text[text.index("```\ndslite/") : text.index("notebooks/  1_")]))
+    assert {file.stem for file in FILES} - {"__init__"} <= shown

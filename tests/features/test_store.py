@@ -188,7 +188,7 @@ def interrupt(path):
 
 
 EVENTS = {  # what befalls the fifth file while the corpus is read
-    "interrupted": (interrupt, KeyboardInterrupt, ""),
+    "interrupted": (interrupt, KeyboardInterrupt, None),
     "broken": (lambda path: path.write_text("no"), InputError, r"f4\.wav: not readable as audio"),
     "changed": (
         lambda path: soundfile.write(path, np.full(RATE, 0.1), RATE),

@@ -76,7 +76,14 @@ CUTS = {  # shares of the layers (Table 2's), or numbers
 }
 
 
-@pytest.mark.parametrize(("name", "trained"), [(n, t) for n, each in CUTS.items() for t in each])
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        pytest.param(n, t, marks=[pytest.mark.slow] if n == "densenet121" else [])
+        for n, each in CUTS.items()
+        for t in each
+    ],
+)
 def test_the_parts_are_the_backbone_and_the_least_is_stored(pictures, name, trained):
     network = built(name)
     images = pictures[:, :8, :8] if name == "skipping" else pictures
@@ -127,6 +134,7 @@ def test_invalid_counts_and_several_tensors():
     assert max(len(split.cut(skipping(), last).shapes) for last in range(1, 10)) > 1
 
 
+@pytest.mark.slow
 def test_densenet_is_cut_where_one_concatenation_crosses():
     """Of Table 2's 42 layers the first belongs to block 11; block 9 is cheap enough to go along."""
     network = backbones.build_backbone("densenet121", "random", 224)
@@ -138,7 +146,9 @@ def test_densenet_is_cut_where_one_concatenation_crosses():
     assert names[cut.position - 1] == f"conv5_block{(crossing - 512) // 32}_concat"
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mobilenet_v2", marks=pytest.mark.slow), "squeezenet"]
+)
 def test_frozen_is_the_same_function(pictures, name):
     network, _, cut = parted(name, 0.2)
     constant, expected = split.frozen(cut.trunk, SIDE, SIDE, 3), cut.trunk(pictures).numpy()

@@ -275,6 +275,7 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_remain(chosen, script
 # Stored activations
 
 
+@pytest.mark.slow
 def test_stored_activations_change_no_number(chosen, cache):
     histories = []
     for switch, limit, stored in (("off", 20.0, 0), ("on", 0.0, 0), ("on", 20.0, 2)):
@@ -290,6 +291,7 @@ def test_stored_activations_change_no_number(chosen, cache):
         pd.testing.assert_frame_equal(history, histories[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_trainings_share_one_trunk(chosen, monkeypatch):
     calls = {"frozen": 0, "pictures": 0}
     frozen, load = steps.split.frozen, feature_store.load_activations
