@@ -1,6 +1,6 @@
 """Killed (SIGKILL) at random moments, by part of the workflow, and completed by one more command.
 
-``DSLITE_KILL_SEED`` draws other moments; the slow ones kill twenty times over more notebooks.
+``DSLITE_KILL_SEED`` draws other moments; the slow ones kill more often, over more notebooks.
 """
 
 import os
@@ -192,14 +192,14 @@ def test_killed_at_random_and_completed_the_tables_are_the_same(short, small_cor
 
 
 @pytest.mark.slow
-def test_killed_twenty_times(small_corpus, tmp_path):
+def test_killed_ten_times(small_corpus, tmp_path):
     config = config_of(small_corpus)
     whole, seconds, _ = undisturbed(tmp_path / "whole", LONG, config)
-    compared(whole, seconds, tmp_path / "killed", LONG, config, 20)
+    compared(whole, seconds, tmp_path / "killed", LONG, config, 10)
 
 
 @pytest.mark.slow
-def test_the_demo_study_killed_twenty_times(tmp_path):
+def test_the_demo_study_killed(tmp_path):
     whole, seconds, _ = undisturbed(tmp_path / "whole", (), ("study=demo",))
     assert {"runs.csv", "comparisons.csv"} <= {Path(name).name for name in tables(whole.results)}
-    compared(whole, seconds, tmp_path / "killed", (), ("study=demo",), 20)
+    compared(whole, seconds, tmp_path / "killed", (), ("study=demo",), 5)
