@@ -18,6 +18,7 @@ from dslite import paths
 from dslite.errors import InputError
 
 PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "shap", "soxr")
+UNITS = {1e9: "GB", 1e6: "MB", 1e3: "kB"}
 CALLS = 10  # of what a fresh process measures
 _SCRIPT = """
 import json, sys
@@ -114,7 +115,7 @@ def write_json(path: str | os.PathLike, content: object) -> None:
         draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike, remedy: str) -> Any:
+def read_json(path: str | os.PathLike, remedy: str = "delete it and repeat what wrote it") -> Any:
     """Read a JSON file.
 
     Raises
@@ -128,6 +129,32 @@ def read_json(path: str | os.PathLike, remedy: str) -> Any:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{paths.shown(path)}: not readable ({reason}); {remedy}") from None
+
+
+def size_in_words(size: float) -> str:
+    """Return bytes for a reader, in powers of 1000.
+
+    Examples
+    --------
+    >>> [size_in_words(size) for size in (82_100, 4_700_000, 225_505_317)]
+    ['82.1 kB', '4.70 MB', '226 MB']
+    """
+    number, unit = next((size / n, unit) for n, unit in UNITS.items() if size >= n or unit == "kB")
+    return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f} {unit}"
+
+
+def duration_in_words(seconds: float) -> str:
+    """Return a duration for a reader.
+
+    Examples
+    --------
+    >>> [duration_in_words(seconds) for seconds in (45, 90, 720, 16_200)]
+    ['45 s', '1.5 minutes', '12 minutes', '4.5 hours']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    number, unit = (seconds / 60, "minutes") if seconds < 5400 else (seconds / 3600, "hours")
+    return f"{number:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def resident_mb() -> float:
