@@ -126,22 +126,35 @@ def _drawn_recalls(
     labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any, draws: int, seed: int
 ) -> np.ndarray | None:
     """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two."""
-    # A draw's confusion matrix is the sum of its units' matrices, so only the number of times that
-    # a unit was drawn matters, and these numbers are multinomial. Files in the same cell of the
-    # confusion matrix are interchangeable and drawn together.
-    matrix = confusion_matrix(labels, predictions, n_classes)
-    if groups is None:
-        units, tables = int(matrix.sum()), np.eye(n_classes**2)
-        shares = matrix.ravel() / units
-    else:
-        names, group = np.unique(np.asarray(groups), return_inverse=True)
-        units, tables = len(names), np.zeros((len(names), n_classes**2))
-        np.add.at(tables, (group, np.asarray(labels) * n_classes + np.asarray(predictions)), 1)
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    for of_seed in np.atleast_2d(predictions):
+        confusion_matrix(labels, of_seed, n_classes)  # refuses what is no class
+    # Only the number of times that a unit was drawn matters, and these numbers are multinomial.
+    # Files with the same label and predictions are interchangeable and drawn together.
+    units = len(labels)
+    if groups is not None:
+        unit = np.unique(np.asarray(groups), return_inverse=True)[1]
+        units = int(unit.max()) + 1
         shares = np.full(units, 1 / units)
+    elif predictions.ndim == 1:
+        unit = labels * n_classes + predictions
+        shares = np.bincount(unit, minlength=n_classes**2) / units
+    else:
+        columns = np.column_stack([labels, *predictions])
+        unit = np.unique(columns, axis=0, return_inverse=True)[1]
+        shares = np.bincount(unit) / units
     if units < 2:
         return None
+    right = (np.atleast_2d(predictions) == labels).mean(axis=0)  # share of the seeds
+    files, hits = np.zeros((2, len(shares), n_classes))
+    if groups is None:
+        files[unit, labels], hits[unit, labels] = 1, right
+    else:
+        np.add.at(files, (unit, labels), 1)
+        np.add.at(hits, (unit, labels), right)
     times_drawn = np.random.default_rng(seed).multinomial(units, shares, size=draws)
-    return _recalls((times_drawn @ tables).reshape(draws, n_classes, n_classes))
+    drawn, recognised = times_drawn @ files, times_drawn @ hits
+    return np.divide(recognised, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
 
 
 def bootstrap_interval(
@@ -156,7 +169,10 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    labels, predictions : int [files]
+    labels : int [files]
+    predictions : int [files] or [seeds, files]
+        Of several seeds: the interval of the mean of their UARs. A draw takes the same files for
+        all; a recall is linear in each file's share of seeds that recognise it.
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
     draws, seed : int

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dslite import cards, paths
 from dslite.errors import InputError
-from dslite.evaluation.metrics import Interval
+from dslite.evaluation import metrics
 from dslite.paper import costs, published, verdicts
 from dslite.paper.verdicts import BACKBONE, PRESET
 from dslite.settings import Settings
@@ -46,7 +46,6 @@ SUBSTITUTES = {
 }
 SEVERAL = "several"  # commits or computers
 NO_FILES = "no predictions of files are kept: bounds are means of the seeds' own"
-LEVEL = 0.95
 
 
 # All numbers
@@ -386,8 +385,8 @@ def mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     -------
     dict
         Percent: ``reproduced`` (mean over seeds), ``deviation`` (ddof 1; NaN for one seed),
-        ``reproduced_ci_low`` and ``reproduced_ci_high`` (95 %, see `mean_uar_interval`; draws and
-        seed are those of the first run). Then the number of ``seeds``, and a ``note`` on the
+        ``reproduced_ci_low`` and ``reproduced_ci_high`` (95 %; draws and seed are
+        those of the first run). Then the number of ``seeds``, and a ``note`` on the
         interval, mostly empty. All NaN where the partition's labels are blinded.
 
     Raises
@@ -409,8 +408,9 @@ def mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     note = ""
     if all((run.folder / "predictions.csv").is_file() for run in seeds):
         labels, predictions = _arrays(seeds, partition)
-        draws, seed = seeds[0].settings.bootstrap_draws, seeds[0].record["seed"]
-        interval = mean_uar_interval(labels, predictions, len(seeds[0].classes), draws, seed)
+        drawn = {"draws": seeds[0].settings.bootstrap_draws, "seed": seeds[0].record["seed"]}
+        n_classes = len(seeds[0].classes)
+        interval = metrics.bootstrap_interval(labels, predictions, n_classes, **drawn)
     else:
         intervals = [part["file"]["interval_files"] or (np.nan, np.nan) for part in parts]
         interval = tuple(np.mean(intervals, axis=0))
@@ -435,42 +435,6 @@ def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarra
             )
         codes.append(classes.get_indexer(rows["prediction"]))
     return classes.get_indexer(wanted), np.stack(codes)
-
-
-def mean_uar_interval(
-    labels: np.ndarray, predictions: np.ndarray, n_classes: int, draws: int = 1000, seed: int = 0
-) -> Interval | None:
-    """Compute a 95 % bootstrap interval, over files, of the mean over seeds of the UAR (paper 3.3).
-
-    Parameters
-    ----------
-    labels : int [files]
-    predictions : int [seeds, files]
-
-    Returns
-    -------
-    (low, high) or None
-        Fractions; None with fewer than two files. A class absent from a draw is left out of that
-        draw's mean.
-
-    Notes
-    -----
-    A draw takes the same files for all seeds. A recall is linear in each file's share of seeds that
-    recognise it, so the mean of the UARs is the UAR of these shares, and files with the same label
-    and predictions are drawn together. For one seed it is
-    `dslite.evaluation.metrics.bootstrap_interval`.
-    """
-    if len(labels) < 2:
-        return None
-    columns = np.column_stack([labels, *predictions])
-    cells, equal = np.unique(columns, axis=0, return_counts=True)
-    of_class = np.eye(n_classes)[cells[:, 0]]
-    right = (cells[:, 1:] == cells[:, :1]).mean(axis=1)
-    drawn = np.random.default_rng(seed).multinomial(len(labels), equal / len(labels), size=draws)
-    files, hits = drawn @ of_class, drawn @ (of_class * right[:, None])
-    recalls = np.divide(hits, files, out=np.full(files.shape, np.nan), where=files > 0)
-    low, high = np.quantile(np.nanmean(recalls, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def command(

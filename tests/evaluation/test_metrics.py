@@ -121,6 +121,18 @@ def test_speakers_widen_the_interval_where_their_files_agree(rng):
     assert np.diff(by_speaker) > 2 * np.diff(by_file)
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 5])
+def test_seeds_that_agree_have_the_interval_of_one_and_others_a_narrower_one(rng, groups):
+    labels = rng.integers(3, size=300)
+    predictions = np.where(rng.random((4, 300)) < 0.7, labels, (labels + 1) % 3)
+    one = metrics.bootstrap_interval(labels, predictions[0], 3, groups)
+    same = metrics.bootstrap_interval(labels, predictions[[0, 0, 0]], 3, groups)
+    assert same == pytest.approx(one)
+    low, high = metrics.bootstrap_interval(labels, predictions, 3, groups)
+    assert low < np.mean([metrics.uar(labels, of_seed, 3) for of_seed in predictions]) < high
+    assert high - low < one[1] - one[0]
+
+
 @pytest.mark.parametrize("groups", [None, np.arange(400) % 9])
 def test_the_same_seed_draws_the_same(guesses, groups):
     uar, rho = metrics.bootstrap_interval, metrics.bootstrap_interval_rho
@@ -136,6 +148,7 @@ def test_the_same_seed_draws_the_same(guesses, groups):
 def test_what_cannot_vary_has_no_interval():
     labels, predictions = np.array([0, 1, 1]), np.array([0, 1, 0])
     assert metrics.bootstrap_interval_rho(labels, predictions, ["a"] * 3) is None
+    assert metrics.bootstrap_interval(labels[:1], [[0], [1]], 2) is None
     assert metrics.bootstrap_interval_rho(labels, np.ones(3)) is None
     # A rare class that a draw misses does not count as zero.
     labels = np.array([0] * 50 + [1])

@@ -8,7 +8,6 @@ import pytest
 
 from dslite import paths
 from dslite.errors import InputError
-from dslite.evaluation import metrics
 from dslite.paper import reproduction, verdicts
 from dslite.training import runs
 from dslite.training.runs import BASELINES, LABELS, all_runs
@@ -175,19 +174,6 @@ def test_substitutes_of_several_seeds(results):
 
 
 # Over seeds
-
-
-def test_seeds_that_agree_have_the_interval_of_one_and_others_a_narrower_one(rng):
-    labels = rng.integers(3, size=300)
-    said = np.where(rng.random((4, 300)) < 0.7, labels, (labels + 1) % 3)
-    one = reproduction.mean_uar_interval(labels, said[:1], 3)
-    same = reproduction.mean_uar_interval(labels, said[[0, 0, 0]], 3)
-    assert same == pytest.approx(one)
-    low, high = reproduction.mean_uar_interval(labels, said, 3)
-    mean = np.mean([metrics.uar(labels, own, 3) for own in said])
-    assert low < mean < high
-    assert high - low < one[1] - one[0]
-    assert reproduction.mean_uar_interval(labels[:1], said[:, :1], 3) is None
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
