@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # In the hidden folder of a draft: the writer's lock, the draft, and what it replaces.
 LOCK, NEW, OLD = "lock", "new", "old"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
 REMEDIES = {  # is it for want of space?
     True: "there is no space for it, make room",
     False: "make the folder writable, or choose another one (DSLITE_RESULTS, DSLITE_CACHE)",

@@ -6,18 +6,17 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from filelock import FileLock
 
 from dslite import cards, paths
 from dslite.datasets import listing
 from dslite.errors import InputError
+from dslite.provenance import size_in_words
 
-BLOCK = 1 << 20  # bytes read at a time
-PARTIAL = re.compile(r"tmp[a-z0-9_]{8}")  # what pooch calls a download under way
+# What of an archive is unpacked: nothing hidden, and nothing that would leave the folder
+MEMBER = re.compile(r"(?:Audio_Song_Actors_01-24/)?Actor_\d\d/[^/\\.][^/\\]*\.wav")
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,7 @@ class Archive:
     size: int  # bytes
     unpacked: int  # bytes of the files to unpack
     licence: str  # put beside the audio as LICENSE.txt
-    # Names to unpack; the group is the place in the corpus's folder. All others are left.
-    members: str = r"(?:[^/]+/)?(Actor_\d\d/[^/\\.][^/\\]*\.wav)"
-    files: int = 1012  # names that match
+    files: int = 1012  # that match `MEMBER`
 
     @property
     def name(self) -> str:
@@ -57,6 +54,36 @@ ARCHIVES = {
         ),
     )
 }
+
+
+def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
+    """Download a file, unless it is there; return it.
+
+    Parameters
+    ----------
+    checksum : str or None
+        ``md5:...``; a file that has another one is downloaded anew.
+    remedy : str
+        What the user can do where it fails.
+
+    Raises
+    ------
+    InputError
+        No connection, another file than the published one, or no place to write it.
+    """
+    import pooch  # here, since only a download needs it
+
+    try:
+        pooch.retrieve(url, checksum, file.name, file.parent, progressbar=sys.stderr.isatty())
+    except ValueError:
+        reason = f"its checksum is not the published one, {checksum}"
+    except OSError as error:
+        # A lost connection is urllib3's cause, inside an exception of requests'.
+        cause = getattr(error.args[0], "reason", error) if error.args else error
+        reason = error.strerror or str(cause).splitlines()[0][:120]
+    else:
+        return file
+    raise InputError(f"{url}: not downloaded ({reason}); {remedy}")
 
 
 def fetch(dataset: str) -> Path:
@@ -86,71 +113,53 @@ def fetch(dataset: str) -> Path:
 def fetch_archive(archive: Archive, target: Path) -> Path:
     """Download an archive to the cache and unpack it as ``target``, which is returned.
 
-    Both are all or nothing.
-
     A folder ``target`` with all files is left alone, and so is a verified archive in the cache
-    (it may have been put there by hand). A download that breaks off, or does not have the published
-    size and checksum, is tried once more. Two commands that fetch the same wait for each other.
+    (it may have been put there by hand). Two commands that fetch the same wait for each other.
 
     Raises
     ------
     InputError
-        No network, a failing server, a wrong size or checksum, a full disk (seen before anything
-        is written), or an unfinished folder in the way.
+        No network, a failing server, a wrong checksum, a full disk (seen before anything is
+        written), or an unfinished folder in the way.
     """
     if _count_audio(target) >= archive.files:
         return target
     downloads = paths.cache() / "downloads"
-    try:
-        for folder in (downloads, target.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(downloads / ".lock"), FileLock(target.parent / f".{target.name}.lock"):
-            _fetch_alone(archive, downloads, target)
-    except OSError as error:
-        place = error.filename or target
-        raise InputError(f"{place}: cannot be written ({error.strerror or error})") from None
+    file = downloads / archive.name
+    with paths.alone(file), paths.alone(target):
+        present = _count_audio(target)
+        if present >= archive.files:
+            return target  # by the process that this one waited for
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            raise InputError(
+                f"{target}: holds {present} of {archive.files} audio files; move that folder away "
+                "and fetch again"
+            )
+        paths.clear_drafts(target)
+        for killed in downloads.glob("tmp????????"):  # pooch's downloads
+            killed.unlink()
+        there = file.is_file() and file.stat().st_size == archive.size
+        _require_space({downloads: 0 if there else archive.size, target.parent: archive.unpacked})
+        remedy = (
+            f"try again later, or get the file ({size_in_words(archive.size)}) in another way, "
+            f"put it at {file} and give the same command again"
+        )
+        retrieve(archive.url, f"md5:{archive.md5}", file, remedy)
+        _unpack(file, archive, target)
     return target
 
 
-def _fetch_alone(archive: Archive, downloads: Path, target: Path) -> None:
-    """`fetch_archive` for one process at a time, so that a draft on disk is a killed one's."""
-    present = _count_audio(target)
-    if present >= archive.files:
-        return  # by the process that this one waited for
-    if target.exists() and any(target.iterdir()):
-        raise InputError(
-            f"{target}: holds {present} of {archive.files} audio files; move that folder away "
-            "and fetch again"
-        )
-    paths.clear_drafts(target)
-    for left in downloads.iterdir():
-        if PARTIAL.fullmatch(left.name) and left.is_file():
-            left.unlink()
-    file = downloads / archive.name
-    unpacking = (target.parent, archive.unpacked, "DSLITE_DATA")
-    if not file.is_file() or file.stat().st_size != archive.size:
-        _require_space((downloads, archive.size, "DSLITE_CACHE"), unpacking)
-    file = _download(archive, downloads)
-    _require_space(unpacking)
-    _unpack(file, archive, target)
-
-
-def _require_space(*needs: tuple[Path, int, str]) -> None:
-    """Raise where files would not fit: folder, bytes, and the variable that moves the folder."""
-    disks: dict[int, list[tuple[Path, int, str]]] = {}
-    free: dict[int, int] = {}
-    for folder, size, variable in needs:
-        parent = next(place for place in (folder, *folder.parents) if place.exists())
-        disks.setdefault(parent.stat().st_dev, []).append((folder, size, variable))
-        free[parent.stat().st_dev] = shutil.disk_usage(parent).free
-    for disk, parts in disks.items():
-        needed = sum(size for _, size, _ in parts)
-        if needed > free[disk]:
-            places = " and ".join(str(folder) for folder, _, _ in parts)
-            variables = " or ".join(variable for _, _, variable in parts)
+def _require_space(needed: Mapping[Path, int]) -> None:
+    """Raise where so many bytes in some folders would not fit on their disks."""
+    disks = {folder: folder.stat().st_dev for folder in needed}
+    for folder, disk in disks.items():
+        size = sum(of for other, of in needed.items() if disks[other] == disk)
+        free = shutil.disk_usage(folder).free
+        if size > free:
             raise InputError(
-                f"{places}: {needed / 1e6:,.1f} MB are needed and {free[disk] / 1e6:,.1f} MB are "
-                f"free on that disk; make room, or name a folder on another disk with {variables}"
+                f"{folder}: {size_in_words(size)} are needed and {size_in_words(free)} are free on "
+                "that disk; make room, or name a folder on another disk with DSLITE_DATA (corpora) "
+                "or DSLITE_CACHE (downloads)"
             )
 
 
@@ -159,88 +168,17 @@ def _count_audio(folder: Path) -> int:
     return sum(f.suffix.lower() in listing.AUDIO and not f.name.startswith(".") for f in files)
 
 
-class _WrongSizeError(ValueError):
-    """A server sends another number of bytes; pooch tries again after a ValueError."""
-
-
-def _downloader(size: int) -> Callable:
-    """A download for pooch that ends as soon as it cannot be the file of that size.
-
-    So what fills no disk is a server that announces more, and one that never stops.
-    """
-
-    def wrong(sent: str) -> _WrongSizeError:
-        return _WrongSizeError(f"the server sends {sent} bytes instead of {size:,}")
-
-    def download(url: str, output_file: str, pooch) -> None:
-        import requests
-        from tqdm import tqdm
-
-        plain = {"Accept-Encoding": "identity"}  # else the announced length may not be the file's
-        with requests.get(url, stream=True, timeout=30, headers=plain) as response:
-            response.raise_for_status()
-            announced = response.headers.get("Content-Length", "")
-            if announced.isdigit() and int(announced) != size:
-                raise wrong(f"{int(announced):,}")
-            arrived = 0
-            shown = tqdm(total=size, unit="B", unit_scale=True, disable=not sys.stderr.isatty())
-            with shown, Path(output_file).open("wb") as file:
-                for block in response.iter_content(BLOCK):
-                    arrived += len(block)
-                    if arrived > size:
-                        raise wrong("more")
-                    file.write(block)
-                    shown.update(len(block))
-        if arrived != size:
-            raise wrong(f"{arrived:,}")
-
-    return download
-
-
-def _download(archive: Archive, folder: Path) -> Path:
-    """The verified archive; pooch writes under a temporary name until the checksum is right."""
-    import pooch  # here, since only a download needs it
-    import requests
-
-    box = pooch.create(
-        path=folder,
-        base_url="",
-        registry={archive.name: f"md5:{archive.md5}"},
-        urls={archive.name: archive.url},
-        retry_if_failed=1,
-    )
-    try:
-        return Path(box.fetch(archive.name, downloader=_downloader(archive.size)))
-    except requests.HTTPError as error:
-        reason = f"the server answered {error.response.status_code} {error.response.reason}"
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-        reason = "no connection, or it broke off"
-    except (requests.RequestException, _WrongSizeError) as error:
-        reason = str(error)
-    except ValueError:  # pooch's checksum error
-        reason = f"twice the download did not have the MD5 checksum {archive.md5}"
-    raise InputError(
-        f"{archive.url}: not downloaded ({reason}); try again later, or get the file "
-        f"({archive.size:,} bytes) in another way, put it at {folder / archive.name} and give the "
-        "same command again"
-    )
-
-
 def _unpack(file: Path, archive: Archive, target: Path) -> None:
     """Unpack under a temporary name, which becomes ``target`` when everything is there."""
     try:
         with zipfile.ZipFile(file) as bundle, paths.replacing(target) as draft:
-            matches = [re.fullmatch(archive.members, name) for name in bundle.namelist()]
-            members = {match[1]: match[0] for match in matches if match}
+            members = [name for name in bundle.namelist() if MEMBER.fullmatch(name)]
             if len(members) != archive.files:
                 raise InputError(
                     f"{file}: holds {len(members)} of the {archive.files} expected audio files; "
                     "nothing was unpacked, delete that archive and fetch again"
                 )
-            for name, member in members.items():
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                with bundle.open(member) as source, (draft / name).open("wb") as copy:
-                    shutil.copyfileobj(source, copy, BLOCK)
+            bundle.extractall(draft, members)
             (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import soundfile
 
@@ -25,7 +26,6 @@ from dslite.errors import InputError
 
 NAME = "Audio_Song_Actors_01-24.zip"
 FILES = ["Actor_01/03-02-01-01-01-01-01.wav", "Actor_02/03-02-01-01-01-01-02.wav", "LICENSE.txt"]
-sleep = time.sleep  # before a fixture replaces it
 
 
 def wav(seed: int) -> bytes:
@@ -57,11 +57,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked += 1
         answers = self.server.answers
         content, promised = answers[min(self.server.asked, len(answers)) - 1]
-        if content == "redirect":
-            self.send_response(302)
-            self.send_header("Location", self.path)
-            self.end_headers()
-            return
         if self.path != f"/files/{NAME}" or content is None:
             self.send_error(404)
             return
@@ -69,12 +64,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if promised is not None:
             self.send_header("Content-Length", str(promised))
         self.end_headers()
-        try:
-            for part in [content] if isinstance(content, bytes) else content:
-                self.wfile.write(part)
-                self.server.sent += len(part)
-        except OSError:  # the other side has enough
-            self.server.hung_up = True
+        for part in [content] if isinstance(content, bytes) else content:
+            self.wfile.write(part)
 
     def log_message(self, *_):
         pass
@@ -84,9 +75,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     """Its ``answers`` are (bytes or parts to send, announced length), the last one repeated."""
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr("time.sleep", lambda _: None)  # pooch's pause before it tries again
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.asked, running.sent, running.hung_up = 0, 0, False
+        running.asked = 0
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         yield running
         running.shutdown()
@@ -128,7 +118,7 @@ def until(when, process=None) -> None:
         if when():
             return
         assert process is None or process.poll() is None, "it ended before"
-        sleep(0.01)
+        time.sleep(0.01)
     pytest.fail("it did not happen within 60 s")
 
 
@@ -140,12 +130,13 @@ def refusal(archive, target) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("around", ["", "Audio_Song/"])
+@pytest.mark.parametrize("around", ["", "Audio_Song_Actors_01-24/"])
 def test_downloads_and_unpacks(server, target, cache, around):
     target.mkdir(parents=True)  # an empty folder is filled
     assert download.fetch_archive(serve(server, bundle(around)), target) == target
-    assert everything_below(target.parent) == [f"ravdess/{name}" for name in FILES]
-    assert (target / FILES[0]).read_bytes() == wav(1)
+    placed = [f"{around}{name}" for name in FILES[:2]]
+    assert everything_below(target.parent) == [f"ravdess/{n}" for n in sorted([*placed, FILES[2]])]
+    assert (target / placed[0]).read_bytes() == wav(1)
     assert "to be kept" in (target / "LICENSE.txt").read_text()
     assert everything_below(cache) == [f"downloads/{NAME}"]
 
@@ -171,33 +162,17 @@ def test_an_archive_placed_by_hand(server, archive, target, cache, size):
     assert everything_below(target) == FILES
 
 
-CORRUPTED = (bundle()[:-500] + bytes(500), len(bundle()))
-TRUNCATED = (bundle()[:1000], len(bundle()))
-
-
-@pytest.mark.parametrize("broken", [CORRUPTED, TRUNCATED, (TRUNCATED[0], 1000)],
-                         ids=["corrupted", "truncated", "announced shorter"])  # fmt: skip
-def test_a_broken_download_is_redone_once(server, target, broken):
-    download.fetch_archive(serve(server, bundle(), broken), target)
-    assert server.asked == 2
-    assert everything_below(target) == FILES
-
-
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (CORRUPTED, "twice the download did not have the MD5 checksum {0.md5}"),
-        (TRUNCATED, "no connection, or it broke off"),
-        ((None, 0), "the server answered 404 Not Found"),
-        ((bundle(), 1 << 50), f"the server sends {1 << 50:,} bytes instead of {{0.size:,}}"),
-        ((bundle() + bytes(5 << 20), None), "the server sends more bytes instead of {0.size:,}"),
-        ((bundle()[:-1], None), "the server sends {1:,} bytes instead of {0.size:,}"),
-        ("closed", "no connection, or it broke off"),
-        (("redirect", 0), "Exceeded 30 redirects"),
+        ((bundle()[:-500] + bytes(500), len(bundle())), "its checksum is not the published one"),
+        ((bundle()[:1000], len(bundle())), "IncompleteRead"),
+        ((bundle()[:-1], None), "its checksum is not the published one"),
+        ((None, 0), "404 Client Error: Not Found"),
+        ("closed", "Connection refused"),
     ],
-    ids=["corrupted", "truncated", "not found", "announced longer", "longer", "shorter", "closed",
-         "other error"],
-)  # fmt: skip
+    ids=["corrupted", "broken off", "shorter", "not found", "closed"],
+)
 def test_a_download_that_fails(server, archive, target, cache, answer, words):
     if answer == "closed":
         with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
@@ -206,19 +181,10 @@ def test_a_download_that_fails(server, archive, target, cache, answer, words):
     else:
         server.answers = [answer]
     message = refusal(archive, target)
-    assert message.startswith(archive.url)
-    assert words.format(archive, archive.size - 1) in message
-    assert f"({archive.size:,} bytes)" in message
+    assert message.startswith(f"{archive.url}: not downloaded (")
+    assert words in message
     assert f"put it at {cache / 'downloads' / NAME}" in message
     assert everything_below(cache) == []
-
-
-def test_a_server_that_never_stops_fills_no_disk(server, archive, target, cache):
-    server.answers = [((bytes(1 << 16) for _ in iter(int, 1)), None)]
-    assert "the server sends more bytes" in refusal(archive, target)
-    assert everything_below(cache) == []
-    until(lambda: server.hung_up)
-    assert server.sent < 100e6  # the buffers between the two sides, not the stream
 
 
 def test_archives_that_are_not_what_they_should_be(server, target):
@@ -237,13 +203,13 @@ def test_an_interruption_leaves_nothing(server, archive, target, cache, monkeypa
 
     with monkeypatch.context() as patch:
         if stage == "unpacking":
-            patch.setattr(shutil, "copyfileobj", interrupted)
+            patch.setattr(zipfile.ZipFile, "extractall", interrupted)
         else:
-            patch.setattr(download, "_downloader", lambda size: interrupted)
+            patch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
         with pytest.raises((KeyboardInterrupt, InputError)) as error:
             download.fetch_archive(archive, target)
     if stop is not KeyboardInterrupt:
-        assert "cannot be written (No space left on device)" in str(error.value)
+        assert "No space left on device" in str(error.value)
     assert everything_below(target.parent) == []
     assert everything_below(cache) == [f"downloads/{NAME}"] * (stage == "unpacking")
     download.fetch_archive(archive, target)
@@ -284,7 +250,7 @@ def test_a_file_in_the_way(archive, target, cache, way):
     place = target if way == "target" else cache
     place.parent.mkdir(exist_ok=True)
     place.write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match=r"move that folder away|cannot be written"):
         download.fetch_archive(archive, target)
 
 
@@ -296,15 +262,14 @@ def test_a_full_disk_is_seen_before_anything_is_written(server, archive, target,
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, free))
     large = replace(archive, size=200_000_000, unpacked=300_000_000)
     message = refusal(large, target)
-    assert "500.0 MB are needed and 500.0 MB are free" in message
-    assert "DSLITE_CACHE or DSLITE_DATA" in message
+    assert "500 MB are needed and 500 MB are free" in message
+    assert "with DSLITE_DATA (corpora) or DSLITE_CACHE" in message
     assert server.asked == 0
-    free = 500_000_000
-    assert "the server sends" in refusal(large, target)  # it was asked this time
-    download.fetch_archive(replace(archive, unpacked=0), target)  # leaves the archive
+    free = archive.size + archive.unpacked
+    assert download.fetch_archive(archive, target) == target
     shutil.rmtree(target)
-    free = archive.unpacked - 1
-    assert "with DSLITE_DATA" in refusal(archive, target)
+    free = archive.unpacked - 1  # the archive is there
+    assert "are needed" in refusal(archive, target)
     free = archive.unpacked
     assert download.fetch_archive(archive, target) == target
 
@@ -322,10 +287,8 @@ def test_two_disks_are_looked_at_one_by_one(archive, target, cache, monkeypatch)
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
     monkeypatch.setattr(Path, "stat", stat_of)
-    with pytest.raises(InputError, match=r"300\.0 MB are needed and 268\.4 MB") as error:
-        download.fetch_archive(replace(archive, unpacked=300_000_000), target)
-    assert "with DSLITE_DATA" in str(error.value)
-    assert "DSLITE_CACHE" not in str(error.value)
+    message = refusal(replace(archive, unpacked=300_000_000), target)
+    assert message.startswith(f"{target.parent}: 300 MB are needed and 268 MB")
 
 
 # Killed, or two at once
@@ -377,7 +340,10 @@ def test_killed_while_downloading(server, slow, target, cache):
 
 
 def test_killed_while_unpacking(server, archive, target):
-    wait = "copy = shutil.copyfileobj\nshutil.copyfileobj = lambda *a: (copy(*a), time.sleep(60))"
+    wait = (
+        "import zipfile; copy = zipfile.ZipFile.extractall\n"
+        "zipfile.ZipFile.extractall = lambda *a: (copy(*a), time.sleep(60))"
+    )
     killed(fetching(archive, wait), lambda: list(target.parent.rglob("*.wav")))
     assert not target.exists()
     download.fetch_archive(archive, target)
@@ -391,7 +357,7 @@ def test_two_at_once_download_once(server, slow, target, tmp_path):
     until(lambda: server.asked, first)
     second = fetching(archive, f"Path({str(tmp_path / 'started')!r}).touch()")
     until((tmp_path / "started").exists, second)
-    sleep(0.5)  # time to ask the server, if it did
+    time.sleep(0.5)  # time to ask the server, if it did
     go_on.set()
     assert (first.wait(60), second.wait(60)) == (0, 0)
     assert everything_below(target) == FILES
