@@ -15,7 +15,7 @@ import pandas as pd
 from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.paper import verdicts
+from dslite.paper import published
 from dslite.paper.reproduction import TITLES
 from dslite.studies.runs import GATHERED
 from dslite.studies.tables import to_markdown
@@ -206,10 +206,10 @@ def count_verdicts(numbers: pd.DataFrame) -> str:
     """Say how many numbers of Tables 3 to 5 got which verdict."""
     judged = numbers[numbers["table"].isin(RESULTS)]
     counts = judged["verdict"].value_counts()
-    words = verdicts.words("sentence")
-    parts = [f"{counts[v]} {words[v]}" for v in verdicts.ORDER if v in counts]
+    words = published.words("sentence")
+    parts = [f"{counts[v]} {words[v]}" for v in published.ORDER if v in counts]
     sentence = f"Of the {len(judged)} numbers in Tables 3 to 5: {', '.join(parts)}."
-    computed = judged[(judged["verdict"] == verdicts.REPRODUCED) & (judged["column"] == "chance")]
+    computed = judged[(judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")]
     if computed.empty:
         return sentence
     return (

@@ -66,7 +66,7 @@ def findings() -> pd.DataFrame:
         missing cell and another name for a quantity (FLOPs) make no number of a table doubtful.
     """
     one, two, five = (published.table(n) for n in (1, 2, 5))
-    scores, claims = published.scores(), published.claims()
+    scores, claims = published.scores(), published.texts("claims")
     claimed = claims.set_index("id")["value"]
     rows = [
         *compared(claims, published.numbers()),
@@ -115,7 +115,7 @@ def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `dslite.paper.published.claims` with what was ``derived`` and the ``outcome``: "holds",
+        ``claims.csv`` with what was ``derived`` and the ``outcome``: "holds",
         "does not hold", "not testable here: <why>" or, where the text merely says how something was
         done, "a setting, not a result".
 
@@ -124,7 +124,7 @@ def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
     InputError
         A claim that nothing decides.
     """
-    claims = published.claims()
+    claims = published.texts("claims")
     decided = findings.drop_duplicates("id").set_index("id")
     derived, outcomes = [], []
     for claim in claims.itertuples():

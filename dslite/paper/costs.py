@@ -9,8 +9,8 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.deployment import phone
-from dslite.paper import published, verdicts
-from dslite.paper.verdicts import BACKBONE, PRESET
+from dslite.paper import published
+from dslite.paper.published import BACKBONE, PRESET
 from dslite.settings import Settings
 
 # The published figure's meaning is not said
@@ -76,7 +76,7 @@ def measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
         column: np.array([stage.get(key) for key in keys], float) / units
         for column, stage in stages.items()
     }
-    differences = verdicts.differences(content["backbone"], PRESET, "", content["random_weights"])
+    differences = published.differences(content["backbone"], PRESET, "", content["random_weights"])
     return pd.DataFrame(values, index=pd.Index(order)).assign(
         hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
         remark=["; ".join([*differences, *note, _phone(device)]) for note in notes],
@@ -165,7 +165,7 @@ def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     nearest = of_papers_network()
     if nearest is None:
-        nothing = {"verdict": verdicts.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
+        nothing = {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
         return {row["key"]: nothing for row in rows}
     name, record, table = nearest
     shared = {
@@ -187,12 +187,12 @@ def _judged(row: Mapping[str, Any], table: pd.DataFrame, record: Mapping[str, An
     remarks += [f"preset {preset}"] if preset != PRESET else []
     if quantity in OF_A_MACHINE:
         measurable = column == "tflite_phone" or not np.isnan(value)
-        verdict = verdicts.HARDWARE if measurable else verdicts.NOT_RUN
+        verdict = published.HARDWARE if measurable else published.NOT_RUN
     elif np.isnan(value):
-        verdict = verdicts.NOT_RUN
+        verdict = published.NOT_RUN
     else:
         # "150.0 kb" is printed of the preprocessing, everything else in MB, M or G
         decimals = 4 if row["key"] == "5/model_size/preprocessing" else 1
-        verdict = verdicts.rule(row["value"], None, value, None, decimals)
+        verdict = published.rule(row["value"], None, value, None, decimals)
         remarks += ["counts and sizes are those of any weights"] if "random" in remarks[0] else []
     return {"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)}

@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from dslite import cards, provenance
 from dslite.deployment import profile
 from dslite.evaluation import confusion as evaluation_confusion
-from dslite.paper import comparisons, costs, published, reproduction, verdicts
+from dslite.paper import comparisons, costs, published, reproduction
 from dslite.paper.comparisons import PRINTED, network
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
@@ -91,7 +91,7 @@ def figures(
         Of `dslite.paper.comparisons.answers`.
     """
     drawn = [figure for dataset in datasets(runs) for figure in _of_corpus(runs, dataset)]
-    results = numbers[numbers["verdict"] != verdicts.SETTING]
+    results = numbers[numbers["verdict"] != published.SETTING]
     unrun = numbers.assign(reproduced=np.nan)
     return [
         *drawn,

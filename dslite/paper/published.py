@@ -1,4 +1,4 @@
-"""What the paper prints: its tables, its claims, and every number with its key.
+"""What the paper prints, every number with its key, and the rule that judges ours beside it.
 
 Transcribed in ``data/paper/``; nothing here is measured by this project. Keys:
 ``1/<dataset>/<column>``, ``2/<dataset>/<hyperparameter>``,
@@ -6,9 +6,15 @@ Transcribed in ``data/paper/``; nothing here is measured by this project. Keys:
 and ``5/<quantity>/<column>``.
 """
 
+import math
+from functools import cache
+from importlib import resources
+
 import pandas as pd
+import yaml
 
 from dslite import paths
+from dslite.evaluation.metrics import Interval
 
 NAMES = {  # corpora as the paper abbreviates them
     **{"ccs": "CCS", "css": "CSS", "demos": "DEMoS", "ess": "ESS", "iemocap": "IEMOCAP"},
@@ -39,6 +45,21 @@ UNITS = {
 READ_INTO = {"5/flops/tf_model", "5/parameters/tflite_phone", "5/model_size/tflite_phone"}
 ASSUMED, PRINTED = "assumed", "published"
 COLUMNS = ["key", "table", "dataset", "configuration", "column", "value", "low", "high", "unit"]
+BACKBONE, PRESET = "densenet121", "paper"  # of the runs that count as the paper's
+
+REPRODUCED, OVERLAPPING, CONTRADICTED = "reproduced", "overlapping", "contradicted"
+RESTRICTED = "not run: corpus restricted"
+WEIGHTS = "not run: weights unavailable"
+ITSELF = "paper contradicts itself"
+HARDWARE = "not testable: other hardware"
+NOT_RUN = "not run"
+SETTING = "a setting"  # chosen by the paper's authors and taken over: nothing to be reproduced
+ORDER = (
+    *(REPRODUCED, OVERLAPPING, CONTRADICTED, ITSELF),
+    *(HARDWARE, WEIGHTS, RESTRICTED, NOT_RUN, SETTING),
+)
+# Of a run that is not the paper's: the same rule in other words, as it can reproduce nothing
+INSIDE_BOTH, INSIDE_OURS, APART = "inside both intervals", "inside our interval", "apart"
 
 
 def table(n: int) -> pd.DataFrame:
@@ -52,17 +73,9 @@ def scores() -> pd.DataFrame:
     return pd.concat([table(n).assign(table=n) for n in (3, 4)], ignore_index=True)
 
 
-def claims() -> pd.DataFrame:
-    """Read what the text claims in numbers or in comparisons of numbers.
-
-    Returns
-    -------
-    DataFrame
-        Strings: ``id, section, statement`` (quoted or closely paraphrased), ``value`` with the
-        decimals as printed, ``unit, check`` (in words) and ``key``, the number that the claim is
-        about, or empty. `dslite.paper.consistency.claims_checked` carries the checks out.
-    """
-    return pd.read_csv(paths.published() / "claims.csv", dtype=str, keep_default_na=False)
+def texts(name: str) -> pd.DataFrame:
+    """Read ``claims`` or ``contradictions`` of ``data/paper/``: strings, see its README."""
+    return pd.read_csv(paths.published() / f"{name}.csv", dtype=str, keep_default_na=False)
 
 
 def numbers() -> pd.DataFrame:
@@ -77,51 +90,109 @@ def numbers() -> pd.DataFrame:
         ``published``, or ``assumed`` where the value is printed but not for which column. A cell
         that is empty is no number.
     """
-    cells = pd.concat([_counts(), _settings(), _scores(), _chances(), _devices()])
-    return cells[cells["value"].notna()].reset_index(drop=True)
+    scored, names = scores(), ["dataset", "configuration", "column"]
+    chances = scored.drop_duplicates("dataset").melt(["table", "dataset"], ["chance"], "column")
+    bounds = scored.assign(low=scored["ci_low"], high=scored["ci_high"]).drop(columns="chance")
+    devices = table(5).rename(columns={"quantity": "configuration"})
+    cells = pd.concat(
+        [
+            table(1).drop(columns="name").melt("dataset", var_name="column").assign(table=1),
+            table(2).rename(columns={"hyperparameter": "column"}).assign(table=2),
+            bounds.melt(["table", "dataset", "configuration", "low", "high"], var_name="column"),
+            chances,
+            devices.melt(["configuration", "unit"], var_name="column").assign(table=5),
+        ]
+    )
+    cells = cells[cells["value"].notna()].reset_index(drop=True)
+    cells[names] = cells[names].fillna("")
+    keys = cells[["table", *names]].astype(str).itertuples(index=False)
+    cells["key"] = ["/".join(filter(None, key)) for key in keys]
+    cells[["low", "high"]] = cells[["low", "high"]].where(cells["column"] == "test")
+    cells["unit"] = cells["unit"].fillna(cells["column"].map(UNITS))
+    cells["status"] = cells["status"].fillna(PRINTED)
+    cells["status"] = cells["status"].mask(cells["key"].isin(READ_INTO), ASSUMED)
+    return cells[[*COLUMNS, "status"]]
 
 
-def _numbers(long: pd.DataFrame, n: int | pd.Series, key: list[str]) -> pd.DataFrame:
-    """Put the columns ``key`` of a long table together to keys, and add what it has not got."""
-    rows = long.assign(table=n)
-    rows["key"] = rows[["table", *key]].astype(str).agg("/".join, axis=1)
-    for column in ("dataset", "configuration"):
-        rows[column] = rows[column] if column in key else ""
-    for column in ("low", "high"):
-        rows[column] = rows[column].where(rows["column"] == "test") if column in rows else None
-    rows["unit"] = rows.get("unit", rows["column"].map(UNITS))
-    rows["status"] = rows.get("status", PRINTED)
-    kinds = {"table": int, "value": float, "low": float, "high": float}
-    return rows[[*COLUMNS, "status"]].astype(kinds)
+# The verdict on a number
 
 
-def _counts() -> pd.DataFrame:
-    long = table(1).drop(columns="name").melt("dataset", var_name="column")
-    return _numbers(long, 1, ["dataset", "column"])
+@cache
+def words(kind: str) -> dict[str, str]:
+    """Read the ``letter``, ``symbol``, ``kind``, ``meaning`` or ``sentence`` of every verdict."""
+    text = resources.files("dslite.paper").joinpath("verdicts.yaml").read_text("utf-8")
+    return {verdict: of.get(kind, verdict) for verdict, of in yaml.safe_load(text).items()}
 
 
-def _settings() -> pd.DataFrame:
-    long = table(2).rename(columns={"hyperparameter": "column"})
-    return _numbers(long, 2, ["dataset", "column"])
+def rule(
+    published: float,
+    published_interval: Interval | None,
+    ours: float,
+    ours_interval: Interval | None,
+    decimals: int,
+) -> str:
+    """Judge a published number by ours, both with or without a 95 % interval.
+
+    Parameters
+    ----------
+    published, ours : float
+        In the published unit.
+    published_interval, ours_interval : (low, high) or None
+        None for ours where it cannot vary (a count, a size): a span without width.
+    decimals : int
+        As many as are printed; everything is compared after rounding to them, since what is printed
+        is known no better.
+
+    Returns
+    -------
+    str
+        `REPRODUCED` if each number lies in the other's interval (bounds included),
+        `OVERLAPPING` if only the intervals have something in common, else `CONTRADICTED`. Where no
+        interval is published: `REPRODUCED` if the number lies in ours, else `CONTRADICTED`.
+
+    Raises
+    ------
+    ValueError
+        A number that is not finite, or an interval that ends before it begins.
+    """
+
+    def rounded(low: float, high: float) -> list[float]:
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"expected finite numbers, found {low} and {high}")
+        if low > high:
+            raise ValueError(f"the interval {low} to {high} ends before it begins")
+        return [round(float(bound), decimals) for bound in (low, high)]
+
+    (printed, _), (reproduced, _) = rounded(published, published), rounded(ours, ours)
+    low, high = rounded(*(ours_interval or (ours, ours)))
+    inside_ours = low <= printed <= high
+    if published_interval is None:
+        return REPRODUCED if inside_ours else CONTRADICTED
+    bottom, top = rounded(*published_interval)
+    if max(low, bottom) > min(high, top):
+        return CONTRADICTED
+    return REPRODUCED if inside_ours and bottom <= reproduced <= top else OVERLAPPING
 
 
-def _scores() -> pd.DataFrame:
-    printed = scores().drop(columns="chance").assign(low=lambda of: of["ci_low"])
-    printed["high"] = printed["ci_high"]
-    same = ["table", "dataset", "configuration", "low", "high"]
-    long = printed.melt(same, var_name="column")
-    return _numbers(long, long["table"], ["dataset", "configuration", "column"])
+def agreement(
+    published: float,
+    published_interval: Interval | None,
+    ours: float,
+    ours_interval: Interval | None,
+    decimals: int,
+) -> str:
+    """Compare by `rule` a run with another backbone or preset, which can reproduce nothing.
+
+    `INSIDE_BOTH` (`INSIDE_OURS` where no interval is published), `OVERLAPPING` or `APART`.
+    """
+    inside = INSIDE_OURS if published_interval is None else INSIDE_BOTH
+    verdict = rule(published, published_interval, ours, ours_interval, decimals)
+    return {REPRODUCED: inside, CONTRADICTED: APART}.get(verdict, verdict)
 
 
-def _chances() -> pd.DataFrame:
-    long = scores().drop_duplicates("dataset").rename(columns={"chance": "value"})
-    long = long[["table", "dataset", "value"]].assign(column="chance")
-    return _numbers(long, long["table"], ["dataset", "column"])
-
-
-def _devices() -> pd.DataFrame:
-    printed = table(5).rename(columns={"quantity": "configuration"})
-    long = printed.melt(["configuration", "unit"], var_name="column")
-    rows = _numbers(long, 5, ["configuration", "column"])
-    rows.loc[rows["key"].isin(READ_INTO), "status"] = ASSUMED
-    return rows
+def differences(backbone: str, preset: str, overrides: str, random_weights: bool) -> list[str]:
+    """Say what of a run is not as in the paper; ``overrides``: what was changed, in words."""
+    parts = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
+    parts += [f"preset {preset or 'none'}"] if preset != PRESET else []
+    parts += [overrides] if overrides else []
+    return parts + (["random weights"] if random_weights else [])

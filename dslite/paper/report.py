@@ -26,7 +26,6 @@ from dslite.paper import (
     published,
     reproduction,
     tables,
-    verdicts,
 )
 from dslite.paper.figures import PaperFigure
 from dslite.paper.published import NAMES
@@ -226,8 +225,8 @@ def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[Pap
         "figures": ("Figures", pictures, {f"figure-{slug(p.stem)}": p.title for p in pictures}),
         "facts": ("How this was made", made_with, {}),
     }
-    symbols, kinds = verdicts.words("symbol"), verdicts.words("kind")
-    symbols = {v: (symbols[v], kinds[v]) for v in verdicts.ORDER} | OUTCOMES
+    symbols, kinds = published.words("symbol"), published.words("kind")
+    symbols = {v: (symbols[v], kinds[v]) for v in published.ORDER} | OUTCOMES
     style, script = (
         resources.files("dslite.paper").joinpath(f"report.{kind}").read_text("utf-8")
         for kind in ("css", "js")
@@ -241,7 +240,7 @@ def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[Pap
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **{"style": Markup(style), "script": Markup(script), "symbols": symbols},
         **{"headlines": lines, "results": tables_of_texts, "facts": made_with},
-        **{"summary": reproduction.summary(numbers), "meanings": verdicts.words("meaning")},
+        **{"summary": reproduction.summary(numbers), "meanings": published.words("meaning")},
         filters=_filters(numbers),
         numbers=[_table(n, title, numbers, material.substitutes) for n, title in shown.items()],
         findings=_findings(material.findings, set(numbers["key"])),
@@ -292,7 +291,7 @@ def _filters(numbers: pd.DataFrame) -> dict[str, tuple[str, dict[str, str]]]:
     """For each filter its label and what can be chosen: value of the attribute -> words."""
     judged, datasets = set(numbers["verdict"]), sorted(set(numbers["dataset"]) - {""})
     return {
-        "verdict": ("Verdict", {slug(v): v for v in verdicts.ORDER if v in judged}),
+        "verdict": ("Verdict", {slug(v): v for v in published.ORDER if v in judged}),
         "table": ("Table", {str(n): f"Table {n}" for n in sorted(set(numbers["table"]))}),
         "corpus": ("Corpus", {slug(name): corpus(name) for name in datasets}),
     }

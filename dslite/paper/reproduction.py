@@ -13,8 +13,8 @@ import pandas as pd
 from dslite import cards, paths
 from dslite.errors import InputError
 from dslite.evaluation import metrics
-from dslite.paper import costs, published, verdicts
-from dslite.paper.verdicts import BACKBONE, PRESET
+from dslite.paper import costs, published
+from dslite.paper.published import BACKBONE, PRESET
 from dslite.settings import Settings
 from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS, LIBROSA, SHORTENED, SVM, Run
@@ -60,7 +60,7 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
         Of `dslite.training.runs.all_runs`.
     findings : DataFrame
         Of `dslite.paper.consistency.findings`. A number whose key stands in ``keys`` of a finding
-        that does not hold is `dslite.paper.verdicts.ITSELF`.
+        that does not hold is `dslite.paper.published.ITSELF`.
     substitutes : DataFrame
         Of `substitutes`.
 
@@ -86,14 +86,17 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
         for key in filter(None, finding.keys.split(";")):
             reasons.setdefault(key, []).append(finding.explanation)
     for key, texts in reasons.items():
-        joined.loc[joined["key"] == key, ["verdict", "remark"]] = [verdicts.ITSELF, " ".join(texts)]
+        joined.loc[joined["key"] == key, ["verdict", "remark"]] = [
+            published.ITSELF,
+            " ".join(texts),
+        ]
     return joined
 
 
 def summary(numbers: pd.DataFrame) -> pd.DataFrame:
     """Count the numbers of each table (columns) by verdict (rows, in their order)."""
     counts = pd.crosstab(numbers["verdict"], numbers["table"])
-    return counts.reindex([v for v in verdicts.ORDER if v in counts.index])
+    return counts.reindex([v for v in published.ORDER if v in counts.index])
 
 
 # Tables 1 and 2
@@ -146,12 +149,12 @@ def _count(row: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
     """Judge a number of Table 1: equal as printed or not."""
     count = corpus.counts.get(row["column"])
     if count is None:
-        verdict = verdicts.RESTRICTED if corpus.restricted else verdicts.NOT_RUN
+        verdict = published.RESTRICTED if corpus.restricted else published.NOT_RUN
         return {"verdict": verdict, "remark": corpus.absent}
     if pd.isna(count) or count == 0:
         remark = f"{row['column']} unknown: the corpus does not say"
-        return {"verdict": verdicts.NOT_RUN, "remark": remark}
-    verdict = verdicts.rule(row["value"], None, count, None, COUNT_DECIMALS[row["column"]])
+        return {"verdict": published.NOT_RUN, "remark": remark}
+    verdict = published.rule(row["value"], None, count, None, COUNT_DECIMALS[row["column"]])
     return {"reproduced": float(count), "verdict": verdict, "remark": "counted in the corpus"}
 
 
@@ -162,7 +165,7 @@ def _setting(row: Mapping[str, Any], preset: Settings) -> dict[str, Any]:
     assumed = row["status"] == "assumed"
     remarks = ["which cell of the printed row it is, is assumed"] if assumed else []
     remarks += [f"our preset has {value:g}" if value != row["value"] else "as in our preset"]
-    return {"reproduced": value, "verdict": verdicts.SETTING, "remark": ", ".join(remarks)}
+    return {"reproduced": value, "verdict": published.SETTING, "remark": ", ".join(remarks)}
 
 
 # Tables 3 and 4
@@ -201,7 +204,7 @@ def _chance(row: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a chance level, which the classes of Table 1 give."""
     chance = 100 / published.table(1).set_index("dataset")["classes"][row["dataset"]]
     return {
-        **{"reproduced": chance, "verdict": verdicts.rule(row["value"], None, chance, None, 1)},
+        **{"reproduced": chance, "verdict": published.rule(row["value"], None, chance, None, 1)},
         **{"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"},
     }
 
@@ -215,11 +218,11 @@ def _reproduced(cells: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame) -> d
     for column in ("devel", "test"):
         row, score = cells[column], scores[column]
         if np.isnan(score["reproduced"]):
-            judgement = {"verdict": verdicts.NOT_RUN, "remark": "no score: the labels are blinded"}
+            judgement = {"verdict": published.NOT_RUN, "remark": "no score: the labels are blinded"}
         else:
             remarks = [*_conditions(rows.iloc[0], row), score["note"]]
             judgement = {key: score[key] for key in ("reproduced", *BOUNDS)}
-            judgement["verdict"] = verdicts.rule(*_pair(row, score), 1)
+            judgement["verdict"] = published.rule(*_pair(row, score), 1)
             judgement["remark"] = ", ".join(filter(None, remarks)) or "the paper's settings"
         judged[column] = EMPTY | scores["origin"] | judgement
     test = judged["test"]
@@ -238,7 +241,7 @@ def _pair(row: Mapping[str, Any], score: Mapping[str, Any]) -> tuple[Any, ...]:
 def _conditions(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
     """What of a run's conditions a reader of the score has to know."""
     kind = run[["backbone", "preset", "overrides", "random_weights"]]
-    conditions = verdicts.differences(*kind)
+    conditions = published.differences(*kind)
     if "weights" in run["overrides_and_weights"]:
         conditions.append(f"weights of the file {run['weights']}")
     caption = published.table(row["table"]).set_index("dataset")["chance"][row["dataset"]].iloc[0]
@@ -261,11 +264,11 @@ def _not_run(
     same = (runs["dataset"] == dataset) & (runs["configuration"] != LIBROSA)
     others = runs[same & (runs["metric"] == "uar")]
     papers = (others["backbone"] == BACKBONE) & ~others["random_weights"]
-    verdict, why = verdicts.NOT_RUN, corpus.absent
+    verdict, why = published.NOT_RUN, corpus.absent
     if corpus.restricted:
-        verdict = verdicts.RESTRICTED
+        verdict = published.RESTRICTED
     elif len(others):
-        verdict = verdicts.NOT_RUN if papers.any() else verdicts.WEIGHTS
+        verdict = published.NOT_RUN if papers.any() else published.WEIGHTS
         why = f"no run of pre-trained {TITLES[BACKBONE]} with the paper's preset"
     line = command(dataset, configuration, PRESET, BACKBONE)
     judged = {}
@@ -294,8 +297,8 @@ def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of
         runs that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
-        ``agreement`` is `dslite.paper.verdicts.agreement`: a substitute reproduces nothing. What no
-        published row has (another configuration, a regression) is left out, and so is a run with
+        ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What
+        no published row has (another configuration, a regression) is left out, and so is a run with
         fewer epochs than its preset.
     """
     others = runs[~_is_papers(runs) & (runs["metric"] == "uar")]
@@ -332,7 +335,7 @@ def _substitute(row: Mapping[str, Any], run: pd.Series, score: Mapping[str, Any]
         **{key: run[key] for key in ("backbone", "preset", "overrides")},
         **{"label": ", ".join(filter(None, label))},
         **{key: score[key] for key in ("seeds", *SCORES)},
-        "agreement": verdicts.agreement(*_pair(row, score), 1),
+        "agreement": published.agreement(*_pair(row, score), 1),
         "remark": ", ".join(filter(None, [*_conditions(run, row), score["note"]])),
     }
 

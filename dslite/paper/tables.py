@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from dslite import cards
-from dslite.paper import published, verdicts
+from dslite.paper import published
 from dslite.paper.published import HYPERPARAMETERS
 from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
 from dslite.training.runs import LABELS
@@ -25,10 +25,10 @@ from dslite.training.runs import LABELS
 RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
 LOWERED = {sign: letter for letter, sign in RAISED.items()}
 SUPERSCRIPT = re.compile(f"[{''.join(LOWERED)}]+")
-LETTERS = verdicts.words("letter")
-COMPARED = {verdicts.REPRODUCED, verdicts.OVERLAPPING, verdicts.CONTRADICTED}
+LETTERS = published.words("letter")
+COMPARED = {published.REPRODUCED, published.OVERLAPPING, published.CONTRADICTED}
 AS_PUBLISHED, NONE = "as published", "–"
-REPRODUCTION = f"reproduction: DenseNet121, preset {verdicts.PRESET}"
+REPRODUCTION = f"reproduction: DenseNet121, preset {published.PRESET}"
 SCORES = {"devel": "Dev", "test": "Test", "interval": "CI on test"}
 STATISTICS = {
     **{"files": "#", "classes": "C.", "speakers": "Sp.", "minutes": "Dur. [min.]"},
@@ -236,19 +236,19 @@ def to_latex(sheet: Sheet) -> str:
 def common_verdicts(numbers: pd.DataFrame) -> dict[str, str]:
     """Return each dataset's most frequent verdict; of equals the first in their order."""
     groups = numbers.groupby("dataset")["verdict"]
-    return {dataset: max(verdicts.ORDER, key=list(of).count) for dataset, of in groups}
+    return {dataset: max(published.ORDER, key=list(of).count) for dataset, of in groups}
 
 
 def _letters(cell_verdicts: Iterable[str], shared: str = "") -> str:
     """Letters of a cell's verdicts in their order; none where all of them are the shared one."""
     unique = set(cell_verdicts)
-    shown = [LETTERS[v] for v in verdicts.ORDER if v in unique] if unique != {shared} else []
+    shown = [LETTERS[v] for v in published.ORDER if v in unique] if unique != {shared} else []
     return "".join(RAISED[letter] for letter in shown if letter)
 
 
 def _legend(numbers: pd.DataFrame, shared: bool = True) -> list[str]:
     """Say what the letters mean; ``shared``: one may stand at a corpus's name."""
-    used = [v for v in verdicts.ORDER if LETTERS[v] and v in set(numbers["verdict"])]
+    used = [v for v in published.ORDER if LETTERS[v] and v in set(numbers["verdict"])]
     meanings = "; ".join(f"{RAISED[LETTERS[verdict]]} {verdict}" for verdict in used)
     whose = " A letter at a corpus's name holds for each of its published numbers that has none."
     return [f"Verdicts on the published numbers: {meanings}.{whose * shared}"] if used else []
@@ -452,8 +452,8 @@ def _mean(score: Any) -> str:
 def _substitute(group: pd.DataFrame) -> str:
     """Heading of a substitute's rows: what it is, how many seeds, why it is no reproduction."""
     first = group.iloc[0]
-    other = ["backbone"] * (first["backbone"] != verdicts.BACKBONE)
-    other += ["preset"] * (first["preset"] != verdicts.PRESET)
+    other = ["backbone"] * (first["backbone"] != published.BACKBONE)
+    other += ["preset"] * (first["preset"] != published.PRESET)
     other += ["settings"] * bool(first["overrides"])
     reason = f"other {' and '.join(other)}" if other else "other weights"
     return f"ours: {first['label']}, {_seeds(group['seeds'])} ({reason}: no reproduction)"

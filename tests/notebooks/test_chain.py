@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.paper import verdicts
+from dslite.paper import published
 from dslite.settings import AUGMENTATIONS
 from dslite.training import runs
 from tests.notebooks.workflow import Workflow
@@ -116,7 +116,7 @@ def test_the_best_on_devel_was_converted_and_agrees(chain, named):
 
 def test_the_papers_tables_say_what_is_missing(chain):
     numbers = pd.read_csv(chain.results / "paper" / "numbers.csv", keep_default_na=False)
-    assert numbers["verdict"].isin(verdicts.ORDER).all()
+    assert numbers["verdict"].isin(published.ORDER).all()
     assert numbers["command"].ne("").all()
     # A corpus that the paper does not have has no verdict, but stands among all runs.
     assert "small" not in set(numbers["dataset"])

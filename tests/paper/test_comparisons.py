@@ -9,7 +9,7 @@ import pytest
 from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.paper import comparisons, published, verdicts
+from dslite.paper import comparisons, published
 from tests import finished_runs
 from tests.finished_runs import write_run
 
@@ -135,7 +135,7 @@ def answer(**changed):
 
 
 def test_every_number_of_the_results_tables_is_counted_once():
-    outcomes = [verdicts.REPRODUCED] * 2 + [verdicts.RESTRICTED] * 2 + [verdicts.HARDWARE]
+    outcomes = [published.REPRODUCED] * 2 + [published.RESTRICTED] * 2 + [published.HARDWARE]
     columns = ["files", "test", "test", "devel", "tf_model"]
     numbers = pd.DataFrame({"table": [1, 3, 3, 4, 5], "verdict": outcomes, "column": columns})
     assert comparisons.count_verdicts(numbers) == (

@@ -129,8 +129,10 @@ def test_claims_that_hold_and_others(checked, outcome):
 
 
 def test_a_claim_that_nothing_decides_is_an_error(monkeypatch):
-    more = pd.concat([published.claims(), claims(("moon", "1", "", "computed: somehow", ""))])
-    monkeypatch.setattr(published, "claims", lambda: more)
+    more = pd.concat(
+        [published.texts("claims"), claims(("moon", "1", "", "computed: somehow", ""))]
+    )
+    monkeypatch.setattr(published, "texts", lambda name: more)
     with pytest.raises(InputError, match=r"claims\.csv: no finding decides claim 'moon'"):
         consistency.claims_checked(consistency.findings())
 

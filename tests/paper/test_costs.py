@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dslite import paths
-from dslite.paper import costs, published, reproduction, verdicts
+from dslite.paper import costs, published, reproduction
 from dslite.training.runs import all_runs
 
 
@@ -128,21 +128,21 @@ def papers(folder, units=512, parameters=7_600_000, **settings):
 
 def test_counts_are_compared_and_times_are_not(results):
     rows = judged()
-    assert rows["verdict"].eq(verdicts.NOT_RUN).all()
+    assert rows["verdict"].eq(published.NOT_RUN).all()
     assert rows["command"].str.contains("&& dslite convert .*densenet121-none-s0-paper").all()
     papers(results / "ravdess" / "densenet121-none-s0-x")
     rows = judged()
     expected = {
-        "5/mean_time/tflite_cpu": verdicts.HARDWARE,
-        "5/mean_memory/preprocessing": verdicts.HARDWARE,
-        "5/mean_time/tflite_phone": verdicts.HARDWARE,
-        "5/flops/tf_model": verdicts.CONTRADICTED,
-        "5/parameters/tf_model": verdicts.REPRODUCED,
-        "5/parameters/tflite_cpu": verdicts.NOT_RUN,  # counted in the TF model only
-        "5/model_size/preprocessing": verdicts.REPRODUCED,
-        "5/model_size/tflite_cpu": verdicts.REPRODUCED,
-        "5/model_size/tflite_phone": verdicts.REPRODUCED,
-        "5/model_size/tf_model": verdicts.CONTRADICTED,
+        "5/mean_time/tflite_cpu": published.HARDWARE,
+        "5/mean_memory/preprocessing": published.HARDWARE,
+        "5/mean_time/tflite_phone": published.HARDWARE,
+        "5/flops/tf_model": published.CONTRADICTED,
+        "5/parameters/tf_model": published.REPRODUCED,
+        "5/parameters/tflite_cpu": published.NOT_RUN,  # counted in the TF model only
+        "5/model_size/preprocessing": published.REPRODUCED,
+        "5/model_size/tflite_cpu": published.REPRODUCED,
+        "5/model_size/tflite_phone": published.REPRODUCED,
+        "5/model_size/tf_model": published.CONTRADICTED,
     }
     assert rows.loc[list(expected), "verdict"].to_dict() == expected
     row = rows.loc["5/flops/tf_model"]
@@ -165,6 +165,6 @@ def test_the_published_head_is_preferred_and_no_cut_network(results):
     rows = judged()
     assert set(rows["runs"]) == {"ravdess/a"}
     assert "head of 128 units instead of 512" in rows.loc["5/parameters/tf_model", "remark"]
-    assert rows.loc["5/mean_memory/tf_model", "verdict"] == verdicts.NOT_RUN
+    assert rows.loc["5/mean_memory/tf_model", "verdict"] == published.NOT_RUN
     papers(home / "c")
     assert costs.of_papers_network()[0] == "ravdess/c"

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from dslite.paper import comparisons, figures, published, verdicts
+from dslite.paper import comparisons, figures, published
 from dslite.paper.tables import environment
 
 OURS = ["MobileNetV2, tuned", "SqueezeNet, tuned", "MobileNetV2, paper preset", "SqueezeNet, x"]
@@ -67,7 +67,7 @@ def history(rng):
 def summary():
     """All but one verdict on a large and on a small table."""
     counts = {3: [1, 3, 12, 7, 180, 8, 9, 0], 5: [2, 1, 1, 0, 1, 1, 9, 1]}
-    return pd.DataFrame(counts, index=pd.Index(verdicts.ORDER[:8], name="verdict"))
+    return pd.DataFrame(counts, index=pd.Index(published.ORDER[:8], name="verdict"))
 
 
 def beyond(axes):
@@ -237,7 +237,7 @@ def test_verdict_bars_write_every_count_and_draw_its_share(summary):
     assert names == ["Table 3 (n = 220)", "Table 5 (n = 16)"]
     assert axes.yaxis_inverted()
     assert legend(figure) == list(summary.index)
-    assert min(len(figures.FILLS), len(figures.HATCHES)) >= len(verdicts.ORDER)
+    assert min(len(figures.FILLS), len(figures.HATCHES)) >= len(published.ORDER)
     assert len({handle.get_hatch() for handle in figure.legends[0].legend_handles}) == 8
 
 

@@ -1,7 +1,11 @@
-"""The published tables and claims as transcribed, and every number with its key."""
+"""The published tables as transcribed, every number with its key, and the rule of its verdict."""
+
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dslite.paper import published
 
@@ -39,7 +43,7 @@ def test_table2_is_complete_and_marks_what_is_assumed():
 
 @pytest.mark.parametrize("hyperparameter", ["epochs_phase2", "chunk_length_s"])
 def test_what_is_assumed_of_table2_is_one_cell_beside_the_printed_ones(hyperparameter):
-    claims = published.claims().set_index("id")["value"]
+    claims = published.texts("claims").set_index("id")["value"]
     printed = [float(value) for value in claims[f"row-{hyperparameter}"].split()]
     table = published.table(2).query("hyperparameter == @hyperparameter")
     filled = table.set_index("dataset")["value"].reindex(DATASETS).tolist()
@@ -104,9 +108,93 @@ def test_intervals_units_and_status_of_numbers(numbers):
 
 
 def test_claims_are_complete_and_about_numbers_that_exist(numbers):
-    claims = published.claims()
+    claims = published.texts("claims")
     assert list(claims) == ["id", "section", "statement", "value", "unit", "check", "key"]
     assert claims["id"].is_unique
     assert all(isinstance(value, str) for value in claims.to_numpy().ravel())
     assert not claims[["id", "section", "statement", "check"]].eq("").any(axis=None)
     assert set(claims["key"]) - {""} <= set(numbers["key"])
+
+
+# The rule that gives a number its verdict
+
+values = st.floats(0, 100)
+spans = st.tuples(values, values).map(lambda pair: tuple(sorted(pair)))
+THEIRS = (76.6, (72.7, 84.5))
+
+
+@pytest.mark.parametrize(
+    ("printed", "ours", "decimals", "verdict"),
+    [
+        (THEIRS, (75.0, (70.0, 80.0)), 1, published.REPRODUCED),
+        (THEIRS, (72.7, (68.0, 76.6)), 1, published.REPRODUCED),  # bounds belong to the intervals
+        (THEIRS, (72.66, (68.0, 76.56)), 1, published.REPRODUCED),  # as far as is printed
+        (THEIRS, (70.0, (66.0, 78.0)), 1, published.OVERLAPPING),  # ours is outside theirs
+        (THEIRS, (74.0, (73.0, 75.0)), 1, published.OVERLAPPING),  # theirs is outside ours
+        (THEIRS, (60.0, (55.0, 72.6)), 1, published.CONTRADICTED),
+        (THEIRS, (60.0, (55.0, 72.7)), 1, published.OVERLAPPING),
+        (THEIRS, (90.0, (85.0, 95.0)), 1, published.CONTRADICTED),
+        (THEIRS, (76.6, None), 1, published.REPRODUCED),
+        (THEIRS, (76.0, None), 1, published.OVERLAPPING),
+        (THEIRS, (90.0, None), 1, published.CONTRADICTED),
+        ((84.7, None), (82.0, (80.0, 84.7)), 1, published.REPRODUCED),
+        ((84.7, None), (82.0, (70.0, 84.6)), 1, published.CONTRADICTED),
+        # No interval at all: equality as printed.
+        ((1012, None), (1012, None), 0, published.REPRODUCED),
+        ((78.4, None), (78.4167, None), 1, published.REPRODUCED),
+        ((4.65, None), (4.644, None), 2, published.CONTRADICTED),
+        ((3.1, None), (2.87, None), 1, published.CONTRADICTED),
+    ],
+)
+def test_the_rule(printed, ours, decimals, verdict):
+    assert published.rule(*printed, *ours, decimals) == verdict
+
+
+@given(values, spans, values, spans, st.integers(0, 4))
+def test_the_rule_has_no_sides_and_a_wider_interval_makes_no_contradiction(
+    printed, theirs, score, ours, decimals
+):
+    verdict = published.rule(printed, theirs, score, ours, decimals)
+    assert verdict == published.rule(score, ours, printed, theirs, decimals)
+    wider = published.rule(printed, theirs, score, (ours[0] - 5, ours[1] + 5), decimals)
+    assert published.ORDER.index(wider) <= published.ORDER.index(verdict) < 3
+
+
+@given(values, st.none() | spans, values, st.none() | spans)
+def test_agreement_is_the_rule_in_other_words(printed, theirs, score, ours):
+    arguments = (printed, theirs, score, ours, 1)
+    verdict, words = published.rule(*arguments), published.agreement(*arguments)
+    inside = published.INSIDE_OURS if theirs is None else published.INSIDE_BOTH
+    assert (verdict == published.REPRODUCED) == (words == inside)
+    assert (verdict == published.CONTRADICTED) == (words == published.APART)
+    assert words not in (published.REPRODUCED, published.CONTRADICTED)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (math.nan, None, 1.0, None),
+        (1.0, None, math.inf, None),
+        (1.0, (0.0, math.nan), 1.0, (0.0, 2.0)),
+        (1.0, (0.0, 2.0), 1.0, (2.0, 0.0)),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arguments):
+    with pytest.raises(ValueError, match=r"finite|ends before"):
+        published.rule(*arguments, 1)
+
+
+def test_differences_are_those_from_the_papers_run():
+    assert published.differences(published.BACKBONE, published.PRESET, "", False) == []
+    assert published.differences("mobilenet_v2", "", "override units 1 -> 2", True) == [
+        "other backbone (mobilenet_v2)",
+        "preset none",
+        "override units 1 -> 2",
+        "random weights",
+    ]
+
+
+def test_every_verdict_has_words_and_a_symbol_of_its_own():
+    for kind in ("letter", "symbol", "kind", "meaning", "sentence"):
+        assert tuple(published.words(kind)) == published.ORDER
+    assert len(set(published.words("symbol").values())) == len(published.ORDER)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from dslite import paths
-from dslite.paper import comparisons, figures, published, report, tables, verdicts
+from dslite.paper import comparisons, figures, published, report, tables
 from dslite.paper.figures import PaperFigure
 from tests.deployment import browser
 
@@ -47,23 +47,23 @@ BOTH = (72.7, 84.5), (65, 74)  # intervals
 def frames():
     """Numbers of every kind, and substitutes of one of them."""
     numbers = [
-        number("3/ccs/svm/test", 64.1, verdicts.RESTRICTED, NAN, (55.7, 72.8)),
-        number("3/css/cutmix+specaugment/ci_low", 55.1, verdicts.ITSELF, remark=EVIL),
-        number("3/css/chance", 50.0, verdicts.REPRODUCED, 50.0),
+        number("3/ccs/svm/test", 64.1, published.RESTRICTED, NAN, (55.7, 72.8)),
+        number("3/css/cutmix+specaugment/ci_low", 55.1, published.ITSELF, remark=EVIL),
+        number("3/css/chance", 50.0, published.REPRODUCED, 50.0),
         number(
-            "4/ravdess/none/test", 76.6, verdicts.OVERLAPPING, 70, (72.7, 84.5), (65, 74), **RUN
+            "4/ravdess/none/test", 76.6, published.OVERLAPPING, 70, (72.7, 84.5), (65, 74), **RUN
         ),
-        number("4/ravdess/cutmix/test", 72.1, verdicts.WEIGHTS, NAN, (65.3, 78.2)),
-        number("4/demos/none/devel", 40.0, verdicts.RESTRICTED),
-        number("5/model_size/tf_model", 82.1, verdicts.CONTRADICTED, 29.871, unit="MB"),
-        number("1/ravdess/files", 1012, verdicts.REPRODUCED, 1012.0),
-        number("2/css/epochs_phase2", 120, verdicts.SETTING, status="assumed"),
+        number("4/ravdess/cutmix/test", 72.1, published.WEIGHTS, NAN, (65.3, 78.2)),
+        number("4/demos/none/devel", 40.0, published.RESTRICTED),
+        number("5/model_size/tf_model", 82.1, published.CONTRADICTED, 29.871, unit="MB"),
+        number("1/ravdess/files", 1012, published.REPRODUCED, 1012.0),
+        number("2/css/epochs_phase2", 120, published.SETTING, status="assumed"),
     ]
     one = {"dataset": "ravdess", "configuration": "cutmix", "column": "test", "overrides": ""}
     one |= {"published": 72.1, "published_low": 65.3, "published_high": 78.2, "remark": ""}
     one |= {"backbone": "mobilenet_v2", "preset": "tuned", "label": "MobileNetV2, tuned"}
     one |= {"reproduced_ci_low": 58, "reproduced_ci_high": 68, "reproduced": 63.25, "seeds": 3}
-    one |= {"deviation": 1.4, "agreement": verdicts.OVERLAPPING, "key": "4/ravdess/cutmix/test"}
+    one |= {"deviation": 1.4, "agreement": published.OVERLAPPING, "key": "4/ravdess/cutmix/test"}
     other = one | {"label": EVIL, "reproduced": 41.0, "seeds": 1}
     return pd.DataFrame(numbers), pd.DataFrame([one | RUN, other | RUN])
 
@@ -209,19 +209,19 @@ def test_a_substitute_is_never_taken_for_the_papers_number(page):
     ours = "MobileNetV2, tuned : 63.2 % (58.0 to 68.0); 3 seeds, deviation 1.4, overlapping"
     assert ours in text.partition("not a reproduction of DenseNet121")[2]
     assert row.count('class="badge') == 1
-    assert f"</i> {verdicts.WEIGHTS}</span>" in row
+    assert f"</i> {published.WEIGHTS}</span>" in row
     assert "<b>MobileNetV2, tuned</b>" in row
 
 
 def test_what_many_numbers_of_a_corpus_share_is_said_once(evil):
     shared = "Not at hand."
-    many = [number(f"3/ess/none/{n}", 1, verdicts.RESTRICTED, remark=shared) for n in range(3)]
-    many.append(number("3/ess/chance", 33.3, verdicts.REPRODUCED, remark="1 / 3"))
+    many = [number(f"3/ess/none/{n}", 1, published.RESTRICTED, remark=shared) for n in range(3)]
+    many.append(number("3/ess/chance", 33.3, published.REPRODUCED, remark="1 / 3"))
     text = report.html(replace(evil, numbers=pd.DataFrame(many)), {}, [])
     assert text.count(shared) == text.count("1 / 3") == 1
     head = text.split('class="corpus"')[1].split("</tr>")[0]
     assert shared in head
-    assert verdicts.RESTRICTED in head
+    assert published.RESTRICTED in head
 
 
 def test_findings_and_claims_that_fail_come_first(page):
@@ -323,8 +323,8 @@ def test_without_any_run_every_number_still_has_a_verdict_and_a_command(results)
     nothing = report.gather()
     numbers, printed = nothing.numbers, published.numbers()
     pd.testing.assert_frame_equal(numbers[printed.columns], printed)
-    assert numbers["verdict"].isin(verdicts.ORDER).all()
-    assert numbers["verdict"].eq(verdicts.ITSELF).any()  # by `dslite.paper.consistency`
+    assert numbers["verdict"].isin(published.ORDER).all()
+    assert numbers["verdict"].eq(published.ITSELF).any()  # by `dslite.paper.consistency`
     assert numbers["command"].str.startswith(("dslite ", "for seed in ")).all()
     page = report.html(nothing, report.sheets(nothing), [])
     assert "not run: corpus restricted" in page
@@ -513,7 +513,7 @@ def test_the_filters_work_also_without_scripts(opened, evil, scripts):
     tab = opened(scripts=scripts)
     everything = {report.target(key) for key in evil.numbers["key"]}
     assert shown(tab) == everything
-    choose(tab, verdict=report.slug(verdicts.REPRODUCED))
+    choose(tab, verdict=report.slug(published.REPRODUCED))
     assert shown(tab) == {"n-3-css-chance", "n-1-ravdess-files"}
     choose(tab, table="1")
     assert shown(tab) == {"n-1-ravdess-files"}

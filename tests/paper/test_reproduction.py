@@ -8,7 +8,7 @@ import pytest
 
 from dslite import paths
 from dslite.errors import InputError
-from dslite.paper import reproduction, verdicts
+from dslite.paper import published, reproduction
 from dslite.training import runs
 from dslite.training.runs import BASELINES, LABELS, all_runs
 from tests.finished_runs import write_run
@@ -32,7 +32,7 @@ def test_the_papers_own_runs_are_judged(results):
     numbers = judged()
     row = numbers.loc["4/ravdess/none/test"]
     expected = {
-        "verdict": verdicts.REPRODUCED,
+        "verdict": published.REPRODUCED,
         "runs": "ravdess/densenet121-none-s0-paper;ravdess/densenet121-none-s1-paper",
         **{"seconds": 21, "date": "2026-01-02", "commit": "abc", "hardware": "P, 2 cores"},
         "command": "for seed in 0 1; do dslite train ravdess --preset paper --backbone densenet121 "
@@ -42,7 +42,7 @@ def test_the_papers_own_runs_are_judged(results):
     assert row["reproduced"] == pytest.approx(76.6, abs=1)
     assert row["reproduced_ci_low"] < row["reproduced"] < row["reproduced_ci_high"]
     assert "chance 16.7 instead of 20.0" in row["remark"]
-    assert numbers.loc["4/ravdess/none/devel", "verdict"] == verdicts.REPRODUCED
+    assert numbers.loc["4/ravdess/none/devel", "verdict"] == published.REPRODUCED
     bounds = numbers.loc[["4/ravdess/none/ci_low", "4/ravdess/none/ci_high"]]
     assert bounds["reproduced"].tolist() == [row["reproduced_ci_low"], row["reproduced_ci_high"]]
     assert bounds["verdict"].tolist() == [row["verdict"]] * 2
@@ -51,18 +51,18 @@ def test_the_papers_own_runs_are_judged(results):
 
 @pytest.mark.parametrize(
     ("share", "verdict"),
-    [(0.70, verdicts.OVERLAPPING), (0.40, verdicts.CONTRADICTED), (None, verdicts.NOT_RUN)],
+    [(0.70, published.OVERLAPPING), (0.40, published.CONTRADICTED), (None, published.NOT_RUN)],
 )
 def test_a_run_that_reproduces_nothing(results, share, verdict):
     write_run(results, test=share, devel=share or 0.847)
     write_run(results, "ess", "svm", devel=0.642, test=0.564)
     numbers = judged()
     rows = numbers.loc[[f"4/ravdess/none/{column}" for column in ("test", "ci_low", "devel")]]
-    devel = verdicts.CONTRADICTED if share else verdicts.REPRODUCED
+    devel = published.CONTRADICTED if share else published.REPRODUCED
     assert rows["verdict"].tolist() == [verdict, verdict, devel]
     assert ("blinded" in rows["remark"].iloc[1]) == (share is None)
     svm = numbers.loc["3/ess/svm/test"]
-    assert svm["verdict"] == verdicts.REPRODUCED
+    assert svm["verdict"] == published.REPRODUCED
     assert svm["command"].startswith("dslite baseline ess --preset paper --backbone densenet121")
     assert "--augmentation" not in svm["command"]
 
@@ -70,24 +70,24 @@ def test_a_run_that_reproduces_nothing(results, share, verdict):
 def test_where_nothing_was_run(results, tmp_path):
     numbers = judged()
     ccs, ravdess = (numbers.loc[f"{key}/none/test"] for key in ("3/ccs", "4/ravdess"))
-    assert (ccs["verdict"], ravdess["verdict"]) == (verdicts.RESTRICTED, verdicts.NOT_RUN)
+    assert (ccs["verdict"], ravdess["verdict"]) == (published.RESTRICTED, published.NOT_RUN)
     assert ccs["remark"].startswith("corpus not at hand: ")
     assert ccs["command"].startswith("dslite train ccs ")
     assert "dslite fetch ravdess" in ravdess["remark"]
     # The chance is that of Table 1, and Table 2 stands beside our preset, which is to the letter.
-    assert numbers.loc["3/ess/chance", "verdict"] == verdicts.REPRODUCED
+    assert numbers.loc["3/ess/chance", "verdict"] == published.REPRODUCED
     assert numbers.loc["4/demos/chance", "reproduced"] == pytest.approx(100 / 7)
-    assert numbers.loc["4/ravdess/chance", "verdict"] == verdicts.CONTRADICTED
+    assert numbers.loc["4/ravdess/chance", "verdict"] == published.CONTRADICTED
     rows = numbers[numbers["table"] == 2]
-    assert rows["verdict"].eq(verdicts.SETTING).all()
+    assert rows["verdict"].eq(published.SETTING).all()
     np.testing.assert_array_equal(rows["reproduced"], rows["value"])
     assert "assumed" in numbers.loc["2/ravdess/chunk_length_s", "remark"]
     table = reproduction.summary(numbers.reset_index())
     assert table.to_numpy().sum() == len(numbers)
-    assert table.loc[verdicts.SETTING, 2] == len(rows)
-    assert list(table.index) == [one for one in verdicts.ORDER if one in set(numbers["verdict"])]
+    assert table.loc[published.SETTING, 2] == len(rows)
+    assert list(table.index) == [one for one in published.ORDER if one in set(numbers["verdict"])]
     (tmp_path / "raw" / "ccs").mkdir(parents=True)
-    assert judged().loc["3/ccs/none/test", "verdict"] == verdicts.NOT_RUN
+    assert judged().loc["3/ccs/none/test", "verdict"] == published.NOT_RUN
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_a_substitute_is_never_called_a_reproduction(results, settings, label):
     found = judged()
     for column in ("devel", "test", "ci_low"):
         row = found.loc[f"4/ravdess/none/{column}"]
-        assert row["verdict"] == verdicts.WEIGHTS
+        assert row["verdict"] == published.WEIGHTS
         assert np.isnan(row["reproduced"])
         assert f"{label}: " in row["remark"]
-    assert found.loc["4/ravdess/cutmix/test", "verdict"] == verdicts.WEIGHTS
+    assert found.loc["4/ravdess/cutmix/test", "verdict"] == published.WEIGHTS
     assert label not in found.loc["4/ravdess/cutmix/test", "remark"]
     scores = found.index.str.startswith(("3/", "4/")) & (found["column"] != "chance")
-    assert not found.loc[scores, "verdict"].isin(verdicts.ORDER[:3]).any()
+    assert not found.loc[scores, "verdict"].isin(published.ORDER[:3]).any()
     row = reproduction.substitutes(all_runs()).set_index("key").loc["4/ravdess/none/test"]
-    assert row["agreement"] == verdicts.INSIDE_BOTH
+    assert row["agreement"] == published.INSIDE_BOTH
     assert row["label"] == label
 
 
@@ -119,7 +119,7 @@ def test_another_preset_or_setting_is_a_substitute_too(results):
     overridden = {"weights": "random", "units": 64, "trim": "on"}
     write_run(results, configuration="cutmix", **overridden)
     row = judged().loc["4/ravdess/none/test"]
-    assert row["verdict"] == verdicts.NOT_RUN
+    assert row["verdict"] == published.NOT_RUN
     assert "DenseNet121, tuned: " in row["remark"]
     table = reproduction.substitutes(all_runs()).set_index("label")
     (other,) = set(table.index) - {"DenseNet121, tuned"}
@@ -140,7 +140,7 @@ def test_weights_from_a_file_are_the_papers(results, tmp_path):
     file.write_bytes(b"")
     write_run(results, weights=str(file))
     row = judged().loc["4/ravdess/none/test"]
-    assert row["verdict"] == verdicts.REPRODUCED
+    assert row["verdict"] == published.REPRODUCED
     assert "weights of the file densenet121.h5" in row["remark"]
     assert str(tmp_path) not in row["remark"] + row["command"]
     assert reproduction.substitutes(all_runs()).empty
@@ -166,7 +166,7 @@ def test_substitutes_of_several_seeds(results):
     assert tuned["seeds"].tolist() == [3, 3]
     scores = tuned.loc["test", ["reproduced", "deviation"]].tolist()
     assert scores == pytest.approx([75, 5], abs=0.5)
-    assert tuned.loc["devel", "agreement"] == verdicts.APART
+    assert tuned.loc["devel", "agreement"] == published.APART
     assert np.isnan(tuned.loc["devel", "published_low"])
     printed = tuned.loc["test", ["published", "published_low", "seconds"]]
     assert printed.tolist() == [76.6, 72.7, 31.5]
@@ -204,11 +204,11 @@ def test_table_1_is_counted(results):
         (folder / "table1.csv").write_text(f"{counts}{row}\n")
     numbers = judged()
     expected = {
-        "1/ravdess/minutes": verdicts.REPRODUCED,
-        "1/ravdess/mean_s": verdicts.CONTRADICTED,
-        "1/ess/files": verdicts.REPRODUCED,
-        "1/ess/speakers": verdicts.NOT_RUN,
-        "1/ccs/files": verdicts.RESTRICTED,
+        "1/ravdess/minutes": published.REPRODUCED,
+        "1/ravdess/mean_s": published.CONTRADICTED,
+        "1/ess/files": published.REPRODUCED,
+        "1/ess/speakers": published.NOT_RUN,
+        "1/ccs/files": published.RESTRICTED,
     }
     assert numbers.loc[list(expected), "verdict"].to_dict() == expected
     assert numbers.loc["1/ravdess/minutes", "reproduced"] == 78.4012
@@ -228,10 +228,10 @@ def test_a_number_that_the_paper_contradicts_keeps_ours(results):
     ]
     numbers = judged(pd.DataFrame(rows, columns=["holds", "explanation", "keys"]))
     row = numbers.loc["4/ravdess/none/test"]
-    assert (row["verdict"], row["remark"]) == (verdicts.ITSELF, "One. Two.")
+    assert (row["verdict"], row["remark"]) == (published.ITSELF, "One. Two.")
     assert row["reproduced"] == pytest.approx(76.6, abs=1)
-    assert numbers.loc["1/ccs/files", "verdict"] == verdicts.ITSELF
-    assert numbers.loc["4/ravdess/none/devel", "verdict"] == verdicts.REPRODUCED
+    assert numbers.loc["1/ccs/files", "verdict"] == published.ITSELF
+    assert numbers.loc["4/ravdess/none/devel", "verdict"] == published.REPRODUCED
 
 
 # One corpus's block

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from dslite import cards
-from dslite.paper import published, reproduction, tables, verdicts
+from dslite.paper import published, reproduction, tables
 from dslite.paper.tables import LOWERED, RAISED, Sheet
 from dslite.training.runs import LABELS
 
-RESTRICTED, WEIGHTS = verdicts.RESTRICTED, verdicts.WEIGHTS
+RESTRICTED, WEIGHTS = published.RESTRICTED, published.WEIGHTS
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def numbers():
     """Every published number, nothing of ours: one verdict a corpus, as at the very beginning."""
     frame = published.numbers()
     frame["verdict"] = frame["dataset"].map({"ravdess": WEIGHTS}).fillna(RESTRICTED)
-    frame.loc[frame["table"] == 2, "verdict"] = verdicts.SETTING
+    frame.loc[frame["table"] == 2, "verdict"] = published.SETTING
     empty = dict.fromkeys(["remark", "runs", "hardware"], "")
     return frame.assign(
         reproduced=np.nan, reproduced_ci_low=np.nan, reproduced_ci_high=np.nan, **empty
@@ -153,18 +153,18 @@ def test_a_verdict_that_a_corpus_shares_stands_at_its_name(numbers):
     assert not any(letters(text) for row in published_rows(sheet) for text in row)
     legend = next(note for note in sheet.notes if note.startswith("Verdicts"))
     assert f"ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
-    assert verdicts.REPRODUCED not in legend
+    assert published.REPRODUCED not in legend
     assert tables.INTERVALS not in sheet.notes
-    compared = changed(numbers, "4/ravdess/none/test", verdict=verdicts.OVERLAPPING)
+    compared = changed(numbers, "4/ravdess/none/test", verdict=published.OVERLAPPING)
     assert tables.INTERVALS in all_tables(compared)[4].notes
     # Of equally frequent ones the first in order.
-    frame = pd.DataFrame({"dataset": "css", "verdict": [verdicts.NOT_RUN, verdicts.ITSELF]})
-    assert tables.common_verdicts(frame) == {"css": verdicts.ITSELF}
+    frame = pd.DataFrame({"dataset": "css", "verdict": [published.NOT_RUN, published.ITSELF]})
+    assert tables.common_verdicts(frame) == {"css": published.ITSELF}
 
 
 def test_every_number_stands_in_its_cell_with_its_verdict(numbers, rng):
     """Whatever the verdicts are: a cell's letter, or else its corpus's, is the number's."""
-    spoken = [verdict for verdict in verdicts.ORDER if tables.LETTERS[verdict]]
+    spoken = [verdict for verdict in published.ORDER if tables.LETTERS[verdict]]
     numbers = numbers.assign(verdict=rng.choice(spoken, len(numbers)))
     for n, sheet in all_tables(numbers).items():
         by_key = numbers[numbers["table"] == n].set_index("key")["verdict"]
@@ -181,7 +181,7 @@ def test_every_number_stands_in_its_cell_with_its_verdict(numbers, rng):
 
 def test_chance_is_noted_with_ours_where_it_differs(numbers):
     key = "4/ravdess/chance"
-    numbers = changed(numbers, key, verdict=verdicts.ITSELF, reproduced=100 / 6)
+    numbers = changed(numbers, key, verdict=published.ITSELF, reproduced=100 / 6)
     numbers = changed(numbers, "4/sleep/chance", reproduced=50.0)
     (note,) = (n for n in all_tables(numbers)[4].notes if n.startswith("Chance"))
     ours = "RAVDESS 20.0ⁱ (16.7 by the classes of Table 1)"
@@ -256,7 +256,7 @@ def test_table1_shows_what_was_counted_below_what_is_published(numbers):
     assert headings(tables.table1(numbers)) == ["as published"]
     for column, ours in {"files": 1012, "minutes": 78.44}.items():
         key = f"1/ravdess/{column}"
-        numbers = changed(numbers, key, reproduced=ours, verdict=verdicts.REPRODUCED)
+        numbers = changed(numbers, key, reproduced=ours, verdict=published.REPRODUCED)
     sheet = tables.table1(numbers)
     assert headings(sheet) == ["as published", "counted here"]
     assert sheet.blocks[1][1] == [["RAVDESS", "1,012", "–", "–", "78.4", "–", "–"]]

@@ -9,7 +9,7 @@ import pytest
 from dslite import cards, paths, settings
 from dslite.deployment.quantise import VARIANTS
 from dslite.errors import InputError
-from dslite.paper import published, verdicts
+from dslite.paper import published
 from dslite.settings import AUGMENTATIONS
 from dslite.studies import expand, load_study
 from dslite.studies.jobs import job
@@ -71,7 +71,7 @@ def test_the_papers_study_has_the_rows_of_its_tables():
     assert len(configs) == len(printed)
     assert {(config.dataset, config.augmentation) for config in configs} == printed
     assert {(config.backbone, config.preset, config.overrides) for config in configs} == {
-        (verdicts.BACKBONE, verdicts.PRESET, ())
+        (published.BACKBONE, published.PRESET, ())
     }
     svm = {row.dataset for row in published.table(3).itertuples() if row.configuration == "svm"}
     assert svm <= {config.dataset for config in baselines(study) if config.kind == "svm"}
