@@ -6,12 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "metrics": ["bootstrap_interval", "confusion_matrix", "evaluate", "recalls", "uar"],
-        "confusion": [
-            "confusion_heading",
-            "confusion_html",
-            "confusion_table",
-            "detection_lines",
-            "recall_table",
-        ],
+        "confusion": ["confusion_table", "detection_lines", "recall_table"],
     },
 )

@@ -5,10 +5,9 @@ one column a class. Every share is a fraction. A partition whose labels are blin
 regression (no classes), have neither recalls nor confusions.
 """
 
-import html
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -47,9 +46,8 @@ def recall_table(
     -------
     DataFrame
         One row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, and its 95 %
-        bootstrap intervals ``low`` to ``high`` over files and ``low_speakers`` to
-        ``high_speakers``; NaN where undefined or speakers are unknown. No row for blinded labels
-        or a regression.
+        intervals ``low, high`` over files and ``low_speakers, high_speakers``; NaN where undefined
+        or speakers are unknown. No row for blinded labels or a regression.
 
     Examples
     --------
@@ -82,31 +80,20 @@ def recall_table(
 
 
 def detection_lines(recalls: pd.DataFrame, partition: str) -> list[str]:
-    """Describe sensitivity and specificity, the recalls of a corpus with two classes.
+    """Describe a partition's `recall_table` of two classes by sensitivity and specificity.
 
-    Parameters
-    ----------
-    recalls : DataFrame
-        Of `recall_table`. The positive class is the one of that name, else the second.
-    partition : str
-        Its name, which begins each line.
-
-    Returns
-    -------
-    list of str
-        Two lines; none for another number of classes.
+    The positive class is the one of that name, else the second; other corpora have no line.
     """
     if len(recalls) != 2:
         return []
-    rows = recalls.set_index("class")
+    rows, lines = recalls.set_index("class"), []
     positive = "positive" if "positive" in rows.index else rows.index[1]
-    (negative,) = set(rows.index) - {positive}
-    lines = []
+    (negative,) = rows.index.drop(positive)
     for measure, name in (("sensitivity", positive), ("specificity", negative)):
-        row = rows.loc[name]
-        text = f"{100 * row['recall']:.1f} %" if row["n"] else "undefined"
+        row = 100 * rows.loc[name]
+        text = f"{row['recall']:.1f} %" if row["n"] else "undefined"
         if not np.isnan(row["low"]):
-            text += f" ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+            text += f" ({row['low']:.1f}-{row['high']:.1f})"
         lines.append(f"{partition}: {measure} {text}, the recall of {name}")
     return lines
 
@@ -127,43 +114,16 @@ def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
     """
     if not _labelled(predictions, classes):
         return pd.DataFrame(columns=CONFUSIONS)
-    files, position = predictions["label"].value_counts(), list(classes).index
-    ranked = []
-    wrong = predictions[predictions["label"] != predictions["prediction"]]
-    for (true, predicted), pair in wrong.groupby(["label", "prediction"]):
-        surest = pair.sort_values([predicted, "file"], ascending=[False, True])
-        row = {
-            "true": true,
-            "predicted": predicted,
-            "files": len(pair),
-            "share": len(pair) / files[true],
-            "file": surest["file"].iloc[0],
-            "probability": float(surest[predicted].iloc[0]),
-            "examples": "; ".join(surest["file"][:EXAMPLES]),
-        }
-        order = (-row["files"], -row["share"], position(true), position(predicted))
-        ranked.append((order, row))
-    rows = [row for _, row in sorted(ranked, key=itemgetter(0))]
+    files, rows = predictions["label"].value_counts(), []
+    for true, predicted in itertools.permutations(classes, 2):
+        pair = predictions[(predictions[["label", "prediction"]] == [true, predicted]).all(axis=1)]
+        if len(pair):
+            surest = pair.sort_values([predicted, "file"], ascending=[False, True])
+            row = [true, predicted, len(pair), len(pair) / files[true]]
+            row += [surest["file"].iloc[0], float(surest[predicted].iloc[0])]
+            rows.append([*row, "; ".join(surest["file"][:EXAMPLES])])
+    rows.sort(key=lambda row: (-row[2], -row[3]))  # stable: then in the card's order
     return pd.DataFrame(rows[:MOST], columns=CONFUSIONS)
-
-
-def confusion_html(confusions: pd.DataFrame) -> str:
-    """Render `confusion_table` as HTML whose rows link to ``#confusion-1`` and so on."""
-    if confusions.empty:
-        return "<p>Nothing was confused.</p>"
-    table = confusions[["true", "predicted", "files", "share", "file", "probability"]].copy()
-    table["share"] = (100 * table["share"]).map("{:.1f} %".format)
-    table["probability"] = table["probability"].map("{:.3f}".format)
-    for column in ("true", "predicted", "file"):
-        table[column] = table[column].map(html.escape)
-    table["listen"] = [f'<a href="#confusion-{i}">listen</a>' for i in range(1, len(table) + 1)]
-    return table.to_html(index=False, escape=False, border=0)
-
-
-def confusion_heading(number: int, confusion: pd.Series) -> str:
-    """Render what row ``number`` of `confusion_html` links to: the heading of its example."""
-    text = f"{confusion['true']} taken for {confusion['predicted']}: {confusion['file']}"
-    return f'<div id="confusion-{number}">{number}. {html.escape(text)}</div>'
 
 
 def figures(
@@ -188,21 +148,18 @@ def figures(
     """
     drawn = {}
     for partition, score in scores.items():
-        if score is None:
-            continue
-        if not classes:
-            rows = predictions[predictions["partition"] == partition]
-            true, predicted = (rows[of].astype(float).to_numpy() for of in ("label", "prediction"))
-            rho = score["file"]["score"]
-            text = "undefined" if rho is None else f"{rho:.3f}"
-            title = f"{partition}, {score['file']['n']} files: rho {text}"
-            drawn[f"predicted_{partition}"] = plot_predicted(true, predicted, title)
-            continue
-        for level, suffix in (("file", ""), ("chunk", "_chunks")):
-            part = score[level]
-            title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-            figure = plot_confusion_matrix(np.array(part["confusion"]), classes, title)
-            drawn[f"confusion_{partition}{suffix}"] = figure
+        if score and classes:
+            for level, suffix in (("file", ""), ("chunk", "_chunks")):
+                part = score[level]
+                title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
+                figure = plot_confusion_matrix(np.array(part["confusion"]), classes, title)
+                drawn[f"confusion_{partition}{suffix}"] = figure
+        elif score:
+            rows, file = predictions[predictions["partition"] == partition], score["file"]
+            true, predicted = rows[["label", "prediction"]].to_numpy(dtype=float).T
+            text = "undefined" if file["score"] is None else f"{file['score']:.3f}"
+            title = f"{partition}, {file['n']} files: rho {text}"
+            drawn[f"predicted_{partition}"] = _plot_predicted(true, predicted, title)
     return drawn
 
 
@@ -239,7 +196,7 @@ def plot_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str
 
 
 @plots.styled
-def plot_predicted(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
+def _plot_predicted(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
     """Draw predicted over true numbers, float [files] in the label's unit."""
     figure, axes = plots.panels(3.6, width=3.8)
     axes.axline(

@@ -20,10 +20,9 @@ VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count the files of every true class (row) and predicted class (column).
+    """Count the files of every true (row) and predicted class (column): int64 [C, C].
 
-    Takes class indices int [files] and gives int64 [n_classes, n_classes]; ValueError for an index
-    that is not a class, or without files.
+    Takes class indices int [files]; ValueError for one that is no class, or without files.
     """
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
@@ -42,9 +41,9 @@ def _recalls(matrices: np.ndarray) -> np.ndarray:
 
 
 def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Compute the share of every class's files that were recognised.
+    """Compute the share of every class's files that were recognised: float64 [n_classes].
 
-    float64 [n_classes], NaN for a class without files. Takes what `confusion_matrix` takes.
+    NaN for a class without files.
 
     Examples
     --------
@@ -55,9 +54,7 @@ def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.n
 
 
 def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
-    """Compute the unweighted average recall, the mean over the classes that occur.
-
-    Takes what `confusion_matrix` takes; it is scikit-learn's balanced accuracy.
+    """Compute the unweighted average recall over the classes that occur (balanced accuracy).
 
     Examples
     --------
@@ -175,7 +172,6 @@ def bootstrap_interval(
         all; a recall is linear in each file's share of seeds that recognise it.
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
-    draws, seed : int
 
     Returns
     -------
@@ -215,36 +211,21 @@ def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Compute Spearman's rank correlation of float [files]; NaN where one side is constant."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(np.stack([labels, predictions]), axis=1)
-    if (ranks == ranks[:, :1]).all(axis=1).any():
-        return float("nan")
-    return float(np.corrcoef(ranks)[0, 1])
+    return _pearson(rankdata(np.stack([labels, predictions]), axis=1))
 
 
-def pearson(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Compute Pearson's correlation of float [files]; NaN where one side is constant."""
-    pair = np.stack([labels, predictions]).astype(np.float64)
+def _pearson(pair: np.ndarray) -> float:
+    """Pearson's correlation of two rows; NaN where one is constant."""
     if (pair == pair[:, :1]).all(axis=1).any():
         return float("nan")
     return float(np.corrcoef(pair)[0, 1])
 
 
-def ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Compute the concordance correlation (Lin 1989, 10.2307/2532051); NaN if undefined."""
-    labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+def _ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Concordance correlation (Lin 1989, 10.2307/2532051); NaN where undefined."""
     covariance = np.mean((labels - labels.mean()) * (predictions - predictions.mean()))
     spread = labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2
     return float(2 * covariance / spread) if spread > 0 else float("nan")
-
-
-def mae(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Compute the mean absolute error of float [files], in the label's unit."""
-    return float(np.mean(np.abs(np.asarray(predictions) - np.asarray(labels))))
-
-
-def rmse(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Compute the root of the mean squared error of float [files], in the label's unit."""
-    return float(np.sqrt(np.mean((np.asarray(predictions) - np.asarray(labels)) ** 2)))
 
 
 def bootstrap_interval_rho(
@@ -293,8 +274,12 @@ def known_speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray |
 def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, Any]:
     """Measures of files or chunks alike, from labels [n] and scores [n, C]."""
     if task == "regression":
-        named = {"score": rho, "pearson": pearson, "ccc": ccc, "mae": mae, "rmse": rmse}
-        return {"n": len(labels)} | {name: of(labels, scores[:, 0]) for name, of in named.items()}
+        pair = np.stack([labels, scores[:, 0]]).astype(np.float64)
+        error = pair[1] - pair[0]
+        return {
+            **{"n": len(labels), "score": rho(*pair), "pearson": _pearson(pair)},
+            **{"ccc": _ccc(*pair), "mae": np.abs(error).mean(), "rmse": np.sqrt(np.mean(error**2))},
+        }
     matrix = confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
     return {"n": len(labels), "score": np.nanmean(_recalls(matrix)), "confusion": matrix}
 
@@ -323,7 +308,6 @@ def evaluate(
         None, empty, or with an empty name where speakers are unknown: no interval over speakers.
     classes : str [C]
         Unused in regression.
-    task : {"classification", "regression"}
 
     Returns
     -------
@@ -380,18 +364,6 @@ def evaluate(
     return _plain({"metric": metric, "chance": chance, "file": file, "chunk": chunk})
 
 
-def _predictions_table(
-    files: pd.DataFrame, scores: np.ndarray, classes: tuple[str, ...]
-) -> pd.DataFrame:
-    """One row a file of the manifest's table, with its fused scores float [files, outputs]."""
-    table = files[["path", "speaker", "partition", "label"]].rename(columns={"path": "file"})
-    table = table.reset_index(drop=True)
-    if classes:
-        table["prediction"] = np.asarray(classes)[scores.argmax(axis=1)]
-        return table.join(pd.DataFrame(scores.round(6), columns=list(classes)))
-    return table.assign(prediction=scores[:, 0].round(6))
-
-
 def score(
     files: pd.DataFrame,
     card: Card,
@@ -406,11 +378,9 @@ def score(
     ----------
     files : DataFrame
         The manifest's table.
-    card, settings, seed
-        Of the run.
-    chunk_file : ndarray of int64, shape [chunks]
+    chunk_file : int64 [chunks]
         The manifest row of each chunk.
-    scores : ndarray of float32, shape [chunks, outputs]
+    scores : float32 [chunks, outputs]
 
     Returns
     -------
@@ -421,9 +391,14 @@ def score(
         the fused score of every class.
     """
     rows, file = np.unique(chunk_file, return_inverse=True)
-    files = files.iloc[rows]
+    files = files.iloc[rows].reset_index(drop=True)
     fused = fuse(scores, file, settings.fusion)
-    table = _predictions_table(files, fused, card.classes)
+    table = files[["path", "speaker", "partition", "label"]].rename(columns={"path": "file"})
+    if card.classes:
+        table["prediction"] = np.asarray(card.classes)[fused.argmax(axis=1)]
+        table = table.join(pd.DataFrame(fused.round(6), columns=list(card.classes)))
+    else:
+        table["prediction"] = fused[:, 0].round(6)
     text = files["label"]
     if (text == "").any():
         return None, table

@@ -29,44 +29,6 @@ COLUMNS = {  # of `compared`, behind those that say what is compared
 }
 
 
-def over_seeds(scores: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    """Compute what several trainings of one configuration say together.
-
-    Parameters
-    ----------
-    scores : float [seeds]
-
-    Returns
-    -------
-    dict
-        ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high`` (95 % interval of the
-        mean by Student's t: where the mean of many more seeds would lie, on these same files) and
-        ``n``. None for what one seed cannot tell, and for everything where a score is undefined.
-
-    Examples
-    --------
-    >>> over_seeds([0.5, 0.7])["mean"]
-    0.6
-    """
-    scores = np.asarray(scores, np.float64)
-    if not scores.size:
-        raise ValueError("no scores")
-    result = {"mean": None, "deviation": None, "low": None, "high": None, "n": scores.size}
-    if not np.isfinite(scores).all():
-        return result
-    mean = float(scores.mean())
-    if scores.size == 1:
-        return result | {"mean": mean}
-    from scipy.stats import t  # here: half a second that a prediction should not wait for
-
-    deviation = float(scores.std(ddof=1))
-    half = float(t.ppf(0.975, scores.size - 1)) * deviation / np.sqrt(scores.size)
-    return result | {
-        **{"mean": mean, "deviation": deviation},
-        **{"low": mean - half, "high": mean + half},
-    }
-
-
 def _share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Share of the seeds that recognise each file: float64 [files]."""
     predictions = np.atleast_2d(np.asarray(predictions))
@@ -90,11 +52,10 @@ def uar_difference(
     labels : int [files]
     first, second : int [files] or [seeds, files]
         Predicted classes; the seeds need not be equally many.
-    n_classes : int
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
     draws : int, optional
-        `DRAWS` if not given.
+        `DRAWS` if unset.
 
     Returns
     -------
@@ -115,6 +76,8 @@ def uar_difference(
     (Hesterberg 2015, 10.1080/00031305.2015.1089789, 5.3), for the interval and for p. No exact test
     on the signs of u units that tell the two apart has a p below 2 / 2^u, so this one has none.
     """
+    from scipy.stats import norm, t  # here: half a second that a prediction should not wait for
+
     labels, draws = np.asarray(labels), draws or DRAWS
     difference = _share_right(labels, second) - _share_right(labels, first)
     if labels.min() < 0 or labels.max() >= n_classes:
@@ -134,26 +97,13 @@ def uar_difference(
     if units < 2:
         return result | {"low": None, "high": None, "p": None, "units": units}
     drawn = _drawn_differences(gains, counts, draws)
-    tail = _expanded_tail((1 - LEVEL) / 2, units)
+    tail = norm.cdf(t.ppf((1 - LEVEL) / 2, units - 1) * np.sqrt(units / (units - 1)))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     beyond = min((drawn <= TINY).sum(), (drawn >= -TINY).sum())
-    share = _share_of_tail(min(0.5, (beyond + 1) / (draws + 1)), units)
+    tail = min(0.5, (beyond + 1) / (draws + 1))
+    share = t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1)
     p = min(1, max(2 * share, 2.0 ** (1 - differing)))
     return result | {"low": float(low), "high": float(high), "p": float(p), "units": units}
-
-
-def _expanded_tail(share: float, units: int) -> float:
-    """Share of the draws beyond the end of an interval that leaves out ``share``: smaller."""
-    from scipy.stats import norm, t
-
-    return float(norm.cdf(t.ppf(share, units - 1) * np.sqrt(units / (units - 1))))
-
-
-def _share_of_tail(tail: float, units: int) -> float:
-    """The ``share`` that has this `_expanded_tail`."""
-    from scipy.stats import norm, t
-
-    return float(t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1))
 
 
 def _drawn_differences(gains: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
@@ -210,8 +160,7 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     """Correct p-values for their number, step-down (Holm 1979, jstor.org/stable/4615733).
 
-    Takes and gives float [comparisons]; NaN, a comparison that could not be made, stays NaN and
-    does not count.
+    float [comparisons]; NaN, a comparison that could not be made, stays and does not count.
 
     Examples
     --------
@@ -227,13 +176,30 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFrame:
-    """Compute `over_seeds` of a table with one row a run: columns ``by``, then the dict's."""
-    rows = [
-        dict(zip(by, key, strict=True)) | over_seeds(same[score].to_numpy(float))
-        for key, same in scores.groupby(list(by), sort=False, dropna=False)
-    ]
-    numbers = dict.fromkeys(["mean", "deviation", "low", "high"], float)
-    return pd.DataFrame(rows, columns=[*by, *numbers, "n"]).astype(numbers)
+    """Compute what several trainings of each configuration say together.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row a run: columns ``by`` and ``score``.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``by``, ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high`` (95 %
+        interval of the mean by Student's t: where the mean of many more seeds would lie, on these
+        same files) and ``n``. NaN for what one seed cannot tell, and where a score is undefined.
+    """
+    from scipy.stats import t
+
+    rows = []
+    for key, same in scores.groupby(list(by), sort=False, dropna=False):
+        values = same[score].to_numpy(float)
+        n, mean = len(values), values.mean()
+        deviation = values.std(ddof=1) if n > 1 else np.nan
+        half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / np.sqrt(n)
+        rows.append([*key, mean, deviation, mean - half, mean + half, n])
+    return pd.DataFrame(rows, columns=[*by, "mean", "deviation", "low", "high", "n"])
 
 
 def compared(

@@ -139,17 +139,6 @@ def test_where_there_is_nothing_to_confuse(case):
     assert (len(recalls), list(recalls)) == (3 if case == "right" else 0, confusion.RECALLS)
 
 
-def test_links_lead_to_what_is_to_be_heard():
-    row = {"true": "a<b", "predicted": "sad", "files": 3, "share": 0.25, "file": "x&y.wav"}
-    table = pd.DataFrame([row | {"probability": 0.9, "examples": "x&y.wav"}])
-    page, target = confusion.confusion_html(table), confusion.confusion_heading(1, table.iloc[0])
-    assert 'href="#confusion-1"' in page
-    assert 'id="confusion-1"' in target
-    assert all("a&lt;b" in text and "x&amp;y.wav" in text for text in (page, target))
-    assert "25.0 %" in page
-    assert "Nothing" in confusion.confusion_html(table[:0])
-
-
 def title(figure):
     return figure.axes[0].get_title(loc="left")
 

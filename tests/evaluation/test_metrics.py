@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    mean_absolute_error,
+    root_mean_squared_error,
+)
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
 from dslite.errors import InputError
@@ -43,20 +47,20 @@ def test_indices_that_are_no_classes_are_refused(wrong):
 def test_regression_measures(rng):
     labels = rng.integers(1, 10, 200).astype(float)  # ties
     predictions = labels + rng.normal(0, 2, 200) + 1
-    expected = spearmanr(labels, predictions).statistic
-    assert metrics.rho(labels, predictions) == pytest.approx(expected)
-    assert metrics.mae(labels, predictions) == pytest.approx(abs(predictions - labels).mean())
-    assert metrics.rmse([0.0, 0.0], [3.0, -4.0]) == pytest.approx(np.sqrt(12.5))
+    record = metrics.evaluate(
+        labels, predictions[:, None], np.arange(200), None, [], task="regression", draws=10
+    )["chunk"]
+    assert record["score"] == metrics.rho(labels, predictions)
+    assert record["score"] == pytest.approx(spearmanr(labels, predictions).statistic)
+    assert record["mae"] == pytest.approx(mean_absolute_error(labels, predictions))
+    assert record["rmse"] == pytest.approx(root_mean_squared_error(labels, predictions))
     # Lin's form: Pearson's r times the bias correction
     r = pearsonr(labels, predictions).statistic
-    assert metrics.pearson(labels, predictions) == pytest.approx(r)
+    assert record["pearson"] == pytest.approx(r)
     v = labels.std() / predictions.std()
     u = (labels.mean() - predictions.mean()) / np.sqrt(labels.std() * predictions.std())
-    assert metrics.ccc(labels, predictions) == pytest.approx(r * 2 / (v + 1 / v + u**2))
-    constant = np.full(200, 0.1)
-    assert np.isnan(metrics.rho(labels, constant))
-    assert np.isnan(metrics.pearson(constant, labels))
-    assert np.isnan(metrics.ccc(constant, constant))
+    assert record["ccc"] == pytest.approx(r * 2 / (v + 1 / v + u**2))
+    assert np.isnan(metrics.rho(labels, np.full(200, 0.1)))
 
 
 def test_mean_and_vote_can_differ_and_chunks_of_a_file_need_not_be_neighbours():
@@ -204,7 +208,7 @@ def test_regression_record(rng):
     assert set(chunk) == {"n", "score", "pearson", "ccc", "mae", "rmse"} < set(file)
     fused = scores.reshape(60, 2).mean(axis=1)
     assert file["pearson"] == pytest.approx(pearsonr(labels, fused).statistic)
-    assert file["rmse"] == pytest.approx(metrics.rmse(labels, fused))
+    assert file["rmse"] == pytest.approx(root_mean_squared_error(labels, fused))
     assert file["score"] == file["score_mean"] > chunk["score"]
     assert file["score_vote"] is None
     assert len(file["interval_speakers"]) == 2
