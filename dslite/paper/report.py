@@ -85,8 +85,7 @@ def headlines(material: Material) -> list[str]:
         if (material.answers["question"] == question).any():
             summary = comparisons.summarise(question, material.answers)
             sentences.append(f"{question} {summary}")
-    failed = (~material.findings["holds"]).sum()
-    sentences.append(f"The paper contradicts itself in {failed} places; they are listed below.")
+    sentences.append(consistency.counted(material.findings))
     return sentences + ([comparisons.cost(material.runs)] if len(material.runs) else [])
 
 

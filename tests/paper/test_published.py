@@ -109,7 +109,8 @@ def test_intervals_units_and_status_of_numbers(numbers):
 
 def test_claims_are_complete_and_about_numbers_that_exist(numbers):
     claims = published.texts("claims")
-    assert list(claims) == ["id", "section", "statement", "value", "unit", "check", "key"]
+    expected = ["id", "section", "statement", "value", "unit", "check", "key", "derived"]
+    assert list(claims) == expected
     assert claims["id"].is_unique
     assert all(isinstance(value, str) for value in claims.to_numpy().ravel())
     assert not claims[["id", "section", "statement", "check"]].eq("").any(axis=None)

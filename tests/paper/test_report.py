@@ -74,11 +74,12 @@ RUN |= {"date": "2026-11-22", "commit": "abc1234", "hardware": "2 cores", "secon
 @pytest.fixture(scope="session")
 def evil(material):
     """Tables whose texts are markup, which the page has to show as it stands."""
-    columns = ["id", "place", "printed", "derived", "holds", "explanation", "keys"]
+    columns = ["id", "place", "printed", "derived", "holds", "grade", "explanation", "keys"]
+    copied = ("Copied.", "3/css/cutmix+specaugment/ci_low")
     findings = [
-        ("a", "Table 3, CSS", "55.1", EVIL, False, "Copied.", "3/css/cutmix+specaugment/ci_low"),
-        ("b", "Table 3, CCS", "16.1 %", "16.1 %", True, "It is.", ""),
-        ("c", "Table 9", "1", "2", False, "No such number.", "9/nothing/here"),
+        ("a", "Table 3, CSS", "55.1", EVIL, False, "arithmetic", *copied),
+        ("b", "Table 3, CCS", "16.1 %", "16.1 %", True, "", "It is.", ""),
+        ("c", "Table 9", "1", "2", False, "wording", "No such number.", "9/nothing/here"),
     ]
     claim = {"id": "x", "section": "3.3", "statement": EVIL, "value": "16.1", "unit": "%"}
     claim |= {"check": "test over test", "key": "", "derived": "16.07"}
