@@ -60,15 +60,12 @@ def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
 
 
 class Mixer:
-    """Mix blocks of audio down, as they come, and resample them.
-
-    Block by block, to the same numbers as in one piece; soxr at "very high quality" where the rates
-    differ.
+    """Mix blocks of audio down as they come and resample them, to the same numbers as in one piece.
 
     Parameters
     ----------
     stored_rate, sample_rate : int
-        Hz, of what comes and of what is wanted.
+        Hz, of what comes and of what is wanted; soxr at "very high quality" where they differ.
     name : path-like
         Of the audio, for an error.
     """
@@ -84,10 +81,7 @@ class Mixer:
     def add(self, block: np.ndarray) -> np.ndarray:
         """Return what float32 [frames, channels] adds to the waveform: float32 [samples], or none.
 
-        Raises
-        ------
-        InputError
-            The block holds NaN or infinite samples.
+        InputError where the block holds NaN or infinite samples.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
             mono = block.mean(axis=1)
@@ -110,7 +104,7 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
     path : path-like
         Any container, subtype, rate and number of channels that libsndfile decodes.
     sample_rate : int
-        Hz; resampled with soxr at "very high quality" where the file's rate differs.
+        Hz.
 
     Returns
     -------
@@ -126,8 +120,7 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
 
     Notes
     -----
-    Mixed down and resampled block by block, to the same numbers as in one piece: an hour of studio
-    stereo takes 1.3 GB as it is stored and 0.2 GB as a waveform at 16 kHz.
+    Block by block: an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a waveform.
     """
     parts, frames = [], 0
     with opened(path) as file:
@@ -148,10 +141,7 @@ def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
 
 
 def level_frames(sample_rate: int) -> tuple[int, int]:
-    """Return the length and hop of the frames whose level is taken, in samples: 128 and 32 ms.
-
-    Librosa's defaults at 16 kHz.
-    """
+    """Return length and hop of the frames whose level is taken, in samples: librosa's at 16 kHz."""
     return max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
 
 
@@ -169,8 +159,7 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB)
     Returns
     -------
     begin, end : int
-        The first sample to keep and the first one after it to leave. Never empty: a waveform that
-        is silent throughout is kept whole.
+        A slice, never empty: a waveform that is silent throughout is kept whole.
 
     See Also
     --------
@@ -218,7 +207,6 @@ def chunk_starts(
     Returns
     -------
     ndarray of int64 [chunks]
-        Strictly increasing; under "keep" never empty.
 
     Examples
     --------
@@ -237,20 +225,9 @@ def chunk_starts(
 
 
 def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
-    """Cut chunks out of a waveform; zeros stand in for what lies past its end.
+    """Cut chunks of so many samples out of a waveform: float32 [chunks, chunk], a copy.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32 [samples]
-    starts : ndarray of int [chunks]
-        See `chunk_starts`.
-    chunk : int
-        Samples in a chunk.
-
-    Returns
-    -------
-    ndarray of float32 [chunks, chunk]
-        A copy.
+    Zeros stand in for what lies past the waveform's end; ``starts`` are those of `chunk_starts`.
 
     Examples
     --------
@@ -268,24 +245,12 @@ def cut(waveform: np.ndarray, starts: np.ndarray, chunk: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Clip:
-    """A decoded file and where its chunks begin.
+    """A decoded file and where its chunks begin."""
 
-    Attributes
-    ----------
-    waveform : ndarray of float32, shape [samples]
-        Without the silence at its ends where ``trim`` is on.
-    starts : ndarray of int64, shape [chunks]
-        First samples of the chunks in the waveform.
-    offset : int
-        Samples that trimming took off the file's beginning.
-    duration_s : float
-        Of the whole file, seconds.
-    """
-
-    waveform: np.ndarray
-    starts: np.ndarray
-    offset: int
-    duration_s: float
+    waveform: np.ndarray  # float32 [samples], without the silence at its ends where ``trim`` is on
+    starts: np.ndarray  # int64 [chunks], their first samples in the waveform
+    offset: int  # samples that trimming took off the file's beginning
+    duration_s: float  # of the whole file
 
 
 def clip(path: Path, settings: Settings) -> Clip:
@@ -301,13 +266,9 @@ def clip(path: Path, settings: Settings) -> Clip:
 
 
 def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Read an audio file and cut it into chunks.
+    """Read a file's chunks, float32 [chunks, samples], and their starts in s, float64 [chunks].
 
-    Returns
-    -------
-    chunks : ndarray of float32, shape [chunks, samples]
-    start_s : ndarray of float64, shape [chunks]
-        In the file without the silence at its ends, where ``trim`` is on.
+    The starts are those in the `Clip`: without the silence at its ends, where ``trim`` is on.
     """
     whole = clip(path, settings)
     chunks = cut(whole.waveform, whole.starts, settings.chunk_samples)

@@ -159,9 +159,8 @@ def load(dataset: str, folder: str | Path = "") -> Card:
 
     Examples
     --------
-    >>> card = load("ravdess")
-    >>> card.classes, card.default_preset
-    (('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad'), 'tuned')
+    >>> load("ravdess").classes
+    ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     if is_table(dataset):
         card = _table_card(paths.find(dataset))
@@ -202,14 +201,10 @@ def _table_card(table: Path) -> Card:
     folder = table.parent / Path(card.folder).expanduser()
     if not folder.is_dir():
         raise InputError(f"{file}: folder {card.folder}: there is no such folder")
+    settings = _with_weights(table, card.settings)
     presets = {name: _with_weights(table, keys) for name, keys in card.presets.items()}
-    return card.model_copy(
-        update={
-            "folder": str(folder),
-            "settings": _with_weights(table, card.settings),
-            "presets": presets,
-        }
-    )
+    changed = {"folder": str(folder), "settings": settings, "presets": presets}
+    return card.model_copy(update=changed)
 
 
 def _with_weights(table: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -219,22 +214,18 @@ def _with_weights(table: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked_card(values: dict[str, Any], path: Path) -> Card:
-    card = checked(Card, values, str(path))
+    """A card whose presets are settings; a grid's values are checked where they are combined."""
+    card, where = checked(Card, values, str(path)), f"{path}, grid"
     for preset, keys in {"settings": card.settings, **card.presets}.items():
         checked(Settings, keys, f"{path}, {preset}")
-    _require_grid(card.grid, f"{path}, grid")
-    return card
-
-
-def _require_grid(grid: Mapping[str, tuple[Any, ...]], where: str) -> None:
-    """Refuse what is no setting or has no value; the values are checked where they are combined."""
-    for key, values in grid.items():
+    for key, tried in card.grid.items():
         if key not in Settings.model_fields:
             raise InputError(f"{where}: unknown key '{key}'{nearest(key, Settings.model_fields)}")
         if key in ("backbone", "augmentation"):
             raise InputError(f"{where}: {key} is not chosen here; name it in {key}s of a study")
-        if not values:
+        if not tried:
             raise InputError(f"{where}: {key} has no value to try; list some or leave it out")
+    return card
 
 
 def settings_of(
@@ -249,12 +240,12 @@ def settings_of(
     ----------
     card : Card
     preset : str
-        Name of one of the card's presets; empty for the card's default one.
+        One of the card's; empty for its default one.
     overrides : str, list of str or mapping
         See `parse_overrides`.
     **named
-        Settings given by name (``augmentation="cutmix"``); empty ones (``""`` or ``None``) are
-        passed over, so that a notebook's parameters can be handed on as they are.
+        Settings by name (``augmentation="cutmix"``); empty ones (``""`` or ``None``) are passed
+        over, so that a notebook's parameters can be handed on as they are.
 
     Raises
     ------

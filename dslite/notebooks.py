@@ -21,7 +21,9 @@ ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite"
 ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
 # The HTML page
-STYLE = """
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
 :root { color-scheme: light dark; --line: #8884; --dim: #777; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
 nav { position: fixed; top: 0; bottom: 0; width: 15rem; overflow: auto; padding: 1rem;
@@ -39,6 +41,10 @@ th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
 @media (max-width: 50rem) { nav { position: static; width: auto; } main { margin: 0; } }
 @media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
+@media (prefers-color-scheme: light) { {{ code }} }
+</style></head>
+<body><nav><strong>{{ title }}</strong><ol>{{ index }}</ol></nav>
+<main><h1>{{ title }}</h1>{{ body }}</main></body></html>
 """
 TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
@@ -76,7 +82,7 @@ class Stage:
 
 
 def _short(value: Any) -> Any:
-    """Return a path's name, and anything else as it is."""
+    """Name of a path, and anything else as it is."""
     return Path(value).name if isinstance(value, str) and os.sep in value else value
 
 
@@ -112,20 +118,16 @@ def begin(
     >>> stage.card.dataset, stage.preset, stage.settings.units
     ('demo', 'tuned', 7)
     """
-    _check_injected({"dataset", "preset", "seed", "overrides", *named, *others})
-    card = cards.load(dataset)
-    chosen = cards.settings_of(card, preset, overrides, **named)
-    return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
-
-
-def _check_injected(parameters: Iterable[str]) -> None:
-    """Fail on a parameter that papermill injected into this kernel and the notebook lacks."""
+    parameters = {"dataset", "preset", "seed", "overrides", *named, *others}
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith(INJECTED):
             assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
             _check_names([node.targets[0].id for node in assigned], parameters)
+    card = cards.load(dataset)
+    chosen = cards.settings_of(card, preset, overrides, **named)
+    return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
 
 
 def _check_names(names: Iterable[str], parameters: Iterable[str]) -> None:
@@ -141,8 +143,8 @@ def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> parse_parameters(["dataset=a=b.csv", "overrides=units=4 tail=drop", "preset="])
-    {'dataset': 'a=b.csv', 'overrides': 'units=4 tail=drop', 'preset': ''}
+    >>> parse_parameters(["dataset=a=b.csv", "preset="])
+    {'dataset': 'a=b.csv', 'preset': ''}
     """
     for pair in pairs:
         if "=" not in pair:
@@ -263,32 +265,12 @@ def _one_screen(name: str, error, failed: Path) -> str:
     return "\n".join(lines)
 
 
-def _described(body: str) -> str:
-    """Describe each picture by the heading that it stands under."""
-    parts = re.split(r"(<h[1-3][^>]*>.*?</h[1-3]>)", body, flags=re.DOTALL)
-    heading = ""
-    for i, part in enumerate(parts):
-        if i % 2:
-            heading = re.sub(r"<[^>]+>|¶", "", part).strip().replace('"', "&quot;")
-        parts[i] = re.sub(r'alt="No description[^"]*"', f'alt="{heading}"', part)
-    return "".join(parts)
-
-
 def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
-    """Write one self-contained HTML page of executed notebooks, with an index.
+    """Write one self-contained HTML page of executed notebooks, in their order, with an index.
 
-    Parameters
-    ----------
-    title : str
-    notebooks : iterable of path
-        Executed notebooks in the order they are shown.
-    output : path
-
-    Raises
-    ------
-    InputError
-        A notebook is missing.
+    InputError where a notebook is missing.
     """
+    import jinja2
     import nbformat
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
@@ -306,20 +288,19 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         anchor = html.escape(path.stem)
         # Every notebook has a heading "Settings": ids get the notebook's name in front; not those
         # of a pandas Styler, which its style names.
-        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', _described(body))
+        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', body)
         body = re.sub(r'\bhref="#', f'href="#{anchor}-', body)
+        # A picture is described by the heading that it stands under.
+        pieces = re.split(r"(?=<h[1-3][^>]*>)", body)
+        for i, piece in enumerate(pieces):
+            heading = re.sub(r"<[^>]+>|¶", "", piece.partition("</h")[0]).strip()
+            alt = f'alt="{html.escape(html.unescape(heading))}"'
+            pieces[i] = re.sub(r'alt="No description[^"]*"', lambda _, alt=alt: alt, piece)
         index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
-        sections.append(f'<section id="{anchor}">{body}</section>')
+        sections.append(f'<section id="{anchor}">{"".join(pieces)}</section>')
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
-    title = html.escape(title)
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}\n"
-        f"@media (prefers-color-scheme: light) {{ {code} }}</style></head>\n"
-        f"<body><nav><strong>{title}</strong><ol>{''.join(index)}</ol></nav>\n"
-        f"<main><h1>{title}</h1>{''.join(sections)}</main></body></html>\n"
-    )
+    parts = {"title": html.escape(title), "index": "".join(index), "body": "".join(sections)}
+    page = jinja2.Template(PAGE).render(code=code, **parts)
     output = Path(output)
     with paths.replacing(output) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -21,23 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK, NEW, OLD = "lock", "new", "old"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
-REMEDIES = {  # is it for want of space?
-    True: "there is no space for it, make room",
-    False: "make the folder writable, or choose another one (DSLITE_RESULTS, DSLITE_CACHE)",
-}
+# For want of space, and otherwise
+ROOM = "there is no space for it, make room"
+RIGHT = "make the folder writable, or choose another one (DSLITE_RESULTS, DSLITE_CACHE)"
 
 
 def find(path: str | os.PathLike) -> Path:
     """Return the absolute form of a path that a user typed.
 
     A relative path is looked up from the working folder and, since a notebook's kernel starts in
-    ``notebooks/``, from the top of the project next. One that exists in neither place is taken
-    from the working folder.
-
-    Examples
-    --------
-    >>> find("data/cards/demo.yaml").is_file()
-    True
+    ``notebooks/``, from the top of the project next; else it is taken from the working folder.
     """
     typed = Path(path).expanduser()
     if typed.is_absolute() or typed.exists() or not (ROOT / typed).exists():
@@ -108,22 +101,10 @@ def shown(path: str | os.PathLike) -> str:
 def replacing(target: str | os.PathLike) -> Iterator[Path]:
     """Write a file or a folder under a temporary name and rename it when all went well.
 
-    Yields
-    ------
-    Path
-        A name with the target's suffix that does not exist yet, on the target's file system. Make
-        a file or a folder of that name.
-
-    Raises
-    ------
-    InputError
-        The disk is full or must not be written to.
-
-    Notes
-    -----
-    After an exception the temporary name is removed and an older target is left as it was, so an
-    interrupted stage is never taken for a finished one. A killed process leaves its draft in a
-    hidden folder, which nobody reads; whoever replaces the same target next removes it.
+    Yields the temporary name, which has the target's suffix and does not exist yet; InputError
+    where the disk is full or must not be written to. After an exception the older target is as it
+    was, so an interrupted stage is never taken for a finished one. A killed process leaves its
+    draft in a hidden folder, which whoever replaces the same target next removes.
     """
     target = Path(target)
     with _explained(target, NO_SPACE + NO_RIGHT):
@@ -182,13 +163,7 @@ def _swap(draft: Path, target: Path, old: Path) -> None:
 
 @contextmanager
 def alone(target: str | os.PathLike) -> Iterator[None]:
-    """Wait until no other process holds the same target, and hold it.
-
-    Raises
-    ------
-    InputError
-        The lock, ``<target>.lock``, cannot be written.
-    """
+    """Wait until no other process holds the same target, and hold it, by ``<target>.lock``."""
     lock = _lock(Path(target).with_suffix(".lock"))
     with _explained(Path(target), NO_SPACE + NO_RIGHT):
         Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +194,8 @@ def _explained(target: Path, codes: tuple[int, ...]) -> Iterator[None]:
             raise
         # Of a draft in a draft the name that it would have got.
         name = re.sub(rf"(^|/)\.[^/]+-[a-z0-9_]{{8}}/{NEW}(?=/)", "", shown(target))
+        remedy = ROOM if code in NO_SPACE else RIGHT
         raise InputError(
-            f"{name}: cannot be written ({os.strerror(code)}): {REMEDIES[code in NO_SPACE]} "
+            f"{name}: cannot be written ({os.strerror(code)}): {remedy} "
             "and give the same command again; what was finished before is as it was"
         ) from error

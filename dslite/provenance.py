@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -33,13 +34,7 @@ print(json.dumps([before, provenance.peak_mb()]))
 
 
 def digest(content: object) -> str:
-    """Return the SHA-256 of anything JSON can hold, independent of the order of keys.
-
-    Examples
-    --------
-    >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
-    True
-    """
+    """Return the SHA-256 of anything JSON can hold, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -79,15 +74,11 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, object]:
     """Return processor, cores, memory in GiB and system."""
-    processor = platform.processor()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    model = re.search(r"^model name\s*:\s*(.+?)\s*$", text, re.MULTILINE)
     return {
-        "processor": processor or platform.machine(),
+        "processor": model[1] if model else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
@@ -169,10 +160,8 @@ def peak_mb() -> float:
     would report 2 GB. What the kernel counts of the address space (``VmHWM``) begins afresh.
     """
     status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
+    if status.is_file() and (peak := re.search(r"VmHWM:\s*(\d+)", status.read_text())):
+        return int(peak[1]) * 1024 / 1e6
     memory = psutil.Process().memory_info()
     if hasattr(memory, "peak_wset"):  # Windows
         return memory.peak_wset / 1e6
@@ -199,13 +188,8 @@ def memory_of_fresh_process(
     Returns
     -------
     dict of str to float
-        In MB: ``peak_mb``, the highest of the whole process; ``baseline_mb``, with the runtime
-        loaded; ``growth_mb``, the difference: the model, and what a run of it needs.
-
-    Raises
-    ------
-    RuntimeError
-        The process failed; with its last line.
+        In MB: ``peak_mb``, ``baseline_mb`` and ``growth_mb``, the difference: the model, and what a
+        run of it needs. RuntimeError with the process's last line where it fails.
     """
     script = _SCRIPT.format(imports=imports, load=load, call=call, calls=CALLS)
     done = subprocess.run(

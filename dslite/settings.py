@@ -23,9 +23,7 @@ SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask size
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2: a setting has
-    the value ``on``, and a corpus may have the class ``no``.
-    """
+    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2."""
 
 
 _Yaml.yaml_implicit_resolvers = {
@@ -35,7 +33,7 @@ _Yaml.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML text as a value.
+    """Parse YAML text: ``on`` is a setting's value, and a corpus may have the class ``no``.
 
     Examples
     --------
@@ -46,13 +44,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a file of ``key: value`` lines as a mapping.
-
-    Raises
-    ------
-    InputError
-        The file is not readable, not YAML or not a mapping.
-    """
+    """Read a file of ``key: value`` lines as a mapping; InputError where it is none."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -122,7 +114,7 @@ class Settings(Strict):
     trunk_cache_gib: float = Field(20.0, ge=0, description="largest size of one such store")
 
     # Augmentation (paper 2.1 and 3.2)
-    augmentation: Literal["none", "cutmix", "specaugment", "cutmix+specaugment"] = "none"
+    augmentation: Literal[AUGMENTATIONS] = "none"
     sap_a: float = Field(0.5, gt=0, lt=1)
     sap_s: float = Field(10.0, gt=0)
     probability_min: float = Field(0.10, ge=0, le=1)
