@@ -1,13 +1,14 @@
 """Finished runs without a training: what a run leaves behind, with scores as wanted."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 
-from dslite import cards
+from dslite import cards, paths
 from dslite.evaluation import metrics as evaluation_metrics
-from dslite.training import runs
+from dslite.training import records, runs
 
 FILES = 240  # of each partition of a made-up corpus
 MACHINE = {"processor": "P", "cores": 2, "memory_gib": 1.0, "system": "S"}
@@ -69,3 +70,13 @@ def write_run(
     origin = {"date": f"2026-01-0{seed + 1}", "commit": "abc", "hardware": MACHINE, "seconds": 10.5}
     (folder / "run.json").write_text(json.dumps(described | origin))
     return folder
+
+
+def into_record(*folders, study="study"):
+    """Move runs (or folds) from the results into a record; gives where they lie now."""
+    names = [folder.relative_to(paths.results()).as_posix() for folder in folders]
+    contents = {name: records.contents(folder) for name, folder in zip(names, folders, strict=True)}
+    records.write(paths.records() / study, contents)
+    for folder in folders:
+        shutil.rmtree(folder)
+    return [paths.records() / study / name for name in names]

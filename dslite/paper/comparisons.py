@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import paths, provenance
+from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import published
 from dslite.paper.reproduction import TITLES
-from dslite.studies.runs import GATHERED
 from dslite.studies.tables import to_markdown
-from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, all_runs
+from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, all_runs, load
 
 NONE = "none"
 PARTITION = "test partition"  # the protocol of a run; that of a cross-validation: "5 folds"
@@ -48,50 +47,32 @@ def predictions(dataset: str) -> pd.DataFrame:
         `dslite.training.runs.LABELS`), ``seed, run, file, speaker, label, prediction``; one row a
         file of a run. ``backbone`` and ``preset`` of acoustic statistics are empty: they have none.
     """
-    runs = all_runs(dataset=dataset, metric="uar", random_weights=False, overridden=False)
+    runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
     # Statistics of the audio have no preset: those that were run under several are the same.
-    acoustic = runs["configuration"] == LIBROSA
-    runs = runs[~(acoustic & runs.duplicated(["configuration", "seed"]))]
-    parts = [_table(Path(run["folder"]), run, PARTITION) for run in runs.to_dict("records")]
-    # The user's own cross-validation instead of the record of the same.
-    files = [
-        file
-        for root in (paths.records(), paths.results())
-        for file in root.glob(f"{dataset}/*/{GATHERED}")
-    ]
-    folders = {file.parent.name: file.parent for file in files}
-    parts += [_folds(folders[name]) for name in sorted(folders)]
-    parts = [part for part in parts if len(part)]
+    acoustic = (runs["configuration"] == LIBROSA) & (runs["fold"] == 0)
+    runs = runs[~(acoustic & runs.duplicated(["configuration", "seed", "fold"]))]
+    runs = runs.assign(folds=runs.groupby("run")["fold"].transform("max"))
+    runs = runs.sort_values("folds", key=lambda folds: folds > 0, kind="stable")
+    parts = [part for run in runs.to_dict("records") if len(part := _table(run))]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _table(folder: Path, run: Mapping[str, Any], protocol: str) -> pd.DataFrame:
-    """The labelled test files of one run; none where its corpus keeps them private."""
-    file = folder / "predictions.csv"
-    if not file.is_file():
-        return pd.DataFrame(columns=COLUMNS)
+def _table(run: Mapping[str, Any]) -> pd.DataFrame:
+    """The labelled test files of a run or fold; none where its corpus keeps them private."""
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = load(run["folder"]).predictions
+        if table is None:
+            return pd.DataFrame(columns=COLUMNS)
         table = table[(table["partition"] == "test") & (table["label"] != "")]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
+        file = paths.shown(Path(run["folder"]) / "predictions.csv")
+        raise InputError(f"{file}: not readable ({error}); run it again") from None
+    protocol = f"{run['folds']} folds" if run["folds"] else PARTITION
     shared = {key: run[key] for key in ("dataset", "backbone", "preset", "configuration")}
     if shared["configuration"] == LIBROSA:
         shared |= {"backbone": "", "preset": ""}
     table = table[["file", "speaker", "label", "prediction"]]
     return table.assign(**shared, protocol=protocol, seed=int(run["seed"]), run=run["run"])
-
-
-def _folds(folder: Path) -> pd.DataFrame:
-    """The test files of all folds of one cross-validation."""
-    summary = provenance.read_json(folder / GATHERED, "run it again")
-    record = provenance.read_json(folder / "fold1" / "run.json", "run it again")
-    kind = summary["kind"]
-    shared = {key: summary[key] for key in ("dataset", "preset", "seed")}
-    shared |= {"backbone": record["settings"].get("backbone", ""), "run": folder.name}
-    network = kind not in BASELINES
-    shared["configuration"] = record["settings"]["augmentation"] if network else kind
-    return _table(folder, shared, f"{summary['k']} folds")
 
 
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:

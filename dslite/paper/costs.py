@@ -1,17 +1,15 @@
 """What a model costs (the paper's Table 5), as it was measured here."""
 
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dslite import paths, provenance
-from dslite.deployment import phone
 from dslite.paper import published
 from dslite.paper.published import BACKBONE, PRESET
 from dslite.settings import Settings
+from dslite.training.runs import Run, all_runs, load
 
 # The published figure's meaning is not said
 MEMORY = "peak of a fresh process over the loaded runtime"
@@ -26,30 +24,17 @@ UNITS = 512  # of the published model: with such a head DenseNet121 has 7.6 M pa
 SHAPE = ("feature_layer", "pooling", "image_size")  # settings that make another network of it
 
 
-def profiles() -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Read every measured run and fold: ``dataset/run`` -> path and content of ``profile.json``.
-
-    A fold of a cross-validation lies one deeper than a run. Of a run that is both in ``results/``
-    and among its committed records, the user's own counts.
-    """
-    files = {}
-    for home in (paths.records(), paths.results()):
-        for path in (*home.glob("*/*/profile.json"), *home.glob("*/*/*/profile.json")):
-            # The records lie in the results' folder: there they are no corpus.
-            if home == paths.records() or not path.is_relative_to(paths.records()):
-                files[path.parent.relative_to(home).as_posix()] = path
-    return {name: (path, _read(path)) for name, path in files.items()}
+def profiles() -> dict[str, tuple[Run, dict[str, Any]]]:
+    """Read every measured run and fold: ``dataset/run`` -> it and its ``profile.json``."""
+    runs = map(load, all_runs(folds=True)["folder"])
+    return {run.name: (run, content) for run in runs if (content := run.content("profile"))}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return provenance.read_json(path, "measure it again")
+def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
+    """Lay one profile (a run and its ``profile.json``) out like Table 5.
 
-
-def measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Lay one profile (path and content of ``profile.json``) out like Table 5.
-
-    A file `dslite.deployment.phone.FILE` beside it fills the phone's column; TensorFlow Lite is
-    shown on the first number of threads.
+    What was measured on a phone fills its column; TensorFlow Lite is shown on the first number of
+    threads.
 
     Returns
     -------
@@ -57,8 +42,7 @@ def measured(path: Path, content: Mapping[str, Any]) -> pd.DataFrame:
         Rows: the quantities of Table 5 in its order and units. `COLUMNS` (float, NaN where nothing
         was measured), ``hardware``, and a ``remark`` that says why a cell is empty.
     """
-    pasted = path.with_name(phone.FILE)
-    device = _read(pasted) if pasted.is_file() else {}
+    device = run.content("device") or {}
     stages = {column: _stage(content, *which) for column, which in STAGES.items()}
     stages["tf_model"] |= {key: content.get(key) for key in ("parameters", "multiply_adds")}
     stages["tflite_phone"] = device
@@ -112,9 +96,9 @@ def measurements(datasets: Collection[str]) -> pd.DataFrame:
         profiles().items(), key=lambda item: (item[1][1]["backbone"] != BACKBONE, item[0])
     )
     tables = [pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])]
-    for name, (path, content) in ordered:
+    for name, (run, content) in ordered:
         if name.partition("/")[0] in datasets and not content["random_weights"]:
-            table = measured(path, content).reset_index()
+            table = measured(run, content).reset_index()
             long = table.melt(
                 ["quantity", "hardware"], COLUMNS, var_name="column", value_name="reproduced"
             )
@@ -131,22 +115,20 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
     Returns
     -------
     (name, record, table) or None
-        ``dataset/run``, the content of ``run.json`` (empty if there is none) with the date as
-        ``measured``, and what `measured` gives.
+        ``dataset/run``, the content of ``run.json`` with the date as ``measured``, and what
+        `measured` gives.
     """
     candidates = []
-    for name, (path, content) in sorted(profiles().items()):
-        file = path.with_name("run.json")
-        record = _read(file) if file.is_file() else {}
-        used = record.get("settings", {})
+    for name, (run, content) in sorted(profiles().items(), key=lambda item: item[0]):
+        used = run.record["settings"]
         same = all(used.get(key) == Settings().model_dump()[key] for key in SHAPE if used)
         if content["backbone"] == BACKBONE and same and name.count("/") == 1:
             other = used.get("units", UNITS) != UNITS
-            candidates.append((other, content["random_weights"], name, path, content, record))
+            candidates.append((other, content["random_weights"], name, run, content))
     if not candidates:
         return None
-    _, _, name, path, content, record = min(candidates, key=lambda one: one[:3])
-    return name, record | {"measured": content["date"]}, measured(path, content)
+    _, _, name, run, content = min(candidates, key=lambda one: one[:3])
+    return name, run.record | {"measured": content["date"]}, measured(run, content)
 
 
 def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ read in grey. Scores and gains come in per cent, as the paper prints them; only 
 `plot_curves` are fractions, as a run's history holds them.
 """
 
+import base64
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from matplotlib import image
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -23,7 +25,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dslite import cards, provenance
+from dslite import cards
 from dslite.deployment import profile
 from dslite.evaluation import confusion as evaluation_confusion
 from dslite.paper import comparisons, costs, published, reproduction
@@ -36,7 +38,7 @@ from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS
 
 LEGEND = 45  # letters of a line
-EXPLAINED = Path("explanation", "shap_confident.svg")  # Figure 2 of an explained run
+EXPLAINED = ("explanation/shap_confident.svg", "explanation/shap_confident.png")  # Figure 2
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
 PAPER = "paper"  # what the name of a published source begins with
 MARKERS = "os^vPX"
@@ -117,9 +119,9 @@ def _of_corpus(runs: pd.DataFrame, dataset: str) -> Iterator[PaperFigure]:
         yield _figure("figure1", svg, dataset, **pipeline)
     runs = runs[runs["dataset"] == dataset]
     for run in runs.sort_values("devel", ascending=False).to_dict("records"):
-        file = Path(run["folder"]) / EXPLAINED
-        if file.is_file():
-            svg = file.read_text(encoding="utf-8")
+        files = [Path(run["folder"]) / name for name in EXPLAINED]
+        if file := next((file for file in files if file.is_file()), None):
+            svg = file.read_text(encoding="utf-8") if file.suffix == ".svg" else _framed(file)
             yield _figure("figure2", svg, dataset, run=f"{dataset}/{run['run']}")
             break
     run = best(runs)
@@ -173,6 +175,16 @@ def gains(numbers: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     return plot_gains(pd.DataFrame(rows))
 
 
+def _framed(file: Path) -> str:
+    """A picture of a record, in an SVG."""
+    height, width, *_ = image.imread(file).shape
+    data = base64.b64encode(file.read_bytes()).decode()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
+        f'<image width="{width}" height="{height}" href="data:image/png;base64,{data}"/></svg>'
+    )
+
+
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
     """Read the histories of networks, as `plot_curves` draws them.
 
@@ -183,11 +195,11 @@ def histories(runs: pd.DataFrame) -> pd.DataFrame:
     order = networks["configuration"].map(list(LABELS).index)
     parts = []
     for run in networks.loc[order.sort_values(kind="stable").index].to_dict("records"):
-        file = Path(run["folder"]) / "history.csv"
-        if file.is_file():
+        history = training_runs.load(run["folder"]).history
+        if history is not None:
             shared = {"source": network(run), "seed": run["seed"]}
             shared["configuration"] = LABELS[run["configuration"]]
-            parts.append(pd.read_csv(file).assign(**shared))
+            parts.append(history.assign(**shared))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -210,10 +222,10 @@ def _confusion(row: Mapping[str, Any]) -> Figure | None:
 
 
 def _profiles(dataset: str) -> dict[str, dict[str, Any]]:
-    """Profiles of a corpus's networks with pre-trained weights: folder -> content."""
+    """Profiles of a corpus's networks with pre-trained weights: name -> content and record."""
     return {
-        str(path.parent): content
-        for path, content in costs.profiles().values()
+        name: content | {"record": run.record}
+        for name, (run, content) in costs.profiles().items()
         if content["dataset"] == dataset and not content["random_weights"]
     }
 
@@ -233,12 +245,12 @@ def pipeline_facts(dataset: str) -> dict[str, Any] | None:
         What ``figure1.svg.j2`` fills in; None where no profile of a pre-trained network says its
         shapes.
     """
-    profiles = [(c.get("devel", {}).get("float32") or 0, folder, c)
-                for folder, c in _profiles(dataset).items() if "shapes" in c]  # fmt: skip
+    profiles = [(c.get("devel", {}).get("float32") or 0, name, c)
+                for name, c in _profiles(dataset).items() if "shapes" in c]  # fmt: skip
     if not profiles:
         return None
-    _, folder, content = max(profiles, key=lambda one: one[:2])
-    record = provenance.read_json(Path(folder) / training_runs.LAST, "run it again")
+    *_, content = max(profiles, key=lambda one: one[:2])
+    record = content["record"]
     threads = content["threads"][0]
     rows = [row for row in content["rows"] if row["threads"] == threads]
     lite = {row["part"]: row for row in rows if row["variant"] == "float32"}

@@ -123,8 +123,10 @@ def corpus(dataset: str) -> Corpus:
     card, present = cards.load(dataset), paths.raw(dataset).is_dir()
     # Without the scheme a report shows it as text: its page holds no address but its own.
     obtain = card.obtain.strip().replace("https://", "")
-    files = [home / dataset / "table1.csv" for home in (paths.results(), paths.records())]
-    counts = next((pd.read_csv(f).iloc[0].to_dict() for f in files if f.is_file()), {})
+    files = [paths.results(dataset) / "table1.csv", *sorted(paths.records().glob("*/table1.csv"))]
+    tables = [pd.read_csv(file) for file in files if file.is_file()]
+    rows = [row for table in tables for row in table.to_dict("records")]
+    counts = next((row for row in rows if row["dataset"] == dataset), {})
     restricted = dataset not in download.ARCHIVES and not present
     absent = "not run" if present else f"corpus not at hand: {obtain}"
     return Corpus(counts, cards.settings_of(card, PRESET), restricted, absent)
@@ -409,7 +411,7 @@ def mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     shares = np.array([part["file"]["score"] for part in parts])
     deviation = shares.std(ddof=1) if len(seeds) > 1 else np.nan
     note = ""
-    if all((run.folder / "predictions.csv").is_file() for run in seeds):
+    if all(run.predictions is not None for run in seeds):
         labels, predictions = _arrays(seeds, partition)
         drawn = {"draws": seeds[0].settings.bootstrap_draws, "seed": seeds[0].record["seed"]}
         n_classes = len(seeds[0].classes)

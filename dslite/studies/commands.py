@@ -157,10 +157,10 @@ def rerun(
     tensorflow_logging.import_tensorflow()
     with study_rerun.workshop(keep):
         again = study_rerun.repeat(original, same, settings, typer.echo)
-        verdict = study_rerun.compare(original, again)
-    for line in verdict.lines():
+        differences, surroundings = study_rerun.compare(original, again)
+    for line in study_rerun.verdict(differences, surroundings):
         typer.echo(line)
     if keep:
         typer.echo(f"kept: {paths.shown(again.folder)}")
-    if not verdict.equal:
+    if differences:
         raise typer.Exit(1)

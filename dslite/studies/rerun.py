@@ -1,13 +1,10 @@
 """Repeating a finished run from its record alone, and comparing what came of it, to the bit."""
 
-import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +16,13 @@ from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
-from dslite.training import runs
+from dslite.training import records, runs
 
 NEEDED = ("dataset", "kind", "preset", "seed", "weights", "classes", "task", "manifest")
 TIMES = ["seconds", "images_per_s"]  # of a history: no two runs have the same
 # Parts of a record that may explain a difference
 SURROUNDINGS = ("versions", "hardware", "commit", "acoustics")
-LISTED = 5  # differences of the metrics, the largest first
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What differs between a run and its repetition, line by line."""
-
-    differences: list[str]  # in the numbers
-    surroundings: list[str]  # in what may explain them: versions, hardware, commit
-
-    @property
-    def equal(self) -> bool:
-        """Whether every number is the same."""
-        return not self.differences
-
-    def lines(self) -> list[str]:
-        """Return the verdict in words."""
-        lines = ["equal: predictions, metrics and history are the same to the last digit"]
-        if not self.equal:
-            lines = ["DIFFERENT", *(f"  {line}" for line in self.differences)]
-        if self.surroundings:
-            return [*lines, "since then has changed:", *(f"  {line}" for line in self.surroundings)]
-        return lines if self.equal else [*lines, "versions, hardware and commit are the same"]
+LISTED = 5  # differences of the metrics
 
 
 def load(folder: str | os.PathLike) -> runs.Run:
@@ -66,13 +41,15 @@ def load(folder: str | os.PathLike) -> runs.Run:
     if run.record["kind"] not in (runs.NETWORK, runs.SVM, runs.LIBROSA):
         raise InputError(f"{where}: unknown kind of run '{run.record['kind']}'")
     try:
-        _ = run.metrics["devel"], run.metrics["test"], run.predictions, run.history
-    except (OSError, ValueError, LookupError) as error:
+        _ = run.metrics["devel"], run.metrics["test"]
+        reason = "they are not there" if run.predictions is None or run.history is None else ""
+    except (ValueError, LookupError) as error:
         reason = " ".join(str(error).split())[:200]
+    if reason:
         raise InputError(
             f"{run.folder}: metrics, predictions or history cannot be read, so nothing can be "
             f"compared ({reason})"
-        ) from None
+        )
     return run
 
 
@@ -180,24 +157,24 @@ def repeat(
     return work(*made_of, log=log)
 
 
-def compare(original: runs.Run, again: runs.Run) -> Verdict:
-    """Compare a repetition's files with the original's, and name what may explain a difference.
+def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:
+    """Name what differs in the numbers of a repetition, and in what may explain it.
 
-    Predictions are compared byte by byte, metrics and history (without its times) number by number.
+    Predictions, metrics and history (without its times) are compared to the last digit. What may
+    explain a difference are versions, hardware and commit.
     """
-    differences = []
-    if len({(run.folder / "predictions.csv").read_bytes() for run in (original, again)}) > 1:
-        text = table_difference(original.predictions, again.predictions)
-        differences.append(f"predictions.csv: {text or 'other bytes, the same numbers'}")
-    histories = (run.history.drop(columns=TIMES, errors="ignore") for run in (original, again))
-    if text := table_difference(*histories):
-        differences.append(f"history.csv: {text}")
-    scores = [{part: run.metrics[part] for part in ("devel", "test")} for run in (original, again)]
+    both = (original, again)
+    tables = {"predictions.csv": [run.predictions for run in both]}
+    tables["history.csv"] = [run.history.drop(columns=TIMES, errors="ignore") for run in both]
+    differences = [
+        f"{name}: {text}" for name, pair in tables.items() if (text := table_difference(*pair))
+    ]
+    scores = [{part: run.metrics[part] for part in ("devel", "test")} for run in both]
     lines = value_differences(*scores)
     differences += [f"metrics.json: {line}" for line in lines[:LISTED]]
     differences += [f"metrics.json: and {len(lines) - LISTED} more"] * (len(lines) > LISTED)
-    records = [{key: run.record.get(key) for key in SURROUNDINGS} for run in (original, again)]
-    return Verdict(differences, sorted(value_differences(*records)))
+    surroundings = [{key: run.record.get(key) for key in SURROUNDINGS} for run in both]
+    return differences, value_differences(*surroundings)
 
 
 def table_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
@@ -209,40 +186,26 @@ def table_difference(then: pd.DataFrame, now: pd.DataFrame) -> str:
     unequal = then.compare(now)
     if unequal.empty:
         return ""
-    text = f"{len(unequal)} of {len(then)} rows differ"
-    columns = list(dict.fromkeys(unequal.columns.get_level_values(0)))
-    tables = (then[columns], now[columns])
-    numeric = set.intersection(*(set(table.select_dtypes("number")) for table in tables))
-    if words := [name for name in columns if name not in numeric]:
-        text += f", also in {', '.join(words)}"
-    if numbers := [name for name in columns if name in numeric]:
-        largest = (then[numbers] - now[numbers]).abs().max().sort_values(ascending=False)
-        text += f"; largest difference {largest.iloc[0]:.3g} ({largest.index[0]})"
-    return text
+    columns = list(unequal.columns.get_level_values(0).unique())
+    text = f"{len(unequal)} of {len(then)} rows differ ({', '.join(columns)})"
+    numbers = [table[columns].select_dtypes("number") for table in (then, now)]
+    largest = (numbers[0] - numbers[1]).abs().max().max()
+    return text if pd.isna(largest) else f"{text}; largest difference {largest:.3g}"
 
 
-def value_differences(then: Any, now: Any) -> list[str]:
-    """Return the differing values of two nested records, the largest differences first."""
-    old, new = (dict(_leaves(content)) for content in (then, now))
-    lines = []
-    for key in sorted(old.keys() | new.keys()):
-        was, is_ = old.get(key), new.get(key)
-        if was != is_:
-            numbers = all(isinstance(value, int | float) for value in (was, is_))
-            distance = abs(was - is_) if numbers else math.inf
-            lines.append((distance, f"{key}: {_shown(was)} then, {_shown(is_)} now"))
-    return [line for _, line in sorted(lines, key=lambda pair: -pair[0])]
+def value_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the differing values of two nested records by their dotted names."""
+    old, new = (records.cells(content) for content in (then, now))
+    names = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
+    return [f"{name}: {old.get(name, 'nothing')} then, {new.get(name, 'nothing')} now"
+            for name in names]  # fmt: skip
 
 
-def _leaves(content: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """``("devel.file.score", 0.5)`` for every value of nested mappings and lists."""
-    if isinstance(content, dict | list) and content:
-        pairs = content.items() if isinstance(content, dict) else enumerate(content)
-        for key, value in pairs:
-            yield from _leaves(value, f"{where}.{key}" if where else str(key))
-    else:
-        yield where, content
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else json.dumps(value) if value == "" else str(value)
+def verdict(differences: list[str], surroundings: list[str]) -> list[str]:
+    """Return the two lists of `compare` for a reader."""
+    lines = ["equal: predictions, metrics and history are the same to the last digit"]
+    if differences:
+        lines = ["DIFFERENT", *(f"  {line}" for line in differences)]
+    if surroundings:
+        return [*lines, "since then has changed:", *(f"  {line}" for line in surroundings)]
+    return [*lines, "versions, hardware and commit are the same"] if differences else lines

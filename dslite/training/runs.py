@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from dslite.cards import Card, overridden
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import Settings
+from dslite.training import records
 
+# Of a run, below results/ as in a record
+NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
+TEXTS = ("file", "speaker", "partition", "label", "prediction")  # of predictions
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
 BASELINES = (SVM, LIBROSA)  # kinds without a training
@@ -36,8 +42,9 @@ ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "so
 SHORTENED = "fewer epochs"  # stands in ``overrides`` of a run with fewer than its preset
 PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
 RUN_COLUMNS = {
-    **{"dataset": str, "run": str, "configuration": str, "backbone": str, "preset": str},
-    **{"seed": int, "random_weights": bool, "overridden": bool, **dict.fromkeys(PERCENT, float)},
+    **{"dataset": str, "run": str, "fold": int, "configuration": str, "backbone": str},
+    **{"preset": str, "seed": int, "random_weights": bool, "overridden": bool},
+    **dict.fromkeys(PERCENT, float),
     **{"metric": str, "n_overrides": int, "overrides": str, "overrides_and_weights": str},
     **{"weights": str, "folder": str, "date": str, "commit": str, "hardware": str},
     "seconds": float,
@@ -46,11 +53,28 @@ RUN_COLUMNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as it lies on disk."""
+    """A finished run: a folder, or a row of a committed record.
+
+    Attributes
+    ----------
+    folder : Path
+        Of a record's: where it would lie, ``<record>/<dataset>/<run>``.
+    record : dict
+        Content of ``run.json``.
+    settings : Settings
+    home : Path or None
+        The record that it is a row of, see `dslite.training.records`.
+    """
 
     folder: Path
     record: dict[str, Any]
     settings: Settings
+    home: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """``<dataset>/<run>``, and ``/fold<i>`` of a fold: its folder below ``results/``."""
+        return self.folder.relative_to(self.home or paths.results()).as_posix()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,21 +89,40 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """Content of ``metrics.json``."""
-        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        return self.content("metrics") or {}
 
     @property
-    def predictions(self) -> pd.DataFrame:
-        """Content of ``predictions.csv``."""
-        return pd.read_csv(
-            self.folder / "predictions.csv",
-            dtype={"file": str, "speaker": str, "partition": str, "label": str, "prediction": str},
-            keep_default_na=False,
-        )
+    def predictions(self) -> pd.DataFrame | None:
+        """Content of ``predictions.csv``; None in a record whose corpus keeps files private."""
+        return self._table("predictions", dtype=dict.fromkeys(TEXTS, str), keep_default_na=False)
 
     @property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> pd.DataFrame | None:
         """Content of ``history.csv``: one row an epoch."""
-        return pd.read_csv(self.folder / "history.csv")
+        return self._table("history")
+
+    def content(self, name: str) -> dict[str, Any] | None:
+        """Read ``<name>.json``: metrics, profile, agreement or device; None if it has none."""
+        return _content(self.folder, self.home, name)
+
+    def _table(self, name: str, **how: Any) -> pd.DataFrame | None:
+        file = self.folder / f"{name}.csv"
+        if not self.home:
+            return pd.read_csv(file, **how) if file.is_file() else None
+        texts = records.table(self.home, self.name, name)
+        return None if texts is None else pd.read_csv(StringIO(texts.to_csv(index=False)), **how)
+
+
+def _content(folder: Path, home: Path | None, name: str) -> dict[str, Any] | None:
+    """Content of one of the JSON files of a run; None where it has none."""
+    if home:
+        return records.read(home)[_in(folder, home)].get(name)
+    file = folder / f"{name}.json"
+    return provenance.read_json(file, "run it again") if file.is_file() else None
+
+
+def _in(folder: Path, home: Path) -> str:
+    return folder.relative_to(home).as_posix()
 
 
 def load(path: str | Path) -> Run:
@@ -88,29 +131,38 @@ def load(path: str | Path) -> Run:
     Parameters
     ----------
     path : path
-        The run's folder, or a model file inside it.
+        The run's folder, a model file inside it, or ``results/records/<study>/<dataset>/<run>``.
 
     Raises
     ------
     InputError
         There is no finished run, or its record cannot be read.
     """
-    place = paths.find(path)
-    if place.is_file():
-        place = place.parent
-    if not (place / LAST).is_file():
-        raise InputError(
-            f"{place}: no finished run here ({LAST} is missing); "
-            "a model is read together with the run.json beside it"
-        )
+    place, home = _find(Path(path).expanduser())
     try:
-        record = json.loads((place / LAST).read_text(encoding="utf-8"))
-        return Run(place, record, Settings(**record["settings"]))
+        record = _content(place, home, "run")
+        return Run(place, record, Settings(**record["settings"]), home)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{place / LAST}: not the record of a run of this version ({reason})"
         ) from None
+
+
+def _find(path: Path) -> tuple[Path, Path | None]:
+    """The folder of a finished run and, of one in a record, the record."""
+    place = paths.find(path)
+    place = place.parent if place.is_file() else place
+    if (place / LAST).is_file():
+        return place, None
+    for above in path.parents:
+        home, name = paths.find(above), _in(path, above)
+        if (home / records.RUNS).is_file() and name in records.read(home):
+            return home / name, home
+    raise InputError(
+        f"{place}: no finished run here ({LAST} is missing); "
+        "a model is read together with the run.json beside it"
+    )
 
 
 def look_up(
@@ -415,22 +467,24 @@ def _rounded(value: float | None, digits: str) -> float:
     return np.nan if value is None else float(format(value, digits))
 
 
-def all_runs(folder: Path | None = None, **chosen: Any) -> pd.DataFrame:
-    """Read every finished run into a table, one a row.
+def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
+    """Read every finished run in ``results/`` and its committed records into a table, one a row.
+
+    Of a run that is in both, the user's own counts. A folder without ``metrics.json`` is unfinished
+    and passed over; so is a cross-validation whose folds are not all finished.
 
     Parameters
     ----------
-    folder : path, optional
-        What to look through instead of ``results/`` and its committed records. Of a run that is in
-        both, the user's own counts. A run's folder without ``metrics.json`` is unfinished and
-        passed over, and so are the folds of a cross-validation, which lie one deeper.
+    folds : bool
+        The folds of cross-validations, too.
     **chosen
         Values of columns that a run must have: ``dataset="ravdess", overridden=False``.
 
     Returns
     -------
     DataFrame
-        ``dataset``, ``run``, ``folder``: the corpus, the name of the run's folder, its path.
+        ``dataset``, ``run``: the corpus, the name of the run's folder; of a fold, of its
+        cross-validation's. ``fold``: from 1; 0 of an ordinary run. ``folder``: for `load`.
         ``configuration``: a key of `LABELS`.
         ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: as in the run's
         settings; empty where there is none.
@@ -455,23 +509,32 @@ def all_runs(folder: Path | None = None, **chosen: Any) -> pd.DataFrame:
     >>> sorted(set(table["dataset"]))
     ['ravdess']
     """
-    roots = [folder] if folder else [paths.records(), paths.results()]
-    finished = {
-        path.parent.relative_to(root).as_posix(): path
-        for root in map(Path, roots)
-        for path in root.glob("*/*/metrics.json")
-        if path.parent.parent != paths.records()  # the records' folder is no corpus
-    }
-    rows = [_row(path) for _, path in sorted(finished.items())]
+    rows = [_table_row(name, *where) for name, where in _finished(folds).items()]
     table = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+    table = table.sort_values(["dataset", "run", "fold"], ignore_index=True)
     for column, value in chosen.items():
         table = table[table[column] == value]
     return table
 
 
-def _row(path: Path) -> dict[str, Any]:
-    """One row of `all_runs`, from the ``metrics.json`` of a run."""
-    run = provenance.read_json(path, "run it again")
+def _finished(folds: bool) -> dict[str, tuple[Path, Path | None]]:
+    """Folder and record (None: the user's own) of every finished run, by its `NAME`."""
+    finished = {}
+    for home in sorted(file.parent for file in paths.records().glob(f"*/{records.RUNS}")):
+        read = records.read(home).items()
+        finished |= {name: (home / name, home) for name, parts in read if "metrics" in parts}
+    results = paths.results()
+    files = [*results.glob("*/*/metrics.json")]
+    for gathered in results.glob("*/*/folds.json"):
+        files += gathered.parent.glob("fold*/metrics.json")
+    finished |= {_in(file.parent, results): (file.parent, None) for file in files}
+    names = {name: NAME.fullmatch(name) for name in finished}
+    return {name: finished[name] for name, at in names.items() if at and (folds or not at["fold"])}
+
+
+def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
+    """One row of `all_runs`."""
+    run, record = (_content(folder, home, part) or {} for part in ("metrics", "run"))
     devel, test = (run.get(part) or {} for part in ("devel", "test"))
     files, either = test.get("file", {}), devel or test
     columns = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
@@ -483,25 +546,18 @@ def _row(path: Path) -> dict[str, Any]:
         *(files.get("interval_speakers") or pair),
         either.get("chance"),
     ]
+    machine = record.get("hardware")
     return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
         **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
-        **{"dataset": path.parent.parent.name, "run": path.parent.name},
+        **{key: NAME.fullmatch(name)[key] for key in ("dataset", "run")},
+        "fold": int(NAME.fullmatch(name)["fold"] or 0),
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
         "metric": either.get("metric", ""),
         "overridden": bool(set(overrides) - {"weights"}),
         "n_overrides": len(overrides),
         "overrides": _in_words({k: v for k, v in overrides.items() if k != "weights"}),
         "overrides_and_weights": _in_words(overrides),
-        **{"weights": run.get("weights", ""), "folder": str(path.parent)},
-        **_origin(path.with_name(LAST)),
-    }
-
-
-def _origin(path: Path) -> dict[str, Any]:
-    """Where and when a run was made, from its record."""
-    record = provenance.read_json(path, "run it again") if path.is_file() else {}
-    machine = record.get("hardware")
-    return {
+        **{"weights": run.get("weights", ""), "folder": str(folder)},
         **{key: record.get(key) or "" for key in ("date", "commit")},
         "hardware": f"{machine['processor']}, {machine['cores']} cores" if machine else "",
         "seconds": record.get("seconds", np.nan),

@@ -1,7 +1,5 @@
 """Which configuration beats which: questions asked of made-up predictions."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,7 @@ from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import comparisons, published
 from tests import finished_runs
-from tests.finished_runs import write_run
+from tests.finished_runs import into_record, write_run
 
 FILES, SPEAKERS = 120, 12
 CLASSES = np.array(["angry", "calm", "sad"])
@@ -95,8 +93,9 @@ def test_means_are_over_seeds_and_recalls():
 
 
 def test_runs_are_read_from_results_and_records():
-    write_run(paths.records(), test=0.9)
-    write_run(paths.records(), configuration="cutmix", test=0.8)
+    recorded = [write_run(paths.results(), test=0.9)]
+    recorded.append(write_run(paths.results(), configuration="cutmix", test=0.8))
+    into_record(*recorded)
     write_run(paths.results(), configuration="cutmix", test=0.2)
     write_run(paths.results(), configuration="cutmix", test=0.9, seed=1, weights="random")
     write_run(paths.results(), configuration="specaugment", test=0.2, units=64)
@@ -105,15 +104,19 @@ def test_runs_are_read_from_results_and_records():
 
 
 def test_cross_validations_are_a_protocol_of_their_own():
-    folder = write_run(paths.records(), configuration="svm")
-    (folder / "metrics.json").unlink()
-    (folder / "fold1").mkdir()
-    (folder / "run.json").rename(folder / "fold1" / "run.json")
-    gathered = {"dataset": "ravdess", "kind": "svm", "preset": "paper", "seed": 0, "k": 5}
-    (folder / "folds.json").write_text(json.dumps(gathered), encoding="utf-8")
-    row = comparisons.means(comparisons.predictions("ravdess")).iloc[0]
-    expected = ("5 folds", "svm", finished_runs.FILES)
-    assert (row["protocol"], row["configuration"], row["files"]) == expected
+    for i in (1, 2):
+        folder = write_run(paths.results(), configuration="svm")
+        fold = folder.with_name(f"{folder.name}-2folds") / f"fold{i}"
+        fold.parent.mkdir(exist_ok=True)
+        folder.rename(fold)
+    assert comparisons.predictions("ravdess").empty  # its folds are not all finished
+    (fold.parent / "folds.json").write_text("{}", encoding="utf-8")
+    for _ in ("the user's", "of a record"):
+        row = comparisons.means(comparisons.predictions("ravdess")).iloc[0]
+        expected = ("2 folds", "svm", finished_runs.FILES)
+        assert (row["protocol"], row["configuration"], row["files"]) == expected
+        if fold.is_dir():
+            into_record(fold.with_name("fold1"), fold)
 
 
 # Sentences and tables on what came out

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paths
 from dslite.paper import costs, published, reproduction
 from dslite.training.runs import all_runs
+from tests.finished_runs import into_record
 
 
 def profile(folder, memory=True, **changes):
@@ -30,6 +30,11 @@ def profile(folder, memory=True, **changes):
     } | changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "profile.json").write_text(json.dumps(content))
+    summary = {"kind": "deepspectrumlite", "augmentation": "none", "preset": "paper", "seed": 0}
+    summary |= {key: content[key] for key in ("backbone", "random_weights")}
+    (folder / "metrics.json").write_text(json.dumps(summary))
+    (folder / "run.json").write_text('{"settings": {}}')
+    return folder
 
 
 def table(name):
@@ -90,12 +95,11 @@ def test_a_phone_fills_its_column(results):
 
 
 def test_a_recorded_profile_counts_unless_the_user_has_measured_again(results):
-    profile(paths.records() / RUN, multiply_adds=10**9)
+    fold = profile(results / f"{RUN}-5folds" / "fold1")
+    into_record(profile(results / RUN, multiply_adds=10**9), fold)
     assert table(RUN).loc["flops", "tf_model"] == 1
     profile(results / RUN)
     assert table(RUN).loc["flops", "tf_model"] == 2.87
-    # Beside it a fold of records, four folders deep below the results.
-    profile(paths.records() / f"{RUN}-5folds" / "fold1")
     assert set(costs.profiles()) == {RUN, f"{RUN}-5folds/fold1"}
 
 

@@ -197,11 +197,11 @@ def test_seeds_of_other_files_are_refused(results):
 
 def test_table_1_is_counted(results):
     counts = "dataset,files,classes,speakers,minutes,mean_s,std_s\n"
-    for home, row in ((results, "ravdess,1012,6,23,78.4012,4.66,0.42131"),
-                      (paths.records(), "ess,914,3,0,58.7,3.86,1.6418")):  # fmt: skip
-        folder = home / row.split(",")[0]
-        folder.mkdir(parents=True)
-        (folder / "table1.csv").write_text(f"{counts}{row}\n")
+    own, record = results / "ravdess" / "table1.csv", paths.records() / "study" / "table1.csv"
+    recorded = ("ravdess,1,6,1,1,1,1", "ess,914,3,0,58.7,3.86,1.6418")
+    for file, rows in ((own, ("ravdess,1012,6,23,78.4012,4.66,0.42131",)), (record, recorded)):
+        file.parent.mkdir(parents=True)
+        file.write_text(counts + "\n".join(rows))
     numbers = judged()
     expected = {
         "1/ravdess/minutes": published.REPRODUCED,

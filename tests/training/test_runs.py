@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, paths
+from dslite import cards
 from dslite.datasets import load_manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
+from tests.finished_runs import into_record
 
 
 def name(preset="", kind="", card="ravdess", fold="", **overrides):
@@ -239,28 +240,42 @@ def test_finished_runs_are_read_others_passed_over(results):
     assert percent.astype(float).round(1).tolist() == [70.0, 76.6, 71.6, 81.6, 50.0, 90.0]
     assert svm["devel"] == 60
     assert svm[["test", "low", "low_speakers"]].isna().all()
-    pd.testing.assert_frame_equal(runs.all_runs(results), runs.all_runs())
     assert runs.all_runs(dataset="ravdess", configuration="svm")["run"].item() == svm["run"]
     assert runs.all_runs(dataset="demos").empty
 
 
 def test_the_users_run_goes_before_the_committed_record(results):
-    records = paths.records()
-    for seed in (0, 1):
-        write_metrics(records, seed=seed, test=evaluation(0.5))
+    runs_of = [write_metrics(results, seed=seed, test=evaluation(0.5)) for seed in (0, 1)]
+    first, _ = into_record(*runs_of)
     run = write_metrics(results, seed=1)
-    (records / "notes").mkdir()
-    (records / "notes" / "metrics.json").write_text("{")  # nor are records a corpus
     table = runs.all_runs()
     assert table["run"].tolist() == ["densenet121-none-s0", "densenet121-none-s1"]
     assert table["test"].round(1).tolist() == [50.0, 76.6]
-    assert table["folder"].tolist() == [str(records / "ravdess" / "densenet121-none-s0"), str(run)]
+    assert table["folder"].tolist() == [str(first), str(run)]
     assert set(table["dataset"]) == {"ravdess"}
+
+
+def test_folds_are_runs_when_they_are_asked_for(results):
+    plain = write_metrics(results)
+    folds = [plain.with_name(f"{plain.name}-12folds") / f"fold{i}" for i in range(1, 13)]
+    for fold in folds:
+        shutil.copytree(plain, fold)
+    assert runs.all_runs(folds=True)["fold"].tolist() == [0]  # not gathered yet
+    (folds[0].parent / "folds.json").write_text("{}")
+    table = runs.all_runs(folds=True)
+    assert table["fold"].tolist() == [*range(13)]
+    assert table["run"].tolist() == [plain.name] + 12 * [folds[0].parent.name]
+    recorded = into_record(plain, *folds)
+    again = runs.all_runs(folds=True)
+    assert again["folder"].tolist() == [*map(str, recorded)]
+    pd.testing.assert_frame_equal(*(t.drop(columns="folder") for t in (table, again)))
+    assert runs.all_runs()["fold"].tolist() == [0]
 
 
 def test_where_and_when_a_run_was_made(results, small_run):
     write_metrics(results)
-    older, run = runs.all_runs(), runs.all_runs(small_run.folder.parent.parent).iloc[0]
+    shutil.copytree(small_run.folder, results / "small" / small_run.folder.name)
+    older, run = runs.all_runs(dataset="ravdess"), runs.all_runs(dataset="small").iloc[0]
     assert older[["date", "commit", "hardware"]].iloc[0].tolist() == [""] * 3
     assert older["seconds"].isna().all()
     for key in ("date", "commit", "seconds"):

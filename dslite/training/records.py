@@ -1,0 +1,140 @@
+"""Records: the small files of many runs as three tables, which are committed or archived.
+
+``runs.csv`` has a row a run and a column a value of its JSON files (``metrics.test.file.score``):
+JSON, but a text that is no JSON stands as it is. ``predictions.csv.gz`` and ``history.csv.gz`` have
+the rows of all runs. What was written is read back exactly, to the last digit.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dslite import paths, provenance
+from dslite.errors import InputError
+
+RUNS = "runs.csv"
+# Files of a run, or of a cross-validation (folds): ``<name>.json``, ``<name>.csv``
+VALUES = ("run", "metrics", "profile", "agreement", "device", "folds")
+TABLES = ("predictions", "history")
+KEYS = ["dataset", "run", "fold"]  # fold 0: an ordinary run, or a whole cross-validation
+TEXTS = {"dtype": str, "keep_default_na": False}  # every cell as it was written
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Read what a record holds of a folder: `VALUES` as they are, `TABLES` as frames of texts."""
+    files = {file.name: file for file in folder.iterdir()}
+    values = {name: files[f"{name}.json"] for name in VALUES if f"{name}.json" in files}
+    tables = {name: files[f"{name}.csv"] for name in TABLES if f"{name}.csv" in files}
+    return {name: provenance.read_json(file, "run it again") for name, file in values.items()} | {
+        name: pd.read_csv(file, **TEXTS) for name, file in tables.items()
+    }
+
+
+def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write `contents` by names (``<dataset>/<run>``, ``…/fold<i>``); the same give equal bytes."""
+    rows, tables = [], {name: [] for name in TABLES}
+    for name, content in runs.items():
+        dataset, _, run = name.partition("/")
+        run, _, fold = run.partition("/fold")
+        keys = dict(zip(KEYS, (dataset, run, fold or "0"), strict=True))
+        values = dict(content)
+        for part in set(TABLES) & set(content):
+            columns = list(content[part].columns)
+            tables[part].append(content[part].assign(**keys)[[*KEYS, *columns]])
+            values[part] = {"columns": columns}
+        rows.append(keys | cells(values))
+    with paths.replacing(folder / RUNS) as draft:
+        pd.DataFrame(rows).to_csv(draft, index=False)
+    for name, parts in tables.items():
+        if parts:
+            with paths.replacing(folder / f"{name}.csv.gz") as draft:
+                zipped = {"method": "gzip", "mtime": 0}
+                pd.concat(parts).to_csv(draft, index=False, compression=zipped)
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the values of all runs of a record: name -> part of `VALUES` -> its content.
+
+    Raises
+    ------
+    InputError
+        Its table cannot be read.
+    """
+    return _read(folder / RUNS, (folder / RUNS).stat().st_mtime_ns)
+
+
+def table(folder: Path, name: str, part: str) -> pd.DataFrame | None:
+    """Return one of `TABLES` of a run of a record, all texts; None where it has none."""
+    columns, file = read(folder)[name].get(part), folder / f"{part}.csv.gz"
+    if columns is None:
+        return None
+    return _tables(file, file.stat().st_mtime_ns)[name][columns["columns"]]
+
+
+@lru_cache
+def _read(file: Path, _changed: int) -> dict[str, dict[str, Any]]:
+    frame = _frame(file)
+    values = [_nested(row) for row in frame.drop(columns=KEYS).to_dict("records")]
+    return dict(zip(_names(frame), values, strict=True))
+
+
+@lru_cache
+def _tables(file: Path, _changed: int) -> dict[str, pd.DataFrame]:
+    frame = _frame(file)
+    return dict(list(frame.groupby(_names(frame), sort=False)))
+
+
+def _frame(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(file, **TEXTS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths.shown(file)}: not readable ({error}); record it again") from None
+
+
+def _names(frame: pd.DataFrame) -> pd.Series:
+    """``<dataset>/<run>``, with ``/fold<i>`` of a fold: the folder in results/ of each row."""
+    folds = ("/fold" + frame["fold"]).where(frame["fold"] != "0", "")
+    return frame["dataset"] + "/" + frame["run"] + folds
+
+
+def cells(content: Any, name: str = "") -> dict[str, str]:
+    """Write nested mappings as cells by dotted names; one with dots in a key stays whole.
+
+    Examples
+    --------
+    >>> cells({"file": {"score": 0.5, "interval": [0, 1]}, "metric": "uar"})
+    {'file.score': '0.5', 'file.interval': '[0, 1]', 'metric': 'uar'}
+    """
+    if isinstance(content, dict) and content and not any("." in key for key in content):
+        start = f"{name}." if name else ""
+        parts = [cells(value, f"{start}{key}") for key, value in content.items()]
+        return {key: cell for part in parts for key, cell in part.items()}
+    return {name: content if isinstance(content, str) and _plain(content) else json.dumps(content)}
+
+
+def _plain(text: str) -> bool:
+    """Whether a text needs no quotes to be told from other values (and from nothing)."""
+    return bool(text) and _value(text) is text
+
+
+def _value(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
+def _nested(cells: Mapping[str, str]) -> dict[str, Any]:
+    """The mapping that `cells` took apart."""
+    content: dict[str, Any] = {}
+    for name, cell in cells.items():
+        if cell:
+            inner, (*outer, last) = content, name.split(".")
+            for key in outer:
+                inner = inner.setdefault(key, {})
+            inner[last] = _value(cell)
+    return content
