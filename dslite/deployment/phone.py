@@ -2,7 +2,7 @@
 
 import re
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from dslite import paths, provenance
@@ -10,22 +10,16 @@ from dslite.errors import InputError
 
 FILE = "device.json"
 EXPECTED = "expected is what benchmark_model prints, with the line 'Inference timings in us: ...'"
-MEBIBYTE = 1024**2 / 1e6
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
-_TIMES = re.compile(
-    rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, "
-    rf"Warmup \(avg\): {_NUMBER}, Inference \(avg\): {_NUMBER}"
-)
+_TIMES = re.compile(rf"Inference timings in us: Init: {_NUMBER}.*Inference \(avg\): {_NUMBER}")
 # The last such line is that of the runs that count, the ones before it of the warm-up.
 _RUNS = re.compile(r"\bcount=(\d+) (.*\bavg=.*)")
-_GROWTH = re.compile(
-    rf"[Mm]emory footprint(?: delta from the start of the tool)? \(MB\): "
-    rf"init={_NUMBER} overall={_NUMBER}"
-)
-_PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: {_NUMBER}")
-_SIZE = re.compile(rf"The input model file size \(MB\): {_NUMBER}")
-_THREADS = re.compile(r"Num threads: \[(\d+)\]")
-_GRAPH = re.compile(r"Graph: \[(.+?)\]")
+_FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 bytes, MB bytes
+    "growth_mb": (rf"[Mm]emory footprint.* \(MB\): init=.* overall={_NUMBER}", 1024**2 / 1e6),
+    "peak_mb": (rf"Overall peak memory footprint \(MB\) .*: {_NUMBER}", 1024**2 / 1e6),
+    "size_bytes": (rf"The input model file size \(MB\): {_NUMBER}", 1e6),
+    "threads": (r"Num threads: \[(\d+)\]", 1),
+}
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -48,7 +42,7 @@ def parse(text: str) -> dict[str, Any]:
     times = _TIMES.search(text)
     if times is None:
         raise InputError(f"no measurement of a .tflite in it; {EXPECTED}")
-    init, _, _, mean = (float(number) / 1000 for number in times.groups())
+    init, mean = (float(number) / 1000 for number in times.groups())
     if not mean > 0:
         raise InputError(f"no time that could be one ({mean:g} ms); {EXPECTED}")
     result: dict[str, Any] = {"source": "benchmark_model", "ms": mean, "init_ms": init}
@@ -58,16 +52,12 @@ def parse(text: str) -> dict[str, Any]:
         keys = {"std": "ms_std", "median": "ms_median", "p95": "ms_p95"}
         result["runs"] = int(runs)
         result |= {key: float(values[name]) / 1000 for name, key in keys.items() if name in values}
-    if growth := _GROWTH.search(text):
-        result["growth_mb"] = float(growth[2]) * MEBIBYTE
-    if peak := _PEAK.search(text):
-        result["peak_mb"] = float(peak[1]) * MEBIBYTE
-    if size := _SIZE.search(text):
-        result["size_bytes"] = round(float(size[1]) * 1e6)
-    if threads := _THREADS.search(text):
-        result["threads"] = int(threads[1])
-    if graph := _GRAPH.search(text):
-        result["file"] = PurePosixPath(graph[1]).name
+    for key, (pattern, factor) in _FACTS.items():
+        if match := re.search(pattern, text):
+            value = float(match[1]) * factor
+            result[key] = value if key.endswith("_mb") else round(value)
+    if graph := re.search(r"Graph: \[(?:.*/)?(.+?)\]", text):
+        result["file"] = graph[1]
     return result
 
 

@@ -1,6 +1,7 @@
 """Draw what models cost: bars of time, and score against time against size (Pareto)."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,28 +27,27 @@ LARGEST = 330  # area of the largest file's mark, in square points
 def times(table: pd.DataFrame, others: Collection[str] = ()) -> Figure:
     """Draw bars of the median time of a run, a line from each to its 95th percentile.
 
-    Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads``, ``ms_median``, ``ms_p95``. A
-    variant on several numbers of threads has as many bars; those in ``others``, which do not run in
-    TensorFlow Lite, are grey with their number of threads as text.
+    Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads``, ``ms_median``, ``ms_p95``.
+    Variants in ``others``, which do not run in TensorFlow Lite, are grey, their threads in words.
     """
     parts = [part for part in PARTS if part in set(table["part"])] or list(table["part"].unique())
-    counts = sorted(
-        int(count) for count in table["threads"][~table["variant"].isin(others)].unique()
+    lite = ~table["variant"].isin(others)
+    counts = sorted(table["threads"][lite].unique())
+    labels = {_threads(count): COLOURS[i % len(COLOURS)] for i, count in enumerate(counts)}
+    on = table["threads"].map(_threads)
+    table = table.assign(
+        colour=on.map(labels).where(lite, OTHER),
+        label=table["variant"].where(lite, table["variant"] + " (" + on + ")"),
     )
-    blocks = [_bars(table[table["part"] == part], counts, others) for part in parts]
-    heights = [0.5 + sum(0.5 + len(bars) for _, bars in block) for block in blocks]
-    figure, column = panels(
-        0.9 + 0.35 * len(parts) + 0.15 * sum(heights),
-        len(parts),
-        squeeze=False,
-        height_ratios=heights,
-    )
+    blocks = [table[table["part"] == part] for part in parts]
+    heights = [0.5 + 0.5 * block["label"].nunique() + len(block) for block in blocks]
+    height = 0.9 + 0.35 * len(parts) + 0.15 * sum(heights)
+    figure, column = panels(height, len(parts), squeeze=False, height_ratios=heights)
     for axes, part, block in zip(column[:, 0], parts, blocks, strict=True):
         _draw_bars(axes, block)
         axes.set_title(PARTS.get(part, part))
     column[-1, 0].set_xlabel("Median time of one run (ms); line: to the 95th percentile")
-    labels = {_threads(count): COLOURS[i % len(COLOURS)] for i, count in enumerate(counts)}
-    labels |= {"not TensorFlow Lite": OTHER} if table["variant"].isin(others).any() else {}
+    labels |= {} if lite.all() else {"not TensorFlow Lite": OTHER}
     handles = [Line2D([], [], lw=6, color=colour, label=of) for of, colour in labels.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
@@ -58,39 +58,19 @@ def _threads(threads: int) -> str:
     return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
-Bar = tuple[str, float, float]  # colour, median, 95th percentile
-
-
-def _bars(
-    block: pd.DataFrame, counts: Sequence[int], others: Collection[str]
-) -> list[tuple[str, list[Bar]]]:
-    """Return variants in their order, each with its bars."""
-    bars = []
-    for variant, rows in block.groupby("variant", sort=False):
-        other = variant in others
-        colours = [
-            OTHER if other else COLOURS[counts.index(count) % len(COLOURS)]
-            for count in rows["threads"]
-        ]
-        label = f"{variant} ({_threads(int(rows['threads'].iloc[0]))})" if other else variant
-        bars.append((label, list(zip(colours, rows["ms_median"], rows["ms_p95"], strict=True))))
-    return bars
-
-
-def _draw_bars(axes: Axes, block: list[tuple[str, list[Bar]]]) -> None:
-    """Draw one part's bars, each with its median as text."""
-    place, ticks, farthest = 0.0, [], 0.0
-    for label, bars in block:
-        ticks.append((place + (len(bars) - 1) / 2, label))
-        for colour, median, high in bars:
-            axes.barh(place, median, height=0.85, color=colour)
-            axes.plot([median, high], [place, place], color="black", lw=0.8)
-            right = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(f"{median:.3g}", (max(median, high), place), fontsize=7, **right)
-            farthest, place = max(farthest, median, high), place + 1
-        place += 0.5
-    axes.set_yticks([at for at, _ in ticks], [label for _, label in ticks])
-    axes.set(xlim=(0, 1.1 * farthest), ylim=(place - 0.8, -0.7))
+def _draw_bars(axes: Axes, block: pd.DataFrame) -> None:
+    """Draw one part's bars, those of a variant together, each with its median as text."""
+    place = np.arange(len(block)) + 0.5 * (block["label"].factorize()[0])
+    median, high = block["ms_median"].to_numpy(), block["ms_p95"].to_numpy()
+    axes.barh(place, median, height=0.85, color=block["colour"])
+    axes.hlines(place, median, high, color="black", lw=0.8)
+    right = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    ends = np.maximum(median, high)
+    for value, end, at in zip(median, ends, place, strict=True):
+        axes.annotate(f"{value:.3g}", (end, at), fontsize=7, **right)
+    middle = pd.Series(place).groupby(block["label"].to_numpy(), sort=False).mean()
+    axes.set_yticks(middle, middle.index)
+    axes.set(xlim=(0, 1.1 * max(ends)), ylim=(max(place) + 0.7, -0.7))
     axes.tick_params(axis="y", length=0)
 
 
@@ -157,16 +137,16 @@ def _key(
 ) -> list[Line2D]:
     """Return the handles of the legend: colours, marks, sizes."""
 
-    def mark(label: str, shape: str = "o", colour: str = OTHER, size: float = 7) -> Line2D:
-        return Line2D([], [], ls="", marker=shape, color=colour, ms=size, mew=0, label=label)
+    def mark(label: str, marker: str = "o", size: float = 7, **how: Any) -> Line2D:
+        style = {"ls": "", "color": OTHER, "mew": 0} | how
+        return Line2D([], [], marker=marker, ms=size, label=label, **style)
 
-    handles = [mark(of, colour=BACKBONES[i % len(BACKBONES)]) for i, of in enumerate(backbones)] + [
-        mark(of, MARKERS[i % len(MARKERS)]) for i, of in enumerate(variants)
+    ordered = table["MB"].sort_values().index
+    sizes = dict.fromkeys([ordered[0], ordered[len(ordered) // 2], ordered[-1]])
+    return [
+        *(mark(of, color=BACKBONES[i % len(BACKBONES)]) for i, of in enumerate(backbones)),
+        *(mark(of, MARKERS[i % len(MARKERS)]) for i, of in enumerate(variants)),
+        *(mark(f"{table['MB'][i]:.3g} MB", size=float(np.sqrt(area[i]))) for i in sizes),
+        mark("not beaten in time,\nscore and size", mfc="none", mec="black", mew=1.2),
+        mark("none faster and better", "", color="grey", lw=1, ls="--"),
     ]
-    ordered = table["MB"].sort_values()
-    for i in dict.fromkeys([ordered.index[0], ordered.index[len(ordered) // 2], ordered.index[-1]]):
-        handles.append(mark(f"{table['MB'][i]:.3g} MB", size=float(np.sqrt(area[i]))))
-    unbeaten = Line2D([], [], ls="", marker="o", mfc="none", mec="black", mew=1.2, ms=7)
-    unbeaten.set_label("not beaten in time,\nscore and size")
-    first = Line2D([], [], color="grey", lw=1, ls="--", label="none faster and better")
-    return [*handles, unbeaten, first]

@@ -36,8 +36,9 @@ ROUNDS = 5
 PARTS = ("model", "cnn", "spectrogram")
 PARTITIONS = ("devel", "test")
 # Values of the column `variant` that are not computed by TensorFlow Lite
-KERAS, KERAS_CALL, KERAS_PREDICT = "Keras, compiled", "Keras, call", "Keras, predict"
-KERAS_VARIANTS = (KERAS, KERAS_CALL, KERAS_PREDICT)
+KERAS, KERAS_CALL, KERAS_PREDICT = KERAS_VARIANTS = (
+    *("Keras, compiled", "Keras, call", "Keras, predict"),
+)
 TENSORFLOW, PICTURE = "TensorFlow", "TensorFlow, picture"
 PLOTTED = "librosa + matplotlib, picture"
 NOT_LITE = (*KERAS_VARIANTS, TENSORFLOW, PICTURE, PLOTTED)
@@ -65,16 +66,9 @@ Calls = dict[Measurement, Callable[[], object]]
 def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -> dict[str, Any]:
     """Measure Table 5's quantities for a run that was converted, in every variant there is.
 
-    All is timed in this process, in turn, on one chunk of noise: files on every number of threads,
-    Keras in three ways, the spectrogram in three more. Memory is that of a fresh process each.
-
-    Parameters
-    ----------
-    run : Run
-    threads : sequence of int
-        Of the TensorFlow Lite runtime; the first stands in Table 5.
-    repeats : int
-        Runs that each mean is over.
+    All is timed in this process, in turn, on one chunk of noise: files on every number of threads
+    (the first stands in Table 5), Keras in three ways, the spectrogram in three more. Each mean is
+    over ``repeats`` runs. Memory is that of a fresh process each.
 
     Returns
     -------
@@ -87,7 +81,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     InputError
         The run was not converted.
     """
-    from dslite.models import classifier
+    from dslite.models import classifier, split
 
     files, saved = converted_files(run.folder), run.folder / "model.keras"
     network = classifier.load_classifier(saved)
@@ -104,16 +98,15 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     measures["cnn", KERAS] = partial(_keras_memory, run)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
         memory = dict(zip(measures, pool.map(lambda call: call(), measures.values()), strict=True))
-    operations = multiply_adds(network)
+    operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
-        **{"backbone": run.settings.backbone, "threads": list(threads)},
+        "backbone": run.settings.backbone,
         "random_weights": bool(run.record["weights"]["random"]),
-        **{"hardware": hardware(), "date": provenance.now()},
         **{"parameters": network.count_params(), "multiply_adds": operations},
         **{"flops": 2 * operations, **_architecture(network, mel, run.settings)},
         **_scores(run.folder),
-        "rows": _rows(times, sizes, memory),
+        **_profile(times, threads, sizes, memory),
     }
 
 
@@ -138,8 +131,7 @@ def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50
     times = time_in_turn(_lite_calls({key: file}, {key[0]: value}, threads), repeats)
     return {
         **{"dataset": facts.get("dataset", ""), "run": facts.get("run", ""), "backbone": ""},
-        **{"hardware": hardware(), "date": provenance.now(), "threads": list(threads)},
-        "rows": _rows(times, {key: file.stat().st_size}, {key: _file_memory(file)}),
+        **_profile(times, threads, {key: file.stat().st_size}, {key: _file_memory(file)}),
     }
 
 
@@ -147,12 +139,8 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
     """Time several calls in turn, so that a noisy minute of the machine disturbs all alike.
 
     Of each call ``repeats`` count, shared out over `ROUNDS` turns. `WARM_UP` more go before the
-    first turn and one before each, since the other calls have emptied the caches.
-
-    Returns
-    -------
-    dict
-        Per call ``ms`` (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
+    first turn and one before each, since the other calls have emptied the caches. Gives of each
+    call ``ms`` (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
     """
     times: dict[Measurement, list[float]] = {key: [] for key in calls}
     for call in calls.values():
@@ -168,9 +156,8 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
                 times[key].append(1000 * (time.perf_counter() - begin))
     return {
         key: {
-            **{"ms": float(np.mean(ms)), "ms_std": float(np.std(ms))},
+            **{"ms": float(np.mean(ms)), "ms_std": float(np.std(ms)), "runs": len(ms)},
             **{"ms_median": float(np.median(ms)), "ms_p95": float(np.percentile(ms, 95))},
-            "runs": len(ms),
         }
         for key, ms in times.items()
     }
@@ -185,36 +172,11 @@ def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
     return files
 
 
-def hardware() -> str:
-    """Return processor and number of cores as text."""
-    return "{processor}, {cores} cores".format(**provenance.hardware())
-
-
 def tensorflow_threads() -> int:
     """Return how many threads one operation of TensorFlow may use in this process."""
     import tensorflow as tf
 
     return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
-
-
-def multiply_adds(network: "keras.Model") -> int:
-    """Count the multiply-adds of one sample's forward pass: convolutions and dense layers.
-
-    The paper's Table 5 calls this number FLOPs; counted as operations it is twice as large. It is
-    counted in TensorFlow's graph, where a separable convolution is two and a layer counts as often
-    as this network uses it. No backbone has grouped convolutions, which would be missed.
-    """
-    import tensorflow as tf
-
-    image = tf.TensorSpec((1, *network.input_shape[1:]), network.input.dtype)
-    traced = tf.function(lambda x: network(x, training=False)).get_concrete_function(image)
-    total = 0
-    for operation in traced.graph.get_operations():
-        if operation.type in ("Conv2D", "DepthwiseConv2dNative", "MatMul"):
-            kernel = operation.inputs[1].shape
-            places = operation.outputs[0].shape[:-1]  # every kernel number is used once at each
-            total += int(np.prod(places)) * int(np.prod(kernel))
-    return total
 
 
 def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
@@ -223,7 +185,6 @@ def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     From float32 [samples] to uint8 [image_size, image_size, 3], low frequencies at the bottom.
     """
     import librosa.display
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     mel = librosa.feature.melspectrogram(
@@ -238,13 +199,12 @@ def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
         center=False,
     )
     level = librosa.power_to_db(mel, ref=np.max, top_db=settings.top_db)
-    with matplotlib.rc_context({"figure.autolayout": False}):
-        figure = Figure(figsize=(settings.image_size / 100,) * 2, dpi=100)
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0, 0, 1, 1))
-        librosa.display.specshow(level, ax=axes, cmap="viridis", y_axis=None, x_axis=None)
-        axes.set_axis_off()
-        canvas.draw()
+    figure = Figure(figsize=(settings.image_size / 100,) * 2, dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    librosa.display.specshow(level, ax=axes, cmap="viridis", y_axis=None, x_axis=None)
+    axes.set_axis_off()
+    canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
@@ -262,38 +222,31 @@ def _lite_calls(
 def _other_calls(
     network: "keras.Model", settings: Settings, wave: np.ndarray, mel: np.ndarray
 ) -> Calls:
-    """Return the calls without TensorFlow Lite: the network in Keras, the spectrogram's stages.
-
-    Compiled is how this project predicts; ``predict`` is made for many samples. The spectrogram
-    ends where ``spectrogram.tflite`` does, or with the picture, as `plotted_spectrogram` does.
-    """
+    """Return the calls without TensorFlow Lite: the network in Keras, the spectrogram's stages."""
     import tensorflow as tf
 
     from dslite.models import classifier
 
-    compiled = classifier.predictor(network, settings)
-    signature = [tf.TensorSpec([1, settings.chunk_samples], tf.float32)]
+    def compiled(function: Callable) -> Callable:
+        signature = [tf.TensorSpec([1, settings.chunk_samples], tf.float32)]
+        return tf.function(function, input_signature=signature, autograph=False)
 
-    def call() -> np.ndarray:
-        return network(classifier.inputs(mel, settings), training=False).numpy()
+    def pictures() -> np.ndarray:
+        return classifier.inputs(mel, settings)
 
-    def predict() -> np.ndarray:
-        return network.predict(classifier.inputs(mel, settings), verbose=0)
-
-    @tf.function(input_signature=signature, autograph=False)
-    def mel_values(waveform):
-        return spectrogram.mel_image(waveform, settings)
-
-    @tf.function(input_signature=signature, autograph=False)
-    def picture(waveform):
-        return spectrogram.picture(spectrogram.mel_image(waveform, settings), settings)
-
+    network_compiled = classifier.predictor(network, settings)  # as this project predicts
+    values = compiled(lambda waveform: spectrogram.mel_image(waveform, settings))
+    # Where ``spectrogram.tflite`` ends; and with the picture, as `plotted_spectrogram` does.
+    picture = compiled(lambda waveform: spectrogram.picture(values(waveform), settings))
     threads = tensorflow_threads()
     return {
-        Measurement("cnn", KERAS, threads): lambda: compiled(mel).numpy(),
-        Measurement("cnn", KERAS_CALL, threads): call,
-        Measurement("cnn", KERAS_PREDICT, threads): predict,
-        Measurement("spectrogram", TENSORFLOW, threads): lambda: mel_values(wave).numpy(),
+        Measurement("cnn", KERAS, threads): lambda: network_compiled(mel).numpy(),
+        Measurement("cnn", KERAS_CALL, threads): lambda: network(
+            pictures(), training=False
+        ).numpy(),
+        # ``predict`` is made for many samples.
+        Measurement("cnn", KERAS_PREDICT, threads): lambda: network.predict(pictures(), verbose=0),
+        Measurement("spectrogram", TENSORFLOW, threads): lambda: values(wave).numpy(),
         Measurement("spectrogram", PICTURE, threads): lambda: picture(wave).numpy(),
         Measurement("spectrogram", PLOTTED, 1): lambda: plotted_spectrogram(wave[0], settings),
     }
@@ -361,33 +314,33 @@ def _scores(folder: Path) -> dict[str, Any]:
         provenance.read_json(folder / name, "measure it again") if (folder / name).is_file() else {}
         for name in ("metrics.json", "agreement.json")
     )
-    scores: dict[str, Any] = {}
+    scores: dict[str, Any] = {"metric": (metrics.get("devel") or {}).get("metric", "")}
     for partition in PARTITIONS:
-        summary = metrics.get(partition) or {}
-        scores.setdefault("metric", summary.get("metric", ""))
-        trained = summary.get("file", {}).get("score")
+        trained = (metrics.get(partition) or {}).get("file", {}).get("score")
         by_variant = {} if trained is None else dict.fromkeys((*KERAS_VARIANTS, FLOAT32), trained)
-        for variant in VARIANTS:
-            result = results.get(variant, {})
-            result = result if partition == "devel" else result.get(partition, {})
-            if by_variant and "uar_difference" in result:
-                by_variant[variant] = trained + result["uar_difference"]
+        for variant, result in results.items():
+            difference = result if partition == "devel" else result.get(partition, {})
+            if by_variant and "uar_difference" in difference:
+                by_variant[variant] = trained + difference["uar_difference"]
         scores[partition] = by_variant
     return scores
 
 
-def _rows(
+def _profile(
     times: Mapping[Measurement, Mapping[str, float]],
+    threads: Sequence[int],
     sizes: Mapping[tuple[str, str], int],
     memory: Mapping[tuple[str, str], Mapping[str, float]],
-) -> list[dict[str, Any]]:
-    """Return one row a measurement: its times, its file's size and memory where there are such."""
+) -> dict[str, Any]:
+    """Return one row a measurement: its times, its file's size and memory; and where and when."""
     rows = []
     for measurement, statistics in times.items():
         key = measurement[:2]
         size = {"size_bytes": sizes[key]} if key in sizes else {}
         rows.append(measurement._asdict() | statistics | size | memory.get(key, {}))
-    return rows
+    hardware = "{processor}, {cores} cores".format(**provenance.hardware())
+    date = provenance.now()
+    return {"hardware": hardware, "date": date, "threads": list(threads), "rows": rows}
 
 
 # Tables and pictures
@@ -454,32 +407,27 @@ def pareto_figure(table: pd.DataFrame) -> Figure | None:
 def write(profile: Mapping[str, Any], target: Path) -> list[Path]:
     """Write a profile into its run's folder or beside its file; return the files.
 
-    ``profile.json``, ``.csv`` and ``.png`` (bars of the times; after an error none of them); for a
-    run in the results' folder also the corpus's ``profile.csv`` and, where there are scores,
-    ``pareto.png``.
+    ``profile.json``, ``.csv`` and ``.png`` (bars of the times); for a run in the results' folder
+    also the corpus's ``profile.csv`` and, where there are scores, ``pareto.png``.
     """
     stem = target / "profile" if target.is_dir() else target.with_name(f"{target.stem}.profile")
-    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("csv", "png", "json")]
-    table = profile_table(profile)
-    figure = plots.times(table, NOT_LITE)
-    with paths.replacing(files[0]) as csv_draft, paths.replacing(files[1]) as png_draft:
-        table.to_csv(csv_draft, index=False)
-        dslite_plots.save(figure, png_draft, DPI)
-        provenance.write_json(files[2], profile)  # the last that can fail before the renaming
-    home = paths.results(profile["dataset"]) if profile["dataset"] else None
+    content, csv, picture = (stem.with_name(f"{stem.name}.{of}") for of in ("json", "csv", "png"))
+    table, dataset = profile_table(profile), profile["dataset"]
+    provenance.write_json(content, profile)
+    files = [content, *_save(table, csv, plots.times(table, NOT_LITE), picture)]
+    home = paths.results(dataset) if dataset else None
     if home and target.is_dir() and target.resolve().is_relative_to(home.resolve()):
-        files += _write_corpus(profile["dataset"])
+        whole = all_profiles(dataset)
+        files += _save(whole, home / "profile.csv", pareto_figure(whole), home / "pareto.png")
     return files
 
 
-def _write_corpus(dataset: str) -> list[Path]:
-    """Write a corpus's ``profile.csv`` and, where there are scores, ``pareto.png``."""
-    table, folder = all_profiles(dataset), paths.results(dataset)
-    figure = pareto_figure(table)
-    files = [folder / "profile.csv", *([folder / "pareto.png"] if figure else [])]
-    with paths.replacing(files[0]) as csv_draft:
-        table.to_csv(csv_draft, index=False)
-        if figure:
-            with paths.replacing(files[1]) as png_draft:
-                dslite_plots.save(figure, png_draft, DPI)
-    return files
+def _save(table: pd.DataFrame, csv: Path, figure: Figure | None, picture: Path) -> list[Path]:
+    """Write a table and, if there is one, a figure; return the files."""
+    with paths.replacing(csv) as draft:
+        table.to_csv(draft, index=False)
+    if figure is None:
+        return [csv]
+    with paths.replacing(picture) as draft:
+        dslite_plots.save(figure, draft, DPI)
+    return [csv, picture]

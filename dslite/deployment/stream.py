@@ -3,8 +3,6 @@
 Memory does not grow: it holds one chunk, the last few outputs and the audio that waits.
 """
 
-import csv
-import io
 import json
 import queue
 import sys
@@ -18,6 +16,7 @@ from os import PathLike
 from typing import Any, BinaryIO
 
 import numpy as np
+import pandas as pd
 
 from dslite import audio
 from dslite.deployment.predict import Predictor
@@ -59,13 +58,13 @@ class Line:
         self._patience_s = patience_s
         self._broken = False
         self.lost = 0  # frames behind the last block
-        self.held_s = 0.0  # for how long the writer was held back since the line was empty last
+        self.held = False  # whether the writer had to wait since the line was empty last
 
     def put(self, samples: np.ndarray) -> None:
         """Append a block; waits while the line is full."""
-        begin = time.monotonic()
-        self._blocks.put(Block(samples, begin))
-        self.held_s += time.monotonic() - begin
+        block = Block(samples, time.monotonic())
+        self.held |= self._blocks.full()
+        self._blocks.put(block)
 
     def offer(self, samples: np.ndarray, broken: bool) -> None:
         """Append a block, or count its frames as lost where the line is full. Never waits.
@@ -95,8 +94,7 @@ class Line:
     def __iter__(self) -> Iterator[Block]:
         begin = time.monotonic()
         while True:
-            if self._blocks.empty():
-                self.held_s = 0.0
+            self.held &= not self._blocks.empty()
             try:
                 # With a timeout: on Windows, Ctrl-C does not end a wait.
                 block = self._blocks.get(timeout=0.5)
@@ -168,54 +166,43 @@ def pcm(raw: BinaryIO, rate: int, channels: int, log: Log) -> Iterator[Source]:
     line = Line()
 
     def read() -> None:
-        try:
-            for content in _pieces(raw, rate, channels):
-                if over := len(content) % (2 * channels):
-                    log(
-                        "note: the input ends within a frame of 16-bit samples; what there is of "
-                        f"it was left out (bytes: {over})"
-                    )
-                samples = np.frombuffer(content[: len(content) - over], "<i2")
-                if samples.size:
-                    line.put(samples.reshape(-1, channels).astype(np.float32) / 32768)
-            line.end()
-        except OSError as error:
-            line.end(InputError(f"{STANDARD_INPUT}: cannot be read ({error.strerror})"))
-        except InputError as error:
-            line.end(error)
+        line.end(_fill(line, raw, rate, channels, log))
 
     threading.Thread(target=read, name="reading", daemon=True).start()
     yield Source(STANDARD_INPUT, rate, line, line)
 
 
-def _pieces(raw: BinaryIO, rate: int, channels: int) -> Iterator[bytes]:
-    """Yield what can be read, a block at a time; the last piece may be shorter."""
-    size, first, failed = 2 * channels * _block_frames(rate), True, None
+def _fill(line: Line, raw: BinaryIO, rate: int, channels: int, log: Log) -> InputError | None:
+    """Put raw samples into a line, a block at a time, up to their end or an error."""
+    size, content, error, first = 2 * channels * _block_frames(rate), b"", None, True
     while True:
-        content = b""
-        while len(content) < size:
-            try:
-                more = raw.read(size - len(content))
-            except OSError as error:  # raised behind what could be read
-                more, failed = b"", error
-            if more is None:  # a descriptor that does not wait has nothing yet
-                time.sleep(0.01)
-            elif not more:
-                break
-            else:
-                content += more
+        try:
+            more = raw.read(size - len(content))
+        except OSError as failure:  # reported behind what could be read
+            more = b""
+            error = InputError(f"{STANDARD_INPUT}: cannot be read ({failure.strerror})")
+        if more is None:  # a descriptor that does not wait has nothing yet
+            time.sleep(0.01)
+            continue
+        content += more
+        if more and len(content) < size:
+            continue
         if first and content.startswith(CONTAINERS):
-            raise InputError(
+            return InputError(
                 f"{STANDARD_INPUT}: this is an audio file, not raw 16-bit samples; "
                 "give its name instead of -, or pipe `ffmpeg -i FILE -f s16le -`"
             )
-        if content:
-            yield content
-        if failed:
-            raise failed
-        if len(content) < size:
-            return
-        first = False
+        if over := len(content) % (2 * channels):
+            log(
+                "note: the input ends within a frame of 16-bit samples; what there is of "
+                f"it was left out (bytes: {over})"
+            )
+        if whole := content[: len(content) - over]:
+            samples = np.frombuffer(whole, "<i2").reshape(-1, channels)
+            line.put(samples.astype(np.float32) / 32768)
+        if not more:
+            return error
+        content, first = b"", False
 
 
 @contextmanager
@@ -311,16 +298,6 @@ class Ring:
             yield self._count, self._last
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The model's outputs for a chunk, smoothed over those before it."""
-
-    end_s: float  # where the chunk ends in the input
-    outputs: np.ndarray  # float64 [outputs]: probabilities or the predicted number
-    latency_s: float  # from the arrival of the chunk's last sample to the decision
-    behind_s: float  # audio that has come and is not analysed
-
-
 class Stream:
     """Decisions on the blocks of a source, and their statistics.
 
@@ -352,8 +329,11 @@ class Stream:
         self._mixer = audio.Mixer(self._source.rate, self._rate, self._source.name)
         self._outputs.clear()
 
-    def decide(self) -> Iterator[Decision]:
+    def decide(self) -> Iterator[dict[str, Any]]:
         """Yield decisions as soon as they can be made.
+
+        ``end_s`` is where a chunk ends in the input, ``latency_ms`` from the arrival of its last
+        sample to the decision, ``behind_s`` audio that has come and is not analysed.
 
         Raises
         ------
@@ -393,13 +373,13 @@ class Stream:
                 return
             yield block
 
-    def _rest(self, arrived: float) -> Iterator[Decision]:
+    def _rest(self, arrived: float) -> Iterator[dict[str, Any]]:
         """Yield the decisions on what is left at the end of the input or before a gap."""
         for chunks in (self._ring.add(self._mixer.rest()), self._ring.rest()):
             for end, chunk in chunks:
                 yield self._decision(end, chunk, arrived)
 
-    def _gap(self, block: Block) -> Iterator[Decision]:
+    def _gap(self, block: Block) -> Iterator[dict[str, Any]]:
         """Report what was lost before a block, and begin anew behind it."""
         yield from self._rest(block.arrived)
         rate = self._source.rate
@@ -413,30 +393,36 @@ class Stream:
         self._gaps += 1
         self._restart()
 
-    def _decision(self, end: int, chunk: np.ndarray, arrived: float) -> Decision:
+    def _decision(self, end: int, chunk: np.ndarray, arrived: float) -> dict[str, Any]:
         """Predict a chunk and smooth."""
         outputs = np.asarray(self._predictor.outputs(chunk[None])[0], np.float64)
         end_s = self._offset_s + end / self._rate
         if not np.isfinite(outputs).all():
             raise InputError(f"the model yields NaN for the chunk that ends at {end_s:.2f} s")
         self._outputs.append(outputs)
-        latency_s = time.monotonic() - arrived
-        behind_s = self._behind_s(end_s)
+        latency_s, behind_s = time.monotonic() - arrived, self._behind_s(end_s)
         self._decisions += 1
         self._largest_s = max(self._largest_s, latency_s)
         self._report_behind(end_s, behind_s)
-        return Decision(end_s, np.mean(self._outputs, axis=0), latency_s, behind_s)
+        smooth, classes = np.mean(self._outputs, axis=0), self._predictor.classes
+        row = {"end_s": end_s, "prediction": float(smooth[0])}
+        if classes:
+            best = int(smooth.argmax())
+            row |= {"prediction": classes[best], "probability": float(smooth[best])}
+        row |= {"latency_ms": 1000 * latency_s, "behind_s": behind_s}
+        probabilities = dict(zip(classes, map(float, smooth), strict=False))
+        return row | ({"probabilities": probabilities} if classes else {})
 
     def _behind_s(self, end_s: float) -> float:
         """Return how far the analysis is behind an input that comes in real time, seconds."""
-        # What waits in the line and, where it is full, what the writer could not hand over
-        # meanwhile; no more than the time since the input began less what is analysed of it: so it
-        # is 0 for an input that comes faster than real time and only then has to wait.
+        # The time since the input began less what is analysed of it, but no more than waits in the
+        # line, unless that is full and the writer holds more: so it is 0 for an input that comes
+        # faster than real time and only then has to wait.
         line = self._source.line
         if line is None:
             return 0.0
         late_s = time.monotonic() - self._input_began - end_s
-        return max(0.0, min(late_s, line.waiting_s() + line.held_s))
+        return max(0.0, late_s if line.held else min(late_s, line.waiting_s()))
 
     def _report_behind(self, end_s: float, behind_s: float) -> None:
         """Log now and then that the analysis is behind, and when it has caught up."""
@@ -444,9 +430,8 @@ class Stream:
         if behind_s > max(self._hop / self._rate, 2 * BLOCK_S):
             if now - self._reported < REPORT_EVERY_S:
                 return
-            full = self._source.line.held_s > 0
-            note = "; the writer is held back, nothing is lost" if full else ""
-            self._log(f"behind: by {behind_s:.1f} s at {end_s:.1f} s of the input{note}")
+            held = "; the writer is held back, nothing is lost" if self._source.line.held else ""
+            self._log(f"behind: by {behind_s:.1f} s at {end_s:.1f} s of the input{held}")
             self._reported, self._behind = now, True
         elif self._behind and behind_s < BLOCK_S:
             self._log(f"caught up at {end_s:.1f} s of the input")
@@ -479,41 +464,16 @@ class Stream:
         ``form`` is csv (seconds and the probability to 4 decimals) or jsonl (one JSON object a
         line, with all probabilities and not rounded).
         """
-        classes = self._predictor.classes
-        columns = ["end_s", "prediction", "probability", "latency_ms", "behind_s"]
-        columns = [name for name in columns if classes or name != "probability"]
-        forms = {"probability": ".4f", "latency_ms": ".1f", "behind_s": ".2f", "end_s": ".4f"}
+        digits = {"end_s": ".4f", "probability": ".4f", "latency_ms": ".1f", "behind_s": ".2f"}
         # A number's range is unknown: digits, not decimals
-        forms["prediction"] = "" if classes else ".6g"
-        for decision in self.decide():
-            row = _row(decision, classes)
+        digits["prediction"] = "" if self._predictor.classes else ".6g"
+        for row in self.decide():
             if form == "jsonl":
                 yield json.dumps(row) + "\n"
                 continue
-            if self._decisions == 1:
-                yield _csv(columns)
-            yield _csv([format(row[name], forms[name]) for name in columns])
-
-
-def _row(decision: Decision, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return a decision as a JSON object."""
-    outputs = decision.outputs
-    times = {"latency_ms": 1000 * decision.latency_s, "behind_s": decision.behind_s}
-    if not classes:
-        return {"end_s": decision.end_s, "prediction": float(outputs[0]), **times}
-    best = int(outputs.argmax())
-    return {
-        **{"end_s": decision.end_s, "prediction": classes[best]},
-        **{"probability": float(outputs[best]), **times},
-        "probabilities": dict(zip(classes, map(float, outputs), strict=True)),
-    }
-
-
-def _csv(cells: list[str]) -> str:
-    """Return a line of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+            cells = {name: format(row[name], digits[name]) for name in row if name in digits}
+            header = self._decisions == 1
+            yield pd.DataFrame([cells]).to_csv(index=False, header=header, lineterminator="\n")
 
 
 def run(

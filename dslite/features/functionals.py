@@ -27,12 +27,6 @@ MEL_BANDS, MFCCS = 128, 40
 CONTRAST_HZ, CONTRAST_BANDS = 200.0, 6  # librosa's: octaves from 200 Hz
 
 
-def _contrast_bands(sample_rate: int) -> int:
-    """Count the spectral contrast's octave bands that begin below half of a rate in Hz."""
-    begins = CONTRAST_HZ * 2.0 ** np.arange(CONTRAST_BANDS)
-    return int((begins < sample_rate / 2).sum())
-
-
 @lru_cache(maxsize=2)
 def _mel_filters(sample_rate: int, window: int) -> np.ndarray:
     """Return librosa's Mel filters; a narrow band between two lines of the spectrum is silent."""
@@ -76,8 +70,9 @@ def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     slopes = [librosa.feature.delta(mfcc, order=order, mode="nearest") for order in (1, 2)]
     # A fixed tuning: what librosa would estimate is undefined for noise and silence.
     chroma = librosa.feature.chroma_stft(S=power, sr=sample_rate, tuning=0.0)
+    octaves = int((CONTRAST_HZ * 2.0 ** np.arange(CONTRAST_BANDS) < sample_rate / 2).sum())
     contrast = librosa.feature.spectral_contrast(
-        S=magnitude, sr=sample_rate, fmin=CONTRAST_HZ, n_bands=_contrast_bands(sample_rate)
+        S=magnitude, sr=sample_rate, fmin=CONTRAST_HZ, n_bands=octaves
     )
     return np.concatenate([mfcc, *slopes, chroma, contrast]).astype(np.float32)
 
@@ -85,17 +80,8 @@ def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Summarise a waveform by functionals: means, then standard deviations, of its descriptors.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32, shape [samples]
-        Silence at both ends is cut off first (30 dB below the loudest 128 ms).
-    sample_rate : int
-        Hz.
-
-    Returns
-    -------
-    ndarray of float32, shape [features]
-        Always finite; 278 at 16 kHz.
+    Silence at both ends is cut off first (30 dB below the loudest 128 ms). From float32 [samples]
+    to float32 [features], always finite; 278 at 16 kHz.
 
     Examples
     --------
@@ -110,27 +96,15 @@ def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
 
 
-def _key(manifest: Manifest, sample_rate: int) -> str:
-    """Hash the audio's content and all that its features depend on."""
-    content = manifest.table["audio_hash"].tolist()
-    return provenance.digest([VERSION, librosa.__version__, sample_rate, content])
-
-
 def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
     """Compute the features of every file of a corpus once; read them from the cache thereafter.
 
-    Returns
-    -------
-    ndarray of float32, shape [files, features]
-        In the order of the manifest's rows; see `summarise`.
-
-    Raises
-    ------
-    InputError
-        A file cannot be read.
+    Float32 [files, features], in the order of the manifest's rows; see `summarise`. A file that
+    cannot be read is an InputError.
     """
-    folder = paths.cache() / "acoustics" / manifest.card.dataset
-    stored = folder / f"{_key(manifest, sample_rate)[:16]}.npy"
+    content = manifest.table["audio_hash"].tolist()
+    key = provenance.digest([VERSION, librosa.__version__, sample_rate, content])
+    stored = paths.cache() / "acoustics" / manifest.card.dataset / f"{key[:16]}.npy"
     with suppress(OSError, ValueError, EOFError):  # not there, damaged or not numbers: computed
         return np.load(stored, allow_pickle=False)
     begin = time.perf_counter()

@@ -58,12 +58,9 @@ def frames(settings: Settings) -> int:
 def mel_filters(settings: Settings) -> np.ndarray:
     """Return triangular Mel filters between the settings' edges (Slaney's scale, area 1).
 
-    On this scale no filter of 128 falls between two bins of a 512-point FFT. On the HTK scale
-    some do, their empty bands sit at the floor, and min-max scaling squeezes all that is audible.
-
-    Returns
-    -------
-    ndarray of float32, shape [bins, mel_bands]
+    Float32 [bins, mel_bands]. On this scale no filter of 128 falls between two bins of a 512-point
+    FFT. On the HTK scale some do, their empty bands sit at the floor, and min-max scaling squeezes
+    all that is audible.
     """
     filters = _filters(settings, fft_length(settings))
     return np.ascontiguousarray(filters.T, dtype=np.float32)
@@ -83,17 +80,11 @@ def mel_frequencies(settings: Settings) -> np.ndarray:
 
 
 def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the frequency axis of a Mel spectrogram, from its bands' ascending centres in Hz.
+    """Return a Mel spectrogram's frequency axis, from its bands' ascending centres in Hz.
 
-    A filter bank's ends lie one band outside of its outermost centres; Mel scales are linear at
-    the bottom and logarithmic at the top.
-
-    Returns
-    -------
-    positions : ndarray of int64, shape [mel_bands + 2]
-        In bands, -1 to mel_bands.
-    hz : ndarray of float64, shape [mel_bands + 2]
-        The lower end, the centres, the upper end.
+    Positions in bands, int64, -1 to mel_bands, and their Hz, float64, each [mel_bands + 2]: lower
+    end, centres, upper end. A filter bank's ends lie one band outside of its outermost centres; Mel
+    scales are linear at the bottom and logarithmic at the top.
     """
     centres = np.asarray(mel_frequencies_hz, dtype=float)
     low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
@@ -103,15 +94,8 @@ def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Compute Mel power: periodic Hann window, STFT, squared magnitude, Mel filters.
 
-    Parameters
-    ----------
-    waveforms : Tensor of float32, shape [batch, samples]
-    settings : Settings
-
-    Returns
-    -------
-    Tensor of float32, shape [batch, frames, mel_bands]
-        Frames are not centred: the first one starts at sample 0.
+    From float32 [batch, samples] to float32 [batch, frames, mel_bands]. Frames are not centred: the
+    first one starts at sample 0.
     """
     import tensorflow as tf
 
@@ -130,10 +114,7 @@ def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
 def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Compute the Mel spectrogram of each chunk in dB, scaled to its own range (paper 2.1).
 
-    Parameters
-    ----------
-    waveforms : Tensor of float32, shape [batch, samples]
-    settings : Settings
+    ``waveforms`` are float32 [batch, samples].
 
     Returns
     -------
@@ -189,16 +170,8 @@ def colours() -> np.ndarray:
 def picture(mel: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Draw Mel spectrograms in viridis and resize them with bilinear interpolation (paper 2.1).
 
-    Parameters
-    ----------
-    mel : Tensor of uint8, shape [batch, mel_bands, frames]
-        As `mel_image` makes it.
-    settings : Settings
-
-    Returns
-    -------
-    Tensor of float32, shape [batch, image_size, image_size, 3]
-        RGB from 0 to 255, low frequencies at the bottom, time from left to right.
+    From uint8 [batch, mel_bands, frames], as `mel_image` makes it, to float32 [batch, image_size,
+    image_size, 3]: RGB from 0 to 255, low frequencies at the bottom, time from left to right.
     """
     import tensorflow as tf
 

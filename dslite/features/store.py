@@ -36,37 +36,22 @@ ACTIVATIONS_VERSION = 1  # part of the key: raise it when a stored value would c
 # float16 would move losses by 1e-3 (MobileNetV2), more than the 1e-4 to which a training with and
 # without the store has to agree.
 ACTIVATIONS_DTYPE = np.float32
+TOO_SHORT = "as long as a chunk ({} s): use tail=keep or a shorter chunk_length_s"
 SPARE = 1 << 30  # bytes that activations leave free on the disk
 
 
 @dataclass(frozen=True)
 class Store:
-    """Stored Mel spectrograms of a corpus.
+    """Stored Mel spectrograms of a corpus."""
 
-    Attributes
-    ----------
-    mel : memmap of uint8, shape [chunks, mel_bands, frames]
-    file : ndarray of int64, shape [chunks]
-        Row of ``files`` that a chunk was cut from.
-    start_s : ndarray of float64, shape [chunks]
-        Where in the file it starts, in seconds (of the trimmed file where ``trim`` is on).
-    files : DataFrame
-        The manifest's table.
-    folder : Path
-        What the table's paths are relative to.
-    dropped : tuple of str
-        Files without any chunk (``tail: drop`` and shorter than a chunk).
-    key : str
-        Hash of the audio's content and the settings, see `store_key`.
-    """
-
-    mel: np.ndarray
-    file: np.ndarray
+    mel: np.ndarray  # memmap of uint8, shape [chunks, mel_bands, frames]
+    file: np.ndarray  # int64 [chunks]: row of ``files`` that a chunk was cut from
+    # float64 [chunks]: where in the file it starts, seconds (of the trimmed one if ``trim`` is on)
     start_s: np.ndarray
-    files: pd.DataFrame
-    folder: Path
-    dropped: tuple[str, ...]
-    key: str
+    files: pd.DataFrame  # the manifest's table
+    folder: Path  # that the table's paths are relative to
+    dropped: tuple[str, ...]  # files without any chunk (``tail: drop`` and shorter than a chunk)
+    key: str  # see `store_key`
 
     def chunks(self, *partitions: str) -> np.ndarray:
         """Indices of the chunks of one or more partitions, int64, ascending."""
@@ -95,15 +80,9 @@ def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
     folder = paths.cache() / "spectrograms" / manifest.card.dataset / key[:16]
     compute = functools.partial(_compute_spectrograms, manifest, settings)
     mel, index = _load(folder, "mel.u8", np.uint8, compute)
-    store = Store(
-        mel,
-        np.array(index["file"], dtype=np.int64),
-        np.array(index["start_s"], dtype=np.float64),
-        manifest.table,
-        manifest.folder,
-        tuple(index["dropped"]),
-        key,
-    )
+    file, start_s = np.array(index["file"], np.int64), np.array(index["start_s"], np.float64)
+    dropped = tuple(index["dropped"])
+    store = Store(mel, file, start_s, manifest.table, manifest.folder, dropped, key)
     _require_chunks(store, manifest, settings)
     return store
 
@@ -134,30 +113,18 @@ def _require_as_divided(manifest: Manifest) -> None:
     )
 
 
-def _require_unchanged(manifest: Manifest, files: list[Path]) -> None:
-    """Refuse files that were written to after the manifest was made: their hash is unknown."""
-    now = scan.gather(files, manifest.card.dataset)["audio_hash"]  # decodes only what changed
-    changed = manifest.table["path"][now.to_numpy() != manifest.table["audio_hash"].to_numpy()]
-    if len(changed):
-        raise InputError(
-            f"{manifest.card.dataset}: {len(changed)} files changed while they were read, the "
-            f"first one {changed.iloc[0]}; nothing was stored, give the same command again"
-        )
-
-
 def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> None:
     """Refuse a partition that lost all its files to ``tail: drop``; print what else was lost."""
-    name, files, length = manifest.card.dataset, store.files, f"{settings.chunk_length_s} s"
+    name, files, length = manifest.card.dataset, store.files, settings.chunk_length_s
     if store.dropped:
         count = f"{len(store.dropped)} of {len(files)} files are shorter than a chunk"
-        print(f"{count} of {length} and dropped (tail: drop)", flush=True)
+        print(f"{count} of {length} s and dropped (tail: drop)", flush=True)
     long_enough = files[np.isin(np.arange(len(files)), store.file)]
     for partition in files["partition"].unique():
         before, left = (t["label"][t["partition"] == partition] for t in (files, long_enough))
         if left.empty:
             raise InputError(
-                f"{name}: no file of partition {partition} is as long as a chunk ({length}): "
-                "use tail=keep or a shorter chunk_length_s"
+                f"{name}: no file of partition {partition} is {TOO_SHORT.format(length)}"
             )
         lost = sorted(set(before) - set(left)) if manifest.card.task == "classification" else []
         if lost:
@@ -188,16 +155,20 @@ def _compute_spectrograms(
             if sum(map(len, waiting)) >= BATCH or row == len(audio_files) - 1:
                 yield compute(np.concatenate(waiting)).numpy()
                 waiting.clear()
+    name, table = manifest.card.dataset, manifest.table
     if not owner:
+        raise InputError(f"{name}: no file is {TOO_SHORT.format(settings.chunk_length_s)}")
+    now = scan.gather(audio_files, name)["audio_hash"]  # decodes only what changed
+    changed = table["path"][now.to_numpy() != table["audio_hash"].to_numpy()]
+    if len(changed):
         raise InputError(
-            f"{manifest.card.dataset}: no file is as long as a chunk ({settings.chunk_length_s} s):"
-            " use tail=keep or a shorter chunk_length_s"
+            f"{name}: {len(changed)} files changed while they were read, the first one "
+            f"{changed.iloc[0]}; nothing was stored, give the same command again"
         )
-    _require_unchanged(manifest, audio_files)
     shape = (len(owner), settings.mel_bands, spectrogram.frames(settings))
     print(
         f"spectrograms: {len(audio_files)} files -> {len(owner)} chunks of "
-        f"{settings.chunk_length_s} s, {np.prod(shape) / 2**20:.0f} MB, "
+        f"{settings.chunk_length_s} s, {provenance.size_in_words(float(np.prod(shape)))}, "
         f"{time.perf_counter() - begin:.1f} s",
         flush=True,
     )
@@ -221,31 +192,28 @@ def load_activations(
         weights, cut.
     shape : (chunks, numbers a chunk)
     compute : callable
-        Slice of chunks -> float32 [chunks, numbers]. Called only if something is to be computed.
-    batch : int
-        Chunks a call.
+        Slice of ``batch`` chunks -> float32 [chunks, numbers]; called only where nothing is stored.
     limit_gib : float
         A larger store is not written.
-    log : callable
-        Is given the size before anything is written, the reason where nothing is, and which file
-        of an older store was damaged.
 
     Returns
     -------
     memmap of float32, shape [chunks, numbers], or None
-        None: the frozen part has to run at every step.
+        None: the frozen part has to run at every step; the reason was logged.
     """
     size = shape[0] * shape[1] * np.dtype(ACTIVATIONS_DTYPE).itemsize
+    takes = f"{size / 2**30:.2f} GiB"
 
     def parts(index: dict[str, Any], damage: str) -> Iterator[np.ndarray]:
         if size > limit_gib * 2**30:
-            raise InputError(f"it takes {_gib(size)}, more than trunk_cache_gib = {limit_gib:g}")
+            raise InputError(f"it takes {takes}, more than trunk_cache_gib = {limit_gib:g}")
         free, disk = shutil.disk_usage(folder.parent).free, paths.shown(folder.parent)
         if size > free - SPARE:
-            raise InputError(f"it takes {_gib(size)}, {_gib(free)} are free on the disk of {disk}")
+            left = f"{free / 2**30:.2f} GiB are free on the disk of {disk}"
+            raise InputError(f"it takes {takes}, {left}")
         if damage:
             log(f"trunk cache: {damage}, the store is computed again")
-        log(f"trunk cache: {shape[0]} x {shape[1]} activations, {_gib(size)}, are stored once")
+        log(f"trunk cache: {shape[0]} x {shape[1]} activations, {takes}, are stored once")
         begin = time.perf_counter()
         for first in range(0, shape[0], batch):
             yield compute(slice(first, min(first + batch, shape[0])))
@@ -258,10 +226,6 @@ def load_activations(
     except (OSError, InputError) as error:
         log(f"trunk cache is not written ({error}): the frozen layers run at every step")
     return None
-
-
-def _gib(n_bytes: float) -> str:
-    return f"{n_bytes / 2**30:.2f} GiB"
 
 
 def _load(
@@ -279,7 +243,7 @@ def _load(
     speed of BLAKE2 or SHA-256: the network that reads the array afterwards is far slower. It guards
     against disks, not against people.
     """
-    index, _ = _read_index(folder, name)
+    index, damage = _read_index(folder, name)
     if index is None:
         with paths.alone(folder):  # of two trainings side by side, the second one waits
             index, damage = _read_index(folder, name)
@@ -308,15 +272,15 @@ def _read_index(folder: Path, name: str) -> tuple[dict[str, Any] | None, str]:
     try:
         index = json.loads(file.read_text(encoding="utf-8"))
         sums = index.pop(SUMS)
-        whole = sums[INDEX] == _json_crc32(index)
-        if whole:
+        if sums[INDEX] == _json_crc32(index):
             file = folder / name
-            whole = sums[name] == _file_crc32(file)
+            if sums[name] == _file_crc32(file):
+                return index, ""
     except FileNotFoundError:
         return None, f"{paths.shown(file)} is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    return (index, "") if whole else (None, f"{paths.shown(file)} is damaged (wrong checksum)")
+        pass  # damaged
+    return None, f"{paths.shown(file)} is damaged (wrong checksum)"
 
 
 def _file_crc32(file: Path) -> int:
@@ -327,10 +291,10 @@ def _file_crc32(file: Path) -> int:
 
 @functools.cache
 def _state_crc32(file: Path, *_state: int) -> int:
-    crc32, block = 0, bytearray(1 << 22)
-    with file.open("rb", buffering=0) as opened:
-        while length := opened.readinto(block):
-            crc32 = zlib.crc32(memoryview(block)[:length], crc32)
+    crc32 = 0
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 22):
+            crc32 = zlib.crc32(block, crc32)
     return crc32
 
 
@@ -339,21 +303,14 @@ def _json_crc32(content: dict[str, Any]) -> int:
 
 
 def targets(files: pd.DataFrame, classes: tuple[str, ...], task: str) -> np.ndarray:
-    """Return what the model is to learn for each file.
+    """Return what the model is to learn for each file: float32 [files, classes] or [files, 1].
 
-    Returns
-    -------
-    ndarray of float32, shape [files, classes] or [files, 1]
-        One-hot classes, or the value of a regression; zeros where a label is unknown.
+    One-hot classes, or the value of a regression; zeros where a label is unknown.
     """
     if task == "regression":
         return pd.to_numeric(files["label"]).fillna(0).to_numpy(np.float32)[:, None]
-    position = {name: i for i, name in enumerate(classes)}
-    columns = files["label"].map(position)
-    hot = np.zeros((len(files), len(classes)), np.float32)
-    rows = np.flatnonzero(columns.notna())
-    hot[rows, columns.iloc[rows].astype(int)] = 1.0
-    return hot
+    labels = files["label"].to_numpy(object)[:, None]
+    return (labels == np.array(classes, object)).astype(np.float32)
 
 
 def batches(
@@ -361,16 +318,8 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield batches of what is stored of chunks, and the rows of ``arrays`` that belong to them.
 
-    The last batch holds what is left. Reading runs one batch ahead of the consumer.
-
-    Parameters
-    ----------
-    sources : sequence of ndarray, shape [all chunks, ...]
-        Read by chunk: spectrograms, activations.
-    chunks : ndarray of int64, shape [n]
-    size : int
-    *arrays : ndarray, shape [n, ...]
-        In the order of ``chunks`` already.
+    The last batch holds what is left. Reading runs ahead of the consumer. ``sources``, [all chunks,
+    ...] each, are read by chunk; ``arrays`` are in the order of ``chunks``, int64 [n], already.
     """
 
     def read(begin: int) -> tuple[np.ndarray, ...]:
@@ -383,19 +332,10 @@ def batches(
 
 
 def predict(predictor: Callable, source: np.ndarray, chunks: np.ndarray) -> np.ndarray:
-    """Return the outputs of a compiled predictor for what is stored of some chunks.
+    """Return a compiled predictor's outputs, float32 [chunks, outputs], for what is stored.
 
-    Parameters
-    ----------
-    predictor : callable
-        `dslite.models.classifier.predictor` for spectrograms, one that runs the trained part for
-        activations.
-    source : ndarray, shape [all chunks, ...]
-    chunks : ndarray of int64
-
-    Returns
-    -------
-    ndarray of float32, shape [chunks, outputs]
+    ``source`` are spectrograms (`dslite.models.classifier.predictor`) or activations, [all chunks,
+    ...], of which ``chunks``, int64, are taken.
     """
     parts = [predictor(part).numpy() for (part,) in batches([source], chunks, BATCH)]
     return np.concatenate(parts)

@@ -7,15 +7,15 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dslite.errors import InputError
-from dslite.models.weights import IMAGENET, WeightsFile, fetch
+from dslite.models.weights import IMAGENET, REGISTRY, WeightsFile, fetch
 from dslite.settings import nearest
 
 
@@ -73,49 +73,25 @@ def _squeezenet(size: int) -> keras.Model:
     return keras.Model(image, x, name="squeezenet")
 
 
-def _application(
-    title: str,
-    scale: Callable[[tf.Tensor], tf.Tensor],
-    imagenet: WeightsFile,
-    smallest: int = 32,
-    **options: Any,
-) -> Backbone:
-    """Register the network of this title in `keras.applications`."""
-
-    def build(size: int) -> keras.Model:
-        function = getattr(keras.applications, title)
-        return function(include_top=False, weights=None, input_shape=(size, size, 3), **options)
-
-    return Backbone(title, build, scale, imagenet, smallest)
+def _build_application(title: str, size: int) -> keras.Model:
+    """Build the network of this title in `keras.applications`."""
+    # Scaling lies outside, as it does for every network.
+    options = {"include_preprocessing": False} if title in SCALED_INSIDE else {}
+    network = getattr(keras.applications, title)
+    return network(include_top=False, weights=None, input_shape=(size, size, 3), **options)
 
 
-_UNSCALED = {"include_preprocessing": False}  # ours is outside, as it is for every network
-
-BACKBONES: dict[str, Backbone] = {
-    "vgg16": _application("VGG16", _scale_bgr, IMAGENET["vgg16"]),
-    "vgg19": _application("VGG19", _scale_bgr, IMAGENET["vgg19"]),
-    "resnet50": _application("ResNet50", _scale_bgr, IMAGENET["resnet50"]),
-    "xception": _application("Xception", _scale_range, IMAGENET["xception"], 71),
-    "inception_v3": _application("InceptionV3", _scale_range, IMAGENET["inception_v3"], 75),
-    "densenet121": _application("DenseNet121", _scale_normal, IMAGENET["densenet121"]),
-    "densenet169": _application("DenseNet169", _scale_normal, IMAGENET["densenet169"]),
-    "densenet201": _application("DenseNet201", _scale_normal, IMAGENET["densenet201"]),
-    "mobilenet": _application("MobileNet", _scale_range, IMAGENET["mobilenet"]),
-    "mobilenet_v2": _application("MobileNetV2", _scale_range, IMAGENET["mobilenet_v2"]),
-    "nasnet_large": _application("NASNetLarge", _scale_range, IMAGENET["nasnet_large"]),
-    "nasnet_mobile": _application("NASNetMobile", _scale_range, IMAGENET["nasnet_mobile"]),
-    "inception_resnet_v2": _application(
-        "InceptionResNetV2", _scale_range, IMAGENET["inception_resnet_v2"], 75
-    ),
-    "squeezenet": Backbone(
-        "SqueezeNet 1.1", _squeezenet, _scale_bgr, IMAGENET["squeezenet"], smallest=31
-    ),
-    "efficientnet_v2_b0": _application(
-        "EfficientNetV2B0", _scale_normal, IMAGENET["efficientnet_v2_b0"], **_UNSCALED
-    ),
-    "mobilenet_v3_small": _application(
-        "MobileNetV3Small", _scale_range, IMAGENET["mobilenet_v3_small"], **_UNSCALED
-    ),
+SCALED_INSIDE = ("EfficientNetV2B0", "MobileNetV3Small")
+SCALES = {"bgr": _scale_bgr, "range": _scale_range, "normal": _scale_normal}
+BACKBONES = {
+    name: Backbone(
+        row["title"],
+        _squeezenet if name == "squeezenet" else partial(_build_application, row["title"]),
+        SCALES[row["scale"]],
+        IMAGENET[name],
+        int(row["smallest"]),
+    )
+    for name, row in REGISTRY.items()
 }
 
 
@@ -164,10 +140,10 @@ def _renumber(model: keras.Model) -> None:
     # not be asked for by name, nor be recognised in a saved run.
     numbered: dict[str, list[tuple[int, keras.layers.Layer]]] = {}
     for layer in model.layers[1:]:
-        words = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__)
-        kind = words.lower()
-        name = re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name)
-        if name:
+        kind = re.sub(
+            r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__
+        ).lower()
+        if name := re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name):
             numbered.setdefault(kind, []).append((int(name[1] or 0), layer))
     for kind, layers in numbered.items():
         for i, (_, layer) in enumerate(sorted(layers, key=lambda pair: pair[0])):
@@ -180,22 +156,22 @@ def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTens
     outputs = {each.name: each.output for each in inner}
     # The last ones first: where nothing is alike, a list of hundreds of names is cut.
     valid = [each for each in reversed(outputs) if len(outputs[each].shape) == 4]
-    stride = re.fullmatch(r"stride(4|8|16)", layer)
-    if stride:
-        # Strides are counted in octaves: without padding, maps lack a pixel or two.
-        octave = int(stride[1]).bit_length() - 1
-        side = model.input_shape[1]
+    if stride := re.fullmatch(r"stride(4|8|16)", layer):
         frames = keras.layers.ZeroPadding2D | keras.layers.Cropping2D
         padding = {each.name for each in inner if isinstance(each, frames)}
-        rows = {each: outputs[each].shape[1] for each in valid if each not in padding}
-        layer = next(each for each in rows if round(math.log2(side / rows[each])) == octave)
+        # Strides are counted in octaves: without padding, maps lack a pixel or two.
+        side, octave = model.input_shape[1], int(stride[1]).bit_length() - 1
+        layer = next(
+            each
+            for each in valid
+            if each not in padding and round(math.log2(side / outputs[each].shape[1])) == octave
+        )
     if layer not in valid:
+        reason = "does not exist"
         if layer in outputs:
             reason = f"has an output of shape {outputs[layer].shape}"
         elif layer in {each.name for each in model.layers}:
             reason = "is the input"
-        else:
-            reason = "does not exist"
         hint = textwrap.shorten(nearest(layer, valid), 200, placeholder=" ...")
         raise InputError(
             f"feature_layer {layer} of {title} {reason}; it takes a layer whose output is "
@@ -217,8 +193,7 @@ def _load_weights(model: keras.Model, title: str, path: Path) -> None:
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0][:160]
         raise InputError(f"weights {path} do not fit {title} without top: {reason}") from None
-    unset = sum(np.isnan(kernel.numpy()).any() for kernel in kernels)
-    if unset:
+    if unset := sum(np.isnan(kernel.numpy()).any() for kernel in kernels):
         raise InputError(
             f"weights {path} leave {unset} of {len(kernels)} kernels of {title} unset or NaN: "
             "they are damaged or belong to another network"

@@ -38,7 +38,6 @@ def build_classifier(
 
     Parameters
     ----------
-    settings : Settings
     outputs : int
         Number of classes, or 1 for a regression.
     scale : tuple of float, optional
@@ -168,16 +167,9 @@ def set_trained(model: keras.Model, last: int) -> None:
 
 
 def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Turn stored Mel spectrograms into the model's input: drawn, resized, scaled.
+    """Draw, resize and scale stored Mel spectrograms: the model's input.
 
-    Parameters
-    ----------
-    mel : Tensor of uint8, shape [batch, mel_bands, frames]
-    settings : Settings
-
-    Returns
-    -------
-    Tensor of float32, shape [batch, image_size, image_size, 3]
+    From uint8 [batch, mel_bands, frames] to float32 [batch, image_size, image_size, 3].
     """
     return backbones.BACKBONES[settings.backbone].scale(spectrogram.picture(mel, settings))
 

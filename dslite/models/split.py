@@ -19,24 +19,12 @@ RECOMPUTED = 0.1
 
 @dataclass(frozen=True)
 class Cut:
-    """A backbone in two parts.
+    """A backbone in two parts."""
 
-    Attributes
-    ----------
-    position : int
-        Number of the backbone's operations that belong to the trunk.
-    shapes : tuple of tuple of int
-        Shapes of the tensors that cross the cut, without the batch.
-    first : keras.Model
-        Pictures -> these tensors.
-    last : keras.Model
-        These tensors -> the backbone's output.
-    """
-
-    position: int
-    shapes: tuple[tuple[int, ...], ...]
-    first: keras.Model
-    last: keras.Model
+    position: int  # number of the backbone's operations that belong to the trunk
+    shapes: tuple[tuple[int, ...], ...]  # of the tensors that cross the cut, without the batch
+    first: keras.Model  # pictures -> these tensors
+    last: keras.Model  # these tensors -> the backbone's output
 
     @property
     def is_whole(self) -> bool:
@@ -44,34 +32,32 @@ class Cut:
         return self.position <= 1
 
     @property
+    def sizes(self) -> list[int]:
+        """Count of the numbers in each tensor that crosses the cut for one picture."""
+        return [int(np.prod(shape)) for shape in self.shapes]
+
+    @property
     def size(self) -> int:
-        """Count of the numbers that cross the cut for one picture."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
+        """Count of all numbers that cross."""
+        return sum(self.sizes)
 
     def trunk(self, pictures: tf.Tensor) -> tf.Tensor:
         """Compute what crosses, float32 [batch, size], from pictures scaled for the backbone."""
-        return _joined(tf.nest.flatten(self.first(pictures, training=False)))
+        tensors = tf.nest.flatten(self.first(pictures, training=False))
+        flat = [
+            tf.reshape(t, [tf.shape(t)[0], size])
+            for t, size in zip(tensors, self.sizes, strict=True)
+        ]
+        return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
     def tail(self, crossing: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Compute the backbone's output [batch, rows, columns, maps] from what crosses.
 
         ``training`` is that of the batch normalisation: a pre-trained backbone's is never on.
         """
-        return self.last(_separated(crossing, self.shapes), training=training)
-
-
-def _joined(tensors: list[tf.Tensor]) -> tf.Tensor:
-    """Put a batch's tensors side by side: [batch, ...] each -> [batch, numbers]."""
-    flat = [tf.reshape(t, [tf.shape(t)[0], int(np.prod(t.shape[1:]))]) for t in tensors]
-    return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
-
-
-def _separated(flat: tf.Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[tf.Tensor]:
-    """Invert `_joined`."""
-    parts = [flat]
-    if len(shapes) > 1:
-        parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes], axis=1)
-    return [tf.reshape(p, [-1, *shape]) for p, shape in zip(parts, shapes, strict=True)]
+        parts = [crossing] if len(self.shapes) == 1 else tf.split(crossing, self.sizes, axis=1)
+        tensors = [tf.reshape(p, [-1, *shape]) for p, shape in zip(parts, self.shapes, strict=True)]
+        return self.last(tensors, training=training)
 
 
 def cut(backbone: keras.Model, trained: int) -> Cut:
@@ -80,20 +66,14 @@ def cut(backbone: keras.Model, trained: int) -> Cut:
     Among the places before the first trained layer, the one where the least has to be stored is
     taken, as long as the frozen layers between it and the first trained one are cheap
     (`RECOMPUTED`). A dense block, for instance, is cut where only its own concatenation crosses.
-
-    Parameters
-    ----------
-    backbone : keras.Model
-        Functional, as `dslite.models.backbones.build_backbone` gives it, and not cut before.
-    trained : int
-        At least 1. If that is every layer, the picture itself crosses.
+    Where every layer is trained, the picture itself crosses. ``backbone`` was not cut before.
     """
     operations = list(backbone.operations)
     if not 0 < trained <= len(backbone.layers):
         raise ValueError(f"{trained} of {len(backbone.layers)} layers cannot be trained")
     start = operations.index(backbone.layers[len(backbone.layers) - trained])
     crossing = _crossings(operations, backbone.outputs)
-    costs = [_multiply_adds(operation) for operation in operations]
+    costs = [multiply_adds(operation) for operation in operations]
     allowed = RECOMPUTED * sum(costs[start:])
     # The operation at 0 is the input itself: nothing lies before it.
     places = [p for p in range(1, max(start, 1) + 1) if sum(costs[p:start]) <= allowed]
@@ -127,28 +107,29 @@ def _crossings(operations: list, outputs: list) -> list[list]:
     ]
 
 
-def _multiply_adds(operation: keras.Operation) -> int:
-    """Count one sample's multiply-adds through a layer: each kernel at each place of the output."""
-    kernels = [w for w in getattr(operation, "weights", []) if len(w.shape) > 1]
+def multiply_adds(layer: keras.Operation) -> int:
+    """Count one sample's multiply-adds through a network's convolutions and dense layers.
+
+    Each number of a kernel is used once at each place of the output. The paper's Table 5 calls
+    this FLOPs; counted as operations there are twice as many.
+    """
+    if isinstance(layer, keras.Model):
+        return sum(map(multiply_adds, layer.operations))
+    kernels = [w for w in getattr(layer, "weights", []) if len(w.shape) > 1]
     if not kernels:
         return 0
-    shape = keras.tree.flatten(operation.output)[0].shape[1:-1]
+    shape = keras.tree.flatten(layer.output)[0].shape[1:-1]
     return sum(int(np.prod(shape)) * int(np.prod(kernel.shape)) for kernel in kernels)
 
 
 def frozen(function: Callable[[tf.Tensor], tf.Tensor], *shape: int) -> Callable:
-    """Compile a function of a batch, its variables turned into constants.
+    """Compile a function float32 [batch, *shape] -> [batch, numbers], its variables constants.
 
     With constants TensorFlow folds batch normalisation into the convolutions, which makes a
     DenseNet121 a tenth to a fifth faster. The batch goes through in two halves of one graph: while
     the threads of one half wait for each other at the end of an operation, those of the other
     go on (another tenth, on two cores). The result no longer depends on the model, so that two
     trainings from the same weights share it.
-
-    Parameters
-    ----------
-    function : callable
-        float32 [batch, *shape] -> float32 [batch, numbers].
     """
 
     def halves(batch: tf.Tensor) -> tf.Tensor:

@@ -153,7 +153,8 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="of MobileNetV2")
     given = parser.parse_args()
     tensorflow_logging.import_tensorflow()
-    found: dict[str, Any] = {"date": provenance.now(), "hardware": deployment_profile.hardware()}
+    machine = "{processor}, {cores} cores".format(**provenance.hardware())
+    found: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
     with tempfile.TemporaryDirectory() as folder:
         for backbone in BACKBONES:
             weights = weights_of(backbone, given.weights)

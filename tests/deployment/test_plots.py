@@ -60,7 +60,7 @@ def test_bars_of_time(measured):
     assert labels == [["float32", "int8"], ["float32", "Keras (2 threads)"], ["drawn (1 thread)"]]
     assert to_hex(network.patches[1].get_facecolor()) == plots.OTHER
     assert [text.get_text() for text in whole.texts] == ["9.9", "6", "4.5", "2.7"]
-    lines = [line.get_xdata().tolist() for line in whole.get_lines()]
+    lines = [line[:, 0].tolist() for line in whole.collections[0].get_segments()]
     assert lines == [[9.9, 12], [6, 7], [4.5, 5], [2.7, 3]]
     assert whole.yaxis_inverted()
     assert whole.get_xlim()[0] == 0

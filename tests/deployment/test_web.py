@@ -1,6 +1,5 @@
 """The page: what is written and refused, and what it shows and asks for in a real browser."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -46,40 +45,39 @@ def model(tmp_path):
     return file
 
 
-def tarball(*members, kind=tarfile.REGTYPE):
+def tarball(*members):
     """An archive as npm's registry hands it out: of pairs (name, content)."""
     content = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=content, mode="wb", mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w") as archive,
-    ):
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for name, text in members:
             info = tarfile.TarInfo(name)
-            info.type, info.size = kind, len(text)
-            info.linkname = "" if kind == tarfile.REGTYPE else "/etc/passwd"
+            info.size = len(text)
             archive.addfile(info, io.BytesIO(text))
     return content.getvalue()
 
 
-def package(name, content, members):
-    return web.Package(name, hashlib.sha512(content).hexdigest(), members)
+def publish(monkeypatch, **archives):
+    """Take these for the published archives: name -> content and members."""
+    packages = {
+        name.replace("_", "-"): (hashlib.sha512(content).hexdigest(), members)
+        for name, (content, members) in archives.items()
+    }
+    monkeypatch.setattr(web, "PACKAGES", packages)
 
 
 @pytest.fixture
 def registry(cache, monkeypatch):
     """Two small packages in LiteRT.js' place, in the cache as if they had been downloaded."""
-    folder = cache / "litertjs" / web.VERSION
+    folder, end = cache / "litertjs" / web.VERSION, b"\n//# sourceMappingURL=index.js.map"
     folder.mkdir(parents=True)
-    packages = []
-    for name, target, code in (
-        ("core", "index.js", b'import { x } from "@litertjs/wasm-utils";\nx();'),
-        ("wasm-utils", "wasm-utils.js", b"y();"),
-    ):
-        code += b"\n//# sourceMappingURL=index.js.map"
-        archive = tarball(("package/dist/index.js", code), ("../../outside", b"x"))
-        packages.append(package(name, archive, {"package/dist/index.js": (target, len(code))}))
-        (folder / packages[-1].file).write_bytes(archive)
-    monkeypatch.setattr(web, "PACKAGES", tuple(packages))
+    code = {"core": b'import { x } from "@litertjs/wasm-utils";\nx();', "wasm-utils": b"y();"}
+    targets, archives = {"core": "index.js", "wasm-utils": "wasm-utils.js"}, {}
+    for name, target in targets.items():
+        members = ("package/dist/index.js", code[name] + end), ("../../outside", b"x")
+        content = tarball(*members)
+        (folder / f"{name}-{web.VERSION}.tgz").write_bytes(content)
+        archives[name.replace("-", "_")] = content, {"package/dist/index.js": target}
+    publish(monkeypatch, **archives)
     monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9")  # nothing is asked for
 
 
@@ -160,50 +158,22 @@ def test_the_command_and_which_model_is_meant(command, refused, model, registry,
 
 
 def test_an_archive_is_downloaded_once_and_its_checksum_compared(tmp_path, cache, monkeypatch):
-    monkeypatch.delenv("DSLITE_MIRROR", raising=False)
-    home = "https://registry.npmjs.org/@litertjs/{0}/-/{0}-2.5.3.tgz"
-    assert [one.url for one in web.PACKAGES] == [home.format(n) for n in ("core", "wasm-utils")]
     monkeypatch.setenv("NO_PROXY", "*")
     original, archive = tmp_path / "core-2.5.3.tgz", cache / "litertjs" / "2.5.3" / "core-2.5.3.tgz"
-    wanted = package("core", b"archive", {})
+    publish(monkeypatch, core=(b"archive", {}))
     with browser.serving(tmp_path) as (address, asked):
         monkeypatch.setenv("DSLITE_MIRROR", address)
         original.write_bytes(b"something else")
-        message = message_of(web.fetch, wanted)
+        message = message_of(web.fetch, "core")
         assert "not the published file" in message
         assert str(archive) in message
         assert not list(archive.parent.iterdir())
         original.write_bytes(b"archive")
-        assert web.fetch(wanted) == archive
-        assert web.fetch(wanted).read_bytes() == b"archive"
+        assert web.fetch("core") == archive
+        assert web.fetch("core").read_bytes() == b"archive"
         assert asked == ["/core-2.5.3.tgz"] * 2
         archive.write_bytes(b"damaged")
-        assert web.fetch(wanted).read_bytes() == b"archive"
-        original.unlink()
-        archive.unlink()
-        assert "404" in message_of(web.fetch, wanted)
-    monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9")
-    assert "cannot be downloaded" in message_of(web.fetch, wanted)
-
-
-MEMBERS = {"package/a.js": ("a.js", 4)}
-WRONG = {
-    "size": (tarball(("package/a.js", b"12345")), "not a file of 4 bytes"),
-    "symbolic-link": (tarball(("package/a.js", b""), kind=tarfile.SYMTYPE), "not a file of 4"),
-    "hard-link": (tarball(("package/a.js", b""), kind=tarfile.LNKTYPE), "not a file of 4 bytes"),
-    "missing": (tarball(("package/b.js", b"1234")), "'package/a.js' not found"),
-    "cut": (tarball(("package/a.js", b"1234"))[:40], "not a sound archive"),
-    "no-archive": (b"<html>", "not a sound archive"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_an_archive_that_is_not_what_it_should_be(tmp_path, case):
-    content, message = WRONG[case]
-    (tmp_path / "a.tgz").write_bytes(content)
-    wanted = package("a", content, MEMBERS)
-    assert message in message_of(web.unpack, tmp_path / "a.tgz", wanted, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        assert web.fetch("core").read_bytes() == b"archive"
 
 
 # In a browser
@@ -216,8 +186,8 @@ def litert():
     if not browser.program():
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
     try:
-        for wanted in web.PACKAGES:
-            web.fetch(wanted)
+        for name in web.PACKAGES:
+            web.fetch(name)
     except InputError as error:
         pytest.skip(f"no LiteRT.js: {error}")
 

@@ -117,6 +117,42 @@ def test_the_parts_are_the_backbone_and_the_least_is_stored(pictures, name, trai
     assert not frozen & {id(v) for layer in learnt for v in layer.weights}
 
 
+def counted(source, result):
+    return split.multiply_adds(keras.Model(source, result))
+
+
+def test_multiply_adds_by_hand():
+    layers, image = keras.layers, keras.Input((10, 12, 3))
+    x = layers.SeparableConv2D(5, 3, strides=2, padding="same", depth_multiplier=2)(image)
+    # 5 x 6 places: 3 x 3 x 3 x 2 depthwise numbers, then 6 x 5
+    assert counted(image, x) == 5 * 6 * (3 * 3 * 3 * 2 + 6 * 5)
+    image = keras.Input((10, 10, 3))
+    x = layers.Conv2D(4, 3, padding="valid")(image)  # 8 x 8 x 4 outputs of 27 each
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same")(x)  # 4 x 4 x 4 of 9
+    inner = keras.Model(image, layers.Dense(5)(layers.Flatten()(x)))  # 64 x 5
+    expected = 8 * 8 * 4 * 27 + 4 * 4 * 4 * 9 + 64 * 5 + 5 * 2
+    assert counted(image, layers.Dense(2)(inner(image))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "giga", "top"),
+    [
+        # With the dense layers of the published figure, which a backbone is without:
+        # Sandler et al. 2018, Table 4; the usual tables; Howard et al. 2017, Table 4; Bianco
+        # et al. 2018; Zoph et al. 2018, Table 2; torchvision's table of its weights
+        ("mobilenet_v2", 224, 0.300, 1280 * 1000),
+        ("vgg16", 224, 15.5, 512 * 7 * 7 * 4096 + 4096 * 4096 + 4096 * 1000),
+        pytest.param("mobilenet", 224, 0.569, 1024 * 1000, marks=pytest.mark.slow),
+        pytest.param("xception", 299, 8.4, 2048 * 1000, marks=pytest.mark.slow),
+        pytest.param("nasnet_mobile", 224, 0.564, 1056 * 1000, marks=pytest.mark.slow),
+        pytest.param("densenet121", 224, 2.834, 1024 * 1000, marks=pytest.mark.slow),
+    ],
+)
+def test_published_figures(name, size, giga, top):
+    network = backbones.build_backbone(name, "random", size)
+    assert (split.multiply_adds(network) + top) / 1e9 == pytest.approx(giga, rel=0.006)
+
+
 def test_batch_normalisation_of_the_tail_learns_when_told(pictures):
     network, _, cut = parted("mobilenet_v2", 1.0)
     statistics = [v for v in network.weights if "moving" in v.path]
