@@ -4,7 +4,6 @@ It exists to show the chain working; nothing follows from its results for human 
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from dslite import paths
+from dslite import paths, provenance
 from dslite.cards import Card
 from dslite.datasets import partitions
 from dslite.datasets.demo_voices import (
@@ -23,7 +22,8 @@ from dslite.datasets.demo_voices import (
     draw_speaker,
     synthesise,
 )
-from dslite.datasets.listing import Listing, table_of
+from dslite.datasets.listing import Listing
+from dslite.errors import InputError
 
 CLASSES = AFFECTS
 SEED = 20210423
@@ -59,9 +59,9 @@ def _marker(takes: int) -> dict[str, int]:
 def finished_takes(folder: Path) -> int:
     """Return how many takes the corpus in ``folder`` has; 0: it is not finished, or another's."""
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = provenance.read_json(folder / MARKER)
         takes = marker["takes"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (InputError, TypeError, KeyError):
         return 0
     whole = marker == _marker(takes) and len(list(folder.glob("*/*.wav"))) == marker["files"]
     return takes if whole else 0
@@ -88,7 +88,7 @@ def generate(folder: Path, takes: int = TAKES) -> None:
             file = draft / f"spk{number:02d}" / f"spk{number:02d}_{affect}_{take:02d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16")
-        (draft / MARKER).write_text(json.dumps(_marker(takes)) + "\n", encoding="utf-8")
+        provenance.write_json(draft / MARKER, _marker(takes))
 
 
 def is_present(card: Card, folder: Path) -> bool:
@@ -101,9 +101,6 @@ def read(card: Card, folder: Path) -> Listing:
     if not finished_takes(folder):
         print("making the demo corpus ...", file=sys.stderr, flush=True)
         generate(folder)
-    files = [file.relative_to(folder) for file in sorted(folder.glob("*/*.wav"))]
-    parts = {file.as_posix(): file.stem.split("_")[:2] for file in files}
-    speakers = {path: speaker for path, (speaker, _) in parts.items()}
-    partition, source, problems = partitions.place(card, (folder,), speakers)
-    rows = [(path, label, s, partition.get(path, ""), label) for path, (s, label) in parts.items()]
-    return Listing(folder, table_of(rows), source, problems=tuple(problems))
+    names = [file.relative_to(folder).as_posix() for file in sorted(folder.glob("*/*.wav"))]
+    files = {name: tuple(Path(name).stem.split("_")[:2]) for name in names}
+    return partitions.place(card, (folder,), files)

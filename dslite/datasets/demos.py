@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
+from dslite.datasets.listing import AUDIO, Listing, audio_files
 from dslite.errors import InputError
 
 DEEP = 3  # folders between the corpus's folder and its audio
@@ -24,39 +24,6 @@ def is_present(card: Card, folder: Path) -> bool:
     return any(NAME.fullmatch(file.stem) for file in audio_files(folder, DEEP))
 
 
-def _home(folder: Path, files: list[Path]) -> Path:
-    """The folder that holds the folders ``DEMOS`` and ``NEU``, whatever lies around it."""
-    common = Path(os.path.commonpath([file.parent for file in files]))
-    return common.parent if common.name in {"DEMOS", "NEU"} and common != folder else common
-
-
-def _select(
-    card: Card, files: list[Path], folder: Path
-) -> tuple[dict[Path, re.Match], list[Path], Counter, list[str]]:
-    """Files of the card's classes, those left out, how many for which reason, and problems."""
-    used, left_out, excluded, problems, first = {}, [], Counter(), [], {}
-    for file in files:
-        place = file.relative_to(folder)
-        match = NAME.fullmatch(file.stem)
-        emotion = match["emotion"]
-        twin = first.setdefault(file.stem, place)
-        if twin != place:
-            problems.append(f"{place}: the same recording is there as {twin}; keep one")
-        elif file.suffix.lower() not in AUDIO:
-            problems.append(f"{place}: neither WAV nor FLAC; remove it or convert it")
-        elif emotion in card.excluded:
-            left_out.append(file)
-            excluded[card.excluded[emotion]] += 1
-        elif emotion in card.labels:
-            used[file] = match
-        else:
-            problems.append(
-                f"{place}: emotion '{emotion}' is not known; add it to `labels` or `excluded` in "
-                "the card, or move the file away"
-            )
-    return used, left_out, excluded, problems
-
-
 def read(card: Card, folder: Path) -> Listing:
     """List the emotional files; who speaks and how stands in their names.
 
@@ -71,20 +38,35 @@ def read(card: Card, folder: Path) -> Listing:
             f"PR_m_23_tri00a.wav, at most {DEEP} folders deep. `dslite fetch {card.dataset}` says "
             "how to get it"
         )
-    home = _home(folder, named)
-    used, left_out, excluded, problems = _select(card, named, folder)
-    matches = {file.relative_to(home).as_posix(): match for file, match in used.items()}
-    speakers = {path: match["speaker"] for path, match in matches.items()}
-    unused = [file.name for file in left_out]
-    placed, source, unplaced = partitions.place(card, (folder, home), speakers, unused)
-    codes = {path: matches[path]["emotion"] for path in placed}
-    rows = [(p, card.labels[codes[p]], speakers[p], part, codes[p]) for p, part in placed.items()]
+    # The folder that holds DEMOS and NEU, whatever lies around it
+    home = Path(os.path.commonpath([file.parent for file in named]))
+    home = home.parent if home.name in {"DEMOS", "NEU"} and home != folder else home
+    files, left_out, excluded, problems, first = {}, [], Counter(), [], {}
+    for file in named:
+        place, match = file.relative_to(folder), NAME.fullmatch(file.stem)
+        emotion = match["emotion"]
+        twin = first.setdefault(file.stem, place)
+        if twin != place:
+            problems.append(f"{place}: the same recording is there as {twin}; keep one")
+        elif file.suffix.lower() not in AUDIO:
+            problems.append(f"{place}: neither WAV nor FLAC; remove it or convert it")
+        elif emotion in card.excluded:
+            left_out.append(file.name)
+            excluded[card.excluded[emotion]] += 1
+        elif emotion in card.labels:
+            files[file.relative_to(home).as_posix()] = (match["speaker"], emotion)
+        else:
+            problems.append(
+                f"{place}: emotion '{emotion}' is not known; add it to `labels` or `excluded` in "
+                "the card, or move the file away"
+            )
     other = [os.path.relpath(file, home) for file in audio if not NAME.fullmatch(file.stem)]
-    return Listing(
-        home,
-        table_of(rows),
-        source,
-        problems=(*problems, *unplaced),
+    return partitions.place(
+        card,
+        (folder, home),
+        files,
+        left_out,
+        problems,
         surplus=tuple(Path(path).as_posix() for path in other),
         excluded=dict(excluded),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
+from dslite.datasets.listing import AUDIO, Listing, audio_files
 from dslite.errors import InputError
 
 OUTER = "IEMOCAP_full_release"  # unpacked with its name
@@ -131,22 +131,21 @@ def read(card: Card, folder: Path) -> Listing:
     labels, problems = _labels(card, home)
     audio, doubled = _audio(home)
     paths = _paths({name: match for name, (match, _) in labels.items()}, audio)
-    used = {paths[name]: entry for name, entry in labels.items() if entry[1] in card.labels}
+    files = {
+        paths[name]: (speaker(match), label)
+        for name, (match, label) in labels.items()
+        if label in card.labels
+    }
     unused = [name for name, (_, label) in labels.items() if label in card.excluded]
-    speakers = {path: speaker(match) for path, (match, _) in used.items()}
-    placed, source, unplaced = partitions.place(card, (folder, home), speakers, unused)
-    rows = [
-        (path, card.labels[used[path][1]], speakers[path], part, used[path][1])
-        for path, part in placed.items()
-    ]
     absent = [session for session in SESSIONS if not _evaluations(home, session)]
     note = f"no labels of {', '.join(absent)}: the counts differ from the whole corpus's"
     listed = {_key(Path(path)) for path in paths.values()}
-    return Listing(
-        home,
-        table_of(rows),
-        source,
-        problems=(*problems, *doubled, *unplaced),
+    return partitions.place(
+        card,
+        (folder, home),
+        files,
+        unused,
+        [*problems, *doubled],
         surplus=tuple(sorted(path for key, path in audio.items() if key not in listed)),
         excluded=dict(Counter(card.excluded[labels[name][1]] for name in unused)),
         notes=(note,) if absent else (),

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
 from dslite import paths
 from dslite.cards import Card
 from dslite.errors import InputError
+from dslite.settings import nearest
 
 CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in words
 COLUMNS = ("path", "label", "speaker", "partition", "source_label")  # of a listing
@@ -26,38 +26,18 @@ SHOWN = 20  # problems listed in one message
 class Listing:
     """What a corpus's own label files or file names say of it.
 
-    Attributes
-    ----------
-    folder : Path
-        What the paths are relative to.
-    table : DataFrame [files, COLUMNS]
-        Strings: ``path`` (with ``/``), ``label`` (a class or a number; empty: unknown), ``speaker``
-        (empty: unknown), ``partition`` (train, devel or test) and ``source_label`` (as the corpus
-        itself writes it: ``exc``, ``7``, ``?``).
-    partition_source : str
-        Where the partition comes from, in words, with the seed where it was drawn.
-    problems : tuple of str
-        What has to be mended, one sentence each.
-    surplus : tuple of str
-        Audio on disk that no label mentions, as ``path`` is written.
-    excluded : mapping of str to int
-        Why files were left out on purpose -> how many.
-    notes : tuple of str
-        What else a reader should know, one sentence each.
+    ``table`` [files, `COLUMNS`] holds strings: ``path`` (with ``/``), ``label`` (a class or a
+    number; empty: unknown), ``speaker`` (empty: unknown), ``partition`` (train, devel or test) and
+    ``source_label`` (as the corpus itself writes it: ``exc``, ``7``, ``?``).
     """
 
-    folder: Path
+    folder: Path  # what the paths are relative to
     table: pd.DataFrame
-    partition_source: str = CARD_LISTS
-    problems: tuple[str, ...] = ()
-    surplus: tuple[str, ...] = ()
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def _layout(card: Card) -> ModuleType:
-    """Module of a card's layout; by name, since most commands need one of them or none."""
-    return import_module(f"dslite.datasets.{card.layout}")
+    partition_source: str = CARD_LISTS  # in words, with the seed where it was drawn
+    problems: tuple[str, ...] = ()  # what has to be mended, one sentence each
+    surplus: tuple[str, ...] = ()  # paths of audio on disk that no label mentions
+    excluded: Mapping[str, int] = field(default_factory=dict)  # why left out -> how many files
+    notes: tuple[str, ...] = ()  # what else a reader should know
 
 
 def home(card: Card) -> Path:
@@ -72,19 +52,15 @@ def read(card: Card) -> Listing:
 
     The module of a layout, ``dslite.datasets.<card.layout>``, has ``read(card, folder)`` and
     ``is_present(card, folder)``; the card says how the corpus's labels become classes, what is left
-    out and which speakers are in which partition. The demo corpus is generated on its first use.
-
-    Raises
-    ------
-    InputError
-        The corpus is not there or not in its layout.
+    out and which speakers are in which partition. InputError where the corpus is not there or not
+    in its layout; the demo corpus is generated on its first use.
     """
-    return _layout(card).read(card, home(card))
+    return import_module(f"dslite.datasets.{card.layout}").read(card, home(card))
 
 
 def is_present(card: Card) -> bool:
     """Return whether `read` has something to read without a download; touches nothing."""
-    return _layout(card).is_present(card, home(card))
+    return import_module(f"dslite.datasets.{card.layout}").is_present(card, home(card))
 
 
 # What the modules of the layouts share
@@ -127,25 +103,60 @@ def require_none(problems: Sequence[str], heading: str) -> None:
     raise InputError("\n".join(lines))
 
 
-def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
-    """Read the rows of a table, header first, as they stand; the last one is not blank.
+def repeats(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[int, int]]:
+    """List the rows whose columns an earlier row has, too: pairs of the first row and this one."""
+    first = table.reset_index().groupby(list(columns))["index"].transform("min")
+    pairs = zip(first.tolist(), table.index.tolist(), strict=True)
+    return [(one, other) for one, other in pairs if one != other]
 
-    Parameters
-    ----------
-    file : Path
-        UTF-8, with or without a byte order mark.
-    delimiters : str
-        Of these, the one that the header holds most often separates the cells.
 
-    Returns
-    -------
-    list of list of str
-        Without white space around the cells; rows may differ in length.
+def in_two_partitions(table: pd.DataFrame, column: str) -> list[tuple[int, int]]:
+    """List pairs of rows that share a speaker or audio and are in two partitions, one of each."""
+    rows = table[table[column] != ""].drop_duplicates([column, "partition"])
+    return repeats(rows, [column])
+
+
+def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Read columns of a CSV or TSV file as strings; row i stands in row i + 2 of the file.
+
+    Their names may be written in any case and order; other columns are left out.
 
     Raises
     ------
     InputError
-        The file is not readable, not UTF-8, or has no row below its header.
+        A column is missing or there twice, a row is blank or has too few or too many cells; and
+        what `read_rows` refuses.
+    """
+    header, *rows = read_rows(file, "\t" if file.suffix.lower() == ".tsv" else ",;\t")
+    names = [name.lower() for name in header]
+    for name in required:
+        if name not in names:
+            others = f"; {' and '.join(optional)} may be there" if optional else ""
+            raise InputError(
+                f"{file}: no column '{name}' in its first row{nearest(name, header)}"
+                f" (needed are {' and '.join(required)}{others})"
+            )
+    columns = [name for name in (*required, *optional) if name in names]
+    for name in columns:
+        if names.count(name) > 1:
+            raise InputError(f"{file}: there are two columns '{name}'; keep one")
+    problems = []
+    for number, row in enumerate(rows, start=2):
+        if not any(row):
+            problems.append(f"row {number} is blank; delete it")
+        elif len(row) < len(names) or any(row[len(names) :]):
+            problems.append(f"row {number} has {len(row)} cells where the header has {len(names)}")
+    require_none(problems, str(file))
+    cells = [[row[names.index(name)] for name in columns] for row in rows]
+    return pd.DataFrame(cells, columns=columns, dtype="str")
+
+
+def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
+    """Read the rows of a UTF-8 table, header first, without white space around the cells.
+
+    Of the ``delimiters``, the one that the header holds most often counts; rows may differ in
+    length, and the last one is not blank. InputError where the file cannot be read so, or has no
+    row below its header.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dslite import audio, paths
 from dslite.cards import Card
 from dslite.datasets import listing, scan
-from dslite.datasets.listing import CARD_LISTS
+from dslite.datasets.listing import CARD_LISTS, Listing, table_of
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
@@ -44,56 +44,74 @@ DIFFERENT = "different audio"
 
 def place(
     card: Card,
-    folders: Iterable[Path],
-    speakers: Mapping[str, str],
+    folders: Sequence[Path],
+    files: Mapping[str, tuple[str, str]],
     left_out: Iterable[str] = (),
-) -> tuple[dict[str, str], str, list[str]]:
-    """Place the files of a corpus that comes without partitions.
+    problems: Iterable[str] = (),
+    **facts: Any,
+) -> Listing:
+    """List the files of a corpus that comes without partitions, each with its partition.
 
     Parameters
     ----------
     card : Card
-        Its ``partition`` lists speakers; it counts where there is no file list.
-    folders : iterable of Path
+        Its ``labels`` say the class, its ``partition`` lists speakers; that counts where there is
+        no file list.
+    folders : sequence of Path
         Of the corpus: what the user named and, where archives put folders around the audio, the
-        one that holds it. A table ``partition.csv`` in the first that has one, with columns
-        ``path`` and ``partition`` (others are ignored, so a published manifest will do), goes
-        first. Its paths may be given without folders and with another suffix.
-    speakers : mapping
-        Path of a file -> speaker.
+        one that holds it, which is the last. A table ``partition.csv`` in the first that has one,
+        with columns ``path`` and ``partition`` (others are ignored, so a published manifest will
+        do), goes first. Its paths may be given without folders and with another suffix.
+    files : mapping
+        Path of a file -> speaker, and label as the corpus writes it.
     left_out : iterable of str
         Paths of files that are not used, and that a list of the whole corpus may hold.
-
-    Returns
-    -------
-    partitions : dict
-        Path -> train, devel or test; without the files that have none.
-    source : str
-        Where they come from, in words.
-    problems : list of str
-        Files or speakers in no partition, and listed files that are not there.
+    problems, **facts
+        Of the `Listing`; to the problems come files or speakers in no partition, which are not in
+        its table, and listed files that are not there.
     """
     listed = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+    speakers = {path: speaker for path, (speaker, _) in files.items()}
     if listed:
-        partitions, problems = _by_list(listed, speakers, left_out)
-        return partitions, f"the file list {FILE}", problems
-    partitions, problems = _by_speaker(card, speakers)
-    return partitions, CARD_LISTS, problems
+        placed, unplaced = _by_list(listed, speakers, left_out)
+    else:
+        placed, unplaced = _by_speaker(card, speakers)
+    rows = []
+    for path, part in placed.items():
+        speaker, label = files[path]
+        rows.append((path, card.labels.get(label, label), speaker, part, label))
+    source = f"the file list {FILE}" if listed else CARD_LISTS
+    return Listing(folders[-1], table_of(rows), source, (*problems, *unplaced), **facts)
 
 
 def _by_list(
     file: Path, speakers: Mapping[str, str], left_out: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    listed = _read_list(file)
+    table = listing.read_table(file, ("path", "partition"))
+    listed = {}  # key of a file -> its partition
+    for number, path, spelled in table.itertuples():
+        part = SPELLINGS.get(spelled.lower())
+        if not part:
+            raise InputError(
+                f"{file}, row {number + 2}: partition '{spelled}' is not known"
+                f"{nearest(spelled, PARTITIONS)}"
+            )
+        if listed.setdefault(_file_key(path), part) != part:
+            raise InputError(f"{file}, row {number + 2}: '{path}' is in two partitions")
     keys = {path: _file_key(path) for path in (*speakers, *left_out)}
-    partitions = {path: listed[keys[path]] for path in speakers if keys[path] in listed}
+    placed = {path: listed[keys[path]] for path in speakers if keys[path] in listed}
     problems = [
         f"{path}: not in {paths.shown(file)}; add it there, or move the file away"
         for path in speakers
-        if path not in partitions
+        if path not in placed
     ]
     missing = sorted(listed.keys() - set(keys.values()))
-    return partitions, problems + [f"{FILE}: '{name}' is listed and not there" for name in missing]
+    return placed, problems + [f"{FILE}: '{name}' is listed and not there" for name in missing]
+
+
+def _file_key(path: str) -> str:
+    """What a file is looked up by: its name without folders and suffix."""
+    return PurePosixPath(path.replace("\\", "/")).stem
 
 
 def _by_speaker(card: Card, speakers: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -107,34 +125,6 @@ def _by_speaker(card: Card, speakers: Mapping[str, str]) -> tuple[dict[str, str]
         for speaker, path in unplaced.items()
     ]
     return {path: partitions[s] for path, s in speakers.items() if s in partitions}, problems
-
-
-def _file_key(path: str) -> str:
-    """What a file is looked up by: its name without folders and suffix."""
-    return PurePosixPath(path.replace("\\", "/")).stem
-
-
-def _read_list(file: Path) -> dict[str, str]:
-    """Key of each listed file -> its partition."""
-    header, *rows = listing.read_rows(file)
-    names = [name.lower() for name in header]
-    for name in ("path", "partition"):
-        if name not in names:
-            raise InputError(f"{file}: no column '{name}' in its first row{nearest(name, header)}")
-    path, partition = names.index("path"), names.index("partition")
-    partitions = {}
-    for number, row in enumerate(rows, start=2):
-        if len(row) <= max(path, partition):
-            raise InputError(f"{file}, row {number}: too few cells")
-        part = SPELLINGS.get(row[partition].lower())
-        if not part:
-            raise InputError(
-                f"{file}, row {number}: partition '{row[partition]}' is not known"
-                f"{nearest(row[partition], PARTITIONS)}"
-            )
-        if partitions.setdefault(_file_key(row[path]), part) != part:
-            raise InputError(f"{file}, row {number}: '{row[path]}' is in two partitions")
-    return partitions
 
 
 # Folds of a cross-validation
@@ -166,15 +156,14 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     Parameters
     ----------
     manifest : Manifest
-        Its own partitions do not matter. Files whose label is unknown are left out.
+        Its partitions do not matter. Files whose label is unknown are left out.
     k : int
         Number of folds, 3 or more.
 
     Returns
     -------
     list of Manifest
-        One for each fold: the same rows in the same order, other partitions. The same k folds for
-        the same files, whatever a run's seed.
+        One a fold: the same rows in the same order, other partitions; whatever a run's seed.
 
     Raises
     ------
@@ -191,12 +180,17 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     >>> list(first.table["partition"]), first.fold
     (['train', 'train', 'devel', 'devel', 'test', 'test'], '3folds/fold1')
     """
-    card, where = manifest.card, _where(manifest.card, k)
+    card = manifest.card
+    where = f"{card.table or card.dataset}, {k} folds"
     table = manifest.table[manifest.table["label"] != ""].reset_index(drop=True)
     groups = _groups(card, table["speaker"], where)
-    _require_enough(card, groups, table["label"], k)
+    _require_enough(card, groups, table["label"], k, where)
     part = parts(groups, _strata(card, table["label"], k), k)
-    _require_no_shared_audio(table, part, where)
+    for i, j in listing.in_two_partitions(table.assign(partition=part), "audio_hash"):
+        raise InputError(
+            f"{where}: {table['path'][i]} and {table['path'][j]} are the same audio under two "
+            "speakers, and one would be tested by what learnt the other; remove one"
+        )
     unit = f"speakers' {card.fold_group}" if card.fold_group else "speaker"
     drawn = f"drawn here: stratified, by {unit} (StratifiedGroupKFold), seed {SEED}"
     folds = []
@@ -228,10 +222,6 @@ def of_run(manifest: Manifest, record: dict[str, Any]) -> Manifest:
             "or partitions); train again, or name the run's table"
         )
     return used
-
-
-def _where(card: Card, k: int) -> str:
-    return f"{card.table or card.dataset}, {k} folds"
 
 
 def _groups(card: Card, speakers: pd.Series, where: str) -> pd.Series:
@@ -271,10 +261,9 @@ def _strata(card: Card, labels: pd.Series, k: int) -> pd.Series:
     return binned.fillna(0)  # one value for all has no bins
 
 
-def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int) -> None:
+def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int, where: str) -> None:
     """Refuse what cannot be divided, whatever the division."""
-    where, unit = _where(card, k), "groups of speakers" if card.fold_group else "speakers"
-    n_groups = groups.nunique()
+    unit, n_groups = "groups of speakers" if card.fold_group else "speakers", groups.nunique()
     if n_groups < FEWEST:
         raise InputError(f"{where}: there are {n_groups} {unit} with labels, and a fold needs 3")
     if not FEWEST <= k <= n_groups:
@@ -307,18 +296,6 @@ def _require_classes(fold: Manifest, where: str) -> None:
             )
 
 
-def _require_no_shared_audio(table: pd.DataFrame, part: np.ndarray, where: str) -> None:
-    """Refuse the same audio under two speakers: what one fold tests, it would have learnt."""
-    decoded = table.assign(part=part)[table["audio_hash"] != ""]
-    for _, same in decoded.groupby("audio_hash"):
-        if same["part"].nunique() > 1:
-            one, other = same.drop_duplicates("part")["path"].iloc[:2]
-            raise InputError(
-                f"{where}: {one} and {other} are the same audio under two speakers, and one would "
-                "be tested by what learnt the other; remove one"
-            )
-
-
 # Published partitions
 
 
@@ -343,21 +320,21 @@ def publish(manifest: Manifest) -> Path:
 
 
 def verify(manifest: Manifest) -> dict[str, list[str]]:
-    """Compare a corpus with its published partition.
+    """Compare a corpus with its published partition: paths by how they compare.
 
-    Returns
-    -------
-    dict
-        Paths by how they compare. Differences: ``missing`` here, ``not published``, other
-        ``partition``, ``label`` or ``speaker`` (with both values), `DIFFERENT`. Agreement: `SAME`
-        (the audio's hash), `OTHER` (levels and duration). Only what occurs is there.
-
-    Raises
-    ------
-    InputError
-        No partition of the corpus is published.
+    Differences: ``missing`` here, ``not published``, other ``partition``, ``label`` or ``speaker``
+    (with both values), `DIFFERENT`. Agreement: `SAME` (the audio's hash), `OTHER` (levels and
+    duration). Only what occurs is there; InputError where nothing is published.
     """
-    theirs = _read_published(manifest.card.dataset)
+    file = published_file(manifest.card.dataset)
+    if not file.is_file():
+        names = ", ".join(sorted(p.stem for p in paths.partitions().glob("*.csv"))) or "none"
+        raise InputError(
+            f"{manifest.card.dataset}: no partition is published in {paths.shown(file.parent)}; "
+            f"there is: {names}. Compare the hash of partition.json that `dslite partition` writes"
+        )
+    theirs = listing.read_table(file, (*COLUMNS, LEVELS))
+    theirs = theirs.set_index(theirs["path"].map(_audio_key))
     ours = manifest.table.set_index(manifest.table["path"].map(_audio_key))
     both = ours.index.intersection(theirs.index)
     comparison = {
@@ -392,23 +369,6 @@ def _levels(manifest: Manifest, names: pd.Series) -> list[NDArray[np.float64]]:
 def _audio_key(path: str) -> str:
     """What the rows of two copies are matched by: the path without its suffix."""
     return str(PurePosixPath(path).with_suffix(""))
-
-
-def _read_published(dataset: str) -> pd.DataFrame:
-    """The published partition, indexed by `_audio_key`; all columns are strings."""
-    file = published_file(dataset)
-    if not file.is_file():
-        names = ", ".join(sorted(p.stem for p in paths.partitions().glob("*.csv"))) or "none"
-        raise InputError(
-            f"{dataset}: no partition is published in {paths.shown(file.parent)}; there is: "
-            f"{names}. Compare the hash of partition.json that `dslite partition {dataset}` writes"
-        )
-    header, *rows = listing.read_rows(file, ",")
-    lacking = [name for name in (*COLUMNS, LEVELS) if name not in header]
-    if lacking or any(len(row) != len(header) for row in rows):
-        raise InputError(f"{file}: not a published partition ({', '.join(lacking) or 'rows'})")
-    table = pd.DataFrame(rows, columns=header)
-    return table.set_index(table["path"].map(_audio_key))
 
 
 def _compare_audio(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files, table_of
+from dslite.datasets.listing import AUDIO, Listing, audio_files
 from dslite.errors import InputError
 
 EMOTIONS = {
@@ -57,8 +57,7 @@ def read(card: Card, folder: Path) -> Listing:
     audio in the wrong place, as WAV and as FLAC, or in no partition.
     """
     home = _home(folder)
-    problems, surplus, stems, speakers, emotions = [], [], {}, {}, {}
-    left_out = []
+    problems, surplus, left_out, stems, files = [], [], [], {}, {}
     for file in audio_files(home, deep=2):
         place = file.relative_to(home)
         match = NAME.fullmatch(file.stem)
@@ -72,23 +71,13 @@ def read(card: Card, folder: Path) -> Listing:
             twin = stems.setdefault(place.with_suffix(""), place)
             if twin != place:
                 problems.append(f"{place}: the same recording is there as {twin.name}; keep one")
-            speakers[place.as_posix()] = match[7]
-            emotions[place.as_posix()] = match[3]
-    if not (speakers or problems):
+            files[place.as_posix()] = (match[7], match[3])
+    if not (files or problems):
         raise InputError(
             f"{folder}: no RAVDESS song there; run `dslite fetch {card.dataset}`, or let "
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
-    placed, source, unplaced = partitions.place(card, (folder, home), speakers, left_out)
-    rows = [
-        (path, EMOTIONS[emotions[path]], speakers[path], part, emotions[path])
-        for path, part in placed.items()
-    ]
-    return Listing(
-        home,
-        table_of(rows),
-        source,
-        problems=(*problems, *unplaced),
-        surplus=tuple(surplus),
-        excluded={"speech, or sound of a video": len(left_out)} if left_out else {},
-    )
+    excluded = {"speech, or sound of a video": len(left_out)} if left_out else {}
+    card = card.model_copy(update={"labels": EMOTIONS})
+    facts = {"surplus": tuple(surplus), "excluded": excluded}
+    return partitions.place(card, (folder, home), files, left_out, problems, **facts)

@@ -28,6 +28,12 @@ PLACED = {"x/a.wav": "train", "x/b.wav": "train", "y/c.flac": "devel", "d.wav": 
 # Placed by a file list or the card
 
 
+def of_listing(listed):
+    """Path -> partition, where they come from, and problems."""
+    paths = listed.table.set_index("path")["partition"].to_dict()
+    return paths, listed.partition_source, list(listed.problems)
+
+
 @pytest.fixture
 def place(tmp_path):
     """Places four files by the card's lists of speakers, or by a file list of some content."""
@@ -38,7 +44,8 @@ def place(tmp_path):
         if text is not None:
             content = text if isinstance(text, bytes) else text.encode()
             (tmp_path / partitions.FILE).write_bytes(content)
-        return partitions.place(card, (tmp_path, tmp_path / "inside"), SPEAKERS, **how)
+        files = {path: (speaker, "x") for path, speaker in SPEAKERS.items()}
+        return of_listing(partitions.place(card, (tmp_path, tmp_path / "inside"), files, **how))
 
     return run
 
@@ -86,7 +93,7 @@ def test_spellings_of_a_file_list(place, text):
         ("path,partition\n", "no rows below the header"),
         (LIST.replace("devel", "eval"), "row 4: partition 'eval' is not known"),
         (LIST.replace("devel", ""), "row 4: partition '' is not known"),
-        (LIST.replace("y/c.flac,devel", "y/c.flac"), "row 4: too few cells"),
+        (LIST.replace("y/c.flac,devel", "y/c.flac"), "row 4 has 1 cells where the header has 2"),
         (LIST + "z/a.wav,test\n", "row 6: 'z/a.wav' is in two partitions"),
         (LIST.encode("utf-16"), "not UTF-8"),
     ],
@@ -423,8 +430,8 @@ def test_the_published_partition_is_the_cards_and_a_file_list(tmp_path):
     for part, speakers in card.partition.items():
         assert set(rows["speaker"][rows["partition"] == part]) == set(speakers)
     assert rows["label"].value_counts().to_dict() == card.expected[0].counts
-    wav = {path.replace(".flac", ".wav"): "x" for path in rows["path"]}
-    placed, source, problems = partitions.place(card, [tmp_path], wav)
+    wav = {path.replace(".flac", ".wav"): ("x", "angry") for path in rows["path"]}
+    placed, source, problems = of_listing(partitions.place(card, [tmp_path], wav))
     assert (source, problems) == ("the file list partition.csv", [])
     assert list(placed.values()) == rows["partition"].tolist()
 
