@@ -68,7 +68,9 @@ def convert_run(
         partition: feature_store.predict(predictor, store.mel, store.chunks(partition))
         for partition in PARTITIONS
     }
-    chosen = _spread_chunks(store.chunks("train"), CALIBRATION_CHUNKS)
+    train = store.chunks("train")
+    spread = np.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CHUNKS))
+    chosen = train[spread.astype(int)]
     waveforms = list(feature_store.waveforms(store, chosen, run.settings))
     calibration = list(zip(waveforms, store.mel[chosen], strict=True))
 
@@ -80,13 +82,18 @@ def convert_run(
 
     contents = convert.convert_parts(run, network)
     quantiser = quantise.Quantiser(contents["model"], [w[None] for w in waveforms])
-    spread = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
+    unit = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
     results, keep = {}, {}
     wanted = [v for v in quantise.VARIANTS if v in (quantise.FLOAT32, *variants)]
     for variant in wanted:
         keep[variant], comparison = _restored(quantiser, variant, waveforms, compared, log)
         content = quantiser.make(variant, keep[variant])
-        _require_agreement(f"{run.folder.name}, {variant}", variant, comparison, spread)
+        difference = comparison["mean_difference"] / unit
+        if not difference <= TOLERANCE[variant]:
+            raise ConversionError(
+                f"{run.folder.name}, {variant}: differs from Keras by {difference:.2g} on average "
+                f"(devel), more than the {TOLERANCE[variant]:g} allowed for {variant}"
+            )
         results[variant] = comparison | {
             "layers": len(quantiser.layers()),
             "float32_layers": keep[variant],
@@ -133,19 +140,16 @@ def compare(
     labels = store.files["label"].iloc[rows]
     if run.task == "regression" or (labels == "").any():
         return result
-    position = {name: i for i, name in enumerate(run.classes)}
-    truth = labels.map(position).to_numpy(int)
+    truth = labels.map({name: i for i, name in enumerate(run.classes)}).to_numpy(int)
     decisions = [
         metrics.fuse(o, file, run.settings.fusion).argmax(axis=1) for o in (expected, actual)
     ]
     n = len(run.classes)
     keras_uar, uar = (metrics.uar(truth, decision, n) for decision in decisions)
     paired = significance.uar_difference(truth, *decisions, n)
-    # Nothing varies where there is one file only.
-    varies = paired["low"] is not None
+    varies = paired["low"] is not None  # more than one file
     return result | {
-        "uar": float(uar),
-        "keras_uar": float(keras_uar),
+        **{"uar": float(uar), "keras_uar": float(keras_uar)},
         "uar_difference": float(uar - keras_uar),
         "interval": [paired["low"], paired["high"]] if varies else None,
     }
@@ -155,6 +159,7 @@ def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
     """Return one row a variant of `convert_run`'s results: MB, shares and UAR in percent."""
     rows = {}
     for variant, result in results.items():
+        interval = 100 * np.array(result.get("interval") or [])
         rows[variant] = {
             "MB": result["size_bytes"] / 1e6,
             "same decision %": 100 * result.get("same_decision", np.nan),
@@ -162,36 +167,11 @@ def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
             "largest": result["largest_difference"],
             "devel UAR %": 100 * result.get("uar", np.nan),
             "less than Keras": -100 * result.get("uar_difference", np.nan),
-            "95 %": _interval(result),
+            "95 %": "{:+.1f} to {:+.1f}".format(*interval) if interval.size else "",
             "test UAR %": 100 * result["test"].get("uar", np.nan),
             "layers in float32": f"{len(result['float32_layers'])} of {result['layers']}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _interval(result: dict[str, Any]) -> str:
-    """Return the interval of the difference in percent as text."""
-    if not result.get("interval"):
-        return ""
-    low, high = (100 * value for value in result["interval"])
-    return f"{low:+.1f} to {high:+.1f}"
-
-
-def _spread_chunks(chunks: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many of some chunks, evenly spread."""
-    if len(chunks) <= most:
-        return chunks
-    return chunks[np.linspace(0, len(chunks) - 1, most).astype(int)]
-
-
-def _require_agreement(name: str, variant: str, result: dict[str, Any], spread: float) -> None:
-    """Raise where a file differs from Keras by more than its tolerance."""
-    difference = result["mean_difference"] / spread
-    if not difference <= TOLERANCE[variant]:
-        raise ConversionError(
-            f"{name}: differs from Keras by {difference:.2g} on average (devel), more than the "
-            f"{TOLERANCE[variant]:g} allowed for {variant}"
-        )
 
 
 def _restored(
@@ -207,7 +187,11 @@ def _restored(
         return [], result
     some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
     exact = outputs(quantiser.make(quantise.FLOAT32), some)
-    ranked = list(_sensitivity(quantiser, variant, some, exact))
+
+    def difference(layer: str) -> float:
+        return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()
+
+    ranked = sorted(quantiser.layers(), key=difference)  # the most sensitive ones first
     lost, keep, count = -result["uar_difference"], [], 1
     while lost > LOST and count <= min(MOST_RESTORED, len(ranked)):
         keep, count = ranked[:count], 2 * count
@@ -218,19 +202,3 @@ def _restored(
         )
         lost = -result["uar_difference"]
     return keep, result
-
-
-def _sensitivity(
-    quantiser: quantise.Quantiser,
-    variant: str,
-    waveforms: list[np.ndarray],
-    expected: np.ndarray,
-) -> dict[str, float]:
-    """Return by how much the mean difference falls with each layer in float32; largest first."""
-
-    def difference(keep: list[str]) -> float:
-        return float(np.abs(outputs(quantiser.make(variant, keep), waveforms) - expected).mean())
-
-    whole = difference([])
-    shares = {name: whole - difference([name]) for name in quantiser.layers()}
-    return dict(sorted(shares.items(), key=lambda pair: -pair[1]))

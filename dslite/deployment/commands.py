@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,10 @@ from dslite.errors import InputError
 # As in cli, rooms are imported inside the commands.
 
 Model = Annotated[Path, typer.Argument(help="a run's folder, its model.keras, or a .tflite")]
+Threads = Annotated[str, typer.Option(help="of TensorFlow Lite; the first is Table 5's")]
+Level = Literal["file", "chunk"]
 Form = Annotated[Literal["csv", "jsonl"], typer.Option("--format", help="a table or JSON lines")]
+log = partial(typer.echo, err=True)  # stdout holds nothing but rows
 
 
 def _write(text: str) -> None:
@@ -28,15 +32,14 @@ def convert(
     table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
 ) -> None:
     """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
+    from dslite import paths
     from dslite.datasets import partitions
     from dslite.training import runs
 
     finished = runs.load(run)
-    built = partitions.of_run(
-        commands.checked(table or finished.record["dataset"]), finished.record
-    )
+    corpus = commands.checked(table or finished.record["dataset"])
+    built = partitions.of_run(corpus, finished.record)
     tensorflow_logging.import_tensorflow()
-    from dslite import paths
     from dslite.deployment import agreement
     from dslite.features import store as feature_store
 
@@ -49,9 +52,7 @@ def convert(
 def profile(
     target: Annotated[Path, typer.Argument(help="a converted run's folder, or one .tflite")],
     repeats: Annotated[int, typer.Option("--runs", min=1, help="that each mean is over")] = 50,
-    threads: Annotated[str, typer.Option(help="of TensorFlow Lite; the first is Table 5's")] = (
-        "1,2,4"
-    ),
+    threads: Threads = "1,2,4",
 ) -> None:
     """Measure time, memory and size of a run in every variant, Keras beside it; or of one file."""
     from dslite import paths
@@ -104,9 +105,7 @@ def device(
 def predict(
     model: Model,
     audio: Annotated[list[str], typer.Argument(help="audio files, folders, quoted patterns")],
-    level: Annotated[Literal["file", "chunk"], typer.Option(help="one row a file or chunk")] = (
-        "file"
-    ),
+    level: Annotated[Level, typer.Option(help="one row a file or chunk")] = "file",
     form: Form = "csv",
 ) -> None:
     """Predict audio with a trained model: rows on stdout, as soon as they are predicted.
@@ -119,7 +118,7 @@ def predict(
 
     def report(error: InputError) -> None:
         failed.append(error)
-        typer.echo("error: " + str(error).replace("\n", " "), err=True)
+        log("error: " + str(error).replace("\n", " "))
 
     predictor = deployment_predict.load_model(model)
     sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 leaves as it came
@@ -154,9 +153,6 @@ def stream(
     from dslite.deployment import predict as deployment_predict
     from dslite.deployment import stream as deployment_stream
 
-    def log(line: str) -> None:
-        typer.echo(line, err=True)
-
     predictor = deployment_predict.load_model(model)
     rate_of_model = predictor.settings.sample_rate
     source = deployment_stream.open_source(audio, rate, channels, rate_of_model, log)
@@ -165,9 +161,7 @@ def stream(
 
 def web(
     model: Annotated[Path, typer.Argument(help="a converted run's folder, or a .tflite")],
-    output: Annotated[Path | None, typer.Argument(help="folder of the page (web beside it)")] = (
-        None
-    ),
+    output: Annotated[Path | None, typer.Argument(help="the page's folder (web beside it)")] = None,
 ) -> None:
     """Write a static page that runs a model in the browser, on a file or the microphone.
 

@@ -23,12 +23,9 @@ from dslite.training.runs import Run
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     """Return what goes on the device, as TensorFlow functions of one chunk.
 
-    Returns
-    -------
-    dict
-        ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its two halves
-        for Table 5: ``spectrogram``: waveform -> Mel image uint8 [1, mel_bands, frames], and
-        ``cnn``: Mel image -> probabilities.
+    ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its two halves for Table
+    5: ``spectrogram``: waveform -> Mel image uint8 [1, mel_bands, frames], and ``cnn``: Mel image
+    -> probabilities.
     """
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
     shape = [1, settings.mel_bands, spectrogram.frames(settings)]
@@ -91,15 +88,9 @@ def write(
 ) -> dict[tuple[str, str], Path]:
     """Write a run's files beside its ``model.keras``, with metadata: (part, variant) -> path.
 
-    Parameters
-    ----------
-    run : Run
-    contents : mapping of str to bytes
-        From `convert_parts`. The spectrogram is written in float32 only.
-    calibration : sequence of (ndarray, ndarray)
-        Training chunks: waveforms float32 [samples], Mel spectrograms uint8 [mel_bands, frames].
-    keep : mapping of str to sequence of str
-        Variant to make -> layers that stay in float32, see `dslite.deployment.agreement`.
+    ``contents`` are those of `convert_parts`, ``keep`` the variants to make -> layers that stay in
+    float32 (the spectrogram is written in float32 only). ``calibration`` are training chunks:
+    waveforms float32 [samples], Mel spectrograms uint8 [mel_bands, frames].
     """
     files = {}
     for part, content in contents.items():
@@ -116,30 +107,19 @@ def write(
 def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
     """Return the facts of `dslite.deployment.runtime.Metadata`."""
     record, settings = run.record, run.settings
-    bands, frames = settings.mel_bands, spectrogram.frames(settings)
+    waveform = f"waveform, float32 [1, {settings.chunk_samples}]"
+    mel = f"Mel spectrogram, uint8 [1, {settings.mel_bands}, {spectrogram.frames(settings)}]"
+    inputs = {"model": f"{waveform}, {settings.sample_rate} Hz", "cnn": mel}
+    licence = f"that of {Path(settings.weights).name}, not known here"
+    if settings.random_weights:
+        licence = "none: trained from random weights"
+    elif settings.weights == "imagenet":
+        licence = IMAGENET[settings.backbone].licence
     return {
-        "dataset": record["dataset"],
-        "run": run.folder.name,
-        "identity": record["identity"],
-        "part": part,
-        "variant": variant,
-        "task": run.task,
-        "classes": list(run.classes),
+        **{"dataset": record["dataset"], "run": run.folder.name, "identity": record["identity"]},
+        **{"part": part, "variant": variant, "task": run.task, "classes": list(run.classes)},
         "settings": settings.model_dump() | {"weights": Path(settings.weights).name},
-        "weights": record["weights"] | {"licence": _licence(settings)},
-        "input": {
-            "model": f"waveform, float32 [1, {settings.chunk_samples}], {settings.sample_rate} Hz",
-            "spectrogram": f"waveform, float32 [1, {settings.chunk_samples}]",
-            "cnn": f"Mel spectrogram, uint8 [1, {bands}, {frames}]",
-        }[part],
+        "weights": record["weights"] | {"licence": licence},
+        "input": inputs.get(part, waveform),
         "version": dslite.__version__,
     }
-
-
-def _licence(settings: Settings) -> str:
-    """Return the licence of the weights that the training started from."""
-    if settings.random_weights:
-        return "none: trained from random weights"
-    if settings.weights == "imagenet":
-        return IMAGENET[settings.backbone].licence
-    return f"that of {Path(settings.weights).name}, not known here"

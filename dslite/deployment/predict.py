@@ -40,52 +40,46 @@ class Predictor:
 def load_model(place: str | Path) -> Predictor:
     """Load a model to predict with.
 
-    Parameters
-    ----------
-    place : path
-        A run's folder or its ``model.keras``; or a ``.tflite`` file, which needs nothing else and
-        no TensorFlow.
+    ``place`` is a run's folder or its ``model.keras``; or a ``.tflite`` file, which needs nothing
+    else and no TensorFlow.
 
     Raises
     ------
     InputError
         No finished run there, one whose model cannot be loaded, or a file of another kind.
     """
-    if Path(place).suffix.lower() == ".tflite":
-        return _load_tflite(paths.find(place))
-    return _load_keras(runs.load(place))
+    lite = Path(place).suffix.lower() == ".tflite"
+    settings, classes, outputs = (
+        _load_tflite(paths.find(place)) if lite else _load_keras(runs.load(place))
+    )
+    # Dropping a user's short file helps nobody.
+    return Predictor(settings.model_copy(update={"tail": "keep"}), classes, outputs)
 
 
-def _load_tflite(file: Path) -> Predictor:
-    """Load a ``.tflite`` file by its metadata."""
+def _load_tflite(file: Path) -> tuple[Settings, tuple[str, ...], Callable]:
+    """Load a ``.tflite`` file by its metadata: settings, classes, outputs."""
     metadata = runtime.read_metadata(file)
     predict = runtime.runner(file)
 
     def outputs(waveforms: np.ndarray) -> np.ndarray:
         return np.concatenate([predict(waveform[None]) for waveform in waveforms])
 
-    return Predictor(_keep_tails(metadata.settings), metadata.classes, outputs)
+    return metadata.settings, metadata.classes, outputs
 
 
-def _load_keras(run: runs.Run) -> Predictor:
-    """Load the Keras model of a run."""
-    saved = run.folder / "model.keras"
+def _load_keras(run: runs.Run) -> tuple[Settings, tuple[str, ...], Callable]:
+    """Load the Keras model of a run: settings, classes, outputs."""
+    saved, settings = run.folder / "model.keras", run.settings
     if not saved.is_file():
         raise InputError(f"{run.folder}: this run has no model.keras (a baseline has none)")
     tensorflow_logging.import_tensorflow()
     from dslite.features import spectrogram
     from dslite.models import classifier
 
-    settings = _keep_tails(run.settings)
     mel = spectrogram.compiled_mel_image(settings)
     predict = classifier.predictor(classifier.load_classifier(saved), settings)
     classes = () if run.task == "regression" else run.classes
-    return Predictor(settings, classes, lambda waveforms: predict(mel(waveforms)).numpy())
-
-
-def _keep_tails(settings: Settings) -> Settings:
-    """Return settings under which every file has a chunk: dropping a user's file helps nobody."""
-    return settings.model_copy(update={"tail": "keep"})
+    return settings, classes, lambda waveforms: predict(mel(waveforms)).numpy()
 
 
 def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
@@ -163,9 +157,8 @@ def _below(folder: Path, report: Report) -> list[Path]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in files if not name.startswith("."))
-        paths_here = (Path(place, name) for name in shown)
-        audio_paths += [path for path in paths_here if path.suffix.lower() in SUFFIXES]
+        visible = [Path(place, name) for name in files if not name.startswith(".")]
+        audio_paths += [path for path in visible if path.suffix.lower() in SUFFIXES]
     if not audio_paths:
         suffixes = " ".join(sorted(SUFFIXES))
         report(InputError(f"{folder}: no audio in this folder or below it ({suffixes})"))
@@ -196,28 +189,18 @@ def tables(
         except OSError as error:  # no right to look into its folder, a name too long
             return path, InputError(f"{path}: cannot be read ({error.strerror})")
 
-    with ThreadPoolExecutor(1) as pool:
-        for group in _groups(audio.read_ahead(pool, decode, files, most=2), report):
-            yield _table(predictor, group, level)
-
-
-def _groups(
-    decoded: Iterator[tuple[Path, Clip | InputError]], report: Report
-) -> Iterator[list[tuple[Path, Clip]]]:
-    """Yield files that fill a batch together; one that cannot be read is reported instead."""
     group: list[tuple[Path, Clip]] = []
-    waiting = 0
-    for path, clip in decoded:
-        if isinstance(clip, InputError):
-            report(clip)
-            continue
-        group.append((path, clip))
-        waiting += len(clip.starts)
-        if waiting >= BATCH:
-            yield group
-            group, waiting = [], 0
-    if group:
-        yield group
+    with ThreadPoolExecutor(1) as pool:
+        for path, clip in audio.read_ahead(pool, decode, files, most=2):
+            if isinstance(clip, InputError):
+                report(clip)
+                continue
+            group.append((path, clip))
+            if sum(len(clip.starts) for _, clip in group) >= BATCH:
+                yield _table(predictor, group, level)
+                group = []
+        if group:
+            yield _table(predictor, group, level)
 
 
 def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dslite import tensorflow_logging
+from dslite.deployment import runtime
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
 # `dslite.models.classifier` names its network so, and thereby the tensors in it.
@@ -39,13 +40,10 @@ class Quantiser:
 
     def layers(self) -> list[str]:
         """Return the names of the layers with weights, in the order in which they run."""
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        from ai_edge_litert.interpreter import OpResolverType
 
-        with tensorflow_logging.silent_stderr():
-            interpreter = Interpreter(
-                model_content=self._content,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
+        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = runtime.interpreter(self._content, experimental_op_resolver_type=plain)
         names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
         return [
             names[operator["outputs"][0]]
@@ -54,16 +52,11 @@ class Quantiser:
         ]
 
     def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
-        """Return the file in a variant.
+        """Return the file in one of `VARIANTS`, the layers to ``keep`` (see `layers`) in float32.
 
-        Parameters
-        ----------
-        variant : str
-            One of `VARIANTS`. `FLOAT16`: weights of 16 bits, computed in float32. `DYNAMIC`:
-            weights of 8 bits but for depthwise layers, activations quantised as they come.
-            `INT8`: both, by the ranges seen in calibration. Input and output stay float32.
-        keep : sequence of str
-            Layers (see `layers`) that stay in float32.
+        `FLOAT16`: weights of 16 bits, computed in float32. `DYNAMIC`: weights of 8 bits but for
+        depthwise layers, activations quantised as they come. `INT8`: both, by the ranges seen in
+        calibration. Input and output stay float32.
         """
         if variant == FLOAT32:
             return self._content
@@ -77,42 +70,36 @@ class Quantiser:
 
     def _with_recipe(self, variant: str, keep: Sequence[str]):
         """Return the library's quantizer with the rules of a variant."""
-        from litert_quantizer import quantizer
+        from litert_quantizer import qtyping, quantizer
         from litert_quantizer.algorithm_manager import AlgorithmName
-        from litert_quantizer.qtyping import (
-            ComputePrecision,
-            OpQuantizationConfig,
-            TensorDataType,
-            TensorQuantizationConfig,
-            TFLOperationName,
-        )
 
-        recipe = quantizer.Quantizer(bytearray(self._content))
-        every = TFLOperationName.ALL_SUPPORTED
+        recipe, kind = quantizer.Quantizer(bytearray(self._content)), qtyping.TFLOperationName
         if variant == FLOAT16:
-            halves = TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT)
-            config = OpQuantizationConfig(
+            halves = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
+            config = qtyping.OpQuantizationConfig(
                 weight_tensor_config=halves,
-                compute_precision=ComputePrecision.FLOAT,
+                compute_precision=qtyping.ComputePrecision.FLOAT,
                 explicit_dequantize=True,
             )
             for name in WEIGHTED:
                 recipe.update_quantization_recipe(
-                    SCOPE, TFLOperationName(name), config, AlgorithmName.FLOAT_CASTING
+                    SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING
                 )
         elif variant == DYNAMIC:
             # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
             for name in ("CONV_2D", "FULLY_CONNECTED"):
-                recipe.add_dynamic_config(SCOPE, TFLOperationName(name), num_bits=8)
+                recipe.add_dynamic_config(SCOPE, kind(name), num_bits=8)
         else:
-            recipe.add_static_config(SCOPE, every, activation_num_bits=8, weight_num_bits=8)
+            recipe.add_static_config(
+                SCOPE, kind.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8
+            )
             # 256 steps are too few for probabilities near 0 and 1.
             recipe.update_quantization_recipe(
-                SCOPE, TFLOperationName.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE
+                SCOPE, kind.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE
             )
         for name in keep:
             recipe.update_quantization_recipe(
-                re.escape(name), every, algorithm_key=AlgorithmName.NO_QUANTIZE
+                re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
             )
         return recipe
 

@@ -75,10 +75,8 @@ def read_metadata(file: str | os.PathLike) -> Metadata:
     return Metadata(settings, classes, facts)
 
 
-def runner(
-    model: str | os.PathLike | bytes, threads: int = 1
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that runs a ``.tflite``, or the content of one, on one input at a time.
+def interpreter(model: str | os.PathLike | bytes, **options: Any):
+    """Load a ``.tflite``, or the content of one, into TensorFlow Lite's interpreter.
 
     Raises
     ------
@@ -90,28 +88,34 @@ def runner(
     source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
     try:
         with tensorflow_logging.silent_stderr():  # it announces its delegate
-            interpreter = Interpreter(**source, num_threads=threads)
-            interpreter.allocate_tensors()
+            loaded = Interpreter(**source, **options)
+            loaded.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         name = "" if isinstance(model, bytes) else f"{model}: "
         raise InputError(f"{name}not a TensorFlow Lite model ({error})") from None
-    input_index = interpreter.get_input_details()[0]["index"]
-    output_index = interpreter.get_output_details()[0]["index"]
+    return loaded
+
+
+def runner(
+    model: str | os.PathLike | bytes, threads: int = 1
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function that runs a ``.tflite``, or the content of one, on one input at a time."""
+    loaded = interpreter(model, num_threads=threads)
+    source, result = (
+        details()[0]["index"] for details in (loaded.get_input_details, loaded.get_output_details)
+    )
 
     def run(value: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(input_index, value)
-        interpreter.invoke()
-        return interpreter.get_tensor(output_index)
+        loaded.set_tensor(source, value)
+        loaded.invoke()
+        return loaded.get_tensor(result)
 
     return run
 
 
 def example_input(path: str | os.PathLike) -> np.ndarray:
     """Return noise in shape and dtype of a file's input; integers over their dtype's range."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner(path)  # with its error for what is no model
-    details = Interpreter(model_path=str(path)).get_input_details()[0]
+    details = interpreter(path).get_input_details()[0]
     shape, dtype = details["shape"], np.dtype(details["dtype"])
     rng = np.random.default_rng(0)
     if dtype.kind in "iu":
