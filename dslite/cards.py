@@ -133,7 +133,7 @@ class Card(Strict):
 
 def names() -> list[str]:
     """List the names of the corpora that have a card."""
-    return sorted(path.stem for path in paths.cards().glob("*.yaml"))
+    return sorted(path.stem for path in paths.data("cards").glob("*.yaml"))
 
 
 def is_table(dataset: str) -> bool:
@@ -165,7 +165,7 @@ def load(dataset: str, folder: str | Path = "") -> Card:
     if is_table(dataset):
         card = _table_card(paths.find(dataset))
     else:
-        path = paths.cards() / f"{dataset}.yaml"
+        path = paths.data("cards") / f"{dataset}.yaml"
         if dataset not in names():
             raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
         card = _checked_card(dslite_settings.read_yaml(path), path)

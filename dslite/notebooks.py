@@ -190,7 +190,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    source = paths.notebooks() / f"{notebook}.ipynb"
+    source = paths.ROOT / "notebooks" / f"{notebook}.ipynb"
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
         nearest = dslite_settings.nearest(notebook, ORDER)

@@ -54,29 +54,9 @@ def cache() -> Path:
     return _folder("DSLITE_CACHE", ROOT / "data" / "cache")
 
 
-def cards() -> Path:
-    """Return the folder of the corpus cards."""
-    return ROOT / "data" / "cards"
-
-
-def studies() -> Path:
-    """Return the folder of the studies."""
-    return ROOT / "data" / "studies"
-
-
-def partitions() -> Path:
-    """Return the folder of the published partitions."""
-    return ROOT / "data" / "partitions"
-
-
-def published() -> Path:
-    """Return the folder of the paper's transcribed tables."""
-    return ROOT / "data" / "paper"
-
-
-def notebooks() -> Path:
-    """Return the folder of the committed notebooks."""
-    return ROOT / "notebooks"
+def data(name: str) -> Path:
+    """Return a folder of committed data: cards, studies, partitions or paper."""
+    return ROOT / "data" / name
 
 
 def results(dataset: str = "") -> Path:

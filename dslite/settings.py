@@ -40,7 +40,7 @@ def parse_yaml(text: str) -> Any:
     >>> parse_yaml("1e-3"), parse_yaml("null"), parse_yaml("on"), parse_yaml("[1, b]")
     ('1e-3', None, 'on', [1, 'b'])
     """
-    return yaml.load(text, Loader=_Yaml)
+    return yaml.load(text, Loader=_Yaml)  # noqa: S506, it is a SafeLoader
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

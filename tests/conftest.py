@@ -58,8 +58,8 @@ def command(monkeypatch, capsys):
 
 
 @pytest.fixture
-def own(tmp_path):
-    """Make and load a user's own table with its card: ``own(text of my.yaml)``."""
+def user_card(tmp_path):
+    """Make and load a user's own table with its card: ``user_card(text of my.yaml)``."""
     from dslite import cards
 
     def load(text=None, name="my"):

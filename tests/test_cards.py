@@ -20,7 +20,7 @@ def committed(tmp_path, monkeypatch):
         (tmp_path / "new.yaml").write_text("dataset: new\ntitle: New\n" + text, encoding="utf-8")
         return cards.load("new")
 
-    monkeypatch.setattr(paths, "cards", lambda: tmp_path)
+    monkeypatch.setattr(paths, "data", lambda name: tmp_path)
     return load
 
 
@@ -70,7 +70,7 @@ EIGHT = ("ccs", "css", "demos", "ess", "iemocap", "mpssc", "ravdess", "sleep")
 
 
 def published(name):
-    with (paths.published() / name).open(encoding="utf-8", newline="") as file:
+    with (paths.data("paper") / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -97,7 +97,9 @@ def test_a_card_repeats_table_1(name):
 
 def test_speakers_of_the_divided_corpora():
     spoken = {name: cards.load(name).partition for name in ("demos", "iemocap", "ravdess")}
-    sizes = {name: [len(listed) for listed in found.values()] for name, found in spoken.items()}
+    sizes = {
+        name: [len(listed) for listed in partitions.values()] for name, partitions in spoken.items()
+    }
     assert sizes == {"demos": [44, 12, 12], "iemocap": [6, 2, 2], "ravdess": [15, 4, 4]}
     demos = {speaker for listed in spoken["demos"].values() for speaker in listed}
     assert demos == {f"{n:02d}" for n in range(1, 70)} - {"35"}
@@ -128,8 +130,8 @@ def test_speakers_of_the_divided_corpora():
         ("dataset: ravdess", "", "ravdess"),
     ],
 )
-def test_refused_cards_of_tables(own, tmp_path, text, where, reason):
-    message = refusal(own, text)
+def test_refused_cards_of_tables(user_card, tmp_path, text, where, reason):
+    message = refusal(user_card, text)
     assert message.startswith(f"{tmp_path / 'my.yaml'}{where}: ")
     assert reason in message
 
@@ -147,15 +149,15 @@ def test_what_is_neither_a_dataset_nor_a_table(name, reason):
     assert reason in refusal(cards.load, name)
 
 
-def test_broken_yaml_names_the_card(own, tmp_path):
+def test_broken_yaml_names_the_card(user_card, tmp_path):
     with pytest.raises(InputError, match="not readable as YAML") as error:
-        own("classes: [a")
+        user_card("classes: [a")
     assert str(tmp_path / "my.yaml") in str(error.value)
 
 
-def test_table_without_a_card(own, tmp_path):
-    assert "demo.csv: 'demo' is the name of a corpus" in refusal(own, name="demo")
-    card = own()
+def test_table_without_a_card(user_card, tmp_path):
+    assert "demo.csv: 'demo' is the name of a corpus" in refusal(user_card, name="demo")
+    card = user_card()
     assert (card.dataset, card.layout, card.task) == ("my", "table", "classification")
     assert card.table == str(tmp_path / "my.csv")
     assert (card.classes, card.partition, card.settings) == ((), {}, {})
@@ -169,9 +171,9 @@ def test_table_without_a_card(own, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.CSV"])
-def test_table_with_a_card(own, tmp_path, monkeypatch, name):
+def test_table_with_a_card(user_card, tmp_path, monkeypatch, name):
     text = "classes: [no, yes, off]\nsettings: {units: 3, trim: on, trunk_cache: off}"  # words
-    own(f"task: regression\ntitle: Mine\n{text}")
+    user_card(f"task: regression\ntitle: Mine\n{text}")
     if name != "my.csv":
         (tmp_path / "my.csv").rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,7 @@ from dslite import notebooks, paths
 from dslite.errors import InputError, NotebookError
 from tests.refusals import refusal
 
-COMMITTED = sorted(paths.notebooks().glob("*.ipynb"))
+COMMITTED = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
 each = pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
 PARAMETER = re.compile(r"^(\w+): (str|int|float|bool) = (.+?)  # (.+)$")
 
@@ -188,24 +188,24 @@ def papermill_does(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "message"),
+    ("name", "parameters", "message"),
     [
         ("3_trainig", {}, "'3_trainig'; did you mean '3_training'"),
         ("3_training", {"overrides": "units=4", "sead": 3}, "'sead'; did you mean 'seed'"),
         ("3_training", {"seed": "x"}, "parameter seed = 'x': expected int"),
     ],
 )
-def test_what_cannot_be_run_starts_no_kernel(tmp_path, papermill_does, name, given, message):
+def test_what_cannot_be_run_starts_no_kernel(tmp_path, papermill_does, name, parameters, message):
     calls = papermill_does()
-    assert message in refusal(notebooks.execute, name, tmp_path / "x.ipynb", given)
+    assert message in refusal(notebooks.execute, name, tmp_path / "x.ipynb", parameters)
     assert calls == list(tmp_path.iterdir()) == []
 
 
 def test_parameters_get_the_declared_type(tmp_path, papermill_does):
     calls = papermill_does()
     typed = {"seed": "3", "share": "0.5", "word": "2021 #1: a.csv"}, {"seed": 4}
-    for given in typed:
-        notebooks.execute(a_notebook(tmp_path), tmp_path / "a.ipynb", given)
+    for parameters in typed:
+        notebooks.execute(a_notebook(tmp_path), tmp_path / "a.ipynb", parameters)
     assert [x["parameters"] for x in calls] == [typed[0] | {"seed": 3, "share": 0.5}, typed[1]]
 
 
@@ -272,7 +272,7 @@ def test_a_kernel_runs_where_it_was_started_and_up_to_a_failing_cell(tmp_path, m
 
 @pytest.mark.notebooks
 def test_a_mistyped_parameter_of_plain_papermill_fails_with_the_nearest_name(tmp_path):
-    source, target = paths.notebooks() / "3_training.ipynb", tmp_path / "out.ipynb"
+    source, target = paths.ROOT / "notebooks" / "3_training.ipynb", tmp_path / "out.ipynb"
     options = {"progress_bar": False, "cwd": str(tmp_path)}
     mistyped = {"dataset": "demo", "augmentatoin": "cutmix"}
     with pytest.raises(papermill.PapermillExecutionError) as caught:

@@ -29,8 +29,8 @@ def project(tmp_path, monkeypatch):
 
 def test_the_projects_folders():
     assert (paths.ROOT / "dslite" / "paths.py").samefile(paths.__file__)
-    for folder in (paths.cards, paths.studies, paths.partitions, paths.published, paths.notebooks):
-        assert list(folder().iterdir())
+    for name in ("cards", "studies", "partitions", "paper"):
+        assert list(paths.data(name).iterdir())
     assert paths.records() == paths.results() / "records"
 
 

@@ -15,8 +15,8 @@ presets:
 
 
 @pytest.fixture
-def plain(own):
-    return own()
+def plain(user_card):
+    return user_card()
 
 
 def test_defaults_are_the_paper():
@@ -123,24 +123,24 @@ def test_accepted_values(plain, override, value):
         ({"preset": "paper"}, "my has no preset 'paper'; there is: first, second"),
     ],
 )
-def test_unknown_keys(own, choice, reason):
-    assert reason in refusal(cards.settings_of, own(CARD), **choice)
+def test_unknown_keys(user_card, choice, reason):
+    assert reason in refusal(cards.settings_of, user_card(CARD), **choice)
 
 
-def test_weights_by_path_or_beside_the_table(plain, own, tmp_path, monkeypatch):
+def test_weights_by_path_or_beside_the_table(plain, user_card, tmp_path, monkeypatch):
     (tmp_path / "w.h5").write_text("")
     monkeypatch.chdir(tmp_path)
     assert cards.settings_of(plain, weights="w.h5").weights == str(tmp_path / "w.h5")
     message = refusal(cards.settings_of, plain, weights="v.h5")
     assert message.startswith("weights v.h5: no such file; give 'imagenet', 'random' or the path")
     monkeypatch.chdir("/")
-    card = own("settings: {weights: w.h5}\n")
+    card = user_card("settings: {weights: w.h5}\n")
     assert cards.settings_of(card).weights == str(tmp_path / "w.h5")
 
 
-def test_precedence(own):
+def test_precedence(user_card):
     """Defaults, then the card's settings, the preset, what is named, the overrides."""
-    card = own(CARD)
+    card = user_card(CARD)
     used = cards.settings_of(card, overrides="batch_size=6", learning_rate=0.5, batch_size=5)
     assert used.epochs_phase1 == settings.Settings().epochs_phase1
     assert used.units == 1  # card
@@ -158,7 +158,7 @@ def test_precedence(own):
 
 
 @pytest.mark.parametrize(
-    ("given", "parsed"),
+    ("overrides", "parsed"),
     [
         ("", {}),
         ("  units=64\n tail=drop ", {"units": 64, "tail": "drop"}),
@@ -170,8 +170,8 @@ def test_precedence(own):
         (["weights=my folder/w.h5"], {"weights": "my folder/w.h5"}),
     ],
 )
-def test_parse_overrides(given, parsed):
-    assert settings.parse_overrides(given) == parsed
+def test_parse_overrides(overrides, parsed):
+    assert settings.parse_overrides(overrides) == parsed
 
 
 @pytest.mark.parametrize("item", ["units", "=64", "units:64", "units=[1"])
@@ -182,8 +182,8 @@ def test_overrides_that_are_none(item):
         assert message.startswith(f"override '{item}': {reason}")
 
 
-def test_overridden(own):
-    card = own(CARD)
+def test_overridden(user_card):
+    card = user_card(CARD)
     assert cards.overridden(card, cards.settings_of(card)) == {}
     used = cards.settings_of(card, overrides="units=1 dropout=0.3 top_db=null")
     assert cards.overridden(card, used) == {"dropout": (0.2, 0.3), "top_db": (31.0, None)}

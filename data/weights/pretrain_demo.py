@@ -10,6 +10,7 @@ and are in the public domain (CC0-1.0).
 """
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -17,19 +18,62 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dslite import cards, paths, settings
+from dslite import cards, paths, provenance, settings
 from dslite.datasets import demo_voices
 from dslite.features import spectrogram
 from dslite.models import backbones, classifier
 
 SEED = 20220317
+STREAM = 7919  # first word of every seed: no other stream starts with it
 CLASSES = 3  # of each cue
+# Cue -> edges between its three classes, in the unit of `audible_cues`
+HEADS: dict[str, tuple[float, float]] = {
+    "pitch": (180.0, 230.0),
+    "pitch_slope": (-2.0, 2.0),
+    "pitch_glide": (-2.0, 2.0),
+    "vibrato_depth": (0.6, 1.3),
+    "tempo": (3.1, 4.3),
+    "attack": (0.33, 0.67),
+    "breath": (-28.7, -21.3),
+}
+
+
+def audible_cues(speaker: demo_voices.Speaker, expression: demo_voices.Expression) -> list[float]:
+    """The cues as a listener who does not know the speaker hears them, in the order of `HEADS`."""
+    cues = asdict(expression)
+    cues["pitch"] = speaker.pitch_hz * 2 ** (expression.pitch_level / 12)
+    cues["tempo"] *= speaker.tempo
+    cues["breath"] += speaker.breath
+    return [float(cues[head]) for head in HEADS]
+
+
+def draw_voice(rng: np.random.Generator) -> tuple[demo_voices.Speaker, demo_voices.Expression]:
+    """A speaker, and cues drawn from the whole of their ranges, whatever affect they would suit."""
+    speaker = demo_voices.draw_speaker(rng)
+    return speaker, demo_voices.expression_at(rng.uniform(size=len(demo_voices.CUES)))
+
+
+def pretraining_set(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Voices of 2 s, float32 [n, 32000], and each cue's class 0, 1 or 2, int64 [n, cues].
+
+    Clip ``i`` depends on ``seed`` and ``i`` only: a longer set begins with a shorter. Nothing of
+    the demo corpus is in them, whatever the seed.
+    """
+    waveforms = np.empty((n, 32000), dtype=np.float32)
+    targets = np.empty((n, len(HEADS)), dtype=np.int64)
+    for i in range(n):
+        rng = np.random.default_rng([STREAM, seed, i])
+        voice = draw_voice(rng)
+        waveforms[i] = demo_voices.synthesise(*voice, 2.0, rng)
+        cues = zip(audible_cues(*voice), HEADS.values(), strict=True)
+        targets[i] = [np.digitize(cue, edges) for cue, edges in cues]
+    return waveforms, targets
 
 
 def spectrograms(clips: int, seed: int, used: settings.Settings) -> tuple[np.ndarray, np.ndarray]:
     """Stored Mel spectrograms [clips, mel_bands, frames] of new voices, and their cues' classes."""
     compute = spectrogram.compiled_mel_image(used)
-    waveforms, targets = demo_voices.pretraining_set(clips, seed)
+    waveforms, targets = pretraining_set(clips, seed)
     parts = [compute(waveforms[i : i + 64]).numpy() for i in range(0, clips, 64)]
     return np.concatenate(parts), targets
 
@@ -56,19 +100,16 @@ def save_float16(network: keras.Model, target: Path) -> None:
     with paths.replacing(target) as draft:
         backbone.save_weights(draft)
         with h5py.File(draft, "r") as file:
-            found = {}
-            file.visititems(
-                lambda name, item: (
-                    found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-                )
-            )
-            groups = []
-            file.visit(groups.append)
+            names = []
+            file.visit(names.append)
+            arrays = {
+                name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)
+            }
         with h5py.File(draft, "w") as file:
-            for group in groups:
-                if group not in found:
-                    file.require_group(group)
-            for name, value in found.items():
+            for name in names:
+                if name not in arrays:
+                    file.require_group(name)
+            for name, value in arrays.items():
                 file.create_dataset(name, data=value.astype(np.float16), compression="gzip")
 
 
@@ -111,12 +152,10 @@ def main() -> None:
         loss = np.mean([float(step(mel[rows], targets[rows])) for rows in batches])
         outputs = np.concatenate([predict(held_mel[i : i + 50]).numpy() for i in range(0, 500, 50)])
         right = (outputs.argmax(-1) == held).mean(0)
-        heads = ", ".join(
-            f"{head} {r:.2f}" for head, r in zip(demo_voices.HEADS, right, strict=True)
-        )
+        heads = ", ".join(f"{head} {r:.2f}" for head, r in zip(HEADS, right, strict=True))
         print(f"epoch {epoch + 1}/{asked.epochs} loss {loss:.3f} held out: {heads}", flush=True)
     save_float16(network, asked.output)
-    print(f"{asked.output}: {asked.output.stat().st_size / 2**20:.2f} MB")
+    print(f"{asked.output}: {provenance.size_in_words(asked.output.stat().st_size)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import pandas as pd
 from dslite import audio, paths
 from dslite.cards import Card
 from dslite.datasets import listing, manifest, scan
-from dslite.datasets.listing import SHOWN
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
@@ -32,19 +31,7 @@ TABLE1 = {
 def load_manifest(card: Card) -> Manifest:
     """Build a corpus's manifest and hold it to what training and evaluation rely on.
 
-    Parameters
-    ----------
-    card : Card
-        See `dslite.cards.load`.
-
-    Returns
-    -------
-    Manifest
-
-    Raises
-    ------
-    InputError
-        The corpus is not there, not in its layout, or has `problems`.
+    InputError where the corpus is not there, not in its layout, or has `problems`.
     """
     corpus = manifest.build(card)
     require_sound(corpus)
@@ -177,23 +164,12 @@ def _partition_problems(corpus: Manifest) -> list[str]:
     return sentences
 
 
-def _shared(corpus: Manifest, column: str) -> list[tuple[str, int, int]]:
-    """Non-empty values of a column that are in two partitions, each with a row of both."""
-    table = corpus.table
-    first, shared = {}, {}
-    for i, (value, partition) in enumerate(zip(table[column], table["partition"], strict=True)):
-        j = first.setdefault(value, i)
-        if value and table["partition"][j] != partition:
-            shared.setdefault((value, partition), (value, j, i))
-    return list(shared.values())
-
-
 def _shared_speakers(corpus: Manifest) -> list[str]:
-    partition = corpus.table["partition"]
+    partition, speaker = corpus.table["partition"], corpus.table["speaker"]
     return [
-        f"speaker '{speaker}' is in {partition[i]} ({_at(corpus, i)}) and in {partition[j]} "
+        f"speaker '{speaker[i]}' is in {partition[i]} ({_at(corpus, i)}) and in {partition[j]} "
         f"({_at(corpus, j)}); a speaker belongs into one partition"
-        for speaker, i, j in _shared(corpus, "speaker")
+        for i, j in listing.in_two_partitions(corpus.table, "speaker")
     ]
 
 
@@ -203,29 +179,26 @@ def _shared_audio(corpus: Manifest) -> list[str]:
     return [
         f"{_at(corpus, j)}: the same audio is in {partition[i]} ({_at(corpus, i)}) and in "
         f"{partition[j]}; {remedy}"
-        for _, i, j in _shared(corpus, "audio_hash")
+        for i, j in listing.in_two_partitions(corpus.table, "audio_hash")
         if path[i] != path[j]
     ]
 
 
 def _repeated_audio(corpus: Manifest) -> list[str]:
     """Files that hold the same audio as an earlier one of their partition."""
-    table = corpus.table[corpus.table["audio_hash"] != ""]
-    first, sentences = {}, []
-    for i, partition, audio_hash in table[["partition", "audio_hash"]].itertuples():
-        j = first.setdefault((partition, audio_hash), i)
-        if j != i:
-            sentences.append(f"{_at(corpus, i)}: the same audio as {_at(corpus, j)} ({partition})")
-    return sentences
+    decoded = corpus.table[corpus.table["audio_hash"] != ""]
+    return [
+        f"{_at(corpus, j)}: the same audio as {_at(corpus, i)} ({decoded['partition'][i]})"
+        for i, j in listing.repeats(decoded, ["partition", "audio_hash"])
+    ]
 
 
 def _repeated_paths(corpus: Manifest) -> list[str]:
-    first, sentences = {}, []
-    for i, path in enumerate(corpus.table["path"]):
-        j = first.setdefault(os.path.normpath(corpus.folder / path), i)
-        if j != i:
-            sentences.append(f"{_at(corpus, i)}: this file is in row {j + 2} already; remove one")
-    return sentences
+    paths = corpus.table["path"].map(lambda path: os.path.normpath(corpus.folder / path))
+    return [
+        f"{_at(corpus, j)}: this file is in row {i + 2} already; remove one"
+        for i, j in listing.repeats(paths.to_frame(), ["path"])
+    ]
 
 
 # The report of `dslite check`
@@ -245,36 +218,39 @@ def findings(corpus: Manifest, settings: Settings) -> dict[str, Any]:
     -------
     dict
         ``verdict`` (clean, warnings or errors), ``errors`` and ``warnings`` (kind -> sentences),
-        ``counts`` (partition -> class -> files), ``expected`` (one entry a figure the card knows:
-        partition, class or "files", expected, found, source), ``table1`` (figure -> found and
-        paper's), ``speakers`` (files' speakers a partition), ``sample_rates`` and ``channels``
-        (value -> files), ``chunks``, ``excluded``, ``notes``.
+        ``counts`` (partition -> class -> files), ``expected`` (one entry a figure that the card
+        names: partition, ``of`` a class or "files", expected, counted, source), ``table1`` (figure
+        -> measured and paper's), ``speakers`` (partition -> number), ``sample_rates`` and
+        ``channels`` (value -> files), ``chunks``, ``excluded``, ``notes``.
     """
     table = corpus.table
     decoded = table[table["audio_hash"] != ""]
-    errors, cautions = problems(corpus), warnings(corpus)
-    expected = _expected(corpus)
+    errors, cautions, expected = problems(corpus), warnings(corpus), _expected(corpus)
     wrong = [
-        f"{e['of']} in {e['partition']}: {e['found']} files, expected {e['expected']} "
+        f"{e['of']} in {e['partition']}: {e['counted']} files, expected {e['expected']} "
         f"({e['source']})"
         for e in expected
-        if e["found"] != e["expected"]
+        if e["counted"] != e["expected"]
     ]
     cautions |= {UNEXPECTED: wrong} if wrong else {}
-    counts = manifest.counts(corpus, "label")
+    paper = corpus.card.table1.model_dump() if corpus.card.table1 else {}
+    speakers = table[table["speaker"] != ""].groupby("partition")["speaker"].nunique()
     return {
         "dataset": corpus.card.dataset,
         "folder": paths.shown(corpus.folder),
         "partition_source": corpus.partition_source,
         "verdict": "errors" if errors else "warnings" if cautions else "clean",
-        "counts": {part: _plain(counts[part]) for part in counts.columns},
+        "counts": {p: _plain(of) for p, of in manifest.counts(corpus, "label").items()},
         "blinded": int((table["label"] == "").sum()),
         "expected": expected,
-        "speakers": {
-            part: len(set(table["speaker"][table["partition"] == part]) - {""})
-            for part in PARTITIONS
+        "speakers": {partition: int(speakers.get(partition, 0)) for partition in PARTITIONS},
+        "table1": {
+            key: {
+                "measured": round(value, TABLE1[key][1]) if np.isfinite(value) else None,
+                "paper": paper.get(key),
+            }
+            for key, value in manifest.table1_row(corpus).items()
         },
-        "table1": _table1(corpus),
         "sample_rates": _plain(decoded["sample_rate"].value_counts().sort_index()),
         "channels": _plain(decoded["channels"].value_counts().sort_index()),
         "chunks": _chunks(decoded, settings),
@@ -296,28 +272,17 @@ def _expected(corpus: Manifest) -> list[dict[str, Any]]:
         rows = corpus.table
         if entry.partition != "all":
             rows = rows[rows["partition"] == entry.partition]
-        head = {"partition": entry.partition, "source": entry.source}
-        if entry.files is not None:
-            figures.append({**head, "of": "files", "expected": entry.files, "found": len(rows)})
-        if (rows["label"] == "").any():
-            continue
-        labels = Counter(rows["label"])
+        counted = Counter(rows["label"])
+        named = {} if counted[""] else entry.counts
+        named = named if entry.files is None else {"files": entry.files} | named
         figures += [
-            {**head, "of": name, "expected": n, "found": labels[name]}
-            for name, n in entry.counts.items()
+            {
+                **{"partition": entry.partition, "source": entry.source, "of": of, "expected": n},
+                "counted": len(rows) if of == "files" else counted[of],
+            }
+            for of, n in named.items()
         ]
     return figures
-
-
-def _table1(corpus: Manifest) -> dict[str, dict[str, float | None]]:
-    paper = corpus.card.table1.model_dump() if corpus.card.table1 else {}
-    return {
-        key: {
-            "found": round(value, TABLE1[key][1]) if np.isfinite(value) else None,
-            "paper": paper.get(key),
-        }
-        for key, value in manifest.table1_row(corpus).items()
-    }
 
 
 def _chunks(decoded: pd.DataFrame, settings: Settings) -> dict[str, Any]:
@@ -343,13 +308,18 @@ def _chunks(decoded: pd.DataFrame, settings: Settings) -> dict[str, Any]:
 
 def report(figures: Mapping[str, Any]) -> str:
     """Lay out `findings` for a terminal, without the errors."""
-    files = figures["table1"]["files"]["found"]
+    files = figures["table1"]["files"]["measured"]
+
+    def text(counted: Mapping[str, int], unit: str) -> str:
+        return ", ".join(f"{n:,} files {value} {unit}" for value, n in counted.items()) or "none"
+
     parts = [
         f"{figures['dataset']}: {files:,} files in {figures['folder']}\n"
         f"partition: {figures['partition_source']}",
         _counts_text(figures),
         _table1_text(figures["table1"]),
-        _audio_text(figures),
+        f"sample rates: {text(figures['sample_rates'], 'Hz')}\n"
+        f"channels: {text(figures['channels'], 'channel(s)')}",
         _chunks_text(figures["chunks"], files),
     ]
     if figures["excluded"]:
@@ -363,85 +333,56 @@ def report(figures: Mapping[str, Any]) -> str:
 
 def sentences_text(word: str, kinds: Mapping[str, Sequence[str]]) -> str:
     """Lay out problems or warnings by kind, 20 of each in full."""
-    lines = []
-    for kind, sentences in kinds.items():
-        lines.append(f"{word}, {kind}: {len(sentences)}")
-        lines += [f"  - {sentence}" for sentence in sentences[:SHOWN]]
-        if len(sentences) > SHOWN:
-            lines.append(f"  ... and {len(sentences) - SHOWN} more")
-    return "\n".join(lines)
-
-
-def _mark(n: float, expected: float | None) -> str:
-    if expected is None:
-        return f"{n:,}"
-    return f"{n:,} =" if n == expected else f"{n:,} ≠ {expected:,}"
+    return "\n".join(
+        listing.list_text(f"{word}, {kind}: {len(sentences)}", sentences)
+        for kind, sentences in kinds.items()
+    )
 
 
 def _counts_text(figures: Mapping[str, Any]) -> str:
-    """Files of each class and partition, each with the expected number where one is known."""
-    counts = figures["counts"]
-    expected = {(e["of"], e["partition"]): e["expected"] for e in figures["expected"]}
-    classes = list(dict.fromkeys(name for part in counts.values() for name in part))
-    cells = {part: dict(classes_of) for part, classes_of in counts.items()}
-    for part, column in cells.items():
-        column |= {"files": sum(column.values()), "speakers": figures["speakers"].get(part, 0)}
-    cells["all"] = {
-        name: sum(column.get(name, 0) for column in cells.values()) for name in [*classes, "files"]
-    } | {"speakers": figures["table1"]["speakers"]["found"]}
-    rows = {
-        name: {
-            part: _mark(column.get(name, 0), expected.get((name, part)))
-            for part, column in cells.items()
-        }
-        for name in [*classes, "files", "speakers"]
-    }
-    if not any(figures["speakers"].values()):
-        rows["speakers"] = dict.fromkeys(rows["speakers"], "unknown")
-    legend = "(= as expected, ≠ n: n are expected)" if expected else ""
+    """Files of each class and partition, each with the expected number where there is one."""
+    counts = pd.DataFrame(figures["counts"]).fillna(0).astype(int)
+    counts.loc["files"] = counts.sum()
+    counts["all"] = counts.sum(axis=1)
+    texts = counts.map("{:,}".format)
+    for entry in figures["expected"]:
+        of, partition, n = entry["of"], entry["partition"], entry["expected"]
+        if of in texts.index and partition in texts:
+            texts.loc[of, partition] += " =" if entry["counted"] == n else f" ≠ {n:,}"
+    speakers = figures["speakers"] | {"all": figures["table1"]["speakers"]["measured"]}
+    texts.loc["speakers"] = [
+        f"{speakers.get(partition, 0):,}" if any(speakers.values()) else "unknown"
+        for partition in texts
+    ]
+    legend = "(= as expected, ≠ n: n are expected)" if figures["expected"] else ""
     blinded = figures["blinded"]
     note = f"\n{blinded:,} labels are not given out" if blinded else ""
-    return f"files per class {legend}\n{pd.DataFrame(rows).T.to_string()}{note}"
+    return f"files per class {legend}\n{texts.to_string()}{note}"
 
 
 def _table1_text(table1: Mapping[str, Mapping[str, float | None]]) -> str:
     rows = {}
     for key, (title, digits) in TABLE1.items():
-        value, paper = table1[key]["found"], table1[key]["paper"]
+        value, paper = table1[key]["measured"], table1[key]["paper"]
         rows[title] = {
             "here": "unknown" if value is None else f"{value:,.{digits}f}",
             "paper": "" if paper is None else f"{paper:,.{digits}f}",
             "": "≠" if paper not in (None, value) else "",
         }
     table = pd.DataFrame(rows).T
-    if not table["paper"].any():
-        table = table[["here"]]
-    return f"Table 1\n{table.to_string()}"
-
-
-def _audio_text(figures: Mapping[str, Any]) -> str:
-    def text(counted: Mapping[str, int], unit: str) -> str:
-        return ", ".join(f"{n:,} files {value} {unit}" for value, n in counted.items()) or "none"
-
-    return (
-        f"sample rates: {text(figures['sample_rates'], 'Hz')}\n"
-        f"channels: {text(figures['channels'], 'channel(s)')}"
-    )
+    return f"Table 1\n{table.to_string(columns=None if table['paper'].any() else ['here'])}"
 
 
 def _chunks_text(chunks: dict[str, Any], files: int) -> str:
+    shorter = f"{chunks['shorter']:,} files are shorter than a chunk and"
     lines = [
         f"chunks of {chunks['length_s']:g} s every {chunks['hop_s']:g} s (tail: {chunks['tail']}): "
-        f"{chunks['chunks']:,} chunks from {files:,} files"
+        f"{chunks['chunks']:,} chunks from {files:,} files",
+        f"{shorter} padded with zeros; none is dropped"
+        if chunks["tail"] == "keep"
+        else f"{shorter} DROPPED, and {chunks['unheard_s']:,.1f} s behind the last whole chunk of "
+        "others; tail=keep keeps them",
     ]
-    n = chunks["shorter"]
-    if chunks["tail"] == "keep":
-        lines.append(f"{n:,} files are shorter than a chunk and padded with zeros; none is dropped")
-    else:
-        lines.append(
-            f"{n:,} files are shorter than a chunk and DROPPED, and {chunks['unheard_s']:,.1f} s "
-            "behind the last whole chunk of others; tail=keep keeps them"
-        )
     if chunks["trim"] == "on":
         lines.append("counted before trimming: silence at both ends is cut off first (trim: on)")
     return "\n".join(lines)

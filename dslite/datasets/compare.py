@@ -150,29 +150,6 @@ def _label_files(card: Card, folder: Path, home: Path) -> tuple[list[Path], list
     return files, [name for name in package.labels if home / "lab" / name not in files]
 
 
-def _audio(home: Path) -> tuple[dict[str, str], list[str], list[str]]:
-    """Audio in ``wav``: path by `key`, other audio's paths, and problems."""
-    audio, other, problems = {}, [], []
-    for file in audio_files(home / "wav", deep=0):
-        path = f"wav/{file.name}"
-        if file.suffix.lower() not in AUDIO:
-            other.append(path)
-        elif audio.setdefault(key(file.name), path) != path:
-            problems.append(f"{path}: there is {audio[key(file.name)]} as well; keep one")
-    return audio, other, problems
-
-
-def _blinded(entries: Mapping[str, Entry], audio: Mapping[str, str]) -> dict[str, Entry]:
-    """Entries of the test audio, where the label files leave the test partition out altogether."""
-    if any(_partition(entry.name) == "test" for entry in entries.values()):
-        return {}
-    return {
-        k: Entry(Path(path).stem, UNKNOWN, "")
-        for k, path in audio.items()
-        if NAME.fullmatch(k) and _partition(k) == "test"
-    }
-
-
 def _class(card: Card, label: str) -> tuple[str, str]:
     """A label as a class or a number, and what is wrong with it; both may be empty."""
     if label == UNKNOWN:
@@ -188,24 +165,6 @@ def _class(card: Card, label: str) -> tuple[str, str]:
     return card.classes[score > card.threshold], ""
 
 
-def _low_rate(file: Path, entries: Mapping[str, Entry]) -> str:
-    """How many files of each partition were up-sampled, in words."""
-    try:
-        header, *rows = listing.read_rows(file)
-    except InputError as error:
-        return f"which files were up-sampled is not known: {error}"
-    column = next((i for name in LOW_RATE_COLUMNS for i, c in enumerate(header) if c == name), None)
-    if column is None:
-        return f"which files were up-sampled is not known: {file} has no column filename_x"
-    listed = {key(row[column]) for row in rows if len(row) > column} & entries.keys()
-    counts = Counter(_partition(entries[name].name) for name in listed)
-    each = ", ".join(f"{partition} {counts[partition]}" for partition in PARTITIONS)
-    return (
-        "files that were up-sampled from a lower rate, which goes with the label, are kept: "
-        f"{each} ({file.name})"
-    )
-
-
 def _notes(card: Card, folder: Path, home: Path, entries: Mapping[str, Entry]) -> Iterator[str]:
     test = [entry for entry in entries.values() if _partition(entry.name) == "test"]
     blinded = sum(entry.label == UNKNOWN for entry in test)
@@ -215,17 +174,31 @@ def _notes(card: Card, folder: Path, home: Path, entries: Mapping[str, Entry]) -
     for name in (*card.package.revealing, card.package.metadata):
         if revealed[name]:
             yield f"the labels of {revealed[name]} test files are from {name}"
-    low_rate = _later_file(card.package.low_rate, card, folder, home)
-    if low_rate:
-        yield _low_rate(low_rate, entries)
+    file = _later_file(card.package.low_rate, card, folder, home)
+    if not file:
+        return
+    try:
+        header, *rows = listing.read_rows(file)
+        column = next(i for name in LOW_RATE_COLUMNS for i, c in enumerate(header) if c == name)
+    except InputError as error:
+        yield f"which files were up-sampled is not known: {error}"
+    except StopIteration:
+        yield f"which files were up-sampled is not known: {file} has no column filename_x"
+    else:
+        listed = {key(row[column]) for row in rows if len(row) > column} & entries.keys()
+        counts = Counter(_partition(entries[name].name) for name in listed)
+        each = ", ".join(f"{partition} {counts[partition]}" for partition in PARTITIONS)
+        yield (
+            "files that were up-sampled from a lower rate, which goes with the label, are kept: "
+            f"{each} ({file.name})"
+        )
 
 
 def read(card: Card, folder: Path) -> Listing:
     """List a challenge package, which lies in ``folder`` or in one of the folders around it.
 
     A row for every row of the label files, whether its audio is there or not, and where these have
-    no test row at all, for every ``test_`` file. The labels of test files that are unknown are
-    empty. No speakers.
+    no test row at all, for every ``test_`` file.
     """
     home = _find(card, folder)
     if home is None:
@@ -237,8 +210,17 @@ def read(card: Card, folder: Path) -> Listing:
         )
     files, missing = _label_files(card, folder, home)
     entries, problems = _gather(files)
-    audio, surplus, doubled = _audio(home)
-    entries |= _blinded(entries, audio)
+    audio, surplus, doubled = {}, [], []
+    for file in audio_files(home / "wav", deep=0):
+        path = f"wav/{file.name}"
+        if file.suffix.lower() not in AUDIO:
+            surplus.append(path)
+        elif audio.setdefault(key(file.name), path) != path:
+            doubled.append(f"{path}: there is {audio[key(file.name)]} as well; keep one")
+    if not any(_partition(entry.name) == "test" for entry in entries.values()):
+        # The label files leave the test partition out altogether.
+        test = [k for k in audio if NAME.fullmatch(k) and _partition(k) == "test"]
+        entries |= {k: Entry(Path(audio[k]).stem, UNKNOWN, "") for k in test}
     nameless = [path for k, path in audio.items() if k not in entries]
     if nameless:
         problems += [

@@ -42,9 +42,9 @@ def speaker(number: int) -> Speaker:
 
 
 def clip(number: int, affect: str, take: int) -> np.ndarray:
-    """Synthesise a speaker's clip of an affect, determined by the arguments alone.
+    """Synthesise a speaker's clip of an affect, 1.5 to 2.5 s at 16 kHz: float32 [samples].
 
-    Returns 1.5 to 2.5 s at 16 kHz, float32 [samples] within [-1, 1]. Numbers begin with 1.
+    The arguments alone determine it; numbers begin with 1.
     """
     rng = np.random.default_rng([SEED, number, CLASSES.index(affect) + 1, take])
     duration_s = rng.uniform(*DURATION_S)
@@ -70,21 +70,15 @@ def finished_takes(folder: Path) -> int:
 def generate(folder: Path, takes: int = TAKES) -> None:
     """Make the corpus, unless it is there already.
 
-    Parameters
-    ----------
-    folder : Path
-        Becomes ``spk01/spk01_calm_01.wav`` and so on (16 kHz, mono, 16 bits) and a marker. What
-        an interrupted run, another version or another number of takes left there is replaced.
-    takes : int
-        Clips of each speaker and class; fewer give the first clips of the whole corpus.
+    ``folder`` becomes ``spk01/spk01_calm_01.wav`` and so on (16 kHz, mono, 16 bits) and a marker;
+    what an interrupted run, another version or another number of takes left there is replaced.
+    Fewer ``takes``, clips of each speaker and class, give the first ones of the whole corpus.
     """
     if finished_takes(folder) == takes:
         return
     todo = list(itertools.product(range(1, SPEAKERS + 1), CLASSES, range(1, takes + 1)))
     with paths.replacing(folder) as draft:
-        for number, affect, take in tqdm(
-            todo, "voices", unit="clip", leave=False, disable=None
-        ):  # a bar where somebody watches
+        for number, affect, take in tqdm(todo, "voices", leave=False, disable=None):
             file = draft / f"spk{number:02d}" / f"spk{number:02d}_{affect}_{take:02d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16")

@@ -6,7 +6,7 @@ many of them; a microphone and background noise follow. The filters are applied 
 frames in the frequency domain, which makes them time-varying at the cost of a few FFTs.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, make_dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,21 +36,23 @@ VOWELS = np.array(
 BANDWIDTHS = np.array([70.0, 90.0, 130.0, 200.0, 280.0])  # Hz
 MICROPHONE_KNOTS = np.array([60.0, 200.0, 500.0, 1200.0, 2500.0, 4500.0, 8000.0])  # Hz
 
+# Of how a clip is spoken: the range of each cue
 CUES: dict[str, tuple[float, float]] = {
-    "pitch_level": (-3.0, 4.0),
-    "pitch_slope": (-6.0, 6.0),
-    "pitch_glide": (-6.0, 6.0),
-    "pitch_jump": (0.2, 3.0),
-    "vibrato_rate": (3.5, 6.5),
-    "vibrato_depth": (0.0, 2.0),
-    "tempo": (2.0, 5.5),
-    "legato": (0.5, 0.95),
-    "attack": (0.0, 1.0),
-    "tilt": (-12.0, -5.0),
-    "breath": (-36.0, -14.0),
-    "jitter": (0.001, 0.03),
-    "shimmer": (0.02, 0.25),
+    "pitch_level": (-3.0, 4.0),  # semitones above the habitual pitch
+    "pitch_slope": (-6.0, 6.0),  # semitones per second along the clip
+    "pitch_glide": (-6.0, 6.0),  # semitones from start to end of a syllable
+    "pitch_jump": (0.2, 3.0),  # semitones, standard deviation between syllables
+    "vibrato_rate": (3.5, 6.5),  # Hz
+    "vibrato_depth": (0.0, 2.0),  # semitones either side
+    "tempo": (2.0, 5.5),  # syllables per second
+    "legato": (0.5, 0.95),  # sounding share of a syllable
+    "attack": (0.0, 1.0),  # 0: syllables swell and fade; 1: they are struck and decay
+    "tilt": (-12.0, -5.0),  # dB per octave of the source above 200 Hz
+    "breath": (-36.0, -14.0),  # dB, breath noise relative to the pulses
+    "jitter": (0.001, 0.03),  # standard deviation of a pulse's delay, in periods
+    "shimmer": (0.02, 0.25),  # standard deviation of a pulse's log amplitude
 }
+Expression = make_dataclass("Expression", [(cue, float) for cue in CUES], frozen=True)
 
 AFFECTS = ("calm", "happy", "sad", "angry")
 # Typical place of a cue in its range (0 to 1) for each of the affects; a cue that is not named is
@@ -71,18 +73,6 @@ PROFILES: dict[str, tuple[float, float, float, float]] = {
 SPREAD = 0.16  # standard deviation around a profile's place
 ABSENT = 0.12  # probability that a cue says nothing of the affect in a clip
 
-PRETRAINING = 7919  # first word of every pre-training seed: no other stream starts with it
-# Head of the pre-training task -> edges between its three classes, in the unit of `audible_cues`.
-HEADS: dict[str, tuple[float, float]] = {
-    "pitch": (180.0, 230.0),
-    "pitch_slope": (-2.0, 2.0),
-    "pitch_glide": (-2.0, 2.0),
-    "vibrato_depth": (0.6, 1.3),
-    "tempo": (3.1, 4.3),
-    "attack": (0.33, 0.67),
-    "breath": (-28.7, -21.3),
-}
-
 
 @dataclass(frozen=True)
 class Speaker:
@@ -95,25 +85,6 @@ class Speaker:
     tilt: float  # dB per octave, added to the expression's
     breath: float  # dB, added to the expression's
     microphone: tuple[float, ...]  # dB at MICROPHONE_KNOTS
-
-
-@dataclass(frozen=True)
-class Expression:
-    """How one clip is spoken; `CUES` has each cue's range."""
-
-    pitch_level: float  # semitones above the habitual pitch
-    pitch_slope: float  # semitones per second along the clip
-    pitch_glide: float  # semitones from start to end of a syllable
-    pitch_jump: float  # semitones, standard deviation between syllables
-    vibrato_rate: float  # Hz
-    vibrato_depth: float  # semitones either side
-    tempo: float  # syllables per second
-    legato: float  # sounding share of a syllable
-    attack: float  # 0: syllables swell and fade; 1: they are struck and decay
-    tilt: float  # dB per octave of the source above 200 Hz
-    breath: float  # dB, breath noise relative to the pulses
-    jitter: float  # standard deviation of a pulse's delay, in periods
-    shimmer: float  # standard deviation of a pulse's log amplitude
 
 
 def draw_speaker(rng: np.random.Generator, register: float | None = None) -> Speaker:
@@ -136,21 +107,9 @@ def synthesise(
     duration_s: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Synthesise a recording of random syllables.
+    """Synthesise a recording of random syllables: float32 [samples], its peak from 0.1 to 0.9.
 
-    Parameters
-    ----------
-    speaker : Speaker
-    expression : Expression
-    duration_s : float
-        Seconds.
-    rng : numpy.random.Generator
-        Decides on the syllables, the noises, the microphone and the level.
-
-    Returns
-    -------
-    ndarray of float32 [samples]
-        Within [-1, 1]; the peak lies between 0.1 and 0.9.
+    The generator decides on the syllables, the noises, the microphone and the level.
     """
     samples = round(duration_s * SAMPLE_RATE)
     frames = samples // HOP + 4  # the first frame starts FRAME - HOP samples before the clip
@@ -327,8 +286,8 @@ def _record(voice: NDArray, speaker: Speaker, rng: np.random.Generator) -> NDArr
     return (recorded * (peak / np.abs(recorded).max())).astype(np.float32)
 
 
-def _expression(places: NDArray[np.float64]) -> Expression:
-    """Expression from each cue's place in its range (0 to 1), in the order of `CUES`."""
+def expression_at(places: NDArray[np.float64]) -> Expression:
+    """Return the expression with each cue at a place of its range (0 to 1), in `CUES`'s order."""
     ranges = zip(CUES.items(), places, strict=True)
     return Expression(**{cue: float(low + u * (high - low)) for (cue, (low, high)), u in ranges})
 
@@ -340,49 +299,4 @@ def draw_expression(affect: str, rng: np.random.Generator) -> Expression:
     absent = rng.uniform(size=len(CUES)) < ABSENT
     column = AFFECTS.index(affect)
     centre = np.array([PROFILES[cue][column] if cue in PROFILES else np.nan for cue in CUES])
-    return _expression(np.where(absent | np.isnan(centre), free, np.clip(centre + near, 0, 1)))
-
-
-def draw_free_expression(rng: np.random.Generator) -> Expression:
-    """Draw every cue uniformly from the whole of its range, independently of the others."""
-    return _expression(rng.uniform(size=len(CUES)))
-
-
-def audible_cues(speaker: Speaker, expression: Expression) -> dict[str, float]:
-    """Compute the cues as a listener who does not know the speaker hears them: one of each head."""
-    cues = {field.name: getattr(expression, field.name) for field in fields(expression)}
-    cues["pitch"] = speaker.pitch_hz * 2 ** (expression.pitch_level / 12)
-    cues["tempo"] *= speaker.tempo
-    cues["breath"] += speaker.breath
-    return {head: float(cues[head]) for head in HEADS}
-
-
-def pretraining_set(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Synthesise voices and cues for pre-training a backbone: nothing of the demo is in them.
-
-    Every clip has a speaker of its own and freely drawn cues; which affect they would suit plays
-    no part. Clip ``i`` depends on ``seed`` and ``i`` only, so a longer set begins with a shorter.
-
-    Parameters
-    ----------
-    n : int
-        Clips.
-    seed : int
-        Any; no seed brings back a speaker or a clip of the demo corpus.
-
-    Returns
-    -------
-    waveforms : ndarray of float32 [n, 32000]
-        2 s at 16 kHz, within [-1, 1].
-    targets : ndarray of int64 [n, len(HEADS)]
-        Class 0, 1 or 2 of each head, in the order of `HEADS`.
-    """
-    waveforms = np.empty((n, 32000), dtype=np.float32)
-    targets = np.empty((n, len(HEADS)), dtype=np.int64)
-    for i in range(n):
-        rng = np.random.default_rng([PRETRAINING, seed, i])
-        speaker, expression = draw_speaker(rng), draw_free_expression(rng)
-        waveforms[i] = synthesise(speaker, expression, 2.0, rng)
-        cues = audible_cues(speaker, expression)
-        targets[i] = [np.digitize(cues[head], edges) for head, edges in HEADS.items()]
-    return waveforms, targets
+    return expression_at(np.where(absent | np.isnan(centre), free, np.clip(centre + near, 0, 1)))

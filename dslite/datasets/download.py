@@ -178,7 +178,8 @@ def _unpack(file: Path, archive: Archive, target: Path) -> None:
                     f"{file}: holds {len(members)} of the {archive.files} expected audio files; "
                     "nothing was unpacked, delete that archive and fetch again"
                 )
-            bundle.extractall(draft, members)
+            for name in members:
+                bundle.extract(name, draft)
             (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

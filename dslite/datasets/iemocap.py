@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from dslite.cards import Card
@@ -89,31 +89,8 @@ def _labels(card: Card, home: Path) -> tuple[dict[str, tuple[re.Match, str]], li
     return labels, problems
 
 
-def _audio(home: Path) -> tuple[dict[str, str], list[str]]:
-    """Audio of the utterances: path by path without suffix and in lower case, and problems."""
-    audio, problems = {}, []
-    for session in SESSIONS:
-        for file in audio_files(home / session / "sentences" / "wav", deep=1):
-            path = file.relative_to(home)
-            twin = audio.setdefault(_key(path), path.as_posix())
-            if twin != path.as_posix():
-                problems.append(f"{path}: the same recording is there as {twin}; keep one")
-    return audio, problems
-
-
-def _key(path: Path) -> str:
-    return path.with_suffix("").as_posix().lower()
-
-
-def _paths(names: Mapping[str, re.Match], audio: Mapping[str, str]) -> dict[str, str]:
-    """Path of each utterance, there or not."""
-    places = {}
-    for name, match in names.items():
-        session = f"Session{match['session']}"
-        path = Path(session, "sentences", "wav", match["dialog"], f"{name}.wav")
-        present = audio.get(_key(path), "")
-        places[name] = present if Path(present).suffix.lower() in AUDIO else path.as_posix()
-    return places
+def _key(path: str | Path) -> str:
+    return Path(path).with_suffix("").as_posix().lower()
 
 
 def read(card: Card, folder: Path) -> Listing:
@@ -129,23 +106,30 @@ def read(card: Card, folder: Path) -> Listing:
             f"folder or in {OUTER}. `dslite fetch {card.dataset}` says how to get it"
         )
     labels, problems = _labels(card, home)
-    audio, doubled = _audio(home)
-    paths = _paths({name: match for name, (match, _) in labels.items()}, audio)
-    files = {
-        paths[name]: (speaker(match), label)
-        for name, (match, label) in labels.items()
-        if label in card.labels
-    }
+    audio = {}  # key -> path
+    for file in (f for s in SESSIONS for f in audio_files(home / s / "sentences" / "wav", deep=1)):
+        path = file.relative_to(home).as_posix()
+        twin = audio.setdefault(_key(path), path)
+        if twin != path:
+            problems.append(f"{path}: the same recording is there as {twin}; keep one")
+    files, listed = {}, set()
+    for name, (match, label) in labels.items():
+        session = f"Session{match['session']}"
+        path = f"{session}/sentences/wav/{match['dialog']}/{name}.wav"  # whether there or not
+        present = audio.get(_key(path), "")
+        path = present if Path(present).suffix.lower() in AUDIO else path
+        listed.add(_key(path))
+        if label in card.labels:
+            files[path] = (speaker(match), label)
     unused = [name for name, (_, label) in labels.items() if label in card.excluded]
     absent = [session for session in SESSIONS if not _evaluations(home, session)]
     note = f"no labels of {', '.join(absent)}: the counts differ from the whole corpus's"
-    listed = {_key(Path(path)) for path in paths.values()}
     return partitions.place(
         card,
         (folder, home),
         files,
         unused,
-        [*problems, *doubled],
+        problems,
         surplus=tuple(sorted(path for key, path in audio.items() if key not in listed)),
         excluded=dict(Counter(card.excluded[labels[name][1]] for name in unused)),
         notes=(note,) if absent else (),

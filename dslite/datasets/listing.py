@@ -93,14 +93,19 @@ def leads_out(folder: Path, path: str | Path) -> bool:
 
 
 def require_none(problems: Sequence[str], heading: str) -> None:
-    """Raise one InputError that lists all problems, or the first 20 of very many."""
+    """Raise one InputError that lists all problems."""
     if not problems:
         return
-    lines = [f"{heading}: {len(problems)} problem{'s' * (len(problems) > 1)} to mend"]
-    lines += [f"  - {problem}" for problem in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  ... and {len(problems) - SHOWN} more")
-    raise InputError("\n".join(lines))
+    heading += f": {len(problems)} problem{'s' * (len(problems) > 1)} to mend"
+    raise InputError(list_text(heading, problems))
+
+
+def list_text(heading: str, sentences: Sequence[str]) -> str:
+    """Lay out sentences under a heading, the first 20 of very many."""
+    lines = [heading, *(f"  - {sentence}" for sentence in sentences[:SHOWN])]
+    if len(sentences) > SHOWN:
+        lines.append(f"  ... and {len(sentences) - SHOWN} more")
+    return "\n".join(lines)
 
 
 def repeats(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[int, int]]:

@@ -26,32 +26,15 @@ RESERVED = frozenset(  # columns of tables of predictions
 class Manifest:
     """A corpus: its files, what is in them, and how they are divided.
 
-    Attributes
-    ----------
-    card : Card
-        Its ``classes`` are never empty in a classification.
-    folder : Path
-        What the paths are relative to.
-    table : DataFrame [files, COLUMNS]
-        ``path`` (with ``/``), ``label`` (empty: unknown), ``speaker`` (empty: unknown),
-        ``partition``, ``source_label`` (as the corpus writes it) and ``audio_hash`` (empty: not
-        decodable) are strings, ``duration_s`` (seconds) and ``peak`` float64, ``sample_rate``
-        (Hz), ``channels``, ``clipped`` and ``truncated`` int64, see `scan.Facts`. The index counts
-        from 0, so that row i stands in row i + 2 of a CSV file with a header.
-    partition_source : str
-        Where the partition comes from, in words, with the seed where it was drawn.
-    fold : str
-        ``5folds/fold2`` in a cross-validation (`partitions.divide`): where below a run's usual
-        place its results lie. Empty otherwise.
-    problems, surplus, excluded, notes
-        What reading the corpus's own files has shown, see `dslite.datasets.listing.Listing`.
+    ``table`` [files, `COLUMNS`] holds the columns of a `Listing` and of `scan.Facts`; its index
+    counts from 0, so that row i stands in row i + 2 of a CSV file with a header.
     """
 
-    card: Card
-    folder: Path
+    card: Card  # its classes are never empty in a classification
+    folder: Path  # what the paths are relative to
     table: pd.DataFrame
-    partition_source: str = listing.CARD_LISTS
-    fold: str = ""
+    partition_source: str = listing.CARD_LISTS  # in words, with the seed where it was drawn
+    fold: str = ""  # ``5folds/fold2``: where below a run's usual place its results lie
     problems: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
     excluded: Mapping[str, int] = field(default_factory=dict)
@@ -66,12 +49,8 @@ class Manifest:
 def build(card: Card) -> Manifest:
     """Build the manifest of a corpus; decode what was not decoded before.
 
-    Missing and broken files do not stop it: `checks.problems` names them all.
-
-    Raises
-    ------
-    InputError
-        The corpus is not there or not in its layout.
+    Missing and broken files do not stop it (`checks.problems` names them all); InputError where the
+    corpus is not there or not in its layout.
     """
     listed = listing.read(card)
     folder, table = listed.folder, listed.table.reset_index(drop=True)
@@ -104,24 +83,16 @@ def _classes(card: Card, labels: pd.Series) -> tuple[str, ...]:
 
 
 def digest(manifest: Manifest) -> str:
-    """Return the SHA-256 of what a result depends on: path, label, speaker, partition and audio.
-
-    The order of rows counts, since a seed draws by it; durations follow from the audio.
-    """
+    """Return the SHA-256 of what a result depends on, and of its order, by which a seed draws."""
     columns = ["path", "label", "speaker", "partition", "audio_hash"]
-    rows = manifest.table[columns].to_numpy(dtype=object).tolist()
-    return provenance.digest(rows)
+    return provenance.digest(manifest.table[columns].to_numpy(dtype=object).tolist())
 
 
 def table1_row(manifest: Manifest) -> dict[str, float]:
     """Compute the corpus's row of the paper's Table 1, unrounded.
 
-    Returns
-    -------
-    dict
-        ``files``, ``classes`` (0 in a regression), ``speakers`` (0: unknown), ``minutes``
-        in all, ``mean_s`` and ``std_s`` of a file's seconds. The standard deviation is the
-        population's (ddof 0), which is what the paper prints for RAVDESS.
+    ``files``, ``classes`` (0 in a regression), ``speakers`` (0: unknown), ``minutes`` in all,
+    ``mean_s`` and ``std_s`` of a file's seconds, of the population (ddof 0) as in the paper.
 
     Examples
     --------
@@ -144,12 +115,9 @@ def table1_row(manifest: Manifest) -> dict[str, float]:
 
 
 def counts(manifest: Manifest, column: str) -> pd.DataFrame:
-    """Count each partition's files of every value of ``label`` or ``speaker``.
+    """Count each partition's files of every ``label`` or ``speaker``: int64 [values, partitions].
 
-    Returns
-    -------
-    DataFrame of int64 [values, partitions]
-        Labels stand in the order of the classes; the values of a regression in ten steps.
+    Labels stand in the order of the classes; the values of a regression in ten steps.
 
     Examples
     --------
@@ -181,11 +149,7 @@ def durations(manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def write_partition(manifest: Manifest) -> dict[str, float]:
-    """Write a corpus's division into its results; return its row of Table 1.
-
-    Writes ``manifest.csv``, ``table1.csv`` and ``partition.json`` (where the partition comes
-    from, files in each, and the manifest's hash).
-    """
+    """Write ``manifest.csv``, ``table1.csv`` and ``partition.json``; return the row of Table 1."""
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):

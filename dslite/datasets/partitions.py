@@ -202,7 +202,15 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
             partition_source=f"fold {i + 1} of {k}, {drawn}",
             fold=f"{k}folds/fold{i + 1}",
         )
-        _require_classes(fold, where)
+        for name in PARTITIONS:
+            labels = set(fold.table["label"][fold.table["partition"] == name])
+            missing = [f"file of class '{c}'" for c in card.classes if c not in labels]
+            missing = missing if card.task == "classification" else []
+            if missing or not labels:
+                raise InputError(
+                    f"{where}: fold{i + 1} has no {[*missing, 'file'][0]} in {name}; take fewer "
+                    "folds"
+                )
         folds.append(fold)
     return folds
 
@@ -283,25 +291,12 @@ def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int, wh
             )
 
 
-def _require_classes(fold: Manifest, where: str) -> None:
-    """Refuse a fold in which a partition lacks a class, or has no file at all."""
-    wanted = fold.card.classes if fold.card.task == "classification" else ()
-    for partition in PARTITIONS:
-        labels = fold.table["label"][fold.table["partition"] == partition]
-        missing = [f"file of class '{name}'" for name in wanted if name not in set(labels)]
-        if missing or labels.empty:
-            raise InputError(
-                f"{where}: {Path(fold.fold).name} has no {[*missing, 'file'][0]} in {partition}; "
-                "take fewer folds"
-            )
-
-
 # Published partitions
 
 
 def published_file(dataset: str) -> Path:
     """Return where a corpus's published partition lies."""
-    return paths.partitions() / f"{dataset}.csv"
+    return paths.data("partitions") / f"{dataset}.csv"
 
 
 def publish(manifest: Manifest) -> Path:
@@ -328,14 +323,14 @@ def verify(manifest: Manifest) -> dict[str, list[str]]:
     """
     file = published_file(manifest.card.dataset)
     if not file.is_file():
-        names = ", ".join(sorted(p.stem for p in paths.partitions().glob("*.csv"))) or "none"
+        names = ", ".join(sorted(p.stem for p in paths.data("partitions").glob("*.csv"))) or "none"
         raise InputError(
             f"{manifest.card.dataset}: no partition is published in {paths.shown(file.parent)}; "
             f"there is: {names}. Compare the hash of partition.json that `dslite partition` writes"
         )
     theirs = listing.read_table(file, (*COLUMNS, LEVELS))
-    theirs = theirs.set_index(theirs["path"].map(_audio_key))
-    ours = manifest.table.set_index(manifest.table["path"].map(_audio_key))
+    theirs = theirs.set_index(theirs["path"].map(_without_suffix))
+    ours = manifest.table.set_index(manifest.table["path"].map(_without_suffix))
     both = ours.index.intersection(theirs.index)
     comparison = {
         "missing": theirs.index.difference(ours.index).tolist(),
@@ -347,7 +342,14 @@ def verify(manifest: Manifest) -> dict[str, list[str]]:
             f"{name}: '{mine[name]}', published '{published[name]}'"
             for name in both[mine != published]
         ]
-    comparison |= _compare_audio(manifest, ours.loc[both], theirs.loc[both])
+    ours, theirs = ours.loc[both], theirs.loc[both]
+    same = ours["audio_hash"] == theirs["audio_hash"]
+    lasting = (ours["duration_s"] - theirs["duration_s"].astype(float)).abs() < LASTING
+    comparison |= {SAME: both[same].tolist(), OTHER: [], DIFFERENT: []}
+    for name, levels in zip(both[~same], _levels(manifest, ours.loc[~same, "path"]), strict=True):
+        published = np.array(theirs[LEVELS][name].split(), dtype=np.float64)
+        alike = lasting[name] and np.abs(levels - published).max() < TOLERANCE
+        comparison[OTHER if alike else DIFFERENT].append(name)
     return {kind: names for kind, names in comparison.items() if names}
 
 
@@ -366,21 +368,6 @@ def _levels(manifest: Manifest, names: pd.Series) -> list[NDArray[np.float64]]:
         return list(pool.map(of_file, names))
 
 
-def _audio_key(path: str) -> str:
-    """What the rows of two copies are matched by: the path without its suffix."""
+def _without_suffix(path: str) -> str:
+    """What the rows of two copies are matched by."""
     return str(PurePosixPath(path).with_suffix(""))
-
-
-def _compare_audio(
-    manifest: Manifest, ours: pd.DataFrame, theirs: pd.DataFrame
-) -> dict[str, list[str]]:
-    """The names of both tables by how their audio compares."""
-    same = ours["audio_hash"] == theirs["audio_hash"]
-    rest = ours.index[~same]
-    lasting = (ours["duration_s"] - theirs["duration_s"].astype(float)).abs() < LASTING
-    names = {SAME: ours.index[same].tolist(), OTHER: [], DIFFERENT: []}
-    for name, levels in zip(rest, _levels(manifest, ours.loc[rest, "path"]), strict=True):
-        published = np.array(theirs[LEVELS][name].split(), dtype=np.float64)
-        alike = lasting[name] and np.abs(levels - published).max() < TOLERANCE
-        names[OTHER if alike else DIFFERENT].append(name)
-    return names

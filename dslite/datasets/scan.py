@@ -78,19 +78,11 @@ def _truncated(file: soundfile.SoundFile, decoded: int) -> bool:
 
 
 def of_file(path: str | PathLike) -> Facts:
-    """Decode a stored file block by block and say what it is.
+    """Decode a stored file block by block and say what it is; refuses what `audio.read` refuses.
 
-    Notes
-    -----
     The hash runs over float64 samples, which hold every integer format up to 32 bits and every
-    float format exactly. So it does not depend on the container: 16-bit audio has one hash as WAV,
-    as FLAC and even widened to 24 bits or float. Lossy formats (MP3, Ogg) decode to slightly
-    different samples in different versions of libsndfile, and so may their hashes differ.
-
-    Raises
-    ------
-    InputError
-        As for `dslite.audio.read`.
+    float format exactly: 16-bit audio has one hash as WAV, as FLAC and even widened. Lossy formats
+    decode to slightly different samples in different versions of libsndfile.
     """
     digest = hashlib.sha256()
     frames, clipped, peak = 0, 0, 0.0
@@ -118,15 +110,8 @@ def of_file(path: str | PathLike) -> Facts:
 def loudness_levels(waveform: np.ndarray) -> np.ndarray:
     """Compute the levels by which a recording is recognised at another rate or encoding.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32 [samples]
-        At `LEVELS_RATE`.
-
-    Returns
-    -------
-    ndarray of float64 [LEVELS_PARTS]
-        RMS of equal parts in dB of full scale, at least `LEVELS_FLOOR`.
+    Takes float32 [samples] at `LEVELS_RATE`; returns the RMS of equal parts in dB of full scale, at
+    least `LEVELS_FLOOR`, float64 [`LEVELS_PARTS`].
 
     Examples
     --------
@@ -152,12 +137,11 @@ def _state(file: Path | None) -> State | None:
 
 def _load(store: Path) -> dict[State, Facts]:
     try:
-        content = store.read_text(encoding="utf-8")
+        head, _, rows = store.read_text(encoding="utf-8").partition("\n")
     except FileNotFoundError:  # none yet: everything is decoded
         return {}
     except (OSError, ValueError):
-        content = ""
-    head, _, rows = content.partition("\n")
+        head = rows = ""
     if head != _checksum(rows):
         message = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
         print(message, file=sys.stderr, flush=True)
@@ -173,13 +157,6 @@ def _checksum(rows: str) -> str:
     return f"# crc32 {zlib.crc32(rows.encode()):08x}"
 
 
-def _save(store: Path, cached: dict[State, Facts]) -> None:
-    rows = [(*state, *vars(facts).values()) for state, facts in cached.items()]
-    text = pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(index=False, lineterminator="\n")
-    with paths.replacing(store) as draft:
-        draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
-
-
 def _facts_or_none(file: Path) -> Facts | None:
     try:
         return of_file(file)
@@ -188,44 +165,29 @@ def _facts_or_none(file: Path) -> Facts | None:
 
 
 def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
-    """Gather the facts of files, from ``cache/audio/<dataset>.csv`` where they did not change.
+    """Gather the `Facts` of files [files, COLUMNS], from the cache where they did not change.
 
-    Parameters
-    ----------
-    files : sequence of Path or None
-        None: not to be opened.
-    dataset : str
-
-    Returns
-    -------
-    DataFrame [files, COLUMNS]
-        See `Facts`. A missing or undecodable file has NaN, 0 and an empty hash.
+    None among the files is not opened. A missing or undecodable file has NaN, 0 and an empty hash.
     """
     store = paths.cache() / "audio" / f"{dataset}.csv"
     cached = _load(store)
     states = [_state(file) for file in files]
     todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in cached}
-    decoded = {}
     if len(todo) > QUIET and not sys.stderr.isatty():
         print(f"decoding {dataset}: {len(todo)} files ...", file=sys.stderr, flush=True)
-    with (
-        ThreadPoolExecutor() as pool,  # decoding and hashing release Python's lock
-        tqdm(
-            total=len(todo),
-            desc=f"decoding {dataset}",
-            unit="file",
-            file=sys.stderr,
-            leave=False,
-            disable=True if len(todo) <= QUIET else None,  # None: only where somebody watches
-        ) as bar,
-    ):
-        for state, facts in zip(todo, pool.map(_facts_or_none, todo.values()), strict=True):
-            if facts:
-                decoded[state] = facts
-            bar.update()
+    hidden = True if len(todo) <= QUIET else None  # None: only where somebody watches
+    bar = {"desc": f"decoding {dataset}", "unit": "file", "leave": False, "disable": hidden}
+    with ThreadPoolExecutor() as pool:  # decoding and hashing release Python's lock
+        facts = tqdm(pool.map(_facts_or_none, todo.values()), total=len(todo), **bar)
+        decoded = {state: of for state, of in zip(todo, facts, strict=True) if of}
     cached |= decoded
     if decoded:
-        _save(store, {state: cached[state] for state in states if state in cached})
+        rows = [(*s, *vars(cached[s]).values()) for s in dict.fromkeys(states) if s in cached]
+        text = pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(
+            index=False, lineterminator="\n"
+        )
+        with paths.replacing(store) as draft:
+            draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
     unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")
     rows = [vars(cached.get(state, unknown)) for state in states]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

@@ -65,7 +65,7 @@ INSIDE_BOTH, INSIDE_OURS, APART = "inside both intervals", "inside our interval"
 def table(n: int) -> pd.DataFrame:
     """Read published Table ``n`` (1 to 5), transcribed in ``data/paper/``; empty cells are NaN."""
     # "none" is a configuration; only an empty cell is missing.
-    return pd.read_csv(paths.published() / f"table{n}.csv", keep_default_na=False, na_values=[""])
+    return pd.read_csv(paths.data("paper") / f"table{n}.csv", keep_default_na=False, na_values=[""])
 
 
 def scores() -> pd.DataFrame:
@@ -75,7 +75,7 @@ def scores() -> pd.DataFrame:
 
 def texts(name: str) -> pd.DataFrame:
     """Read ``claims`` or ``contradictions`` of ``data/paper/``: strings, see its README."""
-    return pd.read_csv(paths.published() / f"{name}.csv", dtype=str, keep_default_na=False)
+    return pd.read_csv(paths.data("paper") / f"{name}.csv", dtype=str, keep_default_na=False)
 
 
 def numbers() -> pd.DataFrame:

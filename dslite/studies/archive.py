@@ -122,7 +122,7 @@ def collect(study: str | Path, models: bool = False, executed: bool = True) -> C
     for name in ("LICENSE", ENVIRONMENT):
         contents.add(name, paths.ROOT / name)
     for dataset, card in {run.dataset: run.card for run in contents.runs}.items():
-        named = Path(card.table).with_suffix("") if card.table else paths.cards() / dataset
+        named = Path(card.table).with_suffix("") if card.table else paths.data("cards") / dataset
         contents.add(f"cards/{dataset}.yaml", named.with_name(f"{named.name}.yaml"))
         contents.add(f"runs/{dataset}/table1.csv", paths.results(dataset) / "table1.csv")
     for run in contents.runs:

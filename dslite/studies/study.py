@@ -142,7 +142,7 @@ class BaselineConfig(Config):
 
 def names() -> list[str]:
     """Return the names of the studies that come with the project."""
-    return sorted(path.stem for path in paths.studies().glob("*.yaml"))
+    return sorted(path.stem for path in paths.data("studies").glob("*.yaml"))
 
 
 def source(name: str | Path) -> Path:
@@ -160,7 +160,7 @@ def source(name: str | Path) -> Path:
         return path
     if str(name) not in names():
         raise InputError(f"unknown study '{name}'{nearest(str(name), names())}")
-    return paths.studies() / f"{name}.yaml"
+    return paths.data("studies") / f"{name}.yaml"
 
 
 def load_study(name: str | Path) -> Study:

@@ -58,8 +58,8 @@ def main(files: int) -> None:
         settings = cards.settings_of(card)
 
         def check():
-            found = checks.findings(manifest.build(card), settings)
-            assert not found["errors"], found["errors"]
+            figures = checks.findings(manifest.build(card), settings)
+            assert not figures["errors"], figures["errors"]
 
         def hashed():
             for file in (Path(place) / "sleep" / "wav").iterdir():

@@ -56,10 +56,10 @@ def main() -> None:
             call(waves)
             rates[name].append(CHUNKS / (time.perf_counter() - begin))
     lines = [f"{provenance.now()}  {provenance.hardware()['processor']}"]
-    for name, found in rates.items():
+    for name, speeds in rates.items():
         lines.append(
-            f"{name:22s} {np.median(found):7.0f} images/s (lowest {min(found):.0f}, "
-            f"highest {max(found):.0f} of {ROUNDS} rounds)"
+            f"{name:22s} {np.median(speeds):7.0f} images/s (lowest {min(speeds):.0f}, "
+            f"highest {max(speeds):.0f} of {ROUNDS} rounds)"
         )
     ratios = np.divide(rates["dslite"], rates["librosa + matplotlib"])
     lines.append(f"ratio                  {np.median(ratios):7.1f} x")

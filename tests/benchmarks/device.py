@@ -46,14 +46,14 @@ THREADS = (1, 2)
 CALIBRATION = 8
 
 
-def weights_of(backbone: str, given: str) -> str:
+def weights_of(backbone: str, path: str) -> str:
     """A weights file where there is one for the backbone, else random."""
     if backbone != "mobilenet_v2":
         return "random"
     sibling = paths.ROOT.parent / "shared" / "weights"
     folder = Path(os.environ.get("DSLITE_REAL_WEIGHTS", sibling))
-    file = Path(given) if given else folder / "mobilenet_v2.weights.h5"
-    return str(file) if given or file.is_file() else "random"
+    file = Path(path) if path else folder / "mobilenet_v2.weights.h5"
+    return str(file) if path or file.is_file() else "random"
 
 
 def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
@@ -93,26 +93,28 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     ms = table.set_index(["part", "variant", "threads"])["ms_median"]
     size = table.groupby(["part", "variant"])["MB"].first()
     one = quantise.FLOAT32
-    found = {}
+    quotients = {}
     for part in ("model", "cnn"):
         for variant in quantise.VARIANTS[1:]:
             for n in THREADS:
                 faster = ms[part, one, n] / ms[part, variant, n]
-                found[f"{part} {variant} x float32, {n} threads"] = faster
-            found[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
-    own = deployment_profile.tensorflow_threads()
+                quotients[f"{part} {variant} x float32, {n} threads"] = faster
+            quotients[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
+    threads = deployment_profile.tensorflow_threads()
     for variant in deployment_profile.KERAS_VARIANTS:
         for n in THREADS:
             name = f"{variant} / TFLite network, {n} threads"
-            found[name] = ms["cnn", variant, own] / ms["cnn", one, n]
+            quotients[name] = ms["cnn", variant, threads] / ms["cnn", one, n]
     mel = ms["spectrogram", one, 1]
-    found["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / mel
-    picture = ms["spectrogram", deployment_profile.PICTURE, own]
-    found["drawn / TensorFlow picture"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / picture
-    found["TensorFlow / TFLite spectrogram"] = (
-        ms["spectrogram", deployment_profile.TENSORFLOW, own] / mel
+    quotients["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / mel
+    picture = ms["spectrogram", deployment_profile.PICTURE, threads]
+    quotients["drawn / TensorFlow picture"] = (
+        ms["spectrogram", deployment_profile.PLOTTED, 1] / picture
     )
-    return {name: round(float(value), 3) for name, value in found.items()}
+    quotients["TensorFlow / TFLite spectrogram"] = (
+        ms["spectrogram", deployment_profile.TENSORFLOW, threads] / mel
+    )
+    return {name: round(float(value), 3) for name, value in quotients.items()}
 
 
 def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[str, Any]:
@@ -130,13 +132,13 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
         .drop(columns=["devel %", "test %"])
         .to_string(index=False)
     )
-    found = {"weights": Path(weights).name, **ratios(table)}
+    result = {"weights": Path(weights).name, **ratios(table)}
     ours = table.query("part == 'cnn' and variant == 'float32' and threads == 1")["ms_median"]
     check = checked(run.folder / "cnn.tflite", repeats)
-    found["litert-benchmark / ours"] = check and round(check / float(ours.iloc[0]), 3)
-    kept = ("part", "variant", "threads", "ms", "ms_median", "ms_p95", "MB", "growth_mb", "peak_mb")
-    rows = table[list(kept)].round(3).astype(object)
-    return found | {
+    result["litert-benchmark / ours"] = check and round(check / float(ours.iloc[0]), 3)
+    columns = ["part", "variant", "threads", "ms", "ms_median", "ms_p95", "MB"]
+    rows = table[[*columns, "growth_mb", "peak_mb"]].round(3).astype(object)
+    return result | {
         **{key: profile[key] for key in ("parameters", "multiply_adds", "flops")},
         "seconds": {
             "converting": round(converted - begin, 1),
@@ -151,16 +153,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=50, help="that each figure is over")
     parser.add_argument("--weights", default="", help="of MobileNetV2")
-    given = parser.parse_args()
+    options = parser.parse_args()
     tensorflow_logging.import_tensorflow()
     machine = "{processor}, {cores} cores".format(**provenance.hardware())
-    found: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
+    results: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
     with tempfile.TemporaryDirectory() as folder:
         for backbone in BACKBONES:
-            weights = weights_of(backbone, given.weights)
-            found[backbone] = measured(Path(folder), backbone, weights, given.runs)
-    provenance.write_json(paths.ROOT / "results/benchmarks/device.json", found)
-    print(f"\n{json.dumps(found)}")
+            weights = weights_of(backbone, options.weights)
+            results[backbone] = measured(Path(folder), backbone, weights, options.runs)
+    provenance.write_json(paths.ROOT / "results/benchmarks/device.json", results)
+    print(f"\n{json.dumps(results)}")
 
 
 if __name__ == "__main__":

@@ -94,13 +94,13 @@ def prune(network: keras.Model, share: float) -> keras.Model:
     fresh = [layer.__class__.from_config(layer.get_config()) for layer in after]
     for layer in fresh:
         x = layer(x)
-    made = keras.Model(picture, x, name=network.name)
+    smaller = keras.Model(picture, x, name=network.name)
     maps = backbone.output_shape[3]
     rows = np.arange(backbone.output_shape[1])[:, None] * maps + keep["block_3"]
     for old, new in zip(after, fresh, strict=True):
         values = old.get_weights()
         new.set_weights([values[0][rows.ravel()], *values[1:]] if old.name == "hidden" else values)
-    return made
+    return smaller
 
 
 def tune(network: keras.Model, task: steps.Task, train: np.ndarray, epochs: int) -> None:
@@ -127,12 +127,12 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     small = quantise.Quantiser(content, waves).make(quantise.INT8)
     call = runtime.runner(small)
     expected = feature_store.predict(classifier.predictor(network, settings), store.mel, devel)
-    found = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
+    outputs = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
     _, file = np.unique(store.file[devel], return_inverse=True)
     first = np.unique(file, return_index=True)[1]
     truth = task.classes[devel][first]
-    both = [metrics.fuse(o, file).argmax(axis=1) for o in (expected, found)]
-    keras_uar, uar = (100 * metrics.uar(truth, said, expected.shape[1]) for said in both)
+    both = [metrics.fuse(o, file).argmax(axis=1) for o in (expected, outputs)]
+    keras_uar, uar = (100 * metrics.uar(truth, decision, expected.shape[1]) for decision in both)
     return {
         "parameters": network.count_params(),
         "MB int8": len(small) / 1e6,
@@ -156,11 +156,11 @@ def main() -> None:
     parser.add_argument("--table", default="")
     parser.add_argument("--weights", default="imagenet", help="imagenet or a file")
     parser.add_argument("--epochs", type=int, default=3)
-    given = parser.parse_args()
-    run = runs.load(given.run)
-    built = load_manifest(cards.load(given.table or run.record["dataset"]))
+    options = parser.parse_args()
+    run = runs.load(options.run)
+    built = load_manifest(cards.load(options.table or run.record["dataset"]))
     built = partitions.of_run(built, run.record)
-    settings = run.settings.model_copy(update={"weights": given.weights})
+    settings = run.settings.model_copy(update={"weights": options.weights})
     task = steps.task_of(built.card, settings, feature_store.load_spectrograms(built, settings))
     train, devel = (task.store.chunks(part) for part in ("train", "devel"))
     if settings.feature_layer != "stride4":
@@ -170,7 +170,7 @@ def main() -> None:
     rows = {"as trained": measured(network, task)}
     for share in SHARES:
         small = prune(network, share)
-        tune(small, task, train, given.epochs)
+        tune(small, task, train, options.epochs)
         rows[f"{100 * share:.0f} % pruned, fine-tuned"] = measured(small, task)
         print(pd.DataFrame(rows).T.round(2).to_string(), flush=True)
     place = paths.ROOT / "results" / "benchmarks"

@@ -99,9 +99,9 @@ def plain_step(network: keras.Model, task: steps.Task):
         if plan_of:
             lam = augmentation.strength(losses, used.sap_a, used.sap_s)
             planned = plan_of(lam, seed, used)
-            made = [one(pictures, labels, planned, i) for i in range(BATCH)]
-            pictures = tf.concat([picture for picture, _ in made], 0)
-            labels = tf.concat([label for _, label in made], 0)
+            examples = [one(pictures, labels, planned, i) for i in range(BATCH)]
+            pictures = tf.concat([picture for picture, _ in examples], 0)
+            labels = tf.concat([label for _, label in examples], 0)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             maps = classifier.backbone_of(network)(pictures, training=False)
@@ -184,12 +184,12 @@ def measure(backbone: str, weights: str, last: int, share: float, method: str) -
     for _ in range(ROUNDS):
         for name, run in runs.items():
             times[name].append(1000 * run(count[name]))
-    found = {name: float(np.median(values)) for name, values in times.items()}
-    found["ratio"] = float(np.median(np.divide(times["a"], times["c"])))
-    found["ratio_b"] = float(np.median(np.divide(times["a"], times["b"])))
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    medians["ratio"] = float(np.median(np.divide(times["a"], times["c"])))
+    medians["ratio_b"] = float(np.median(np.divide(times["a"], times["b"])))
     if method == "cutmix+specaugment":
-        found["trunk"] = 1000 * trunk_time(stage, task)
-    return found
+        medians["trunk"] = 1000 * trunk_time(stage, task)
+    return medians
 
 
 def main() -> None:
@@ -225,19 +225,19 @@ def main() -> None:
                 for method in settings.AUGMENTATIONS:
                     keras.backend.clear_session()
                     gc.collect()
-                    found = measure(backbone, weights, last, share, method)
-                    tail = found["c"] if method == "none" else tail
-                    floor = tail + 0.32 * found["trunk"] if "trunk" in found else None
+                    medians = measure(backbone, weights, last, share, method)
+                    tail = medians["c"] if method == "none" else tail
+                    floor = tail + 0.32 * medians["trunk"] if "trunk" in medians else None
                     line = (
                         f"| {backbone} | {last} | {LABELS.get(method, 'both')} "
-                        f"| {found['a']:.1f} | {found['b']:.2f} | {found['c']:.2f} "
-                        f"| {f'{floor:.2f}' if floor else ''} | {1000 / found['c']:.0f} "
-                        f"| {found['ratio_b']:.1f} | {found['ratio']:.1f} |"
+                        f"| {medians['a']:.1f} | {medians['b']:.2f} | {medians['c']:.2f} "
+                        f"| {f'{floor:.2f}' if floor else ''} | {1000 / medians['c']:.0f} "
+                        f"| {medians['ratio_b']:.1f} | {medians['ratio']:.1f} |"
                     )
                     print(line, flush=True)
                     lines.append(line)
                     key = f"{backbone} {last}"
-                    ratios.setdefault(key, {})[method] = round(found["ratio"], 2)
+                    ratios.setdefault(key, {})[method] = round(medians["ratio"], 2)
     if not only:
         target = paths.ROOT / "results" / "benchmarks" / "training.md"
         lines += ["", f"`{json.dumps(ratios)}`"]

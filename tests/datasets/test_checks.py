@@ -158,14 +158,14 @@ def findings(table, card="", **overrides):
 
 
 def test_a_clean_corpus(table, command):
-    found = findings(table, chunk_length_s=1.0)
-    assert found["verdict"] == "clean"
-    assert found["errors"] == found["warnings"] == {}
-    assert found["counts"]["train"] == {"no": 4, "yes": 4}
-    assert found["speakers"] == {"train": 2, "devel": 1, "test": 1}
-    assert (found["sample_rates"], found["channels"]) == ({"16000": 16}, {"1": 16})
-    assert found["table1"]["minutes"] == {"found": round(15.5 / 60, 1), "paper": None}
-    assert json.loads(json.dumps(found)) == found
+    figures = findings(table, chunk_length_s=1.0)
+    assert figures["verdict"] == "clean"
+    assert figures["errors"] == figures["warnings"] == {}
+    assert figures["counts"]["train"] == {"no": 4, "yes": 4}
+    assert figures["speakers"] == {"train": 2, "devel": 1, "test": 1}
+    assert (figures["sample_rates"], figures["channels"]) == ({"16000": 16}, {"1": 16})
+    assert figures["table1"]["minutes"] == {"measured": round(15.5 / 60, 1), "paper": None}
+    assert json.loads(json.dumps(figures)) == figures
     assert command("check", str(table), "--strict")[0] == 0
     stereo = np.random.default_rng(97).uniform(-0.3, 0.3, (44100, 2))
     soundfile.write(table.parent / "a1.wav", stereo, 44100)
@@ -191,7 +191,7 @@ def test_chunks_with_and_without_the_tail(table):
 
 
 def test_expected_counts_are_marked(table):
-    found = findings(
+    figures = findings(
         table,
         "classes: [no, yes]\n"
         "expected:\n"
@@ -199,41 +199,43 @@ def test_expected_counts_are_marked(table):
         "  - {files: 16, source: another}\n"
         "table1: {files: 16, speakers: 5, minutes: 0.3, mean_s: 0.97, std_s: 0.5}\n",
     )
-    assert found["verdict"] == "warnings"
-    assert found["warnings"] == {checks.UNEXPECTED: ["yes in train: 4 files, expected 5 (a list)"]}
-    report = checks.report(found)
+    assert figures["verdict"] == "warnings"
+    assert figures["warnings"] == {
+        checks.UNEXPECTED: ["yes in train: 4 files, expected 5 (a list)"]
+    }
+    report = checks.report(figures)
     row = {line.split()[0]: line for line in report.splitlines() if line}
     assert row["yes"].split()[1:4] == ["4", "≠", "5"]
     assert row["no"].split()[1:3] == ["4", "="]
     assert "16 =" in report
     # What differs from Table 1 is marked and no warning: the printed table has mistakes of its own.
-    assert found["table1"]["speakers"] == {"found": 4, "paper": 5}
+    assert figures["table1"]["speakers"] == {"measured": 4, "paper": 5}
     speakers = [line for line in report.splitlines() if line.startswith("speakers")]
     assert speakers[1].split() == ["speakers", "4", "5", "≠"]
-    assert found["table1"]["files"] == {"found": 16, "paper": 16}
+    assert figures["table1"]["files"] == {"measured": 16, "paper": 16}
 
 
 def test_blinded_labels_are_counted_and_their_classes_not_compared(table):
     trees.replace_text(table, "yes,d", "?,d")
     trees.replace_text(table, "no,d", "?,d")
-    found = findings(
+    figures = findings(
         table,
         "classes: [no, yes]\n"
         "expected: [{partition: test, files: 4, counts: {no: 2, yes: 2}, source: a list}]\n",
     )
-    assert (found["blinded"], found["verdict"]) == (4, "clean")
-    assert [e["of"] for e in found["expected"]] == ["files"]
-    assert "4 labels are not given out" in checks.report(found)
+    assert (figures["blinded"], figures["verdict"]) == (4, "clean")
+    assert [e["of"] for e in figures["expected"]] == ["files"]
+    assert "4 labels are not given out" in checks.report(figures)
 
 
 def test_a_regression_without_speakers(table):
     rows = [",".join(row.split(",")[i] for i in (0, 1, 3)) for row in table.read_text().split()]
     rows = [row.replace(",yes", f",{i}").replace(",no", f",{i}.5") for i, row in enumerate(rows)]
     table.write_text("\n".join(rows), encoding="utf-8")
-    found = findings(table, "task: regression\n")
-    assert found["verdict"] == "clean"
-    assert sum(sum(part.values()) for part in found["counts"].values()) == 16
-    lines = checks.report(found).splitlines()
+    figures = findings(table, "task: regression\n")
+    assert figures["verdict"] == "clean"
+    assert sum(sum(part.values()) for part in figures["counts"].values()) == 16
+    lines = checks.report(figures).splitlines()
     (_, *cells), _ = [line.split() for line in lines if line.startswith("speakers")]
     assert cells == ["unknown"] * 4
 
@@ -273,9 +275,9 @@ def test_json_is_all_of_it_and_says_errors_too(table, command):
     table.write_text("file,class\na0.wav,yes\n", encoding="utf-8")
     status, out, err = command("check", str(table), "--json")
     assert (status, err) == (2, "")
-    found = json.loads(out)
-    assert found["verdict"] == "errors"
-    assert "no column 'path'" in found["errors"]["layout"][0]
+    figures = json.loads(out)
+    assert figures["verdict"] == "errors"
+    assert "no column 'path'" in figures["errors"]["layout"][0]
 
 
 def test_another_folder(table, command, tmp_path):

@@ -203,7 +203,7 @@ def test_an_interruption_leaves_nothing(server, archive, target, cache, monkeypa
 
     with monkeypatch.context() as patch:
         if stage == "unpacking":
-            patch.setattr(zipfile.ZipFile, "extractall", interrupted)
+            patch.setattr(zipfile.ZipFile, "extract", interrupted)
         else:
             patch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
         with pytest.raises((KeyboardInterrupt, InputError)) as error:
@@ -341,8 +341,8 @@ def test_killed_while_downloading(server, slow, target, cache):
 
 def test_killed_while_unpacking(server, archive, target):
     wait = (
-        "import zipfile; copy = zipfile.ZipFile.extractall\n"
-        "zipfile.ZipFile.extractall = lambda *a: (copy(*a), time.sleep(60))"
+        "import zipfile; copy = zipfile.ZipFile.extract\n"
+        "zipfile.ZipFile.extract = lambda *a: (copy(*a), time.sleep(60))"
     )
     killed(fetching(archive, wait), lambda: list(target.parent.rglob("*.wav")))
     assert not target.exists()

@@ -318,7 +318,9 @@ def voice(seed: int, seconds: float = 1.0) -> np.ndarray:
 @pytest.fixture
 def table(tmp_path, cache, monkeypatch):
     """A published corpus of eight files; partitions are published elsewhere."""
-    monkeypatch.setattr(paths, "partitions", lambda: tmp_path / "partitions")
+    data = paths.data
+    elsewhere = {"partitions": tmp_path / "partitions"}
+    monkeypatch.setattr(paths, "data", lambda name: elsewhere.get(name, data(name)))
     speakers = {"a": "train", "b": "train", "c": "devel", "d": "test"}
     file = table_of(tmp_path, speakers, lambda speaker, j: voice(ord(speaker) + 50 * j))
     file.with_suffix(".yaml").write_text("publish: true\n", encoding="utf-8")
@@ -419,7 +421,7 @@ def test_a_damaged_table_is_named(table, content):
 
 def test_the_published_partition_is_the_cards_and_a_file_list(tmp_path):
     """Only corpora whose licence allows it are published."""
-    files = {file.stem for file in paths.partitions().glob("*.csv")}
+    files = {file.stem for file in paths.data("partitions").glob("*.csv")}
     assert files == {name for name in cards.names() if cards.load(name).publish} == {"ravdess"}
     card = cards.load("ravdess")
     content = partitions.published_file("ravdess").read_bytes()

@@ -101,11 +101,11 @@ def test_broken_off_files_are_seen_and_whole_ones_are_whole(tmp_path, noise, suf
     file = tmp_path / f"a.{suffix}"
     assert stored(file, np.tile(noise, 5), subtype=subtype).truncated == 0
     content = file.read_bytes()
-    for kept in (0.5, 0.8) if suffix != "flac" else ():  # FLAC that is cut cannot be decoded
-        file.write_bytes(content[: int(kept * len(content))])
+    for share in (0.5, 0.8) if suffix != "flac" else ():  # FLAC that is cut cannot be decoded
+        file.write_bytes(content[: int(share * len(content))])
         facts = scan.of_file(file)
         assert facts.truncated == 1
-        assert 0 < facts.duration_s < 10 * kept + 0.2
+        assert 0 < facts.duration_s < 10 * share + 0.2
     if suffix == "wav":
         file.write_bytes(content[:-1])  # of the last sample
         assert scan.of_file(file).truncated == 1

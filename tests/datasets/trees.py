@@ -226,7 +226,7 @@ def ravdess(folder: Path) -> None:
 OWN = {"s0": "train", "s1": "devel", "s2": "test", "s3": "train"}
 
 
-def own(folder: Path) -> None:
+def user_table(folder: Path) -> None:
     table(folder, OWN, lambda s, j: noise(f"{s}{j}", 22050 // 20), place="clips/", rate=22050)
 
 
@@ -255,7 +255,7 @@ def good(name: str, folder: Path) -> cards.Card:
     elif name in COMPARE:
         package(name, folder)
     else:
-        {"demos": demos, "iemocap": iemocap, "ravdess": ravdess, "own": own}[name](folder)
+        {"demos": demos, "iemocap": iemocap, "ravdess": ravdess, "own": user_table}[name](folder)
     return card(name, folder)
 
 

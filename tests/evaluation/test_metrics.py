@@ -177,8 +177,8 @@ def test_classification_record(guesses, rng):
     labels, files = guesses[0], np.repeat(np.arange(400), 3)
     scores = rng.dirichlet(np.ones(4), 1200).astype(np.float32)
     speakers, options = [f"s{i % 8}" for i in range(400)], {"draws": 200, "seed": 1}
-    given = (labels[files], scores, files, speakers, list("abcd"))
-    record = metrics.evaluate(*given, fusion="vote", **options)
+    arrays = (labels[files], scores, files, speakers, list("abcd"))
+    record = metrics.evaluate(*arrays, fusion="vote", **options)
     assert plain(record)
     assert (record["metric"], record["chance"]) == ("uar", 0.25)
     file, chunk = record["file"], record["chunk"]
@@ -199,8 +199,8 @@ def test_regression_record(rng):
     labels = rng.integers(1, 10, 60).astype(float)
     files = np.repeat(np.arange(60), 2)
     scores = (labels[files] + rng.normal(size=120))[:, None]
-    given = (labels[files], scores, files, [f"s{i % 6}" for i in range(60)], [])
-    record = metrics.evaluate(*given, task="regression", draws=50)
+    arrays = (labels[files], scores, files, [f"s{i % 6}" for i in range(60)], [])
+    record = metrics.evaluate(*arrays, task="regression", draws=50)
     assert plain(record)
     assert (record["metric"], record["chance"]) == ("spearman", 0.0)
     file, chunk = record["file"], record["chunk"]
@@ -213,7 +213,7 @@ def test_regression_record(rng):
     assert file["score_vote"] is None
     assert len(file["interval_speakers"]) == 2
     with pytest.raises(InputError, match="fusion"):
-        metrics.evaluate(*given, task="regression", fusion="vote")
+        metrics.evaluate(*arrays, task="regression", fusion="vote")
 
 
 @pytest.mark.parametrize("speakers", [None, [], ["", "", ""], ["a", "b", ""], ["a", "a", "a"]])
@@ -233,7 +233,7 @@ def test_what_is_undefined_becomes_none(speakers):
 
 
 @pytest.mark.parametrize(
-    ("function", "given", "error", "text"),
+    ("function", "arguments", "error", "text"),
     [
         (metrics.fuse, ([[0.5, 0.5]], [0], "median"), InputError, "'mean' and 'vote'"),
         (metrics.fuse, ([[0.5]], [0], "vote"), InputError, "regression"),
@@ -245,10 +245,10 @@ def test_what_is_undefined_becomes_none(speakers):
         (metrics.evaluate, ([0], [[1, 0]], [0], ["x", "y"]), ValueError, "2 speakers for 1 files"),
     ],
 )
-def test_what_is_refused(function, given, error, text):
+def test_what_is_refused(function, arguments, error, text):
     classes = [["a", "b"]] if function is metrics.evaluate else []
     with pytest.raises(error, match=text):
-        function(*given, *classes)
+        function(*arguments, *classes)
 
 
 @st.composite

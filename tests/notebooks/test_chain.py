@@ -168,7 +168,7 @@ def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain, tmp_path)
 def test_one_notebook_with_plain_papermill(chain, named, small_corpus, tmp_path):
     """As documented for those who do not want Snakemake: its own results, another seed."""
     output = tmp_path / "executed.ipynb"
-    words = ["papermill", str(paths.notebooks() / "3_training.ipynb"), str(output)]
+    words = ["papermill", str(paths.ROOT / "notebooks" / "3_training.ipynb"), str(output)]
     words += ["-p", "dataset", str(small_corpus), "-p", "augmentation", "specaugment"]
     short = "epochs_phase2=0 units=4"
     words += ["-p", "overrides", short, "-p", "seed", "5"]

@@ -17,9 +17,9 @@ class Workflow:
         self.config, self.options = config, options
         self.folder.mkdir(exist_ok=True)
         self.results, self.log = self.folder / "results", self.folder / "log"
-        own = {"DSLITE_CACHE": str(self.folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        variables = {"DSLITE_CACHE": str(self.folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
         scripts = str(Path(sys.executable).parent)
-        self.env = os.environ | own | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        self.env = os.environ | variables | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
         self.env.pop("DSLITE_RESULTS", None)
 
     def start(self, *options, config=()):

@@ -11,7 +11,7 @@ from dslite.errors import InputError
 from dslite.paper import consistency, published
 from dslite.paper.published import NAMES
 
-README = paths.published() / "README.md"
+README = paths.data("paper") / "README.md"
 METHODS = ["cutmix", "specaugment", "cutmix+specaugment"]
 
 
