@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -137,23 +136,14 @@ def _end_with_workflow() -> None:
     """
     import psutil
 
-    ancestry = [psutil.Process()]
-    for parent in ancestry[0].parents():
-        ancestry.append(parent)
-        try:
-            words = parent.cmdline()
-        except psutil.Error:  # not ours to look at, or just ended
-            words = []
-        if WORKFLOW in (Path(word).name for word in words):
-            threading.Thread(target=_watch, args=(ancestry,), daemon=True).start()
-            return
+    def watch(workflow: psutil.Process) -> None:
+        with suppress(psutil.Error):
+            while workflow.is_running() and workflow.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(POLL_S)
+        os.kill(os.getpid(), signal.SIGTERM)
 
-
-def _watch(ancestry: list) -> None:
-    """Wait until one of the processes, each the next one's child, has another parent."""
-    import psutil
-
-    with suppress(psutil.Error):
-        while all(child.ppid() == parent.pid for child, parent in pairwise(ancestry)):
-            time.sleep(POLL_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+    for parent in psutil.Process().parents():
+        with suppress(psutil.Error):  # not ours to look at, or just ended
+            if WORKFLOW in (Path(word).name for word in parent.cmdline()):
+                threading.Thread(target=watch, args=(parent,), daemon=True).start()
+                return

@@ -16,6 +16,8 @@ from scipy.ndimage import uniform_filter1d
 SAMPLE_RATE = 16000  # Hz; the fifth formant lies near 5 kHz
 FRAME = 512  # samples; with HOP, four frames overlap everywhere
 HOP = 128
+# Square root of a Hann window: used twice, four frames overlapping, it sums to 2.
+WINDOW = np.sin(np.pi * (np.arange(FRAME) + 0.5) / FRAME)
 PITCH_LIMITS = (95.0, 420.0)  # Hz: outside, harmonics blur in or fall out of a small Mel image
 
 # First five formants of an adult male's vowels in Hz, rounded from Peterson and Barney (1952,
@@ -114,7 +116,12 @@ def synthesise(
     samples = round(duration_s * SAMPLE_RATE)
     frames = samples // HOP + 4  # the first frame starts FRAME - HOP samples before the clip
     times = (np.arange(frames) * HOP - FRAME / 2 + HOP) / SAMPLE_RATE
-    starts = _syllable_starts(expression.tempo * speaker.tempo, duration_s, rng)
+    lead, close = rng.uniform(0.03, 0.2, 2) * min(1, duration_s)  # pauses at both ends, s
+    speech = duration_s - lead - close
+    rate = expression.tempo * speaker.tempo
+    lengths = np.exp(rng.normal(0, 0.18, max(2, round(rate * speech))))
+    # Starts of the syllables and the last one's end in s
+    starts = lead + speech * np.concatenate([[0], np.cumsum(lengths) / lengths.sum()])
     syllable = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 2)
     place = (times - starts[syllable]) / np.diff(starts)[syllable]  # 0 to 1 within the syllable
 
@@ -131,17 +138,13 @@ def synthesise(
     breath = 10 ** ((expression.breath + speaker.breath + 12 - 3 * octaves) / 20)
     source = _frames(pulses) * tilt + _frames(noise[0]) * breath * loudness[:, None]
     voiced = source * _resonances(formants, frequencies)
-    unvoiced = _frames(noise[1]) * _friction_shape(syllable, frequencies, rng) * friction[:, None]
+    # Of each syllable's consonant, a bump in log frequency
+    centre = rng.uniform(np.log2(1500), np.log2(6000), syllable[-1] + 1)[syllable]
+    distance = np.log2(np.maximum(frequencies, 50)) - centre[:, None]
+    shape = np.exp(-0.5 * (distance / 0.45) ** 2)
+    unvoiced = _frames(noise[1]) * shape * friction[:, None]
     voice = _overlap_add(voiced + unvoiced, samples)
     return _record(voice, speaker, rng)
-
-
-def _syllable_starts(rate: float, duration_s: float, rng: np.random.Generator) -> NDArray:
-    """Starts of the syllables and the last one's end in s, [syllables + 1]; pauses at both ends."""
-    lead, close = rng.uniform(0.03, 0.2, 2) * min(1, duration_s)
-    speech = duration_s - lead - close
-    lengths = np.exp(rng.normal(0, 0.18, max(2, round(rate * speech))))
-    return lead + speech * np.concatenate([[0], np.cumsum(lengths) / lengths.sum()])
 
 
 def _pitch(
@@ -237,30 +240,18 @@ def _resonances(formants: NDArray, frequencies: NDArray) -> NDArray:
     return response
 
 
-def _friction_shape(syllable: NDArray, frequencies: NDArray, rng: np.random.Generator) -> NDArray:
-    """Amplitude response of each syllable's consonant, [frames, bins]: a bump in log frequency."""
-    centre = rng.uniform(np.log2(1500), np.log2(6000), syllable[-1] + 1)[syllable]
-    distance = np.log2(np.maximum(frequencies, 50)) - centre[:, None]
-    return np.exp(-0.5 * (distance / 0.45) ** 2)
-
-
-def _window() -> NDArray:
-    """Square root of a Hann window: used twice, four frames overlapping, it sums to 2."""
-    return np.sin(np.pi * (np.arange(FRAME) + 0.5) / FRAME)
-
-
 def _frames(signal: NDArray) -> NDArray:
     """Spectra of overlapping frames, complex [samples // HOP + 4, bins]."""
     frames = len(signal) // HOP + 4
     padded = np.zeros((frames - 1) * HOP + FRAME)
     padded[FRAME - HOP : FRAME - HOP + len(signal)] = signal
     view = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
-    return rfft(view * _window())
+    return rfft(view * WINDOW)
 
 
 def _overlap_add(spectra: NDArray, samples: int) -> NDArray:
     """Signal of filtered frames, [samples]; the inverse of `_frames`."""
-    frames = irfft(spectra, FRAME) * _window() / 2
+    frames = irfft(spectra, FRAME) * WINDOW / 2
     overlap = FRAME // HOP
     signal = np.zeros((len(frames) + overlap - 1, HOP))
     for part in range(overlap):

@@ -63,11 +63,7 @@ def test_by_the_cards_speakers(place):
 @pytest.mark.parametrize(
     "text",
     [
-        LIST.replace(",", ";"),
-        LIST.replace(",", "\t"),
-        LIST.replace("\n", "\r\n"),
-        b"\xef\xbb\xbf" + LIST.encode(),
-        LIST.replace("path,partition", "Path,PARTITION"),
+        LIST.replace(",", ";"),  # what else a table may be: see test_table
         LIST.replace("devel", "Dev").replace("test", "Testing").replace("train", "training"),
         LIST.replace("devel", "validation"),
         LIST.replace("x/", "").replace("y/", ""),
@@ -77,9 +73,7 @@ def test_by_the_cards_speakers(place):
         LIST + "x/a.wav,train\n",
         "".join(f"1,{line},x\n" for line in LIST.split()).replace("1,path", "n,path"),
     ],
-    ids=["semicolons", "tabs", "windows", "bom", "header case", "partition names", "validation",
-         "no folders", "backslashes", "absolute", "suffixes", "repeated", "more columns"],
-)  # fmt: skip
+)
 def test_spellings_of_a_file_list(place, text):
     other = {"train": ("s3",), "devel": ("s2",), "test": ("s1",)}
     assert place(text, other) == (PLACED, "the file list partition.csv", [])
@@ -88,14 +82,11 @@ def test_spellings_of_a_file_list(place, text):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (LIST.replace("path", "file"), "no column 'path' in its first row"),
         (LIST.replace("partition", "split"), "no column 'partition' in its first row"),
-        ("path,partition\n", "no rows below the header"),
         (LIST.replace("devel", "eval"), "row 4: partition 'eval' is not known"),
         (LIST.replace("devel", ""), "row 4: partition '' is not known"),
         (LIST.replace("y/c.flac,devel", "y/c.flac"), "row 4 has 1 cells where the header has 2"),
         (LIST + "z/a.wav,test\n", "row 6: 'z/a.wav' is in two partitions"),
-        (LIST.encode("utf-16"), "not UTF-8"),
     ],
 )
 def test_refused_file_lists(place, tmp_path, text, words):
