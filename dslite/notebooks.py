@@ -2,7 +2,6 @@
 
 import ast
 import html
-import os
 import re
 import sys
 import tempfile
@@ -76,14 +75,10 @@ class Stage:
         changed = cards.overridden(self.card, used, self.preset)
         changed.pop("augmentation", None)
         if changed:
-            items = (f"`{key}` {was} → **{_short(now)}**" for key, (was, now) in changed.items())
+            changed |= {"weights": (changed["weights"][0], weights)} if "weights" in changed else {}
+            items = (f"`{key}` {was} → **{now}**" for key, (was, now) in changed.items())
             lines.append(f"**Differs from the preset:** {', '.join(items)}")
         return "  \n".join(lines)
-
-
-def _short(value: Any) -> Any:
-    """Name of a path, and anything else as it is."""
-    return Path(value).name if isinstance(value, str) and os.sep in value else value
 
 
 def begin(

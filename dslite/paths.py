@@ -99,7 +99,14 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
             (folder / NEW).mkdir()
             draft = folder / NEW / target.name
             yield draft
-            _swap(draft, target, folder / OLD)
+            if draft.is_dir() and target.is_dir():
+                target.rename(folder / OLD)
+            try:
+                draft.replace(target)
+            except BaseException:
+                if (folder / OLD).exists():
+                    (folder / OLD).rename(target)
+                raise
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,18 +134,6 @@ def require_writable(folder: str | os.PathLike) -> None:
     with _explained(Path(folder), NO_SPACE + NO_RIGHT):
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-
-
-def _swap(draft: Path, target: Path, old: Path) -> None:
-    """Put a draft in its target's place; an older folder is moved to `old` for that."""
-    if draft.is_dir() and target.is_dir():
-        target.rename(old)
-    try:
-        draft.replace(target)
-    except BaseException:
-        if old.exists():
-            old.rename(target)
-        raise
 
 
 @contextmanager

@@ -50,13 +50,22 @@ def problems(corpus: Manifest) -> dict[str, list[str]]:
     A blinded test partition is no problem, and of an official partition (layout compare) the audio
     is taken as its organisers divided it.
     """
+    table = corpus.table
+    places = table["path"].map(lambda path: os.path.normpath(corpus.folder / path))
     kinds = {
         "layout": list(corpus.problems),
-        "listed twice": _repeated_paths(corpus),
+        "listed twice": [
+            f"{_at(corpus, j)}: this file is in row {i + 2} already; remove one"
+            for i, j in listing.repeats(places.to_frame(), ["path"])
+        ],
         "audio": _audio_problems(corpus),
         "labels": _label_problems(corpus),
         "partitions": _partition_problems(corpus),
-        "speakers in two partitions": _shared_speakers(corpus),
+        "speakers in two partitions": [
+            f"speaker '{table['speaker'][i]}' is in {table['partition'][i]} ({_at(corpus, i)}) and "
+            f"in {table['partition'][j]} ({_at(corpus, j)}); a speaker belongs into one partition"
+            for i, j in listing.in_two_partitions(table, "speaker")
+        ],
         "audio in two partitions": [] if corpus.card.package else _shared_audio(corpus),
     }
     return {kind: sentences for kind, sentences in kinds.items() if sentences}
@@ -65,9 +74,13 @@ def problems(corpus: Manifest) -> dict[str, list[str]]:
 def warnings(corpus: Manifest) -> dict[str, list[str]]:
     """List what a reader should know and may leave: kind of warning -> a sentence each."""
     table = corpus.table
+    decoded = table[table["audio_hash"] != ""]
     kinds = {
         "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
-        "the same audio twice": _repeated_audio(corpus),
+        "the same audio twice": [
+            f"{_at(corpus, j)}: the same audio as {_at(corpus, i)} ({table['partition'][i]})"
+            for i, j in listing.repeats(decoded, ["partition", "audio_hash"])
+        ],
         "silent": [
             f"{_at(corpus, i)}: silent (peak {table['peak'][i]:.1g} of full scale)"
             for i in np.flatnonzero(table["peak"] < SILENT)
@@ -164,15 +177,6 @@ def _partition_problems(corpus: Manifest) -> list[str]:
     return sentences
 
 
-def _shared_speakers(corpus: Manifest) -> list[str]:
-    partition, speaker = corpus.table["partition"], corpus.table["speaker"]
-    return [
-        f"speaker '{speaker[i]}' is in {partition[i]} ({_at(corpus, i)}) and in {partition[j]} "
-        f"({_at(corpus, j)}); a speaker belongs into one partition"
-        for i, j in listing.in_two_partitions(corpus.table, "speaker")
-    ]
-
-
 def _shared_audio(corpus: Manifest) -> list[str]:
     path, partition = corpus.table["path"], corpus.table["partition"]
     remedy = "as its organisers divided it" if corpus.card.package else "remove one"
@@ -181,23 +185,6 @@ def _shared_audio(corpus: Manifest) -> list[str]:
         f"{partition[j]}; {remedy}"
         for i, j in listing.in_two_partitions(corpus.table, "audio_hash")
         if path[i] != path[j]
-    ]
-
-
-def _repeated_audio(corpus: Manifest) -> list[str]:
-    """Files that hold the same audio as an earlier one of their partition."""
-    decoded = corpus.table[corpus.table["audio_hash"] != ""]
-    return [
-        f"{_at(corpus, j)}: the same audio as {_at(corpus, i)} ({decoded['partition'][i]})"
-        for i, j in listing.repeats(decoded, ["partition", "audio_hash"])
-    ]
-
-
-def _repeated_paths(corpus: Manifest) -> list[str]:
-    paths = corpus.table["path"].map(lambda path: os.path.normpath(corpus.folder / path))
-    return [
-        f"{_at(corpus, j)}: this file is in row {i + 2} already; remove one"
-        for i, j in listing.repeats(paths.to_frame(), ["path"])
     ]
 
 

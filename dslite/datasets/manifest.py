@@ -54,7 +54,15 @@ def build(card: Card) -> Manifest:
     """
     listed = listing.read(card)
     folder, table = listed.folder, listed.table.reset_index(drop=True)
-    card = card.model_copy(update={"classes": _classes(card, table["label"])})
+    if card.task == "classification":
+        classes = card.classes or tuple(sorted(set(table["label"]) - {""}))
+        taken = sorted(RESERVED.intersection(classes))
+        if taken:
+            raise InputError(
+                f"{card.table or card.dataset}: a class is called '{taken[0]}', as is a column of "
+                "predictions.csv; give it another name"
+            )
+        card = card.model_copy(update={"classes": classes})
     # What leads out of the corpus's folder is not even opened.
     files = [folder / path for path in table["path"]]
     files = [None if listing.leads_out(listing.home(card), file) else file for file in files]
@@ -66,20 +74,6 @@ def build(card: Card) -> Manifest:
         listed.partition_source,
         **{name: getattr(listed, name) for name in ("problems", "surplus", "excluded", "notes")},
     )
-
-
-def _classes(card: Card, labels: pd.Series) -> tuple[str, ...]:
-    """The card's classes, or in a classification without any those of the labels."""
-    if card.task == "regression":
-        return card.classes
-    classes = card.classes or tuple(sorted(set(labels) - {""}))
-    taken = sorted(RESERVED.intersection(classes))
-    if taken:
-        raise InputError(
-            f"{card.table or card.dataset}: a class is called '{taken[0]}', as is a column of "
-            "predictions.csv; give it another name"
-        )
-    return classes
 
 
 def digest(manifest: Manifest) -> str:

@@ -75,7 +75,17 @@ def place(
     if listed:
         placed, unplaced = _by_list(listed, speakers, left_out)
     else:
-        placed, unplaced = _by_speaker(card, speakers)
+        parts_of = {name: part for part, names in card.partition.items() for name in names}
+        placed = {path: parts_of[s] for path, s in speakers.items() if s in parts_of}
+        first = {}  # unplaced speaker -> first file
+        for path, speaker in speakers.items():
+            if speaker not in parts_of:
+                first.setdefault(speaker, path)
+        unplaced = [
+            f"{path}: speaker {speaker} is in no partition; add the speaker to `partition` in the "
+            "card"
+            for speaker, path in first.items()
+        ]
     rows = []
     for path, part in placed.items():
         speaker, label = files[path]
@@ -112,19 +122,6 @@ def _by_list(
 def _file_key(path: str) -> str:
     """What a file is looked up by: its name without folders and suffix."""
     return PurePosixPath(path.replace("\\", "/")).stem
-
-
-def _by_speaker(card: Card, speakers: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    partitions = {name: part for part, names in card.partition.items() for name in names}
-    unplaced = {}  # speaker -> first file
-    for path, speaker in speakers.items():
-        if speaker not in partitions:
-            unplaced.setdefault(speaker, path)
-    problems = [
-        f"{path}: speaker {speaker} is in no partition; add the speaker to `partition` in the card"
-        for speaker, path in unplaced.items()
-    ]
-    return {path: partitions[s] for path, s in speakers.items() if s in partitions}, problems
 
 
 # Folds of a cross-validation
@@ -185,7 +182,12 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     table = manifest.table[manifest.table["label"] != ""].reset_index(drop=True)
     groups = _groups(card, table["speaker"], where)
     _require_enough(card, groups, table["label"], k, where)
-    part = parts(groups, _strata(card, table["label"], k), k)
+    strata = table["label"]
+    if card.task == "regression":  # quantile bins, each of which must have a file for each part
+        bins = max(1, min(BINS, len(table) // k))
+        strata = pd.qcut(pd.to_numeric(strata), bins, labels=False, duplicates="drop")
+        strata = strata.fillna(0)  # one value for all has no bins
+    part = parts(groups, strata, k)
     for i, j in listing.in_two_partitions(table.assign(partition=part), "audio_hash"):
         raise InputError(
             f"{where}: {table['path'][i]} and {table['path'][j]} are the same audio under two "
@@ -257,16 +259,6 @@ def _groups(card: Card, speakers: pd.Series, where: str) -> pd.Series:
             f"'{speakers[groups.isna()].iloc[0]}'; correct the expression"
         )
     return groups
-
-
-def _strata(card: Card, labels: pd.Series, k: int) -> pd.Series:
-    """What every part should have alike: classes, or quantile bins of a regression's labels."""
-    if card.task == "classification":
-        return labels
-    # Each bin must have a file for each part.
-    bins = max(1, min(BINS, len(labels) // k))
-    binned = pd.qcut(pd.to_numeric(labels), bins, labels=False, duplicates="drop")
-    return binned.fillna(0)  # one value for all has no bins
 
 
 def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int, where: str) -> None:

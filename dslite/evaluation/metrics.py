@@ -221,13 +221,6 @@ def _pearson(pair: np.ndarray) -> float:
     return float(np.corrcoef(pair)[0, 1])
 
 
-def _ccc(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Concordance correlation (Lin 1989, 10.2307/2532051); NaN where undefined."""
-    covariance = np.mean((labels - labels.mean()) * (predictions - predictions.mean()))
-    spread = labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2
-    return float(2 * covariance / spread) if spread > 0 else float("nan")
-
-
 def bootstrap_interval_rho(
     labels: np.ndarray,
     predictions: np.ndarray,
@@ -275,10 +268,14 @@ def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, An
     """Measures of files or chunks alike, from labels [n] and scores [n, C]."""
     if task == "regression":
         pair = np.stack([labels, scores[:, 0]]).astype(np.float64)
-        error = pair[1] - pair[0]
+        error, (one, other) = pair[1] - pair[0], pair.mean(axis=1)
+        covariance = np.mean((pair[0] - one) * (pair[1] - other))
+        spread = pair[0].var() + pair[1].var() + (one - other) ** 2
         return {
             **{"n": len(labels), "score": rho(*pair), "pearson": _pearson(pair)},
-            **{"ccc": _ccc(*pair), "mae": np.abs(error).mean(), "rmse": np.sqrt(np.mean(error**2))},
+            # Concordance correlation (Lin 1989, 10.2307/2532051)
+            "ccc": 2 * covariance / spread if spread > 0 else np.nan,
+            **{"mae": np.abs(error).mean(), "rmse": np.sqrt(np.mean(error**2))},
         }
     matrix = confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
     return {"n": len(labels), "score": np.nanmean(_recalls(matrix)), "confusion": matrix}

@@ -96,7 +96,14 @@ def uar_difference(
     result = {"difference": _mean_recall(gains.sum(axis=0), counts.sum(axis=0))}
     if units < 2:
         return result | {"low": None, "high": None, "p": None, "units": units}
-    drawn = _drawn_differences(gains, counts, draws)
+    # Units of the same sums are drawn together.
+    cells, equal = np.unique(np.hstack([gains, counts]), axis=0, return_counts=True)
+    rng, drawn = np.random.default_rng(SEED), []
+    for start in range(0, draws, BLOCK):
+        times = rng.multinomial(units, equal / units, size=min(BLOCK, draws - start))
+        sums = times @ cells
+        drawn.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
+    drawn = np.concatenate(drawn)
     tail = norm.cdf(t.ppf((1 - LEVEL) / 2, units - 1) * np.sqrt(units / (units - 1)))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     beyond = min((drawn <= TINY).sum(), (drawn >= -TINY).sum())
@@ -104,19 +111,6 @@ def uar_difference(
     share = t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1)
     p = min(1, max(2 * share, 2.0 ** (1 - differing)))
     return result | {"low": float(low), "high": float(high), "p": float(p), "units": units}
-
-
-def _drawn_differences(gains: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
-    """Differences of the UAR [draws] from each unit's sums and files [units, classes]."""
-    units, n_classes = gains.shape
-    # Units of the same sums are drawn together.
-    cells, equal = np.unique(np.hstack([gains, counts]), axis=0, return_counts=True)
-    rng, blocks = np.random.default_rng(SEED), []
-    for start in range(0, draws, BLOCK):
-        times = rng.multinomial(units, equal / units, size=min(BLOCK, draws - start))
-        sums = times @ cells
-        blocks.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
-    return np.concatenate(blocks)
 
 
 def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
