@@ -5,7 +5,9 @@ Every function returns a `matplotlib.figure.Figure` that pyplot does not know, s
 Scores come in as fractions, a UAR is drawn in per cent.
 """
 
+import io
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 # Okabe and Ito's colours, told apart by the colour-blind (jfly.uni-koeln.de/color)
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -25,6 +28,7 @@ STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
 # Fonts are embedded as fonts, so that text stays text; the same picture gives the same file.
 STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
 METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
+PICTURE_BYTES = 300_000  # of a PNG that is committed, at most
 styled = mpl.rc_context(STYLE)
 
 
@@ -44,6 +48,19 @@ def save(figure: Figure, path: str | Path, dpi: int = STYLE["savefig.dpi"]) -> N
     """Write a figure as PNG, PDF or SVG, by the path's suffix, without a date."""
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     figure.savefig(path, metadata=undated.get(Path(path).suffix.lower()), dpi=dpi)
+
+
+def reduced(picture: str | Path) -> bytes:
+    """Return a PNG as it is or, above `PICTURE_BYTES`, with a palette and as small as need be."""
+    content, image = Path(picture).read_bytes(), Image.open(picture).convert("RGB")
+    for share, colours in product(np.arange(1, 0, -0.1), (256, 128)):
+        if len(content) <= PICTURE_BYTES:
+            break
+        size, buffer = (int(share * image.width), int(share * image.height)), io.BytesIO()
+        small = image.resize(size, Image.Resampling.LANCZOS).quantize(colours)
+        small.save(buffer, "PNG", optimize=True)
+        content = buffer.getvalue()
+    return content
 
 
 @styled

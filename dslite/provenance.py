@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def commit() -> str:
         return ""
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what its numbers depend on."""
     versions = {"python": platform.python_version(), "dslite": dslite.__version__}

@@ -5,9 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "archive": ["collect", "write_archive"],
-        "jobs": ["study_jobs"],
-        "runs": ["study_runs"],
+        "archive": ["collect", "write_archive", "write_record"],
+        "jobs": ["study_jobs", "study_runs"],
         "study": ["expand", "load_study"],
         "tables": ["to_markdown", "write_tables"],
     },

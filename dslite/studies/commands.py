@@ -14,27 +14,21 @@ from dslite.errors import InputError
 
 def record(
     study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
-    with_notebooks: Annotated[
-        bool, typer.Option("--notebooks", help="the executed chain of its corpora, too")
-    ] = False,
 ) -> None:
-    """Keep the small files of a study's runs in results/records, to be committed.
+    """Keep a study's runs in results/records, to be committed: settings, scores, predictions.
 
     No audio, no models; of a corpus whose licence keeps file names private none of them.
     """
-    from dslite import paths
+    from dslite import paths, provenance
     from dslite.studies import archive as study_archive
-    from dslite.studies.study import load_study
 
-    written, left_out = study_archive.record_runs(study)
-    for line in left_out:
+    contents = study_archive.collect(study)
+    place = study_archive.write_record(contents)
+    for line in contents.left_out:
         typer.echo(f"left out: {line}")
-    copied = [written]
-    if with_notebooks:
-        copied += [study_archive.record_notebooks(name) for name in load_study(study).corpora]
-    for files in copied:
-        size_mb = sum(file.stat().st_size for file in files) / 1e6
-        typer.echo(f"{len(files)} files, {size_mb:.1f} MB in {paths.shown(paths.records())}")
+    files = [file for file in place.rglob("*") if file.is_file()]
+    size = provenance.size_in_words(sum(file.stat().st_size for file in files))
+    typer.echo(f"record: {len(files)} files, {size} in {paths.shown(place)}")
 
 
 def archive(
@@ -98,11 +92,11 @@ def study(
 def _choose(study, group: str) -> None:
     """Train the best point of a grid as any run, then write down what it was chosen from."""
     from dslite import paths
-    from dslite.studies import jobs, runs, tables
+    from dslite.studies import jobs, tables
 
-    candidates = runs.candidates(runs.study_runs(study), group)
-    ranked = runs.rank(candidates)
-    config = runs.best(candidates).config
+    candidates = jobs.candidates(jobs.study_runs(study), group)
+    ranked = jobs.rank(candidates)
+    config = jobs.best(candidates).config
     settings = jobs.job(config).settings
     manifest = commands.checked(config.dataset)
     tensorflow_logging.import_tensorflow()

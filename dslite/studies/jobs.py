@@ -1,19 +1,35 @@
-"""A study as jobs: what the workflow runs, in which words, and what each leaves behind."""
+"""A study as jobs: what the workflow runs, in which words, what each has left, what is chosen.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+A folder's name says most of a run's recipe, its record all of it: what lies in a folder counts only
+if the record is that of the job. With which versions and manifest it was made does not matter
+here, so that results stay readable after an upgrade, or where the corpus is not.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from dslite import cards, paths
 from dslite.cards import Card
 from dslite.datasets import listing
 from dslite.errors import InputError
-from dslite.settings import Settings
-from dslite.studies.study import BaselineConfig, Study, TrainingConfig, baselines, expand
-from dslite.training import runs
+from dslite.settings import Settings, nearest
+from dslite.studies.study import Config, Study, baselines, expand
+from dslite.training import cross_validation, runs
+from dslite.training.runs import Run
 
 TRAINING, CANDIDATE, CHOSEN, BASELINE = "training", "candidate", "chosen", "baseline"  # roles
 FEATURES = {kind: features for features, kind in runs.FEATURES.items()}
+FINISHED, MISSING, ABSENT = "finished", "missing", "absent: corpus not here"
+SAME = ("dataset", "kind", "seed", "task", "settings", "weights")  # of a record and its job
+NAMED = 3  # differing settings that a message names
+# What the candidates of a grid share
+GROUP = ("dataset", "preset", "backbone", "augmentation", "seed", "folds")
 
 
 @dataclass(frozen=True)
@@ -25,19 +41,25 @@ class Job:
     role : str
         `TRAINING`, `CANDIDATE`, `CHOSEN` (the point of a grid that is best on devel, trained and
         tested as any other) or `BASELINE`.
-    config : TrainingConfig or BaselineConfig
+    config : Config
     card : Card
     settings : Settings
         With which its runs are made.
     folder : Path
         Of the run, or of the cross-validation, below which the folds' folders lie.
+    state : str
+        Once looked up, `FINISHED`, `ABSENT`, or `MISSING` and, behind it, what there is instead.
+    runs : tuple of Run
+        What it has left: that of the folder; of a cross-validation, those of its finished folds.
     """
 
     role: str
-    config: TrainingConfig | BaselineConfig
+    config: Config
     card: Card
     settings: Settings
     folder: Path
+    state: str = MISSING
+    runs: tuple[Run, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -74,6 +96,21 @@ class Job:
         parts = (self.dataset, config.preset, config.backbone, config.augmentation)
         return "-".join([*parts, f"s{config.seed}"])
 
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is there."""
+        return self.state == FINISHED
+
+    @property
+    def reason(self) -> str:
+        """Why it is not finished, as far as it is known."""
+        return self.state.removeprefix(MISSING).removeprefix(": ")
+
+    @property
+    def run(self) -> Run | None:
+        """The finished run; None if it is missing, or a cross-validation, which has several."""
+        return self.runs[0] if self.finished and not self.config.folds else None
+
     def words(self) -> list[str]:
         """Return the parameters of notebook 3, ``name=value``, or what follows ``dslite``."""
         config = self.config
@@ -98,9 +135,7 @@ class Job:
         return command + ([f"--folds={config.folds}"] if config.folds else [])
 
 
-def job(
-    config: TrainingConfig | BaselineConfig, role: str = TRAINING, card: Card | None = None
-) -> Job:
+def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
     """Return the job of a configuration: with which settings it runs, and where its files lie."""
     card = card or cards.load(config.dataset)
     named = {key: getattr(config, key) for key in ("backbone", "weights", "augmentation")}
@@ -178,3 +213,132 @@ def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
             name = f"{one.dataset}-{one.config.preset}-{one.config.backbone}"
             by_network.setdefault(name, []).append(one)
     return by_network
+
+
+def study_runs(study: Study) -> list[Job]:
+    """Look up every run of a study: the trainings in its order, the baselines, the grids' choices.
+
+    Of a choice that cannot be made yet, the configuration is the grid's first one.
+
+    Raises
+    ------
+    InputError
+        See `dslite.studies.study.expand`.
+    """
+    looked_up = [look_up(one) for one in all_jobs(study)]
+    trainings = [one for one in looked_up if one.config.kind == runs.NETWORK]
+    choices = [_chosen(candidates(trainings, group)) for group in groups(trainings)]
+    return [*trainings, *choices, *looked_up[len(trainings) :]]
+
+
+def look_up(planned: Job) -> Job:
+    """Look up what a job has left, and whether that is all of it."""
+    config, folders = planned.config, [planned.folder]
+    if config.folds:
+        folders = [planned.folder / f"fold{i}" for i in range(1, config.folds + 1)]
+    present = [folder for folder in folders if (folder / runs.LAST).is_file()]
+    if not present:
+        here = listing.is_present(planned.card)
+        return replace(planned, state=MISSING if here else ABSENT)
+    try:
+        loaded = tuple(map(runs.load, present))
+    except InputError:
+        return replace(planned, state=f"{MISSING}: {runs.LAST} there cannot be read")
+    described = runs.describe(
+        planned.card, planned.settings, config.seed, config.preset, "", config.kind
+    )
+    differing = [text for run in loaded if (text := _differing(run.record, described))]
+    if differing:
+        return replace(planned, state=f"{MISSING}: what lies there has other {differing[0]}")
+    state, identities = FINISHED, [run.record["identity"] for run in loaded]
+    if len(loaded) < len(folders):
+        state = f"{MISSING}: {len(loaded)} of {len(folders)} folds are finished"
+    elif config.folds and identities != cross_validation.identities(planned.folder):
+        state = f"{MISSING}: the folds are not gathered"
+    return replace(planned, state=state, runs=loaded)
+
+
+def _differing(record: dict[str, Any], described: dict[str, Any]) -> str:
+    """Name what a run's record and a job's description disagree on; empty: nothing."""
+    expected = json.loads(json.dumps({key: described[key] for key in SAME}))
+    for key in SAME:
+        ours, theirs = expected[key], record.get(key)
+        if ours != theirs and isinstance(ours, dict) and isinstance(theirs, dict):
+            names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            return f"{key}: {', '.join(names[:NAMED])}{more}"
+        if ours != theirs:
+            return key
+    return ""
+
+
+def _chosen(candidates: Sequence[Job]) -> Job:
+    """Look up the training that a grid's candidates lead to."""
+    first, unfinished = candidates[0], sum(not one.finished for one in candidates)
+    state = f"{MISSING}: {unfinished} of {len(candidates)} candidates are to be tried first"
+    if first.state == ABSENT:
+        state = ABSENT
+    elif not unfinished:
+        try:
+            return look_up(job(best(candidates).config, CHOSEN))
+        except InputError as error:
+            state = f"{MISSING}: {error}"
+    return replace(job(first.config, CHOSEN), state=state)
+
+
+def candidates(jobs: Sequence[Job], group: str) -> list[Job]:
+    """Return the candidates of one of `groups`, in the order of the grid.
+
+    Raises
+    ------
+    InputError
+        No such grid.
+    """
+    if group not in groups(jobs):
+        raise InputError(f"no grid '{group}'{nearest(group, groups(jobs))}")
+    return [one for one in jobs if one.group == group]
+
+
+def rank(candidates: Sequence[Job]) -> pd.DataFrame:
+    """Rank the candidates of one grid by their devel score, of equals the first one first.
+
+    Nothing of the test partition is asked for.
+
+    Returns
+    -------
+    DataFrame
+        One row a candidate: the columns `GROUP`, ``weights`` (the name), ``overrides``, ``point``
+        (its place in the grid), ``devel`` (UAR or rho; NaN: undefined), ``run`` (its folder in
+        results/), ``chosen`` (bool) and ``rank`` (from 1).
+
+    Raises
+    ------
+    InputError
+        A candidate that is not finished, or none that has a score.
+    """
+    rows = []
+    for point, one in enumerate(candidates):
+        if not one.finished:
+            raise InputError(f"{one.name}: this point of the grid is not finished")
+        config, score = one.config, one.run.metrics["devel"]["file"]["score"]
+        row = {key: getattr(config, key) for key in GROUP} | {"dataset": one.dataset}
+        row |= {
+            "weights": Path(config.weights).name,
+            "overrides": " ".join(config.override_words()),
+        }
+        row |= {"point": point, "devel": np.nan if score is None else float(score)}
+        rows.append(row | {"run": one.name})
+    table = pd.DataFrame(rows)
+    if table["devel"].isna().all():
+        shared = ", ".join(str(table[key][0]) for key in GROUP[:5])
+        raise InputError(
+            f"{shared}: no point of the grid has a devel score (training diverged, or one "
+            "prediction for all); change the grid"
+        )
+    ranks = table["devel"].rank(method="first", ascending=False, na_option="bottom").astype(int)
+    return table.assign(chosen=ranks == 1, rank=ranks)
+
+
+def best(candidates: Sequence[Job]) -> Job:
+    """Return the candidate that `rank` has first."""
+    return candidates[int(rank(candidates)["rank"].argmin())]

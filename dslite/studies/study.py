@@ -80,7 +80,7 @@ class Study(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What a training and a baseline of a study have in common.
+    """All that `dslite train` or `dslite baseline` has to be told.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Config:
         Name of a card, or absolute path of a table.
     preset, backbone, weights, augmentation : str
         Resolved: none is empty, and a weights file's path is absolute. Acoustic statistics have no
-        backbone and no weights.
+        backbone and no weights, baselines no augmentation.
     kind : str
         `runs.NETWORK`, `runs.SVM` or `runs.LIBROSA`, see `dslite.training.runs`.
     seed : int
@@ -102,6 +102,8 @@ class Config:
     preset: str
     backbone: str = ""
     weights: str = ""
+    augmentation: str = "none"
+    kind: str = NETWORK
     seed: int
     overrides: tuple[tuple[str, Any], ...] = ()
     folds: int | None = None
@@ -117,27 +119,11 @@ class Config:
         Examples
         --------
         >>> changed = (("tail", "drop"), ("units", 64))
-        >>> config = BaselineConfig(dataset="d", preset="p", kind="svm", seed=0, overrides=changed)
+        >>> config = Config(dataset="d", preset="p", seed=0, overrides=changed)
         >>> config.override_words()
         ['tail=drop', 'units=64']
         """
         return [f"{key}={_word(value)}" for key, value in self.overrides]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig(Config):
-    """All that `dslite train` has to be told."""
-
-    augmentation: str
-    kind = NETWORK
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaselineConfig(Config):
-    """All that `dslite baseline` has to be told."""
-
-    kind: str
-    augmentation = "none"  # a baseline sees no augmented picture
 
 
 def names() -> list[str]:
@@ -205,7 +191,7 @@ def _located(corpora: Sequence[str], study: Path) -> tuple[str, ...]:
     return tuple(located)
 
 
-def expand(study: Study) -> list[TrainingConfig]:
+def expand(study: Study) -> list[Config]:
     """Return the study's trainings: by corpus, preset, backbone, augmentation, seed, grid.
 
     Raises
@@ -232,7 +218,7 @@ def expand(study: Study) -> list[TrainingConfig]:
     return list(dict.fromkeys(configs))  # once each, in this order
 
 
-def baselines(study: Study) -> list[BaselineConfig]:
+def baselines(study: Study) -> list[Config]:
     """Return the study's baselines, once each with its first seed, on which they hardly depend."""
     configs = []
     for card, dataset, preset, backbone in _recipes(study):
@@ -241,7 +227,7 @@ def baselines(study: Study) -> list[BaselineConfig]:
         network = {"backbone": of.backbone, "weights": of.weights, "overrides": of.overrides}
         acoustic = {"overrides": tuple(pair for pair in of.overrides if pair[0] in ACOUSTIC)}
         configs += [
-            BaselineConfig(**shared, kind=kind, **(acoustic if kind == LIBROSA else network))
+            Config(**shared, kind=kind, **(acoustic if kind == LIBROSA else network))
             for kind in study.baselines
         ]
     return list(dict.fromkeys(configs))
@@ -265,7 +251,7 @@ def _config(
     named: Mapping[str, str],
     tried: Mapping[str, Any],
     seed: int,
-) -> TrainingConfig:
+) -> Config:
     """Bring a configuration into the form in which equal ones are equal."""
     weights = study.weights
     if isinstance(weights, dict):
@@ -278,7 +264,7 @@ def _config(
         for key, value in settings.model_dump().items()
         if key not in AXES and value != getattr(base, key)
     }
-    return TrainingConfig(
+    return Config(
         dataset=dataset,
         preset=preset,
         **{key: getattr(settings, key) for key in AXES},

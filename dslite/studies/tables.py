@@ -1,6 +1,5 @@
 """A study's tables: its runs, what their seeds say together, tested differences, and the cost."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ import pandas as pd
 from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.studies.jobs import absent
-from dslite.studies.runs import FINISHED, GATHERED, StudyRun, study_runs
+from dslite.studies.jobs import FINISHED, Job, absent, study_runs
 from dslite.studies.study import Study
+from dslite.training import cross_validation
 from dslite.training.runs import BASELINES
 
 BASELINE = "none"  # the augmentation that all others are compared with
@@ -66,7 +65,7 @@ def write_tables(study: Study) -> Path:
     return folder(study)
 
 
-def runs_table(runs: Sequence[StudyRun]) -> pd.DataFrame:
+def runs_table(runs: Sequence[Job]) -> pd.DataFrame:
     """Return one row a configuration, baseline, cross-validation or candidate of a grid.
 
     Returns
@@ -76,7 +75,7 @@ def runs_table(runs: Sequence[StudyRun]) -> pd.DataFrame:
         a baseline ``svm`` or ``librosa``), ``seed``, ``overrides``, ``folds``; ``metric``;
         ``devel``, ``test`` and the 95 % interval of test over files, ``low`` to ``high``
         (fractions, or rho; of a cross-validation, ``test`` is that of all files together);
-        ``run``, its folder in results/; ``identity``; ``status``, see `dslite.studies.runs`;
+        ``run``, its folder in results/; ``identity``; ``status``, see `Job`;
         `COST` (s, MiB). Empty where something is unknown.
     """
     rows = []
@@ -92,10 +91,10 @@ def runs_table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _scores(finished: StudyRun) -> dict[str, Any]:
+def _scores(finished: Job) -> dict[str, Any]:
     """Scores of a finished run, or those of a cross-validation over all its files."""
     if finished.config.folds:
-        record = json.loads((finished.folder / GATHERED).read_text(encoding="utf-8"))
+        record = cross_validation.load(finished.folder).record
         low, high = record["pooled"]["interval_files"] or (None, None)
         scores = {"metric": record["metric"], "test": record["pooled"]["score"]}
         identity = provenance.digest(record["identities"])
@@ -111,7 +110,7 @@ def _scores(finished: StudyRun) -> dict[str, Any]:
     return scores
 
 
-def _cost(finished: StudyRun) -> dict[str, float | None]:
+def _cost(finished: Job) -> dict[str, float | None]:
     """Cost of a run, or of all folds together; unknown where one of them is. Of memory, the most.
 
     Without that of the candidate that a run went on from, which has a row of its own.

@@ -80,14 +80,21 @@ def cross_validate(
 
 def summaries(dataset: str) -> list[Summary]:
     """Read the finished cross-validations of a corpus, by the names of their folders."""
-    return [
-        Summary(
-            file.parent,
-            pd.read_csv(file.parent / "folds.csv"),
-            json.loads(file.read_text(encoding="utf-8")),
-        )
-        for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))
-    ]
+    return [load(file.parent) for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))]
+
+
+def load(folder: Path) -> Summary:
+    """Read a finished cross-validation."""
+    record = provenance.read_json(folder / LAST, "run it again")
+    return Summary(folder, pd.read_csv(folder / "folds.csv"), record)
+
+
+def identities(folder: Path) -> list[str]:
+    """Return those of the folds that a cross-validation was gathered from; empty if it was not."""
+    try:
+        return json.loads((folder / LAST).read_text(encoding="utf-8"))["identities"]
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def headline(summary: Summary) -> list[str]:
@@ -204,12 +211,6 @@ def _table(folds: list[Manifest], finished: list[runs.Run]) -> pd.DataFrame:
 
 def _forget_other(run: runs.Run) -> None:
     """Remove an older summary that is not of this fold's run but of the one it replaced."""
-    file = run.folder.parent / LAST
-    if not file.is_file():
-        return
-    try:
-        identities = json.loads(file.read_text(encoding="utf-8"))["identities"]
-    except (ValueError, KeyError):
-        identities = []
-    if run.record["identity"] not in identities:
-        file.unlink()
+    folder = run.folder.parent
+    if run.record["identity"] not in identities(folder):
+        (folder / LAST).unlink(missing_ok=True)

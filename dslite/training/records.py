@@ -69,10 +69,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 def table(folder: Path, name: str, part: str) -> pd.DataFrame | None:
     """Return one of `TABLES` of a run of a record, all texts; None where it has none."""
-    columns, file = read(folder)[name].get(part), folder / f"{part}.csv.gz"
-    if columns is None:
+    value, file = read(folder)[name].get(part), folder / f"{part}.csv.gz"
+    if value is None:
         return None
-    return _tables(file, file.stat().st_mtime_ns)[name][columns["columns"]]
+    empty = pd.DataFrame(columns=value["columns"], dtype=str)
+    return _tables(file, file.stat().st_mtime_ns).get(name, empty)[value["columns"]]
 
 
 @lru_cache

@@ -53,23 +53,12 @@ RUN_COLUMNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: a folder, or a row of a committed record.
+    """A finished run: a folder, or a row of a committed record (`dslite.training.records`)."""
 
-    Attributes
-    ----------
-    folder : Path
-        Of a record's: where it would lie, ``<record>/<dataset>/<run>``.
-    record : dict
-        Content of ``run.json``.
-    settings : Settings
-    home : Path or None
-        The record that it is a row of, see `dslite.training.records`.
-    """
-
-    folder: Path
-    record: dict[str, Any]
+    folder: Path  # of one in a record, where it would lie: ``<record>/<dataset>/<run>``
+    record: dict[str, Any]  # content of ``run.json``
     settings: Settings
-    home: Path | None = None
+    home: Path | None = None  # the record's folder
 
     @property
     def name(self) -> str:
@@ -128,10 +117,7 @@ def _in(folder: Path, home: Path) -> str:
 def load(path: str | Path) -> Run:
     """Read a finished run.
 
-    Parameters
-    ----------
-    path : path
-        The run's folder, a model file inside it, or ``results/records/<study>/<dataset>/<run>``.
+    The path is its folder, a model file inside it, or ``results/records/<study>/<dataset>/<run>``.
 
     Raises
     ------
@@ -187,16 +173,11 @@ def look_up(
     described |= {"candidate": True} if candidate else {}
     baseline = "" if kind == NETWORK else kind
     place = folder(card, settings, seed, baseline, preset, fold, candidate)
-    finished = _identity(place) == described["identity"]
-    return described, place, load(place) if finished else None
-
-
-def _identity(place: Path) -> str:
-    """Identity of the finished run in a folder, empty if there is none."""
     try:
-        return json.loads((place / LAST).read_text(encoding="utf-8"))["identity"]
+        identity = json.loads((place / LAST).read_text(encoding="utf-8"))["identity"]
     except (OSError, ValueError, KeyError):
-        return ""
+        identity = ""  # none is finished
+    return described, place, load(place) if identity == described["identity"] else None
 
 
 def describe(
@@ -214,8 +195,8 @@ def describe(
     of `ACOUSTIC` count. ``features`` is what else its features depend on.
     """
     acoustic = kind == LIBROSA
-    weights = {"name": "", "sha256": None, "random": False}
-    weights = weights if acoustic else weights_record(settings)
+    none = {"name": "", "sha256": None, "random": False}
+    weights = none if acoustic else weights_record(settings)
     used = settings.model_dump() | {"weights": weights["name"]}
     versions = provenance.versions()
     if acoustic:
@@ -245,10 +226,10 @@ def describe(
 
 def weights_record(settings: Settings) -> dict[str, Any]:
     """Return which weights a run starts from; a file by its content, not by where it lies."""
-    by_name = settings.weights in ("imagenet", "random")
+    file = None if settings.weights in ("imagenet", "random") else settings.weights
     return {
-        "name": settings.weights if by_name else Path(settings.weights).name,
-        "sha256": None if by_name else provenance.file_digest(settings.weights),
+        "name": Path(settings.weights).name,
+        "sha256": file and provenance.file_digest(file),
         "random": settings.random_weights,
     }
 
@@ -312,51 +293,30 @@ def _recipe(card: Card, settings: Settings, kind: str, preset: str) -> str:
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent, over all sessions of a run that was interrupted.
-
-    Attributes
-    ----------
-    wall_s, cpu_s : float
-        Seconds on the clock; of processor time, of the process and of its children that have ended.
-    peak_mib : float
-        Most memory (resident, MiB of 2^20 bytes) that a process of it has held since its start.
-    sessions : int
-        Processes that it took.
-    """
+    """What was spent, over all sessions of a run that was interrupted."""
 
     wall_s: float
-    cpu_s: float
-    peak_mib: float
-    sessions: int = 1
+    cpu_s: float  # of processor time, of the process and of its children that have ended
+    peak_mib: float  # most memory (resident, MiB of 2^20 bytes) that a process of it has held
+    sessions: int = 1  # processes that it took
 
 
 class Meter:
-    """Count what this process spends from here on; can be read at any time.
-
-    Parameters
-    ----------
-    earlier : Cost, optional
-        Of the sessions before, which every reading includes.
-    """
+    """Count what this process spends from here on; ``earlier`` sessions are part of a reading."""
 
     def __init__(self, earlier: Cost | None = None):
         self.earlier = earlier or Cost(0.0, 0.0, 0.0, 0)
-        self._wall, self._cpu = time.perf_counter(), _cpu_s()
+        self._wall, self._cpu = time.perf_counter(), sum(os.times()[:4])
 
     def read(self) -> Cost:
         """Return what was spent until now, sessions before included."""
         earlier = self.earlier
         return Cost(
             wall_s=earlier.wall_s + time.perf_counter() - self._wall,
-            cpu_s=earlier.cpu_s + _cpu_s() - self._cpu,
+            cpu_s=earlier.cpu_s + sum(os.times()[:4]) - self._cpu,
             peak_mib=max(earlier.peak_mib, provenance.peak_mb() * 1e6 / 2**20),
             sessions=earlier.sessions + 1,
         )
-
-
-def _cpu_s() -> float:
-    """Seconds of processor time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
 
 
 def save_cost(path: Path, cost: Cost) -> None:
@@ -483,17 +443,15 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``dataset``, ``run``: the corpus, the name of the run's folder; of a fold, of its
-        cross-validation's. ``fold``: from 1; 0 of an ordinary run. ``folder``: for `load`.
-        ``configuration``: a key of `LABELS`.
-        ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: as in the run's
-        settings; empty where there is none.
-        ``devel``, ``test``: score at file level in percent (100 rho for a regression), NaN where
-        there is none. ``metric``, ``chance``: what it is, and the score of guessing.
+        ``dataset``, ``run`` (its folder's name; of a fold, its cross-validation's), ``fold`` (from
+        1; 0: an ordinary run), ``folder`` (for `load`), ``configuration`` (a key of `LABELS`).
+        ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: empty where it has
+        none.
+        ``devel``, ``test``: score at file level in percent (100 rho for a regression) or NaN;
         ``low``, ``high``, ``low_speakers``, ``high_speakers``: 95 % intervals of the test score
-        over files and over speakers.
+        over files and over speakers; ``metric``, ``chance``: what it is, the score of guessing.
         ``overridden``, ``overrides``: whether settings of the preset were changed, and which, in
-        words. Backbone, augmentation and weights have columns of their own and do not count;
+        words, but for backbone, augmentation and weights, which have columns of their own;
         ``overrides_and_weights`` also names a weights file, ``n_overrides`` counts it.
         ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty (NaN) where
         there is no such file.

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from dslite import paths
+from dslite import paths, plots
 
 TILES = (  # file of results/demo, title, rows and column in a grid of 3 x 2
     ("figures/shap_confident.png", "6  what the model listens to", (slice(0, 3), 0)),
@@ -28,7 +28,9 @@ def main() -> None:
         axes.set_title(title, loc="left", fontsize=11)
         axes.set_anchor("NW")
         axes.set_axis_off()
-    figure.savefig(Path(__file__).with_name("chain.png"), dpi=110)
+    file = Path(__file__).with_name("chain.png")
+    figure.savefig(file, dpi=110)
+    file.write_bytes(plots.reduced(file))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """A study of an own table whose runs are finished without a training: records, scores, models."""
 
-import json
-
 import pandas as pd
 import soundfile
 import yaml
@@ -78,22 +76,3 @@ def _finish(run, folder, fold, devel, changed):
         (folder / name).write_text(f"{name} of {run.name}\n", encoding="utf-8")
     provenance.write_json(folder / "run.json", described | made | changed)
     return described["identity"]
-
-
-def notebook(file, data=None, source=""):
-    """Write an executed notebook with an output of that data; gives its path."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    output = {"output_type": "display_data", "data": data or {}, "metadata": {}}
-    cells = [
-        {"cell_type": "markdown", "source": "# Two", "metadata": {}},
-        {
-            "cell_type": "code",
-            "source": source,
-            "metadata": {"papermill": {"duration": 3}},
-            "outputs": [output],
-        },
-    ]
-    metadata = {"papermill": {"input_path": "/their/place.ipynb"}, "kernelspec": {"name": "x"}}
-    content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    file.write_text(json.dumps(content), encoding="utf-8")
-    return file

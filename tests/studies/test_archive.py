@@ -2,28 +2,37 @@
 
 import hashlib
 import json
-import re
+import shutil
 import zipfile
-from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from PIL import Image
 from rocrate.rocrate import ROCrate
 
-from dslite import paths
-from dslite.errors import InputError
+from dslite import paths, plots
 from dslite.studies import archive
-from tests.studies.finished_study import notebook, runs_of
+from dslite.training import records, runs
+from tests.studies.finished_study import FILES, runs_of
 
 FIRST = "birds/squeezenet-none-s0"
-RUN_FILES = ("run.json", "metrics.json", "predictions.csv", "history.csv")
+SHARED = {"runs.csv", "predictions.csv.gz", "history.csv.gz", "table1.csv", "flock.yaml"}
+SHARED |= {"tables/runs.csv", "tables/README.md", archive.METADATA}
 
 
-def archived(study, models=False, to=None):
-    """Name -> content of the archive's members, in its order."""
-    with zipfile.ZipFile(archive.write_archive(archive.collect(study, models), to)) as packed:
+def archived(study, models=False):
+    """Name -> content of the archive's members."""
+    with zipfile.ZipFile(archive.write_archive(archive.collect(study, models))) as packed:
         assert packed.testzip() is None
         return {name: packed.read(name) for name in packed.namelist()}
+
+
+def recorded(study):
+    """Name -> content of the record's files."""
+    place = archive.write_record(archive.collect(study))
+    files = [file for file in place.rglob("*") if file.is_file()]
+    return {file.relative_to(place).as_posix(): file.read_bytes() for file in files}
 
 
 def graph(members):
@@ -53,52 +62,48 @@ def change(file, **changes):
     return record
 
 
-def recorded():
-    files = [file for file in paths.records().rglob("*") if file.is_file()]
-    return {file.relative_to(paths.records()).as_posix(): file.read_bytes() for file in files}
-
-
-@pytest.fixture
-def explained(lay_finished):
-    """The study's path; its first run is explained, too."""
+def test_what_is_in_it(lay_finished):
     file = lay_finished()
     folder = runs_of(file)[0].folder / "explanation"
     (folder / "sounds").mkdir(parents=True)
-    for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/kept.wav"):
+    for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/loud.wav"):
         (folder / name).touch()
-    return file
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "shap_confident.png")
+    explained = {f"{FIRST}/explanation/{name}" for name in ("samples.csv", "shap_confident.png")}
+    members = archived(file)
+    around = {"LICENSE", "requirements.lock", "cards/birds.yaml"}
+    assert set(members) == SHARED | around | explained
+    assert len(members[f"{FIRST}/explanation/shap_confident.png"]) <= plots.PICTURE_BYTES
+    more = {name.rpartition(".")[2] for name in set(archived(file, True)) - set(members)}
+    assert more == {"keras", "tflite"}  # and never audio
+    # A record is the same without what the project has anyway.
+    record = recorded(file)
+    assert set(record) == SHARED | explained
+    assert all(members[name] == record[name] for name in set(record) - {archive.METADATA})
+    run = runs.load(paths.records() / "flock" / FIRST)
+    assert run.record == runs.load(paths.results() / FIRST).record
+    assert run.predictions["file"].tolist() == FILES[4:]
 
 
-def test_what_is_in_it(explained):
-    members = archived(explained)
-    assert next(iter(members)) == archive.METADATA
-    assert list(members)[1:] == sorted(set(members) - {archive.METADATA})
-    names = {name for name in members if name.startswith("runs/")}
-    assert {name.split("/")[2] for name in names} == {
-        *("squeezenet-none-s0", "squeezenet-none-s1", "squeezenet-svm-s0", "librosa-svm-s0"),
-        *(f"squeezenet-cutmix+specaugment-s{seed}" for seed in (0, 1)),
-        "table1.csv",
-    }
-    explanation = ("explanation/samples.csv", "explanation/shap_confident.svg")
-    one = {name for name in names if name.startswith(f"runs/{FIRST}/")}
-    assert one == {f"runs/{FIRST}/{name}" for name in (*RUN_FILES, *explanation)}
-    assert set(members) - names == {
-        *(archive.METADATA, "LICENSE", "requirements.lock", "study/flock.yaml"),
-        *("cards/birds.yaml", "tables/runs.csv", "tables/README.md"),
-    }
-    record = f"{FIRST}/run.json"
-    assert members[f"runs/{record}"] == (paths.results() / record).read_bytes()
-    more = {PurePosixPath(name).suffix for name in set(archived(explained, True)) - set(members)}
-    assert more == {".keras", ".tflite"}  # and never audio
-    # A record is the runs and the tables of an archive.
-    written, left_out = archive.record_runs(explained)
-    assert left_out == []
-    assert {paths.records() / name for name in recorded()} == set(written)
-    assert recorded() == {
-        name.removeprefix("runs/").replace("tables/", "studies/flock/"): content
-        for name, content in members.items()
-        if name.startswith(("runs/", "tables/"))
-    }
+def test_what_was_recorded_before_stays_until_it_is_repeated(lay_finished):
+    file = lay_finished()
+    samples = paths.results() / FIRST / "explanation" / "samples.csv"
+    samples.parent.mkdir()
+    samples.touch()
+    first, home = recorded(file), paths.records() / "flock"
+    shutil.rmtree(paths.results() / FIRST)
+    other = paths.results() / "birds" / "squeezenet-none-s1" / "run.json"
+    change(other, commit="later")
+    second = recorded(file)
+    assert set(second) == set(first)
+    assert second["predictions.csv.gz"] == first["predictions.csv.gz"]
+    values = records.read(home)
+    assert [values[f"birds/squeezenet-none-s{i}"]["run"]["commit"] for i in (0, 1)] == [
+        *("abc+changes", "later")
+    ]
+    assert len(actions(graph(second))) == 6
+    assert "Missing" not in graph(second)["./"]["description"]
 
 
 def test_files_are_described_and_every_identifier_is_a_file_or_an_entity(lay_finished):
@@ -117,8 +122,8 @@ def test_files_are_described_and_every_identifier_is_a_file_or_an_entity(lay_fin
 
 def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(lay_finished):
     file = lay_finished()
-    place = archive.write_archive(archive.collect(file))
-    read, members = ROCrate(place), archived(file)  # another reader understands it
+    place = archive.write_archive(archive.collect(file, models=True))
+    read, members = ROCrate(place), archived(file, models=True)  # another reader understands it
     assert len(read.get_by_type("CreateAction")) == 6
     assert {unquote(each.id) for each in read.data_entities} == set(members) - {archive.METADATA}
     entities = graph(members)
@@ -129,7 +134,7 @@ def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(l
     assert root.items() >= latest.items()
     assert root["name"] == "Do birds like augmentation? (study flock)"
     assert entities[root["license"]["@id"]]["name"] == "MIT License"
-    assert "6 of the 6 runs" in root["description"]
+    assert "Results of 6 runs" in root["description"]
     assert "Missing" not in root["description"]
     assert {each["@id"] for each in root["mentions"]} == set(actions(entities))
     action = entities["#run-birds/squeezenet-none-s1"]
@@ -144,23 +149,21 @@ def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(l
     assert corpus.items() >= about.items()
     assert corpus["identifier"].endswith("0" * 64)
     assert entities[corpus["license"]["@id"]]["name"] == "CC BY 4.0"
-    results = {f"runs/birds/squeezenet-none-s1/{name}" for name in RUN_FILES}
-    assert {each["@id"] for each in action["result"]} == results
+    own = {f"birds/squeezenet-none-s1/model.{kind}" for kind in ("keras", "tflite")}
+    shared = {"runs.csv", "predictions.csv.gz", "history.csv.gz"}
+    assert {each["@id"] for each in action["result"]} == own | shared
 
 
-def test_the_same_results_give_the_same_bytes(lay_finished, tmp_path):
+def test_the_same_results_give_the_same_record(lay_finished, tmp_path):
     file = lay_finished()
     content = []
     for _ in range(3):
-        archived(file, True, tmp_path / "a.zip")
-        content.append((tmp_path / "a.zip").read_bytes())
+        content.append(recorded(file))
         for each in (tmp_path / "results").rglob("*"):
             each.touch()
         if len(content) == 2:
             change(paths.results() / FIRST / "metrics.json", more=1)
     assert content[0] == content[1] != content[2]
-    with zipfile.ZipFile(tmp_path / "a.zip") as packed:
-        assert {info.date_time for info in packed.infolist()} == {archive.CREATED}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_models_name_the_licence_of_their_weights(lay_finished, weights, licence
     settings = {"backbone": "squeezenet", "weights": weights}
     entities = graph(archived(lay_finished({"settings": settings}), models=True))
     for name in ("model.keras", "model.tflite"):
-        named = entities[entities[f"runs/{FIRST}/{name}"]["license"]["@id"]]
+        named = entities[entities[f"{FIRST}/{name}"]["license"]["@id"]]
         assert named["name"] == licence
         assert "licence of the corpus" in named["description"]
 
@@ -181,23 +184,16 @@ def test_of_a_private_corpus_nothing_names_its_files(lay_finished):
     samples = paths.results() / FIRST / "explanation" / "samples.csv"
     samples.parent.mkdir()
     samples.write_text("test_0.wav", encoding="utf-8")
-    folder = paths.results("birds") / "notebooks"
-    notebook(folder / "runs" / "squeezenet-none-s0.ipynb")
-    notebook(folder / "2_spectrograms.ipynb")
-    contents = archive.collect(file, models=True)
     members = archived(file, models=True)
-    assert not [name for name in members if name.endswith((".keras", ".tflite", ".ipynb"))]
-    assert f"runs/{FIRST}/metrics.json" in members
+    assert set(members) >= {"runs.csv", "history.csv.gz"}
+    assert not [name for name in members if "model" in name or "explanation" in name]
+    assert "predictions.csv.gz" not in members
     named = [name for name, content in members.items() if b"test_0.wav" in content]
-    assert [name for name in named if name.startswith(("runs/", archive.METADATA))] == []
-    for name in ("/predictions.csv", "/explanation/samples.csv", "/model.keras", ".ipynb"):
-        (line,) = (line for line in contents.left_out if f"{FIRST.split('/')[1]}{name}:" in line)
-        assert line.endswith("does not say `publish: true`")
-        assert line in graph(members)["./"]["description"]
-    archive.record_runs(file)
-    assert not [name for name in recorded() if name.endswith(("predictions.csv", "samples.csv"))]
-    with pytest.raises(InputError, match="publish: true"):
-        archive.record_notebooks(str(file.with_name("birds.csv")))
+    assert [name for name in named if not name.startswith("tables/")] == []
+    (line,) = archive.collect(file, models=True).left_out
+    assert line.endswith("does not say `publish: true`")
+    assert line in graph(members)["./"]["description"]
+    assert set(recorded(file)) == SHARED - {"predictions.csv.gz"}
 
 
 def test_missing_runs_are_named_with_the_reason(lay_finished):
@@ -210,98 +206,26 @@ def test_missing_runs_are_named_with_the_reason(lay_finished):
     missing = [FIRST, f"birds/squeezenet-none-s1 {why}"]
     assert archive.collect(file).missing == missing
     members = archived(file)
-    assert not [name for name in members if "squeezenet-none" in name]
+    assert b"squeezenet-none" not in members["runs.csv"]
     entities = graph(members)
     assert f"Missing: {'; '.join(missing)}." in entities["./"]["description"]
     status = {key: one["actionStatus"]["@id"] for key, one in actions(entities).items()}
     planned = [key for key, each in status.items() if each.endswith("PotentialActionStatus")]
     assert planned == [f"#run-{FIRST}", "#run-birds/squeezenet-none-s1"]
     assert "result" not in entities[planned[0]]
-    assert not [name for name in archive.record_runs(file)[0] if FIRST in str(name)]
 
 
 def test_a_cross_validation_is_one_run_and_a_corpus_that_changed_is_named(lay_finished):
     file = lay_finished(folds=3, baselines=[])
-    contents = archive.collect(file)
-    assert contents.mixed == []  # folds differ by right
-    entities = graph({archive.METADATA: json.dumps(archive.describe(contents))})
+    assert archive.collect(file).mixed == []  # folds differ by right
+    entities = graph(recorded(file))
     action = entities["#run-birds/squeezenet-none-s0-3folds"]
     assert len(action["object"]) == len(action["identifier"]) == 3
     assert len({entities[one["@id"]]["name"] for one in action["object"]}) == 3
-    results = {each["@id"].partition("-3folds/")[2] for each in action["result"]}
-    assert {"folds.json", "folds.csv", "fold1/run.json", "fold3/predictions.csv"} <= results
+    values = records.read(paths.records() / "flock")
+    assert values[f"{FIRST}-3folds"]["folds"]["table"] == {"fold": []}
+    assert sum("/fold" in name for name in values) == 12
     change(runs_of(file)[0].folder / "fold2" / "run.json", manifest="c" * 64)
     contents = archive.collect(file)
     assert contents.mixed == ["birds 3folds/fold2: runs of 2 different manifests"]
-    assert "Mixed: birds 3folds/fold2" in archive.describe(contents)["@graph"][0]["description"]
-
-
-@pytest.fixture
-def published(lay_finished):
-    """Publish a notebook of the chain and the same of a run; gives the chain's text."""
-    file = lay_finished()
-
-    def publish(data, source=""):
-        folder = paths.results("birds") / "notebooks"
-        notebook(folder / "2_spectrograms.ipynb", data, source)
-        notebook(folder / "runs" / "squeezenet-none-s0.ipynb", data, source)
-        (kept,) = archive.record_notebooks(str(file.with_name("birds.csv")))
-        assert kept == paths.records() / "birds" / "notebooks" / "2_spectrograms.ipynb"
-        content = kept.read_text("utf-8")
-        member = archive.collect(file).members[f"notebooks/{FIRST}.ipynb"]
-        assert member.decode() == content
-        return content
-
-    return publish
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"text/html": '<b>wren</b>\n<audio controls>\n<source src="data:audio/wav;base64,UklG"/>'
-         "\n</audio>"},
-        {"text/html": ["<b>wren</b>", '<AUDIO src="data:audio/wav;base64,UklG">', "</AUDIO>"]},
-        {"text/html": "<b>wren</b>", "audio/wav": "UklG"},
-    ],
-)  # fmt: skip
-def test_players_are_taken_out_of_notebooks(published, data):
-    text = published(data)
-    assert "<b>wren</b>" in text
-    assert not re.search("UklG|papermill", text)
-    content = json.loads(text)
-    assert content["metadata"] == {"kernelspec": {"name": "x"}}
-    assert "outputs" not in content["cells"][0]
-
-
-def test_folders_of_this_machine_are_taken_out_of_notebooks(published, monkeypatch, tmp_path):
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "corpora"))
-    data = {"text/plain": f"{paths.ROOT}/data/cards/x.yaml and {tmp_path}/corpora/birds"}
-    text = published(data, source='weights = "../else/where/net.h5"')
-    assert not re.search(f"{paths.ROOT}|{tmp_path}/corpora", text)
-    assert "data/cards/x.yaml and birds" in text
-    assert json.loads(text)["cells"][1]["source"] == 'weights = "net.h5"'
-    (tmp_path / "link").symlink_to(tmp_path / "corpora")
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "link"))
-    assert "and birds" in published(data)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [('<audio src="data:audio/wav;base64,UklG">', "holds sound"), (None, "not readable as a")],
-)
-def test_notebooks_that_cannot_be_published(lay_finished, content, reason):
-    file = lay_finished()
-    corpus = str(file.with_name("birds.csv"))
-    folder = paths.results("birds") / "notebooks"
-    executed = [folder / "runs" / "squeezenet-none-s0.ipynb", folder / "2_spectrograms.ipynb"]
-    for place in executed:
-        notebook(place, {"text/html": content})  # never closed
-        if content is None:
-            place.write_text("[]", encoding="utf-8")
-    with pytest.raises(InputError, match=rf"2_spectrograms\.ipynb: {reason}"):
-        archive.record_notebooks(corpus)
-    (line,) = archive.collect(file).left_out
-    assert f"squeezenet-none-s0.ipynb: {reason}" in line
-    executed[1].unlink()
-    with pytest.raises(InputError, match="run the chain first"):  # a study's are no chain
-        archive.record_notebooks(corpus)
+    assert "Mixed: birds 3folds/fold2" in graph(recorded(file))["./"]["description"]
