@@ -111,6 +111,14 @@ class Job:
         """The finished run; None if it is missing, or a cross-validation, which has several."""
         return self.runs[0] if self.finished and not self.config.folds else None
 
+    def row(self) -> dict[str, Any]:
+        """Return what tells the job apart in a table."""
+        config = self.config
+        row = {key: getattr(config, key) for key in ("preset", "backbone", "seed", "folds")}
+        row |= {"role": self.role, "dataset": self.dataset, "augmentation": config.label}
+        row |= {"overrides": " ".join(config.override_words()), "run": self.name}
+        return row | {"weights": Path(config.weights).name, "status": self.state}
+
     def words(self) -> list[str]:
         """Return the parameters of notebook 3, ``name=value``, or what follows ``dslite``."""
         config = self.config
@@ -320,15 +328,10 @@ def rank(candidates: Sequence[Job]) -> pd.DataFrame:
     for point, one in enumerate(candidates):
         if not one.finished:
             raise InputError(f"{one.name}: this point of the grid is not finished")
-        config, score = one.config, one.run.metrics["devel"]["file"]["score"]
-        row = {key: getattr(config, key) for key in GROUP} | {"dataset": one.dataset}
-        row |= {
-            "weights": Path(config.weights).name,
-            "overrides": " ".join(config.override_words()),
-        }
-        row |= {"point": point, "devel": np.nan if score is None else float(score)}
-        rows.append(row | {"run": one.name})
-    table = pd.DataFrame(rows)
+        score = one.run.metrics["devel"]["file"]["score"]
+        rows.append(one.row() | {"point": point, "devel": np.nan if score is None else score})
+    columns = [*GROUP, "weights", "overrides", "point", "devel", "run"]
+    table = pd.DataFrame(rows)[columns].astype({"devel": float})
     if table["devel"].isna().all():
         shared = ", ".join(str(table[key][0]) for key in GROUP[:5])
         raise InputError(

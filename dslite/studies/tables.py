@@ -78,14 +78,7 @@ def runs_table(runs: Sequence[Job]) -> pd.DataFrame:
         ``run``, its folder in results/; ``identity``; ``status``, see `Job`;
         `COST` (s, MiB). Empty where something is unknown.
     """
-    rows = []
-    for one in runs:
-        config = one.config
-        row = {key: getattr(config, key) for key in ("preset", "backbone", "seed", "folds")}
-        row |= {"role": one.role, "dataset": one.dataset, "augmentation": config.label}
-        row |= {"overrides": " ".join(config.override_words()), "run": one.name}
-        row |= {"weights": Path(config.weights).name, "status": one.state}
-        rows.append(row | (_scores(one) | _cost(one) if one.finished else {}))
+    rows = [one.row() | (_scores(one) | _cost(one) if one.finished else {}) for one in runs]
     columns = ["role", *KEYS, "weights", "augmentation", "seed", "overrides", "folds", "metric"]
     columns += ["devel", "test", "low", "high", "run", "identity", "status", *COST]
     return pd.DataFrame(rows, columns=columns)
@@ -95,12 +88,11 @@ def _scores(finished: Job) -> dict[str, Any]:
     """Scores of a finished run, or those of a cross-validation over all its files."""
     if finished.config.folds:
         record = cross_validation.load(finished.folder).record
-        low, high = record["pooled"]["interval_files"] or (None, None)
-        scores = {"metric": record["metric"], "test": record["pooled"]["score"]}
-        identity = provenance.digest(record["identities"])
-        return scores | {"low": low, "high": high, "identity": identity}
-    metrics = finished.run.metrics
-    scores = {"identity": finished.run.record["identity"]}
+        metrics = {"test": {"metric": record["metric"], "file": record["pooled"]}}
+        scores = {"identity": provenance.digest(record["identities"])}
+    else:
+        metrics = finished.run.metrics
+        scores = {"identity": finished.run.record["identity"]}
     for part in ("devel", "test"):
         if metrics.get(part):
             scores |= {part: metrics[part]["file"]["score"], "metric": metrics[part]["metric"]}
