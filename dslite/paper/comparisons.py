@@ -27,6 +27,10 @@ ACOUSTICS = "Does the network beat a support vector machine on acoustic statisti
 AUGMENTATION = "Does augmentation help?"
 PRESETS = "Do the tuned settings beat the printed ones?"
 QUESTIONS = (FINE_TUNING, AUGMENTATION, PRESETS, ACOUSTICS)
+BASELINE = {FINE_TUNING: SVM, AUGMENTATION: NONE, ACOUSTICS: LIBROSA}  # of PRESETS: paper
+# On fewer speakers no test can tell anything: not even if all are on one side, 2 / 2^5 > 0.05.
+ENOUGH = 6
+AGREE, MIXED = "all speakers agree", "mixed"  # verdicts where nothing is tested
 WHERE = ["dataset", "protocol", "backbone", "preset"]
 COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "prediction"]
 
@@ -86,26 +90,22 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``question, protocol, dataset, backbone, preset, this, baseline`` (configurations, or
-        presets), then the columns of `dslite.evaluation.significance.compared` from ``files`` on.
-        A question that nothing answers has no row.
+        ``question, protocol, dataset, backbone, preset, configuration, this, baseline``
+        (configurations, or presets), then the columns of `dslite.evaluation.significance.compared`
+        from ``files`` on, and the number of speakers whose own UAR is better or worse,
+        ``speakers_better, speakers_worse``. On fewer than `ENOUGH` speakers nothing is tested: no
+        p, and the verdict is `AGREE` or `MIXED`. A question that nothing answers has no row.
     """
-    parts = []
-    for protocol, same in predictions.groupby("protocol", sort=False):
+    parts = [pd.DataFrame(columns=["question", "protocol", "dataset", "units"])]
+    for _, same in predictions.groupby("protocol", sort=False):
         networks = same[~same["configuration"].isin(BASELINES)]
-        asked = [
-            (FINE_TUNING, _with_baseline(networks, same[same["configuration"] == SVM]), SVM),
-            (AUGMENTATION, networks, NONE),
-            (ACOUSTICS, _with_baseline(networks, same[same["configuration"] == LIBROSA]), LIBROSA),
-        ]
-        for question, rows, baseline in asked:
-            parts.append(_compared(question, protocol, rows, "configuration", baseline, WHERE))
+        for question, baseline in BASELINE.items():
+            of_kind = same[same["configuration"] == baseline]
+            rows = _with_baseline(networks, of_kind) if baseline in BASELINES else networks
+            parts.append(_compared(question, rows, "configuration", baseline, WHERE))
         by = [*WHERE[:3], "configuration"]
-        parts.append(_compared(PRESETS, protocol, networks, "preset", "paper", by))
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return pd.DataFrame(columns=["question", "protocol", "dataset", "units"])
-    table = pd.concat(parts, ignore_index=True)
+        parts.append(_compared(PRESETS, networks, "preset", "paper", by))
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     return table.sort_values(
         "question", key=lambda column: column.map(QUESTIONS.index), kind="stable", ignore_index=True
     )
@@ -119,16 +119,16 @@ def _with_baseline(networks: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFr
     """
     parts = [networks]
     for key, group in networks.groupby(WHERE, sort=False):
-        same = baselines
-        for column, value in zip(WHERE, key, strict=True):
-            same = same[same[column].isin([value, ""])]
-        same = same[same["seed"] == same["seed"].min()].assign(**dict(zip(WHERE, key, strict=True)))
+        where = dict(zip(WHERE, key, strict=True))
+        fits = [baselines[column].isin([value, ""]) for column, value in where.items()]
+        same = baselines[np.logical_and.reduce(fits)]
+        same = same[same["seed"] == same["seed"].min()].assign(**where)
         parts += [same.assign(seed=seed) for seed in sorted(group["seed"].unique())]
     return pd.concat(parts, ignore_index=True)
 
 
 def _compared(
-    question: str, protocol: str, rows: pd.DataFrame, varied: str, baseline: str, by: list[str]
+    question: str, rows: pd.DataFrame, varied: str, baseline: str, by: list[str]
 ) -> pd.DataFrame:
     """One question's rows, of the groups that have the baseline and something to compare."""
     complete = rows.groupby(by, sort=False).filter(
@@ -137,41 +137,52 @@ def _compared(
     if complete.empty:
         return pd.DataFrame()
     table = significance.compared(complete, varied, baseline, by=by)
-    if varied == "preset":
-        table = table.rename(columns={"preset": "this"}).assign(preset="")
-    else:
-        table = table.rename(columns={varied: "this"}).assign(configuration="")
+    table = table.rename(columns={varied: "this"}).assign(**{varied: ""}, question=question)
     first = ["question", "protocol", "dataset", "backbone", "preset", "configuration", "this"]
-    table = table.assign(question=question, protocol=protocol)
-    return table[[*first, *(c for c in table.columns if c not in first)]]
+    table = table[[*first, *(c for c in table.columns if c not in first)]]
+    groups = dict(list(complete.groupby(by, sort=False)))
+    signs = [
+        _signs(groups[tuple(row[key] for key in by)], varied, row["this"], baseline)
+        for row in table.to_dict("records")
+    ]
+    table[["speakers_better", "speakers_worse"]] = signs
+    few = (table["unit"] == "speaker") & (table["units"] < ENOUGH)
+    for p in ("p", "p_mcnemar"):
+        table[p] = table[p].mask(few)
+        table[f"{p}_holm"] = significance.holm(table[p])
+    table["comparisons"] = int(table["p"].notna().sum())
+    side = np.where(table["difference"] > 0, significance.BETTER, significance.WORSE)
+    tested = np.where(table["p_holm"] < significance.ALPHA, side, significance.UNDECIDED)
+    agree = table[["speakers_better", "speakers_worse"]].max(axis=1) == table["units"]
+    verdicts = {AGREE: few & agree, MIXED: few, significance.UNKNOWN: table["p"].isna()}
+    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), tested))
+
+
+def _signs(rows: pd.DataFrame, varied: str, this: str, baseline: str) -> tuple[int, int]:
+    """Numbers of speakers whose own UAR, over the seeds that both have, is better or worse."""
+    pair = rows[rows[varied].isin([this, baseline]) & (rows["speaker"] != "")]
+    pair = pair[pair.groupby("seed")[varied].transform("nunique") == 2]
+    right = pair.assign(right=pair["label"] == pair["prediction"])
+    recalls = right.groupby([varied, "speaker", "label"])["right"].mean()
+    scores = recalls.groupby([varied, "speaker"]).mean().unstack(varied)
+    gains = (scores[this] - scores[baseline]).round(9) if len(scores) else pd.Series(dtype=float)
+    return int((gains > 0).sum()), int((gains < 0).sum())
 
 
 def means(predictions: pd.DataFrame) -> pd.DataFrame:
     """Compute every configuration's UAR in percent: mean and deviation over its seeds.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of `predictions`.
-
-    Returns
-    -------
-    DataFrame
-        `WHERE`, ``configuration, seeds, files, speakers, test, deviation`` (NaN of one seed).
+    Takes `predictions`; gives `WHERE`, ``configuration, seeds, files, speakers, test, deviation``
+    (NaN of one seed).
     """
-    rows = []
-    for key, group in predictions.groupby([*WHERE, "configuration"], sort=False):
-        right = group.assign(right=group["label"] == group["prediction"])
-        recalls = right.groupby(["seed", "label"])["right"].mean()
-        scores = 100 * recalls.groupby("seed").mean()
-        rows.append(
-            dict(zip([*WHERE, "configuration"], key, strict=True))
-            | {"seeds": len(scores), "files": group["file"].nunique()}
-            | {"speakers": group["speaker"].replace("", np.nan).nunique()}
-            | {"test": scores.mean(), "deviation": scores.std(ddof=1) if len(scores) > 1 else None}
-        )
-    columns = [*WHERE, "configuration", "seeds", "files", "speakers", "test", "deviation"]
-    return pd.DataFrame(rows, columns=columns).astype({"test": float, "deviation": float})
+    by = [*WHERE, "configuration"]
+    right = predictions.assign(right=predictions["label"] == predictions["prediction"])
+    recalls = right.groupby([*by, "seed", "label"])["right"].mean()
+    scores = 100 * recalls.groupby([*by, "seed"]).mean()
+    seeds = scores.groupby(by).agg(seeds="count", test="mean", deviation=lambda of: of.std())
+    groups = right.replace({"speaker": {"": np.nan}}).groupby(by, sort=False)
+    table = groups.agg(files=("file", "nunique"), speakers=("speaker", "nunique")).join(seeds)
+    return table.reset_index()[[*by, "seeds", "files", "speakers", "test", "deviation"]]
 
 
 # Sentences and tables of texts
@@ -180,16 +191,21 @@ BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not 
 END = "<!-- results: end -->"
 PRINTED = "paper: DenseNet121"
 RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
+SETTINGS = {"paper": "with Table 2's settings", "tuned": "with our settings (tuned)"}
 AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
 
 
 def count_verdicts(numbers: pd.DataFrame) -> str:
-    """Say how many numbers of Tables 3 to 5 got which verdict."""
-    judged = numbers[numbers["table"].isin(RESULTS)]
+    """Say how many results of Tables 3 to 5 got which verdict; a score and its interval are one."""
+    bounds = {"ci_low": "test", "ci_high": "test"}
+    judged = numbers[numbers["table"].isin(RESULTS)].replace({"column": bounds})
+    # Of a score and its bounds, one that the paper contradicts goes before
+    judged = judged.sort_values("verdict", key=lambda of: of != published.ITSELF, kind="stable")
+    judged = judged.drop_duplicates(["table", "dataset", "configuration", "column"])
     counts = judged["verdict"].value_counts()
     words = published.words("sentence")
     parts = [f"{counts[v]} {words[v]}" for v in published.ORDER if v in counts]
-    sentence = f"Of the {len(judged)} numbers in Tables 3 to 5: {', '.join(parts)}."
+    sentence = f"Of the {len(judged)} results in Tables 3 to 5: {', '.join(parts)}."
     computed = judged[(judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")]
     if computed.empty:
         return sentence
@@ -219,7 +235,7 @@ def _sides(row: Mapping[str, Any]) -> str:
 
 
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """Write tested comparisons as a reader wants them.
+    """Write comparisons as a reader wants them.
 
     Parameters
     ----------
@@ -229,53 +245,61 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Texts: ``network``, ``on``, ``compared``, ``points`` of UAR, ``95 %`` over speakers (over
+        Texts: ``network``, ``on``, ``compared``, ``points`` of UAR, ``95 % over speakers`` (over
         files where speakers are unknown), ``p`` after Holm's correction, ``p over files`` (McNemar,
         as if files of one speaker were independent), ``verdict``, which follows the first p.
     """
     rows = []
     for row in answers.to_dict("records"):
-        suffix = "" if np.isnan(row["low_speakers"]) else "_speakers"
-        low, high = (signed(row[f"{end}{suffix}"]) for end in ("low", "high"))
+        unit = "" if np.isnan(row["low_speakers"]) else "_speakers"
+        ends = (row[f"{end}{unit}"] for end in ("low", "high"))
         seeds = f", {row['seeds']} seeds" * (row["seeds"] > 1)
-        few = f" (no p below {_least_p(row):.3g} on {row['units']} speakers)"
+        better = f"{row['speakers_better']} of {row['units']} speakers better"
+        verdicts = {AGREE: f"all {row['units']} speakers agree", MIXED: f"mixed: {better}"}
         rows.append(
             {
                 "network": network(row),
                 "on": f"{row['protocol']}{seeds}",
                 "compared": _sides(row),
                 "points": signed(row["difference"]),
-                "95 %": f"{low} to {high}",
-                "p": f"{row['p_holm']:.2g}",
-                "p over files": f"{row['p_mcnemar_holm']:.1g}",
-                "verdict": row["verdict"] + few * (not _decidable(row)),
+                "95 % over speakers": " to ".join(map(signed, ends)) + " (files)" * (not unit),
+                "p": _p(row["p_holm"], 2),
+                "p over files": _p(row["p_mcnemar_holm"], 1),
+                "verdict": verdicts.get(row["verdict"], row["verdict"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _least_p(row: Mapping[str, Any]) -> float:
-    """The smallest p that so many units can give: all of them on one side, by chance."""
-    return 2.0 ** (1 - row["units"])
-
-
-def _decidable(row: Mapping[str, Any]) -> bool:
-    """Whether a comparison has enough units for any outcome but "not told apart"."""
-    return row["verdict"] != significance.UNDECIDED or _least_p(row) < significance.ALPHA
+def _p(value: float, digits: int) -> str:
+    return "–" if np.isnan(value) else f"{value:.{digits}g}"
 
 
 def summarise(question: str, answers: pd.DataFrame) -> str:
-    """Say of all comparisons of a question how many came out which way."""
-    rows = answers[answers["question"] == question]
-    better, worse = (
-        (rows["verdict"] == side).sum() for side in (significance.BETTER, significance.WORSE)
-    )
-    undecided = len(rows) - better - worse
-    few = sum(not _decidable(row) for row in rows.to_dict("records"))
-    parts = [f"{better} better"] * bool(better) + [f"{worse} worse"] * bool(worse)
-    too_few = f" ({few} of them on too few speakers to decide)" * bool(few)
-    parts += [f"{undecided} not told apart{too_few}"] * bool(undecided)
-    return f"Of {len(rows)} tested comparisons {', '.join(parts)}."
+    """Say of all comparisons of a question how many came out which way, corpus by corpus."""
+    sentences = []
+    for dataset, rows in answers[answers["question"] == question].groupby("dataset", sort=False):
+        few = rows["verdict"].isin([AGREE, MIXED])
+        counts, parts = rows.loc[~few, "verdict"].value_counts(), []
+        if len(counts):
+            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+            parts = [f"of {counts.sum()} tested comparisons {outcomes}"]
+        if few.any():
+            speakers = " or ".join(map(str, sorted(rows.loc[few, "units"].unique())))
+            points, outcomes = rows.loc[rows["verdict"] == AGREE, "difference"], []
+            for side, of in (("better", points[points > 0]), ("worse", points[points < 0])):
+                span = " to ".join(dict.fromkeys(map(signed, [of.min(), of.max()])))
+                outcomes += [f"{len(of)} {side} for each of them ({span} points)"] * bool(len(of))
+            mixed = (rows["verdict"] == MIXED).sum()
+            outcomes += [f"{mixed} mixed"] * bool(mixed)
+            too_few = f"of {few.sum()} comparisons on {speakers} speakers, too few for a test, "
+            parts.append(too_few + ", ".join(outcomes))
+        sentences.append(f"On {_corpus(dataset)}, {'; '.join(parts)}.")
+    return " ".join(sentences)
+
+
+def _corpus(dataset: str) -> str:
+    return published.NAMES.get(dataset, dataset)
 
 
 def deciding(answers: pd.DataFrame) -> pd.DataFrame:
@@ -289,12 +313,15 @@ def learning(means: pd.DataFrame, chance: float) -> list[str]:
     networks = means[~means["configuration"].isin(BASELINES)]
     networks = networks[networks["protocol"] == PARTITION]
     sentences = []
-    for (backbone, preset), rows in networks.groupby(["backbone", "preset"], sort=False):
+    for key, rows in networks.groupby(["dataset", "backbone", "preset"], sort=False):
+        dataset, backbone, preset = key
         low, high = rows["test"].min(), rows["test"].max()
         span = f"{low:.1f} to {high:.1f} %" if len(rows) > 1 else f"{high:.1f} %"
-        who = network({"backbone": backbone, "preset": preset})
+        settings = SETTINGS.get(preset, f"with the settings {preset}" if preset else "")
+        who = " ".join(filter(None, [TITLES.get(backbone, backbone), settings]))
         verdict = "learns next to nothing" if high < chance + AT_CHANCE else "learns"
-        sentences.append(f"{who} {verdict}: test UAR {span} (chance {chance:.1f} %).")
+        outcome = f"{verdict}: test UAR {span} (chance {chance:.1f} %)"
+        sentences.append(f"On {_corpus(dataset)}, {who} {outcome}.")
     return sentences
 
 
@@ -313,22 +340,18 @@ def scores_table(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Texts, ``mean ± deviation`` over the seeds; ``–`` where there is none.
     """
+    columns = {PRINTED: published.set_index("configuration")["test"].map("{:.1f}".format)}
     networks = means.loc[means["backbone"] != "", ["backbone", "preset", "protocol"]]
-    networks = networks.drop_duplicates().to_dict("records")
-    printed = published.set_index("configuration")["test"].map("{:.1f}".format)
-    rows = []
-    for configuration, label in LABELS.items():
-        row = {"test UAR in %": label, PRINTED: printed.get(configuration, "–")}
-        same = means[means["configuration"] == configuration]
-        for key in networks:
-            fits = same[same["protocol"] == key["protocol"]]
-            for column in ("backbone", "preset"):  # acoustic statistics fit: they have neither
-                fits = fits[fits[column].isin([key[column], ""])]
-            protocol = "" if key["protocol"] == PARTITION else key["protocol"]
-            column = ", ".join(filter(None, [network(key), protocol]))
-            row[column] = _mean(fits.iloc[0]) if len(fits) else "–"
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for key in networks.drop_duplicates().to_dict("records"):
+        # Acoustic statistics fit: they have neither backbone nor preset.
+        fits = [means[column].isin([value, ""]) for column, value in key.items()]
+        scores = means[np.logical_and.reduce(fits)].drop_duplicates("configuration")
+        protocol = "" if key["protocol"] == PARTITION else key["protocol"]
+        title = ", ".join(filter(None, [network(key), protocol]))
+        columns[title] = scores.set_index("configuration").apply(_mean, axis=1)
+    table = pd.DataFrame(columns, index=list(LABELS)).fillna("–").reset_index(drop=True)
+    table.insert(0, "test UAR in %", list(LABELS.values()))
+    return table
 
 
 def _mean(row: Mapping[str, float]) -> str:
@@ -338,8 +361,7 @@ def _mean(row: Mapping[str, float]) -> str:
 
 def cost(runs: pd.DataFrame) -> str:
     """Say what the runs took, from ``seconds`` of `dslite.training.runs.all_runs`."""
-    minutes = runs["seconds"].sum() / 60
-    took = f"{minutes / 60:.1f} hours" if minutes >= 60 else f"{minutes:.1f} minutes"
+    took = provenance.duration_in_words(runs["seconds"].sum())
     machines = ", ".join(sorted(set(filter(None, runs["hardware"]))))
     return f"{len(runs)} runs took {took}, added up, on {machines}."
 

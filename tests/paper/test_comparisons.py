@@ -80,6 +80,28 @@ def test_equals_are_not_told_apart_and_the_worse_is_worse():
     assert (table["comparisons"] == 2).all()
 
 
+@pytest.mark.parametrize(("speakers", "better"), [(4, 4), (4, 3), (5, 0), (6, 6)])
+def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers, better):
+    baseline = predicted(0.6).assign(speaker=[f"{i % speakers}" for i in range(FILES)])
+    # Of the first speakers everything is right, of the others nothing.
+    wins = baseline["speaker"].astype(int) < better
+    wrong = baseline["label"].map(dict(zip(CLASSES, np.roll(CLASSES, 1), strict=True)))
+    this = baseline.assign(prediction=baseline["label"].where(wins, wrong), configuration="cutmix")
+    row = answers(baseline, this.assign(run="this")).iloc[0]
+    assert (row["speakers_better"], row["speakers_worse"]) == (better, speakers - better)
+    if speakers < comparisons.ENOUGH:
+        agree = better in (0, speakers)
+        assert row["verdict"] == (comparisons.AGREE if agree else comparisons.MIXED)
+        assert row[["p", "p_holm", "p_mcnemar", "p_mcnemar_holm"]].isna().all()
+        assert row["comparisons"] == 0
+    else:
+        assert row["verdict"] == significance.BETTER
+    # What cannot be tested does not count in the correction of what can.
+    other = predicted(0.9, configuration="cutmix", dataset="bats")
+    rows = answers(baseline, this, other, predicted(0.5, dataset="bats"))
+    assert (rows["comparisons"] == 1 + (speakers >= comparisons.ENOUGH)).all()
+
+
 def test_means_are_over_seeds_and_recalls():
     table = predicted(1.0)
     # All of one class wrong, of the others none: a UAR of two thirds however many files.
@@ -133,20 +155,24 @@ def answer(**changed):
     row |= {"preset": "tuned", "configuration": "", "this": "cutmix", "baseline": "none"}
     row |= {"difference": 2.14, "low": 0.2, "high": 4.1, "low_speakers": -1.0}
     row |= {"high_speakers": 5.0, "units": 23, "seeds": 3, "p_holm": 0.0381}
-    row |= {"p_mcnemar_holm": 0.0004}
+    row |= {"p_mcnemar_holm": 0.0004, "dataset": "ravdess", "speakers_better": 15}
     return row | {"verdict": significance.UNDECIDED} | changed
 
 
-def test_every_number_of_the_results_tables_is_counted_once():
+def test_every_result_is_counted_once():
     outcomes = [published.REPRODUCED] * 2 + [published.RESTRICTED] * 2 + [published.HARDWARE]
-    columns = ["files", "test", "test", "devel", "tf_model"]
+    columns = ["files", "chance", "test", "devel", "tf_model"]
     numbers = pd.DataFrame({"table": [1, 3, 3, 4, 5], "verdict": outcomes, "column": columns})
-    assert comparisons.count_verdicts(numbers) == (
-        "Of the 4 numbers in Tables 3 to 5: 1 reproduced, 1 not testable on other hardware, "
-        "2 not run for want of the corpus."
+    numbers = numbers.assign(dataset="ess", configuration="svm")
+    # A score and its bounds are one, which the paper contradicts if it does one of them.
+    bounds = numbers.iloc[[2, 2]].assign(column=["ci_low", "ci_high"])
+    assert comparisons.count_verdicts(pd.concat([numbers, bounds])) == (
+        "Of the 4 results in Tables 3 to 5: 1 reproduced, 1 not testable on other hardware, "
+        "2 not run for want of the corpus. "
+        "Of the reproduced ones 1 are chance levels, which are computed."
     )
-    guessed = comparisons.count_verdicts(numbers.assign(column="chance"))
-    assert "Of the reproduced ones 1 are chance levels" in guessed
+    numbers = pd.concat([numbers, bounds.assign(verdict=[published.RESTRICTED, published.ITSELF])])
+    assert "1 where the paper contradicts itself" in comparisons.count_verdicts(numbers)
 
 
 def test_an_answer_names_both_sides_the_interval_and_the_verdict():
@@ -159,36 +185,44 @@ def test_an_answer_names_both_sides_the_interval_and_the_verdict():
         *("−1.0 to +5.0", "0.038", "0.0004", "not told apart"),
     ]
     # Of one seed without speakers: over files.
-    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM", "+0.2 to +4.1"]
-    assert rows.loc[1, ["on", "compared", "95 %"]].tolist() == expected
+    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM", "+0.2 to +4.1 (files)"]
+    assert rows.loc[1, ["on", "compared", "95 % over speakers"]].tolist() == expected
     expected = ["MobileNetV2", "no augmentation: tuned against paper"]
     assert rows.loc[2, ["network", "compared"]].tolist() == expected
 
 
-def test_a_question_is_summed_up_by_its_verdicts_and_too_few_speakers_are_said():
-    few, better = answer(units=4, p_holm=0.25), answer(units=4, verdict=significance.BETTER)
-    outcomes = comparisons.answers_table(pd.DataFrame([few, better]))["verdict"].tolist()
-    assert outcomes == ["not told apart (no p below 0.125 on 4 speakers)", significance.BETTER]
-    question = comparisons.AUGMENTATION
-    assert comparisons.summarise(question, pd.DataFrame([better, answer()])) == (
-        "Of 2 tested comparisons 1 better, 1 not told apart."
-    )
-    assert comparisons.summarise(question, pd.DataFrame([few, answer()])) == (
-        "Of 2 tested comparisons 2 not told apart (1 of them on too few speakers to decide)."
+def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
+    few = {"units": 4, "p_holm": np.nan, "p_mcnemar_holm": np.nan, "speakers_better": 4}
+    agree = [answer(**few, verdict=comparisons.AGREE, difference=d) for d in (2.0, 43.2, -3.0)]
+    mixed = answer(**few | {"speakers_better": 3}, verdict=comparisons.MIXED)
+    better = answer(verdict=significance.BETTER)
+    table = pd.DataFrame([*agree, mixed, better, answer(), answer(dataset="birds")])
+    outcomes = comparisons.answers_table(table)[["p", "p over files", "verdict"]]
+    assert outcomes.iloc[0].tolist() == ["–", "–", "all 4 speakers agree"]
+    assert outcomes["verdict"].tolist()[3:6] == [
+        *("mixed: 3 of 4 speakers better", significance.BETTER, significance.UNDECIDED)
+    ]
+    assert comparisons.summarise(comparisons.AUGMENTATION, table) == (
+        "On RAVDESS, of 2 tested comparisons 1 better, 1 not told apart; of 4 comparisons on 4 "
+        "speakers, too few for a test, 2 better for each of them (+2.0 to +43.2 points), 1 worse "
+        "for each of them (−3.0 points), 1 mixed. On birds, of 1 tested comparisons 1 not told "
+        "apart."
     )
 
 
 def test_the_test_on_most_speakers_decides():
     rows = pd.DataFrame([answer(units=4), answer(), answer(question=comparisons.PRESETS, units=4)])
-    assert comparisons.deciding(rows.assign(dataset="ravdess")).index.tolist() == [1, 2]
+    assert comparisons.deciding(rows).index.tolist() == [1, 2]
 
 
 def test_who_learns():
     rows = [mean("none", 82.0), mean("cutmix", 80.0), mean("none", 21.0, preset="paper")]
     rows += [mean("svm", 75.0), mean("none", 60.0, protocol="5 folds")]
     assert comparisons.learning(pd.DataFrame(rows), 16.67) == [
-        "MobileNetV2, tuned learns: test UAR 80.0 to 82.0 % (chance 16.7 %).",
-        "MobileNetV2, paper learns next to nothing: test UAR 21.0 % (chance 16.7 %).",
+        "On RAVDESS, MobileNetV2 with our settings (tuned) learns: "
+        "test UAR 80.0 to 82.0 % (chance 16.7 %).",
+        "On RAVDESS, MobileNetV2 with Table 2's settings learns next to nothing: "
+        "test UAR 21.0 % (chance 16.7 %).",
     ]
 
 
@@ -220,7 +254,6 @@ def test_a_section_goes_between_its_markers_and_nowhere_else():
             comparisons.inserted(broken, section)
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(90.0, "1.5 minutes"), (7200.0, "2.0 hours")])
-def test_what_it_took(seconds, said):
-    found = pd.DataFrame({"seconds": [seconds], "hardware": ["P, 2 cores"]})
-    assert comparisons.cost(found) == f"1 runs took {said}, added up, on P, 2 cores."
+def test_what_it_took():
+    runs = pd.DataFrame({"seconds": [90.0, 7000.0], "hardware": ["P, 2 cores", ""]})
+    assert comparisons.cost(runs) == "2 runs took 2 hours, added up, on P, 2 cores."
