@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import paths
+from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import published
