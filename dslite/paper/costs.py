@@ -1,6 +1,6 @@
 """What a model costs (the paper's Table 5), as it was measured here."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,18 +92,16 @@ def measurements(datasets: Collection[str]) -> pd.DataFrame:
         ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
         units), ``hardware``.
     """
-    ordered = sorted(
-        profiles().items(), key=lambda item: (item[1][1]["backbone"] != BACKBONE, item[0])
-    )
-    tables = [pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])]
-    for name, (run, content) in ordered:
+    tables = []
+    for name, (run, content) in sorted(profiles().items(), key=lambda item: item[0]):
         if name.partition("/")[0] in datasets and not content["random_weights"]:
-            table = measured(run, content).reset_index()
-            long = table.melt(
-                ["quantity", "hardware"], COLUMNS, var_name="column", value_name="reproduced"
-            )
-            tables.append(long.dropna(subset=["reproduced"]).assign(label=name))
-    return pd.concat(tables[1:] or tables, ignore_index=True)
+            table = measured(run, content).reset_index().drop(columns="remark")
+            long = table.melt(["quantity", "hardware"], var_name="column", value_name="reproduced")
+            tables.append(long.assign(label=name, other=content["backbone"] != BACKBONE))
+    if not tables:
+        return pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])
+    table = pd.concat(tables).sort_values("other", kind="stable", ignore_index=True)
+    return table.drop(columns="other").dropna(subset=["reproduced"], ignore_index=True)
 
 
 def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
@@ -118,63 +116,52 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
         ``dataset/run``, the content of ``run.json`` with the date as ``measured``, and what
         `measured` gives.
     """
-    candidates = []
-    for name, (run, content) in sorted(profiles().items(), key=lambda item: item[0]):
+    whole, candidates = Settings().model_dump(include=set(SHAPE)), []
+    for name, (run, content) in profiles().items():
         used = run.record["settings"]
-        same = all(used.get(key) == Settings().model_dump()[key] for key in SHAPE if used)
+        same = all(used.get(key) == whole[key] for key in SHAPE)
         if content["backbone"] == BACKBONE and same and name.count("/") == 1:
-            other = used.get("units", UNITS) != UNITS
-            candidates.append((other, content["random_weights"], name, run, content))
+            candidates.append((used["units"] != UNITS, content["random_weights"], name))
     if not candidates:
         return None
-    _, _, name, run, content = min(candidates, key=lambda one: one[:3])
+    name = min(candidates)[-1]
+    run, content = profiles()[name]
     return name, run.record | {"measured": content["date"]}, measured(run, content)
 
 
-def judged(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Judge every number of Table 5.
-
-    Parameters
-    ----------
-    rows : iterable of mapping
-        Those of `dslite.paper.published.numbers`.
+def judged(
+    row: Mapping[str, Any], nearest: tuple[str, dict[str, Any], pd.DataFrame] | None
+) -> dict[str, Any]:
+    """Judge a number of Table 5 by what `of_papers_network` gives.
 
     Returns
     -------
     dict
-        Key -> ``reproduced``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are
-        equal as printed or not; a time or a memory is another machine's.
+        ``reproduced``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are equal
+        as printed or not; a time or a memory is another machine's.
     """
-    nearest = of_papers_network()
     if nearest is None:
-        nothing = {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
-        return {row["key"]: nothing for row in rows}
+        return {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
     name, record, table = nearest
-    shared = {
-        **{"runs": name, "date": record["measured"], "commit": record.get("commit", "")},
-        **{"hardware": table["hardware"].iloc[0], "seconds": record.get("seconds", np.nan)},
-    }
-    return {row["key"]: shared | _judged(row, table, record) for row in rows}
-
-
-def _judged(row: Mapping[str, Any], table: pd.DataFrame, record: Mapping[str, Any]) -> dict:
     quantity, column = row["configuration"], row["column"]
     value, remarks = table.loc[quantity, column], [table.loc[quantity, "remark"]]
     if quantity == "model_size" and column == "tflite_phone" and np.isnan(value):
         value = table.loc[quantity, "tflite_cpu"]
         remarks.append("the same file as for the CPU")
-    units = record.get("settings", {}).get("units", UNITS)
+    units, preset = record["settings"]["units"], record["preset"]
     remarks += [f"head of {units} units instead of {UNITS}"] if units != UNITS else []
-    preset = record.get("preset", PRESET)
     remarks += [f"preset {preset}"] if preset != PRESET else []
+    verdict = published.NOT_RUN
     if quantity in OF_A_MACHINE:
-        measurable = column == "tflite_phone" or not np.isnan(value)
-        verdict = published.HARDWARE if measurable else published.NOT_RUN
-    elif np.isnan(value):
-        verdict = published.NOT_RUN
-    else:
+        if column == "tflite_phone" or not np.isnan(value):
+            verdict = published.HARDWARE
+    elif not np.isnan(value):
         # "150.0 kb" is printed of the preprocessing, everything else in MB, M or G
         decimals = 4 if row["key"] == "5/model_size/preprocessing" else 1
         verdict = published.rule(row["value"], None, value, None, decimals)
         remarks += ["counts and sizes are those of any weights"] if "random" in remarks[0] else []
-    return {"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)}
+    return {
+        **{"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)},
+        **{"runs": name, "date": record["measured"], "commit": record["commit"]},
+        **{"hardware": table.loc[quantity, "hardware"], "seconds": record["seconds"]},
+    }

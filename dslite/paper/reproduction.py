@@ -5,7 +5,7 @@ overridden. All others are substitutes: laid beside the number, never called a r
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +13,16 @@ import pandas as pd
 from dslite import cards, paths
 from dslite.errors import InputError
 from dslite.evaluation import metrics
+from dslite.models.weights import REGISTRY
 from dslite.paper import costs, published
 from dslite.paper.published import BACKBONE, PRESET
-from dslite.settings import Settings
 from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS, LIBROSA, SHORTENED, SVM, Run
 
 COUNT_DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
 OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
 LAYERS = 427  # of DenseNet121 in Keras: Table 2 counts shares of them
-# Titles of backbones as in `dslite.models.backbones`, which needs TensorFlow
-TITLES = {
-    **{"densenet121": "DenseNet121", "mobilenet_v2": "MobileNetV2"},
-    **{"squeezenet": "SqueezeNet 1.1"},
-}
+TITLES = {name: row["title"] for name, row in REGISTRY.items()}  # of backbones
 GROUP = ["backbone", "preset", "overrides", "random_weights", "weights"]  # of runs but for the seed
 BOUNDS = ["reproduced_ci_low", "reproduced_ci_high"]
 SCORES = ["reproduced", "deviation", *BOUNDS]  # of `mean_score`, percent
@@ -73,23 +69,34 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
         makes it again, ``date``, ``commit``, ``hardware`` and ``seconds`` of the runs.
     """
     printed = published.numbers()
-    corpora = {name: corpus(name) for name in published.NAMES}
-    judged = {
-        **_judged_corpora(printed[printed["table"].isin((1, 2))], corpora),
-        **_judged_scores(printed[printed["table"].isin((3, 4))], runs, substitutes, corpora),
-        **_judged_costs(printed[printed["table"] == 5]),
-    }
-    rows = [EMPTY | judged[key] for key in printed["key"]]
-    joined = printed.join(pd.DataFrame(rows, index=printed.index)[list(EMPTY)])
-    reasons: dict[str, list[str]] = {}
-    for finding in findings[~findings["holds"].astype(bool)].itertuples():
-        for key in filter(None, finding.keys.split(";")):
-            reasons.setdefault(key, []).append(finding.explanation)
-    for key, texts in reasons.items():
-        joined.loc[joined["key"] == key, ["verdict", "remark"]] = [
-            published.ITSELF,
-            " ".join(texts),
-        ]
+    corpora = {name: _corpus(name) for name in published.NAMES}
+    runs = runs[runs["metric"] == "uar"]
+    papers = runs[_is_papers(runs)].sort_values(["n_overrides", "run"])
+    papers = papers.drop_duplicates(["dataset", "configuration", "seed"])
+    scores = _scored(papers, ["dataset", "configuration"]).set_index("key").to_dict("index")
+    measured, rows = _measured(), []
+    for row in printed.to_dict("records"):
+        corpus = corpora.get(row["dataset"])
+        if row["table"] == 1:
+            judgement = _judged_count(row, corpus)
+        elif row["table"] == 2:
+            judgement = _judged_setting(row, corpus)
+        elif row["table"] == 5:
+            judgement = costs.judged(row, measured[0]) | {"command": measured[1]}
+        elif row["column"] == "chance":
+            judgement = _judged_chance(row)
+        elif _score_key(row) in scores:
+            judgement = _judged_score(row, scores[_score_key(row)])
+        else:
+            judgement = _not_run(row, runs, substitutes, corpus)
+        rows.append(EMPTY | judgement)
+    joined = printed.join(pd.DataFrame(rows)[list(EMPTY)])
+    wrong = findings[~findings["holds"].astype(bool)]
+    wrong = wrong.assign(key=wrong["keys"].str.split(";")).explode("key")
+    reasons = wrong.groupby("key")["explanation"].agg(" ".join)
+    itself = joined["key"].isin(reasons.index)
+    joined.loc[itself, "verdict"] = published.ITSELF
+    joined.loc[itself, "remark"] = joined.loc[itself, "key"].map(reasons)
     return joined
 
 
@@ -102,22 +109,8 @@ def summary(numbers: pd.DataFrame) -> pd.DataFrame:
 # Tables 1 and 2
 
 
-class Corpus(NamedTuple):
-    """What is known of a published corpus, whatever the number.
-
-    ``counts`` is our row of Table 1 (empty if there is none), ``preset`` the settings of the
-    paper's preset; ``restricted``: neither at hand nor to be had by everybody; ``absent`` says why
-    there is no run.
-    """
-
-    counts: Mapping[str, Any]
-    preset: Settings
-    restricted: bool
-    absent: str
-
-
-def corpus(dataset: str) -> Corpus:
-    """Read what is known of one of the published corpora."""
+def _corpus(dataset: str) -> dict[str, Any]:
+    """Our row of Table 1 (``counts``), the paper's ``preset``, and why there is no run."""
     from dslite.datasets import download
 
     card, present = cards.load(dataset), paths.raw(dataset).is_dir()
@@ -126,48 +119,42 @@ def corpus(dataset: str) -> Corpus:
     files = [paths.results(dataset) / "table1.csv", *sorted(paths.records().glob("*/table1.csv"))]
     tables = [pd.read_csv(file) for file in files if file.is_file()]
     rows = [row for table in tables for row in table.to_dict("records")]
-    counts = next((row for row in rows if row["dataset"] == dataset), {})
-    restricted = dataset not in download.ARCHIVES and not present
-    absent = "not run" if present else f"corpus not at hand: {obtain}"
-    return Corpus(counts, cards.settings_of(card, PRESET), restricted, absent)
+    return {
+        "counts": next((row for row in rows if row["dataset"] == dataset), {}),
+        "preset": cards.settings_of(card, PRESET),
+        # neither at hand nor to be had by everybody
+        "restricted": dataset not in download.ARCHIVES and not present,
+        "absent": "not run" if present else f"corpus not at hand: {obtain}",
+    }
 
 
-def _judged_corpora(printed: pd.DataFrame, corpora: Mapping[str, Corpus]) -> dict[str, dict]:
-    """Judge every number of Tables 1 and 2: key -> judgement."""
-    judged = {}
-    for row in printed.to_dict("records"):
-        dataset = row["dataset"]
-        if row["table"] == 1:
-            judgement = _count(row, corpora[dataset])
-            line = f"dslite partition {dataset}"
-        else:
-            judgement = _setting(row, corpora[dataset].preset)
-            line = command(dataset, "none", PRESET, BACKBONE)
-        judged[row["key"]] = judgement | {"command": line}
-    return judged
-
-
-def _count(row: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
+def _judged_count(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a number of Table 1: equal as printed or not."""
-    count = corpus.counts.get(row["column"])
+    count, judgement = corpus["counts"].get(row["column"]), {}
     if count is None:
-        verdict = published.RESTRICTED if corpus.restricted else published.NOT_RUN
-        return {"verdict": verdict, "remark": corpus.absent}
-    if pd.isna(count) or count == 0:
-        remark = f"{row['column']} unknown: the corpus does not say"
-        return {"verdict": published.NOT_RUN, "remark": remark}
-    verdict = published.rule(row["value"], None, count, None, COUNT_DECIMALS[row["column"]])
-    return {"reproduced": float(count), "verdict": verdict, "remark": "counted in the corpus"}
+        verdict = published.RESTRICTED if corpus["restricted"] else published.NOT_RUN
+        remark = corpus["absent"]
+    elif pd.isna(count) or count == 0:
+        verdict, remark = published.NOT_RUN, f"{row['column']} unknown: the corpus does not say"
+    else:
+        decimals = COUNT_DECIMALS[row["column"]]
+        verdict = published.rule(row["value"], None, count, None, decimals)
+        remark, judgement = "counted in the corpus", {"reproduced": float(count)}
+    line = f"dslite partition {row['dataset']}"
+    return judgement | {"verdict": verdict, "remark": remark, "command": line}
 
 
-def _setting(row: Mapping[str, Any], preset: Settings) -> dict[str, Any]:
+def _judged_setting(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """Lay our preset's value beside a number of Table 2."""
+    preset = corpus["preset"]
     layers = {"fine_tuned_layers": int(LAYERS * preset.trained_share)}
     value = float((preset.model_dump() | layers)[row["column"]])
-    assumed = row["status"] == "assumed"
-    remarks = ["which cell of the printed row it is, is assumed"] if assumed else []
-    remarks += [f"our preset has {value:g}" if value != row["value"] else "as in our preset"]
-    return {"reproduced": value, "verdict": published.SETTING, "remark": ", ".join(remarks)}
+    assumed = "which cell of the printed row it is, is assumed, "
+    remark = assumed if row["status"] == published.ASSUMED else ""
+    remark += f"our preset has {value:g}" if value != row["value"] else "as in our preset"
+    line = _command(row["dataset"], "none", PRESET, BACKBONE)
+    judgement = {"verdict": published.SETTING, "remark": remark, "command": line}
+    return judgement | {"reproduced": value}
 
 
 # Tables 3 and 4
@@ -179,65 +166,38 @@ def _is_papers(runs: pd.DataFrame) -> pd.Series:
     return same & ~runs["overridden"] & ~runs["random_weights"]
 
 
-def _judged_scores(
-    printed: pd.DataFrame,
-    runs: pd.DataFrame,
-    substitutes: pd.DataFrame,
-    corpora: Mapping[str, Corpus],
-) -> dict[str, dict]:
-    """Judge every number of Tables 3 and 4: key -> judgement."""
-    papers = runs[_is_papers(runs) & (runs["metric"] == "uar")]
-    papers = papers.sort_values("n_overrides", kind="stable")
-    judged = {}
-    for (dataset, configuration), block in printed.groupby(["dataset", "configuration"]):
-        same = (papers["dataset"] == dataset) & (papers["configuration"] == configuration)
-        rows = papers[same].drop_duplicates("seed").sort_values("seed")
-        cells = {row["column"]: row for row in block.to_dict("records")}
-        if chance := cells.pop("chance", None):
-            judged[chance["key"]] = _chance(chance)
-        if cells and len(rows):
-            judged |= _reproduced(cells, rows)
-        elif cells:
-            judged |= _not_run(cells, runs, substitutes, corpora[dataset])
-    return judged
+def _score_key(row: Mapping[str, Any]) -> str:
+    """The key of the score that a number of Table 3 or 4 is, or bounds."""
+    return row["key"].replace("/ci_low", "/test").replace("/ci_high", "/test")
 
 
-def _chance(row: Mapping[str, Any]) -> dict[str, Any]:
+def _judged_chance(row: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a chance level, which the classes of Table 1 give."""
     chance = 100 / published.table(1).set_index("dataset")["classes"][row["dataset"]]
-    return {
-        **{"reproduced": chance, "verdict": published.rule(row["value"], None, chance, None, 1)},
-        **{"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"},
-    }
+    judgement = {"verdict": published.rule(row["value"], None, chance, None, 1)}
+    judgement |= {"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"}
+    return judgement | {"reproduced": chance}
 
 
-def _reproduced(cells: Mapping[str, Mapping[str, Any]], rows: pd.DataFrame) -> dict[str, dict]:
-    """Judge one printed row of Table 3 or 4 by the paper's own runs.
-
-    The bounds of the published interval are judged as the interval they belong to.
-    """
-    scores, judged = scored(rows), {}
-    for column in ("devel", "test"):
-        row, score = cells[column], scores[column]
-        if np.isnan(score["reproduced"]):
-            judgement = {"verdict": published.NOT_RUN, "remark": "no score: the labels are blinded"}
-        else:
-            remarks = [*_conditions(rows.iloc[0], row), score["note"]]
-            judgement = {key: score[key] for key in ("reproduced", *BOUNDS)}
-            judgement["verdict"] = published.rule(*_pair(row, score), 1)
-            judgement["remark"] = ", ".join(filter(None, remarks)) or "the paper's settings"
-        judged[column] = EMPTY | scores["origin"] | judgement
-    test = judged["test"]
-    for column, bound in zip(("ci_low", "ci_high"), BOUNDS, strict=True):
-        judged[column] = test | dict.fromkeys(BOUNDS, np.nan) | {"reproduced": test[bound]}
-    return {row["key"]: judged[column] for column, row in cells.items()}
+def _judged_score(row: Mapping[str, Any], score: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge a score by the paper's own runs, and a bound as the interval it belongs to."""
+    judgement = {key: score[key] for key in EMPTY if key in score}
+    if np.isnan(score["reproduced"]):
+        blinded = "no score: the labels are blinded"
+        return judgement | {"verdict": published.NOT_RUN, "remark": blinded}
+    judgement["verdict"] = published.rule(*_pair(score), 1)
+    judgement["remark"] = score["remark"] or "the paper's settings"
+    if row["column"] in ("ci_low", "ci_high"):
+        judgement["reproduced"] = score[f"reproduced_{row['column']}"]
+        judgement |= dict.fromkeys(BOUNDS, np.nan)
+    return judgement
 
 
-def _pair(row: Mapping[str, Any], score: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Arguments of the rule but for the decimals."""
-    intervals = [(row["low"], row["high"]), tuple(score[bound] for bound in BOUNDS)]
+def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Arguments of the rule but for the decimals, from a row of `_scored`."""
+    intervals = [(row["published_low"], row["published_high"]), tuple(row[b] for b in BOUNDS)]
     theirs, ours = (None if np.isnan(interval[0]) else interval for interval in intervals)
-    return row["value"], theirs, score["reproduced"], ours
+    return row["published"], theirs, row["reproduced"], ours
 
 
 def _conditions(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
@@ -255,35 +215,28 @@ def _conditions(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
 
 
 def _not_run(
-    cells: Mapping[str, Mapping[str, Any]],
+    row: Mapping[str, Any],
     runs: pd.DataFrame,
     substitutes: pd.DataFrame,
-    corpus: Corpus,
-) -> dict[str, dict]:
-    """Say why there is no run of one printed row of Table 3 or 4, and what there is instead."""
-    first = next(iter(cells.values()))
-    dataset, configuration = first["dataset"], first["configuration"]
-    same = (runs["dataset"] == dataset) & (runs["configuration"] != LIBROSA)
-    others = runs[same & (runs["metric"] == "uar")]
-    papers = (others["backbone"] == BACKBONE) & ~others["random_weights"]
-    verdict, why = published.NOT_RUN, corpus.absent
-    if corpus.restricted:
+    corpus: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Say why there is no run of a number of Table 3 or 4, and what there is instead."""
+    others = runs[(runs["dataset"] == row["dataset"]) & (runs["configuration"] != LIBROSA)]
+    verdict, remark = published.NOT_RUN, corpus["absent"]
+    if corpus["restricted"]:
         verdict = published.RESTRICTED
     elif len(others):
-        verdict = published.NOT_RUN if papers.any() else published.WEIGHTS
-        why = f"no run of pre-trained {TITLES[BACKBONE]} with the paper's preset"
-    line = command(dataset, configuration, PRESET, BACKBONE)
-    judged = {}
-    for column, row in cells.items():
-        score = "test" if column in ("ci_low", "ci_high") else column
-        instead = [
-            f"{one.label}: {one.reproduced:.1f} % ({one.reproduced_ci_low:.1f} to "
-            f"{one.reproduced_ci_high:.1f}), {one.agreement}"
-            for one in substitutes[substitutes["key"] == cells[score]["key"]].itertuples()
-        ]
-        remark = why + (f"; instead of it {'; '.join(instead)}" if instead else "")
-        judged[row["key"]] = {"verdict": verdict, "remark": remark, "command": line}
-    return judged
+        if not ((others["backbone"] == BACKBONE) & ~others["random_weights"]).any():
+            verdict = published.WEIGHTS
+        remark = f"no run of pre-trained {TITLES[BACKBONE]} with the paper's preset"
+    instead = [
+        f"{one.label}: {one.reproduced:.1f} % ({one.reproduced_ci_low:.1f} to "
+        f"{one.reproduced_ci_high:.1f}), {one.agreement}"
+        for one in substitutes[substitutes["key"] == _score_key(row)].itertuples()
+    ]
+    remark += f"; instead of it {'; '.join(instead)}" if instead else ""
+    line = _command(row["dataset"], row["configuration"], PRESET, BACKBONE)
+    return {"verdict": verdict, "remark": remark, "command": line}
 
 
 def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
@@ -299,111 +252,65 @@ def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of
         runs that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
-        ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What
-        no published row has (another configuration, a regression) is left out, and so is a run with
+        ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What no
+        published row has (another configuration, a regression) is left out, and so is a run with
         fewer epochs than its preset.
     """
     others = runs[~_is_papers(runs) & (runs["metric"] == "uar")]
     # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
     others = others[~others["overrides"].str.contains(SHORTENED)]
+    table = _scored(others, ["dataset", "configuration", *GROUP])
+    return table[table["reproduced"].notna()].reset_index(drop=True)
+
+
+def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Score groups of runs that differ in nothing but the seed: see `substitutes`."""
     printed = published.numbers()
-    printed = printed[printed["column"].isin(("devel", "test"))].to_dict("records")
-    cells = {(row["dataset"], row["configuration"], row["column"]): row for row in printed}
+    printed = printed[printed["column"].isin(("devel", "test"))].reset_index()
+    cells = dict(list(printed.groupby(["dataset", "configuration"])))
     rows = []
-    by = ["dataset", "configuration", *GROUP]
-    for (dataset, configuration, *_), group in others.groupby(by, sort=False):
-        if (dataset, configuration, "test") not in cells:
-            continue
-        scores = scored(group)
-        for column in ("devel", "test"):
-            row, score = cells[dataset, configuration, column], scores[column]
-            if not np.isnan(score["reproduced"]):
-                rows.append(_substitute(row, group.iloc[0], score) | scores["origin"])
-    frame = pd.DataFrame(rows, columns=list(SUBSTITUTES)).astype(SUBSTITUTES)
-    order = {row["key"]: place for place, row in enumerate(printed)}
-    return frame.sort_values(
-        "key", key=lambda key: key.map(order), kind="stable", ignore_index=True
-    )
+    for key, group in runs.groupby(by, sort=False):
+        group = group.sort_values("seed")
+        seeds = [training_runs.load(folder) for folder in group["folder"]]
+        shared = _origin(group, seeds[0])
+        for cell in cells.get(key[:2], printed.iloc[:0]).to_dict("records"):
+            score = _mean_score(seeds, cell["column"])
+            row = {name: cell[name] for name in ("key", "dataset", "configuration", "column")}
+            row |= {"published": cell["value"], "published_low": cell["low"]}
+            row |= {"published_high": cell["high"], "order": cell["index"], **shared, **score}
+            remarks = [*_conditions(group.iloc[0], cell), score["note"]]
+            row["remark"] = ", ".join(filter(None, remarks))
+            scored = not np.isnan(score["reproduced"])
+            row["agreement"] = published.agreement(*_pair(row), 1) if scored else ""
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=[*SUBSTITUTES, "order"]).astype(SUBSTITUTES)
+    table = table.sort_values("order", kind="stable", ignore_index=True)
+    return table[list(SUBSTITUTES)]
 
 
-def _substitute(row: Mapping[str, Any], run: pd.Series, score: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of `substitutes`, less where it comes from."""
-    title = TITLES.get(run["backbone"], run["backbone"])
-    label = [title, run["preset"] or "own settings", run["overrides"]]
-    label += ["random weights"] if run["random_weights"] else []
+def _origin(runs: pd.DataFrame, first: Run) -> dict[str, Any]:
+    """What runs share that differ in nothing but the seed, and where they are from."""
+    run = runs.iloc[0]
+    label = [TITLES.get(run["backbone"], run["backbone"]), run["preset"] or "own settings"]
+    label += [run["overrides"], "random weights" * bool(run["random_weights"])]
+    kind = run[["dataset", "configuration", "preset", "backbone"]]
+    places = {column: runs[column].unique() for column in ("commit", "hardware")}
     return {
-        **{key: row[key] for key in ("key", "dataset", "configuration", "column")},
-        **{"published": row["value"], "published_low": row["low"], "published_high": row["high"]},
         **{key: run[key] for key in ("backbone", "preset", "overrides")},
-        **{"label": ", ".join(filter(None, label))},
-        **{key: score[key] for key in ("seeds", *SCORES)},
-        "agreement": published.agreement(*_pair(row, score), 1),
-        "remark": ", ".join(filter(None, [*_conditions(run, row), score["note"]])),
+        **{"label": ", ".join(filter(None, label)), "date": runs["date"].max()},
+        **{"runs": ";".join(runs["dataset"] + "/" + runs["run"])},
+        **{column: of[0] if len(of) == 1 else SEVERAL for column, of in places.items()},
+        "seconds": float(runs["seconds"].sum(skipna=False)),
+        "command": _command(*kind, runs["seed"].tolist(), _options(first.record)),
     }
 
 
-# Runs that differ in nothing but the seed
+def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
+    """`SCORES` of the UAR at file level over the seeds, their number ``seeds`` and a ``note``.
 
-
-def scored(rows: pd.DataFrame) -> dict[str, Any]:
-    """Score runs that differ in nothing but the seed.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Of `dslite.training.runs.all_runs`.
-
-    Returns
-    -------
-    dict
-        ``devel`` and ``test`` (see `mean_score`) and ``origin``: ``runs`` (``dataset/run``, joined
-        by ``;``), the latest ``date``, ``commit`` and ``hardware`` (`SEVERAL` where they differ),
-        the sum of ``seconds`` (NaN if one is unknown) and the ``command``.
-    """
-    rows = rows.sort_values("seed")
-    loaded = [training_runs.load(folder) for folder in rows["folder"]]
-    kind = rows.iloc[0][["dataset", "configuration", "preset", "backbone"]]
-
-    def shared(column: str) -> str:
-        values = rows[column].unique()
-        return values[0] if len(values) == 1 else SEVERAL
-
-    origin = {
-        **{"runs": ";".join(rows["dataset"] + "/" + rows["run"]), "date": rows["date"].max()},
-        **{column: shared(column) for column in ("commit", "hardware")},
-        "seconds": float(rows["seconds"].sum(skipna=False)),
-        "command": command(*kind, rows["seed"].tolist(), options(loaded[0].record)),
-    }
-    return {part: mean_score(loaded, part) for part in ("devel", "test")} | {"origin": origin}
-
-
-def mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
-    """Compute the mean over the seeds of the UAR at file level, with its interval over files.
-
-    Parameters
-    ----------
-    seeds : sequence of Run
-        One a seed, alike in all else; classifications.
-    partition : {"devel", "test"}
-
-    Returns
-    -------
-    dict
-        Percent: ``reproduced`` (mean over seeds), ``deviation`` (ddof 1; NaN for one seed),
-        ``reproduced_ci_low`` and ``reproduced_ci_high`` (95 %; draws and seed are
-        those of the first run). Then the number of ``seeds``, and a ``note`` on the
-        interval, mostly empty. All NaN where the partition's labels are blinded.
-
-    Raises
-    ------
-    InputError
-        The seeds were scored on other files or labels.
-
-    Notes
-    -----
-    Of a corpus whose file names are private the committed records hold no predictions. What the
-    runs say of their own intervals then stands for the interval of the mean, which would be
-    narrower.
+    NaN where labels are blinded. Of a corpus whose file names are private the committed records
+    hold no predictions. What the runs say of their own intervals then stands for the interval of
+    the mean, which would be narrower.
     """
     parts = [run.metrics[partition] for run in seeds]
     if not all(parts):
@@ -442,7 +349,7 @@ def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarra
     return classes.get_indexer(wanted), np.stack(codes)
 
 
-def command(
+def _command(
     dataset: str,
     configuration: str,
     preset: str,
@@ -450,7 +357,7 @@ def command(
     seeds: Sequence[int] = (0,),
     options: str = "",
 ) -> str:
-    """Return one shell line that makes a configuration's runs; ``options``: see `options`."""
+    """One shell line that makes a configuration's runs; ``options``: see `_options`."""
     named = {"preset": preset, "backbone": backbone}
     line = f"dslite {'baseline' if configuration == SVM else 'train'} {dataset}"
     named |= {} if configuration == SVM else {"augmentation": configuration}
@@ -459,8 +366,8 @@ def command(
     return line if len(seeds) == 1 else f"for seed in {' '.join(map(str, seeds))}; do {line}; done"
 
 
-def options(record: Mapping[str, Any]) -> str:
-    """Return what has to be added to `command` for a run's overrides, a blank in front.
+def _options(record: Mapping[str, Any]) -> str:
+    """What has to be added to `_command` for a run's overrides, a blank in front.
 
     A weights file is not named: where it lay is not recorded, and it stands for ``imagenet``.
     """
@@ -474,24 +381,21 @@ def options(record: Mapping[str, Any]) -> str:
 # Table 5
 
 
-def _judged_costs(printed: pd.DataFrame) -> dict[str, dict]:
-    """Judge every number of Table 5: key -> judgement."""
+def _measured() -> tuple[tuple[str, dict[str, Any], pd.DataFrame] | None, str]:
+    """The measured network that is nearest to the paper's, and the line that measures it again."""
     nearest = costs.of_papers_network()
     if nearest:
         name, record, _ = nearest
         dataset, run = name.split("/")
-        preset, seed = record.get("preset", PRESET), record.get("seed", 0)
-        added = options(record) if record.get("settings") else ""
+        preset, seed, added = record["preset"], record["seed"], _options(record)
     else:
         dataset, preset, seed, added = "ravdess", PRESET, 0, ""
         card = cards.load(dataset)
         settings = cards.settings_of(card, preset)
         run = training_runs.folder(card, settings, seed, preset=preset).name
     folder = f"results/{dataset}/{run}"  # also where DSLITE_RESULTS names another place
-    line = command(dataset, "none", preset, BACKBONE, [seed], added)
-    line += f" && dslite convert {folder} && dslite profile {folder}"
-    judged = costs.judged(printed.to_dict("records"))
-    return {key: judgement | {"command": line} for key, judgement in judged.items()}
+    line = _command(dataset, "none", preset, BACKBONE, [seed], added)
+    return nearest, f"{line} && dslite convert {folder} && dslite profile {folder}"
 
 
 # One corpus's block of Table 3 or 4, from our runs alone
@@ -502,8 +406,8 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
 
     The four networks differ in nothing but the augmentation: of several groups that share
     backbone, preset, weights, seed and overrides, the one with the most configurations is shown,
-    and of equals the one nearest to the paper's settings. The baselines beside it share its preset,
-    and the one that has a backbone that too.
+    and of equals the one nearest to the paper's settings, never by the score. The baselines beside
+    it share its preset, and the one that has a backbone that too.
 
     Returns
     -------
@@ -511,62 +415,41 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
         Strings: percent (regression: rho), ``–`` where there is none; ``attrs["caption"]`` names
         the group.
     """
-    of_corpus = _preferred(runs[runs["dataset"] == dataset])
-    block, caption = {}, "not run"
-    if len(of_corpus):
-        rows, group = _group(of_corpus)
-        block = {run.configuration: _cells(run) for run in rows.itertuples()}
+    other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
+    order = ["random_weights", "other", "n_overrides", "backbone", "preset", "seed", "run"]
+    runs = runs.assign(other=other)[runs["dataset"] == dataset].sort_values(order)
+    networks = runs[~runs["configuration"].isin(BASELINES)]
+    svm, acoustic = (runs[runs["configuration"] == kind] for kind in BASELINES)
+    leading = next((rows for rows in (networks, svm, acoustic) if len(rows)), networks)
+    cells, caption = {}, "not run"
+    if len(leading):
+        shared = ["backbone", "preset", "random_weights", "seed", "overrides_and_weights"]
+        configurations = leading.groupby(shared, sort=False)["configuration"].nunique()
+        group = pd.Series(dict(zip(shared, configurations.idxmax(), strict=True)))
+        rows = [networks[(networks[shared] == group).all(axis=1)]]
+        # A baseline hardly depends on the seed and not at all on epochs and the like.
+        for of, same in ((svm, shared[:3]), (acoustic, ["preset"])):
+            fits = of[(of[same] == group[same]).all(axis=1)]
+            by = ["overrides_and_weights", "seed"]  # first those of the group itself
+            first = {"kind": "stable", "key": lambda column: column != group[column.name]}
+            rows.append(fits.sort_values(by, **first).head(1))
+        chosen = pd.concat(rows)
+        cells = {run.configuration: _cells(run) for run in chosen.itertuples()}
         words = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
-        words.append(group["overrides_and_weights"])
-        words.append("random weights" if group["random_weights"] else "")
-        blinded = rows["devel"].notna().any() and rows["test"].isna().all()
-        words.append("test labels blinded: predicted, not scored" if blinded else "")
+        words += [group["overrides_and_weights"], "random weights" * bool(group["random_weights"])]
+        blinded = chosen["devel"].notna().any() and chosen["test"].isna().all()
+        words += ["test labels blinded: predicted, not scored"] * bool(blinded)
         caption = ", ".join(filter(None, words))
     columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)"]
-    cells = [block.get(configuration, ["–"] * 4) for configuration in LABELS]
-    frame = pd.DataFrame(cells, columns=columns, index=pd.Index(LABELS.values(), name=dataset))
+    rows = [cells.get(configuration, ["–"] * 4) for configuration in LABELS]
+    frame = pd.DataFrame(rows, columns=columns, index=pd.Index(LABELS.values(), name=dataset))
     frame.attrs["caption"] = f"{dataset}: {caption}"
     return frame
 
 
-def _preferred(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs in the order in which they are to stand for a published row, never by the score.
-
-    Pre-trained ones first, then the paper's backbone with the paper's preset, then the fewest
-    overrides, then the lowest seed.
-    """
-    other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
-    order = ["random_weights", "other", "n_overrides", "backbone", "preset", "seed", "run"]
-    return runs.assign(other=other).sort_values(order, ignore_index=True)
-
-
-def _group(runs: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows of a corpus's block, and what its networks share."""
-    shared = ["backbone", "preset", "random_weights", "seed", "overrides_and_weights"]
-    networks = runs[~runs["configuration"].isin(BASELINES)]
-    svm, acoustic = (runs[runs["configuration"] == kind] for kind in BASELINES)
-    leading = next(rows for rows in (networks, svm, acoustic) if len(rows))
-    configurations = leading.groupby(shared, sort=False)["configuration"].nunique()
-    group = dict(zip(shared, configurations.idxmax(), strict=True))
-    agree = runs[shared] == pd.Series(group)
-    # A baseline hardly depends on the seed and not at all on epochs and the like.
-    svm = svm[agree[shared[:3]].all(axis=1)[svm.index]]
-    acoustic = acoustic[agree["preset"][acoustic.index]]
-    by = ["overrides_and_weights", "seed"]  # first those of the group itself
-    baselines = [
-        rows.sort_values(by, kind="stable", key=lambda of: of != group[of.name]).head(1)
-        for rows in (svm, acoustic)
-    ]
-    return pd.concat([*baselines, networks[agree.all(axis=1)[networks.index]]]), group
-
-
 def _cells(run: Any) -> list[str]:
+    """Scores and intervals of one run as texts."""
     unit, decimals = (1, 1) if run.metric == "uar" else (100, 2)
-
-    def shown(*values: float) -> str:
-        if any(np.isnan(value) for value in values):
-            return "–"
-        return "–".join(f"{value / unit:.{decimals}f}" for value in values)
-
-    speakers = shown(run.low_speakers, run.high_speakers)
-    return [shown(run.devel), shown(run.test), shown(run.low, run.high), speakers]
+    values = [(run.devel,), (run.test,), (run.low, run.high), (run.low_speakers, run.high_speakers)]
+    texts = ["–".join(f"{value / unit:.{decimals}f}" for value in pair) for pair in values]
+    return ["–" if np.isnan(pair).any() else text for pair, text in zip(values, texts, strict=True)]
