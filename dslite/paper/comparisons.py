@@ -16,6 +16,7 @@ from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import published
+from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
 from dslite.studies.tables import to_markdown
 from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, all_runs, load
@@ -81,11 +82,6 @@ def _table(run: Mapping[str, Any]) -> pd.DataFrame:
 
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Answer every question of `QUESTIONS` that these predictions can answer.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of `predictions`.
 
     Returns
     -------
@@ -202,16 +198,12 @@ def count_verdicts(numbers: pd.DataFrame) -> str:
     # Of a score and its bounds, one that the paper contradicts goes before
     judged = judged.sort_values("verdict", key=lambda of: of != published.ITSELF, kind="stable")
     judged = judged.drop_duplicates(["table", "dataset", "configuration", "column"])
-    counts = judged["verdict"].value_counts()
-    words = published.words("sentence")
+    counts, words = judged["verdict"].value_counts(), published.words("sentence")
     parts = [f"{counts[v]} {words[v]}" for v in published.ORDER if v in counts]
     sentence = f"Of the {len(judged)} results in Tables 3 to 5: {', '.join(parts)}."
-    computed = judged[(judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")]
-    if computed.empty:
-        return sentence
-    return (
-        f"{sentence} Of the reproduced ones {len(computed)} are chance levels, which are computed."
-    )
+    computed = ((judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")).sum()
+    chances = f" Of the reproduced ones {computed} are chance levels, which are computed."
+    return sentence + (chances if computed else "")
 
 
 def signed(points: float) -> str:
@@ -226,53 +218,35 @@ def network(row: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [title, row.get("preset")]))
 
 
-def _sides(row: Mapping[str, Any]) -> str:
-    """What was compared: ``CutMix against none``."""
-    if row["question"] == PRESETS:
-        return f"{LABELS[row['configuration']]}: {row['this']} against {row['baseline']}"
-    this, other = (LABELS.get(row[key], row[key]) for key in ("this", "baseline"))
-    return f"{this} against {'none' if row['baseline'] == NONE else other}"
-
-
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """Write comparisons as a reader wants them.
+    """Write `answers` as a reader wants them: texts.
 
-    Parameters
-    ----------
-    answers : DataFrame
-        Of `answers`.
-
-    Returns
-    -------
-    DataFrame
-        Texts: ``network``, ``on``, ``compared``, ``points`` of UAR, ``95 % over speakers`` (over
-        files where speakers are unknown), ``p`` after Holm's correction, ``p over files`` (McNemar,
-        as if files of one speaker were independent), ``verdict``, which follows the first p.
+    Intervals are over files where speakers are unknown; ``p`` is Holm's, and the verdict follows
+    it; ``p over files`` is McNemar's, as if files of one speaker were independent.
     """
     rows = []
     for row in answers.to_dict("records"):
         unit = "" if np.isnan(row["low_speakers"]) else "_speakers"
         ends = (row[f"{end}{unit}"] for end in ("low", "high"))
         seeds = f", {row['seeds']} seeds" * (row["seeds"] > 1)
+        this, other = (LABELS.get(row[key], row[key]) for key in ("this", "baseline"))
+        other = "none" if row["baseline"] == NONE else other
+        which = f"{LABELS[row['configuration']]}: " if row["question"] == PRESETS else ""
         better = f"{row['speakers_better']} of {row['units']} speakers better"
         verdicts = {AGREE: f"all {row['units']} speakers agree", MIXED: f"mixed: {better}"}
         rows.append(
             {
                 "network": network(row),
                 "on": f"{row['protocol']}{seeds}",
-                "compared": _sides(row),
+                "compared": f"{which}{this} against {other}",
                 "points": signed(row["difference"]),
                 "95 % over speakers": " to ".join(map(signed, ends)) + " (files)" * (not unit),
-                "p": _p(row["p_holm"], 2),
-                "p over files": _p(row["p_mcnemar_holm"], 1),
+                "p": f"{row['p_holm']:.2g}".replace("nan", "–"),
+                "p over files": f"{row['p_mcnemar_holm']:.1g}".replace("nan", "–"),
                 "verdict": verdicts.get(row["verdict"], row["verdict"]),
             }
         )
     return pd.DataFrame(rows)
-
-
-def _p(value: float, digits: int) -> str:
-    return "–" if np.isnan(value) else f"{value:.{digits}g}"
 
 
 def summarise(question: str, answers: pd.DataFrame) -> str:
@@ -294,12 +268,8 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
             outcomes += [f"{mixed} mixed"] * bool(mixed)
             too_few = f"of {few.sum()} comparisons on {speakers} speakers, too few for a test, "
             parts.append(too_few + ", ".join(outcomes))
-        sentences.append(f"On {_corpus(dataset)}, {'; '.join(parts)}.")
+        sentences.append(f"On {NAMES.get(dataset, dataset)}, {'; '.join(parts)}.")
     return " ".join(sentences)
-
-
-def _corpus(dataset: str) -> str:
-    return published.NAMES.get(dataset, dataset)
 
 
 def deciding(answers: pd.DataFrame) -> pd.DataFrame:
@@ -310,35 +280,26 @@ def deciding(answers: pd.DataFrame) -> pd.DataFrame:
 
 def learning(means: pd.DataFrame, chance: float) -> list[str]:
     """Say of each network and preset of a corpus whether it is above chance (in percent) at all."""
-    networks = means[~means["configuration"].isin(BASELINES)]
-    networks = networks[networks["protocol"] == PARTITION]
+    networks = means[~means["configuration"].isin(BASELINES) & (means["protocol"] == PARTITION)]
+    scores = networks.groupby(["dataset", "backbone", "preset"], sort=False)["test"]
     sentences = []
-    for key, rows in networks.groupby(["dataset", "backbone", "preset"], sort=False):
-        dataset, backbone, preset = key
-        low, high = rows["test"].min(), rows["test"].max()
-        span = f"{low:.1f} to {high:.1f} %" if len(rows) > 1 else f"{high:.1f} %"
+    for (dataset, backbone, preset), (low, high, n) in scores.agg(
+        ["min", "max", "size"]
+    ).iterrows():
+        span = f"{low:.1f} to {high:.1f} %" if n > 1 else f"{high:.1f} %"
         settings = SETTINGS.get(preset, f"with the settings {preset}" if preset else "")
         who = " ".join(filter(None, [TITLES.get(backbone, backbone), settings]))
         verdict = "learns next to nothing" if high < chance + AT_CHANCE else "learns"
         outcome = f"{verdict}: test UAR {span} (chance {chance:.1f} %)"
-        sentences.append(f"On {_corpus(dataset)}, {who} {outcome}.")
+        sentences.append(f"On {NAMES.get(dataset, dataset)}, {who} {outcome}.")
     return sentences
 
 
 def scores_table(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns.
 
-    Parameters
-    ----------
-    means : DataFrame
-        Of `means`, one corpus.
-    published : DataFrame
-        Its rows of Table 3 or 4.
-
-    Returns
-    -------
-    DataFrame
-        Texts, ``mean ± deviation`` over the seeds; ``–`` where there is none.
+    Takes its rows of `means` and of Table 3 or 4; gives texts, ``mean ± deviation`` over the seeds,
+    ``–`` where there is none.
     """
     columns = {PRINTED: published.set_index("configuration")["test"].map("{:.1f}".format)}
     networks = means.loc[means["backbone"] != "", ["backbone", "preset", "protocol"]]
@@ -348,15 +309,12 @@ def scores_table(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         scores = means[np.logical_and.reduce(fits)].drop_duplicates("configuration")
         protocol = "" if key["protocol"] == PARTITION else key["protocol"]
         title = ", ".join(filter(None, [network(key), protocol]))
-        columns[title] = scores.set_index("configuration").apply(_mean, axis=1)
+        deviations = scores["deviation"].map(" ± {:.1f}".format, na_action="ignore").fillna("")
+        scores = scores.assign(text=scores["test"].map("{:.1f}".format) + deviations)
+        columns[title] = scores.set_index("configuration")["text"]
     table = pd.DataFrame(columns, index=list(LABELS)).fillna("–").reset_index(drop=True)
     table.insert(0, "test UAR in %", list(LABELS.values()))
     return table
-
-
-def _mean(row: Mapping[str, float]) -> str:
-    spread = "" if np.isnan(row["deviation"]) else f" ± {row['deviation']:.1f}"
-    return f"{row['test']:.1f}{spread}"
 
 
 def cost(runs: pd.DataFrame) -> str:
@@ -375,13 +333,7 @@ def section(lead: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> str:
 
 
 def inserted(text: str, results: str, name: str = "README.md") -> str:
-    """Replace the part of a text between its markers.
-
-    Raises
-    ------
-    InputError
-        The markers are not there, or not once.
-    """
+    """Replace the part of a text between its markers; InputError if they are not there once."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(END) < text.index(BEGIN):
         raise InputError(f"{name}: expected once '{BEGIN}' and, below it, '{END}'")
     before, rest = text.split(BEGIN)

@@ -31,16 +31,10 @@ def profiles() -> dict[str, tuple[Run, dict[str, Any]]]:
 
 
 def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Lay one profile (a run and its ``profile.json``) out like Table 5.
+    """Lay one profile (a run and its ``profile.json``) out like Table 5, in its units.
 
-    What was measured on a phone fills its column; TensorFlow Lite is shown on the first number of
-    threads.
-
-    Returns
-    -------
-    DataFrame
-        Rows: the quantities of Table 5 in its order and units. `COLUMNS` (float, NaN where nothing
-        was measured), ``hardware``, and a ``remark`` that says why a cell is empty.
+    Rows are quantities; NaN where nothing was measured, ``remark`` says why. What was measured on a
+    phone fills its column; TensorFlow Lite is shown on the first number of threads.
     """
     device = run.content("device") or {}
     stages = {column: _stage(content, *which) for column, which in STAGES.items()}
@@ -56,14 +50,17 @@ def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
     }
     order = published.table(5)["quantity"]
     keys, units, notes = zip(*(rows[quantity] for quantity in order), strict=True)
-    values = {
-        column: np.array([stage.get(key) for key in keys], float) / units
-        for column, stage in stages.items()
-    }
+    values = {c: np.array([s.get(k) for k in keys], float) / units for c, s in stages.items()}
+    phone = "phone not available"
+    if device:
+        facts = [device.get("file", "")]
+        facts += [f"{device['threads']} thread(s)"] if "threads" in device else []
+        facts = ", ".join(filter(None, facts))
+        phone = f"phone: {device['name']}" + (f" ({facts})" if facts else "")
     differences = published.differences(content["backbone"], PRESET, "", content["random_weights"])
     return pd.DataFrame(values, index=pd.Index(order)).assign(
         hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
-        remark=["; ".join([*differences, *note, _phone(device)]) for note in notes],
+        remark=["; ".join([*differences, *note, phone]) for note in notes],
     )
 
 
@@ -74,23 +71,11 @@ def _stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any
     return dict(next(iter(first or rows), {}))
 
 
-def _phone(device: Mapping[str, Any]) -> str:
-    if not device:
-        return "phone not available"
-    facts = [device.get("file", "")]
-    facts += [f"{device['threads']} thread(s)"] if "threads" in device else []
-    text = ", ".join(filter(None, facts))
-    return f"phone: {device['name']}" + (f" ({text})" if text else "")
-
-
 def measurements(datasets: Collection[str]) -> pd.DataFrame:
     """Read what was measured of these corpora's pre-trained networks.
 
-    Returns
-    -------
-    DataFrame
-        ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
-        units), ``hardware``.
+    ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
+    units), ``hardware``.
     """
     tables = []
     for name, (run, content) in sorted(profiles().items(), key=lambda item: item[0]):
@@ -108,13 +93,8 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
     """Choose the measured run whose network is the published one, or the nearest to it.
 
     The backbone counts as a whole and at the paper's size of picture; then a head of `UNITS` units
-    goes before others, and pre-trained weights before random ones. Folds are passed over.
-
-    Returns
-    -------
-    (name, record, table) or None
-        ``dataset/run``, the content of ``run.json`` with the date as ``measured``, and what
-        `measured` gives.
+    goes before others, and pre-trained weights before random ones. Folds are passed over. Gives its
+    name, ``run.json`` with the date as ``measured``, and `measured`; None if there is none.
     """
     whole, candidates = Settings().model_dump(include=set(SHAPE)), []
     for name, (run, content) in profiles().items():
@@ -134,11 +114,7 @@ def judged(
 ) -> dict[str, Any]:
     """Judge a number of Table 5 by what `of_papers_network` gives.
 
-    Returns
-    -------
-    dict
-        ``reproduced``, ``verdict``, ``remark`` and where it comes from. Counts and sizes are equal
-        as printed or not; a time or a memory is another machine's.
+    Counts and sizes are equal as printed or not; a time or a memory is another machine's.
     """
     if nearest is None:
         return {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
