@@ -13,7 +13,8 @@ import pandas as pd
 
 from dslite.errors import InputError
 from dslite.paper import published
-from dslite.paper.published import CONFIGURATIONS, NAMES
+from dslite.paper.published import NAMES
+from dslite.training.runs import LABELS
 
 COLUMNS = ["id", "place", "printed", "derived", "holds", "grade", "explanation", "keys"]
 # Of a contradiction: printed numbers exclude each other; a sentence or caption says something else
@@ -170,10 +171,8 @@ def _centres(scores: pd.DataFrame) -> Iterator[tuple]:
             text += "; a percentile bootstrap of this very score does not do that"
             same = (scores[bounds] == [row.dataset, row.ci_low, row.ci_high]).all(axis=1)
             for other in scores[same].drop(row.Index).itertuples():
-                text += (
-                    f". It is a copy of {CONFIGURATIONS[other.configuration]}'s ({other.test} %)"
-                )
-        place = f"Table {row.table}, {NAMES[row.dataset]}, {CONFIGURATIONS[row.configuration]}"
+                text += f". It is a copy of {LABELS[other.configuration]}'s ({other.test} %)"
+        place = f"Table {row.table}, {NAMES[row.dataset]}, {LABELS[row.configuration]}"
         printed, derived = (
             f"{row.test} % in {row.ci_low} to {row.ci_high} %",
             f"middle {middle:.2f} %",
@@ -190,7 +189,7 @@ def _choice(scores: pd.DataFrame) -> tuple:
     for dataset, block in networks.groupby("dataset", sort=False):
         chosen, best = (block.loc[block[column].idxmax()] for column in ("devel", "test"))
         if chosen["test"] < best["test"]:
-            scored = f"{CONFIGURATIONS[chosen['configuration']]}: {chosen['test']} %"
+            scored = f"{LABELS[chosen['configuration']]}: {chosen['test']} %"
             others.append(f"{NAMES[dataset]} ({scored} instead of {best['test']})")
     n = networks["dataset"].nunique()
     text = (

@@ -9,6 +9,7 @@ and ``5/<quantity>/<column>``.
 import math
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -19,13 +20,6 @@ from dslite.evaluation.metrics import Interval
 NAMES = {  # corpora as the paper abbreviates them
     **{"ccs": "CCS", "css": "CSS", "demos": "DEMoS", "ess": "ESS", "iemocap": "IEMOCAP"},
     **{"mpssc": "MPSSC", "ravdess": "RAVDESS", "sleep": "SLEEP"},
-}
-CONFIGURATIONS = {
-    "svm": "Deep Spectrum + SVM",
-    "none": "no augmentation",
-    "cutmix": "CutMix",
-    "specaugment": "SpecAugment",
-    "cutmix+specaugment": "CutMix+SpecAugment",
 }
 HYPERPARAMETERS = {  # rows of Table 2 as printed
     **{"units": "Classifier units", "dropout": "Dropout rate"},
@@ -174,25 +168,18 @@ def rule(
     return REPRODUCED if inside_ours and bottom <= reproduced <= top else OVERLAPPING
 
 
-def agreement(
-    published: float,
-    published_interval: Interval | None,
-    ours: float,
-    ours_interval: Interval | None,
-    decimals: int,
-) -> str:
+def agreement(published: float, published_interval: Interval | None, *ours: Any) -> str:
     """Compare by `rule` a run with another backbone or preset, which can reproduce nothing.
 
     `INSIDE_BOTH` (`INSIDE_OURS` where no interval is published), `OVERLAPPING` or `APART`.
     """
     inside = INSIDE_OURS if published_interval is None else INSIDE_BOTH
-    verdict = rule(published, published_interval, ours, ours_interval, decimals)
+    verdict = rule(published, published_interval, *ours)
     return {REPRODUCED: inside, CONTRADICTED: APART}.get(verdict, verdict)
 
 
 def differences(backbone: str, preset: str, overrides: str, random_weights: bool) -> list[str]:
     """Say what of a run is not as in the paper; ``overrides``: what was changed, in words."""
-    parts = [f"other backbone ({backbone})"] if backbone != BACKBONE else []
-    parts += [f"preset {preset or 'none'}"] if preset != PRESET else []
-    parts += [overrides] if overrides else []
-    return parts + (["random weights"] if random_weights else [])
+    parts = [f"other backbone ({backbone})" if backbone != BACKBONE else ""]
+    parts += [f"preset {preset or 'none'}" if preset != PRESET else "", overrides]
+    return list(filter(None, [*parts, "random weights" if random_weights else ""]))

@@ -52,13 +52,8 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
 
     Parameters
     ----------
-    runs : DataFrame
-        Of `dslite.training.runs.all_runs`.
-    findings : DataFrame
-        Of `dslite.paper.consistency.findings`. A number whose key stands in ``keys`` of a finding
-        that does not hold is `dslite.paper.published.ITSELF`.
-    substitutes : DataFrame
-        Of `substitutes`.
+    runs, findings, substitutes : DataFrame
+        Of `dslite.training.runs.all_runs`, `dslite.paper.consistency.findings`, `substitutes`.
 
     Returns
     -------
@@ -91,6 +86,7 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
             judgement = _not_run(row, runs, substitutes, corpus)
         rows.append(EMPTY | judgement)
     joined = printed.join(pd.DataFrame(rows)[list(EMPTY)])
+    # What stands in a finding that does not hold cannot be reproduced, whatever was run.
     wrong = findings[~findings["holds"].astype(bool)]
     wrong = wrong.assign(key=wrong["keys"].str.split(";")).explode("key")
     reasons = wrong.groupby("key")["explanation"].agg(" ".join)
@@ -146,15 +142,13 @@ def _judged_count(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str
 
 def _judged_setting(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """Lay our preset's value beside a number of Table 2."""
-    preset = corpus["preset"]
-    layers = {"fine_tuned_layers": int(LAYERS * preset.trained_share)}
-    value = float((preset.model_dump() | layers)[row["column"]])
+    layers = {"fine_tuned_layers": int(LAYERS * corpus["preset"].trained_share)}
+    value = float((corpus["preset"].model_dump() | layers)[row["column"]])
     assumed = "which cell of the printed row it is, is assumed, "
     remark = assumed if row["status"] == published.ASSUMED else ""
     remark += f"our preset has {value:g}" if value != row["value"] else "as in our preset"
     line = _command(row["dataset"], "none", PRESET, BACKBONE)
-    judgement = {"verdict": published.SETTING, "remark": remark, "command": line}
-    return judgement | {"reproduced": value}
+    return {"verdict": published.SETTING, "remark": remark, "command": line, "reproduced": value}
 
 
 # Tables 3 and 4
@@ -242,11 +236,6 @@ def _not_run(
 def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay runs that are not the paper's beside the numbers that they stand in for.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Of `dslite.training.runs.all_runs`.
-
     Returns
     -------
     DataFrame
@@ -308,9 +297,8 @@ def _origin(runs: pd.DataFrame, first: Run) -> dict[str, Any]:
 def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     """`SCORES` of the UAR at file level over the seeds, their number ``seeds`` and a ``note``.
 
-    NaN where labels are blinded. Of a corpus whose file names are private the committed records
-    hold no predictions. What the runs say of their own intervals then stands for the interval of
-    the mean, which would be narrower.
+    NaN where labels are blinded. Records of a corpus whose file names are private hold no
+    predictions: the runs' intervals then stand for that of the mean, which would be narrower.
     """
     parts = [run.metrics[partition] for run in seeds]
     if not all(parts):
@@ -335,18 +323,18 @@ def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
 def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels int [files] and predictions int [seeds, files], files in the first run's order."""
     whole = [run.predictions for run in seeds]
-    tables = [all_[(all_["partition"] == partition) & (all_["label"] != "")] for all_ in whole]
-    wanted = tables[0].set_index("file")["label"]
+    tables = [of[(of["partition"] == partition) & (of["label"] != "")] for of in whole]
+    labels = tables[0].set_index("file")["label"]
     codes, classes = [], pd.Index(seeds[0].classes)
     for run, table in zip(seeds, tables, strict=True):
-        rows = table.set_index("file").reindex(wanted.index)
-        if len(table) != len(wanted) or not rows["label"].equals(wanted):
+        rows = table.set_index("file").reindex(labels.index)
+        if len(table) != len(labels) or not rows["label"].equals(labels):
             raise InputError(
                 f"{run.record['dataset']}/{run.folder.name}: scored on other files or labels than "
                 f"{seeds[0].folder.name}; repeat the runs that were made before the corpus changed"
             )
         codes.append(classes.get_indexer(rows["prediction"]))
-    return classes.get_indexer(wanted), np.stack(codes)
+    return classes.get_indexer(labels), np.stack(codes)
 
 
 def _command(
