@@ -138,6 +138,7 @@ def judged(
         remarks += ["counts and sizes are those of any weights"] if "random" in remarks[0] else []
     return {
         **{"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)},
-        **{"runs": name, "date": record["measured"], "commit": record["commit"]},
-        **{"hardware": table.loc[quantity, "hardware"], "seconds": record["seconds"]},
+        **{"runs": name, "date": record["measured"], "commit": record.get("commit", "")},
+        "hardware": table.loc[quantity, "hardware"],
+        "seconds": record.get("seconds", np.nan),
     }
