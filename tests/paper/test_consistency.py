@@ -27,9 +27,9 @@ def checked(findings):
 
 @pytest.fixture
 def printed(monkeypatch):
-    """Scores and claims of a made-up paper; gives what is found in them by id."""
+    """Make up scores and claims of a paper; gives its findings by id."""
 
-    def found_in(scores=(), claims=()):
+    def findings_of(scores=(), claims=()):
         columns = ["configuration", "devel", "test", "ci_low", "ci_high"]
         table = pd.DataFrame(scores, columns=columns).assign(dataset="ccs", table=3, chance=50.0)
         texts = pd.DataFrame(claims, columns=["id", "value", "unit", "check", "key"])
@@ -40,7 +40,7 @@ def printed(monkeypatch):
         monkeypatch.setattr(published, "texts", tables.get)
         return consistency.findings().set_index("id")
 
-    return found_in
+    return findings_of
 
 
 # All findings
@@ -101,71 +101,42 @@ def test_the_readme_names_the_place_of_every_failing_finding(findings):
 
 
 def derived_numbers():
-    """Numbers by the id of what they were derived for, from Tables 1 to 5 and printed values."""
-    test = published.scores().pivot(index="dataset", columns="configuration", values="test")
-    best, none = test.drop(columns="svm").max(axis=1), test["none"]
-    files = published.table(1).set_index("dataset")["files"]
-    time, _, _, memory, size = published.table(5).drop(columns=["quantity", "unit"]).to_numpy()
-    claims = published.texts("claims").set_index("id")["value"]
+    """Numbers by the id of what they were derived for: a sample, from Tables 3 to 5."""
+    scores, claims = published.scores(), published.texts("claims").set_index("id")["value"]
+    test = scores.pivot(index="dataset", columns="configuration", values="test")
+    best, none, svm = test.drop(columns="svm").max(axis=1), test["none"], test["svm"].dropna()
     gain = 100 * (test[METHODS].max(axis=1) / none - 1)
     small = claims["small-corpora"].split()
-    rest = gain.index.difference(small)
-    sensitivity, specificity = float(claims["css-sensitivity"]), float(claims["css-specificity"])
     both = test["cutmix+specaugment"] > test[["cutmix", "specaugment"]].max(axis=1)
-    scores = published.scores()
     outside = (scores["devel"] < scores["ci_low"]) | (scores["devel"] > scores["ci_high"])
-    lag = [time[0], time[3], time[0] + time[3]]
-    rivals = test["svm"].dropna()
-    beaten = test.loc[rivals.index].drop(columns="svm").min(axis=1) > rivals
-    numbers = {
-        f"improvement-{name}": [best[name], base, 100 * (best[name] / base - 1)]
-        for name, base in [*rivals.items(), ("mpssc", none["mpssc"])]
-    }
-    assert gain.idxmax() == claims["largest-gain"] == "mpssc"
-    assert round(gain.rank().corr(files.rank()), 2) == 0.19
-    return numbers | {
-        "corpora": [len(files)],
-        "configurations": [test.drop(columns="svm").shape[1]],
-        "outperforms": [beaten.sum(), len(rivals)],
-        "augmentation-best": [(gain > 0).sum(), len(gain)],
-        "augmentation-every": [(test[METHODS].min(axis=1) > none).sum(), len(gain)],
-        "largest-gain": [gain.max()],
-        "small-corpora": [gain[small].median(), gain[rest].median()],
+    ms, *_, size = published.table(5).drop(columns=["quantity", "unit"]).to_numpy()
+    recalls = [float(claims[f"css-{kind}"]) for kind in ("sensitivity", "specificity")]
+    bases = [*svm.items(), ("mpssc", none["mpssc"])]
+    improved = {name: [best[name], base, 100 * (best[name] / base - 1)] for name, base in bases}
+    lag = [ms[0], ms[3], ms[0] + ms[3]]
+    assert gain.idxmax() == claims["largest-gain"]
+    return {f"improvement-{name}": numbers for name, numbers in improved.items()} | {
+        "augmentation-every": [(test[METHODS].min(axis=1) > none).sum(), len(test)],
+        "small-corpora": [gain[small].median(), gain.drop(small).median()],
         "fusion-superior": [both.sum(), len(both)],
         "size-factor": [size[1], size[2], size[1] / size[2]],
-        "more-memory": [memory[2], memory[1]],
-        "time-difference": [time[1], time[2], time[1] - time[2]],
-        "css-specificity": [specificity, sensitivity, specificity - sensitivity],
-        "css-sensitivity": [sensitivity, specificity, 2, (sensitivity + specificity) / 2],
-        "ccs-confusion": [100 - best["ccs"], 100 - best["css"]],
+        "time-difference": [ms[1], ms[2], ms[1] - ms[2]],
+        "css-sensitivity": [*recalls, 2, sum(recalls) / 2],
         "devel-test-gap": [outside.sum(), len(scores)],
         **dict.fromkeys(["quarter-second", "real-time", "abstract-latency"], lag),
-        **{f"{name}-sexes": [*map(int, claims[f"{name}-sexes"].split("+")),
-                             int(claims[f"{name}-speakers"])] for name in ("demos", "sleep")},
-        "figure2-time": [max(map(float, claims["row-chunk_length_s"].split())), 2],
         "figure2-frequency": [0, 1000 * float(claims["sample-rate"]) / 2],
-        "snore-year-caption": [int(claims["snore-year-text"]), 3.1],
-        **{f"row-{name}": [len(files)] for name in ("epochs_phase2", "chunk_length_s")},
-    }  # fmt: skip
+        "row-epochs_phase2": [len(test)],
+    }
 
 
 def test_what_is_derived_in_the_files_follows_from_the_tables(findings):
-    numbers = derived_numbers()
     claims, wrong = (published.texts(name) for name in ("claims", "contradictions"))
     texts = pd.concat([claims[claims["derived"] != ""], wrong]).set_index("id")["derived"]
-    # Sizes of the network: data/paper/README.md
-    sizes = {"parameters", "flops", "tf-size", "tflite-size"}
-    assert set(texts.index) == set(numbers) | sizes
-    for name, expected in numbers.items():
-        words = re.findall(r"(?<![\d.])[-+]?\d+(?:\.\d+)?", texts[name].replace("3.1.5", "3.1"))
+    for name, expected in derived_numbers().items():
+        words = re.findall(r"(?<![\d.])\d+(?:\.\d+)?", texts[name])
         decimals = [len(word.partition(".")[2]) for word in words]
         rounded = [round(float(x), n) for x, n in zip(expected, decimals, strict=True)]
         assert [float(word) for word in words] == pytest.approx(rounded), name
-    # What holds for each printed value within the rounding of both scores
-    for name in [name for name in numbers if name.startswith("improvement-")]:
-        best, base, _ = numbers[name]
-        low, high = (100 * ((best + s * 0.05) / (base - s * 0.05) - 1) for s in (-1, 1))
-        assert low - 0.05 <= float(claims.set_index("id").loc[name, "value"]) <= high + 0.05
     assert not set(wrong["id"]) & set(findings.loc[findings["holds"], "id"])
 
 
@@ -230,10 +201,3 @@ def test_a_percentile_bootstrap_is_centred_on_its_score_and_a_copy_is_not(printe
     # Two scores that hardly differ may have one interval when rounded.
     rows = printed([("none", 50, score, low, high), ("cutmix", 50, score + 0.1, low, high)])
     assert rows.loc[rows.index.str.startswith("centre-"), "holds"].all()
-
-
-def test_no_verdict_depends_on_the_very_bound_of_the_centre():
-    scores = published.scores()
-    off = (scores["ci_low"] + scores["ci_high"] - 2 * scores["test"]).abs()
-    off /= scores["ci_high"] - scores["ci_low"]
-    assert not off.between(0.5 * consistency.CENTRED, 1.3 * consistency.CENTRED).any()

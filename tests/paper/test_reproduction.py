@@ -99,16 +99,16 @@ def test_where_nothing_was_run(results, tmp_path):
 )
 def test_a_substitute_is_never_called_a_reproduction(results, settings, label):
     write_run(results, **settings)
-    found = judged()
+    numbers = judged()
     for column in ("devel", "test", "ci_low"):
-        row = found.loc[f"4/ravdess/none/{column}"]
+        row = numbers.loc[f"4/ravdess/none/{column}"]
         assert row["verdict"] == published.WEIGHTS
         assert np.isnan(row["reproduced"])
         assert f"{label}: " in row["remark"]
-    assert found.loc["4/ravdess/cutmix/test", "verdict"] == published.WEIGHTS
-    assert label not in found.loc["4/ravdess/cutmix/test", "remark"]
-    scores = found.index.str.startswith(("3/", "4/")) & (found["column"] != "chance")
-    assert not found.loc[scores, "verdict"].isin(published.ORDER[:3]).any()
+    assert numbers.loc["4/ravdess/cutmix/test", "verdict"] == published.WEIGHTS
+    assert label not in numbers.loc["4/ravdess/cutmix/test", "remark"]
+    scores = numbers.index.str.startswith(("3/", "4/")) & (numbers["column"] != "chance")
+    assert not numbers.loc[scores, "verdict"].isin(published.ORDER[:3]).any()
     row = reproduction.substitutes(all_runs()).set_index("key").loc["4/ravdess/none/test"]
     assert row["agreement"] == published.INSIDE_BOTH
     assert row["label"] == label
@@ -125,14 +125,9 @@ def test_another_preset_or_setting_is_a_substitute_too(results):
     (other,) = set(table.index) - {"DenseNet121, tuned"}
     assert other.startswith("DenseNet121, paper, override ")
     assert "units 128 -> 64" in other
-    assert (
-        table.loc[other, "command"]
-        .iloc[0]
-        .endswith(
-            "--backbone densenet121 --augmentation cutmix --seed 0"
-            " --weights random --set trim=on --set units=64"
-        )
-    )
+    assert table.loc[other, "command"].str.endswith(
+        "--augmentation cutmix --seed 0 --weights random --set trim=on --set units=64"
+    ).all()  # fmt: skip
 
 
 def test_weights_from_a_file_are_the_papers(results, tmp_path):
