@@ -125,17 +125,10 @@ def rule(
     ours_interval: Interval | None,
     decimals: int,
 ) -> str:
-    """Judge a published number by ours, both with or without a 95 % interval.
+    """Judge a published number by ours, both with a 95 % interval or None.
 
-    Parameters
-    ----------
-    published, ours : float
-        In the published unit.
-    published_interval, ours_interval : (low, high) or None
-        None for ours where it cannot vary (a count, a size): a span without width.
-    decimals : int
-        As many as are printed; everything is compared after rounding to them, since what is printed
-        is known no better.
+    Everything is compared after rounding to the printed ``decimals``, since what is printed is
+    known no better. Without an interval ours cannot vary (a count, a size).
 
     Returns
     -------

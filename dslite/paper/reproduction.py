@@ -102,9 +102,6 @@ def summary(numbers: pd.DataFrame) -> pd.DataFrame:
     return counts.reindex([v for v in published.ORDER if v in counts.index])
 
 
-# Tables 1 and 2
-
-
 def _corpus(dataset: str) -> dict[str, Any]:
     """Our row of Table 1 (``counts``), the paper's ``preset``, and why there is no run."""
     from dslite.datasets import download
@@ -168,9 +165,10 @@ def _score_key(row: Mapping[str, Any]) -> str:
 def _judged_chance(row: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a chance level, which the classes of Table 1 give."""
     chance = 100 / published.table(1).set_index("dataset")["classes"][row["dataset"]]
-    judgement = {"verdict": published.rule(row["value"], None, chance, None, 1)}
-    judgement |= {"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"}
-    return judgement | {"reproduced": chance}
+    return {
+        **{"reproduced": chance, "verdict": published.rule(row["value"], None, chance, None, 1)},
+        **{"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"},
+    }
 
 
 def _judged_score(row: Mapping[str, Any], score: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,8 +252,9 @@ def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Score groups of runs that differ in nothing but the seed: see `substitutes`."""
-    printed = published.numbers()
-    printed = printed[printed["column"].isin(("devel", "test"))].reset_index()
+    names = {"value": "published", "low": "published_low", "high": "published_high"}
+    printed = published.numbers().rename(columns=names).rename_axis("order").reset_index()
+    printed = printed[printed["column"].isin(("devel", "test"))]
     cells = dict(list(printed.groupby(["dataset", "configuration"])))
     rows = []
     for key, group in runs.groupby(by, sort=False):
@@ -263,15 +262,11 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         seeds = [training_runs.load(folder) for folder in group["folder"]]
         shared = _origin(group, seeds[0])
         for cell in cells.get(key[:2], printed.iloc[:0]).to_dict("records"):
-            score = _mean_score(seeds, cell["column"])
-            row = {name: cell[name] for name in ("key", "dataset", "configuration", "column")}
-            row |= {"published": cell["value"], "published_low": cell["low"]}
-            row |= {"published_high": cell["high"], "order": cell["index"], **shared, **score}
-            remarks = [*_conditions(group.iloc[0], cell), score["note"]]
-            row["remark"] = ", ".join(filter(None, remarks))
-            scored = not np.isnan(score["reproduced"])
-            row["agreement"] = published.agreement(*_pair(row), 1) if scored else ""
-            rows.append(row)
+            row = cell | shared | _mean_score(seeds, cell["column"])
+            remarks = [*_conditions(group.iloc[0], cell), row["note"]]
+            scored = not np.isnan(row["reproduced"])
+            agreement = published.agreement(*_pair(row), 1) if scored else ""
+            rows.append(row | {"remark": ", ".join(filter(None, remarks)), "agreement": agreement})
     table = pd.DataFrame(rows, columns=[*SUBSTITUTES, "order"]).astype(SUBSTITUTES)
     table = table.sort_values("order", kind="stable", ignore_index=True)
     return table[list(SUBSTITUTES)]
@@ -395,13 +390,8 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
     The four networks differ in nothing but the augmentation: of several groups that share
     backbone, preset, weights, seed and overrides, the one with the most configurations is shown,
     and of equals the one nearest to the paper's settings, never by the score. The baselines beside
-    it share its preset, and the one that has a backbone that too.
-
-    Returns
-    -------
-    DataFrame
-        Strings: percent (regression: rho), ``–`` where there is none; ``attrs["caption"]`` names
-        the group.
+    it share its preset, and the one that has a backbone that too. Strings: percent (regression:
+    rho), ``–`` where there is none; ``attrs["caption"]`` names the group.
     """
     other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
     order = ["random_weights", "other", "n_overrides", "backbone", "preset", "seed", "run"]
@@ -437,7 +427,7 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(run: Any) -> list[str]:
     """Scores and intervals of one run as texts."""
-    unit, decimals = (1, 1) if run.metric == "uar" else (100, 2)
+    form, unit = ("{:.1f}", 1) if run.metric == "uar" else ("{:.2f}", 100)
     values = [(run.devel,), (run.test,), (run.low, run.high), (run.low_speakers, run.high_speakers)]
-    texts = ["–".join(f"{value / unit:.{decimals}f}" for value in pair) for pair in values]
-    return ["–" if np.isnan(pair).any() else text for pair, text in zip(values, texts, strict=True)]
+    texts = ["–".join(form.format(value / unit) for value in pair) for pair in values]
+    return ["–" if "nan" in text else text for text in texts]
