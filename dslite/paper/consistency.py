@@ -68,16 +68,9 @@ def findings() -> pd.DataFrame:
 def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
     """Decide the claims of the text by what `findings` gives.
 
-    Returns
-    -------
-    DataFrame
-        ``claims.csv`` with what was ``derived`` and the ``outcome``: `HOLDS`, `FAILS`, "not
-        testable here: <why>" or, where the text merely says how something was done, `SETTING`.
-
-    Raises
-    ------
-    InputError
-        A claim that nothing decides.
+    ``claims.csv`` with what was ``derived`` and the ``outcome``: `HOLDS`, `FAILS`, "not testable
+    here: <why>" or, where the text merely says how something was done, `SETTING`. InputError for a
+    claim that nothing decides.
     """
     claims, decided = published.texts("claims"), findings.set_index("id")
     derived, outcomes = [], []
