@@ -309,7 +309,7 @@ def scores_table(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
         scores = means[np.logical_and.reduce(fits)].drop_duplicates("configuration")
         protocol = "" if key["protocol"] == PARTITION else key["protocol"]
         title = ", ".join(filter(None, [network(key), protocol]))
-        deviations = scores["deviation"].map(" ± {:.1f}".format, na_action="ignore").fillna("")
+        deviations = scores["deviation"].map(lambda of: "" if np.isnan(of) else f" ± {of:.1f}")
         scores = scores.assign(text=scores["test"].map("{:.1f}".format) + deviations)
         columns[title] = scores.set_index("configuration")["text"]
     table = pd.DataFrame(columns, index=list(LABELS)).fillna("–").reset_index(drop=True)
