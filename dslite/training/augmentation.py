@@ -19,24 +19,12 @@ CODE_MASK = (0.485, 0.456, 0.406)
 
 
 class Plan(NamedTuple):
-    """Plan of what is done to each sample of a batch.
+    """Plan of what is done to each sample of a batch; where there is no patch or mask, zeros."""
 
-    Attributes
-    ----------
-    partner : Tensor of int32, shape [batch]
-        Row that CutMix's patch is cut from; the sample's own where there is none.
-    patch : Tensor of int32, shape [batch, 4]
-        Its top, bottom, left and right in pixels, ends excluded; zeros where there is none.
-    weight : Tensor of float32, shape [batch]
-        Of the partner's label.
-    mask : Tensor of int32, shape [batch, 4]
-        SpecAugment's first and last row and first and last column, ends excluded, or zeros.
-    """
-
-    partner: tf.Tensor
-    patch: tf.Tensor
-    weight: tf.Tensor
-    mask: tf.Tensor
+    partner: tf.Tensor  # int32 [batch], row that CutMix's patch is cut from, or the sample's own
+    patch: tf.Tensor  # int32 [batch, 4], its top, bottom, left, right in pixels, ends excluded
+    weight: tf.Tensor  # float32 [batch], of the partner's label
+    mask: tf.Tensor  # int32 [batch, 4], SpecAugment's rows and columns from, to; ends excluded
 
     @property
     def changed(self) -> tf.Tensor:
@@ -52,20 +40,9 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
     """Compute SapAugment's lambda: the easier a sample, the stronger its augmentation.
 
     ``lambda = 1 - I(r / B; s (1 - a), s a)`` with I the regularised incomplete beta function and
-    r = 1..B the rank of the sample's loss, ascending (Hu et al. 2021, doi:
-    10.1109/ICASSP39728.2021.9413928).
-
-    Parameters
-    ----------
-    losses : Tensor of float32, shape [batch]
-        Loss of each un-augmented sample.
-    a, s : float
-        The policy's parameters (paper: 0.5 and 10).
-
-    Returns
-    -------
-    Tensor of float32, shape [batch]
-        0 to 1; losses that are equal (to `LOSS_STEP`) are ranked in the order of the batch.
+    r = 1..B the rank of the un-augmented sample's loss, float32 [batch], ascending (Hu et al. 2021,
+    doi: 10.1109/ICASSP39728.2021.9413928; paper: a = 0.5, s = 10). Losses that are equal (to
+    `LOSS_STEP`) are ranked in the order of the batch.
 
     Examples
     --------
@@ -81,17 +58,14 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
 def probability(lam: tf.Tensor, settings: Settings) -> tf.Tensor:
     """Compute the probability that a method is applied: min + (max - min) * lambda.
 
-    The reading ``code`` adds the maximum instead of the difference: min + max * lambda.
+    In the reading ``code`` it is min + max * lambda.
     """
     low, high = settings.probability_min, settings.probability_max
     return low + (high if settings.probability_reading == "code" else high - low) * lam
 
 
 def plan(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
-    """Plan what the configuration of ``settings.augmentation`` does to a batch.
-
-    Parameters are those of `plan_cutmix`; each method is drawn for itself.
-    """
+    """Plan by strengths, float32 [batch], and a seed, int32 [2], what is done to a batch."""
     seeds = tf.random.split(seed, 2)
     planned = _nothing(lam)
     if "cutmix" in settings.augmentation:
@@ -107,12 +81,6 @@ def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
     A square patch, side = round(cutmix_px * lambda), of another sample at the same place. Its
     centre is uniform over the image, so that it may be clipped at the border; the labels are
     mixed by the area really pasted (reading ``code``: by side^2 all the same).
-
-    Parameters
-    ----------
-    lam : Tensor of float32, shape [batch]
-    seed : Tensor of int32, shape [2]
-    settings : Settings
     """
     batch, length = tf.shape(lam)[0], settings.image_size
     where, when = tf.unstack(tf.random.split(seed, 2))
@@ -137,7 +105,7 @@ def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Pla
     """Plan where SpecAugment masks: one stretch of time and one of frequency.
 
     Park et al. 2019, doi: 10.21437/Interspeech.2019-2680; widths and counts as in paper 3.2:
-    either mask is round(mask_px * lambda) wide. Parameters are those of `plan_cutmix`.
+    either mask is round(mask_px * lambda) wide.
     """
     where, when = tf.unstack(tf.random.split(seed, 2))
     seeds = tf.random.split(where, 2)
@@ -181,22 +149,7 @@ def mix_labels(labels: tf.Tensor, planned: Plan) -> tf.Tensor:
 def apply(
     images: tf.Tensor, labels: tf.Tensor, planned: Plan, settings: Settings
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Do to a whole batch what was planned.
-
-    Parameters
-    ----------
-    images : Tensor of float32, shape [batch, image_size, image_size, 3]
-        Scaled for the backbone; rows are frequency, columns time.
-    labels : Tensor of float32, shape [batch, outputs]
-        One-hot classes, or [batch, 1] targets of a regression.
-    planned : Plan
-    settings : Settings
-
-    Returns
-    -------
-    images, labels : Tensor
-        Of the same shapes, augmented.
-    """
+    """Do to a whole batch, images as `mask` takes them and labels [batch, outputs], as planned."""
     pasted = paste(images, tf.gather(images, planned.partner), planned)
     return mask(pasted, planned, settings), mix_labels(labels, planned)
 

@@ -16,14 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from dslite import paths
 from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import PARTITIONS, Settings
-from dslite.training import runs
+from dslite.training import experiment, runs
 
 COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.1, 1.0, 10.0)}
 
@@ -31,10 +30,7 @@ COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.
 def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np.ndarray:
     """Average the backbone's pooled activations over a file's chunks.
 
-    Returns
-    -------
-    ndarray of float32, shape [files, features]
-        NaN for a file without chunks.
+    float32 [files, features], NaN for a file without chunks.
     """
     predictor = classifier.predictor(classifier.feature_extractor(settings), settings)
     activations = feature_store.predict(predictor, store.mel, np.arange(len(store.mel)))
@@ -45,8 +41,8 @@ def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np
 def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
     """Make a pipeline of standardisation and a support vector machine that balances the classes.
 
-    It is linear, or of the kind `LIBROSA` has radial basis functions whose width is the features'
-    (gamma = 1 / (features x variance)); its regression also standardises the target.
+    Linear, or for `LIBROSA` with radial basis functions (gamma = 1 / (features x variance)), whose
+    regression also standardises the target.
     """
     if kind == runs.LIBROSA:
         if regression:
@@ -75,23 +71,10 @@ def devel_scores(
     seed: int,
     kind: str = runs.SVM,
 ) -> pd.DataFrame:
-    """Compute the devel score of every complexity.
+    """Tabulate the devel score of every complexity: columns complexity, devel_score.
 
-    Parameters
-    ----------
-    train, devel : tuple of ndarray
-        Features [files, features] and labels [files].
-    classes : int
-        Number of classes, 0 for a regression.
-    seed : int
-        Of the solver.
-    kind : {"svm", "librosa"}
-        See `support_vector_machine`.
-
-    Returns
-    -------
-    DataFrame
-        Columns complexity, devel_score; the score is NaN where all predictions are the same.
+    Takes features [files, features] and labels [files] of both partitions, and the number of
+    classes, 0 for a regression, whose score is NaN where all predictions are the same.
     """
     rows = []
     for complexity in COMPLEXITIES[kind]:
@@ -105,19 +88,6 @@ def devel_scores(
             score = metrics.rho(devel[1], scores[:, 0])
         rows.append({"complexity": complexity, "devel_score": float(score)})
     return pd.DataFrame(rows)
-
-
-def _deep_spectrum(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Features [files, features], and the rows that have some: not those without any chunk."""
-    store = feature_store.load_spectrograms(manifest, settings)
-    return deep_spectrum_features(store, settings), np.unique(store.file)
-
-
-def _acoustic(manifest: Manifest, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Features [files, features], and all rows."""
-    return functionals.acoustic_features(manifest, settings.sample_rate), np.arange(
-        len(manifest.table)
-    )
 
 
 def train_baseline(
@@ -136,36 +106,26 @@ def train_baseline(
     complexity. The kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic
     statistics, radial basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    if kind == runs.LIBROSA:
+    acoustic, versions = kind == runs.LIBROSA, {}
+    if acoustic:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
         versions = {"acoustics": functionals.VERSION}
     else:
-        settings, versions = settings.model_copy(update={"augmentation": "none"}), {}
+        settings = settings.model_copy(update={"augmentation": "none"})
     described, place, finished = runs.look_up(manifest, settings, seed, preset, kind, **versions)
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
     meter = runs.Meter()
-    scores, history, complexity = _evaluated(manifest, settings, seed, kind, log)
-    described |= {"complexity": complexity}
-    cost = meter.read()
-    measured = {partition: pair[0] for partition, pair in scores.items()}
-    predictions = pd.concat([pair[1] for pair in scores.values()], ignore_index=True)
-    with paths.replacing(place) as draft:
-        draft.mkdir()
-        history.to_csv(draft / "history.csv", index=False)
-        runs.write(draft, described, measured, predictions, cost)
-    return runs.load(place)
-
-
-def _evaluated(
-    manifest: Manifest, settings: Settings, seed: int, kind: str, log: Callable[[str], None]
-) -> tuple[dict[str, tuple[dict | None, pd.DataFrame]], pd.DataFrame, float]:
-    """Metrics and predictions of devel and test, devel scores, the complexity chosen by them."""
     card, files = manifest.card, manifest.table
-    values, present = (_acoustic if kind == runs.LIBROSA else _deep_spectrum)(manifest, settings)
-    classes = len(card.classes) if card.task == "classification" else 0
+    if acoustic:
+        values = functionals.acoustic_features(manifest, settings.sample_rate)
+        present = np.arange(len(files))
+    else:  # a file without any chunk has no features
+        store = feature_store.load_spectrograms(manifest, settings)
+        values, present = deep_spectrum_features(store, settings), np.unique(store.file)
     targets = feature_store.targets(files, card.classes, card.task)
+    classes = len(card.classes) if card.task == "classification" else 0
     labels = targets.argmax(1) if classes else targets[:, 0]
     rows = {p: present[files["partition"].iloc[present] == p] for p in PARTITIONS}
 
@@ -182,4 +142,5 @@ def _evaluated(
         fitted = support_vector_machine(complexity, not classes, seed, kind).fit(*part(*learnt))
         outputs = _scores(fitted, values[rows[partition]], classes)
         scores[partition] = metrics.score(files, card, settings, rows[partition], outputs, seed)
-    return scores, history, complexity
+    experiment.write(place, described | {"complexity": complexity}, scores, history, meter.read())
+    return runs.load(place)

@@ -53,8 +53,6 @@ def load(path: Path, identity: str) -> State | None:
                 group: [stored[f"{group}.{number}"] for number in range(length)]
                 for group, length in content["lengths"].items()
             }
-    except FileNotFoundError:
-        return None
-    except Exception:
+    except Exception:  # not there, or damaged in whatever way
         return None
     return State(arrays, content["facts"])

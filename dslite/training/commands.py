@@ -10,10 +10,15 @@ from dslite.datasets.commands import Dataset, Overrides
 from dslite.errors import InputError
 
 # Modules that take long to import are imported inside the commands: the help must not wait.
+Backbone = Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")]
+Weights = Annotated[str, typer.Option(help="imagenet, random or a file")]
+Preset = Annotated[str, typer.Option(help="paper or tuned")]
+Seed = Annotated[int, typer.Option(min=0)]
 Folds = Annotated[
     int | None,
     typer.Option(help="cross-validation: so many speaker-independent folds, each file tested once"),
 ]
+Force = Annotated[bool, typer.Option(help="do again what is finished")]
 
 
 def train(
@@ -21,19 +26,16 @@ def train(
     augmentation: Annotated[
         str, typer.Option(help="none, cutmix, specaugment or both with +")
     ] = "",
-    backbone: Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")] = "",
-    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
-    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    backbone: Backbone = "",
+    weights: Weights = "",
+    preset: Preset = "",
+    seed: Seed = 0,
     overrides: Overrides = None,
     folds: Folds = None,
     devel_only: Annotated[
-        bool,
-        typer.Option(
-            "--devel-only", help="a point of a grid: the first training alone, without test"
-        ),
+        bool, typer.Option("--devel-only", help="a point of a grid: the first training, no test")
     ] = False,
-    force: Annotated[bool, typer.Option(help="train again what is finished")] = False,
+    force: Force = False,
 ) -> None:
     """Train one configuration: chosen on devel, evaluated once on test.
 
@@ -41,25 +43,19 @@ def train(
     """
     from dslite import cards
 
-    chosen = cards.settings_of(
-        cards.load(dataset),
-        preset,
-        overrides or "",
-        augmentation=augmentation,
-        backbone=backbone,
-        weights=weights,
-    )
+    named = {"augmentation": augmentation, "backbone": backbone, "weights": weights}
+    chosen = cards.settings_of(cards.load(dataset), preset, overrides or "", **named)
     built = commands.checked(dataset)
     tensorflow_logging.import_tensorflow()
     from dslite.datasets.partitions import divide
     from dslite.training import experiment
 
-    options = (chosen, seed, preset, force)
+    options = (chosen, seed, preset, force, typer.echo)
     if devel_only:  # also in every fold, each with a choice of its own: nothing to be averaged
         for part in [built] if folds is None else divide(built, folds):
-            _print_run(experiment.candidate(part, *options, log=typer.echo))
-        return
-    _run(built, folds, lambda part: experiment.train(part, *options, log=typer.echo))
+            _print_run(experiment.candidate(part, *options))
+    else:
+        _run(built, folds, lambda part: experiment.train(part, *options))
 
 
 def baseline(
@@ -67,13 +63,13 @@ def baseline(
     features: Annotated[
         str, typer.Option(help="network: Deep Spectrum, linear SVM; librosa: statistics, RBF-SVM")
     ] = "network",
-    backbone: Annotated[str, typer.Option(help="of the features network")] = "",
-    weights: Annotated[str, typer.Option(help="imagenet, random or a file")] = "",
-    preset: Annotated[str, typer.Option(help="paper or tuned")] = "",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    backbone: Backbone = "",
+    weights: Weights = "",
+    preset: Preset = "",
+    seed: Seed = 0,
     overrides: Overrides = None,
     folds: Folds = None,
-    force: Annotated[bool, typer.Option(help="compute again what is finished")] = False,
+    force: Force = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
     from dslite import cards, settings
@@ -84,19 +80,14 @@ def baseline(
     kind = runs.FEATURES[features]
     if kind == runs.LIBROSA and (backbone or weights):
         raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
-    chosen = cards.settings_of(
-        cards.load(dataset), preset, overrides or "", backbone=backbone, weights=weights
-    )
+    named = {"backbone": backbone, "weights": weights}
+    chosen = cards.settings_of(cards.load(dataset), preset, overrides or "", **named)
     built = commands.checked(dataset)
     tensorflow_logging.import_tensorflow()
     from dslite.training import baselines
 
-    options = (chosen, seed, preset, force)
-    _run(
-        built,
-        folds,
-        lambda part: baselines.train_baseline(part, *options, log=typer.echo, kind=kind),
-    )
+    options = (chosen, seed, preset, force, typer.echo, kind)
+    _run(built, folds, lambda part: baselines.train_baseline(part, *options))
 
 
 def _print_run(finished) -> None:

@@ -7,9 +7,8 @@ fold's run is a run like any other.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,25 +24,12 @@ LAST = "folds.json"  # written last: without it a cross-validation is not finish
 FUSIONS = ("score_mean", "score_vote")  # of chunks; nothing is fused in what is pooled
 
 
-@dataclass(frozen=True)
-class Summary:
-    """A finished cross-validation as it lies on disk.
+class Summary(NamedTuple):
+    """A finished cross-validation as it lies on disk."""
 
-    Attributes
-    ----------
-    folder : Path
-        Holds the folds' runs, ``folds.csv``, ``predictions.csv`` and ``folds.json``.
-    table : DataFrame
-        Content of ``folds.csv``, one row a fold: files of each partition, speakers tested, both
-        scores (fractions, or rho).
-    record : dict
-        Content of ``folds.json``: ``metric``, ``chance``, the folds' ``mean`` and ``deviation``
-        (standard deviation of a sample, ddof 1), and of all files together ``pooled``.
-    """
-
-    folder: Path
-    table: pd.DataFrame
-    record: dict[str, Any]
+    folder: Path  # of the folds' runs, ``folds.csv``, ``predictions.csv`` and ``folds.json``
+    table: pd.DataFrame  # ``folds.csv``: a fold's files, speakers tested, scores (fractions or rho)
+    record: dict[str, Any]  # ``folds.json``
 
 
 def cross_validate(
@@ -54,28 +40,50 @@ def cross_validate(
 ) -> Summary:
     """Run once for each of k folds and write what the runs say together.
 
-    Interrupted, it goes on where it was, as far as ``train_fold`` does not repeat what is finished.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    k : int
-        Number of folds.
-    train_fold : callable
-        `dslite.training.experiment.train` or `dslite.training.baselines.train_baseline` with all
-        arguments but the manifest.
-    log : callable
-        Takes the lines of the log.
+    Interrupted, it goes on where it was, as far as ``train_fold`` does not repeat what is finished:
+    `dslite.training.experiment.train` or `dslite.training.baselines.train_baseline` with all
+    arguments but the manifest. ``folds.json`` holds the folds' ``mean`` and ``deviation`` (standard
+    deviation of a sample, ddof 1), and of all files together ``pooled``.
     """
-    folds, finished = partitions.divide(manifest, k), []
+    finished, rows, tested = [], [], []
     blinded = (manifest.table["label"] == "").sum()
     if blinded:
         log(f"{blinded} files without a label take no part in the cross-validation")
-    for i, fold in enumerate(folds, start=1):
-        finished.append(train_fold(fold))
-        _forget_other(finished[-1])
-        log(f"fold {i} of {k}, test: {runs.headline(finished[-1].metrics['test'])}")
-    return _gather(folds, finished)
+    for i, fold in enumerate(partitions.divide(manifest, k), start=1):
+        run = train_fold(fold)
+        _forget_other(run)
+        measured, partition = run.metrics, fold.table["partition"]
+        log(f"fold {i} of {k}, test: {runs.headline(measured['test'])}")
+        row = {"fold": i} | {name: int((partition == name).sum()) for name in PARTITIONS}
+        row["test_speakers"] = fold.table["speaker"][partition == "test"].nunique()
+        row |= {f"{name}_score": measured[name]["file"]["score"] for name in ("devel", "test")}
+        finished.append(run)
+        rows.append(row)
+        tested.append(run.predictions.query("partition == 'test'").assign(fold=i))
+    table = pd.DataFrame(rows).astype({"devel_score": float, "test_score": float})
+    predictions = pd.concat(tested, ignore_index=True)
+    whole = pool(predictions, run)
+    # A mean over the folds that have a score would not be that of the cross-validation.
+    scores = None if table["test_score"].isna().any() else table["test_score"].to_numpy()
+    shared = ("dataset", "kind", "preset", "seed", "task", "classes")
+    record = {key: run.record[key] for key in shared} | {
+        "k": k,
+        "division_seed": partitions.SEED,
+        "metric": whole["metric"],
+        "chance": whole["chance"],
+        "mean": None if scores is None else float(scores.mean()),
+        "deviation": None if scores is None else float(scores.std(ddof=1)),
+        "deviation_ddof": 1,
+        "pooled": whole["file"],
+        "identities": [run.record["identity"] for run in finished],
+        **provenance.record(),
+    }
+    folder = run.folder.parent
+    for name, content in (("folds.csv", table), ("predictions.csv", predictions)):
+        with paths.replacing(folder / name) as draft:
+            content.to_csv(draft, index=False)
+    provenance.write_json(folder / LAST, record)
+    return Summary(folder, table, record)
 
 
 def summaries(dataset: str) -> list[Summary]:
@@ -100,19 +108,16 @@ def identities(folder: Path) -> list[str]:
 def headline(summary: Summary) -> list[str]:
     """Return a cross-validation's result in two lines: over the folds, and over all files."""
     record, pooled = summary.record, summary.record["pooled"]
-    name, factor, unit = ("UAR", 100, " %") if record["metric"] == "uar" else ("rho", 1, "")
-    digits = 1 if factor == 100 else 3
+    uar = record["metric"] == "uar"
+    name, factor, unit, digits = ("UAR", 100, " %", ".1f") if uar else ("rho", 1, "", ".3f")
     over = f"undefined, as in one of {record['k']} folds"
     if record["mean"] is not None:
-        mean, deviation = factor * record["mean"], factor * record["deviation"]
-        over = (
-            f"{mean:.{digits}f}{unit} ± {deviation:.{digits}f} "
-            f"(mean and standard deviation of {record['k']} folds)"
-        )
+        mean, deviation = (f"{factor * record[key]:{digits}}" for key in ("mean", "deviation"))
+        over = f"{mean}{unit} ± {deviation} (mean and standard deviation of {record['k']} folds)"
     of_all = {"metric": record["metric"], "chance": record["chance"], "file": pooled}
     speakers = ""
     if pooled["interval_speakers"]:
-        low, high = (f"{factor * value:.{digits}f}" for value in pooled["interval_speakers"])
+        low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
         speakers = f"; drawing speakers [{low}, {high}]"
     return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
 
@@ -120,93 +125,27 @@ def headline(summary: Summary) -> list[str]:
 def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
     """Score all test predictions together, as if one model had made them.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        One row a file, as in ``predictions.csv``.
-    run : Run
-        Any of the folds': classes, draws and seed of the bootstrap.
-
-    Returns
-    -------
-    dict
-        ``metric``, ``chance`` and ``file`` of `dslite.evaluation.metrics.evaluate`.
-
-    Notes
-    -----
-    The intervals draw files or speakers, not trainings: what another division or another seed
-    would change is not in them. A rank correlation also suffers from what differs between the
-    folds' models, such as an offset.
+    Takes a row a file, as in ``predictions.csv``, and any of the folds' runs, for classes, draws
+    and seed of the bootstrap; gives ``metric``, ``chance`` and ``file`` of
+    `dslite.evaluation.metrics.evaluate`. The intervals draw files or speakers, not trainings: what
+    another division or another seed would change is not in them. A rank correlation also suffers
+    from what differs between the folds' models, such as an offset.
     """
     classes = list(run.classes)
     labels, predicted = predictions["label"], predictions["prediction"]
     if run.task == "regression":
-        labels, scores = (
-            labels.astype(float).to_numpy(),
-            predicted.astype(float).to_numpy()[:, None],
-        )
+        labels, scores = (of.astype(float).to_numpy() for of in (labels, predicted))
+        scores = scores[:, None]
     else:
         index = {name: i for i, name in enumerate(classes)}
         labels, chosen = (column.map(index).to_numpy(int) for column in (labels, predicted))
         # The class that was chosen, not the largest of rounded scores, which may tie.
         scores = np.eye(len(classes))[chosen]
-    evaluated = metrics.evaluate(
-        labels,
-        scores,
-        np.arange(len(labels)),
-        predictions["speaker"].tolist(),
-        classes,
-        task=run.task,
-        draws=run.settings.bootstrap_draws,
-        seed=run.record["seed"],
-    )
+    drawn = {"draws": run.settings.bootstrap_draws, "seed": run.record["seed"]}
+    files, speakers = np.arange(len(labels)), predictions["speaker"].tolist()
+    evaluated = metrics.evaluate(labels, scores, files, speakers, classes, task=run.task, **drawn)
     file = {key: value for key, value in evaluated["file"].items() if key not in FUSIONS}
     return {"metric": evaluated["metric"], "chance": evaluated["chance"], "file": file}
-
-
-def _gather(folds: list[Manifest], finished: list[runs.Run]) -> Summary:
-    """Write what the folds' runs say together, ``folds.json`` last, next to their folders."""
-    folder, table = finished[0].folder.parent, _table(folds, finished)
-    tested = [
-        run.predictions.query("partition == 'test'").assign(fold=i)
-        for i, run in enumerate(finished, start=1)
-    ]
-    predictions = pd.concat(tested, ignore_index=True)
-    whole = pool(predictions, finished[0])
-    # A mean over the folds that have a score would not be that of the cross-validation.
-    scores = None if table["test_score"].isna().any() else table["test_score"].to_numpy()
-    shared = ("dataset", "kind", "preset", "seed", "task", "classes")
-    record = {key: finished[0].record[key] for key in shared} | {
-        "k": len(folds),
-        "division_seed": partitions.SEED,
-        "metric": whole["metric"],
-        "chance": whole["chance"],
-        "mean": None if scores is None else float(scores.mean()),
-        "deviation": None if scores is None else float(scores.std(ddof=1)),
-        "deviation_ddof": 1,
-        "pooled": whole["file"],
-        "identities": [run.record["identity"] for run in finished],
-        **provenance.record(),
-    }
-    for name, content in (("folds.csv", table), ("predictions.csv", predictions)):
-        with paths.replacing(folder / name) as draft:
-            content.to_csv(draft, index=False)
-    provenance.write_json(folder / LAST, record)
-    return Summary(folder, table, record)
-
-
-def _table(folds: list[Manifest], finished: list[runs.Run]) -> pd.DataFrame:
-    """Content of ``folds.csv``, see `Summary`."""
-    rows = []
-    for i, (fold, run) in enumerate(zip(folds, finished, strict=True), start=1):
-        partition, measured = fold.table["partition"], run.metrics
-        rows.append(
-            {"fold": i}
-            | {name: int((partition == name).sum()) for name in PARTITIONS}
-            | {"test_speakers": fold.table["speaker"][partition == "test"].nunique()}
-            | {f"{name}_score": measured[name]["file"]["score"] for name in ("devel", "test")}
-        )
-    return pd.DataFrame(rows).astype({"devel_score": float, "test_score": float})
 
 
 def _forget_other(run: runs.Run) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,42 @@ COST, CANDIDATE = "cost.json", "candidate.json"  # lie with the checkpoints
 Scores = tuple[dict[str, Any] | None, pd.DataFrame]  # metrics and predictions of a partition
 
 
-@dataclass(frozen=True)
 class _Work:
-    """What the trainings of a run share."""
+    """What the trainings of a run share, and what earlier sessions have left of them."""
 
-    task: steps.Task
-    seed: int
-    identity: str
-    trunks: steps.Trunks
-    checkpoints: Path
-    boards: Path
-    meter: runs.Meter
-    log: Callable[[str], None]
+    def __init__(
+        self,
+        manifest: Manifest,
+        settings: Settings,
+        seed: int,
+        described: dict[str, Any],
+        force: bool,
+        log: Callable[[str], None],
+        hidden: str = "",
+    ):
+        """Load what is learnt from, less the labels of the partition ``hidden``."""
+        card, self.identity = manifest.card, described["identity"]
+        self.seed, self.log = seed, log
+        self.checkpoints = paths.cache() / "checkpoints" / card.dataset / self.identity[:16]
+        # A candidate's are those of the run that goes on with it.
+        place = runs.folder(card, settings, seed, "", described["preset"], manifest.fold)
+        self.boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
+        if force:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if not self.checkpoints.exists():
+            shutil.rmtree(self.boards, ignore_errors=True)
+        paths.require_writable(place.parent)
+        self.meter = runs.Meter(runs.load_cost(self.checkpoints / COST))
+        tf.config.experimental.enable_op_determinism()
+        if settings.random_weights:
+            log("random weights: nothing is pre-trained, the whole network is trained")
+        store = feature_store.load_spectrograms(manifest, settings)
+        labels = store.files["label"].mask(store.files["partition"] == hidden, "")
+        store = replace(store, files=store.files.assign(label=labels))
+        self.task = steps.task_of(card, settings, store)
+        train, devel, test = (len(store.chunks(partition)) for partition in PARTITIONS)
+        log(f"training on train: {train} chunks; devel {devel}, test {test}")
+        self.trunks = steps.Trunks(self.task, log)
 
     def train(
         self, name: str, chunks: np.ndarray, **options: Any
@@ -48,17 +72,9 @@ class _Work:
             board(row)
 
         network = loop.build_model(self.task, chunks, self.seed)
-        history = loop.fit(
-            network,
-            self.task,
-            chunks,
-            self.seed,
-            trunks=self.trunks,
-            checkpoint=(self.checkpoints / f"{name}.npz", self.identity),
-            after_epoch=after_epoch,
-            log=self.log,
-            **options,
-        )
+        options |= {"trunks": self.trunks, "after_epoch": after_epoch, "log": self.log}
+        options |= {"checkpoint": (self.checkpoints / f"{name}.npz", self.identity)}
+        history = loop.fit(network, self.task, chunks, self.seed, **options)
         return network, history.assign(training=name)
 
     def score(self, network: keras.Model, chunks: np.ndarray) -> Scores:
@@ -76,39 +92,6 @@ class _Work:
         return history, self.score(network, devel)
 
 
-def _begin(
-    manifest: Manifest,
-    settings: Settings,
-    seed: int,
-    described: dict[str, Any],
-    force: bool,
-    log: Callable[[str], None],
-    hidden: str = "",
-) -> _Work:
-    """Load what is learnt from, less the labels of ``hidden``, and what earlier sessions left."""
-    card, identity = manifest.card, described["identity"]
-    checkpoints = paths.cache() / "checkpoints" / card.dataset / identity[:16]
-    # A candidate's are those of the run that goes on with it.
-    place = runs.folder(card, settings, seed, "", described["preset"], manifest.fold)
-    boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
-    if force:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    if not checkpoints.exists():
-        shutil.rmtree(boards, ignore_errors=True)
-    paths.require_writable(place.parent)
-    meter = runs.Meter(runs.load_cost(checkpoints / COST))
-    tf.config.experimental.enable_op_determinism()
-    if settings.random_weights:
-        log("random weights: nothing is pre-trained, the whole network is trained")
-    store = feature_store.load_spectrograms(manifest, settings)
-    labels = store.files["label"].mask(store.files["partition"] == hidden, "")
-    task = steps.task_of(card, settings, replace(store, files=store.files.assign(label=labels)))
-    train, devel, test = (len(task.store.chunks(partition)) for partition in PARTITIONS)
-    log(f"training on train: {train} chunks; devel {devel}, test {test}")
-    trunks = steps.Trunks(task, log)
-    return _Work(task, seed, identity, trunks, checkpoints, boards, meter, log)
-
-
 def train(
     manifest: Manifest,
     settings: Settings,
@@ -124,29 +107,14 @@ def train(
     A finished run of the same identity is not repeated, an interrupted one goes on from its last
     finished epoch, and so does one whose `candidate` is finished.
 
-    Parameters
-    ----------
-    manifest : Manifest
-    settings : Settings
-    seed : int
-    preset : str
-        Only written down.
-    force : bool
-        Train from the start even if the run is finished or was interrupted.
-    log : callable
-        Takes the lines of the log.
-
-    Returns
-    -------
-    Run
-        As it lies on disk: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv`` and
-        ``model.keras``.
+    ``force`` trains from the start all the same; the preset is only written down. The run lies on
+    disk: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv``, ``model.keras``.
     """
     described, place, finished = runs.look_up(manifest, settings, seed, preset, runs.NETWORK)
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
-    work = _begin(manifest, settings, seed, described, force, log)
+    work = _Work(manifest, settings, seed, described, force, log)
     first, devel = work.choose()
     epochs = loop.epochs_to_best(first)
     total = sum(epochs.values())
@@ -157,9 +125,9 @@ def train(
     scores = {"devel": devel, "test": work.score(network, test_chunks)}
     # Part of this cost, and written down with the candidate already.
     before = runs.load_cost(work.checkpoints / CANDIDATE)
-    facts = {"epochs": total, "candidate_cost": before and asdict(before)}
+    described |= {"epochs": total, "candidate_cost": before and asdict(before)}
     history = pd.concat([first, final])
-    _write(place, described | facts, scores, history, work.meter.read(), network)
+    write(place, described, scores, history, work.meter.read(), network)
     shutil.rmtree(work.checkpoints, ignore_errors=True)
     return runs.load(place)
 
@@ -174,9 +142,8 @@ def candidate(
 ) -> runs.Run:
     """Train on train alone: a point of a grid, to be compared with others on devel.
 
-    Test labels are taken out, and nothing is predicted of the test partition. Parameters are
-    those of `train`, which goes on from what this leaves in the cache. The files are in
-    ``candidates/`` and as a run's, but without the test partition and without a model.
+    Test labels are taken out, and nothing is predicted of test. `train` goes on from what this
+    leaves in the cache. The files in ``candidates/`` are a run's, without test and without a model.
     """
     described, place, finished = runs.look_up(
         manifest, settings, seed, preset, runs.NETWORK, candidate=True
@@ -184,17 +151,17 @@ def candidate(
     if finished and not force:
         log(runs.not_repeated(finished))
         return finished
-    work = _begin(manifest, settings, seed, described, force, log, hidden="test")
+    work = _Work(manifest, settings, seed, described, force, log, hidden="test")
     history, devel = work.choose()
     cost = work.meter.read()
-    epochs = sum(loop.epochs_to_best(history).values())
-    _write(place, described | {"epochs": epochs}, {"devel": devel}, history, cost)
+    described |= {"epochs": sum(loop.epochs_to_best(history).values())}
+    write(place, described, {"devel": devel}, history, cost)
     runs.save_cost(work.checkpoints / COST, cost)
     runs.save_cost(work.checkpoints / CANDIDATE, cost)
     return runs.load(place)
 
 
-def _write(
+def write(
     place: Path,
     described: dict[str, Any],
     scores: dict[str, Scores],
@@ -218,7 +185,7 @@ def best_run(manifest: Manifest, settings: Settings, seed: int, preset: str = ""
 
     Where none is finished, the configuration of ``settings`` is trained.
     """
-    each = [settings.model_copy(update={"augmentation": name}) for name in AUGMENTATIONS]
-    results = [runs.look_up(manifest, one, seed, preset, runs.NETWORK)[2] for one in each]
+    each = (settings.model_copy(update={"augmentation": name}) for name in AUGMENTATIONS)
+    results = (runs.look_up(manifest, one, seed, preset, runs.NETWORK)[2] for one in each)
     finished = [run for run in results if run]
     return runs.best_on_devel(finished) if finished else train(manifest, settings, seed, preset)

@@ -3,16 +3,16 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from dslite import provenance
 from dslite.evaluation import metrics
 from dslite.features import store
 from dslite.models import classifier
@@ -23,8 +23,7 @@ from dslite.training.steps import Task
 Row = dict[str, Any]  # of the history that `fit` returns
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """A phase of the schedule: ``trained`` is the number of the backbone's trained layers."""
 
     number: int
@@ -36,9 +35,8 @@ class Phase:
 def schedule(settings: Settings, layers: int) -> list[Phase]:
     """Return the phases of a training of a backbone with so many layers.
 
-    Phase 2 has a tenth of the learning rate, unless it has one of its own. With random weights
-    there is nothing to keep frozen: one phase trains the whole network. Without fine-tuned layers
-    there is no phase 2.
+    Phase 2 has a tenth of the learning rate, unless it has one of its own; without fine-tuned
+    layers there is none. With random weights one phase trains the whole network.
 
     Examples
     --------
@@ -59,10 +57,8 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
 def build_model(task: Task, train: np.ndarray, seed: int) -> keras.Model:
     """Build a model with freshly drawn head weights; the same seed draws the same ones."""
     keras.utils.set_random_seed(seed)
-    scale = None
-    if task.regression:
-        values = task.targets[train]
-        scale = (float(values.mean()), float(values.std()) or 1.0)
+    values = task.targets[train]
+    scale = (float(values.mean()), float(values.std()) or 1.0) if task.regression else None
     return classifier.build_classifier(task.settings, task.targets.shape[1], scale)
 
 
@@ -98,8 +94,6 @@ def fit(
         training goes on from there and ends with the numbers of an unbroken one.
     after_epoch : callable
         Takes every row of the history.
-    log : callable
-        Takes one line an epoch.
 
     Returns
     -------
@@ -108,34 +102,71 @@ def fit(
         images_per_s (of the training alone), seconds, best (whether its weights were the best on
         devel by score, then by loss).
     """
-    settings = task.settings
+    settings, trunks = task.settings, trunks or steps.Trunks(task, log)
     phases = schedule(settings, len(classifier.backbone_of(network).layers))
-    lengths = {phase.number: phase.epochs for phase in phases}
-    if epochs is not None:
-        lengths = {number: epochs.get(number, 0) for number in lengths}
-    training = _Training(
-        network,
-        task,
-        train,
-        devel,
-        trunks or steps.Trunks(task, log),
-        _learnt(network, phases, settings),
-        np.random.default_rng(seed),
-        checkpoints.State({"best": []}, {"history": []}),
-        checkpoint,
-        after_epoch,
-        log,
-    )
-    training.resume()
-    for place, phase in enumerate(phases):
-        later = sum(lengths[other.number] for other in phases[place + 1 :])
-        training.run(phase, lengths[phase.number], later)
-    history = pd.DataFrame(training.history)
-    if devel is not None and len(history):
-        _assign(training.variables, training.state.arrays["best"])
-        ranks = [_rank(row) for row in training.history]
-        history["best"] = history.index == ranks.index(max(ranks))
-    return history
+    lengths = [phase.epochs if epochs is None else epochs.get(phase.number, 0) for phase in phases]
+    variables = _learnt(network, phases, settings)
+    rng = np.random.default_rng(seed)
+    stored = checkpoints.load(*checkpoint) if checkpoint else None
+    state = stored or checkpoints.State({"best": []}, {"history": []})
+    history: list[Row] = state.facts["history"]
+    if stored:
+        _assign(variables, stored.arrays["variables"])
+        rng.bit_generator.state = stored.facts["order"]
+        log(f"going on after epoch {len(history)}, where it was interrupted")
+
+    def out_of_patience(phase: Phase) -> bool:
+        """Whether the last ``patience`` epochs of a phase all were no better than one before."""
+        if devel is None or settings.patience is None:
+            return False
+        ranks = [_rank(row) for row in history if row["phase"] == phase.number]
+        before, last = ranks[: -settings.patience], ranks[-settings.patience :]
+        return bool(before) and max(last) <= max(before)
+
+    for place, (phase, length) in enumerate(zip(phases, lengths, strict=True)):
+        done = sum(row["phase"] == phase.number for row in history)
+        begun = any(row["phase"] > phase.number for row in history)  # a later one
+        if begun or done >= length or out_of_patience(phase):
+            continue
+        classifier.set_trained(network, phase.trained)
+        stage = trunks.stage(network, phase.trained)
+        optimiser = steps.optimizer(settings, phase.rate, network.trainable_variables)
+        if done:
+            _assign(optimiser.variables, state.arrays["optimizer"])
+        step = steps.train_step(network, stage, task, optimiser)
+        predict = steps.predictor(network, stage, task)
+        for epoch in range(done, length):
+            begin = time.perf_counter()
+            rate = steps.rate_at(settings, phase.rate, epoch, phase.epochs)
+            optimiser.learning_rate = rate
+            losses = np.concatenate(list(epoch_losses(step, stage, task, train, rng)))
+            row = {"epoch": len(history) + 1, "phase": phase.number, "learning_rate": rate}
+            row["train_loss"] = float(losses.mean(dtype=np.float64))
+            row["images_per_s"] = len(losses) / (time.perf_counter() - begin)
+            if devel is not None:
+                loss, score = _devel_score(task, network, devel, predict)
+                row |= {"devel_loss": loss, "devel_score": score}
+                if not history or _rank(row) > max(map(_rank, history)):
+                    state.arrays["best"] = _values(variables)
+            row["seconds"] = time.perf_counter() - begin
+            history.append(row)
+            if checkpoint:
+                state.arrays["variables"] = _values(variables)
+                state.arrays["optimizer"] = _values(optimiser.variables)
+                state.facts["order"] = rng.bit_generator.state
+                checkpoints.save(*checkpoint, state)
+            after_epoch(row)
+            last = row["epoch"] + length - epoch - 1 + sum(lengths[place + 1 :])
+            log(line(row, last, task.regression))
+            if out_of_patience(phase):
+                log(f"phase {phase.number} ends early: devel does not get better")
+                break
+    table = pd.DataFrame(history)
+    if devel is not None and history:
+        _assign(variables, state.arrays["best"])
+        ranks = [_rank(row) for row in history]
+        table["best"] = table.index == ranks.index(max(ranks))
+    return table
 
 
 def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
@@ -171,117 +202,12 @@ def epoch_losses(
         yield step(*batch, seed).numpy()
 
 
-@dataclass
-class _Training:
-    """A training under way: what does not change from epoch to epoch, and its state."""
-
-    network: keras.Model
-    task: Task
-    train: np.ndarray
-    devel: np.ndarray | None
-    trunks: steps.Trunks
-    variables: list[keras.Variable]
-    rng: np.random.Generator
-    state: checkpoints.State
-    checkpoint: tuple[Path, str] | None
-    after_epoch: Callable[[Row], None]
-    log: Callable[[str], None]
-
-    @property
-    def history(self) -> list[Row]:
-        return self.state.facts["history"]
-
-    def done(self, phase: Phase) -> list[Row]:
-        return [row for row in self.history if row["phase"] == phase.number]
-
-    def out_of_patience(self, phase: Phase) -> bool:
-        """Whether the last ``patience`` epochs of a phase all were no better than one before."""
-        patience, rows = self.task.settings.patience, self.done(phase)
-        if self.devel is None or patience is None or len(rows) <= patience:
-            return False
-        ranks = [_rank(row) for row in rows]
-        return max(ranks[-patience:]) <= max(ranks[:-patience])
-
-    def resume(self) -> None:
-        """Take up the state of an interrupted training."""
-        stored = checkpoints.load(*self.checkpoint) if self.checkpoint else None
-        if stored:
-            self.state = stored
-            _assign(self.variables, stored.arrays["variables"])
-            self.rng.bit_generator.state = stored.facts["order"]
-            self.log(f"going on after epoch {len(self.history)}, where it was interrupted")
-
-    def run(self, phase: Phase, epochs: int, later: int) -> None:
-        """Train what is left of a phase of so many epochs; ``later`` are those of later phases."""
-        done = self.done(phase)
-        begun = any(row["phase"] > phase.number for row in self.history)
-        if begun or len(done) >= epochs or self.out_of_patience(phase):
-            return
-        classifier.set_trained(self.network, phase.trained)
-        stage = self.trunks.stage(self.network, phase.trained)
-        optimiser = steps.optimizer(
-            self.task.settings, phase.rate, self.network.trainable_variables
-        )
-        if done:
-            _assign(optimiser.variables, self.state.arrays["optimizer"])
-        step = steps.train_step(self.network, stage, self.task, optimiser)
-        predict = steps.predictor(self.network, stage, self.task)
-        for epoch in range(len(done), epochs):
-            row = self.epoch(phase, epoch, optimiser, step, stage, predict)
-            self.save(optimiser)
-            self.after_epoch(row)
-            last = row["epoch"] + epochs - epoch - 1 + later
-            self.log(line(row, last, self.task.regression))
-            if self.out_of_patience(phase):
-                self.log(f"phase {phase.number} ends early: devel does not get better")
-                break
-
-    def epoch(
-        self,
-        phase: Phase,
-        epoch: int,
-        optimiser: keras.optimizers.Optimizer,
-        step: Callable,
-        stage: steps.Stage,
-        predict: Callable,
-    ) -> Row:
-        """Learn from every training chunk, then look at devel; the history's new row."""
-        begin = time.perf_counter()
-        rate = steps.rate_at(self.task.settings, phase.rate, epoch, phase.epochs)
-        optimiser.learning_rate = rate
-        batches = epoch_losses(step, stage, self.task, self.train, self.rng)
-        losses = np.concatenate(list(batches))
-        row = {
-            "epoch": len(self.history) + 1,
-            "phase": phase.number,
-            "learning_rate": rate,
-            "train_loss": float(losses.mean(dtype=np.float64)),
-            "images_per_s": len(losses) / (time.perf_counter() - begin),
-        }
-        if self.devel is not None:
-            loss, score = _devel_score(self.task, self.network, self.devel, predict)
-            row |= {"devel_loss": loss, "devel_score": score}
-            if not self.history or _rank(row) > max(map(_rank, self.history)):
-                self.state.arrays["best"] = _values(self.variables)
-        row["seconds"] = time.perf_counter() - begin
-        self.history.append(row)
-        return row
-
-    def save(self, optimiser: keras.optimizers.Optimizer) -> None:
-        """Write the state after an epoch."""
-        if self.checkpoint:
-            self.state.arrays["variables"] = _values(self.variables)
-            self.state.arrays["optimizer"] = _values(optimiser.variables)
-            self.state.facts["order"] = self.rng.bit_generator.state
-            checkpoints.save(*self.checkpoint, self.state)
-
-
 def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
     """Every variable that a training changes, in any phase; the dropout's random state too."""
     if settings.random_weights:
         return network.variables
     classifier.set_trained(network, max(phase.trained for phase in phases))
-    weights = {id(variable) for variable in network.weights}
+    weights = set(map(id, network.weights))
     random_states = [v for v in network.variables if id(v) not in weights]
     return [*network.trainable_variables, *random_states]
 
@@ -319,7 +245,7 @@ def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
 
 
 def line(row: Row, last: int, regression: bool) -> str:
-    """Return one epoch in words; the time left is that of as many epochs like it as ``last`` says.
+    """Return one epoch in words, and how long as many like it take as are left until ``last``.
 
     Examples
     --------
@@ -327,31 +253,19 @@ def line(row: Row, last: int, regression: bool) -> str:
     >>> line(row, last=5, regression=False)
     'phase 1 epoch   3/5  train loss 1.250  210 images/s  30.0 s  60 s left'
     """
-    text = (
-        f"phase {row['phase']} epoch {row['epoch']:3d}/{last}  train loss {row['train_loss']:.3f}"
-    )
+    text = f"phase {row['phase']} epoch {row['epoch']:3d}/{last}"
+    text += f"  train loss {row['train_loss']:.3f}"
     if "devel_score" in row:
         score = row["devel_score"]
         metric = f"rho {score:.3f}" if regression else f"UAR {100 * score:.1f} %"
         text += f"  devel loss {row['devel_loss']:.3f}  devel {metric}"
     text += f"  {row['images_per_s']:.0f} images/s  {row['seconds']:.1f} s"
     left = (last - row["epoch"]) * row["seconds"]
-    return f"{text}  {_duration(left)} left" if left else text
-
-
-def _duration(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3 h 05 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{text}  {provenance.duration_in_words(left)} left" if left else text
 
 
 def tensorboard(folder: Path) -> Callable[[Row], None]:
-    """Return a function that writes every number of a history's row for TensorBoard.
-
-    It does nothing where the package is not installed (``pip install dslite[tensorboard]``).
-    """
+    """Return a function that writes a history's row, where ``dslite[tensorboard]`` is installed."""
     if util.find_spec("tensorboard") is None:
         return lambda row: None
     writer = tf.summary.create_file_writer(str(folder))

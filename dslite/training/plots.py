@@ -15,13 +15,8 @@ STRENGTHS = (0.25, 0.6, 1.0)
 def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     """Draw losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
 
-    Parameters
-    ----------
-    history : DataFrame
-        One row an epoch: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``,
-        ``devel_loss``, ``devel_score`` (a fraction).
-    metric : {"uar", "spearman"}
-        What the score is.
+    Columns of the history: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``,
+    ``devel_loss``, ``devel_score`` (a fraction, of the metric "uar" or "spearman").
 
     Examples
     --------
@@ -74,18 +69,9 @@ def policy(settings: Settings) -> Figure:
 def examples(mel: np.ndarray, settings: Settings, seed: int = 0) -> list[tuple[str, np.ndarray]]:
     """Show the first of some samples under the four augmentations at three strengths.
 
-    Parameters
-    ----------
-    mel : ndarray of uint8, shape [n, mel_bands, frames]
-        At least two samples: patches come from the others.
-    settings : Settings
-    seed : int
-
-    Returns
-    -------
-    list of (title, picture)
-        Pictures float32 [image_size, image_size, 3] from 0 to 1; for each strength the four
-        configurations in the order of `dslite.settings.AUGMENTATIONS`.
+    Takes uint8 [n, mel_bands, frames], at least two (patches come from the others). Gives titles
+    and pictures, float32 [image_size, image_size, 3] from 0 to 1; for each strength the four
+    configurations in the order of `dslite.settings.AUGMENTATIONS`.
     """
     import tensorflow as tf
 

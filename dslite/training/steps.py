@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.utils.class_weight import compute_sample_weight
 
 from dslite import paths, provenance
 from dslite.cards import Card
@@ -16,23 +17,14 @@ from dslite.models import classifier, split
 from dslite.settings import Settings
 from dslite.training import augmentation
 
-OPTIMIZERS = {
-    "adadelta": keras.optimizers.Adadelta,
-    "adagrad": keras.optimizers.Adagrad,
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "nadam": keras.optimizers.Nadam,
-    "rmsprop": keras.optimizers.RMSprop,
-    "sgd": keras.optimizers.SGD,
-}
-
 
 def optimizer(settings: Settings, rate: float, variables: list) -> keras.optimizers.Optimizer:
     """Make the settings' optimiser, ready for some variables; ``sgd`` has momentum 0.9."""
     options = {"momentum": 0.9, "nesterov": True} if settings.optimizer == "sgd" else {}
     if settings.weight_decay or settings.optimizer == "adamw":
         options["weight_decay"] = settings.weight_decay  # AdamW's default is not 0
-    optimiser = OPTIMIZERS[settings.optimizer](rate, **options)
+    config = {"learning_rate": rate, **options}
+    optimiser = keras.optimizers.get({"class_name": settings.optimizer, "config": config})
     optimiser.build(variables)
     return optimiser
 
@@ -63,21 +55,11 @@ def smooth_labels(labels: tf.Tensor, share: float) -> tf.Tensor:
 
 
 def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw the order in which an epoch shows the chunks.
+    """Draw the order in which an epoch shows the chunks: positions in ``classes``, shuffled.
 
-    Parameters
-    ----------
-    classes : ndarray of int64, shape [chunks]
-        Class of each chunk (all 0 for a regression).
-    balance : {"upsample", "weights", "none"}
-        ``upsample`` shows every chunk, and chunks of the smaller classes again, drawn without
-        replacement as far as they last, until all classes are as large as the largest.
-    rng : Generator
-
-    Returns
-    -------
-    ndarray of int64
-        Positions in ``classes``, shuffled.
+    Takes the class of each chunk, int64 (all 0 for a regression). ``upsample`` shows every chunk,
+    and chunks of the smaller classes again, drawn without replacement as far as they last, until
+    all classes are as large as the largest.
     """
     if balance != "upsample":
         return rng.permutation(len(classes))
@@ -95,27 +77,15 @@ def class_weights(classes: np.ndarray, balance: str) -> np.ndarray:
     """Return the weight of each chunk's loss, float32; with ``weights`` all classes count alike."""
     if balance != "weights":
         return np.ones(len(classes), np.float32)
-    _, inverse, count = np.unique(classes, return_inverse=True, return_counts=True)
-    return (len(classes) / (len(count) * count[inverse])).astype(np.float32)
+    return compute_sample_weight("balanced", classes).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A corpus as the training sees it, chunk by chunk.
-
-    Attributes
-    ----------
-    store : Store
-    targets : ndarray of float32, shape [chunks, outputs]
-    classes : ndarray of int64, shape [chunks]
-        Position of the class; 0 everywhere for a regression.
-    card : Card
-    settings : Settings
-    """
+class Task(NamedTuple):
+    """A corpus as the training sees it, chunk by chunk."""
 
     store: Store
-    targets: np.ndarray
-    classes: np.ndarray
+    targets: np.ndarray  # float32 [chunks, outputs]
+    classes: np.ndarray  # int64 [chunks], position of the class; 0 everywhere for a regression
     card: Card
     settings: Settings
 
@@ -132,25 +102,13 @@ def task_of(card: Card, settings: Settings, store: Store) -> Task:
     return Task(store, targets, classes, card, settings)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A network cut for one phase.
+class Stage(NamedTuple):
+    """A network cut for one phase."""
 
-    Attributes
-    ----------
-    trunk : callable
-        Pictures scaled for the backbone -> what crosses the cut, float32 [batch, size].
-    tail : callable
-        What crosses, and whether batch normalisation learns -> pooled features.
-    size : int
-    stored : memmap of float32, shape [chunks, size], or None
-        The trunk's output for every un-augmented picture; None: it runs at every step.
-    """
-
-    trunk: Callable[[tf.Tensor], tf.Tensor]
-    tail: Callable[[tf.Tensor, bool], tf.Tensor]
+    trunk: Callable[[tf.Tensor], tf.Tensor]  # scaled pictures -> what crosses, float32 [n, size]
+    tail: Callable[[tf.Tensor, bool], tf.Tensor]  # what crosses, batch norm learns -> pooled
     size: int
-    stored: np.ndarray | None
+    stored: np.ndarray | None  # float32 [chunks, size] of un-augmented pictures; None: at each step
 
 
 class Trunks:
@@ -171,70 +129,66 @@ class Trunks:
         A network is cut once for each phase.
         """
         backbone = classifier.backbone_of(network)
-        if not last:
-            size = int(network.get_layer("hidden").input.shape[-1])
+        if last:
+            parts = split.cut(backbone, last)
+            size, frozen, place, function = parts.size, parts.first, parts.position, parts.trunk
 
-            def pooled(pictures: tf.Tensor) -> tf.Tensor:
+            def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
+                return classifier.pool(network, parts.tail(crossing, training))
+
+            if parts.is_whole:  # nothing is frozen: the pictures themselves cross
+                return Stage(function, tail, size, None)
+        else:
+            size, frozen, place = (
+                int(network.get_layer("hidden").input.shape[-1]),
+                backbone,
+                "pooled",
+            )
+
+            def function(pictures: tf.Tensor) -> tf.Tensor:
                 return classifier.pool(network, backbone(pictures, training=False))
 
-            trunk_of = self._frozen(last, pooled, backbone.input_shape[1:])
-            stored = self._store(last, size, backbone, "pooled", trunk_of)
-            return Stage(trunk_of, lambda crossing, training: crossing, size, stored)
-        parts = split.cut(backbone, last)
+            def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
+                return crossing
 
-        def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
-            return classifier.pool(network, parts.tail(crossing, training))
-
-        if parts.is_whole:  # nothing is frozen: the pictures themselves cross
-            return Stage(parts.trunk, tail, parts.size, None)
-        trunk_of = self._frozen(last, parts.trunk, backbone.input_shape[1:])
-        stored = self._store(last, parts.size, parts.first, parts.position, trunk_of)
-        return Stage(trunk_of, tail, parts.size, stored)
-
-    def _frozen(self, last: int, function: Callable, shape: tuple[int, ...]) -> Callable:
-        """The trunk, compiled when it is first called."""
-
-        def call(pictures: tf.Tensor) -> tf.Tensor:
-            if last not in self._functions:
+        def trunk(pictures: tf.Tensor) -> tf.Tensor:
+            if last not in self._functions:  # compiled when it is first called
                 with tf.init_scope():
-                    self._functions[last] = split.frozen(function, *shape)
+                    self._functions[last] = split.frozen(function, *backbone.input_shape[1:])
             return self._functions[last](pictures)
 
-        return call
+        if last not in self._stored:
+            stored = self.task.settings.trunk_cache != "off"
+            self._stored[last] = self._store(size, frozen, place, trunk) if stored else None
+        return Stage(trunk, tail, size, self._stored[last])
 
     def _store(
-        self, last: int, size: int, frozen: keras.Model, place: int | str, trunk_of: Callable
+        self, size: int, frozen: keras.Model, place: int | str, trunk: Callable
     ) -> np.ndarray | None:
-        """The trunk's output for every picture, on disk; None where it is not to be stored."""
+        """The trunk's output for every picture, on disk; None where there is no room."""
         settings, mel = self.task.settings, self.task.store.mel
-        if settings.trunk_cache == "off":
-            return None
-        if last not in self._stored:
-            used = ("backbone", "feature_layer", "pooling", "image_size")
-            described = {name: getattr(settings, name) for name in used}
-            described |= {"place": place, "weights": _weights_digest(frozen)}
-            described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
-            described |= {"batch": settings.batch_size}
-            key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
+        used = ("backbone", "feature_layer", "pooling", "image_size")
+        described = {name: getattr(settings, name) for name in used}
+        described |= {"place": place, "weights": _weights_digest(frozen)}
+        described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
+        described |= {"batch": settings.batch_size}
+        key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
 
-            # Compiled, drawing included, and in batches of the training's size: as a step without
-            # the store would compute it, to the last bit. A difference in the last bit is enough
-            # for two trainings at a high rate to part after some steps.
-            @tf.function(
-                input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False
-            )
-            def compute(mel):
-                return trunk_of(classifier.inputs(mel, settings))
+        # Compiled, drawing included, and in batches of the training's size: as a step without
+        # the store would compute it, to the last bit. A difference in the last bit is enough
+        # for two trainings at a high rate to part after some steps.
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
+        def compute(mel):
+            return trunk(classifier.inputs(mel, settings))
 
-            self._stored[last] = feature_store.load_activations(
-                paths.cache() / "activations" / self.task.card.dataset / key,
-                (len(mel), size),
-                lambda part: compute(mel[part]).numpy(),
-                settings.batch_size,
-                settings.trunk_cache_gib,
-                self.log,
-            )
-        return self._stored[last]
+        return feature_store.load_activations(
+            paths.cache() / "activations" / self.task.card.dataset / key,
+            (len(mel), size),
+            lambda part: compute(mel[part]).numpy(),
+            settings.batch_size,
+            settings.trunk_cache_gib,
+            self.log,
+        )
 
 
 def _weights_digest(network: keras.Model) -> str:
@@ -264,23 +218,36 @@ def train_step(
     Un-augmented pictures are ranked and learnt from as they were stored. Only those that the
     augmentation really alters are drawn and go through the trunk, gathered across the batch.
 
-    Returns
-    -------
-    function
-        (mel uint8 [batch, mel, frames], stored float32 [batch, size], targets [batch, outputs],
-        weights [batch], seed int32 [2]) -> loss of each sample as learnt from, augmented and
-        weighted. See `sources` for what may be empty.
+    The function takes mel uint8 [batch, mel, frames], stored float32 [batch, size] (`sources` says
+    which may be empty), targets [batch, outputs], weights [batch] and a seed int32 [2]; it gives
+    the loss of each sample as learnt from, augmented and weighted.
     """
     settings = task.settings
     variables = network.trainable_variables
     loss_of = loss_function(task, network)
-    batch_norm = settings.random_weights  # learns, see `model.build`
+    batch_norm = settings.random_weights  # learns, see `classifier.build_classifier`
 
-    def planned(labels, pooled, seed) -> augmentation.Plan:
+    def augmented(mel, labels, pooled, seed) -> tuple[tf.Tensor, ...]:
+        """What is planned, the rows that are altered, and what the trunk makes of them."""
         # SapAugment ranks by the loss of the un-augmented picture, dropout off.
         losses = loss_of(labels, classifier.head(network, pooled, False))
         lam = augmentation.strength(losses, settings.sap_a, settings.sap_s)
-        return augmentation.plan(lam, seed, settings)
+        plan = augmentation.plan(lam, seed, settings)
+        # Convolutions of an empty batch fail: where nothing is altered, the first picture goes
+        # through the trunk once more as it is.
+        rows = tf.cond(
+            tf.reduce_any(plan.changed),
+            lambda: tf.where(plan.changed)[:, 0],
+            lambda: tf.zeros([1], tf.int64),
+        )
+        some = plan.rows(rows)
+        pictures = classifier.inputs(tf.gather(mel, rows), settings)
+        if "cutmix" in settings.augmentation:
+            partners = classifier.inputs(tf.gather(mel, some.partner), settings)
+            pictures = augmentation.paste(pictures, partners, some)
+        if "specaugment" in settings.augmentation:
+            pictures = augmentation.mask(pictures, some, settings)
+        return plan, rows[:, None], stage.trunk(pictures)
 
     def learnt_from(crossing, mel, labels, seed, tape) -> tuple[tf.Tensor, tf.Tensor]:
         """Pooled features and labels, augmented."""
@@ -288,18 +255,14 @@ def train_step(
             return stage.tail(crossing, batch_norm), labels
         if batch_norm:  # its statistics are those of the augmented batch as a whole
             with tape.stop_recording():
-                plan = planned(labels, stage.tail(crossing, False), seed)
-                rows = _rows(plan)
-                altered = _altered(mel, plan, rows, stage, settings)
-                crossing = tf.tensor_scatter_nd_update(crossing, rows[:, None], altered)
+                plan, rows, altered = augmented(mel, labels, stage.tail(crossing, False), seed)
+                crossing = tf.tensor_scatter_nd_update(crossing, rows, altered)
             return stage.tail(crossing, True), augmentation.mix_labels(labels, plan)
         # One pass through the tail both ranks and is learnt from; the altered ones follow.
         pooled = stage.tail(crossing, False)
         with tape.stop_recording():
-            plan = planned(labels, pooled, seed)
-            rows = _rows(plan)
-            altered = _altered(mel, plan, rows, stage, settings)
-        pooled = tf.tensor_scatter_nd_update(pooled, rows[:, None], stage.tail(altered, False))
+            plan, rows, altered = augmented(mel, labels, pooled, seed)
+        pooled = tf.tensor_scatter_nd_update(pooled, rows, stage.tail(altered, False))
         return pooled, augmentation.mix_labels(labels, plan)
 
     @tf.function(
@@ -331,35 +294,10 @@ def train_step(
     return step
 
 
-def _rows(plan: augmentation.Plan) -> tf.Tensor:
-    """Rows of the altered samples, int64; the first one where nothing is altered."""
-    # Convolutions of an empty batch fail: a picture goes through the trunk once more as it is.
-    return tf.cond(
-        tf.reduce_any(plan.changed),
-        lambda: tf.where(plan.changed)[:, 0],
-        lambda: tf.zeros([1], tf.int64),
-    )
-
-
-def _altered(
-    mel: tf.Tensor, plan: augmentation.Plan, rows: tf.Tensor, stage: Stage, settings: Settings
-) -> tf.Tensor:
-    """What the trunk makes of the altered pictures, gathered across the batch."""
-    some = plan.rows(rows)
-    pictures = classifier.inputs(tf.gather(mel, rows), settings)
-    if "cutmix" in settings.augmentation:
-        partners = classifier.inputs(tf.gather(mel, some.partner), settings)
-        pictures = augmentation.paste(pictures, partners, some)
-    if "specaugment" in settings.augmentation:
-        pictures = augmentation.mask(pictures, some, settings)
-    return stage.trunk(pictures)
-
-
 def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Return what a step reads of each chunk: spectrogram and stored activation.
 
-    The one that it does not need has no columns: spectrograms, where everything is stored and
-    nothing augmented; activations, where nothing is stored.
+    The one that it does not need has no columns.
     """
     mel, stored = task.store.mel, stage.stored
     if stored is None:

@@ -93,7 +93,7 @@ def sizes(corners):
 def test_cutmix_pastes_a_square_of_another_sample(rng, batch):
     lam, pairs = rng.uniform(size=batch).astype(np.float32), np.zeros((5, 5), int)
     side = np.round(np.float32(LARGEST) * lam).astype(int)
-    for seed in range(1 if batch > 5 else 150):
+    for seed in range({2: 10, 5: 80}.get(batch, 1)):
         partner, patch, weight, _, changed = plans(augmentation.plan_cutmix, lam, seed=seed)
         np.testing.assert_array_equal(changed, side > 0)
         np.testing.assert_array_equal(partner != np.arange(batch), side > 0)
@@ -108,7 +108,7 @@ def test_cutmix_pastes_a_square_of_another_sample(rng, batch):
             pairs[np.arange(5), partner] += 1
     if batch == 5:  # everybody lends to everybody alike
         others = pairs[(side > 0)[:, None] & ~np.eye(5, dtype=bool)]
-        assert all(within(count, 150, 1 / 4) for count in others)
+        assert all(within(count, 80, 1 / 4) for count in others)
 
 
 def test_patch_centres_cover_the_image():

@@ -213,6 +213,9 @@ def test_samples_are_ranked_by_their_unaugmented_loss(chosen, monkeypatch, trunk
 
 def test_class_weights_pull_towards_the_rare_class(chosen):
     """One step on a batch: the head's gradient is that of the weighted mean loss."""
+    balanced = steps.class_weights(np.array([0, 0, 0, 1]), "weights")
+    np.testing.assert_allclose(balanced, np.array([2 / 3] * 3 + [2]), rtol=1e-6)
+    assert balanced.dtype == np.float32
     task = toy(chosen(balance="weights"), (8, 6, 3))
     network = loop.build_model(task, task.store.chunks("train"), 0)
     bias = network.get_layer("output").bias
@@ -227,15 +230,16 @@ def test_class_weights_pull_towards_the_rare_class(chosen):
     np.testing.assert_allclose(bias.numpy() - before, expected, rtol=1e-2)
 
 
-def test_label_smoothing(take, chosen):
+def test_label_smoothing(chosen):
     hot = np.eye(3, dtype=np.float32)
     np.testing.assert_allclose(steps.smooth_labels(hot, 0.3), 0.7 * hot + 0.1, rtol=1e-6)
-    # In a step: the first losses are those of the smoothed labels.
-    taken = take(chosen(label_smoothing=0.3), count=1)
-    fresh, chunks = loop.build_model(taken.task, np.arange(CHUNKS), 5), taken.chunks[0]
-    labels = 0.7 * taken.task.targets[chunks] + 0.1
-    expected = -(labels * np.log(outputs_of(fresh, taken.task, chunks))).sum(1)
-    np.testing.assert_allclose(taken.losses[0], expected, rtol=1e-4)
+    # In a step: the losses are those of the smoothed labels.
+    task, chunks = toy(chosen(label_smoothing=0.3), (3, 3, 3)), np.arange(8)
+    network = loop.build_model(task, chunks, 5)
+    labels = 0.7 * task.targets[chunks] + 0.1
+    expected = -(labels * np.log(outputs_of(network, task, chunks))).sum(1)
+    losses = step_of(task, network, chunks)(np.ones(8, np.float32), np.zeros(2, np.int32))
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
 def test_the_regression_loss_is_the_squared_error_of_the_standardised_target(chosen):
