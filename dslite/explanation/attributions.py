@@ -9,61 +9,36 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dslite.evaluation import metrics
 from dslite.features.spectrogram import mel_axis
 
 FREQUENCY, TIME = ("low_hz", "high_hz"), ("from_share", "to_share")  # edges in `class_table`
 
 
-def _columns(starts_s: np.ndarray, chunk_s: float, width: int) -> np.ndarray:
-    """The column of every chunk's columns on the file's time axis: int [chunks, width]."""
-    starts = np.asarray(starts_s, dtype=float)
-    if starts.size == 0 or starts.min() < 0:
-        raise ValueError(f"expected chunks that start at 0 s or later, found {starts!r}")
+def _added(
+    parts: np.ndarray, starts_s: np.ndarray, chunk_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chunks [chunks, H, W, ...] summed on the file's time axis, and how many cover a column."""
+    parts, starts = np.asarray(parts, np.float64), np.asarray(starts_s, float)
+    if starts.size == 0 or starts.min() < 0 or len(parts) != len(starts):
+        raise ValueError(f"expected {len(parts)} chunks' starts, 0 s or later, found {starts!r}")
+    width = parts.shape[2]
     first = np.round(starts * width / chunk_s).astype(np.int64)  # the nearest column
-    return first[:, None] + np.arange(width)
-
-
-def _summed(parts: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Chunks float [chunks, H, W, ...] added up on one time axis: float64 [H, total, ...]."""
-    if len(parts) != len(columns):
-        raise ValueError(f"{len(parts)} chunks, {len(columns)} starts")
+    columns = first[:, None] + np.arange(width)
     total = np.zeros((parts.shape[1], columns.max() + 1, *parts.shape[3:]))
     for part, at in zip(parts, columns, strict=True):
         total[:, at] += part
-    return total
+    return total, np.bincount(columns.ravel())
 
 
 def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
     """Join the attributions of a file's chunks to that of the file's score.
 
-    Parameters
-    ----------
-    parts : float [chunks, H, W]
-    starts_s : float [chunks]
-        Where each chunk starts in the file, seconds.
-    chunk_s : float
-        Duration of a chunk, seconds.
-
-    Returns
-    -------
-    float64 [H, columns]
-        A column lasts ``chunk_s / W``; 0 where no chunk lies.
-
-    Raises
-    ------
-    ValueError
-        No chunk, a start below 0, or as many starts as chunks are not there.
-
-    Notes
-    -----
-    The file's score is the mean of its n chunks' scores, so every chunk's values count one n-th
-    wherever they lie. Their sum with the mean of the chunks' bases is the file's score, overlap or
-    not. (Where chunks overlap in part, a time that more of them cover weighs more in the score
-    too.)
+    Takes float [chunks, H, W], where each chunk starts in the file and how long a chunk is, in
+    seconds; gives float64 [H, columns], 0 where no chunk lies. The file's score is the mean of its
+    n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError without a
+    chunk, for a start below 0 and for another number of starts.
     """
-    parts = np.asarray(parts, dtype=np.float64)
-    return _summed(parts, _columns(starts_s, chunk_s, parts.shape[2])) / len(parts)
+    return _added(parts, starts_s, chunk_s)[0] / len(parts)
 
 
 def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
@@ -72,18 +47,15 @@ def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) 
     Takes float [chunks, H, W, 3] and what `stitch_values` takes, and gives float32 [H, columns, 3]
     in the same units, NaN where no chunk lies.
     """
-    pictures = np.asarray(pictures, dtype=np.float64)
-    columns = _columns(starts_s, chunk_s, pictures.shape[2])
-    covering = np.bincount(columns.ravel())[:, None]
-    total = _summed(pictures, columns)
-    mean = np.divide(total, covering, out=np.full_like(total, np.nan), where=covering > 0)
-    return mean.astype(np.float32)
+    total, covering = _added(pictures, starts_s, chunk_s)
+    with np.errstate(invalid="ignore"):  # 0 / 0, where no chunk lies
+        return (total / covering[:, None]).astype(np.float32)
 
 
 def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
     """Means of float [n], constant over each step, in equal bins of 0 to ``end`` steps."""
-    # A step that lies in two bins counts in both by its shares, so that the mean of the bins is the
-    # mean of the line, and that a line of fewer steps than bins has a value in each.
+    # A step in two bins counts in both by its shares: the mean of the bins is that of the line,
+    # and a line of fewer steps than bins has a value in each.
     integral = np.concatenate([[0.0], np.cumsum(line)])
     edges = np.linspace(0, end, bins + 1)
     return np.diff(np.interp(edges, np.arange(len(line) + 1), integral)) * bins / end
@@ -92,8 +64,7 @@ def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
     """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height.
 
-    Low to high. Takes the ascending centres, float [mel] in Hz, of the picture's Mel bands. On
-    `dslite.features.spectrogram.mel_axis` the picture ends half a band beyond them.
+    Takes the ascending centres, float [mel] in Hz, of its Mel bands; it ends half a band beyond.
     """
     positions, axis_hz = mel_axis(mel_frequencies_hz)
     hz = np.interp(np.linspace(-0.5, positions[-1] - 0.5, bands + 1), positions, axis_hz)
@@ -122,7 +93,7 @@ def cells(height: int, width: int, grid: int) -> np.ndarray:
     """Return the cell of every pixel, int64 [height, width], line by line from 0 to grid ** 2 - 1.
 
     Pixel p of a side of n lies in cell floor(p * grid / n); with fewer pixels than cells, some are
-    empty. `dslite.explanation.masking.hide` divides a picture in the same way.
+    empty. `dslite.explanation.methods.hide` divides a picture in the same way.
     """
     row, column = (np.arange(side) * grid // side for side in (height, width))
     return row[:, None] * grid + column
@@ -134,13 +105,6 @@ def regions(values: np.ndarray, grid: int) -> np.ndarray:
     return np.bincount(cell, np.ravel(values), minlength=grid**2).reshape(grid, grid)
 
 
-def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Compute Spearman's correlation of two attributions, float [H, W]; NaN if one is constant."""
-    if np.shape(one) != np.shape(other):
-        raise ValueError(f"shapes {np.shape(one)} and {np.shape(other)} differ")
-    return metrics.rho(np.ravel(one), np.ravel(other))
-
-
 def class_table(
     mean_abs: np.ndarray,
     labels: Sequence[str],
@@ -150,43 +114,21 @@ def class_table(
 ) -> pd.DataFrame:
     """Tabulate the mean absolute attribution of every class and bin over its files.
 
-    Parameters
-    ----------
-    mean_abs : float [files, bins]
-        `by_frequency` or `by_time` of every file.
-    labels : str [files]
-        Class of every file.
-    classes : list of str
-        In the order of the table; one without files has no rows.
-    ends : `FREQUENCY` or `TIME`
-        Columns of the lower and the upper edge of each bin.
-    edges : float [bins + 1]
-        In Hz, or shares of the clip's duration.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``class``, ``ends``, ``mean_abs``, ``standard_error`` (of the mean over the files;
-        NaN with one file), ``files``.
-
-    Raises
-    ------
-    ValueError
-        A label that is no class, or lengths that differ.
+    Takes `by_frequency` or `by_time` of every file, float [files, bins], their labels, the classes
+    in the order of the table (one without files has no rows), the columns of the bins' ends
+    (`FREQUENCY` or `TIME`) and their edges, float [bins + 1], in Hz or shares of the duration.
+    Gives ``class``, ``ends``, ``mean_abs``, ``standard_error`` (over the files; NaN with one file)
+    and ``files``. ValueError for a label that is no class and lengths that differ.
     """
-    mean_abs, labels = np.asarray(mean_abs, dtype=np.float64), np.asarray(labels)
+    mean_abs, edges = np.asarray(mean_abs, np.float64), np.asarray(edges, np.float64)
     if mean_abs.shape != (len(labels), len(edges) - 1):
         raise ValueError(f"{mean_abs.shape} values, {len(labels)} labels, {len(edges)} edges")
     if unknown := sorted(set(labels) - set(classes)):
         raise ValueError(f"labels {unknown} are none of the classes {list(classes)}")
-    tables = []
-    for name in classes:
-        files = mean_abs[labels == name]
-        if not len(files):
-            continue
-        spread = files.std(axis=0, ddof=1) if len(files) > 1 else np.full(files.shape[1], np.nan)
-        columns = {"class": name, ends[0]: edges[:-1], ends[1]: edges[1:]}
-        columns |= {"mean_abs": files.mean(axis=0), "standard_error": spread / np.sqrt(len(files))}
-        tables.append(pd.DataFrame(columns | {"files": len(files)}))
-    columns = ["class", *ends, "mean_abs", "standard_error", "files"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    files = pd.DataFrame(mean_abs).assign(**{"class": pd.Categorical(labels, classes)})
+    groups = files.melt("class", var_name="bin").groupby(["class", "bin"], observed=True)["value"]
+    table = groups.agg(mean_abs="mean", standard_error="sem", files="size").reset_index()
+    bins = table.pop("bin").to_numpy(int)
+    table.insert(1, ends[0], edges[bins])
+    table.insert(2, ends[1], edges[bins + 1])
+    return table.astype({"class": str})

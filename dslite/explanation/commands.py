@@ -8,8 +8,6 @@ import typer
 from dslite import tensorflow_logging
 from dslite.datasets import commands
 
-# Modules that import TensorFlow are imported inside the command: the help must not wait for it.
-
 
 def explain(
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
@@ -19,9 +17,7 @@ def explain(
     method: Annotated[str, typer.Option(help="partition, gradient, grad-cam or occlusion")] = (
         "partition"
     ),
-    masker: Annotated[
-        str, typer.Option(help="what hides a region: mean (colour) or blur")
-    ] = "mean",
+    masker: Annotated[str, typer.Option(help="hides a region: mean (colour) or blur")] = "mean",
     evaluations: Annotated[int, typer.Option(min=3, help="masked pictures a chunk")] = 500,
     pictures: Annotated[int, typer.Option(min=0, help="to test all methods on; 0: no tests")] = 12,
     table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
@@ -35,16 +31,14 @@ def explain(
     from dslite.training import runs
 
     finished = runs.load(run)
-    built = partitions.of_run(
-        commands.checked(table or finished.record["dataset"]), finished.record
-    )
+    corpus = commands.checked(table or finished.record["dataset"])
+    built = partitions.of_run(corpus, finished.record)
     tensorflow_logging.import_tensorflow()
-    from dslite.explanation import files, masking, methods, report
+    from dslite.explanation import files, methods, report
     from dslite.features import store as feature_store
 
     # Before the whole corpus is decoded
-    methods.require(method)
-    masking.require(masker)
+    methods.require(method, masker)
     files.model_file(finished)
     store = feature_store.load_spectrograms(built, finished.settings)
     chosen = files.choose_by_name(store, file) if file else None

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dslite import audio
 from dslite.errors import InputError
-from dslite.explanation import attributions, listen, methods
+from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, Explanation
 from dslite.features import spectrogram
 from dslite.features.store import Store
@@ -28,35 +28,17 @@ BACKGROUND = 50  # training pictures, the same number of each class, for expecte
 
 @dataclass(frozen=True)
 class ExplainedFile:
-    """One file and its explanations, its chunks joined on one time axis.
-
-    Attributes
-    ----------
-    name, rule, true, predicted : str
-        ``true`` is empty where it is unknown.
-    probability : float
-        Of the predicted class, the mean over the chunks; the prediction of a regression.
-    waveform : ndarray of float32, shape [samples]
-        What the chunks were cut from.
-    sample_rate : int
-    picture : ndarray of float32, shape [image_size, columns, 3]
-        RGB from 0 to 255.
-    seconds : float
-        That the picture lasts; longer than the waveform, if this is shorter than a chunk.
-    explanations : dict of Explanation
-        By class: its values [image_size, columns], base and output are those of the whole file.
-    """
+    """One file and its explanations, its chunks joined on one time axis."""
 
     name: str
     rule: str
-    true: str
+    true: str  # empty where it is unknown
     predicted: str
-    probability: float
-    waveform: np.ndarray
-    sample_rate: int
-    picture: np.ndarray
-    seconds: float
-    explanations: dict[str, Explanation]
+    probability: float  # of the predicted class, the chunks' mean; a regression's prediction
+    waveform: np.ndarray  # float32 [samples], what the chunks were cut from
+    picture: np.ndarray  # float32 [image_size, columns, 3], RGB from 0 to 255
+    seconds: float  # of the picture; more than of the waveform, if this is shorter than a chunk
+    explanations: dict[str, Explanation]  # by class, of the whole file
 
     @property
     def title(self) -> str:
@@ -75,80 +57,41 @@ def choose_by_rule(run: runs.Run) -> pd.DataFrame:
     that was predicted for it, as it stands in ``predictions.csv``; of equal ones the first name
     counts. The median of an even number is the more confident of the two in the middle.
 
-    Returns
-    -------
-    DataFrame
-        Columns file, rule, true, predicted and probability, class by class in the card's order; a
-        rule that no file fits, or only one that another rule has shown already, has no row.
-        Where labels are blinded, true is empty and the rules are "most confident" and "median" of
-        the files that were taken for the class. Of a regression: the highest and the median
-        prediction, and the largest error, the prediction in place of the probability.
+    Gives columns file, rule, true, predicted and probability, class by class in the card's order;
+    a rule that no file fits, or only one that another rule has shown already, has no row. Where
+    labels are blinded, true is empty and the rules are "most confident" and "median" of the files
+    that were taken for the class. Of a regression: the highest and the median prediction, and the
+    largest error, the prediction in place of the probability.
     """
     table = run.predictions
     table = table[table["partition"] == "test"].sort_values("file", kind="stable")
-    if run.task == "regression":
-        chosen = _of_regression(table)
-    else:
-        chosen = [pair for name in run.classes for pair in _of_class(table, name, run.classes)]
-    rows = [
-        (row["file"], rule, row["label"], row["prediction"], float(row["probability"]))
-        for row, rule in chosen
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS).drop_duplicates("file").reset_index(drop=True)
-
-
-def _of_class(
-    table: pd.DataFrame, name: str, classes: Sequence[str]
-) -> list[tuple[pd.Series, str]]:
-    """Rows of predictions and the rules that chose them, of one class."""
-    scores = table[list(classes)].astype(float).to_numpy()
-    confident = table.assign(probability=scores.max(axis=1))
-    confident = confident.sort_values("probability", ascending=False, kind="stable")
-    predicted, true = confident["prediction"] == name, confident["label"] == name
-    rules = (CONFIDENT, MEDIAN)
-    if (table["label"] == "").all():
-        true, rules = predicted, BLINDED
-    right, wrong = confident[true & predicted], confident[true & ~predicted]
-    chosen = [
-        (right.iloc[i], rule)
-        for i, rule in zip((0, _middle(right)), rules, strict=True)
-        if len(right)
-    ]
-    return chosen + ([(wrong.iloc[0], WRONG)] if len(wrong) else [])
-
-
-def _of_regression(table: pd.DataFrame) -> list[tuple[pd.Series, str]]:
-    """Rows of predictions and the rules that chose them, of a regression."""
-    if table.empty:
-        return []
-    predicted = table["prediction"].astype(float)
-    table = table.assign(probability=predicted)
+    regression, blinded = run.task == "regression", (table["label"] == "").all()
+    scores = table[["prediction"] if regression else list(run.classes)].astype(float)
+    table = table.assign(probability=scores.max(axis=1))
     ranked = table.sort_values("probability", ascending=False, kind="stable")
-    chosen = [ranked.iloc[0], ranked.iloc[_middle(ranked)]]
-    error = (predicted - pd.to_numeric(table["label"], errors="coerce")).abs()
-    if error.notna().any():
-        chosen.append(table.loc[error.idxmax()])
-    return list(zip(chosen, REGRESSION, strict=False))
-
-
-def _middle(rows: Sequence) -> int:
-    """Position of the median; of an even number the first of the two."""
-    return (len(rows) - 1) // 2
+    groups = []  # files by confidence, wrong ones, and the names of the rules
+    if regression:
+        error = (table["probability"] - pd.to_numeric(table["label"], errors="coerce")).abs()
+        groups.append((ranked, table.loc[error.dropna().nlargest(1).index], REGRESSION))
+    for name in run.classes:
+        same = ranked[ranked["prediction" if blinded else "label"] == name]
+        right, wrong = same["prediction"] == name, same["prediction"] != name
+        rules = BLINDED if blinded else (CONFIDENT, MEDIAN, WRONG)
+        groups.append((same[right], same[wrong], rules))
+    chosen = [
+        part[:1].assign(rule=rule)
+        for best, worst, rules in groups
+        for part, rule in zip((best, best[(len(best) - 1) // 2 :], worst), rules, strict=False)
+    ]
+    named = pd.concat(chosen).rename(columns={"label": "true", "prediction": "predicted"})
+    return named[COLUMNS].drop_duplicates("file", ignore_index=True)
 
 
 def choose_by_name(store: Store, files: Sequence[str]) -> pd.DataFrame:
     """Choose files that a user names, as a table of `choose_by_rule`.
 
-    Parameters
-    ----------
-    store : Store
-    files : sequence of str
-        Paths as in the manifest, or of any other audio file.
-
-    Raises
-    ------
-    InputError
-        There is no such file, neither in the corpus nor elsewhere.
+    They are paths as in the manifest, or of any other audio file; InputError where there is no such
+    file, neither in the corpus nor elsewhere.
     """
     labels = dict(zip(store.files["path"], store.files["label"], strict=True))
     rows = []
@@ -198,14 +141,8 @@ def model_file(run: runs.Run) -> Path:
 def load_model(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> ExplainedModel:
     """Load the final model of a run, ready to be explained.
 
-    Parameters
-    ----------
-    run, store
-        Of the same corpus.
-    masker : {"mean", "blur"}
-        What stands in the place of hidden regions: the mean colour, or the blurred picture.
-    seed : int
-        Of the training pictures that expected gradients start from.
+    The masker, "mean" or "blur", is what hides regions; the seed draws the training pictures that
+    expected gradients start from.
     """
     network = classifier.load_classifier(model_file(run))
     chosen = draw_chunks(run, store, "train", BACKGROUND, seed)
@@ -226,16 +163,8 @@ def explain_files(
 ) -> list[ExplainedFile]:
     """Explain whole files: their predicted class and, where it is another one, the true class.
 
-    Parameters
-    ----------
-    run, store, model
-        Of the same run.
-    chosen : DataFrame
-        Of `choose_by_rule` or `choose_by_name`.
-    method, evaluations, seed
-        As `dslite.explanation.methods.explain` takes them.
-    log : callable
-        Is given a line for each file.
+    Takes the files of `choose_by_rule` or `choose_by_name` and the options of
+    `dslite.explanation.methods.explain`.
     """
     compute = spectrogram.compiled_mel_image(run.settings)
     # As in prediction: what a user asks for is not dropped for being short.
@@ -267,12 +196,11 @@ def explain_files(
                 predicted=names[best] if run.classes else f"{scores[0]:.4g}",
                 probability=float(scores[best]),
                 waveform=clip.waveform,
-                sample_rate=settings.sample_rate,
                 picture=picture,
                 seconds=picture.shape[1] * settings.chunk_length_s / settings.image_size,
                 explanations={
-                    names[output]: join([part[i] for part in parts], starts_s, settings)
-                    for i, output in enumerate(outputs)
+                    names[output]: join(of_output, starts_s, settings)
+                    for output, of_output in zip(outputs, zip(*parts, strict=True), strict=True)
                 },
             )
         )
@@ -286,22 +214,6 @@ def join(parts: Sequence[Explanation], starts_s: np.ndarray, settings: Settings)
         attributions.stitch_values(values, starts_s, settings.chunk_length_s),
         float(np.mean([part.base for part in parts])),
         float(np.mean([part.output for part in parts])),
-    )
-
-
-def split_sound(file: ExplainedFile, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Split a clip into what raised its predicted class most, and the clip without it.
-
-    The 20 % of the picture with the highest positive values; float32 [samples] each.
-    """
-    values = next(iter(file.explanations.values())).values
-    return listen.split(
-        file.waveform,
-        listen.top_regions(values),
-        spectrogram.mel_frequencies(settings),
-        settings.sample_rate,
-        settings.window_ms / 1000,
-        file.seconds,
     )
 
 

@@ -1,6 +1,8 @@
 """Methods that tell how much each part of a spectrogram raised or lowered a network's output.
 
-Paper 3.5, Figure 2.
+Paper 3.5, Figure 2. Two of them hide parts of the picture: a mask is a coarse map of cells, True
+where the picture stays. Masked pictures are drawn inside the graph that also runs the network, so
+that of each only its cells travel.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +14,16 @@ import keras
 import numpy as np
 import shap
 import tensorflow as tf
+from scipy.ndimage import uniform_filter
 
 from dslite.errors import InputError
-from dslite.explanation import attributions, masking
+from dslite.explanation import attributions
 from dslite.features import spectrogram
 from dslite.models import backbones, classifier, split
 from dslite.settings import Settings, nearest
 
+MASKERS = ("mean", "blur")
+CELLS = 56  # to a side of a mask: 4 pixels of a picture of 224; a small picture's are its pixels
 BATCH = 32  # masked pictures a call of the network
 DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
 GRID = 14  # regions to a side that `occlusion` hides
@@ -28,21 +33,13 @@ GRID = 14  # regions to a side that `occlusion` hides
 class Explanation:
     """Attributions of one chunk for one output.
 
-    Attributes
-    ----------
-    values : ndarray of float64, shape [image_size, image_size]
-        Summed over the colour channels; positive raises the output.
-    base : float
-        Output for what the values start from: the masked picture, or the background's mean. With
-        values of ``partition`` (exactly) and ``gradient`` (nearly), base + sum of values = output.
-        NaN for a method whose values do not sum to anything.
-    output : float
-        Of the whole picture.
+    With values of ``partition`` (exactly) and ``gradient`` (nearly), base + sum of values = output;
+    the base is NaN for a method whose values do not sum to anything.
     """
 
-    values: np.ndarray
-    base: float
-    output: float
+    values: np.ndarray  # float64 [image_size, image_size], over colours; positive raises the output
+    base: float  # output for what they start from: masked picture, or the background's mean
+    output: float  # of the whole picture
 
     @property
     def additivity_error(self) -> float:
@@ -50,18 +47,35 @@ class Explanation:
         return abs(self.base + float(self.values.sum()) - self.output)
 
 
+def filling(picture: np.ndarray, masker: str) -> np.ndarray:
+    """Return what stands in the place of hidden cells, float32 [side, side, 3] like the picture.
+
+    ``mean``: the picture's mean colour; ``blur``: the picture under a moving average as wide as a
+    quarter of it.
+    """
+    if masker == "mean":
+        return np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.float32)
+    width = max(2, len(picture) // 4)
+    return uniform_filter(picture, (width, width, 0), mode="mirror").astype(np.float32)
+
+
+def hide(picture: tf.Tensor, fill: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
+    """Return pictures with their hidden cells filled.
+
+    Takes float32 [side, side, 3], its `filling`, and bool [n, cells, cells], row 0 at the picture's
+    top; gives float32 [n, side, side, 3].
+    """
+    side = picture.shape[0]
+    cell = tf.range(side) * tf.shape(visible)[1] // side
+    visible = tf.gather(tf.gather(visible, cell, axis=1), cell, axis=2)[..., None]
+    return tf.where(visible, picture, fill)
+
+
 class ExplainedModel:
     """A network under explanation: it sees whole pictures and pictures with hidden cells.
 
-    Parameters
-    ----------
-    network : keras.Model
-        Of `dslite.models.classifier.build_classifier`.
-    settings : Settings
-    masker : {"mean", "blur"}
-        What stands in the place of hidden cells, see `dslite.explanation.masking`.
-    background : ndarray of float32, shape [n, image_size, image_size, 3], optional
-        Pictures of training chunks, RGB from 0 to 255; only ``gradient`` needs them.
+    ``masker`` is what stands in their place (see `filling`), ``background`` pictures of training
+    chunks, float32 [n, image_size, image_size, 3], RGB from 0 to 255, which ``gradient`` needs.
     """
 
     def __init__(
@@ -71,16 +85,14 @@ class ExplainedModel:
         masker: str = "mean",
         background: np.ndarray | None = None,
     ):
-        masking.require(masker)
+        require(masker=masker)
         self.network, self.settings, self.masker = network, settings, masker
         self.background = background
         self.scale = backbones.BACKBONES[settings.backbone].scale
         side = settings.image_size
         picture = tf.TensorSpec([side, side, 3], tf.float32)
         visible = tf.TensorSpec([None, None, None], tf.bool)
-        self._hide = tf.function(
-            masking.hide, input_signature=[picture, picture, visible], autograph=False
-        )
+        self._hide = tf.function(hide, input_signature=[picture, picture, visible], autograph=False)
         self._network = split.frozen(
             lambda pictures: network(self.scale(pictures), training=False), side, side, 3
         )
@@ -91,9 +103,8 @@ class ExplainedModel:
         if self.background is None:
             raise InputError("SHAP's GradientExplainer needs a background of training pictures")
         listed = keras.Model([self.network.input], self.network.output)  # as shap calls it
-        return shap.GradientExplainer(
-            listed, np.asarray(self.scale(self.background)), batch_size=50
-        )
+        background = np.asarray(self.scale(self.background))
+        return shap.GradientExplainer(listed, background, batch_size=50)
 
     @cached_property
     def expected_outputs(self) -> np.ndarray:
@@ -114,59 +125,45 @@ class ExplainedModel:
 
         The network runs once a masked picture, whatever number of its outputs is explained.
         """
-        whole, filling = tf.constant(picture), tf.constant(masking.fill(picture, self.masker))
+        whole, fill = tf.constant(picture), tf.constant(filling(picture, self.masker))
 
         def outputs(visible: np.ndarray) -> np.ndarray:
             parts = [visible[i : i + BATCH].astype(bool) for i in range(0, len(visible), BATCH)]
-            pictures = (self._hide(whole, filling, tf.constant(part)) for part in parts)
+            pictures = (self._hide(whole, fill, tf.constant(part)) for part in parts)
             scores = [self._network(part).numpy() for part in pictures]
             return np.concatenate(scores).astype(np.float64)
 
         return outputs
 
 
+Attributed = tuple[Sequence[np.ndarray], Sequence[float]]  # values and base of each output
+
+
 def _partition(
-    model: ExplainedModel,
-    picture: np.ndarray,
-    outputs: Sequence[int],
-    evaluations: int = 500,
-    seed: int = 0,
-) -> list[Explanation]:
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
+) -> Attributed:
     """SHAP's Partition explainer with an image masker (the paper's; Lundberg and Lee 2017)."""
-    # The picture is halved again and again, and where the outputs change most, most often. The
-    # values are Owen values of this hierarchy, exact for its regions. It is the hierarchy of shap's
-    # own image masker; since that splits colours apart only below single pixels, a region hides its
-    # pixels in all colours, and the values are sums over them from the start.
+    # The picture is halved again and again, most often where the outputs change most. The values
+    # are Owen values of this hierarchy, that of shap's own image masker, exact for its regions. As
+    # that splits colours apart only below single pixels, a region hides its pixels in all colours.
     side = model.settings.image_size
-    count = masking.cells(side)
+    count = min(side, CELLS)
     outputs_of = model.masked(picture)
     whole = np.ones((1, count, count, 1))
     # shap masks a picture of ones; the cells that stay 1 are shown of the real one
     masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
     explainer = shap.PartitionExplainer(lambda cells: outputs_of(cells[..., 0]), masker)
+    options = {"max_evals": max(3, evaluations), "batch_size": BATCH, "silent": True}
     with _numpy_seeded(seed):
-        explained = explainer(
-            whole,
-            max_evals=max(3, evaluations),
-            batch_size=BATCH,
-            outputs=np.asarray(outputs),
-            silent=True,
-        )
+        explained = explainer(whole, outputs=np.asarray(outputs), **options)
     values = _pixel_values(explained.hierarchical_values[0], explained.clustering[0], side)
-    bases = np.ravel(explained.base_values)
-    full = outputs_of(whole[..., 0])[0]
-    return [
-        Explanation(values[..., i], float(bases[i]), float(full[output]))
-        for i, output in enumerate(outputs)
-    ]
+    return np.moveaxis(values, -1, 0), np.ravel(explained.base_values)
 
 
 def _pixel_values(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
-    """Values [side, side, outputs] of a hierarchy's regions, each evenly on its pixels.
-
-    ``nodes`` [2 * cells - 1, outputs]: what each region (first the cells, the whole last) was given
-    beyond its parts; ``tree`` [cells - 1, 4]: the two parts of each region, as scipy's linkage.
-    """
+    """Values [side, side, outputs] of a hierarchy's regions, each evenly on its pixels."""
+    # ``nodes`` [2 * cells - 1, outputs]: what each region (first the cells, the whole last) has
+    # beyond its parts; ``tree`` [cells - 1, 4]: the two parts of each region, as scipy's linkage.
     # shap itself spreads a region's value evenly on its cells. Where these are not of one size,
     # that draws lines through a region.
     leaves = len(tree) + 1
@@ -201,34 +198,25 @@ def _spread(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _gradient(
-    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
-) -> list[Explanation]:
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
+) -> Attributed:
     """SHAP's GradientExplainer: expected gradients (Erion 2021, 10.1038/s42256-021-00343-w)."""
-    # The mean, over training pictures and places on the straight way from each of them to this
-    # picture, of gradient times difference. `DRAWS` of these are drawn, so the values sum to the
-    # output less the background's mean output only nearly. They are summed over the cells that are
-    # the smallest regions of `_partition` too: those of single pixels are mostly noise.
-    explainer = model.gradient_explainer
+    # The mean of gradient times difference over places on the straight way from training pictures
+    # to this one. `DRAWS` are drawn, so the values sum to the output less the background's mean
+    # only nearly. They are summed over cells: those of single pixels are mostly noise.
+    explainer, side = model.gradient_explainer, model.settings.image_size
+    scaled, ranked = np.asarray(model.scale(picture[None])), np.asarray(outputs)[None]
+    options = {"ranked_outputs": ranked, "output_rank_order": "custom", "rseed": seed}
     with _numpy_seeded(seed):
-        explained, _ = explainer.shap_values(
-            np.asarray(model.scale(picture[None])),
-            nsamples=DRAWS,
-            ranked_outputs=np.asarray(outputs)[None],
-            output_rank_order="custom",
-            rseed=seed,
-        )
-    values = np.asarray(explained)[0].sum(axis=2)  # over colours: [side, side, outputs]
-    full, side = model.outputs(picture[None])[0], model.settings.image_size
-    cells = [attributions.regions(of, masking.cells(side)) for of in np.moveaxis(values, -1, 0)]
-    return [
-        Explanation(_spread(of, side), float(model.expected_outputs[output]), float(full[output]))
-        for of, output in zip(cells, outputs, strict=True)
-    ]
+        explained, _ = explainer.shap_values(scaled, nsamples=DRAWS, **options)
+    values = np.moveaxis(np.asarray(explained)[0].sum(axis=2), -1, 0)  # summed over colours
+    cells = [attributions.regions(of, min(side, CELLS)) for of in values]
+    return [_spread(of, side) for of in cells], model.expected_outputs[list(outputs)]
 
 
 def _grad_cam(
-    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
-) -> list[Explanation]:
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
+) -> Attributed:
     """Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) of the backbone's last maps."""
     # Without its final ReLU, so that what lowers the class shows too: gradient of the class's score
     # before the softmax times activation, summed over the maps and enlarged to the picture. Under
@@ -240,15 +228,12 @@ def _grad_cam(
         tape.watch(maps)
         scores = _scores(model.network, classifier.pool(model.network, maps))
         chosen = [scores[0, output] for output in outputs]
-    full = model.outputs(picture[None])[0]
-    side = model.settings.image_size
-    explanations = []
-    for score, output in zip(chosen, outputs, strict=True):
+    sides, values = [model.settings.image_size] * 2, []
+    for score in chosen:
         product = tf.reduce_sum(tape.gradient(score, maps) * maps, axis=-1, keepdims=True)
-        enlarged = tf.image.resize(product, [side, side], method="bilinear")[0, ..., 0]
-        values = enlarged.numpy().astype(np.float64)
-        explanations.append(Explanation(values, float("nan"), float(full[output])))
-    return explanations
+        enlarged = tf.image.resize(product, sides)[0, ..., 0]  # bilinear
+        values.append(enlarged.numpy().astype(np.float64))
+    return values, [np.nan] * len(values)
 
 
 def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
@@ -263,22 +248,15 @@ def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
 
 
 def _occlusion(
-    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], seed: int = 0
-) -> list[Explanation]:
+    model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
+) -> Attributed:
     """Output less the output without one of 14 x 14 regions (Zeiler and Fergus 2014)."""
     side = model.settings.image_size
     count = min(side, GRID)
     all_but_one = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
-    outputs_of = model.masked(picture)
-    full, without = outputs_of(np.ones((1, count, count)))[0], outputs_of(all_but_one)
-    return [
-        Explanation(
-            _spread((full[output] - without[:, output]).reshape(count, count), side),
-            float("nan"),
-            float(full[output]),
-        )
-        for output in outputs
-    ]
+    drops = model.outputs(picture[None]) - model.masked(picture)(all_but_one)
+    values = [_spread(drops[:, output].reshape(count, count), side) for output in outputs]
+    return values, [np.nan] * len(values)
 
 
 METHODS = {
@@ -287,20 +265,16 @@ METHODS = {
     "grad-cam": _grad_cam,
     "occlusion": _occlusion,
 }
-TITLES = {
-    "partition": "SHAP, Partition",
-    "gradient": "SHAP, expected gradients",
-    "grad-cam": "Grad-CAM",
-    "occlusion": "Occlusion",
-}
-ADDITIVE = ("partition", "gradient")  # their values sum to the output less the base
+NAMES = ("SHAP, Partition", "SHAP, expected gradients", "Grad-CAM", "Occlusion")
+TITLES = dict(zip(METHODS, NAMES, strict=True))
 SEEDED = ("partition", "gradient")  # they draw something
 
 
-def require(method: str) -> None:
-    """Raise an InputError for a method that there is not."""
-    if method not in METHODS:
-        raise InputError(f"method '{method}'{nearest(method, METHODS)}")
+def require(method: str | None = None, masker: str | None = None) -> None:
+    """Raise an InputError for a method or a masker that there is not."""
+    for kind, name, choices in (("method", method, METHODS), ("masker", masker, MASKERS)):
+        if name is not None and name not in choices:
+            raise InputError(f"{kind} '{name}'{nearest(name, choices)}")
 
 
 def explain(
@@ -320,17 +294,12 @@ def explain(
     picture : ndarray of float32, shape [image_size, image_size, 3]
         RGB from 0 to 255, see `ExplainedModel.pictures`.
     outputs : sequence of int
-        Classes, explained from the same masked pictures.
+        Explained from the same masked pictures; each has an explanation in the result.
     evaluations : int
         Masked pictures of ``partition``; more make its regions smaller.
     seed : int
         Of what ``partition`` (the order of regions that changed the outputs equally) and
         ``gradient`` draw.
-
-    Returns
-    -------
-    list of Explanation
-        One an output.
 
     Raises
     ------
@@ -338,5 +307,9 @@ def explain(
         An unknown method, or ``gradient`` without a background.
     """
     require(method)
-    options = {"evaluations": evaluations} if method == "partition" else {}
-    return METHODS[method](model, picture, outputs, seed=seed, **options)
+    full = model.outputs(picture[None])[0]
+    values, bases = METHODS[method](model, picture, outputs, evaluations, seed)
+    return [
+        Explanation(of, float(base), float(full[output]))
+        for of, base, output in zip(values, bases, outputs, strict=True)
+    ]

@@ -1,8 +1,9 @@
 """Figures, tables and sounds that explain a run, under fixed names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,79 +27,40 @@ ROWS = 6  # of a figure: as many as an A4 page holds
 DPI = 300
 SVG_DPI = 110  # of the pictures in it, near their own resolution
 # Rule of `dslite.explanation.files` -> part of a figure's name; a file that a user names has none.
-NAMES = {
-    files.CONFIDENT: "confident",
-    files.MEDIAN: "median",
-    files.WRONG: "wrong",
-    **dict(zip(files.BLINDED, ("confident", "median"), strict=True)),
-    **dict(zip(files.REGRESSION, ("highest", "middle", "error"), strict=True)),
-    "": "files",
-}
-Log = Callable[[str], None]
+NAMES = {files.CONFIDENT: "confident", files.MEDIAN: "median", files.WRONG: "wrong", "": "files"}
+NAMES |= zip(files.BLINDED, ("confident", "median"), strict=True)
+NAMES |= zip(files.REGRESSION, ("highest", "middle", "error"), strict=True)
 
 
 @dataclass(frozen=True)
 class Report:
     """Figures and tables by file name, without suffix."""
 
-    figures: Mapping[str, Figure]
-    tables: Mapping[str, pd.DataFrame]
-
-
-def overlays(
-    explained: Sequence[ExplainedFile], settings: Settings, colours: str = "red-blue"
-) -> Figure:
-    """Draw explained files as `dslite.explanation.plots.overlays`, a line each."""
-    rows = [
-        {
-            "image": file.picture / 255,
-            "seconds": file.seconds,
-            "title": file.title,
-            "panels": [
-                (_caption(name, part), part.values) for name, part in file.explanations.items()
-            ],
-        }
-        for file in explained
-    ]
-    return plots.overlays(rows, spectrogram.mel_frequencies(settings), colours)
-
-
-def _caption(name: str, explanation: methods.Explanation) -> str:
-    """The class that is explained, its expected and its real output."""
-    start = "" if np.isnan(explanation.base) else f"expected {explanation.base:.2f}, "
-    return f"for {name}\n{start}output {explanation.output:.2f}"
+    figures: dict[str, Figure]
+    tables: dict[str, pd.DataFrame]
 
 
 def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
-    """Report explained files: overlays, up to six in a figure, and a table.
+    """Report explained files: overlays of each rule, up to six in a figure, and a table.
 
-    A rule's files are one figure, ``shap_confident`` and the like; ``…_safe`` is the same in
-    colours that the colour-blind tell apart.
+    It has a row for each explained class, with the sounds that `save_sounds` writes of the first.
     """
-    figures = {}
-    for rule in dict.fromkeys(file.rule for file in explained):
+    figures, hz = {}, spectrogram.mel_frequencies(settings)
+    for rule in {file.rule: None for file in explained}:
         same = [file for file in explained if file.rule == rule]
         for start in range(0, len(same), ROWS):
-            page = same[start : start + ROWS]
             name = f"shap_{NAMES[rule]}" + (f"_{start // ROWS + 1}" if start else "")
-            figures[name] = overlays(page, settings)
-            figures[f"{name}_safe"] = overlays(page, settings, "orange-purple")
-    return Report(figures, {"samples": sample_table(explained)})
-
-
-def sample_table(explained: Sequence[ExplainedFile]) -> pd.DataFrame:
-    """Tabulate explained files, one row an explained class, with the names of their sounds."""
+            figures[name] = plots.overlays(same[start : start + ROWS], hz)
     rows = []
     for number, file in enumerate(explained, 1):
-        shared = {"file": file.name, "rule": file.rule}
-        shared |= {"true": file.true, "predicted": file.predicted}
-        for i, (name, part) in enumerate(file.explanations.items()):
-            row = shared | {"explained": name, "expected": part.base, "output": part.output}
-            row |= {"additivity_error": part.additivity_error}
-            for sound in ("kept", "removed"):  # of what speaks for the predicted class
-                row[sound] = "" if i else f"{_stem(number, file)}-{sound}.wav"
-            rows.append(row)
-    return pd.DataFrame(rows)
+        shared = {name: getattr(file, name) for name in ("rule", "true", "predicted")}
+        sounds = {name: f"{_stem(number, file)}-{name}.wav" for name in ("kept", "removed")}
+        for name, part in file.explanations.items():
+            row = {"file": file.name} | shared | {"explained": name, "expected": part.base}
+            row |= {"output": part.output, "additivity_error": part.additivity_error}
+            rows.append(row | sounds)
+            sounds = dict.fromkeys(sounds, "")
+    return Report(figures, {"samples": pd.DataFrame(rows)})
 
 
 def _stem(number: int, file: ExplainedFile) -> str:
@@ -112,14 +74,10 @@ def of_methods(
     model: ExplainedModel,
     file: ExplainedFile,
     method: str = "partition",
-    *,
-    evaluations: int = 500,
-    seed: int = 0,
-    log: Log = print,
+    **options: Any,
 ) -> Report:
-    """Report one file under every method; ``method`` has explained it already."""
+    """Report one file under every method; ``method``, with these options, has explained it."""
     chosen = pd.DataFrame([(file.name, file.rule, file.true, "", np.nan)], columns=files.COLUMNS)
-    options = {"evaluations": evaluations, "seed": seed, "log": log}
     values = {}
     for name, title in methods.TITLES.items():
         explained = [file]
@@ -128,10 +86,7 @@ def of_methods(
         # The predicted class is the first.
         values[title] = next(iter(explained[0].explanations.values())).values
     hz = spectrogram.mel_frequencies(run.settings)
-    drawn = (file.picture / 255, file.seconds, values, hz, file.title)
-    figures = {"methods": plots.method_overlays(*drawn)}
-    figures["methods_safe"] = plots.method_overlays(*drawn, "orange-purple")
-    return Report(figures, {})
+    return Report({"methods": plots.method_overlays(file, values, hz)}, {})
 
 
 def of_partition(
@@ -141,31 +96,27 @@ def of_partition(
     *,
     count: int = 0,
     seed: int = 0,
-    log: Log = print,
+    log: Callable[[str], None] = print,
 ) -> Report:
     """Report the mean |SHAP| of the test files by frequency and by relative time, per class.
 
     Each file is explained for its true class (for the predicted one where labels are blinded) by
-    SHAP's Partition explainer, its chunks joined on one time axis; what is padded behind a short
-    file is left out of its time.
-
-    Parameters
-    ----------
-    run, store, model
-        Of the same run.
-    count : int
-        Files, drawn with ``seed``, of each class the same number; 0: all.
-    seed : int
-    log : callable
-        Is given a line every 50 files.
+    SHAP's Partition explainer, without what is padded behind a short file. ``count`` files are
+    drawn with ``seed``, of each class the same number; 0: all.
     """
     settings = run.settings
-    names, labels = _files_and_labels(run, count, seed)
-    position = dict(zip(store.files["path"], range(len(store.files)), strict=True))
-    classes = run.classes or ("prediction",)
+    table = run.predictions.query("partition == @PARTITION")
+    # Of blinded labels the prediction takes the place.
+    labels = table["label"].where(table["label"] != "", table["prediction"]).to_numpy()
+    labels = labels if run.classes else np.full(len(table), "prediction")
+    names = table["file"].to_numpy()
+    if count:
+        drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
+        names, labels = names[drawn], labels[drawn]
+    classes, paths = run.classes or ("prediction",), store.files["path"].tolist()
     by_frequency, by_time = [], []
     for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
-        row = position[name]
+        row = paths.index(name)
         chunks, output = np.flatnonzero(store.file == row), [classes.index(label)]
         parts = [
             methods.explain("partition", model, picture, output, SUMMARY_EVALUATIONS, seed)[0]
@@ -180,32 +131,11 @@ def of_partition(
             log(f"summary: {number} of {len(labels)} files")
     edges_hz = attributions.band_edges(spectrogram.mel_frequencies(settings), BANDS)
     shares = np.linspace(0, 1, TIME_BINS + 1)
-    tables = {
-        name: attributions.class_table(np.array(values), labels, classes, ends, edges)
-        for name, values, ends, edges in (
-            ("frequencies", by_frequency, attributions.FREQUENCY, edges_hz),
-            ("times", by_time, attributions.TIME, shares),
-        )
-    }
-    figures = {
-        "frequencies": plots.frequencies(tables["frequencies"]),
-        "times": plots.times(tables["times"]),
-    }
-    return Report(figures, tables)
-
-
-def _files_and_labels(run: runs.Run, count: int, seed: int) -> tuple[list[str], list[str]]:
-    """Test files and the class that each is explained for."""
-    table = run.predictions
-    table = table[table["partition"] == PARTITION]
-    # Of blinded labels the prediction takes the place.
-    labels = table["label"].where(table["label"] != "", table["prediction"]).to_numpy()
-    labels = labels if run.classes else np.full(len(table), "prediction")
-    names = table["file"].to_numpy()
-    if count:
-        drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
-        names, labels = names[drawn], labels[drawn]
-    return names.tolist(), labels.tolist()
+    of = (labels, classes)
+    frequencies = attributions.class_table(by_frequency, *of, attributions.FREQUENCY, edges_hz)
+    times = attributions.class_table(by_time, *of, attributions.TIME, shares)
+    figures = {"frequencies": plots.frequencies(frequencies), "times": plots.times(times)}
+    return Report(figures, {"frequencies": frequencies, "times": times})
 
 
 def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) -> float:
@@ -224,21 +154,20 @@ def of_faithfulness(
     model: ExplainedModel,
     *,
     pictures: int = 12,
-    evaluations: int = 500,
     seed: int = 0,
-    log: Log = print,
+    **options: Any,
 ) -> Report:
     """Report how far each method can be trusted: `dslite.explanation.faithfulness` and its curves.
 
     Tested are so many test chunks, drawn with ``seed``, of each class the same number, explained
-    for the class that the network takes each of them for.
+    for the class that the network takes each of them for. ``options``: ``evaluations``, ``log``.
     """
     chosen = files.draw_chunks(run, store, PARTITION, pictures, seed)
     shown = model.pictures(store.mel[chosen])
     outputs = model.outputs(shown).argmax(axis=1).tolist()
-    test = faithfulness.assess(model, shown, outputs, evaluations=evaluations, seed=seed, log=log)
-    curves = faithfulness.curve_table(test)
-    table = faithfulness.table(test).rename_axis("method").reset_index()
+    results = faithfulness.assess(model, shown, outputs, seed=seed, **options)
+    curves = faithfulness.curve_table(results)
+    table = faithfulness.table(results).rename_axis("method").reset_index()
     return Report({"curves": plots.curves(curves)}, {"scrutiny": table, "curves": curves})
 
 
@@ -266,21 +195,20 @@ def of_run(
     model: ExplainedModel,
     *,
     method: str = "partition",
-    evaluations: int = 500,
     pictures: int = 12,
-    log: Log = print,
+    **options: Any,
 ) -> tuple[Report, list[ExplainedFile]]:
     """Report all of the above: files by rule, all methods on the first, the whole test partition.
 
-    ``pictures`` is how many test chunks every method is tested on; none for 0. The second value
-    are the files, for `save_sounds`.
+    ``pictures`` test chunks test the methods; 0: no tests. ``options``: ``evaluations``, ``log``.
+    The second value are the files, for `save_sounds`.
     """
-    inputs, options = (run, store, model), {"evaluations": evaluations, "log": log}
+    inputs = (run, store, model)
     explained = files.explain_files(*inputs, files.choose_by_rule(run), method=method, **options)
     parts = [
         of_files(explained, run.settings),
         of_methods(*inputs, explained[0], method, **options),
-        of_partition(*inputs, log=log),
+        of_partition(*inputs, log=options.get("log", print)),
         of_confusions(run),
     ]
     if pictures:
@@ -290,10 +218,11 @@ def of_run(
 
 def merge(*reports: Report) -> Report:
     """Merge several reports into one."""
-    return Report(
-        {name: figure for report in reports for name, figure in report.figures.items()},
-        {name: table for report in reports for name, table in report.tables.items()},
-    )
+    merged = Report({}, {})
+    for report in reports:
+        merged.figures.update(report.figures)
+        merged.tables.update(report.tables)
+    return merged
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -322,5 +251,5 @@ def save_sounds(explained: Sequence[ExplainedFile], settings: Settings, folder: 
     """Write as WAV what speaks for the predicted class of each file, and the file without it."""
     folder.mkdir(exist_ok=True)
     for number, file in enumerate(explained, 1):
-        sounds = files.split_sound(file, settings)
+        sounds = listen.split_sound(file, settings)
         listen.write(folder, _stem(number, file), *sounds, settings.sample_rate)

@@ -119,6 +119,6 @@ def explained_file(name, explanations, **changed):
     (first, part), last = next(iter(explanations.items())), list(explanations)[-1]
     shape = (*part.values.shape, 3)
     fields = {"name": name, "rule": "", "true": last, "predicted": first}
-    fields |= {"probability": 0.7, "waveform": waveform(1.0), "sample_rate": SMALL.sample_rate}
+    fields |= {"probability": 0.7, "waveform": waveform(1.0)}
     fields |= {"picture": np.full(shape, 99, np.float32), "seconds": 1.0}
     return ExplainedFile(**fields | {"explanations": explanations} | changed)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from librosa import mel_frequencies  # loaded here, lest the first example be late
 
-from dslite.evaluation import metrics
 from dslite.explanation import attributions
 
 FINITE = st.floats(-10, 10, width=32)
@@ -127,10 +126,3 @@ def test_tables_hold_a_class_s_mean_and_standard_error_over_its_files():
     ):
         with pytest.raises(ValueError, match=text):
             attributions.class_table(values, labels, ["a"], attributions.TIME, edges)
-
-
-def test_rank_correlation_of_pictures(rng):
-    one, other = rng.normal(size=(2, 6, 7))
-    assert attributions.rank_correlation(one, other) == metrics.rho(one.ravel(), other.ravel())
-    with pytest.raises(ValueError, match="differ"):
-        attributions.rank_correlation(one, one.T)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite.explanation import methods, report
+from dslite.explanation import faithfulness, files, methods, report
 from tests.explanation.explained import waveform
 
 
@@ -45,7 +45,17 @@ def contents(folder):
 def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch):
     # Of four files, as a summary of all takes its time; a count of the command's own would win.
     monkeypatch.setattr(report, "of_partition", partial(report.of_partition, count=4))
-    monkeypatch.setattr(report, "SUMMARY_EVALUATIONS", 6)
+    for module, name, few in (
+        *((report, "SUMMARY_EVALUATIONS", 6), (methods, "DRAWS", 8), (files, "BACKGROUND", 4)),
+        *(
+            (faithfulness, "SEEDS", 2),
+            (faithfulness, "RANDOM_ORDERS", 2),
+            (faithfulness, "STEPS", 4),
+        ),
+    ):
+        monkeypatch.setattr(module, name, few)
+    # Drawing takes most of the time; `test_report` looks at the files.
+    monkeypatch.setattr(report.dslite_plots, "save", lambda figure, path, dpi: path.touch())
     before = contents(run)
     status, out, err = explain("--evaluations", 6, "--pictures", 1)
     assert status == 0, err
@@ -55,10 +65,9 @@ def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch
     predicted = small_run.predictions.query("partition == 'test'")
     right = predicted["label"] == predicted["prediction"]
     rules = [name for name, files in (("confident", right), ("wrong", ~right)) if files.any()]
-    both = ["methods", *(f"shap_{rule}" for rule in rules)]
-    both += [f"{name}_safe" for name in both]
+    overlays = ["methods", *(f"shap_{rule}" for rule in rules)]
     confusions = [f"confusion_{part}{of}" for part in ("devel", "test") for of in ("", "_chunks")]
-    for name in [*both, "frequencies", "times", "curves", "recalls", *confusions]:
+    for name in [*overlays, "frequencies", "times", "curves", "recalls", *confusions]:
         assert {f"{name}.png", f"{name}.svg"} <= set(made), name
     assert {"confusions_devel.csv", "confusions_test.csv", "recalls.csv"} <= set(made)
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)
@@ -94,7 +103,7 @@ def test_single_files_are_explained_and_take_the_place_of_those_before(
     assert status == 0, err
     assert all(f"explaining {name}" in out for name in (audio_file, mine))
     assert not (run / "explanation").exists()
-    shown = {f"shap_files{safe}.{of}" for safe in ("", "_safe") for of in ("png", "svg")}
+    shown = {"shap_files.png", "shap_files.svg"}
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)
     assert table["file"].drop_duplicates().tolist() == [audio_file, str(mine)]
     sounds = {f"sounds/{name}" for name in [*table["kept"], *table["removed"]] if name}

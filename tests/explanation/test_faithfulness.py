@@ -1,12 +1,12 @@
 """Tests of explanations, tested: what is true wins, what is not is told so."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
-from dslite.explanation import faithfulness, masking, methods
-from dslite.explanation.faithfulness import FaithfulnessTest
-from dslite.explanation.methods import ExplainedModel, Explanation
+from dslite.explanation import faithfulness, methods
+from dslite.explanation.methods import ExplainedModel
 from dslite.models import backbones
 from tests.explanation.explained import HALVES, SMALL, looking_at, network, noise, silent
 
@@ -14,7 +14,7 @@ SCALE = backbones.BACKBONES["squeezenet"].scale
 TOP_LEFT = (HALVES[0], HALVES[0])
 
 
-def test_curves_of_four_regions_by_hand_and_the_order_of_many():
+def test_curves_of_four_regions_by_hand():
     weights = np.array([[4.0, 1.0], [3.0, 2.0]])
 
     def outputs(visible):
@@ -27,10 +27,6 @@ def test_curves_of_four_regions_by_hand_and_the_order_of_many():
     np.testing.assert_allclose(curves[1], [[0, 4, 7, 9, 10], [0, 1, 3, 6, 10]])  # insertion
     areas = [faithfulness._area(of) for of in curves]
     np.testing.assert_allclose(areas, [[15 / 4, 25 / 4], [25 / 4, 15 / 4]])
-    values = np.zeros((28, 28))
-    values[2:4, 26:28], values[0, 0], values[27, 27] = 5, 7, -1  # the first: region 1, 13
-    order = faithfulness._order(values)
-    assert order.tolist() == [27, 0, *range(1, 27), *range(28, 196)]
 
 
 def test_a_random_head_on_the_same_backbone(tiny, rng):
@@ -49,37 +45,41 @@ def test_a_random_head_on_the_same_backbone(tiny, rng):
     np.testing.assert_allclose(random(scaled, training=False), expected, rtol=1e-5)
 
 
-def test_curves_lead_from_the_output_to_the_hidden_picture_and_back(tiny, rng):
+def test_curves_lead_from_the_output_to_the_hidden_picture_and_back(tiny, rng, monkeypatch):
+    monkeypatch.setattr(methods, "DRAWS", 20)
+    monkeypatch.setattr(faithfulness, "STEPS", 7)
+    monkeypatch.setattr(faithfulness, "RANDOM_ORDERS", 2)
     model = ExplainedModel(network(), SMALL, "blur", noise(rng, 4))
     pictures, outputs, lines = noise(rng, 2), [2, 0], []
-    result = faithfulness.assess(model, pictures, outputs, evaluations=20, log=lines.append)
+    results = faithfulness.assess(model, pictures, outputs, evaluations=10, log=lines.append)
     assert [line.rpartition(":")[2] for line in lines] == [" picture 1 of 2", " picture 2 of 2"]
-    assert list(result.deletion) == list(result.insertion) == [*methods.METHODS, "random"]
-    filled = np.stack([masking.fill(picture, "blur") for picture in pictures])
+    assert results["method"].tolist() == [*methods.METHODS, "random"] * 2
+    curves = {name: np.stack(results[name]) for name in ("deletion", "insertion")}
+    assert curves["deletion"].shape == curves["insertion"].shape == (10, faithfulness.STEPS + 1)
+    filled = np.stack([methods.filling(picture, "blur") for picture in pictures])
     for shown, ends in ((pictures, (0, -1)), (filled, (-1, 0))):
         scores = model.network(SCALE(tf.constant(shown)), training=False).numpy()
-        expected = scores[[0, 1], outputs]
-        for name in result.deletion:
-            assert result.deletion[name].shape == (2, faithfulness.STEPS + 1)
-            np.testing.assert_allclose(result.deletion[name][:, ends[0]], expected, atol=1e-5)
-            np.testing.assert_allclose(result.insertion[name][:, ends[1]], expected, atol=1e-5)
-    assert list(result.additivity) == list(result.stability) == ["partition", "gradient"]
-    assert result.additivity["partition"].max() < 1e-3 < result.additivity["gradient"].max()
-    assert list(result.randomised) == list(result.randomised_abs) == list(methods.METHODS)
-    assert (np.abs(result.randomised["occlusion"]) < 1).all()
-    assert (result.stability["gradient"] < 1).all()
-    table = faithfulness.table(result)
+        expected = np.repeat(scores[[0, 1], outputs], 5)
+        for of, end in zip(curves.values(), ends, strict=True):
+            np.testing.assert_allclose(of[:, end], expected, atol=1e-5)
+    by_method = results.set_index("method")
+    for column in ("additivity_error", "stability"):
+        tested = by_method[column].notna()
+        assert set(by_method.index[tested]) == {"partition", "gradient"}
+    errors = by_method["additivity_error"]
+    assert errors["partition"].max() < 1e-3 < errors["gradient"].max()
+    assert by_method["random_head"].notna().groupby(level=0).all().sum() == 4
+    assert (by_method["random_head"]["occlusion"].abs() < 1).all()
+    assert (by_method["stability"]["gradient"] < 1).all()
+    table = faithfulness.table(results)
     for column in ("stability", "additivity_error"):
         assert table[column].notna().tolist() == [True, True, False, False, False]
 
 
 def only(monkeypatch, **chosen):
     """Leave these methods alone, some of them new."""
-    for name in set(methods.METHODS) - set(chosen):
-        monkeypatch.delitem(methods.METHODS, name)
-    for name, method in chosen.items():
-        monkeypatch.setitem(methods.METHODS, name, method)
-        monkeypatch.setitem(methods.TITLES, name, methods.TITLES.get(name, name))
+    monkeypatch.setattr(methods, "METHODS", chosen)
+    monkeypatch.setattr(methods, "TITLES", {name: name for name in chosen})
 
 
 def test_an_oracle_is_said_to_win_and_its_opposite_not(rng, monkeypatch):
@@ -88,70 +88,72 @@ def test_an_oracle_is_said_to_win_and_its_opposite_not(rng, monkeypatch):
     pictures[:, TOP_LEFT[0], TOP_LEFT[1], 1] += 180  # what is hidden there was brighter
 
     def knowing(sign):
-        def method(model, picture, outputs, *, seed=0):
+        def method(model, picture, outputs, evaluations, seed):
             values = np.zeros(picture.shape[:2])
             values[TOP_LEFT] = sign
-            return [Explanation(values, float("nan"), 1.0)]
+            return [values], [np.nan]
 
         return method
 
     only(monkeypatch, oracle=knowing(1), opposite=knowing(-1))
-    result = faithfulness.assess(model, pictures, [0] * 6, log=silent)
-    table = faithfulness.table(result)
+    results = faithfulness.assess(model, pictures, [0] * 6, log=silent)
+    table = faithfulness.table(results)
     assert table.index.tolist() == ["oracle", "opposite", "Random order"]
     assert table["beats_random"].tolist()[:2] == ["both", "NO"]
     for curve in ("deletion", "insertion"):
         assert table.loc["oracle", f"{curve}_low"] > 0 > table.loc["opposite", f"{curve}_high"]
     np.testing.assert_allclose(table["random_head"][:2], 1)  # it does not look at the network
     # Each region is in the quadrant or not: its 49 of 196 regions go first.
-    deletion = result.deletion["oracle"]
+    deletion = np.stack(results.query("method == 'oracle'")["deletion"])
     assert (deletion[:, 7:] - deletion[:, -1:]).max() < 0.05
 
 
 def test_an_explanation_that_depends_on_the_head_falls_with_it(tiny, rng, monkeypatch):
     only(monkeypatch, **{name: methods.METHODS[name] for name in ("grad-cam", "occlusion")})
     settings = SMALL.model_copy(update={"pooling": "time"})
+    monkeypatch.setattr(faithfulness, "STEPS", 4)
+    monkeypatch.setattr(faithfulness, "RANDOM_ORDERS", 1)
     model, pictures = ExplainedModel(network(settings), settings), noise(rng, 3)
     assess, given = faithfulness.assess, (model, pictures, [0] * 3)
-    drawn = [assess(*given, seed=seed, log=silent) for seed in range(3)]
+    drawn = pd.concat([assess(*given, seed=seed, log=silent) for seed in range(3)])
     for method in methods.METHODS:
-        correlations = [result.randomised[method] for result in drawn]
-        assert np.abs(np.mean(correlations)) < 0.5, method
-        assert np.abs(correlations).max() < 0.98, method
+        correlations = drawn.loc[drawn["method"] == method, "random_head"]
+        assert abs(correlations.mean()) < 0.5, method
+        assert correlations.abs().max() < 0.98, method
     monkeypatch.setattr(faithfulness, "_with_random_head", lambda whole, seed: whole)
-    same = assess(*given, log=silent)
-    for method in methods.METHODS:
-        np.testing.assert_allclose([same.randomised[method], same.randomised_abs[method]], 1)
+    same = assess(*given, log=silent).query("method != 'random'")
+    np.testing.assert_allclose(same[["random_head", "random_head_abs"]], 1)
 
 
 def test_nothing_to_correlate_is_undefined_and_not_zero(rng):
-    values = rng.normal(size=(32, 32))
-    constant, other, opposite = (Explanation(factor * values, 0.0, 1.0) for factor in (0, 1, -1))
-    assert np.isnan(faithfulness._agreement([constant, other], 14))
-    assert faithfulness._agreement([other, other, opposite], 14) == pytest.approx(-1 / 3)
+    values = rng.normal(size=196)
+    assert np.isnan(faithfulness._agreement([0 * values, values]))
+    assert faithfulness._agreement([values, values, -values]) == pytest.approx(-1 / 3)
 
 
-def result_of(deletions, insertions, **others):
-    """Curves that are flat at these heights in two pictures; random ones at 0.5."""
-
-    def flat(heights):
-        curves = {name: np.repeat(np.array(of)[:, None], 3, 1) for name, of in heights.items()}
-        return curves | {"random": np.full((len(next(iter(curves.values()))), 3), 0.5)}
-
-    names = dict.fromkeys(deletions, np.array([0.5, 0.1]))
-    fields = {"additivity": {}, "stability": {}, "randomised": names, "randomised_abs": names}
-    return FaithfulnessTest(flat(deletions), flat(insertions), **fields | others)
+def results_of(deletions, insertions, **others):
+    """Curves that are flat at these heights in some pictures; random ones at 0.5."""
+    rows, count = [], len(next(iter(deletions.values())))
+    others = {"random_head": {}, "additivity_error": {}, "stability": {}} | others
+    for method in (*deletions, "random"):
+        for i in range(count):
+            heights = (of.get(method, [0.5] * count)[i] for of in (deletions, insertions))
+            row = {"method": method, "random_head_abs": 0.3}
+            row |= zip(("deletion", "insertion"), (np.full(3, of) for of in heights), strict=True)
+            rows.append(row | {k: of.get(method, [np.nan] * count)[i] for k, of in others.items()})
+    return pd.DataFrame(rows)
 
 
 def test_verdicts_gains_and_intervals_by_hand():
     better, worse, mixed = (0.2, 0.2), (0.8, 0.8), (0.4, 0.5)
-    result = result_of(
+    results = results_of(
         {"partition": better, "gradient": better, "grad-cam": worse, "occlusion": mixed},
         {"partition": worse, "gradient": mixed, "grad-cam": worse, "occlusion": better},
-        additivity={"partition": np.array([1e-5, 3e-5])},
-        stability={"partition": np.array([1.0, 0.8]), "gradient": np.array([0.5, np.nan])},
+        random_head=dict.fromkeys(methods.METHODS, (0.5, 0.1)),
+        additivity_error={"partition": (1e-5, 3e-5)},
+        stability={"partition": (1.0, 0.8), "gradient": (0.5, np.nan)},
     )
-    table = faithfulness.table(result)
+    table = faithfulness.table(results)
     assert table.index.tolist() == [*methods.TITLES.values(), "Random order"]
     assert table["beats_random"].tolist()[:4] == ["both", "deletion", "insertion", "NO"]
     nan = np.nan
@@ -172,7 +174,7 @@ def test_verdicts_gains_and_intervals_by_hand():
     for column, values in expected.items():
         np.testing.assert_allclose(table[column].astype(float), values, atol=1e-12)
     assert table.loc["Random order"].notna().sum() == 2
-    table = faithfulness.curve_table(result)
+    table = faithfulness.curve_table(results)
     assert list(table) == ["method", "curve", "share", "score"]
     assert set(table["method"]) == {*methods.TITLES.values(), "random"}
     rows = table[table["method"] == "Occlusion"].set_index("curve")
@@ -184,7 +186,7 @@ def test_verdicts_gains_and_intervals_by_hand():
 def test_a_gain_that_may_be_chance_is_no_gain(rng):
     heights = 0.5 + rng.normal(0, 0.1, 30)
     heights -= heights.mean() - 0.49  # better on average, by less than it varies
-    row = faithfulness.table(result_of({"occlusion": heights}, {"occlusion": heights})).iloc[0]
+    row = faithfulness.table(results_of({"occlusion": heights}, {"occlusion": heights})).iloc[0]
     assert row["beats_random"] == "NO"
     assert row["deletion_low"] < 0 < row["deletion_gain"] < row["deletion_high"]
     half = 1.96 * heights.std() / np.sqrt(30)

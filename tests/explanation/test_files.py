@@ -1,7 +1,5 @@
 """Whole files: which are chosen, their chunks joined, both classes of a wrong one, their sounds."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,6 @@ import soundfile
 
 from dslite.errors import InputError
 from dslite.explanation import attributions, files, methods
-from dslite.explanation.methods import Explanation
-from dslite.features import spectrogram
 from dslite.models import classifier
 from tests.explanation.explained import (
     CLASSES,
@@ -18,7 +14,6 @@ from tests.explanation.explained import (
     SMALL,
     a_run,
     a_store,
-    explained_file,
     network,
     predictions,
     silent,
@@ -59,14 +54,11 @@ def test_every_class_shows_its_surest_its_median_and_its_worst(tmp_path):
     np.testing.assert_allclose(table["probability"], [0.8, 0.6, 0.95, 0.9, 0.7])
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
-def test_of_an_even_number_the_median_is_the_surer_of_the_two(tmp_path, n):
-    rows = [(f"{i}.wav", "test", "calm", 0.9 - i / 20, 0.0, 0.0) for i in range(n)]
-    expected = [("0.wav", files.CONFIDENT), ("1.wav", files.MEDIAN)]
-    assert chosen(tmp_path, rows)[1] == expected[: 1 if n == 2 else 2]  # not the same twice
-
-
-def test_equally_sure_ones_by_name_and_classes_in_the_card_s_order(tmp_path):
+def test_the_surer_median_equally_sure_ones_by_name_and_classes_in_the_card_s_order(tmp_path):
+    for n in (2, 3, 4):
+        rows = [(f"{i}.wav", "test", "calm", 0.9 - i / 20, 0.0, 0.0) for i in range(n)]
+        expected = [("0.wav", files.CONFIDENT), ("1.wav", files.MEDIAN)]
+        assert chosen(tmp_path, rows)[1] == expected[: 1 if n == 2 else 2]  # not the same twice
     names = [f"{label}-{of}" for label in ("sad", "calm") for of in "cab"]
     rows = [(name, "test", name[:-2], 0.3, 0.2, 0.5) for name in names]
     expected = ("calm-a", files.WRONG), ("sad-a", files.CONFIDENT), ("sad-b", files.MEDIAN)
@@ -225,7 +217,6 @@ def test_a_file_shorter_than_a_chunk_and_one_from_elsewhere(explain, store, tmp_
     for file in (short, other):
         assert (file.picture.shape, file.seconds) == ((SIDE, SIDE, 3), 1)
         assert len(file.waveform) == round(0.6 * SMALL.sample_rate)
-        assert file.sample_rate == SMALL.sample_rate
     assert (other.name, other.true, other.rule) == (str(elsewhere), "", "")
     assert list(other.explanations) == [other.predicted]
     expected, _ = soundfile.read(store.folder / "a/short.wav")
@@ -253,32 +244,10 @@ def test_a_number_is_explained_as_the_prediction(tiny, store, tmp_path):
         assert file.probability == pytest.approx(mean, rel=1e-4)
         assert float(file.predicted) == pytest.approx(mean, rel=1e-3)
         assert list(file.explanations) == ["prediction"]
-        assert file.explanations["prediction"].values.shape == file.picture.shape[:2]
+        part = file.explanations["prediction"]
+        assert part.values.shape == file.picture.shape[:2]
+        assert np.abs(part.values).sum() > 0.01
+        if method in ("partition", "gradient"):  # in the label's unit
+            limit = 0.25 * np.abs(part.values).sum() if method == "gradient" else 1e-3
+            assert part.additivity_error < limit
     assert file.title == f"calm, predicted {file.predicted}\na/long.wav"
-
-
-def explained(values, **changed):
-    parts = {"sad": Explanation(values, 0.25, 0.9), "calm": Explanation(-values, 0.0, 0.1)}
-    return explained_file("a/b.wav", parts, seconds=1.25, **changed)
-
-
-@pytest.mark.parametrize("seconds", [1.25, 0.6])
-def test_both_sounds_sum_to_the_clip(rng, seconds):
-    file = explained(rng.normal(size=(SIDE, 40)), waveform=waveform(seconds))
-    kept, removed = files.split_sound(file, SMALL)
-    assert kept.shape == removed.shape == file.waveform.shape
-    np.testing.assert_allclose(kept + removed, file.waveform, atol=1e-6)
-    titles = [of.title for of in (file, replace(file, true=""))]
-    assert titles == ["calm, predicted sad (0.70)\na/b.wav", "predicted sad (0.70)\na/b.wav"]
-
-
-def test_what_speaks_for_the_predicted_class_is_kept():
-    edges = attributions.band_edges(spectrogram.mel_frequencies(SMALL), SIDE)
-    row = SIDE - int(np.searchsorted(edges, 440.0))  # of the picture, whose top is high
-    values = np.zeros((SIDE, 40))
-    values[max(0, row - 3) : row + 3] = 1.0  # 6 of 32 rows: less than the 20 % that are kept
-    tone = np.sin(2 * np.pi * 440 * np.arange(5000) / 4000) / 4
-    kept, removed = files.split_sound(explained(values, waveform=tone), SMALL)
-    assert np.square(kept).sum() > 20 * np.square(removed).sum()
-    kept, removed = files.split_sound(explained(-values, waveform=tone), SMALL)
-    assert np.square(kept).sum() < 1e-6

@@ -7,7 +7,6 @@ import soundfile
 from PIL import Image
 
 from dslite.explanation import attributions, faithfulness, files, methods, report
-from dslite.explanation.faithfulness import FaithfulnessTest
 from dslite.explanation.methods import Explanation
 from dslite.explanation.report import Report
 from dslite.features import spectrogram
@@ -37,29 +36,14 @@ def plain(text):
     return "".join(text.split())
 
 
-def test_an_overlay_says_what_is_explained(rng):
-    file = explained(rng, "a/b.wav", classes=("sad", "calm"))
-    figure = report.overlays([file], SMALL)
-    shown = ["calm,predictedsad(0.70)a/b.wav", "forsadexpected0.25,output0.70"]
-    assert [plain(title) for title in titles(figure)][:2] == shown
-    for axes, part in zip(figure.axes[1:3], file.explanations.values(), strict=True):
-        np.testing.assert_array_equal(axes.get_images()[1].get_array(), part.values)
-    figure = report.overlays([explained(rng, "a.wav", base=np.nan)], SMALL)
-    assert plain(titles(figure)[1]) == "forcalmoutput0.70"  # its values sum to nothing
-
-
-@pytest.mark.parametrize(("n", "pages"), [(1, 1), (6, 1), (13, 3)])
-def test_six_files_fill_a_page(rng, n, pages):
+@pytest.mark.parametrize(("n", "pages"), [(1, 1), (2, 1), (5, 3)])
+def test_so_many_files_fill_a_page(rng, monkeypatch, n, pages):
+    monkeypatch.setattr(report, "ROWS", 2)
     several = [explained(rng, f"file-{i}.wav", files.CONFIDENT) for i in range(n)]
     figures = report.of_files(several, SMALL).figures
-    names = ["shap_confident", *(f"shap_confident_{page}" for page in range(2, pages + 1))]
-    assert list(figures) == [each for name in names for each in (name, f"{name}_safe")]
-    shown = []
-    for plain_one, safe in ((figures[name], figures[f"{name}_safe"]) for name in names):
-        assert titles(plain_one) == titles(safe)
-        shown += [title for title in map(plain, titles(plain_one)) if "file-" in title]
-        maps = {of.axes[1].get_images()[1].get_cmap().name for of in (plain_one, safe)}
-        assert len(maps) == 2
+    assert list(figures) == ["shap_confident", "shap_confident_2", "shap_confident_3"][:pages]
+    shown = [plain(title) for figure in figures.values() for title in titles(figure)]
+    shown = [title for title in shown if "file-" in title]
     assert [f"file-{i}.wav" in title for i, title in enumerate(shown)] == [True] * n
 
 
@@ -74,7 +58,7 @@ def test_six_files_fill_a_page(rng, n, pages):
 def test_every_rule_has_a_figure_of_its_own(rng, rules, names):
     several = [explained(rng, f"{i}.wav", rules[i % 3]) for i in (0, 1, 2, 0)]
     figures = report.of_files(several, SMALL).figures
-    assert list(figures) == [f"shap_{name}{safe}" for name in names for safe in ("", "_safe")]
+    assert list(figures) == [f"shap_{name}" for name in names]
     assert sum(".wav" in title for title in titles(figures[f"shap_{names[0]}"])) == 2
 
 
@@ -123,7 +107,7 @@ def test_methods_stand_beside_each_other(rng, tmp_path, monkeypatch, predicted):
     figures = report.of_methods(run, None, None, first, "grad-cam").figures
     others = [name for name in methods.METHODS if name != "grad-cam"]
     assert asked == [(name, ["a.wav", "sad"]) for name in others]
-    assert list(figures) == ["methods", "methods_safe"]
+    assert list(figures) == ["methods"]
     first_axes, *axes = figures["methods"].axes
     assert "a.wav" in plain(first_axes.get_title(loc="left"))
     for name, of in zip(each, axes, strict=False):
@@ -245,12 +229,14 @@ def test_trimmed_files_end_where_their_sound_does(tmp_path):
 def tested(store, tmp_path, monkeypatch):
     """Report of methods that were tested, and what they were tested on."""
     run, asked = a_run(tmp_path / "run", predictions(PREDICTED), settings=SETTINGS), {}
-    curve = {name: np.tile(np.linspace(1, 0, 5), (2, 1)) for name in ("occlusion", "random")}
-    one = {"occlusion": np.array([0.25, 0.5])}
+    row = dict.fromkeys(("deletion", "insertion"), np.linspace(1, 0, 5))
+    row |= {"random_head": 0.25, "random_head_abs": 0.5}
+    row |= {"additivity_error": np.nan, "stability": np.nan}
+    results = pd.DataFrame([{"method": name} | row for name in ("occlusion", "random")] * 2)
 
     def assess(model, pictures, outputs, **options):
         asked.update(options, pictures=pictures, outputs=outputs)
-        return FaithfulnessTest(curve, curve, {}, one, one, {})
+        return results
 
     monkeypatch.setattr(faithfulness, "assess", assess)
     options = {"pictures": 2, "evaluations": 9, "seed": 1}
@@ -313,8 +299,7 @@ def test_every_figure_and_table_is_written_with_the_digits_of_small_values(rng, 
     small = pd.DataFrame({"mean_abs": [1e-6, 3.45678e-6]})
     made = report.merge(report.of_files([file], SMALL), Report({}, {"frequencies": small}))
     report.save(made, tmp_path)
-    expected = {f"shap_wrong{safe}.{of}" for safe in ("", "_safe") for of in ("png", "svg")}
-    expected |= {"samples.csv", "frequencies.csv"}
+    expected = {"shap_wrong.png", "shap_wrong.svg", "samples.csv", "frequencies.csv"}
     assert {file.name for file in tmp_path.iterdir()} == expected
     with Image.open(tmp_path / "shap_wrong.png") as picture:
         picture.load()
