@@ -88,35 +88,28 @@ def partition(
     import pandas as pd
 
     from dslite import paths
-    from dslite.datasets import manifest, partitions
+    from dslite.datasets import checks, manifest, partitions
 
     corpus = checked(dataset, data)
     if verify:
-        _compare(corpus.card.dataset, partitions.verify(corpus))
-        return
+        comparison, name = partitions.verify(corpus), corpus.card.dataset
+        same = partitions.agrees(comparison)
+        typer.echo(f"{name}: {'the same' if same else 'NOT the same'} split as the published one")
+        for kind, meaning in (
+            (partitions.SAME, "the same samples"),
+            (partitions.OTHER, "the same recording at another rate or in another encoding"),
+        ):
+            if kind in comparison:
+                typer.echo(f"{len(comparison.pop(kind)):,} files: {meaning}")
+        if not same:
+            typer.echo(checks.sentences_text("different", comparison), err=True)
+        raise typer.Exit(int(not same))
     if publish:
         typer.echo(f"published: {paths.shown(partitions.publish(corpus))}")
     row = manifest.write_partition(corpus)
     typer.echo(pd.DataFrame([row]).to_string(index=False))
     typer.echo(f"partition: {corpus.partition_source}")
     typer.echo(f"written: {paths.shown(paths.results(corpus.card.dataset) / 'table1.csv')}")
-
-
-def _compare(dataset: str, comparison: dict[str, list[str]]) -> None:
-    """Print a comparison with the published partition; exit 1 if the two differ."""
-    from dslite.datasets import checks, partitions
-
-    same = partitions.agrees(comparison)
-    typer.echo(f"{dataset}: {'the same' if same else 'NOT the same'} split as the published one")
-    for kind, meaning in (
-        (partitions.SAME, "the same samples"),
-        (partitions.OTHER, "the same recording at another rate or in another encoding"),
-    ):
-        if kind in comparison:
-            typer.echo(f"{len(comparison.pop(kind)):,} files: {meaning}")
-    if not same:
-        typer.echo(checks.sentences_text("different", comparison), err=True)
-        raise typer.Exit(1)
 
 
 def fetch(dataset: Dataset) -> None:

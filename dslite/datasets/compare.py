@@ -134,22 +134,6 @@ def _gather(files: list[Path]) -> tuple[dict[str, Entry], list[str]]:
     return entries, problems
 
 
-def _label_files(card: Card, folder: Path, home: Path) -> tuple[list[Path], list[str]]:
-    """The label files that are there, and names of missing ones that every package should have."""
-    package = card.package
-    files = [home / "lab" / name for name in (*package.labels, *package.revealing)]
-    files = [file for file in files if file.is_file()]
-    later = _later_file(package.metadata, card, folder, home)
-    if later:
-        return [*files, later], []
-    if not files:
-        raise InputError(
-            f"{home / 'lab'}: none of the label files {', '.join(package.labels)} is there; "
-            "take them from the package again"
-        )
-    return files, [name for name in package.labels if home / "lab" / name not in files]
-
-
 def _class(card: Card, label: str) -> tuple[str, str]:
     """A label as a class or a number, and what is wrong with it; both may be empty."""
     if label == UNKNOWN:
@@ -208,7 +192,18 @@ def read(card: Card, folder: Path) -> Listing:
             f"folder or in dist, {name} or {name}/dist. `dslite fetch {card.dataset}` says how to "
             "get it"
         )
-    files, missing = _label_files(card, folder, home)
+    package, missing = card.package, []
+    files = [home / "lab" / name for name in (*package.labels, *package.revealing)]
+    files = [file for file in files if file.is_file()]
+    if later := _later_file(package.metadata, card, folder, home):
+        files.append(later)
+    elif not files:
+        raise InputError(
+            f"{home / 'lab'}: none of the label files {', '.join(package.labels)} is there; "
+            "take them from the package again"
+        )
+    else:  # those that every package should have
+        missing = [name for name in package.labels if home / "lab" / name not in files]
     entries, problems = _gather(files)
     audio, surplus, doubled = {}, [], []
     for file in audio_files(home / "wav", deep=0):

@@ -20,7 +20,6 @@ NESTED = ("Audio_Song_Actors_01-24", "archive")  # unpacked with its name; as mi
 
 # modality - channel - emotion - intensity - statement - repetition - actor
 NAME = re.compile(r"(0[123])-(0[12])-([0-9]{2})-(0[12])-(0[12])-(0[12])-([0-9]{2})")
-ACTOR_FOLDER = re.compile(r"Actor_(\d\d)")
 
 
 def _home(folder: Path) -> Path:
@@ -35,19 +34,6 @@ def is_present(card: Card, folder: Path) -> bool:
     """Return whether there is any audio of an actor."""
     files = _home(folder).glob("Actor_[0-9][0-9]/*")
     return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
-
-
-def _problem(file: Path, place: Path, match: re.Match) -> str:
-    """What is wrong with the kind or place of an audio-only song file; empty if nothing is."""
-    if file.suffix.lower() not in AUDIO:
-        return f"{place}: neither WAV nor FLAC; remove it or convert it"
-    emotion, actor = match[3], match[7]
-    if emotion not in EMOTIONS:
-        return f"{place}: emotion {emotion} does not occur in song (01 to 06); move the file away"
-    folder = ACTOR_FOLDER.fullmatch(file.parent.name)
-    if len(place.parts) != 2 or not folder or folder[1] != actor:
-        return f"{place}: of actor {actor}, so it belongs into the folder Actor_{actor}"
-    return ""
 
 
 def read(card: Card, folder: Path) -> Listing:
@@ -65,8 +51,16 @@ def read(card: Card, folder: Path) -> Listing:
             surplus.append(place.as_posix())
         elif (match[1], match[2]) != ("03", "02"):
             left_out.append(place.as_posix())
-        elif problem := _problem(file, place, match):
-            problems.append(problem)
+        elif file.suffix.lower() not in AUDIO:
+            problems.append(f"{place}: neither WAV nor FLAC; remove it or convert it")
+        elif match[3] not in EMOTIONS:
+            problems.append(
+                f"{place}: emotion {match[3]} does not occur in song (01 to 06); move the file away"
+            )
+        elif place.parts[:-1] != (f"Actor_{match[7]}",):
+            problems.append(
+                f"{place}: of actor {match[7]}, so it belongs into the folder Actor_{match[7]}"
+            )
         else:
             twin = stems.setdefault(place.with_suffix(""), place)
             if twin != place:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 from tqdm import tqdm
 
 from dslite import paths
@@ -68,15 +67,6 @@ def _clipped(magnitude: np.ndarray) -> int:
     return int(inside.sum())
 
 
-def _truncated(file: soundfile.SoundFile, decoded: int) -> bool:
-    """Whether the file holds less than its header promises."""
-    log = file.extra_info
-    promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
-    short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
-    # Of an MP3 file, the number of frames may be an estimate.
-    return short or decoded < 0.99 * file.frames or SHORT_OGG in log
-
-
 def of_file(path: str | PathLike) -> Facts:
     """Decode a stored file block by block and say what it is; refuses what `audio.read` refuses.
 
@@ -96,13 +86,18 @@ def of_file(path: str | PathLike) -> Facts:
             peak = max(peak, float(magnitude.max()))
             clipped += _clipped(magnitude)
             frames += len(block)
+        log = file.extra_info
+        promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
+        short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
+        # Of an MP3 file, the number of frames may be an estimate.
+        truncated = short or frames < 0.99 * file.frames or SHORT_OGG in log
         return Facts(
             frames / file.samplerate,
             file.samplerate,
             file.channels,
             peak,
             clipped,
-            int(_truncated(file, frames)),
+            int(truncated),
             digest.hexdigest(),
         )
 

@@ -131,20 +131,10 @@ def figures(
 ) -> dict[str, Figure]:
     """Draw Figure 3 of the labelled ones of some partitions.
 
-    Parameters
-    ----------
-    scores : mapping
-        Partition -> what `dslite.evaluation.metrics.evaluate` gives; None: blinded.
-    predictions : DataFrame
-        Of all of these partitions, told apart by the column ``partition``.
-    classes : sequence of str
-        None for a regression.
-
-    Returns
-    -------
-    dict
-        File name without suffix -> figure: ``confusion_<partition>`` of files and
-        ``confusion_<partition>_chunks``; of a regression ``predicted_<partition>``, of files.
+    ``scores`` are partition -> what `dslite.evaluation.metrics.evaluate` gives (None: blinded), and
+    the predictions of all of these have a column ``partition``; a regression has no classes.
+    Returns file name without suffix -> figure: ``confusion_<partition>`` of files and
+    ``confusion_<partition>_chunks``; of a regression ``predicted_<partition>``, of files.
     """
     drawn = {}
     for partition, score in scores.items():

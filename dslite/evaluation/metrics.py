@@ -65,7 +65,7 @@ def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
 
 
 def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndarray:
-    """Fuse the scores of a file's chunks into the file's.
+    """Fuse the scores of a file's chunks into the file's: float64 [files, C].
 
     Parameters
     ----------
@@ -74,20 +74,13 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     files : int [chunks]
         The file of every chunk, 0 to files - 1; a file's chunks need not be neighbours.
     fusion : {"mean", "vote"}
-        Mean over a file's chunks, or every class's share of the chunks whose largest score it is.
-
-    Returns
-    -------
-    float64 [files, C]
-        With "vote", a millionth of the weight lies on the mean, which breaks a tie of the votes
-        and changes no other order.
+        Mean over a file's chunks, or every class's share of the chunks whose largest score it is:
+        a millionth of the weight lies on the mean, which breaks ties and changes no other order.
 
     Raises
     ------
     InputError
         An unknown fusion, or votes on a number.
-    ValueError
-        A file without chunks, or lengths that differ.
     """
     scores, files = np.asarray(scores, dtype=np.float64), np.asarray(files)
     if fusion not in ("mean", "vote"):
@@ -309,19 +302,16 @@ def evaluate(
     Returns
     -------
     dict
-        ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` the number ``n``
-        and the ``score``; classification: ``confusion``; regression, whose score is Spearman's
-        rho: ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``.
-        ``file`` also has ``score_mean`` and ``score_vote`` (None in regression),
-        ``interval_files``, ``interval_speakers`` (None if unknown) and, in classification, the
-        ``recall`` of every class (None for one without files).
+        ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` ``n`` and
+        ``score``; classification: ``confusion``; regression, whose score is Spearman's rho:
+        ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``. ``file`` also has
+        ``score_mean``, ``score_vote``, ``interval_files``, ``interval_speakers`` and the
+        ``recall`` of every class; None where undefined or unknown.
 
     Raises
     ------
     InputError
         Scores that are not finite (training diverged), or a fusion that cannot be.
-    ValueError
-        Arrays that do not fit together.
 
     Examples
     --------
@@ -369,23 +359,12 @@ def score(
     scores: np.ndarray,
     seed: int,
 ) -> tuple[dict[str, Any] | None, pd.DataFrame]:
-    """Evaluate one partition's chunk scores at chunk and at file level.
+    """Evaluate one partition's chunk scores, float32 [chunks, outputs].
 
-    Parameters
-    ----------
-    files : DataFrame
-        The manifest's table.
-    chunk_file : int64 [chunks]
-        The manifest row of each chunk.
-    scores : float32 [chunks, outputs]
-
-    Returns
-    -------
-    metrics : dict or None
-        Of `evaluate`; None where labels are blinded.
-    predictions : DataFrame
-        One row a file: ``file`` (path), ``speaker``, ``partition``, ``label``, ``prediction`` and
-        the fused score of every class.
+    ``files`` is the manifest's table and ``chunk_file``, int64 [chunks], its row of each chunk.
+    Returns what `evaluate` does (None where labels are blinded), and the predictions, one row a
+    file: ``file`` (path), ``speaker``, ``partition``, ``label``, ``prediction`` and the fused score
+    of every class.
     """
     rows, file = np.unique(chunk_file, return_inverse=True)
     files = files.iloc[rows].reset_index(drop=True)

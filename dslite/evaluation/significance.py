@@ -123,23 +123,12 @@ def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """Test by McNemar (1947, 10.1007/BF02295996) the files that only one of two recognises.
 
-    Parameters
-    ----------
-    labels : int [files]
-    first, second : int [files] or [seeds, files]
+    Takes the first three parameters of `uar_difference`; returns ``only_first``, ``only_second``
+    (files) and the two-sided exact binomial ``p``, 1 where no file tells the two apart.
 
-    Returns
-    -------
-    dict
-        ``only_first``, ``only_second`` (files) and the two-sided exact binomial ``p``; 1 where no
-        file tells the two apart.
-
-    Notes
-    -----
     With several seeds a file counts once, for the configuration that recognises it in the larger
-    share of its seeds, and for none where the shares are equal: the sign test, which for one seed
-    is McNemar's. Files of one speaker are taken as independent, so p is too small where speakers
-    differ; `uar_difference` can draw speakers.
+    share of its seeds, and for none where the shares are equal: the sign test. Files of one speaker
+    are taken as independent, so p is too small where speakers differ.
     """
     from scipy.stats import binomtest
 
