@@ -62,12 +62,8 @@ def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
 class Mixer:
     """Mix blocks of audio down as they come and resample them, to the same numbers as in one piece.
 
-    Parameters
-    ----------
-    stored_rate, sample_rate : int
-        Hz, of what comes and of what is wanted; soxr at "very high quality" where they differ.
-    name : path-like
-        Of the audio, for an error.
+    From ``stored_rate`` to ``sample_rate``, Hz, by soxr at "very high quality" where they differ;
+    ``name`` is the audio's, for an error.
     """
 
     def __init__(self, stored_rate: int, sample_rate: int, name: str | PathLike):
@@ -97,14 +93,10 @@ class Mixer:
 
 
 def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
-    """Decode a file: the mean of its channels at the wanted rate, and how long the file is.
+    """Decode a file: the mean of its channels at the wanted rate in Hz, and how long the file is.
 
-    Parameters
-    ----------
-    path : path-like
-        Any container, subtype, rate and number of channels that libsndfile decodes.
-    sample_rate : int
-        Hz.
+    Takes any container, subtype, rate and number of channels that libsndfile decodes, block by
+    block: an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a waveform.
 
     Returns
     -------
@@ -117,10 +109,6 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
     ------
     InputError
         The file is missing, not decodable, without audio, or holds NaN or infinite samples.
-
-    Notes
-    -----
-    Block by block: an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a waveform.
     """
     parts, frames = [], 0
     with opened(path) as file:
@@ -146,24 +134,11 @@ def level_frames(sample_rate: int) -> tuple[int, int]:
 
 
 def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> tuple[int, int]:
-    """Find where the sound begins and ends, without leading and trailing silence.
+    """Find where the sound begins and ends: a slice without the silence at its ends, never empty.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32 [samples]
-    sample_rate : int
-        Hz; levels are taken over `level_frames`.
-    top_db : float
-        What lies more than this below the loudest frame counts as silence, dB.
-
-    Returns
-    -------
-    begin, end : int
-        A slice, never empty: a waveform that is silent throughout is kept whole.
-
-    See Also
-    --------
-    librosa.effects.trim : the same by its numbers; importing it takes longer than a prediction
+    Takes float32 [samples]; of the levels over `level_frames`, what lies more than ``top_db`` below
+    the loudest counts as silence. A waveform that is silent throughout is kept whole. The same as
+    `librosa.effects.trim` by its numbers; importing that takes longer than a prediction.
     """
     frame, hop = level_frames(sample_rate)
     padded = np.pad(waveform, frame // 2)
@@ -193,7 +168,7 @@ def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE
 def chunk_starts(
     n_samples: int, chunk: int, hop: int, tail: Literal["keep", "drop"] = "keep"
 ) -> np.ndarray:
-    """Compute the first samples of a file's chunks.
+    """Compute the first samples of a file's chunks: strictly increasing int64 [chunks].
 
     Parameters
     ----------
@@ -203,10 +178,6 @@ def chunk_starts(
         "drop" is the published procedure read literally: full chunks at multiples of ``hop``, so
         that a file shorter than a chunk has none. "keep" adds a chunk that ends with the file if
         the regular ones do not, and a short file has one chunk (`cut` pads it).
-
-    Returns
-    -------
-    ndarray of int64 [chunks]
 
     Examples
     --------

@@ -144,13 +144,8 @@ def is_table(dataset: str) -> bool:
 def load(dataset: str, folder: str | Path = "") -> Card:
     """Load the card of a corpus by name, or of a user's table by path.
 
-    Parameters
-    ----------
-    dataset : str
-        A name (``demo``, ``ravdess``) or the path of a CSV/TSV table; a card ``my.yaml`` beside
-        ``my.csv`` is read where there is one.
-    folder : path
-        Where the corpus lies, if not where the card says.
+    A card ``my.yaml`` beside the table ``my.csv`` is read where there is one; ``folder`` says where
+    the corpus lies, if not where the card says.
 
     Raises
     ------
@@ -234,18 +229,10 @@ def settings_of(
     overrides: str | Iterable[str] | Mapping[str, Any] = "",
     **named: Any,
 ) -> Settings:
-    """Resolve the settings of a run.
+    """Resolve the settings of a run: of a preset (the card's default one, if empty), and overrides.
 
-    Parameters
-    ----------
-    card : Card
-    preset : str
-        One of the card's; empty for its default one.
-    overrides : str, list of str or mapping
-        See `parse_overrides`.
-    **named
-        Settings by name (``augmentation="cutmix"``); empty ones (``""`` or ``None``) are passed
-        over, so that a notebook's parameters can be handed on as they are.
+    See `parse_overrides`. Settings given by name (``augmentation="cutmix"``) that are empty (``""``
+    or ``None``) are passed over, so that a notebook's parameters can be handed on as they are.
 
     Raises
     ------

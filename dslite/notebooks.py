@@ -90,17 +90,9 @@ def begin(
     others: Iterable[str] = (),
     **named,
 ) -> Stage:
-    """Check a notebook's parameters and turn them into settings.
+    """Check a notebook's parameters and turn them into settings, see `dslite.cards.settings_of`.
 
-    Parameters
-    ----------
-    dataset : str
-        Name of a corpus or path of a table.
-    preset, overrides, **named
-        See `dslite.cards.settings_of`.
-    seed : int
-    others : iterable of str
-        Names of this notebook's other parameters, which are no settings.
+    ``others`` names the notebook's parameters that are no settings.
 
     Raises
     ------
@@ -163,15 +155,10 @@ def _typed(values: Mapping[str, Any], declared: Mapping[str, Mapping]) -> dict[s
 
 
 def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) -> Path:
-    """Run a notebook with papermill.
+    """Run a notebook, a name (``3_training``) or a path, with papermill.
 
-    Parameters
-    ----------
-    notebook : str
-        Name (``3_training``) or path.
-    output : path
-        Written only when every cell ran; a failed notebook is kept as ``<name>.failed.ipynb``.
-    parameters : mapping
+    The output is written only when every cell ran; a failed notebook is kept as
+    ``<name>.failed.ipynb``.
 
     Raises
     ------

@@ -178,20 +178,10 @@ def memory_of_fresh_process(
 ) -> dict[str, float]:
     """Run a few lines of Python in a fresh process and measure the memory that they need.
 
-    Parameters
-    ----------
-    imports : str
-        Lines that load the runtime; what the process holds after them is the baseline.
-    load, call : str
-        Lines that load the model, and the one that is called `CALLS` times.
-    *arguments : str
-        The process's ``sys.argv[1:]``.
-
-    Returns
-    -------
-    dict of str to float
-        In MB: ``peak_mb``, ``baseline_mb`` and ``growth_mb``, the difference: the model, and what a
-        run of it needs. RuntimeError with the process's last line where it fails.
+    ``imports`` are lines that load the runtime, after which the baseline is taken; ``load`` are
+    those that load the model, and ``call`` is called `CALLS` times; the arguments are the process's
+    ``sys.argv[1:]``. Returns ``peak_mb``, ``baseline_mb`` and ``growth_mb``, the difference: the
+    model, and what a run of it needs. RuntimeError with the process's last line where it fails.
     """
     script = _SCRIPT.format(imports=imports, load=load, call=call, calls=CALLS)
     done = subprocess.run(

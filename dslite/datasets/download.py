@@ -57,19 +57,13 @@ ARCHIVES = {
 
 
 def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
-    """Download a file, unless it is there; return it.
-
-    Parameters
-    ----------
-    checksum : str or None
-        ``md5:...``; a file that has another one is downloaded anew.
-    remedy : str
-        What the user can do where it fails.
+    """Download a file behind its checksum (``md5:...``), unless it is there; return it.
 
     Raises
     ------
     InputError
-        No connection, another file than the published one, or no place to write it.
+        No connection, another file than the published one, or no place to write it; with
+        ``remedy``, what the user can do.
     """
     import pooch  # here, since only a download needs it
 

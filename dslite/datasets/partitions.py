@@ -147,20 +147,10 @@ def parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:
 def divide(manifest: Manifest, k: int) -> list[Manifest]:
     """Divide a corpus for a cross-validation by speakers: every file is tested once.
 
-    The speakers are divided into k parts, stratified by label. In fold i part i is test, the next
-    one (after the last the first) devel, the rest train.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Its partitions do not matter. Files whose label is unknown are left out.
-    k : int
-        Number of folds, 3 or more.
-
-    Returns
-    -------
-    list of Manifest
-        One a fold: the same rows in the same order, other partitions; whatever a run's seed.
+    The speakers are divided into k parts (3 or more), stratified by label; files without a label
+    are left out. In fold i part i is test, the next one (after the last the first) devel, the rest
+    train. Returns a manifest a fold: the same rows in the same order, other partitions, whatever a
+    run's seed.
 
     Raises
     ------

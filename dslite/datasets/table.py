@@ -40,10 +40,9 @@ def is_present(card: Card, folder: Path) -> bool:
 def read(card: Card, folder: Path) -> Listing:
     """List a user's table, in its order: row i stands in row i + 2 of the file.
 
-    Commas, semicolons (CSV) or tabs (TSV), UTF-8, a header in any case and order; further columns
-    are ignored. Every cell is a string, so labels such as ``0`` or ``007`` stay what they are.
-    Partitions come from ``partition`` in the card (lists of speakers) or from the column
-    ``partition``, and where there is neither they are drawn, with `partitions.SEED`.
+    Every cell is a string, so labels such as ``0`` or ``007`` stay what they are. Partitions come
+    from ``partition`` in the card (lists of speakers) or from the column ``partition``, and where
+    there is neither they are drawn, with `partitions.SEED`.
 
     Raises
     ------

@@ -144,11 +144,6 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     """Correct p-values for their number, step-down (Holm 1979, jstor.org/stable/4615733).
 
     float [comparisons]; NaN, a comparison that could not be made, stays and does not count.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.5]).tolist()
-    [0.02, 0.5]
     """
     p = np.asarray(p, np.float64)
     adjusted = np.full(p.shape, np.nan)
