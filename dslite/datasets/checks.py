@@ -194,21 +194,11 @@ def _shared_audio(corpus: Manifest) -> list[str]:
 def findings(corpus: Manifest, settings: Settings) -> dict[str, Any]:
     """Gather what there is to say of a corpus, as plain values that JSON holds.
 
-    Parameters
-    ----------
-    corpus : Manifest
-        Not yet held to anything.
-    settings : Settings
-        Its chunks are what ``chunks`` is about.
-
-    Returns
-    -------
-    dict
-        ``verdict`` (clean, warnings or errors), ``errors`` and ``warnings`` (kind -> sentences),
-        ``counts`` (partition -> class -> files), ``expected`` (one entry a figure that the card
-        names: partition, ``of`` a class or "files", expected, counted, source), ``table1`` (figure
-        -> measured and paper's), ``speakers`` (partition -> number), ``sample_rates`` and
-        ``channels`` (value -> files), ``chunks``, ``excluded``, ``notes``.
+    ``verdict`` (clean, warnings or errors), ``errors`` and ``warnings`` (kind -> sentences),
+    ``counts`` (partition -> class -> files), ``expected`` (one entry a figure that the card names:
+    partition, ``of`` a class or "files", expected, counted, source), ``table1`` (figure -> measured
+    and paper's), ``speakers`` (partition -> number), ``sample_rates`` and ``channels`` (value ->
+    files), ``chunks`` (by the settings), ``excluded``, ``notes``. The manifest need not be sound.
     """
     table = corpus.table
     decoded = table[table["audio_hash"] != ""]

@@ -84,11 +84,7 @@ def fetch(dataset: str) -> Path:
     """Download and unpack a corpus, unless it is there; return its folder.
 
     ``DSLITE_MIRROR`` may name the address at which the archive lies instead of its publisher's.
-
-    Raises
-    ------
-    InputError
-        The corpus cannot be downloaded by a program, or the download failed.
+    InputError where the corpus cannot be downloaded by a program, or the download failed.
     """
     if dataset not in ARCHIVES:
         card = cards.load(dataset)
@@ -109,12 +105,8 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
 
     A folder ``target`` with all files is left alone, and so is a verified archive in the cache
     (it may have been put there by hand). Two commands that fetch the same wait for each other.
-
-    Raises
-    ------
-    InputError
-        No network, a failing server, a wrong checksum, a full disk (seen before anything is
-        written), or an unfinished folder in the way.
+    InputError as from `retrieve`, for a full disk (seen before anything is written), and for an
+    unfinished folder in the way.
     """
     if _count_audio(target) >= archive.files:
         return target

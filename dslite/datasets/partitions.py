@@ -52,18 +52,17 @@ def place(
 ) -> Listing:
     """List the files of a corpus that comes without partitions, each with its partition.
 
+    A table ``partition.csv`` (columns ``path`` and ``partition``, others are ignored, so a
+    published manifest will do) in the first of the folders that has one goes before the card's
+    lists of speakers. Its paths may be given without folders and with another suffix.
+
     Parameters
     ----------
-    card : Card
-        Its ``labels`` say the class, its ``partition`` lists speakers; that counts where there is
-        no file list.
     folders : sequence of Path
-        Of the corpus: what the user named and, where archives put folders around the audio, the
-        one that holds it, which is the last. A table ``partition.csv`` in the first that has one,
-        with columns ``path`` and ``partition`` (others are ignored, so a published manifest will
-        do), goes first. Its paths may be given without folders and with another suffix.
+        What the user named and, where archives put folders around the audio, the one that holds
+        it, which is the last.
     files : mapping
-        Path of a file -> speaker, and label as the corpus writes it.
+        Path of a file -> speaker, and label as the corpus writes it (see the card's ``labels``).
     left_out : iterable of str
         Paths of files that are not used, and that a list of the whole corpus may hold.
     problems, **facts
