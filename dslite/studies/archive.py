@@ -56,11 +56,8 @@ class Contents:
     @property
     def missing(self) -> list[str]:
         """What is not finished: ``run``, or ``run (why)``."""
-        return [
-            f"{run.name} ({run.reason})" if run.reason else run.name
-            for run in self.runs
-            if not run.finished
-        ]
+        unfinished = [run for run in self.runs if not run.finished]
+        return [run.name + (f" ({run.reason})" if run.reason else "") for run in unfinished]
 
     @property
     def mixed(self) -> list[str]:
@@ -69,11 +66,8 @@ class Contents:
         # A fold has a manifest of its own, and is compared with the same fold.
         pairs = [(f"{r['dataset']} {r.get('fold', '')}".strip(), r["manifest"]) for r in records]
         counts = pd.DataFrame(pairs, columns=["corpus", "manifest"]).groupby("corpus").nunique()
-        return [
-            f"{corpus}: runs of {n} different manifests"
-            for corpus, n in counts["manifest"].items()
-            if n > 1
-        ]
+        several = counts["manifest"][counts["manifest"] > 1]
+        return [f"{corpus}: runs of {n} different manifests" for corpus, n in several.items()]
 
 
 def collect(study: str | Path, models: bool = False) -> Contents:
@@ -121,9 +115,7 @@ def _add(contents: Contents, run: Job, patterns: tuple[str, ...]) -> None:
             contents.values[one.name].pop("predictions", None)
             continue
         files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
-        contents.files |= {
-            f"{one.name}/{file.relative_to(one.folder).as_posix()}": file for file in files
-        }
+        contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
     if run.config.folds:  # its predictions are those of its folds
         gathered = {k: v for k, v in records.contents(run.folder).items() if k == "folds"}
         table = pd.read_csv(run.folder / "folds.csv").to_dict("list")
@@ -202,14 +194,9 @@ def describe(contents: Contents, folder: Path) -> ROCrate:
             runs.setdefault(name.partition("/fold")[0], []).append(content["run"])
     crate.name, crate.description = f"{study.title} (study {study.name})", _summary(contents, runs)
     crate.datePublished = max(record["date"] for of_run in runs.values() for record in of_run)
-    crate.license = _entity(
-        crate,
-        CODE_LICENCE,
-        "CreativeWork",
-        name="MIT License",
-        description="Of the code, and of the results as far as they are the project's to license: "
-        "each corpus that they come from has a licence of its own, named with it.",
-    )
+    text = "Of the code, and of the results as far as they are the project's to license: each "
+    text += "corpus that they come from has a licence of its own, named with it."
+    crate.license = _entity(crate, CODE_LICENCE, "CreativeWork", "MIT License", description=text)
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = file.relative_to(folder).as_posix()
         media_type = FORMATS.get(file.suffix) or mimetypes.guess_type(name)[0] or "text/plain"
@@ -219,19 +206,19 @@ def describe(contents: Contents, folder: Path) -> ROCrate:
         crate.add_file(file, name, properties=described)
     corpora = {run.dataset: run.card for run in contents.runs}
     for name, of_run in sorted(runs.items()):
-        card = corpora[name.partition("/")[0]]
-        crate.root_dataset.append_to("mentions", _action(crate, name, card, of_run))
+        if card := corpora.get(name.partition("/")[0]):
+            crate.root_dataset.append_to("mentions", _action(crate, name, card, of_run))
     for run in contents.runs:
         if run.name not in runs:
             status = {"actionStatus": {"@id": STATUS.format("Potential")}, "description": run.state}
-            action = _entity(crate, f"#run-{run.name}", "CreateAction", name=run.name, **status)
+            action = _entity(crate, f"#run-{run.name}", "CreateAction", run.name, **status)
             crate.root_dataset.append_to("mentions", action)
     return crate
 
 
-def _entity(crate: ROCrate, at: str, kind: str, **properties: Any) -> ContextEntity:
+def _entity(crate: ROCrate, at: str, kind: str, name: str, **properties: Any) -> ContextEntity:
     """Add a contextual entity, or the same one again."""
-    return crate.add(ContextEntity(crate, at, {"@type": kind} | properties))
+    return crate.add(ContextEntity(crate, at, {"@type": kind, "name": name} | properties))
 
 
 def _summary(contents: Contents, runs: Mapping[str, Any]) -> str:
@@ -280,7 +267,7 @@ def _software(crate: ROCrate, record: dict[str, Any]) -> ContextEntity:
         crate,
         f"#dslite-{version}-{commit or 'unknown'}",
         "SoftwareApplication",
-        name="dslite",
+        "dslite",
         version=version,
         description=f"{origin}; the versions of what it used are in {records.RUNS}",
         license={"@id": CODE_LICENCE},
@@ -291,36 +278,32 @@ def _software(crate: ROCrate, record: dict[str, Any]) -> ContextEntity:
 def _corpus(crate: ROCrate, card: Card, record: dict[str, Any]) -> ContextEntity:
     """Describe a corpus as a run saw it: by its manifest, in a cross-validation the fold's."""
     manifest, fold = record["manifest"], record.get("fold", "")
-    licence = _licence(
-        crate, card.dataset, card.licence or "unknown", f"Licence of the corpus {card.title}"
-    )
     obtain = " ".join(card.obtain.split()) or "Its card does not say how to get it."
+    about = f"Licence of the corpus {card.title}"
     return _entity(
         crate,
         f"#corpus-{card.dataset}-{manifest[:12]}",
         "Dataset",
-        name=card.title + (f", {fold}" if fold else ""),
+        card.title + (f", {fold}" if fold else ""),
         description=f"Not in this archive. {obtain}",
         identifier=f"sha256 of the manifest (files, labels, partitions): {manifest}",
-        license=licence,
+        license=_licence(crate, card.dataset, card.licence or "unknown", about),
         **({"citation": " ".join(card.citation.split())} if card.citation else {}),
     )
 
 
 def _weights_licence(crate: ROCrate, settings: Settings) -> ContextEntity:
     """Describe the licence of a model: that of the weights that its training started from."""
-    start = Path(settings.weights).name
-    name = f"That of {start}, not known here"
+    file = Path(settings.weights).name
+    start, name = file, f"That of {file}, not known here"
     if settings.random_weights:
         start, name = "random weights", "None: trained from random weights"
     elif settings.weights == "imagenet":
         start, name = f"{settings.backbone}'s ImageNet weights", IMAGENET[settings.backbone].licence
-    description = f"The model was trained from {start}; the licence of the corpus that it has "
-    description += "learnt from applies as well."
-    at = f"weights-{settings.backbone}-{Path(settings.weights).name}"
-    return _licence(crate, at, name, description)
+    about = f"The model was trained from {start}; the licence of the corpus that it has learnt "
+    about += "from applies as well."
+    return _licence(crate, f"weights-{settings.backbone}-{file}", name, about)
 
 
-def _licence(crate: ROCrate, at: str, name: str, description: str) -> ContextEntity:
-    at = f"#licence-{at}"
-    return _entity(crate, at, "CreativeWork", name=name, description=description)
+def _licence(crate: ROCrate, at: str, name: str, about: str) -> ContextEntity:
+    return _entity(crate, f"#licence-{at}", "CreativeWork", name, description=about)

@@ -142,11 +142,14 @@ def rerun(
 
     Everything is computed anew in a temporary folder; the run itself is not touched.
     """
-    from dslite import paths
+    from dslite import cards, paths
     from dslite.studies import rerun as study_rerun
 
     original = study_rerun.load(run)
-    manifest = commands.checked(study_rerun.dataset_of(original, table))
+    name = original.record["dataset"]
+    if not table and name not in cards.names():
+        raise InputError(f"{name} is no corpus of this project: name the run's table with --table")
+    manifest = commands.checked(table or name)
     same, settings = study_rerun.plan(original, manifest, weights)
     tensorflow_logging.import_tensorflow()
     with study_rerun.workshop(keep):

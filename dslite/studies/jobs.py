@@ -34,32 +34,15 @@ GROUP = ("dataset", "preset", "backbone", "augmentation", "seed", "folds")
 
 @dataclass(frozen=True)
 class Job:
-    """One training, baseline, cross-validation or candidate of a grid.
+    """One training, baseline, cross-validation or candidate of a grid."""
 
-    Attributes
-    ----------
-    role : str
-        `TRAINING`, `CANDIDATE`, `CHOSEN` (the point of a grid that is best on devel, trained and
-        tested as any other) or `BASELINE`.
-    config : Config
-    card : Card
-    settings : Settings
-        With which its runs are made.
-    folder : Path
-        Of the run, or of the cross-validation, below which the folds' folders lie.
-    state : str
-        Once looked up, `FINISHED`, `ABSENT`, or `MISSING` and, behind it, what there is instead.
-    runs : tuple of Run
-        What it has left: that of the folder; of a cross-validation, those of its finished folds.
-    """
-
-    role: str
+    role: str  # CHOSEN: the point of a grid that is best on devel, trained as any other
     config: Config
     card: Card
-    settings: Settings
-    folder: Path
-    state: str = MISSING
-    runs: tuple[Run, ...] = ()
+    settings: Settings  # with which its runs are made
+    folder: Path  # of the run, or of the cross-validation, below which the folds' folders lie
+    state: str = MISSING  # once looked up; behind MISSING may stand what there is instead
+    runs: tuple[Run, ...] = ()  # what it has left; of a cross-validation, its finished folds
 
     @property
     def dataset(self) -> str:

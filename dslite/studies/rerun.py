@@ -53,20 +53,6 @@ def load(folder: str | os.PathLike) -> runs.Run:
     return run
 
 
-def dataset_of(run: runs.Run, table: str = "") -> str:
-    """Return the name of a run's corpus; of a user's own the path of its table, to be given.
-
-    Raises
-    ------
-    InputError
-        It is a user's own, and the table is not given: its path is not written down.
-    """
-    name = run.record["dataset"]
-    if not table and name not in cards.names():
-        raise InputError(f"{name} is no corpus of this project: name the run's table with --table")
-    return table or name
-
-
 def plan(original: runs.Run, manifest: Manifest, weights: str = "") -> tuple[Manifest, Settings]:
     """Return of what and with which settings a run of `load` was made.
 
@@ -121,25 +107,24 @@ def _weights(card: cards.Card, original: runs.Run, typed: str) -> str:
 def workshop(keep: bool = False) -> Iterator[Path]:
     """Let results and cache lie in a temporary folder below the cache, removed at the end.
 
-    Nothing that the original left is taken up: no checkpoint, no spectrogram, nothing of frozen
-    layers. Published weights, which have a checksum, are those that are there. With ``keep`` the
-    results stay; the cache never does.
+    Nothing that the original left is taken up but published weights, which have a checksum. With
+    ``keep`` the results stay; the cache never does.
     """
     cache = paths.cache()
     for name in ("repetitions", "weights"):
         (cache / name).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=cache / "repetitions"))
     moved = {"DSLITE_CACHE": str(folder / "cache"), "DSLITE_RESULTS": str(folder / "results")}
-    before = dict(os.environ)
+    before = {name: os.environ.pop(name) for name in moved if name in os.environ}
     try:
         (folder / "cache").mkdir()
         (folder / "cache" / "weights").symlink_to((cache / "weights").absolute())
         os.environ.update(moved)
         yield folder
     finally:
-        for variable in moved:
-            os.environ.pop(variable, None)
-        os.environ.update({name: before[name] for name in moved if name in before})
+        for name in moved:
+            os.environ.pop(name, None)
+        os.environ.update(before)
         shutil.rmtree(folder / "cache" if keep else folder, ignore_errors=True)
 
 
@@ -153,8 +138,8 @@ def repeat(
     made_of = (manifest, settings, record["seed"], record["preset"])
     if record["kind"] != runs.NETWORK:
         return baselines.train_baseline(*made_of, log=log, kind=record["kind"])
-    work = experiment.candidate if record.get("candidate") else experiment.train
-    return work(*made_of, log=log)
+    train = experiment.candidate if record.get("candidate") else experiment.train
+    return train(*made_of, log=log)
 
 
 def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:

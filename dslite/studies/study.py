@@ -82,31 +82,19 @@ class Study(Strict):
 class Config:
     """All that `dslite train` or `dslite baseline` has to be told.
 
-    Attributes
-    ----------
-    dataset : str
-        Name of a card, or absolute path of a table.
-    preset, backbone, weights, augmentation : str
-        Resolved: none is empty, and a weights file's path is absolute. Acoustic statistics have no
-        backbone and no weights, baselines no augmentation.
-    kind : str
-        `runs.NETWORK`, `runs.SVM` or `runs.LIBROSA`, see `dslite.training.runs`.
-    seed : int
-    overrides : tuple of (str, value)
-        Sorted by name; only what differs from the preset.
-    folds : int or None
-        Of a cross-validation, which trains once a fold.
+    What a study leaves open is resolved. Acoustic statistics have no backbone and no weights,
+    baselines no augmentation.
     """
 
-    dataset: str
+    dataset: str  # name of a card, or absolute path of a table
     preset: str
     backbone: str = ""
-    weights: str = ""
+    weights: str = ""  # of a file its absolute path
     augmentation: str = "none"
-    kind: str = NETWORK
+    kind: str = NETWORK  # or a baseline, see `dslite.training.runs`
     seed: int
-    overrides: tuple[tuple[str, Any], ...] = ()
-    folds: int | None = None
+    overrides: tuple[tuple[str, Any], ...] = ()  # by name, only what differs from the preset
+    folds: int | None = None  # of a cross-validation, which trains once a fold
 
     @property
     def label(self) -> str:
@@ -182,13 +170,12 @@ def load_study(name: str | Path) -> Study:
 
 def _located(corpora: Sequence[str], study: Path) -> tuple[str, ...]:
     """Make the paths of tables absolute: next to the study first, then as `paths.find` does."""
-    located = []
-    for corpus in corpora:
-        if cards.is_table(corpus):
-            neighbour = study.parent / Path(corpus).expanduser()
-            corpus = str(neighbour if neighbour.is_file() else paths.find(corpus))
-        located.append(corpus)
-    return tuple(located)
+
+    def located(table: str) -> str:
+        neighbour = study.parent / Path(table).expanduser()
+        return str(neighbour if neighbour.is_file() else paths.find(table))
+
+    return tuple(located(name) if cards.is_table(name) else name for name in corpora)
 
 
 def expand(study: Study) -> list[Config]:
@@ -208,13 +195,10 @@ def expand(study: Study) -> list[Config]:
     for card, dataset, preset, backbone in _recipes(study):
         # An override is the user's decision, so it is not tried what else there is.
         axes = {key: values for key, values in card.grid.items() if key not in study.overrides}
-        points = itertools.product(*axes.values()) if study.grid else [()]
-        for augmentation, seed, point in itertools.product(
-            study.augmentations, study.seeds, list(points)
-        ):
-            named = {"augmentation": augmentation, "backbone": backbone}
-            tried = dict(zip(axes, point, strict=False))  # no values: no grid
-            configs.append(_config(card, dataset, preset, study, named, tried, seed))
+        values = itertools.product(*axes.values()) if study.grid else []
+        points = [dict(zip(axes, point, strict=True)) for point in values] or [{}]
+        for named in itertools.product(study.augmentations, [backbone], study.seeds, points):
+            configs.append(_config(study, card, dataset, preset, *named))
     return list(dict.fromkeys(configs))  # once each, in this order
 
 
@@ -222,7 +206,7 @@ def baselines(study: Study) -> list[Config]:
     """Return the study's baselines, once each with its first seed, on which they hardly depend."""
     configs = []
     for card, dataset, preset, backbone in _recipes(study):
-        of = _config(card, dataset, preset, study, {"backbone": backbone}, {}, study.seeds[0])
+        of = _config(study, card, dataset, preset, "none", backbone, study.seeds[0], {})
         shared = {key: getattr(of, key) for key in ("dataset", "preset", "seed", "folds")}
         network = {"backbone": of.backbone, "weights": of.weights, "overrides": of.overrides}
         acoustic = {"overrides": tuple(pair for pair in of.overrides if pair[0] in ACOUSTIC)}
@@ -244,19 +228,18 @@ def _recipes(study: Study) -> list[tuple[cards.Card, str, str, str]]:
 
 
 def _config(
+    study: Study,
     card: cards.Card,
     dataset: str,
     preset: str,
-    study: Study,
-    named: Mapping[str, str],
-    tried: Mapping[str, Any],
+    augmentation: str,
+    backbone: str,
     seed: int,
+    tried: Mapping[str, Any],
 ) -> Config:
     """Bring a configuration into the form in which equal ones are equal."""
-    weights = study.weights
-    if isinstance(weights, dict):
-        weights = weights[named["backbone"]]
-    named = {"weights": weights, **named}
+    weights = study.weights if isinstance(study.weights, str) else study.weights[backbone]
+    named = {"weights": weights, "augmentation": augmentation, "backbone": backbone}
     base = cards.settings_of(card, preset, **named)
     settings = cards.settings_of(card, preset, study.overrides | dict(tried), **named)
     changed = {
