@@ -6,13 +6,12 @@ a p that is corrected for the number of comparisons of its question.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dslite import paths, provenance
+from dslite import provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import published
@@ -54,30 +53,21 @@ def predictions(dataset: str) -> pd.DataFrame:
     """
     runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
     # Statistics of the audio have no preset: those that were run under several are the same.
-    acoustic = (runs["configuration"] == LIBROSA) & (runs["fold"] == 0)
-    runs = runs[~(acoustic & runs.duplicated(["configuration", "seed", "fold"]))]
-    runs = runs.assign(folds=runs.groupby("run")["fold"].transform("max"))
-    runs = runs.sort_values("folds", key=lambda folds: folds > 0, kind="stable")
-    parts = [part for run in runs.to_dict("records") if len(part := _table(run))]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
-
-
-def _table(run: Mapping[str, Any]) -> pd.DataFrame:
-    """The labelled test files of a run or fold; none where its corpus keeps them private."""
-    try:
+    acoustic = runs["configuration"] == LIBROSA
+    twice = runs.duplicated(["configuration", "seed", "fold"]) & (runs["fold"] == 0)
+    runs.loc[acoustic, ["backbone", "preset"]] = ""
+    runs = runs[~(acoustic & twice)]
+    folds = runs.groupby("run")["fold"].transform("max")
+    protocols = folds.map("{} folds".format).where(folds > 0, PARTITION)
+    runs = runs.assign(protocol=protocols, folds=folds > 0).sort_values("folds", kind="stable")
+    parts = [pd.DataFrame(columns=COLUMNS)]
+    for run in runs.to_dict("records"):
         table = load(run["folder"]).predictions
-        if table is None:
-            return pd.DataFrame(columns=COLUMNS)
-        table = table[(table["partition"] == "test") & (table["label"] != "")]
-    except (OSError, ValueError, KeyError) as error:
-        file = paths.shown(Path(run["folder"]) / "predictions.csv")
-        raise InputError(f"{file}: not readable ({error}); run it again") from None
-    protocol = f"{run['folds']} folds" if run["folds"] else PARTITION
-    shared = {key: run[key] for key in ("dataset", "backbone", "preset", "configuration")}
-    if shared["configuration"] == LIBROSA:
-        shared |= {"backbone": "", "preset": ""}
-    table = table[["file", "speaker", "label", "prediction"]]
-    return table.assign(**shared, protocol=protocol, seed=int(run["seed"]), run=run["run"])
+        if table is not None:  # None where its corpus keeps them private
+            table = table[(table["partition"] == "test") & (table["label"] != "")]
+            shared = {key: run[key] for key in (*WHERE, "configuration", "seed", "run")}
+            parts.append(table.assign(**shared)[COLUMNS])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -97,7 +97,11 @@ class Run:
     def _table(self, name: str, **how: Any) -> pd.DataFrame | None:
         file = self.folder / f"{name}.csv"
         if not self.home:
-            return pd.read_csv(file, **how) if file.is_file() else None
+            try:
+                return pd.read_csv(file, **how) if file.is_file() else None
+            except (OSError, ValueError) as error:
+                shown = paths.shown(file)
+                raise InputError(f"{shown}: not readable ({error}); run it again") from None
         texts = records.table(self.home, self.name, name)
         return None if texts is None else pd.read_csv(StringIO(texts.to_csv(index=False)), **how)
 

@@ -37,7 +37,7 @@ def answers(*parts):
     return comparisons.answers(pd.concat(parts, ignore_index=True))
 
 
-def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
+def test_every_question_has_its_baseline():
     parts = [predicted(0.9, seed) for seed in (0, 1, 2)]
     (row,) = answers(*parts, predicted(0.5, configuration="svm")).to_dict("records")
     assert row["question"] == comparisons.FINE_TUNING
@@ -45,18 +45,13 @@ def test_a_network_that_is_far_better_than_its_frozen_features_is_told_so():
     assert row["verdict"] == significance.BETTER
     assert row["low"] < row["difference"] < row["high"]
     assert row["units"] == SPEAKERS
-
-
-def test_presets_are_compared_within_a_configuration():
-    parts = [predicted(0.3, preset="paper"), predicted(0.8)]
-    table = answers(*parts, predicted(0.8, configuration="cutmix"))  # which has no partner
+    # Presets within a configuration; CutMix has no partner.
+    parts = [predicted(0.3, preset="paper"), predicted(0.8), predicted(0.8, configuration="cutmix")]
+    table = answers(*parts)
     (row,) = table[table["question"] == comparisons.PRESETS].to_dict("records")
-    assert (row["this"], row["baseline"]) == ("tuned", "paper")
-    assert (row["backbone"], row["configuration"]) == ("squeezenet", "none")
-    assert row["verdict"] == significance.BETTER
-
-
-def test_acoustic_statistics_are_everybodys_baseline():
+    names = ["this", "baseline", "backbone", "configuration", "verdict"]
+    assert [row[name] for name in names] == ["tuned", "paper", "squeezenet", "none", "better"]
+    # Acoustic statistics for every backbone
     acoustic = predicted(0.9, configuration="librosa", backbone="", preset="")
     table = answers(predicted(0.5), predicted(0.5, backbone="mobilenet_v2"), acoustic)
     assert set(table["question"]) == {comparisons.ACOUSTICS}
@@ -123,6 +118,9 @@ def test_runs_are_read_from_results_and_records():
     write_run(paths.results(), configuration="specaugment", test=0.2, units=64)
     scores = comparisons.means(comparisons.predictions("ravdess")).set_index("configuration")
     assert scores["test"].to_dict() == pytest.approx({"cutmix": 20, "none": 90}, abs=1)
+    (write_run(paths.results(), seed=2) / "predictions.csv").write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"predictions\.csv: not readable .*run it again"):
+        comparisons.predictions("ravdess")
 
 
 def test_cross_validations_are_a_protocol_of_their_own():
