@@ -42,8 +42,10 @@ img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
 @media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
 @media (prefers-color-scheme: light) { {{ code }} }
 </style></head>
-<body><nav><strong>{{ title }}</strong><ol>{{ index }}</ol></nav>
-<main><h1>{{ title }}</h1>{{ body }}</main></body></html>
+<body><nav><strong>{{ title }}</strong><ol>{% for name in sections -%}
+<li><a href="#{{ name }}">{{ name }}</a></li>{% endfor %}</ol></nav>
+<main><h1>{{ title }}</h1>{% for name, body in sections.items() -%}
+<section id="{{ name }}">{{ body }}</section>{% endfor %}</main></body></html>
 """
 TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
@@ -262,7 +264,7 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     exporter.raw_template = TEMPLATE
     # papermill leaves an output for each printed line
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    index, sections = [], []
+    sections = {}  # name -> HTML
     for path in map(Path, notebooks):
         if not path.is_file():
             raise InputError(f"{path}: the report needs this executed notebook")
@@ -275,14 +277,12 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         # A picture is described by the heading that it stands under.
         pieces = re.split(r"(?=<h[1-3][^>]*>)", body)
         for i, piece in enumerate(pieces):
-            heading = re.sub(r"<[^>]+>|¶", "", piece.partition("</h")[0]).strip()
-            alt = f'alt="{html.escape(html.unescape(heading))}"'
-            pieces[i] = re.sub(r'alt="No description[^"]*"', lambda _, alt=alt: alt, piece)
-        index.append(f'<li><a href="#{anchor}">{anchor}</a></li>')
-        sections.append(f'<section id="{anchor}">{"".join(pieces)}</section>')
+            heading = re.match("(?:<h.*?</h)?", piece, re.DOTALL)[0]
+            heading = re.sub(r"<[^>]*>|¶|</h$", "", heading).strip().replace('"', "&quot;")
+            pieces[i] = re.sub(r'(?<=alt=")No description[^"]*', heading.replace("\\", ""), piece)
+        sections[anchor] = "".join(pieces)
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
-    parts = {"title": html.escape(title), "index": "".join(index), "body": "".join(sections)}
-    page = jinja2.Template(PAGE).render(code=code, **parts)
+    page = jinja2.Template(PAGE).render(title=html.escape(title), code=code, sections=sections)
     output = Path(output)
     with paths.replacing(output) as draft:
         draft.write_text(page, encoding="utf-8")

@@ -24,9 +24,10 @@ UNITS = {1e9: "GB", 1e6: "MB", 1e3: "kB"}
 CALLS = 10  # of what a fresh process measures
 _SCRIPT = """
 import json, sys
+import psutil
 from dslite import provenance
 {imports}
-before = provenance.resident_mb()
+before = psutil.Process().memory_info().rss / 1e6
 {load}
 for _ in range({calls}):
     {call}
@@ -148,11 +149,6 @@ def duration_in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     number, unit = (seconds / 60, "minutes") if seconds < 5400 else (seconds / 3600, "hours")
     return f"{number:.1f}".removesuffix(".0") + f" {unit}"
-
-
-def resident_mb() -> float:
-    """Return the memory that this process holds now, in MB (1e6 bytes)."""
-    return psutil.Process().memory_info().rss / 1e6
 
 
 def peak_mb() -> float:

@@ -144,18 +144,6 @@ def test_a_bad_setting(command, small_corpus, workplace, options, message):
     assert not workplace.exists()
 
 
-def test_a_corpus_with_problems(command, table, workplace):
-    rows = pd.read_csv(table, dtype=str)
-    rows.loc[3, "path"] = "spk01/gone.wav"
-    rows.loc[5, "label"] = "bored"
-    rows.to_csv(table, index=False)
-    words = ("row 5, spk01/gone.wav", "row 7", "'bored'")
-    assert_refused(command("partition", table), "2 problems", *words)
-    status, out, err = command("check", table)  # the whole report, and the errors
-    assert (status, "verdict: errors" in out) == (2, True)
-    assert [word for word in words if word not in err] == []
-
-
 def test_a_missing_model_and_one_that_is_none(command, small_run, tmp_path):
     assert_refused(command("predict", tmp_path / "nothing", "x.wav"), "no finished run here")
     model = tmp_path / "model.keras"

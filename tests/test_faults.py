@@ -205,22 +205,6 @@ def test_a_file_that_vanishes_or_changes_is_named_and_nothing_is_mixed(command, 
     assert (run / "predictions.csv").read_bytes() != before["predictions.csv"]
 
 
-def test_damaged_facts_of_the_audio_are_told_and_made_again(table, capsys):
-    card = cards.load(str(table))
-    whole = manifest.build(card).table
-    file = paths.cache() / "audio" / "small.csv"
-    content = bytearray(file.read_bytes())
-    content[-20] ^= 1  # of a hash: it would be a hash still
-    assert content.decode()
-    file.write_bytes(content)
-    capsys.readouterr()
-    assert manifest.build(card).table.equals(whole)
-    lines = capsys.readouterr().err.splitlines()
-    assert [str(file) in line for line in lines if "damaged" in line] == [True]
-    assert manifest.build(card).table.equals(whole)
-    assert capsys.readouterr().err == ""
-
-
 JOB = """
 import pathlib, sys, time
 from dslite import cli

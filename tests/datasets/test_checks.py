@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite import cards, paths
+from dslite import cards
 from dslite.datasets import Manifest, checks, load_manifest, manifest
 from dslite.errors import InputError
 from tests.datasets import trees
@@ -292,13 +292,3 @@ def test_another_folder(table, command, tmp_path):
     status, _, err = command("check", str(table), "--data", str(tmp_path / "nowhere"))
     assert status == 2
     assert "nowhere: there is no such folder" in err
-
-
-def test_the_partition_command(card, command, monkeypatch, tmp_path):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    soundfile.write(tmp_path / "more.wav", np.full(RATE, 0.1), RATE)
-    status, out, err = command("partition", card.table)
-    assert status == 0
-    assert err.startswith("warning: without a label: more.wav: no label mentions this audio")
-    assert "partition: the table's column 'partition'" in out
-    assert f"written: {paths.shown(tmp_path / 'results' / 'own' / 'table1.csv')}" in out

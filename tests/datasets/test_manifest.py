@@ -42,14 +42,19 @@ def test_only_what_has_changed_is_decoded_again(card, corpus, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "not,ours\n1,2\n", "path,size,mtime_ns\n", "\0\0\xff",
-                                     "other types"])  # fmt: skip
-def test_damaged_store_is_made_again(card, corpus, content):
+                                     "other types", "one bit"])  # fmt: skip
+def test_damaged_store_is_made_again(card, corpus, capsys, content):
     store = paths.cache() / "audio" / "own.csv"
     whole = store.read_bytes()
-    changed = whole.replace(b"16000", b"fast")
-    store.write_bytes(changed if content == "other types" else content.encode("latin-1"))
+    flipped = whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:]
+    changed = {"other types": whole.replace(b"16000", b"fast"), "one bit": flipped}
+    store.write_bytes(changed.get(content, content.encode("latin-1")))
+    capsys.readouterr()
     pd.testing.assert_frame_equal(manifest.build(card).table, corpus.table)
     assert store.read_bytes() == whole
+    assert f"{paths.shown(store)} is damaged" in capsys.readouterr().err
+    manifest.build(card)
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_bar_for_much_work_only(card, capsys, monkeypatch):
