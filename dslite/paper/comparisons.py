@@ -98,11 +98,9 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_baseline(networks: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Networks and, in each of their groups, the baseline, as often as there are seeds.
-
-    A support vector machine on fixed features gives the same with every seed: compared with a
-    network of three seeds, its one result counts three times.
-    """
+    """Networks and, in each of their groups, the baseline, as often as there are seeds."""
+    # A support vector machine on fixed features gives the same with every seed: compared with a
+    # network of three seeds, its one result counts three times.
     parts = [networks]
     for key, group in networks.groupby(WHERE, sort=False):
         where = dict(zip(WHERE, key, strict=True))
@@ -246,7 +244,7 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
         few = rows["verdict"].isin([AGREE, MIXED])
         counts, parts = rows.loc[~few, "verdict"].value_counts(), []
         if len(counts):
-            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.sort_index().items())
             parts = [f"of {counts.sum()} tested comparisons {outcomes}"]
         if few.any():
             speakers = " or ".join(map(str, sorted(rows.loc[few, "units"].unique())))

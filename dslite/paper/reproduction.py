@@ -290,11 +290,7 @@ def _origin(runs: pd.DataFrame, first: Run) -> dict[str, Any]:
 
 
 def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
-    """`SCORES` of the UAR at file level over the seeds, their number ``seeds`` and a ``note``.
-
-    NaN where labels are blinded. Records of a corpus whose file names are private hold no
-    predictions: the runs' intervals then stand for that of the mean, which would be narrower.
-    """
+    """`SCORES` of the UAR at file level over the seeds (NaN: blinded), ``seeds`` and a ``note``."""
     parts = [run.metrics[partition] for run in seeds]
     if not all(parts):
         return UNSCORED
@@ -306,7 +302,7 @@ def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
         drawn = {"draws": seeds[0].settings.bootstrap_draws, "seed": seeds[0].record["seed"]}
         n_classes = len(seeds[0].classes)
         interval = metrics.bootstrap_interval(labels, predictions, n_classes, **drawn)
-    else:
+    else:  # private file names: the runs' intervals stand for the mean's, which would be narrower
         intervals = [part["file"]["interval_files"] or (np.nan, np.nan) for part in parts]
         interval = tuple(np.mean(intervals, axis=0))
         note = NO_FILES if len(seeds) > 1 else ""
@@ -350,10 +346,8 @@ def _command(
 
 
 def _options(record: Mapping[str, Any]) -> str:
-    """What has to be added to `_command` for a run's overrides, a blank in front.
-
-    A weights file is not named: where it lay is not recorded, and it stands for ``imagenet``.
-    """
+    """What has to be added to `_command` for a run's overrides, a blank in front."""
+    # A weights file is not named: where it lay is not recorded, and it stands for imagenet.
     words = ["--weights random"] if record["weights"]["random"] else []
     for key, (_, value) in sorted(record["overrides"].items()):
         if key not in ("backbone", "augmentation", "weights"):
