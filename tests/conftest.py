@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import filelock
@@ -25,6 +26,26 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DSLITE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def file_server(monkeypatch):
+    """A running `FileServer` for a name: ``file_server("network.h5")``; no proxy, no mirror."""
+    from tests.file_server import FileServer
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.delenv("DSLITE_MIRROR", raising=False)
+    servers = []
+
+    def start(name):
+        servers.append(FileServer(name))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

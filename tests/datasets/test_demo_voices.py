@@ -4,20 +4,14 @@ import runpy
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from dslite import paths
 from dslite.datasets import demo
 
 
-@pytest.fixture(scope="module")
-def pretrain():
-    """The script that makes the weights."""
+def test_the_pretraining_set_is_repeatable_and_not_the_demo():
     script = paths.ROOT / "data" / "weights" / "pretrain_demo.py"
-    return SimpleNamespace(**runpy.run_path(str(script)))
-
-
-def test_the_pretraining_set_is_repeatable_and_not_the_demo(pretrain):
+    pretrain = SimpleNamespace(**runpy.run_path(str(script)))
     waves, targets = pretrain.pretraining_set(12, seed=demo.SEED)
     again, _ = pretrain.pretraining_set(6, seed=demo.SEED)
     other, _ = pretrain.pretraining_set(6, seed=1)
@@ -29,10 +23,3 @@ def test_the_pretraining_set_is_repeatable_and_not_the_demo(pretrain):
     clips = [demo.clip(number, "calm", take)[:16000] for number in (1, 7, 12) for take in (1, 2)]
     similar = [np.abs(np.corrcoef(a[:16000], b)[0, 1]) for a in waves for b in clips]
     assert max(similar) < 0.5
-
-
-def test_the_pretraining_classes_are_balanced(pretrain, rng):
-    cues = np.array([pretrain.audible_cues(*pretrain.draw_voice(rng)) for _ in range(2000)])
-    for values, (head, edges) in zip(cues.T, pretrain.HEADS.items(), strict=True):
-        shares = np.bincount(np.digitize(values, edges), minlength=3) / 2000
-        assert shares.min() > 0.25, head

@@ -13,7 +13,6 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 def test_listing(tmp_path):
     corpus = listed(trees.good("iemocap", tmp_path))
-    partitions = dict(zip("12345", ["train"] * 3 + ["devel", "test"], strict=True))
     turns = [
         ("F_impro01", "F000", "neutral", "neu"),
         ("F_impro01", "F001", "happiness", "hap"),
@@ -22,14 +21,12 @@ def test_listing(tmp_path):
         ("M_script01_1b", "M000", "sadness", "sad"),
     ]
     expected = [
-        (
-            f"Session{s}/sentences/wav/Ses0{s}{rest}/Ses0{s}{rest}_{turn}.wav",
-            *(label, s + turn[0], partitions[s], source),
-        )
-        for s in "12345"
-        for rest, turn, label, source in turns
-    ]
-    assert [tuple(row) for row in corpus.table.to_numpy()] == expected
+        [f"Session{s}/sentences/wav/Ses0{s}{dialog}/Ses0{s}{dialog}_{turn}.wav",
+         label, f"{s}{turn[0]}", part, source]
+        for s, part in enumerate(["train"] * 3 + ["devel", "test"], start=1)
+        for dialog, turn, label, source in turns
+    ]  # fmt: skip
+    assert corpus.table.to_numpy().tolist() == expected
     assert corpus.excluded == {"frustration": 5, "no agreement of the annotators": 5}
     assert corpus.partition_source == listing.CARD_LISTS
     assert (corpus.problems, corpus.surplus, corpus.notes) == ((), (), ())
@@ -59,7 +56,10 @@ GOOD_LINE = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.500
         (GOOD_LINE.replace("\tneu", ""), "neither time, utterance, label and dimensions"),
         (GOOD_LINE[:50], "neither time"),
         ("[", "neither time"),
-        (GOOD_LINE.replace("_F000", "_X000"), "neither time"),
+        *((GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time")
+          for name in ("Ses01F_impro01_X000", "Ses06F_impro01_F000", "Ses01F_impro01_1_F000",
+                       "Ses01F_script01_F000", "Ses01F_script01_1B_F000", "Ses01F_impro01",
+                       "ses01F_impro01_F000", "Ses01F_impro01_F000.wav")),
         (GOOD_LINE.replace("neu", "bored"), "label 'bored' of Ses01F_impro01_F000 is not known"),
         (GOOD_LINE.replace("neu", "NEU"), "label 'NEU'"),
         (GOOD_LINE.replace("neu", "ang"), "Ses01F_impro01_F000 is 'ang', and 'neu' in Session1"),

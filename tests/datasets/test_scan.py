@@ -34,35 +34,26 @@ def test_channels_and_peak(tmp_path, noise):
     assert (facts.peak, facts.clipped) == (1.5, 0)
 
 
-@pytest.fixture
-def samples(rng):
-    """A block and a bit of 16-bit stereo, with the extreme values."""
-    values = rng.integers(-(2**15), 2**15, (audio.BLOCK + 7, 2), dtype=np.int16)
-    values[:3] = [[-(2**15), 2**15 - 1], [0, -1], [1, 0]]
-    return values
-
-
-def test_hash_depends_on_the_audio_not_on_the_container(tmp_path, samples):
+def test_hash_depends_on_the_audio_not_on_the_container(tmp_path, rng):
+    # A block and a bit of 16-bit stereo, with the extreme values
+    samples = rng.integers(-(2**15), 2**15, (audio.BLOCK + 7, 2), dtype=np.int16)
+    samples[:3] = [[-(2**15), 2**15 - 1], [0, -1], [1, 0]]
     soundfile.write(tmp_path / "a.wav", samples, RATE)
     soundfile.write(tmp_path / "a.flac", samples, RATE)
     soundfile.write(tmp_path / "24.wav", samples.astype(np.int32) << 16, RATE, subtype="PCM_24")
     soundfile.write(tmp_path / "float.wav", samples / 2**15, RATE, subtype="FLOAT")
     (audio_hash,) = {scan.of_file(file).audio_hash for file in tmp_path.iterdir()}
     assert len(audio_hash) == 64
-    changed = samples.copy()
-    changed[-1, -1] ^= 1
     soundfile.write(tmp_path / "rate.wav", samples, 2 * RATE)
-    soundfile.write(tmp_path / "bit.wav", changed, RATE)
     soundfile.write(tmp_path / "channels.wav", samples.reshape(-1), RATE)
+    samples[-1, -1] ^= 1
+    soundfile.write(tmp_path / "bit.wav", samples, RATE)
     assert len({scan.of_file(file).audio_hash for file in tmp_path.iterdir()}) == 4
-    zero, negative = (
-        stored(tmp_path / "0.wav", np.array([value, 0.5]), subtype="FLOAT") for value in (0.0, -0.0)
-    )
-    assert zero == negative
+    zero = [stored(tmp_path / "0.wav", np.array([x, 0.5]), subtype="FLOAT") for x in (0.0, -0.0)]
+    assert zero[0] == zero[1]
 
 
-def test_loudness_levels():
-    rng = np.random.default_rng(0)
+def test_loudness_levels(rng):
     wave = np.repeat(10 ** (-np.arange(16) * 3 / 20), 100) * rng.choice([-1, 1], 1600)
     np.testing.assert_allclose(scan.loudness_levels(wave), -3.0 * np.arange(16), atol=1e-9)
     assert (scan.loudness_levels(np.zeros(1600, np.float32)) == scan.LEVELS_FLOOR).all()

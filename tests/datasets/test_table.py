@@ -20,9 +20,8 @@ def read(tmp_path, text, name="own.csv", card="") -> listing.Listing:
 
 
 def refusal(tmp_path, text, card="") -> str:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=r"own\.") as error:
         read(tmp_path, text, card=card)
-    assert "own." in str(error.value)
     return str(error.value)
 
 
@@ -61,9 +60,7 @@ def test_full_table(tmp_path):
         *((FULL.replace("devel", name), "own.csv") for name in ("dev", "val", "development")),
         (FULL.rstrip("\n"), "own.csv"),
     ],
-    ids=["semicolons", "tabs", "tsv", "windows", "bom", "spaces", "blank end", "trailing comma",
-         "header case", "quotes", "partition names", "dev", "val", "development", "no last end"],
-)  # fmt: skip
+)
 def test_spellings(tmp_path, text, name):
     expected = read(tmp_path, FULL).table
     pd.testing.assert_frame_equal(read(tmp_path, text, name).table, expected)
@@ -100,6 +97,9 @@ def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
         (FULL.replace("yes", "?"), "row 3, b.wav: the label is unknown (?) in devel; only test"),
         (FULL.encode("utf-16"), "not UTF-8; save the table as 'CSV UTF-8'"),
         (FULL.replace("yes", "ja ä").encode("latin-1"), "not UTF-8"),
+        (speakers(2), "own.csv: 2 speakers (files"),
+        ("path,label\na.wav,no\nb.wav,yes\n", "give a column 'partition'"),
+        (speakers(6).replace("s1/0.wav,no", "s1/0.wav,?"), "row 8, s1/0.wav: a label is unknown"),
     ],
 )
 def test_refusals(tmp_path, text, words):
@@ -118,10 +118,12 @@ def test_card_divides_by_speakers(tmp_path):
     parts = corpus.table.groupby("speaker")["partition"].unique().explode().to_dict()
     assert parts == {"s0": "train", "s1": "devel", "s2": "test"}
     assert corpus.partition_source == listing.CARD_LISTS
-    message = refusal(tmp_path, speakers(4), card=DIVIDED)
-    assert "row 20, s3/0.wav: speaker 's3' is in no partition of the card" in message
-    assert "keep one of the two" in refusal(tmp_path, FULL, card=DIVIDED)
-    assert "needs a column 'speaker'" in refusal(tmp_path, "path,label\na.wav,no\n", card=DIVIDED)
+    for text, words in (
+        (speakers(4), "row 20, s3/0.wav: speaker 's3' is in no partition of the card"),
+        (FULL, "keep one of the two"),
+        ("path,label\na.wav,no\n", "needs a column 'speaker'"),
+    ):
+        assert words in refusal(tmp_path, text, card=DIVIDED)
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 23])
@@ -144,13 +146,6 @@ def test_split_is_by_speaker_and_about_60_20_20(tmp_path, n):
     counts = corpus.table.groupby(["partition", "label"]).size()
     assert counts["devel"].to_dict() == {"no": 15, "yes": 5}
     assert counts["train"].to_dict() == {"no": 45, "yes": 15}
-
-
-def test_what_cannot_be_split(tmp_path):
-    assert "own.csv: 2 speakers (files" in refusal(tmp_path, speakers(2))
-    assert "give a column 'partition'" in refusal(tmp_path, "path,label\na.wav,no\nb.wav,yes\n")
-    message = refusal(tmp_path, speakers(6).replace("s1/0.wav,no", "s1/0.wav,?"))
-    assert "row 8, s1/0.wav: a label is unknown (?)" in message
 
 
 def test_regression_is_split_over_the_labels_range(tmp_path, rng):
@@ -178,7 +173,7 @@ def test_many_labels_ask_for_the_task(tmp_path):
     assert len(read(tmp_path, partitioned, card="task: classification\n").table) == 60
 
 
-@pytest.mark.parametrize("card", ["", "folder: sub\n", "folder: ../{own}/sub\n"])
+@pytest.mark.parametrize("card", ["", "folder: sub\n", "folder: ../{}/sub\n"])
 def test_audio_that_the_table_does_not_list_is_surplus(tmp_path, card):
     """In the folders of listed files only: a table may lie in anybody's home folder."""
     home = tmp_path / "sub" if card else tmp_path
@@ -188,19 +183,16 @@ def test_audio_that_the_table_does_not_list_is_surplus(tmp_path, card):
         (home / name).write_bytes(b"")
     text = FULL.replace("a.wav", "x/a.wav").replace("b.wav", "./x/../x/B.WAV")
     text = text.replace("c.wav", "z/c.wav")
-    corpus = read(tmp_path, text, card=card.format(own=tmp_path.name))
+    corpus = read(tmp_path, text, card=card.format(tmp_path.name))
     assert corpus.surplus == ("x/new.flac",)
 
 
 def test_where_the_audio_lies(tmp_path):
-    """Beside the table, in the card's `folder`, or where the user says, which goes first."""
+    """In the card's `folder`, or where the user says, which goes first."""
     for name in ("sub", "other"):
         (tmp_path / name).mkdir()
-    assert read(tmp_path, FULL).folder == tmp_path
     assert read(tmp_path, FULL, card="folder: sub\n").folder == tmp_path / "sub"
     card = cards.load(str(tmp_path / "own.csv"), tmp_path / "other")
     assert listing.read(card).folder == tmp_path / "other"
-    with pytest.raises(InputError, match="folder none: there is no such folder"):
-        read(tmp_path, FULL, card="folder: none\n")
-    with pytest.raises(InputError, match="there is no such folder"):
-        cards.load(str(tmp_path / "own.csv"), tmp_path / "none")
+    message = refusal(tmp_path, FULL, card="folder: none\n")
+    assert "folder none: there is no such folder" in message

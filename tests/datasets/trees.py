@@ -5,6 +5,7 @@ and `OTHER` are two of its files, in two partitions and of two speakers where th
 last functions are what tests of layouts ask of a corpus.
 """
 
+import dataclasses
 import struct
 import zlib
 from pathlib import Path
@@ -226,10 +227,6 @@ def ravdess(folder: Path) -> None:
 OWN = {"s0": "train", "s1": "devel", "s2": "test", "s3": "train"}
 
 
-def user_table(folder: Path) -> None:
-    table(folder, OWN, lambda s, j: noise(f"{s}{j}", 22050 // 20), place="clips/", rate=22050)
-
-
 def table(folder: Path, speakers: dict[str, str], wave, n=2, place="", rate=16000) -> Path:
     """A user's table of ``n`` files ``wave(speaker, j)`` of each speaker, label no, yes, no, ..."""
     rows = ["path,label,speaker,partition"]
@@ -254,8 +251,10 @@ def good(name: str, folder: Path) -> cards.Card:
         package(name, folder / "dist")
     elif name in COMPARE:
         package(name, folder)
+    elif name == "own":
+        table(folder, OWN, lambda s, j: noise(f"{s}{j}", 22050 // 20), place="clips/", rate=22050)
     else:
-        {"demos": demos, "iemocap": iemocap, "ravdess": ravdess, "own": user_table}[name](folder)
+        {"demos": demos, "iemocap": iemocap, "ravdess": ravdess}[name](folder)
     return card(name, folder)
 
 
@@ -308,6 +307,14 @@ def replace_text(file: Path, old: str, new: str) -> None:
     content = file.read_bytes()
     assert old.encode() in content
     file.write_bytes(content.replace(old.encode(), new.encode()))
+
+
+def with_cells(corpus: manifest.Manifest, **cells) -> manifest.Manifest:
+    """The manifest with some cells changed: ``column=(row or rows, value)``."""
+    table = corpus.table.copy()
+    for column, (rows, value) in cells.items():
+        table.loc[rows, column] = value
+    return dataclasses.replace(corpus, table=table)
 
 
 # What is asked

@@ -1,4 +1,4 @@
-"""Tests of configurations: against hand-made numbers, exact tests and simulations."""
+"""Tests of configurations: against numbers by hand, exact tests and simulations."""
 
 import itertools
 import math
@@ -51,14 +51,6 @@ def test_holm_of_r_s_manual_and_what_is_missing():
     assert significance.holm([0.9, 0.8]).max() == 1
 
 
-def test_holm_rejects_what_the_closed_test_by_bonferroni_rejects(rng):
-    """A hypothesis falls when every set that holds it falls by Bonferroni."""
-    p = rng.uniform(0, 0.2, 5)
-    sets = [of for n in range(1, 6) for of in itertools.combinations(range(5), n)]
-    closed = [max(min(1, len(of) * min(p[list(of)])) for of in sets if i in of) for i in range(5)]
-    assert significance.holm(p) == pytest.approx(closed)
-
-
 def voices(rng, right, n_classes=3):
     """Labels and predictions that are right with a probability, [files] or [seeds, files]."""
     labels = np.arange(np.shape(right)[-1]) % n_classes
@@ -83,12 +75,11 @@ def test_the_draws_are_those_of_the_definition(rng, grouped, tail):
     assert result["difference"] == pytest.approx(means[1] - means[0])
     assert result["low"] <= result["difference"] <= result["high"]
     assert result["units"] == (12 if grouped else 60)
-    units = [np.flatnonzero(groups == g) for g in range(12)] if grouped else np.arange(60)[:, None]
-    drawn = []
+    units = np.arange(60).reshape(-1, 5 if grouped else 1)
+    gain, drawn = (second == labels).mean(axis=0) - (first == labels).mean(axis=0), []
     for _ in range(1000):
-        i = np.concatenate([units[u] for u in rng.integers(len(units), size=len(units))])
-        right = [[metrics.uar(labels[i], s[i], 3) for s in seeds] for seeds in (first, second)]
-        drawn.append(np.mean(right[1]) - np.mean(right[0]))
+        i = units[rng.integers(len(units), size=len(units))].ravel()
+        drawn.append(np.mean([gain[i][labels[i] == c].mean() for c in range(3)]))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     assert (result["low"], result["high"]) == pytest.approx((low, high), abs=0.02)
     plain = 2 * np.mean(np.array(drawn) <= 0)
@@ -106,51 +97,21 @@ def test_interval_and_p_agree_about_0(rng, monkeypatch):
         assert min(abs(ends["low"]), abs(ends["high"])) < 0.01
 
 
-def test_exchanging_the_two_changes_the_sign_and_equal_ones_differ_by_nothing(rng):
-    labels, first = voices(rng, np.full(80, 0.5))
-    _, second = voices(rng, np.full(80, 0.6))
-    one = significance.uar_difference(labels, first, second, 3)
-    other = significance.uar_difference(labels, second, first, 3)
-    assert one["difference"] == -other["difference"]
-    assert (one["low"], one["high"]) == pytest.approx((-other["high"], -other["low"]), abs=0.01)
-    assert one["p"] == pytest.approx(other["p"], abs=0.03)
-    seeds = np.stack([first, second])
+def test_equal_ones_differ_by_nothing(rng):
+    labels, seeds = voices(rng, np.full((2, 80), 0.5))
     for groups in (None, np.arange(80) // 3):
         result = significance.uar_difference(labels, seeds, seeds[::-1], 3, groups, draws=300)
         assert [result[key] for key in ("difference", "low", "high", "p")] == [0, 0, 0, 1]
 
 
-def test_speakers_widen_the_interval_where_their_files_agree(rng):
-    speaker = np.repeat(np.arange(20), 15)
-    labels, second = voices(rng, np.where(rng.random(20) < 0.5, 0.1, 0.9)[speaker])  # suits or not
-    _, first = voices(rng, np.full(300, 0.5))
-    files = significance.uar_difference(labels, first, second, 3)
-    speakers = significance.uar_difference(labels, first, second, 3, speaker)
-    assert speakers["difference"] == files["difference"]
-    assert speakers["high"] - speakers["low"] > 1.5 * (files["high"] - files["low"])
-    assert (files["units"], speakers["units"]) == (300, 20)
-
-
-def test_the_interval_covers_the_true_difference(rng):
-    """Of 300 samples of 120 files about 95 % of the intervals hold what the samples come from."""
-    held, repeats = 0, 300
-    for _ in range(repeats):
-        labels, first = voices(rng, np.full((2, 120), 0.55))
-        _, second = voices(rng, np.full((2, 120), 0.65))
-        result = significance.uar_difference(labels, first, second, 3, draws=400)
-        held += result["low"] <= 0.10 <= result["high"]
-    assert 0.91 <= held / repeats <= 0.985
-
-
-@pytest.mark.parametrize("speakers", [6, 15])
-def test_what_differs_by_chance_is_seldom_told_apart(rng, speakers):
+def test_what_differs_by_chance_is_seldom_told_apart(rng):
     """Two configurations of the same quality, each suiting some speakers: p < 0.05 is an error."""
-    errors, repeats, speaker = 0, 300, np.repeat(np.arange(speakers), 8)
+    errors, repeats, speaker = 0, 200, np.repeat(np.arange(15), 8)
     for _ in range(repeats):
-        suits = rng.normal(0, 0.15, (2, speakers))[:, speaker]
+        suits = rng.normal(0, 0.15, (2, 15))[:, speaker]
         labels, first = voices(rng, 0.6 + suits[0])
         _, second = voices(rng, 0.6 + suits[1])
-        result = significance.uar_difference(labels, first, second, 3, speaker, 800)
+        result = significance.uar_difference(labels, first, second, 3, speaker, 400)
         errors += result["p"] < 0.05
     assert 0.01 <= errors / repeats <= 0.08
 
