@@ -50,24 +50,12 @@ def main(
 
 
 for command in (
-    dataset_commands.datasets,
-    dataset_commands.check,
-    dataset_commands.partition,
-    dataset_commands.fetch,
-    training_commands.train,
-    training_commands.baseline,
-    study_commands.rerun,
-    explanation_commands.explain,
-    deployment_commands.convert,
-    deployment_commands.profile,
-    deployment_commands.device,
-    deployment_commands.predict,
-    deployment_commands.stream,
-    deployment_commands.web,
-    study_commands.study,
-    study_commands.record,
-    study_commands.archive,
-    paper_commands.paper,
+    *(dataset_commands.datasets, dataset_commands.check, dataset_commands.partition),
+    *(dataset_commands.fetch, training_commands.train, training_commands.baseline),
+    *(study_commands.rerun, explanation_commands.explain, deployment_commands.convert),
+    *(deployment_commands.profile, deployment_commands.device, deployment_commands.predict),
+    *(deployment_commands.stream, deployment_commands.web, study_commands.study),
+    *(study_commands.record, study_commands.archive, paper_commands.paper),
 ):
     app.command()(command)
 

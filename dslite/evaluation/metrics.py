@@ -113,7 +113,12 @@ def _percentiles(draws: np.ndarray) -> Interval | None:
 
 
 def _drawn_recalls(
-    labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any, draws: int, seed: int
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    n_classes: int,
+    groups: Any,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> np.ndarray | None:
     """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
@@ -183,18 +188,14 @@ def bootstrap_interval(
 
 
 def bootstrap_recalls(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    n_classes: int,
-    groups: Sequence[str] | np.ndarray | None = None,
-    draws: int = 1000,
-    seed: int = 0,
+    labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any = None, **how: int
 ) -> list[Interval | None]:
     """Compute the interval of every class's recall, of the same draws as `bootstrap_interval`.
 
-    None for a class with files in fewer than two units (files or groups): its recall cannot vary.
+    Takes the same; None for a class with files in fewer than two units (files or groups), whose
+    recall cannot vary.
     """
-    drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
+    drawn = _drawn_recalls(labels, predictions, n_classes, groups, **how)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
     several = [len(np.unique(units[np.asarray(labels) == k])) > 1 for k in range(n_classes)]
     return [_percentiles(drawn[:, k]) if several[k] else None for k in range(n_classes)]
