@@ -51,12 +51,8 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     """Convert one of `functions` to a float32 TensorFlow Lite file of built-in operators only.
 
     The function goes through an exported SavedModel that tracks the variables: converted directly,
-    or exported with the model instead of its variables, Keras 3 leaves its weights outside.
-
-    Raises
-    ------
-    RuntimeError
-        The file is too small to hold the weights that the function uses.
+    or exported with the model instead of its variables, Keras 3 leaves its weights outside. A file
+    too small to hold them is a RuntimeError.
     """
     holder = tf.Module()
     holder.weights = [variable.value for variable in network.variables]

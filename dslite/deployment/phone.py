@@ -25,17 +25,10 @@ _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 
 def parse(text: str) -> dict[str, Any]:
     """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``.
 
-    Returns
-    -------
-    dict
-        ``source`` and ``ms``; where they are printed also ``ms_std, ms_median, ms_p95, runs,
-        init_ms``; ``growth_mb`` (memory over the tool's own) and ``peak_mb`` in 1e6 bytes;
-        ``size_bytes, threads`` and the ``file``'s name.
-
-    Raises
-    ------
-    InputError
-        There is no measurement, more than one, or a time of 0.
+    Gives ``source`` and ``ms``; where they are printed also ``ms_std, ms_median, ms_p95, runs,
+    init_ms``; ``growth_mb`` (memory over the tool's own) and ``peak_mb`` in 1e6 bytes;
+    ``size_bytes, threads`` and the ``file``'s name. No measurement, more than one, or a time of 0
+    is an InputError.
     """
     if len(_TIMES.findall(text)) > 1:
         raise InputError("more than one measurement: paste the output of one benchmark_model run")

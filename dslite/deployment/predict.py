@@ -21,6 +21,7 @@ from dslite.training import runs
 
 BATCH = 64  # chunks predicted at a time
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
+NUMBER = {"prediction": ".6g"}  # of a regression: its range is unknown, so digits, not decimals
 POSITION = {"file": ("file", "duration_s"), "chunk": ("file", "start_s", "end_s")}  # columns
 
 Report = Callable[[InputError], None]
@@ -41,12 +42,8 @@ def load_model(place: str | Path) -> Predictor:
     """Load a model to predict with.
 
     ``place`` is a run's folder or its ``model.keras``; or a ``.tflite`` file, which needs nothing
-    else and no TensorFlow.
-
-    Raises
-    ------
-    InputError
-        No finished run there, one whose model cannot be loaded, or a file of another kind.
+    else and no TensorFlow. No finished run there, a model that cannot be loaded or a file of
+    another kind is an InputError.
     """
     lite = Path(place).suffix.lower() == ".tflite"
     settings, classes, outputs = (
@@ -83,24 +80,10 @@ def _load_keras(run: runs.Run) -> tuple[Settings, tuple[str, ...], Callable]:
 
 
 def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
-    """Predict audio files with a model: chunks as in training, fused per file.
+    """Predict audio files (see `audio_files`) with a model (see `load_model`).
 
-    Parameters
-    ----------
-    place : path
-        See `load_model`.
-    names : iterable of path
-        See `audio_files`.
-
-    Returns
-    -------
-    DataFrame
-        Columns file, duration_s, prediction and, of classes, one probability each.
-
-    Raises
-    ------
-    InputError
-        No finished run there, or a file that cannot be read.
+    Chunks as in training, fused per file: columns file, duration_s, prediction and, of classes, one
+    probability each. A file that cannot be read is an InputError.
     """
 
     def refuse(error: InputError) -> None:
@@ -257,10 +240,15 @@ def lines(
     """
     if form == "csv":
         yield pd.DataFrame(columns=columns(predictor, level)).to_csv(index=False)
+    digits = {} if predictor.classes else NUMBER
     for table in tables(predictor, audio_files(names, report), level, report):
-        if form == "jsonl":
-            yield "".join(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
-            continue
-        if not predictor.classes:  # its range is unknown: digits, not decimals
-            table["prediction"] = table["prediction"].map("{:.6g}".format)
-        yield table.to_csv(index=False, header=False, float_format="%.4f")
+        yield as_text(table, form, False, digits)
+
+
+def as_text(table: pd.DataFrame, form: str, header: bool, digits: dict[str, str]) -> str:
+    """Return rows as JSON lines (jsonl) or CSV, 4 decimals but where ``digits`` says otherwise."""
+    if form == "jsonl":
+        return "".join(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
+    cells = {name: table[name].map(f"{{:{of}}}".format) for name, of in digits.items()}
+    shown = table.assign(**cells)
+    return shown.to_csv(index=False, header=header, float_format="%.4f", lineterminator="\n")

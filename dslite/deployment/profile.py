@@ -33,7 +33,6 @@ DPI = 300  # of the pictures
 THREADS = (1, 2, 4)
 WARM_UP = 5  # calls that trace, allocate and fill caches
 ROUNDS = 5
-PARTS = ("model", "cnn", "spectrogram")
 PARTITIONS = ("devel", "test")
 # Values of the column `variant` that are not computed by TensorFlow Lite
 KERAS, KERAS_CALL, KERAS_PREDICT = KERAS_VARIANTS = (
@@ -94,10 +93,9 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     times = time_in_turn(calls, repeats)
     sizes = {key: file.stat().st_size for key, file in files.items()}
     sizes |= dict.fromkeys([("cnn", name) for name in KERAS_VARIANTS], saved.stat().st_size)
-    measures = {key: partial(_file_memory, file) for key, file in files.items()}
-    measures["cnn", KERAS] = partial(_keras_memory, run)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
-        memory = dict(zip(measures, pool.map(lambda call: call(), measures.values()), strict=True))
+        memory = dict(zip(files, pool.map(_file_memory, files.values()), strict=True))
+    memory["cnn", KERAS] = _keras_memory(run)
     operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
@@ -113,12 +111,8 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
 def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50) -> dict[str, Any]:
     """Measure one ``.tflite`` of whatever origin, without TensorFlow.
 
-    The result is `profile_run`'s without what only the trained model knows: parameters, scores.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or it is not a TensorFlow Lite model.
+    The result is `profile_run`'s without what only the trained model knows: parameters, scores. A
+    file that is not there or not a TensorFlow Lite model is an InputError.
     """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
@@ -165,7 +159,7 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
 
 def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
     """Return a run's converted files, (part, variant) -> path; an InputError if there is none."""
-    files = {(p, v): folder / file_name(p, v) for p in PARTS for v in VARIANTS}
+    files = {(p, v): folder / file_name(p, v) for p in plots.PARTS for v in VARIANTS}
     files = {key: path for key, path in files.items() if path.is_file()}
     if not files:
         raise InputError(f"{folder}: no .tflite here; convert the run first (`dslite convert`)")
@@ -291,17 +285,10 @@ def _architecture(
         "backbone_parameters": backbone.count_params(),
         "head_parameters": network.count_params() - backbone.count_params(),
     }
-    shapes = {
-        "samples": [settings.chunk_samples],
-        "mel": mel.shape[1:],
-        "picture": classifier.inputs(mel, settings).shape[1:],
-        "features": backbone.output.shape[1:],
-        "pooled": hidden.input.shape[1:],
-        "hidden": hidden.output.shape[1:],
-        "output": network.output.shape[1:],
-    }
-    lengths = {name: [int(length) for length in shape] for name, shape in shapes.items()}
-    return {"layers": layers, "shapes": lengths}
+    steps = {"mel": mel, "picture": classifier.inputs(mel, settings), "features": backbone.output}
+    steps |= {"pooled": hidden.input, "hidden": hidden.output, "output": network.output}
+    shapes = {name: [int(length) for length in step.shape[1:]] for name, step in steps.items()}
+    return {"layers": layers, "shapes": {"samples": [settings.chunk_samples], **shapes}}
 
 
 def _scores(folder: Path) -> dict[str, Any]:
@@ -349,23 +336,23 @@ def _profile(
 def profile_table(profile: Mapping[str, Any]) -> pd.DataFrame:
     """Return a profile as a table of `COLUMNS`: sizes and memory in 1e6 bytes, scores fractions."""
     table = pd.DataFrame(profile["rows"])
-    table["MB"] = table.pop("size_bytes") / 1e6 if "size_bytes" in table else np.nan
-    for partition in PARTITIONS:
-        variants = table["variant"].where(table["part"] != "spectrogram")
-        table[partition] = variants.map(profile.get(partition, {})).astype(float)
-    for column in set(COLUMNS) - set(table.columns):
-        table[column] = profile.get(column, np.nan)
-    return table[list(COLUMNS)]
+    scored = table["variant"].where(table["part"] != "spectrogram")
+    scores = {of: scored.map(profile.get(of, {})).astype(float) for of in PARTITIONS}
+    table = table.assign(**scores, MB=table.get("size_bytes", np.nan) / 1e6)
+    facts = {name: profile.get(name, np.nan) for name in COLUMNS if name not in table}
+    return table.assign(**facts)[list(COLUMNS)]
 
 
 def all_profiles(dataset: str) -> pd.DataFrame:
     """Return the `profile_table` of every profiled run of a corpus, folds too, in one."""
     folder = paths.results(dataset)
-    tables = []
-    for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")]):
-        run = file.parent.relative_to(folder).as_posix()  # a fold's own name says little
-        profile = provenance.read_json(file, "measure it again")
-        tables.append(profile_table(profile).assign(run=run))
+    tables = [
+        # A fold's own name says little.
+        profile_table(provenance.read_json(file, "measure it again")).assign(
+            run=file.parent.relative_to(folder).as_posix()
+        )
+        for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")])
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 

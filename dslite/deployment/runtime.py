@@ -50,10 +50,7 @@ def attach(content: bytes, facts: dict[str, Any]) -> bytes:
 def read_metadata(file: str | os.PathLike) -> Metadata:
     """Read the metadata of a ``.tflite`` that ``dslite convert`` wrote.
 
-    Raises
-    ------
-    InputError
-        There is no such file, it holds no metadata of this project, or damaged ones.
+    A file that is not there, or holds none of this project or damaged ones, is an InputError.
     """
     if not Path(file).is_file():
         raise InputError(f"{file}: there is no such file")
@@ -76,13 +73,7 @@ def read_metadata(file: str | os.PathLike) -> Metadata:
 
 
 def interpreter(model: str | os.PathLike | bytes, **options: Any):
-    """Load a ``.tflite``, or the content of one, into TensorFlow Lite's interpreter.
-
-    Raises
-    ------
-    InputError
-        The file is not a TensorFlow Lite model.
-    """
+    """Load a ``.tflite``, or the content of one, for running; an InputError if it is none."""
     from ai_edge_litert.interpreter import Interpreter
 
     source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}

@@ -3,7 +3,6 @@
 Memory does not grow: it holds one chunk, the last few outputs and the audio that waits.
 """
 
-import json
 import queue
 import sys
 import threading
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import audio
+from dslite.deployment import predict
 from dslite.deployment.predict import Predictor
 from dslite.errors import InputError
 
@@ -48,12 +48,12 @@ class Block:
 class Line:
     """Blocks between the thread that records and the one that analyses, in their order.
 
-    Nothing has come for ``patience_s`` seconds: the line has broken.
+    It has broken where nothing has come for ``patience_s`` seconds.
     """
 
     def __init__(self, patience_s: float = np.inf):
         self._blocks: queue.Queue[Block | None] = queue.Queue(round(WAITING_S / BLOCK_S))
-        self._ended = threading.Event()
+        self._ended = False
         self._error: InputError | None = None
         self._patience_s = patience_s
         self._broken = False
@@ -82,8 +82,7 @@ class Line:
 
     def end(self, error: InputError | None = None) -> None:
         """Let no more blocks come; an error is raised behind the last one."""
-        self._error = error
-        self._ended.set()
+        self._error, self._ended = error, True
         with suppress(queue.Full):  # else nobody waits who must be woken up
             self._blocks.put_nowait(None)
 
@@ -99,7 +98,7 @@ class Line:
                 # With a timeout: on Windows, Ctrl-C does not end a wait.
                 block = self._blocks.get(timeout=0.5)
             except queue.Empty:
-                if self._ended.is_set():
+                if self._ended and self._blocks.empty():
                     break
                 if time.monotonic() - begin > self._patience_s:
                     silent = f"{MICROPHONE}: the device has sent nothing for {self._patience_s:g} s"
@@ -209,10 +208,7 @@ def _fill(line: Line, raw: BinaryIO, rate: int, channels: int, log: Log) -> Inpu
 def microphone(rate: int | None, channels: int) -> Iterator[Source]:
     """Open the system's default input device, at its own rate if none is given (Hz).
 
-    Raises
-    ------
-    InputError
-        sounddevice or PortAudio is missing, or there is no device that does this.
+    Where sounddevice, PortAudio or a device that does this is missing, it is an InputError.
     """
     device = _sounddevice()
     line = Line(patience_s=5.0)
@@ -459,21 +455,18 @@ class Stream:
         )
 
     def lines(self, form: str) -> Iterator[str]:
-        """Yield decisions as text, one line each; a header of CSV comes with the first decision.
+        """Yield decisions as text, a line each; a header of CSV comes with the first decision.
 
         ``form`` is csv (seconds and the probability to 4 decimals) or jsonl (one JSON object a
         line, with all probabilities and not rounded).
         """
-        digits = {"end_s": ".4f", "probability": ".4f", "latency_ms": ".1f", "behind_s": ".2f"}
-        # A number's range is unknown: digits, not decimals
-        digits["prediction"] = "" if self._predictor.classes else ".6g"
-        for row in self.decide():
-            if form == "jsonl":
-                yield json.dumps(row) + "\n"
-                continue
-            cells = {name: format(row[name], digits[name]) for name in row if name in digits}
-            header = self._decisions == 1
-            yield pd.DataFrame([cells]).to_csv(index=False, header=header, lineterminator="\n")
+        digits = {"latency_ms": ".1f", "behind_s": ".2f"}
+        digits |= {} if self._predictor.classes else predict.NUMBER
+        for number, row in enumerate(self.decide()):
+            table = pd.DataFrame([row])
+            if form == "csv":
+                table = table.drop(columns="probabilities", errors="ignore")
+            yield predict.as_text(table, form, not number, digits)
 
 
 def run(

@@ -67,13 +67,8 @@ def write_page(file: Path, folder: Path) -> Path:
     """Write the page of a model, all of it or nothing, and return its folder.
 
     ``file`` is a whole model, from waveform to output, with its ``spectrogram.tflite`` in the same
-    folder. An older page in ``folder`` is replaced; a folder with anything else is refused.
-
-    Raises
-    ------
-    InputError
-        No such model, no spectrogram of the same run, no connection for LiteRT.js, or other files
-        in the folder.
+    folder. An older page in ``folder`` is replaced. No such model, no spectrogram of the same run,
+    no connection for LiteRT.js, or other files in the folder is an InputError.
     """
     metadata = runtime.read_metadata(file)
     if (part := metadata.facts.get("part")) != "model":

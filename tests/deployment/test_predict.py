@@ -172,18 +172,9 @@ def unreadable(folder):
     }
 
 
-def test_the_others_are_predicted_all_the_same(tmp_path, quick):
-    reasons = unreadable(tmp_path)
-    good = [noise(tmp_path / f"good{i}.wav") for i in range(len(reasons) + 1)]
-    bad = [tmp_path / name for name in reasons]
-    mixed = [good[0], *(path for pair in zip(bad, good[1:], strict=True) for path in pair)]
-    table, errors = predicted(mixed)
-    assert table["file"].tolist() == [str(path) for path in good]
-    for line, (name, reason) in zip(errors, reasons.items(), strict=True):
-        assert line.startswith(f"{tmp_path / name}: ")
-        assert reason in line
-    with pytest.raises(InputError, match="no such audio file"):  # the function ends at the first
-        predict.predict_files("model", [good[0], tmp_path / "gone.wav"])
+def test_the_function_ends_at_the_first_that_cannot_be_read(tmp_path, quick):
+    with pytest.raises(InputError, match="no such audio file"):
+        predict.predict_files("model", [noise(tmp_path / "good.wav"), tmp_path / "gone.wav"])
     header = predict.columns(predictor(), "file")
     assert predict.predict_files("model", []).columns.tolist() == header
 
@@ -265,15 +256,13 @@ def test_the_same_numbers_as_the_runs_own(command, small_run, small_corpus):
 
 
 def test_what_cannot_be_read_is_named_the_rest_predicted_and_the_status_1(command, quick, tmp_path):
-    good, folder = noise(tmp_path / "good" / "a.wav"), tmp_path / "bad"
-    folder.mkdir()
-    names = {*unreadable(folder), "*.ogg", "none"} - {"x" * 300}
-    words = [folder / "gone.wav", good, folder, folder / "*.ogg", folder / "none"]
-    status, out, err = command("predict", "model", *words, "--format", "jsonl")
+    good, reasons = noise(tmp_path / "good.wav"), unreadable(tmp_path)
+    bad = [tmp_path / name for name in reasons]
+    status, out, err = command("predict", "model", *bad[:3], good, *bad[3:], "--format", "jsonl")
     assert (status, json.loads(out)["file"]) == (1, str(good))
-    assert all(line.startswith(f"error: {folder}/") for line in err.splitlines())
-    named_files = [line.split(":")[1].rpartition("/")[2] for line in err.splitlines()]
-    assert sorted(named_files) == sorted(names)
+    for line, (name, reason) in zip(err.splitlines(), reasons.items(), strict=True):
+        assert line.startswith(f"error: {tmp_path / name}: ")
+        assert reason in line
     # Nothing predicted is a header.
     status, out, err = command("predict", "model", tmp_path / "gone\n.wav")
     assert (status, out) == (1, "file,duration_s,prediction,loud,quiet\n")
@@ -285,9 +274,7 @@ def test_a_level_or_format_there_is_not(refused, words):
     assert f"'{words[1]}' is not one of" in refused("predict", "model", "x.wav", *words)
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"settings": {"unit": 1}}', '{"settings": 1}']
-)
+@pytest.mark.parametrize("content", ["", "{}", '{"settings": {"unit": 1}}'])
 def test_a_damaged_record_of_a_run(refused, tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     error = refused("predict", tmp_path, "x.wav")

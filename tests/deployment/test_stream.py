@@ -73,7 +73,7 @@ def test_any_blocks_give_the_chunks_of_a_file(n, chunk, hop, sizes):
 
 @pytest.mark.parametrize(
     ("seconds", "rate", "channels"),
-    [(5.03, RATE, 1), (5.0, 44100, 2), (3.37, 8000, 1), (0.3, RATE, 1), (0.3, 48000, 2)],
+    [(5.03, RATE, 1), (3.37, 44100, 2), (0.3, 8000, 1)],
 )
 def test_a_files_decisions_are_those_of_predict(tmp_path, seconds, rate, channels):
     file = noise(tmp_path / "a.wav", seconds, rate, channels)
@@ -158,14 +158,13 @@ def test_raw_samples_are_the_file(tmp_path, rate, channels):
     failed(pcm(io.BytesIO(file.read_bytes()), RATE, 1, pytest.fail), "this is an audio file")
 
 
-@pytest.mark.parametrize(("channels", "over"), [(1, 1), (2, 3)])
-def test_a_part_of_a_sample_is_reported(channels, over):
-    notes = []
-    content = raw_pcm(np.zeros(RATE * channels)) + b"x" * over
-    streamed(pcm(io.BytesIO(content), RATE, channels, notes.append))
-    assert len(notes) == 1
-    assert notes[0].startswith("note: the input ends within a frame")
-    assert notes[0].endswith(f"(bytes: {over})")
+def test_a_part_of_a_sample_is_reported():
+    content, notes = raw_pcm(np.zeros(RATE * 2)) + b"xxx", []
+    streamed(pcm(io.BytesIO(content), RATE, 2, notes.append))
+    assert notes == [
+        "note: the input ends within a frame of 16-bit samples; what there is of it was left out "
+        "(bytes: 3)"
+    ]
 
 
 def test_no_audio_and_a_pipe_that_fails_behind_its_last_decision():
@@ -279,8 +278,8 @@ def test_memory_does_not_grow_with_the_input(monkeypatch):
         return sum(count)
 
     run(1)  # what is made once
-    (few, short), (many, long) = (peak_memory(lambda n=n: run(n)) for n in (2, 6))
-    assert (few, many) == (120, 360)
+    (few, short), (many, long) = (peak_memory(lambda n=n: run(n)) for n in (1, 3))
+    assert (few, many) == (60, 180)
     assert short < 4e6
     assert long < short + 2e5
 
@@ -435,20 +434,8 @@ def test_what_is_refused(refused, quick, monkeypatch, tmp_path, words, message):
     assert message in refused("stream", "model.tflite", *words)
 
 
-def test_standard_input():
-    content = raw_pcm(np.repeat([0.9, 0.1], 4 * 8000))
-    process = started("stream", "model", "-", "--rate", 8000, "--smooth", 1)
-    out, err = process.communicate(content + b"x", timeout=120)
-    table = pd.read_csv(io.BytesIO(out))
-    np.testing.assert_allclose(table["end_s"], [*np.arange(1, 8, 0.4), 8])
-    assert table["prediction"].tolist() == ["loud"] * 10 + ["quiet"] * 9
-    note, summary = err.decode().splitlines()
-    assert note.startswith("note: the input ends within a frame")
-    assert summary.startswith("summary: 19 decisions on 8.0 s of audio")
-
-
 def test_a_decision_does_not_wait_and_an_interruption_leaves_a_summary():
-    process = started("stream", "model", "-")
+    process = started("stream", "model", "-", "--rate", RATE, "--smooth", 1)
     process.stdin.write(raw_pcm(np.zeros(RATE)))
     process.stdin.flush()
     assert select.select([process.stdout], [], [], 120)[0]
@@ -464,9 +451,8 @@ def test_a_decision_does_not_wait_and_an_interruption_leaves_a_summary():
     process.communicate()
 
 
-@pytest.mark.parametrize("words", [["stream"], ["predict", "--level", "chunk"]])
-def test_a_closed_pipe_is_no_error(tmp_path, words):
-    process = started(*words, "model", noise(tmp_path / "a.wav", 400))
+def test_a_closed_pipe_is_no_error(tmp_path):
+    process = started("stream", "model", noise(tmp_path / "a.wav", 400))
     assert b"prediction," in process.stdout.readline()
     process.stdout.close()
     assert process.stderr.read() == b""

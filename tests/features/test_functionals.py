@@ -27,7 +27,7 @@ def middle(rows):
     return rows[:, 8:-8]
 
 
-@pytest.mark.parametrize(("hz", "pitch_class"), [(440, 9), (880, 9), (523.25, 0), (369.99, 6)])
+@pytest.mark.parametrize(("hz", "pitch_class"), [(880, 9), (523.25, 0)])
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_the_chroma_of_a_tone_is_largest_at_its_pitch_class(hz, pitch_class, rate):
     chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA]

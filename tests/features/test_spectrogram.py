@@ -103,7 +103,6 @@ def test_a_sine_lands_in_the_band_whose_centre_it_has(bands, lowest):
 SIZES = [
     *(Settings(chunk_length_s=1.0, top_db=top_db) for top_db in (None, 80.0, 40.0)),
     Settings(chunk_length_s=0.5, window_ms=25, hop_ms=10, mel_bands=40),  # 400 of 512 samples
-    Settings(chunk_length_s=0.7, window_ms=64, hop_ms=64, mel_bands=64),
     Settings(chunk_length_s=0.3, window_ms=20, hop_ms=5, mel_bands=32, top_db=60),
     Settings(chunk_length_s=1.0, sample_rate=8000, mel_bands=32),
     Settings(chunk_length_s=0.5, sample_rate=22050, window_ms=46.44, hop_ms=11.61),
@@ -164,12 +163,11 @@ def test_next_to_nothing_is_no_nan(value):
     assert set(np.flatnonzero(mel.any(axis=0))) <= {18, 19}
 
 
-@pytest.mark.parametrize("name", ["noise", "voice"])
-def test_loudness_does_not_show(name):
-    loud = image(SIGNALS[name], ONE_S)
-    np.testing.assert_array_equal(image(SIGNALS[name] / 128, ONE_S), loud)
-    np.testing.assert_array_equal(image(-SIGNALS[name], ONE_S), loud)
-    assert np.abs(image(0.01 * SIGNALS[name], ONE_S) - loud).max() <= 1  # 0.01 is rounded
+def test_loudness_does_not_show():
+    voice, loud = SIGNALS["voice"], image(SIGNALS["voice"], ONE_S)
+    for other in (voice / 128, -voice):
+        np.testing.assert_array_equal(image(other, ONE_S), loud)
+    assert np.abs(image(0.01 * voice, ONE_S) - loud).max() <= 1  # 0.01 is rounded
 
 
 def test_digital_silence_and_the_range_of_the_voice():
@@ -206,7 +204,7 @@ def bilinear(drawn: np.ndarray, size: int) -> np.ndarray:
     return drawn
 
 
-@pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 64), (16, 9, 48), (40, 64, 40)])
+@pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 64), (16, 9, 48)])
 def test_picture_is_drawn_and_resized(rng, bands, frames, size):
     """Low frequencies are at the bottom, time runs to the right."""
     mel = rng.integers(0, 256, (2, bands, frames), dtype=np.uint8)

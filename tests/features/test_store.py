@@ -72,6 +72,10 @@ def test_store_holds_the_chunks_of_every_file(corpus, cache, monkeypatch, used, 
     monkeypatch.setattr(feature_store, "BATCH", batch)  # ends within the corpus, and after it
     built = corpus()
     store = feature_store.load_spectrograms(built, used)
+    with monkeypatch.context() as patched:
+        patched.setattr(audio, "chunks_of", None)  # the second time nothing is computed
+        again = feature_store.load_spectrograms(built, used)
+    np.testing.assert_array_equal(again.mel, store.mel)
     chunks, files, starts_s = [], [], []
     for row in range(len(SECONDS)):
         waveform, _ = soundfile.read(built.folder / f"f{row}.wav", dtype="float32")
@@ -94,7 +98,7 @@ def test_store_holds_the_chunks_of_every_file(corpus, cache, monkeypatch, used, 
     assert store.key == feature_store.store_key(built, used)
 
 
-@pytest.mark.parametrize("partitions", [("train",), ("devel",), ("test",), ("test", "train"), ()])
+@pytest.mark.parametrize("partitions", [("devel",), ("test", "train"), ()])
 def test_chunks_of_partitions(stored, partitions):
     expected = [i for i, row in enumerate(stored.file) if PLACES[row] in partitions]
     assert stored.chunks(*partitions).tolist() == expected
@@ -112,17 +116,6 @@ def test_trim_removes_silence_before_cutting(corpus, tmp_path):
     )
     assert whole == 1 + np.ceil((5 - 0.25) / 0.125)
     assert 7 <= trimmed <= 11  # about a second: 7 chunks, and a few of the trim's margin
-
-
-def test_second_load_computes_nothing(corpus, monkeypatch, capsys):
-    built = corpus()
-    first = feature_store.load_spectrograms(built, USED)
-    assert "dropped" not in capsys.readouterr().out
-    monkeypatch.setattr(audio, "chunks_of", None)
-    second = feature_store.load_spectrograms(built, USED)
-    for name in ("mel", "file", "start_s"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert capsys.readouterr().out == ""
 
 
 CHANGES = {
@@ -368,12 +361,10 @@ def test_of_two_trainings_the_second_waits(cache):
 MEL, ARRAY, INDEX = "mel.u8", "activations.bin", "index.json"
 DAMAGES = {  # a file, and what becomes of its content
     "cut off": (ARRAY, lambda content: content[:-4]),
-    "longer": (ARRAY, lambda content: content + b"\0"),
     "last bit": (ARRAY, lambda content: content[:-1] + bytes([content[-1] ^ 4])),
     "lost": (ARRAY, None),
     "no index": (INDEX, None),
     "torn index": (INDEX, lambda content: content[:20]),
-    "other index": (INDEX, lambda content: b"[]"),
     "other shape": (INDEX, lambda content: content.replace(b"[70, 5]", b"[70, 4]")),
     "of an older version": (INDEX, lambda content: b'{"shape": [70, 5]}'),
 }
@@ -436,7 +427,7 @@ def test_targets():
     assert hot.dtype == values.dtype == np.float32
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 100])
+@pytest.mark.parametrize("size", [4, 100])
 def test_batches_cover_all_in_order(stored, rng, size):
     chunks = rng.permutation(np.repeat(np.arange(len(stored.mel)), 2))
     extra, second = rng.normal(size=(len(chunks), 3)), np.arange(2 * len(stored.mel)).reshape(-1, 2)

@@ -1,21 +1,13 @@
 """A backbone in two parts is the backbone, and what crosses is as little as the rule allows."""
 
-import os
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dslite import audio, paths
-from dslite.features import spectrogram
-from dslite.models import backbones, classifier, split
-from dslite.settings import Settings
+from dslite.models import backbones, split
 from tests.random_networks import alive
 
-WEIGHTS = Path(os.environ.get("DSLITE_REAL_WEIGHTS", paths.ROOT.parent / "shared" / "weights"))
-MOBILENET = WEIGHTS / "mobilenet_v2.weights.h5"
 SIDE = 64
 
 
@@ -60,14 +52,6 @@ def stored_by_hand(network, position):
     return sum(int(np.prod(t.shape[1:])) for key, t in read.items() if key in before)
 
 
-def work(layer):
-    """Multiply-adds of the convolutions, by their kinds."""
-    if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-        return 0
-    inputs = 1 if isinstance(layer, keras.layers.DepthwiseConv2D) else layer.input.shape[-1]
-    return np.prod(layer.output.shape[1:]) * np.prod(layer.kernel_size) * inputs
-
-
 CUTS = {  # shares of the layers (Table 2's), or numbers
     "densenet121": (0.1,),
     "mobilenet_v2": (0.2, 1.0, 17),
@@ -92,7 +76,7 @@ def test_the_parts_are_the_backbone_and_the_least_is_stored(pictures, name, trai
     last = int(trained * len(network.layers)) if isinstance(trained, float) else trained
     learnt = network.layers[len(network.layers) - last :]
     start = list(network.operations).index(learnt[0])
-    costs = [work(layer) for layer in network.operations]
+    costs = [split.multiply_adds(layer) for layer in network.operations]
     sizes = {
         place: stored_by_hand(network, place)
         for place in range(1, max(start, 1) + 1)
@@ -222,19 +206,3 @@ def test_a_model_stored_after_a_cut_is_the_same(pictures, tmp_path):
     network.save(tmp_path / "cut.keras")
     loaded = keras.models.load_model(tmp_path / "cut.keras")
     np.testing.assert_allclose(loaded(pictures, training=False), expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.real
-@pytest.mark.skipif(not MOBILENET.is_file(), reason="the real weights are not on this machine")
-@pytest.mark.parametrize("share", [0.1, 0.3])
-def test_parts_of_a_real_network_hear_the_same_in_real_songs(real_ravdess, share):
-    used = Settings(chunk_length_s=3.0, backbone="mobilenet_v2", weights=str(MOBILENET))
-    files = sorted(real_ravdess.rglob("03-02-*.*"))[::100]
-    waves = np.concatenate([audio.chunks_of(file, used)[0][:1] for file in files])
-    pictures = classifier.inputs(spectrogram.mel_image(waves, used), used)
-    network = backbones.build_backbone("mobilenet_v2", str(MOBILENET), 224)
-    expected = network(pictures, training=False).numpy()
-    cut = split.cut(network, int(share * len(network.layers)))
-    scale = np.abs(expected).max()
-    outputs = cut.tail(cut.trunk(pictures))
-    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3 * scale)
