@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
@@ -99,16 +98,59 @@ def counts(table: pd.DataFrame) -> Figure:
 
 
 def draw_intervals(
-    axes: Axes, places: np.ndarray, values: np.ndarray, ends: tuple, i: int, label: str, digits: str
+    axes: Axes,
+    places: np.ndarray,
+    values: np.ndarray,
+    ends: tuple,
+    i: int,
+    label: str,
+    digits: str,
+    wider: tuple | None = None,
 ) -> None:
-    """Draw values and their intervals (two arrays) at places on the vertical axis as series i."""
-    axes.hlines(places, *ends, color=COLOURS[i])
-    axes.plot(values, places, "os^D"[i], color=COLOURS[i], ms=5, label=label)
+    """Draw values and their intervals (two arrays) at places on the vertical axis as series i.
+
+    Series -1 is black; ``wider``: a second interval of each, as a thin line.
+    """
+    colour = COLOURS[i % len(COLOURS)] if i >= 0 else "black"
+    axes.hlines(places, *ends, color=colour, lw=1.5 if wider is None else 2.5)
+    if wider is not None:
+        axes.hlines(places, *wider, color=colour, lw=0.7)
+    axes.plot(values, places, "os^D"[i % 4], color=colour, ms=5, label=label)
     above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
-    above["path_effects"] = [withStroke(linewidth=2, foreground="white")]  # lines pass behind it
+    above["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5}  # over the lines,
+    above["zorder"] = 1.5  # under the marks
     for value, place in zip(values, places, strict=True):
         if np.isfinite(value):
-            axes.annotate(f"{value:{digits}}", (value, place), fontsize=7, **above)
+            text = f"{value:{digits}}".replace("-", "−")
+            axes.annotate(text, (value, place), fontsize=7, **above)
+
+
+@styled
+def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
+    """Draw values with one or two intervals: a line each, a heading above each group of them.
+
+    Columns: ``group`` (a mark and colour each, the paper's black; its heading, or empty),
+    ``label``, ``value``, ``low``, ``high``, optionally ``low_speakers``, ``high_speakers`` (drawn
+    thin) and ``dots`` (a list of further values: those of the seeds). Lines are one unit high.
+    """
+    ticks, place = {}, 0.0
+    first = -1 if rows["group"].iloc[0].startswith("paper") else 0
+    for i, (group, of) in enumerate(rows.groupby("group", sort=False), first):
+        if group:
+            ticks[place] = group
+        places = place + bool(group) + np.arange(len(of))
+        thin = (of["low_speakers"], of["high_speakers"]) if "low_speakers" in of else None
+        draw_intervals(axes, places, of["value"], (of["low"], of["high"]), i, group, digits, thin)
+        for at, dots in zip(places, of.get("dots", []), strict=False):
+            axes.plot(dots, np.full(np.shape(dots), at), "k.", ms=3)
+        ticks |= dict(zip(places.tolist(), of["label"], strict=True))
+        place = places[-1] + 1.2
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    for text in axes.get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() in set(rows["group"]) else "normal")
+    axes.set_ylim(max(ticks) + 0.6, -0.9)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.3)
 
 
 @styled

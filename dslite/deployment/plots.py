@@ -92,22 +92,24 @@ def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
 
 
 @styled
-def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
+def pareto(table: pd.DataFrame, metric: str = "uar", partition: str = "devel") -> Figure:
     """Draw score over the median time of a run, a mark's area being the file's size.
 
-    Columns: ``backbone``, ``variant``, ``ms_median``, ``MB``, ``devel`` (a fraction; `metric` is a
-    key of `METRICS`); one row a model. The line joins the models than which none is both faster
-    and better; a black edge has whatever is not beaten when the size counts too (`front`).
+    Columns: ``backbone``, ``variant``, ``ms_median``, ``MB`` and the partition's score (a fraction;
+    `metric` is a key of `METRICS`); one row a model. The steps lead over the models than which none
+    is both faster and better; a black edge has whatever is not beaten when the size counts too
+    (`front`).
     """
     name, factor, _ = METRICS[metric]
-    table = table.assign(score=factor * table["devel"]).reset_index(drop=True)
+    table = table.assign(score=factor * table[partition]).reset_index(drop=True)
     figure, axes = panels(4.2)
     axes.set_xscale("log")
     backbones, variants = (list(table[of].unique()) for of in ("backbone", "variant"))
     area = LARGEST * table["MB"] / table["MB"].max()
     unbeaten = front(table["ms_median"], table["score"], table["MB"])
     line = table[front(table["ms_median"], table["score"])].sort_values(["ms_median", "score"])
-    axes.plot(line["ms_median"], line["score"], color="grey", lw=1, ls="--", zorder=1)
+    axes.plot(line["ms_median"], line["score"], color="grey", lw=1, ls="--", zorder=1,
+              drawstyle="steps-post")  # fmt: skip
     for i in table["MB"].sort_values(ascending=False).index:  # small ones on top of large ones
         row = table.loc[i]
         axes.scatter(
@@ -122,7 +124,7 @@ def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
             zorder=2,
         )
     axes.margins(0.16)
-    axes.set(xlabel="Median time of a run (ms)", ylabel=f"Devel {name}")
+    axes.set(xlabel="Median time of a run (ms)", ylabel=f"{partition.capitalize()} {name}")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

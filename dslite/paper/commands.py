@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from dslite.errors import InputError
-
 # As in cli, modules are imported inside the command.
 
 
@@ -26,13 +24,7 @@ def paper(
     from dslite.paper import report
 
     material = report.gather()
-    place = output.expanduser().absolute() if output else None
-    try:
-        page = report.write_results(material, place)
-    except OSError as error:
-        raise InputError(
-            f"{output}: cannot be written to: {error.strerror}; name another folder"
-        ) from None
+    page = report.write_results(material, output.expanduser().absolute() if output else None)
     for line in report.headlines(material):
         typer.echo(line)
     if readme:

@@ -1,75 +1,50 @@
 """The figures of the report, from finished runs alone: no model, no audio, no training.
 
-A series is told by its mark, dash or hatch and not by its colour alone, so that every figure can be
-read in grey. Scores and gains come in per cent, as the paper prints them; only the devel scores of
-`plot_curves` are fractions, as a run's history holds them.
+Scores and gains come in per cent, as the paper prints them; only the devel scores of a run's
+history are fractions.
 """
 
-import base64
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from matplotlib import image
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
-from dslite import cards
+from dslite import cards, plots
 from dslite.deployment import profile
 from dslite.evaluation import confusion as evaluation_confusion
-from dslite.paper import comparisons, costs, published, reproduction
-from dslite.paper.comparisons import PRINTED, network
+from dslite.paper import comparisons, costs, published
+from dslite.paper.comparisons import network
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
-from dslite.paper.tables import environment
-from dslite.plots import COLOURS, METRICS, panels, styled, whole_ticks
+from dslite.paper.tables import environment, words
+from dslite.provenance import size_in_words
+from dslite.training import plots as training_plots
 from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS
 
-LEGEND = 45  # letters of a line
-EXPLAINED = ("explanation/shap_confident.svg", "explanation/shap_confident.png")  # Figure 2
+EXPLAINED = ("explanation/shap_confident.png", "explanation/shap_confident.svg")  # Figure 2
+WIDEST, COLOURS = 1250, 48  # of a PNG
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
-PAPER = "paper"  # what the name of a published source begins with
-MARKERS = "os^vPX"
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-HATCHES = (
-    "",
-    "////",
-    "xxxx",
-    "....",
-    "\\\\\\\\",
-    "----",
-    "++++",
-    "oooo",
-    "**",
-)  # of a verdict each
-FILLS = (COLOURS[2], COLOURS[4], COLOURS[5], "#EEEEEE", "#CCCCCC", COLOURS[1], COLOURS[3])
-FILLS += ("white", "#F0E442")
-LINE_IN, APART = 0.155, 0.5  # height of a mark's line; what lies between two groups, in lines
-VALUE_POINTS = 7
-WHITE_EDGE = [withStroke(linewidth=2, foreground="white")]  # lines pass behind a text
+GAINS = ("cutmix", "specaugment", "cutmix+specaugment")
+SPEAKERS = ["low_speakers", "high_speakers"]
+RULED = "Thick lines: 95 % over files, thin: over speakers"
 
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure (a string: the text of an SVG) and its texts; ``stem`` names its files."""
+    """A figure (a string: the text of an SVG, bytes: a PNG); ``stem`` names its file."""
 
     stem: str
     title: str
     caption: str
     alt: str
-    figure: Figure | str
+    figure: Figure | str | bytes
 
 
 def datasets(runs: pd.DataFrame) -> Sequence[str]:
@@ -79,146 +54,86 @@ def datasets(runs: pd.DataFrame) -> Sequence[str]:
 
 
 def figures(
-    runs: pd.DataFrame, numbers: pd.DataFrame, substitutes: pd.DataFrame, answers: pd.DataFrame
+    runs: pd.DataFrame, numbers: pd.DataFrame, scores: pd.DataFrame, answers: pd.DataFrame
 ) -> list[PaperFigure]:
     """Draw every figure that the results at hand allow, the paper's first.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Of `dslite.training.runs.all_runs`.
-    numbers, substitutes : DataFrame
-        Of `dslite.paper.reproduction`.
-    answers : DataFrame
-        Of `dslite.paper.comparisons.answers`.
+    Takes what `dslite.training.runs.all_runs`, `dslite.paper.reproduction.numbers`,
+    `dslite.paper.tables.scores` and `dslite.paper.comparisons.answers` give.
     """
-    drawn = [figure for dataset in datasets(runs) for figure in _of_corpus(runs, dataset)]
-    results = numbers[numbers["verdict"] != published.SETTING]
-    unrun = numbers.assign(reproduced=np.nan)
-    return [
-        *drawn,
-        _figure("forest", forest(numbers, substitutes)),
-        _figure("published", forest(unrun, substitutes.iloc[:0])),
-        _figure("gains", gains(numbers, answers)),
-        _figure("verdicts", plot_verdicts(reproduction.summary(results))),
+    printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
+    drawn = [
+        one for dataset in datasets(runs) for one in _of_corpus(runs, printed, scores, dataset)
     ]
+    every = _figure("published", plot_published(printed, numbers[numbers["column"] == "chance"]))
+    return [*drawn, _figure("gains", plot_gains(printed, answers)), every]
 
 
-def _figure(stem: str, figure: Figure | str, dataset: str = "", **facts: Any) -> PaperFigure:
-    """A figure with its texts of ``figures.yaml``, the facts filled in."""
-    text = resources.files("dslite.paper").joinpath("figures.yaml").read_text("utf-8")
+def _figure(
+    stem: str, figure: Figure | str | bytes, dataset: str = "", **facts: Any
+) -> PaperFigure:
+    """A figure with its texts, the facts filled in."""
     facts |= {"corpus": NAMES.get(dataset)}
-    texts = {key: value.format(**facts) for key, value in yaml.safe_load(text)[stem].items()}
+    texts = {key: value.format(**facts) for key, value in words("figures")[stem].items()}
     return PaperFigure(f"{stem}-{dataset}" if dataset else stem, figure=figure, **texts)
 
 
-def _of_corpus(runs: pd.DataFrame, dataset: str) -> Iterator[PaperFigure]:
-    """Figures 1 to 3, the learning curves and the trade-offs of one corpus."""
-    if pipeline := pipeline_facts(dataset):
+def _of_corpus(
+    runs: pd.DataFrame, printed: pd.DataFrame, scores: pd.DataFrame, dataset: str
+) -> Iterator[PaperFigure]:
+    """Figures 1 to 3 of one corpus, its scores, learning curves and trade-offs."""
+    runs, printed, scores = (of[of["dataset"] == dataset] for of in (runs, printed, scores))
+    chance = 100 / len(cards.load(dataset).classes)
+    profiles = _profiles(dataset)
+    if pipeline := pipeline_facts(profiles):
         svg = environment().get_template("figure1.svg.j2").render(pipeline)
         yield _figure("figure1", svg, dataset, **pipeline)
-    runs = runs[runs["dataset"] == dataset]
     for run in runs.sort_values("devel", ascending=False).to_dict("records"):
-        files = [Path(run["folder"]) / name for name in EXPLAINED]
-        if file := next((file for file in files if file.is_file()), None):
-            svg = file.read_text(encoding="utf-8") if file.suffix == ".svg" else _framed(file)
-            yield _figure("figure2", svg, dataset, run=f"{dataset}/{run['run']}")
+        files = [file for name in EXPLAINED if (file := Path(run["folder"], name)).is_file()]
+        if files:
+            yield _figure("figure2", _picture(files[0]), dataset, run=f"{dataset}/{run['run']}")
             break
-    run = best(runs)
-    if run and (confusion := _confusion(run)):
-        yield _figure("figure3", confusion, dataset, run=f"{dataset}/{run['run']}")
-    history = histories(runs[runs["metric"] == "uar"])
+    networks = runs[~runs["random_weights"] & ~runs["configuration"].isin(BASELINES)]
+    tested = networks[networks["test"].notna() & networks["devel"].notna()]
+    if len(tested):
+        run = training_runs.load(tested.loc[tested["devel"].idxmax(), "folder"])
+        measured = {"test": run.metrics["test"]}
+        drawn = evaluation_confusion.figures(measured, run.predictions, run.classes)
+        if "confusion_test" in drawn:
+            yield _figure("figure3", drawn["confusion_test"], dataset, run=run.name)
+    if len(scores):
+        yield _figure("forest", plot_forest(printed, scores, chance), dataset)
+    history = histories(networks[~networks["overridden"] & (networks["metric"] == "uar")])
     if len(history) and history["devel_score"].notna().any():
-        chance = 1 / len(cards.load(dataset).classes)
         yield _figure("curves", plot_curves(history, chance), dataset)
-    if pareto := _pareto(dataset):
+    measured = [profile.profile_table(content) for content in profiles.values()]
+    if measured and (pareto := profile.pareto_figure(pd.concat(measured, ignore_index=True))):
         yield _figure("pareto", pareto, dataset)
 
 
-def forest(numbers: pd.DataFrame, substitutes: pd.DataFrame) -> Figure:
-    """Draw test UAR with intervals: corpora that we have runs of, or all published ones."""
-    printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
-    others = substitutes[substitutes["column"] == "test"]
-    tested = set(others["dataset"]) | set(printed.loc[printed["reproduced"].notna(), "dataset"])
-    if tested:
-        printed = printed[printed["dataset"].isin(tested)]
-    rows = []
-    bounds = ("reproduced", "reproduced_ci_low", "reproduced_ci_high")
-    columns = ["source", "seeds", "score", "low", "high"]
-    for row in printed.to_dict("records"):
-        scores = [(PRINTED, 0, row["value"], row["low"], row["high"])]
-        scores.append(("ours: DenseNet121", 1, *(row[key] for key in bounds)))
-        for one in others[others["key"] == row["key"]].to_dict("records"):
-            source = textwrap.fill(one["label"], LEGEND)  # settings of one's own make it long
-            scores.append((source, one["seeds"], *(one[key] for key in bounds)))
-        shared = {"dataset": NAMES[row["dataset"]], "configuration": LABELS[row["configuration"]]}
-        rows += [shared | dict(zip(columns, score, strict=True)) for score in scores]
-    classes = {name: len(cards.load(name).classes) for name in printed["dataset"].unique()}
-    return plot_forest(pd.DataFrame(rows), {NAMES[name]: 100 / n for name, n in classes.items()})
-
-
-def gains(numbers: pd.DataFrame, answers: pd.DataFrame) -> Figure:
-    """Draw what each augmentation adds: the published differences, ours with their intervals."""
-    printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
-    wide = printed.pivot(index="dataset", columns="configuration", values="value")
-    rows = []
-    for dataset in printed["dataset"].unique():
-        for method in ("cutmix", "specaugment", "cutmix+specaugment"):
-            shared = {"dataset": NAMES[dataset], "method": LABELS[method]}
-            gain = wide.loc[dataset, method] - wide.loc[dataset, "none"]
-            rows.append(shared | {"source": PRINTED, "gain": gain, "low": np.nan, "high": np.nan})
-    for row in answers[answers["question"] == comparisons.AUGMENTATION].to_dict("records"):
-        shared = {"dataset": NAMES[row["dataset"]], "method": LABELS[row["this"]]}
-        protocol = "" if row["protocol"] == comparisons.PARTITION else f", {row['protocol']}"
-        values = {"gain": row["difference"], "low": row["low"], "high": row["high"]}
-        rows.append(shared | {"source": network(row) + protocol} | values)
-    return plot_gains(pd.DataFrame(rows))
-
-
-def _framed(file: Path) -> str:
-    """A picture of a record, in an SVG."""
-    height, width, *_ = image.imread(file).shape
-    data = base64.b64encode(file.read_bytes()).decode()
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
-        f'<image width="{width}" height="{height}" href="data:image/png;base64,{data}"/></svg>'
-    )
+def _picture(file: Path) -> str | bytes:
+    """A drawn figure as it was left, a PNG in fewer pixels and colours."""
+    if file.suffix == ".svg":
+        return file.read_text(encoding="utf-8")
+    smaller = BytesIO()
+    with Image.open(file) as picture:
+        picture = picture.convert("RGB")
+        picture.thumbnail((WIDEST, picture.height), Image.Resampling.LANCZOS)
+        # Of the methods, the one that keeps the few strong reds
+        picture = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        picture.save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
-    """Read the histories of networks, as `plot_curves` draws them.
-
-    Those that start from random weights, or with settings of their own, are left out.
-    """
-    networks = runs[~runs["configuration"].isin(BASELINES) & ~runs["overridden"]]
-    networks = networks[~networks["random_weights"]]
-    order = networks["configuration"].map(list(LABELS).index)
+    """Read the histories of networks, as `plot_curves` draws them."""
     parts = []
-    for run in networks.loc[order.sort_values(kind="stable").index].to_dict("records"):
+    for run in runs.to_dict("records"):
         history = training_runs.load(run["folder"]).history
         if history is not None:
             shared = {"source": network(run), "seed": run["seed"]}
-            shared["configuration"] = LABELS[run["configuration"]]
-            parts.append(history.assign(**shared))
+            parts.append(history.assign(configuration=LABELS[run["configuration"]], **shared))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def best(runs: pd.DataFrame) -> dict[str, Any] | None:
-    """Choose the pre-trained network that is best on devel; of equals the first."""
-    networks = runs[~runs["random_weights"] & ~runs["configuration"].isin(BASELINES)]
-    networks = networks[networks["test"].notna()]
-    if networks["devel"].isna().all():
-        return None
-    chosen = training_runs.best_on_devel([training_runs.load(f) for f in networks["folder"]])
-    return networks[networks["folder"] == str(chosen.folder)].iloc[0].to_dict()
-
-
-def _confusion(row: Mapping[str, Any]) -> Figure | None:
-    """Figure 3 of one run, its test files; None where the test labels are blinded."""
-    run = training_runs.load(row["folder"])
-    scores = {"test": run.metrics["test"]}
-    drawn = evaluation_confusion.figures(scores, run.predictions, run.classes)
-    return drawn.get("confusion_test")
 
 
 def _profiles(dataset: str) -> dict[str, dict[str, Any]]:
@@ -230,317 +145,144 @@ def _profiles(dataset: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _pareto(dataset: str) -> Figure | None:
-    """Score against time against size of a corpus's profiled runs."""
-    tables = [profile.profile_table(content) for content in _profiles(dataset).values()]
-    return profile.pareto_figure(pd.concat(tables, ignore_index=True)) if tables else None
+def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Read what ``figure1.svg.j2`` fills in, of the profiled network that is best on devel.
 
-
-def pipeline_facts(dataset: str) -> dict[str, Any] | None:
-    """Read what Figure 1 shows, of a corpus's profiled network that is best on devel.
-
-    Returns
-    -------
-    dict or None
-        What ``figure1.svg.j2`` fills in; None where no profile of a pre-trained network says its
-        shapes.
+    None where no profile says its shapes.
     """
-    profiles = [(c.get("devel", {}).get("float32") or 0, name, c)
-                for name, c in _profiles(dataset).items() if "shapes" in c]  # fmt: skip
-    if not profiles:
+    shaped = [(c.get("devel", {}).get("float32") or 0, name, c)
+              for name, c in profiles.items() if "shapes" in c]  # fmt: skip
+    if not shaped:
         return None
-    *_, content = max(profiles, key=lambda one: one[:2])
-    record = content["record"]
-    threads = content["threads"][0]
+    *_, content = max(shaped, key=lambda one: one[:2])
+    record, threads = content["record"], content["threads"][0]
     rows = [row for row in content["rows"] if row["threads"] == threads]
     lite = {row["part"]: row for row in rows if row["variant"] == "float32"}
     sizes = {row["variant"]: row.get("size_bytes") for row in rows if row["part"] == "model"}
-    for row in content["rows"]:
-        if (row["part"], row["variant"]) == costs.STAGES["tf_model"]:
-            sizes.setdefault("Keras", row.get("size_bytes"))
     return {
-        "name": f"{dataset}/{content['run']}",
+        "name": f"{content['dataset']}/{content['run']}",
         "backbone": TITLES.get(content["backbone"], content["backbone"]),
         "pooling": POOLINGS[record["settings"]["pooling"]],
         "ms": {part: row["ms_median"] for part, row in lite.items()},
-        "sizes": {name: _size(count) for name, count in sizes.items() if count is not None},
+        "sizes": {name: size_in_words(count) for name, count in sizes.items() if count},
         "peak_mb": lite.get("model", {}).get("peak_mb"),
         **{"settings": record["settings"], "classes": record["classes"], "threads": threads},
         **{key: content[key] for key in ("shapes", "layers", "hardware")},
     }
 
 
-def _size(count: float) -> str:
-    """Bytes as a text, in powers of 1000."""
-    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"
-
-
 # Drawing
 
 
-def _paper_first(sources: Sequence[str]) -> list[str]:
-    """Every source once, the published ones first, else in their order."""
-    return sorted(dict.fromkeys(sources), key=lambda name: not name.startswith(PAPER))
+def _printed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Published test scores as rows of `dslite.plots.forest`."""
+    rows = rows.assign(label=rows["configuration"].map(LABELS), group="")
+    return rows[["dataset", "group", "label", "value", "low", "high"]]
 
 
-def _marks(sources: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How each source is drawn: the paper black and open, everybody else filled and coloured."""
-    names = _paper_first(sources)
-    others = [name for name in names if not name.startswith(PAPER)]
-    paper = {"marker": "D", "color": "black", "mfc": "white", "ms": 5}
-    marks = dict.fromkeys(names, paper)
-    for i, name in enumerate(others):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        marks[name] = {"marker": marker, "color": colour, "ms": 5.5}
-    return marks
+@plots.styled
+def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> Figure:
+    """Draw one corpus's published test UAR and, below it, everything that was run here.
 
-
-def _slots(pairs: pd.DataFrame) -> tuple[dict, dict[str, float], float]:
-    """Give every pair of group and source a line, the lines of a group next to each other.
-
-    Returns the places of the pairs, of the groups' middles, and where the last line ends.
+    Takes the corpus's rows of `dslite.paper.published.numbers` and of
+    `dslite.paper.tables.scores`, and the UAR of guessing in percent.
     """
-    places, middles, place = {}, {}, 0.0
-    group, source = pairs.columns
-    for name, of in pairs.groupby(group, sort=False):
-        lines = _paper_first(of[source])
-        middles[name] = place + (len(lines) - 1) / 2
-        places |= {(name, line): place + i for i, line in enumerate(lines)}
-        place += len(lines) + APART
-    return places, middles, place - APART
-
-
-def _draw_lines(axes: Axes, rows: pd.DataFrame, group: str, slots: tuple, styles: Mapping) -> None:
-    """Draw marks at ``value`` with their intervals, and their ``text`` at the right of each."""
-    places, middles, end = slots
-    for row in rows.to_dict("records"):
-        place, style, value = places[row[group], row["source"]], styles[row["source"]], row["value"]
-        axes.hlines(place, row["low"], row["high"], color=style["color"], lw=1.4)
-        axes.plot(value, place, ls="", mew=1.1, zorder=3, **style)
-        right = np.nanmax([value, row["high"]])
-        text = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-        text |= {"fontsize": VALUE_POINTS, "path_effects": WHITE_EDGE}
-        axes.annotate(row["text"], (right, place), **text)
-    axes.set_yticks(list(middles.values()), list(middles))
-    axes.tick_params(axis="y", length=0)
-    tops = sorted(min(p for (name, _), p in places.items() if name == each) for each in middles)
-    axes.hlines(np.array(tops[1:]) - (1 + APART) / 2, 0, 1, color="#DDDDDD", lw=0.6,
-                transform=axes.get_yaxis_transform())  # fmt: skip
-    axes.set_ylim(end - 0.4, -0.7)
-    axes.grid(axis="x", alpha=0.3)
-
-
-def _text_inches(text: str, points: float) -> float:
-    """Width of a text."""
-    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), False)
-    return width / 72
-
-
-def _widen(axes: Axes, rows: pd.DataFrame, others: Sequence[float], width_in: float) -> None:
-    """Set horizontal limits within which every mark, interval and text lies.
-
-    ``rows`` have value, low, high and text; ``width_in`` is the axes' least width in inches.
-    """
-    ends = np.append(rows[["value", "low", "high"]].to_numpy(dtype=float), others)
-    low, high = np.nanmin(ends), np.nanmax(ends)
-    low -= 0.04 * max(high - low, 1)
-    high += 0.02 * max(high - low, 1)
-    for right, text in zip(rows[["value", "high"]].max(axis=1), rows["text"], strict=True):
-        share = min(0.7, (_text_inches(text, VALUE_POINTS) + 0.12) / width_in)
-        high = max(high, low + (right - low) / (1 - share))
-    axes.set_xlim(low, high)
-
-
-def _legend(figure: Figure, handles: list, labels: list[str], where: str = "right") -> None:
-    """Draw a legend above the axes in as many columns as the figure is wide enough for."""
-    widest = max(_text_inches(label, 8) for label in labels)
-    columns = int((figure.get_figwidth() - 0.2) // (widest + 0.7))
-    figure.legend(handles, labels, loc=f"outside upper {where}", fontsize=8, handlelength=3.4,
-                  ncols=min(max(1, columns), len(handles)))  # fmt: skip
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"
-
-
-@styled
-def plot_forest(table: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
-    """Draw the UAR of every configuration with its interval, ours below the published one.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``dataset`` (a panel each), ``configuration`` (a group of lines), ``source`` (a mark; a
-        published one begins with "paper" and is a black, open diamond), ``score``, ``low``,
-        ``high`` (per cent; an interval may be NaN, a row without a score is left out) and
-        ``seeds`` (int; 0: published). A row with fewer seeds than its source has elsewhere says so.
-    chance : mapping of dataset -> float
-        Score of guessing in per cent.
-    """
-    table = table[table["score"].notna()]
-    most, styles = table.groupby("source")["seeds"].max(), _marks(table["source"])
-    texts = [
-        f"{row.score:.1f}" + (f" ({_seeds(row.seeds)})" if row.seeds < most[row.source] else "")
-        for row in table.itertuples()
-    ]
-    table = table.assign(value=table["score"], text=texts)
-    blocks = [(name, of, _slots(of[["configuration", "source"]])) for name, of in
-              table.groupby("dataset", sort=False)]  # fmt: skip
-    lines = [end + 0.3 for _, _, (_, _, end) in blocks]
-    height = 0.75 + LINE_IN * sum(lines) + 0.3 * len(blocks) + 0.06 * len(styles)
-    figure, column = panels(height, len(blocks), squeeze=False, sharex=True, height_ratios=lines)
-    for axes, (name, rows, slots) in zip(column[:, 0], blocks, strict=True):
-        guessing = axes.axvline(chance[name], color="grey", ls="--", lw=1)
-        _draw_lines(axes, rows, "configuration", slots, styles)
-        axes.set_title(f"{name} (chance: {chance[name]:.1f} %)")
-    _widen(column[0, 0], table, [chance[name] for name, *_ in blocks], 5.2)
-    column[-1, 0].set_xlabel("Test UAR (%); line: 95 % interval")
-    labels = [f"{of} ({_seeds(most[of])})" if most[of] else of for of in styles]
-    handles = [Line2D([], [], ls="", mew=1.1, **style) for style in styles.values()]
-    _legend(figure, [*handles, guessing], [*labels, "chance"])
+    seeds = scores["seeds"].map(lambda n: f" ({n} seeds)" if n > 1 else "")
+    ours = scores.rename(columns={"test": "value"}).assign(
+        group=scores["network"].replace("", "acoustic statistics") + ", " + scores["protocol"],
+        label=scores["configuration"].map(LABELS) + seeds,
+        dots=scores["of_seeds"].where(scores["seeds"] > 1),
+    )
+    theirs = _printed(printed).assign(group="paper: DenseNet121, as published")
+    rows = pd.concat([theirs, ours])
+    figure, axes = plots.panels(0.6 + 0.235 * (len(rows) + rows["group"].nunique()))
+    plots.forest(axes, rows)
+    axes.axvline(chance, color="grey", ls="--", lw=1)
+    sizes = scores.groupby("protocol", sort=False)[["files", "speakers"]].max().astype(int)
+    n = ["{}: {} files, {} speakers".format(of, *row) for of, row in sizes.T.items()]
+    text = f"Test UAR (%). {RULED}; dots: seeds; dashed: chance\n{'; '.join(n)}"
+    figure.supxlabel(text, fontsize=8)
     return figure
 
 
-@styled
-def plot_gains(table: pd.DataFrame) -> Figure:
-    """Draw what each augmentation adds to the test UAR of "no augmentation", a group per corpus.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``dataset`` (its title), ``method`` (a panel each), ``source`` (a mark, see `plot_forest`),
-        ``gain``, ``low``, ``high``: percentage points above the same source without augmentation;
-        the interval is NaN for published gains, of which the paper prints none.
-    """
-    table = table[table["gain"].notna()]
-    texts = [f"{gain:+.1f}".replace("-", "−") for gain in table["gain"]]
-    table, styles = table.assign(value=table["gain"], text=texts), _marks(table["source"])
-    slots = _slots(table[["dataset", "source"]].drop_duplicates())
-    methods = list(table["method"].unique())
-    height = 1.0 + LINE_IN * slots[2] + 0.06 * len(styles)
-    figure, row = panels(height, 1, len(methods), sharex=True, sharey=True, squeeze=False)
-    for axes, method in zip(row[0], methods, strict=True):
-        axes.axvline(0, color="black", lw=0.8)
-        _draw_lines(axes, table[table["method"] == method], "dataset", slots, styles)
-        axes.set_title(method)
-    _widen(row[0, 0], table, [0], 5.6 / len(methods))
-    figure.supxlabel("Gain in test UAR (percentage points); line: 95 % interval", fontsize=9)
-    handles = [Line2D([], [], ls="", mew=1.1, **style) for style in styles.values()]
-    _legend(figure, handles, list(styles))
+@plots.styled
+def plot_published(printed: pd.DataFrame, chances: pd.DataFrame) -> Figure:
+    """Draw the published test UAR of every corpus, a panel each, with chance."""
+    names = printed["dataset"].unique()
+    figure, grid = plots.panels(4.3, 2, -(-len(names) // 2), width=9, sharey=True)
+    rows = _printed(printed)
+    blank = {"value": np.nan, "low": np.nan, "high": np.nan, "group": ""}
+    for axes, name in zip(grid.flat, names, strict=False):
+        of = rows[rows["dataset"] == name].set_index("label")
+        labels = [of for name, of in LABELS.items() if name in set(printed["configuration"])]
+        plots.forest(axes, of.reindex(labels).fillna(blank).reset_index())
+        chance = chances[chances["dataset"] == name].iloc[0]
+        axes.axvline(chance["reproduced"], color="grey", ls="--", lw=1)
+        if abs(chance["value"] - chance["reproduced"]) > 0.1:
+            axes.axvline(chance["value"], color="grey", ls=":", lw=1)
+        axes.set_title(NAMES[name])
+    figure.supxlabel("Test UAR (%) with its 95 % interval; dashed: chance", fontsize=9)
     return figure
 
 
-@styled
+@plots.styled
+def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
+    """Draw what each augmentation adds to the test UAR: published differences, ours with intervals.
+
+    Takes published test scores and `dslite.paper.comparisons.answers`.
+    """
+    wide = printed.pivot(index="dataset", columns="configuration", values="value")
+    wide = wide.loc[printed["dataset"].unique()]
+    ours = answers[answers["question"] == comparisons.AUGMENTATION]
+    ours = ours.assign(label=[network(row) for row in ours.to_dict("records")])
+    bounds = ["low", "high", *SPEAKERS]
+    parts = {}
+    for method in GAINS:
+        theirs = pd.DataFrame({"label": [NAMES[d] for d in wide.index], "group": "paper"})
+        theirs["value"] = (wide[method] - wide["none"]).to_numpy()
+        parts[method] = [theirs.reindex(columns=["label", "group", "value", *bounds])]
+    for (dataset, protocol), same in ours.groupby(["dataset", "protocol"], sort=False):
+        labels = same["label"].drop_duplicates()
+        for method in GAINS:
+            of = same[same["this"] == method].rename(columns={"difference": "value"})
+            of = of.set_index("label")[["value", *bounds]].reindex(labels).reset_index()
+            parts[method].append(of.assign(group=f"{NAMES[dataset]}, {protocol}"))
+    tables = {method: pd.concat(of, ignore_index=True) for method, of in parts.items()}
+    lines = len(tables[GAINS[0]]) + tables[GAINS[0]]["group"].nunique()
+    figure, row = plots.panels(0.8 + 0.24 * lines, 1, len(GAINS), width=8, sharex=True, sharey=True)
+    for axes, (method, rows) in zip(row, tables.items(), strict=True):
+        axes.axvline(0, color="black", lw=0.8, zorder=1)
+        plots.forest(axes, rows, "+.1f")
+        axes.set_title(LABELS[method])
+    text = f"Gain in test UAR over no augmentation (percentage points). {RULED}"
+    figure.supxlabel(text, fontsize=9)
+    return figure
+
+
+@plots.styled
 def plot_curves(history: pd.DataFrame, chance: float) -> Figure:
-    """Draw learning curves of several runs: thin lines the seeds, thick lines their mean.
+    """Draw the devel UAR over the epochs: a panel a network and preset, a line a configuration.
 
-    Parameters
-    ----------
-    history : DataFrame
-        ``source`` (a row of panels each), ``configuration`` (dash, marks and colour),
-        ``seed``, ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``, ``devel_loss``,
-        ``devel_score`` (UAR, a fraction). Epochs that were not scored on devel, those of the last
-        training on train and devel together, are left out.
-    chance : float
-        UAR of guessing, a fraction.
-
-    Returns
-    -------
-    Figure
-        Both losses at the left, on one logarithmic axis a row (a new head's first loss is a hundred
-        times its last one), and the devel UAR at the right, on the same axis in all rows.
+    Columns: ``source`` (a panel each), ``configuration``, ``seed``, ``epoch``, ``phase`` (1, 2),
+    ``devel_score`` (a fraction; NaN where devel was trained on, too). ``chance`` is in percent.
     """
-    label, factor, _ = METRICS["uar"]
     history = history[history["devel_score"].notna()]
-    history = history.assign(devel_score=factor * history["devel_score"])
-    sources, names = (list(history[of].unique()) for of in ("source", "configuration"))
-    figure, grid = panels(0.7 + 1.55 * len(sources), len(sources), 3, squeeze=False)
-    handles: dict[str, Line2D] = {}
-    titles = {
-        "train_loss": "Train loss",
-        "devel_loss": "Devel loss",
-        "devel_score": f"Devel {label}",
-    }
-    for row, source in zip(grid, sources, strict=True):
+    sources = history["source"].unique()
+    shape = -(-len(sources) // 2), min(2, len(sources))
+    figure, grid = plots.panels(0.5 + 2 * shape[0], *shape, sharey=True, squeeze=False)
+    for axes, source in zip(grid.flat, sources, strict=False):
         runs = history[history["source"] == source]
-        for axes, (column, title) in zip(row, titles.items(), strict=True):
-            handles |= _draw_curves(axes, runs, column, names)
-            axes.set_ylabel(title)
-            axes.xaxis.set_major_locator(whole_ticks())
-        _logarithmic(row[:2])
-        handles["chance"] = row[2].axhline(factor * chance, color="grey", ls="--", lw=1)
-        row[0].set_title(source)
-        row[2].sharey(grid[0, 2])
-    for axes in grid[-1]:
-        axes.set_xlabel("Epoch")
-    order = [*names, "one seed", "phase 2 begins", "chance"]
-    order = [name for name in order if name in handles]
-    _legend(figure, [handles[name] for name in order], order)
-    return figure
-
-
-def _draw_curves(
-    axes: Axes, runs: pd.DataFrame, column: str, names: list[str]
-) -> dict[str, Line2D]:
-    """Draw one column of every configuration's history; gives lines by their labels."""
-    handles = {}
-    for name, of in runs[runs[column].notna()].groupby("configuration", sort=False):
-        i = names.index(name)
-        look = {"color": COLOURS[i % len(COLOURS)], "ls": LINES[i % len(LINES)]}
-        seeds = of.pivot(index="epoch", columns="seed", values=column)
-        if seeds.shape[1] > 1:
-            thin = axes.plot(seeds, color=look["color"], lw=0.5, alpha=0.6)
-            handles["one seed"] = Line2D([], [], color="grey", lw=thin[0].get_linewidth())
-        # The mean at the epochs that all seeds have: beyond, it would jump where one ends.
-        mean = seeds.dropna().mean(axis=1)
-        # Each line's marks lie at epochs of their own, lest lines on each other hide them.
-        step = max(1, len(mean) // 3)
-        marks = {"marker": MARKERS[i % len(MARKERS)], "ms": 4.5}
-        marks["markevery"] = (i * step // len(names), step)
-        handles[name] = axes.plot(mean, lw=1.5, **look, **marks)[0]
-    # Of runs that stopped at different epochs, each begins its second phase at its own.
-    second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
-    for epoch in second.unique():
-        handles["phase 2 begins"] = axes.axvline(epoch - 0.5, color="grey", lw=1, ls=":")
-    return handles
-
-
-def _logarithmic(pair: Sequence[Axes]) -> None:
-    """Give two axes one logarithmic scale, with plain numbers."""
-    ends = [end for axes in pair for end in axes.dataLim.intervaly if np.isfinite(end)]
-    decades = np.log10(max(ends) / min(ends))
-    for axes in pair:
-        axes.set(yscale="log", ylim=(min(ends) / 1.15, 1.15 * max(ends)))
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-@styled
-def plot_verdicts(summary: pd.DataFrame) -> Figure:
-    """Draw the verdicts on the numbers of every table: a bar each, its counts written in.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Counts: rows verdicts, columns numbers of tables. Bars show shares, since tables are of very
-        different sizes.
-    """
-    counts = summary.T
-    shares = 100 * counts.div(counts.sum(axis=1), axis=0)
-    shares.index = [f"Table {n} (n = {total})" for n, total in counts.sum(axis=1).items()]
-    figure, axes = panels(0.9 + 0.2 * -(-counts.shape[1] // 3) + 0.42 * len(counts))
-    style = {"color": FILLS, "edgecolor": "black", "linewidth": 0.5}
-    shares.plot.barh(stacked=True, ax=axes, legend=False, **style)
-    for bars, hatch, (_, column) in zip(axes.containers, HATCHES, counts.items(), strict=False):
-        for bar in bars:
-            bar.set_hatch(hatch)
-        texts = [str(count) if count else "" for count in column]
-        ground = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.1"}
-        for text in axes.bar_label(bars, texts, label_type="center", fontsize=8):
-            text.set_bbox(ground if text.get_text() else None)
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="Share of a table's numbers (%)", xlim=(0, 100))
-    _legend(figure, axes.containers, list(counts), "left")
+        for i, label in enumerate(LABELS.values()):
+            of = runs[runs["configuration"] == label]
+            if len(of):
+                training_plots.draw_scores(axes, of, i - len(BASELINES), label)
+        # Of runs that stopped at different epochs, each begins its second phase at its own.
+        second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
+        for epoch in second.unique():
+            axes.axvline(epoch - 0.5, color="grey", lw=1, ls=":")
+        axes.axhline(chance, color="grey", ls="--", lw=1)
+        seeds = int(runs.groupby("configuration")["seed"].nunique().max())
+        axes.set_title(f"{source} ({seeds} seed{'s' * (seeds > 1)})")
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=8)
     return figure

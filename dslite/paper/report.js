@@ -1,48 +1,35 @@
 (() => {
-  const form = document.getElementById('filter'), told = document.getElementById('shown');
+  const form = document.getElementById('filter');
   const rows = [...document.querySelectorAll('#numbers tr[id]')];
-  const count = () => {
+  const open = element => {
+    for (; element; element = element.parentElement) if (element.matches('details')) element.open = true;
+  };
+  const show = () => {
     const wanted = [...new FormData(form)].filter(([, value]) => value);
-    const found = rows.filter(row => {
-      const has = {...row.dataset, ...row.parentNode.dataset, ...row.closest('.fold').dataset};
-      return wanted.every(([name, value]) => has[name] === value);
-    });
-    if (wanted.length) found.forEach(row => { row.closest('.fold').open = true; });
-    told.textContent = `${found.length} of ${rows.length} numbers`;
-  };
-  form.addEventListener('input', count);
-  form.addEventListener('reset', () => setTimeout(count));
-  count();
-
-  addEventListener('hashchange', () => {  // a link to a number that the filter hides
-    const row = document.getElementById(location.hash.slice(1));
-    if (row?.dataset.verdict) { form.reset(); setTimeout(() => row.scrollIntoView()); }
-  });
-
-  const copy = async event => {
-    const button = event.target, code = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      button.textContent = 'Copied';
-    } catch {
-      getSelection().selectAllChildren(code);
-      button.textContent = 'Selected';
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = !wanted.every(([name, value]) => row.dataset[name] === value);
+      shown += !row.hidden;
+      if (wanted.length && !row.hidden) open(row.closest('.corpus'));
     }
-  };
-  document.addEventListener('toggle', event => {
-    for (const line of event.target.querySelectorAll('.command:not(:has(button))')) {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = 'Copy';
-      button.addEventListener('click', copy);
-      line.append(button);
+    for (const part of document.querySelectorAll('#numbers .corpus, #numbers > details')) {
+      part.hidden = !part.querySelector('tr[id]:not([hidden])');
     }
-  }, true);
+    const names = [...form.querySelectorAll('select')].filter(select => select.value)
+      .map(select => select.selectedOptions[0].text);
+    form.querySelector('output').textContent =
+      shown ? `${shown} of ${rows.length} numbers` : `no number with: ${names.join(', ')}`;
+  };
+  form.hidden = false;
+  form.addEventListener('input', show);
+  form.addEventListener('reset', () => setTimeout(show));
+  show();
 
-  let folded = [];
-  addEventListener('beforeprint', () => {
-    folded = [...document.querySelectorAll('details:not([open])')];
-    folded.forEach(details => { details.open = true; });
-  });
-  addEventListener('afterprint', () => folded.forEach(details => { details.open = false; }));
+  const follow = () => {  // a link to what is folded or filtered away
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (row?.closest('#numbers tr')?.hidden) form.reset();
+    if (row) { open(row); setTimeout(() => row.scrollIntoView()); }
+  };
+  addEventListener('hashchange', follow);
+  if (location.hash) follow();
 })();

@@ -1,7 +1,8 @@
 """The report on the paper: every table, figure and page in ``results/paper``.
 
-The page, ``report.html``, needs no other file and no network: styles, script and pictures stand in
-it, and its Content-Security-Policy forbids everything else. Without the script nothing is missing.
+The page, ``report.html``, needs no other file and no network: style, script and pictures stand in
+it, and its Content-Security-Policy forbids everything else. Without the script nothing is missing
+but the filter.
 """
 
 import base64
@@ -13,29 +14,28 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import matplotlib as mpl
 import pandas as pd
 from markupsafe import Markup
 
 from dslite import cards, paths, plots
-from dslite.paper import (
-    comparisons,
-    consistency,
-    costs,
-    figures,
-    published,
-    reproduction,
-    tables,
-)
+from dslite.paper import comparisons, consistency, costs, figures, published, reproduction, tables
+from dslite.paper.comparisons import PARTITION, network
 from dslite.paper.figures import PaperFigure
-from dslite.paper.published import NAMES
+from dslite.paper.published import NAMES, PRESET
+from dslite.paper.reproduction import COUNT_DECIMALS
 from dslite.paper.tables import Sheet
+from dslite.provenance import duration_in_words
+from dslite.settings import Settings
 from dslite.training.runs import LABELS, all_runs
 
-FORMATS, DPI = (".svg", ".png", ".pdf"), 300  # of charts
 README = "README.md"
 READMES = (README, "results/ravdess/README.md")  # texts with a place for results
+TABLES = (3, 4, 5, 1, 2)  # results before circumstances
 CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
+# Letters stay letters, in a font that every system has or measures alike
+SVG = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
+UNRUN = {published.RESTRICTED, published.WEIGHTS, published.NOT_RUN}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Material:
     claims: pd.DataFrame
     means: pd.DataFrame
     answers: pd.DataFrame
+    scores: pd.DataFrame
 
 
 def gather() -> Material:
@@ -56,51 +57,61 @@ def gather() -> Material:
     runs, findings = all_runs(), consistency.findings()
     others = reproduction.substitutes(runs)
     corpora = figures.datasets(runs)
-    predictions = [comparisons.predictions(name) for name in corpora]
-    predictions = pd.concat([pd.DataFrame(columns=comparisons.COLUMNS), *predictions])
-    predictions = predictions.reset_index(drop=True)
+    predictions = [pd.DataFrame(columns=comparisons.COLUMNS)]
+    predictions += [comparisons.predictions(name) for name in corpora]
+    predictions = pd.concat(predictions, ignore_index=True)
+    papers = runs[runs["dataset"].isin(corpora)]
     return Material(
-        runs=runs[runs["dataset"].isin(corpora)],
+        runs=papers,
         numbers=reproduction.numbers(runs, findings, others),
         substitutes=others,
         findings=findings,
         claims=consistency.claims_checked(findings),
         means=comparisons.means(predictions),
         answers=comparisons.answers(predictions),
+        scores=tables.scores(papers, predictions),
     )
 
 
-def sheets(material: Material) -> dict[int, Sheet]:
-    """Return Tables 1 to 5, published and ours."""
-    measured = costs.measurements(set(material.runs["dataset"]))
-    return tables.all_tables(material.numbers, material.substitutes, measured)
+def sheets(material: Material) -> dict[str, Sheet]:
+    """Return Tables 1 to 5, published and ours, by their names."""
+    runs, measured = material.runs, costs.measurements(set(material.runs["dataset"]))
+    titles = [f"{network(r)}, {LABELS[r['configuration']]}" for r in runs.to_dict("records")]
+    names = dict(zip(runs["dataset"] + "/" + runs["run"], titles, strict=True))
+    measured["label"] = measured["label"].replace(names)
+    return tables.all_tables(material.numbers, material.scores, measured)
 
 
 def headlines(material: Material) -> list[str]:
-    """Say what came out, most important first."""
-    sentences = [comparisons.count_verdicts(material.numbers)]
+    """Say in a few paragraphs what came out, most important first."""
+    texts, printed = [comparisons.count_verdicts(material.numbers)], published.scores()
+    tested = material.scores[material.scores["protocol"] == PARTITION]
     for dataset, means in material.means.groupby("dataset", sort=False):
-        sentences += comparisons.learning(means, 100 / len(cards.load(dataset).classes))
-    for question in comparisons.QUESTIONS:
-        if (material.answers["question"] == question).any():
-            summary = comparisons.summarise(question, material.answers)
-            sentences.append(f"{question} {summary}")
-    sentences.append(consistency.counted(material.findings))
-    return sentences + ([comparisons.cost(material.runs)] if len(material.runs) else [])
+        theirs = printed.loc[printed["dataset"] == dataset, "test"]
+        top = tested.loc[tested.loc[tested["dataset"] == dataset, "test"].idxmax()]
+        best = ", ".join(filter(None, [top["network"], LABELS[top["configuration"]]]))
+        text = comparisons.learning(means, 100 / len(cards.load(dataset).classes))
+        text.append(f"Best on test is {best} with {top['test']:.1f} %; the paper prints")
+        text.append(f"{theirs.min():.1f} to {theirs.max():.1f} % for DenseNet121.")
+        texts.append(" ".join(text))
+    for question in (comparisons.AUGMENTATION, comparisons.PRESETS):
+        if question in set(material.answers["question"]):
+            texts.append(f"{question} {comparisons.summarise(question, material.answers)}")
+    return [*texts, consistency.counted(material.findings)]
 
 
-def facts(runs: pd.DataFrame) -> dict[str, str]:
-    """Return what the runs were made with, for the end of the page."""
-    if runs.empty:
-        return {"Runs": "none"}
-    dates = sorted(filter(None, runs["date"]))
-    return {
-        "Runs": f"{len(runs)}, {dates[0][:10]} to {dates[-1][:10]}" if dates else str(len(runs)),
-        "Time": comparisons.cost(runs),
-        "Commits": ", ".join(sorted({commit[:12] for commit in runs["commit"] if commit})),
-        "Hardware": "; ".join(sorted(set(filter(None, runs["hardware"])))),
-        "Made by": "make paper, from results/records and results/",
-    }
+def recipes(material: Material) -> dict[str, pd.DataFrame]:
+    """Lay the settings that differ between a corpus's presets beside each other, as texts."""
+    parts = {}
+    for dataset in figures.datasets(material.runs):
+        card = cards.load(dataset)
+        presets = {name: cards.settings_of(card, name).model_dump() for name in card.presets}
+        table = pd.DataFrame(presets).map(lambda value: "none" if value is None else str(value))
+        table = table[table.nunique(axis=1) > 1][[PRESET, *card.presets.keys() - {PRESET}]]
+        meaning = {name: field.description or "" for name, field in Settings.model_fields.items()}
+        table.insert(0, "meaning", table.index.map(meaning))
+        parts[NAMES[dataset]] = table.rename_axis("setting").reset_index()
+    return parts
 
 
 def results(material: Material, everything: bool = True) -> dict[str, pd.DataFrame]:
@@ -108,55 +119,51 @@ def results(material: Material, everything: bool = True) -> dict[str, pd.DataFra
 
     If not ``everything``, then of each question only the comparisons on the most speakers.
     """
-    parts: dict[str, pd.DataFrame] = {}
-    printed = published.scores()
-    for dataset, means in material.means.groupby("dataset", sort=False):
-        of_corpus = printed[printed["dataset"] == dataset]
-        title = f"{NAMES[dataset]}: mean ± deviation over seeds"
-        parts[title] = comparisons.scores_table(means, of_corpus)
+    printed = published.scores().groupby("dataset")
+    means = material.means.groupby("dataset", sort=False)
+    parts = {
+        f"{NAMES[dataset]}: mean ± deviation over seeds": comparisons.scores_table(
+            rows, printed.get_group(dataset)
+        )
+        for dataset, rows in means
+    }
     answers = material.answers if everything else comparisons.deciding(material.answers)
-    for question in comparisons.QUESTIONS:
-        rows = answers[answers["question"] == question]
-        if len(rows):
-            parts[question] = comparisons.answers_table(rows)
-    return parts
+    asked = [(of, answers[answers["question"] == of]) for of in comparisons.QUESTIONS]
+    return parts | {of: comparisons.answers_table(rows) for of, rows in asked if len(rows)}
 
 
 # Files
 
 
 def write_results(material: Material, folder: Path | None = None) -> Path:
-    """Write everything, into ``results/paper`` if no other folder is named.
+    """Write everything, into ``results/paper`` if no other folder is named, the page last.
 
-    Returns
-    -------
-    Path
-        Of ``report.html``, which is written last.
+    Gives the path of the page.
     """
     folder = folder or paths.results("paper")
     set_tables = sheets(material)
-    for n, sheet in set_tables.items():
-        _write(folder / f"table{n}.md", tables.to_markdown(sheet))
-        _write(folder / f"table{n}.tex", tables.to_latex(sheet))
-        _write(folder / f"table{n}.csv", tables.to_csv(sheet))
+    for name, sheet in set_tables.items():
+        _write(folder / f"table{name}.md", tables.to_markdown(sheet))
+        _write(folder / f"table{name}.tex", tables.to_latex(sheet))
+        _write(folder / f"table{name}.csv", tables.to_csv(sheet))
     for name in CSV:
         _write(folder / f"{name}.csv", getattr(material, name).to_csv(index=False))
-    drawn = figures.figures(material.runs, material.numbers, material.substitutes, material.answers)
-    pictures = [_saved(figure, folder / "figures") for figure in drawn]
+    of = material.runs, material.numbers, material.scores, material.answers
+    pictures = [_saved(figure, folder / "figures") for figure in figures.figures(*of)]
     _write(folder / "report.html", html(material, set_tables, pictures))
     return folder / "report.html"
 
 
 def _saved(figure: PaperFigure, folder: Path) -> PaperFigure:
-    """Write a figure as SVG, PDF and PNG (a text as SVG alone); gives it with its SVG's text."""
-    file = folder / f"{figure.stem}.svg"
-    if isinstance(figure.figure, str):
-        _write(file, figure.figure)
-        return figure
-    for suffix in FORMATS:
-        with paths.replacing(file.with_suffix(suffix)) as draft:
-            plots.save(figure.figure, draft, DPI)
-    return replace(figure, figure=file.read_text(encoding="utf-8"))
+    """Write a figure as SVG or PNG; gives it with its file's content."""
+    drawn = figure.figure
+    file = folder / f"{figure.stem}.{'png' if isinstance(drawn, bytes) else 'svg'}"
+    with paths.replacing(file) as draft, mpl.rc_context(SVG):
+        if isinstance(drawn, str | bytes):
+            draft.write_bytes(drawn.encode() if isinstance(drawn, str) else drawn)
+        else:
+            plots.save(drawn, draft)
+    return replace(figure, figure=file.read_bytes())
 
 
 def _write(file: Path, text: str) -> None:
@@ -166,86 +173,51 @@ def _write(file: Path, text: str) -> None:
 
 def readme_section(material: Material, name: str = README) -> str:
     """Write the results as one of `READMES` has them: of the project's, only what decides."""
-    lines = headlines(material)
-    lead = [lines[0], "", lines[-1]]
+    lead = [f"- {line}" for line in [*headlines(material), comparisons.cost(material.runs)]]
     return comparisons.section(lead, results(material, everything=name != README))
 
 
 def update_readmes(material: Material) -> list[Path]:
     """Put the results into the project's texts that have a place for them."""
-    files = [paths.ROOT / name for name in READMES]
-    for name, file in zip(READMES, files, strict=True):
+    for name in READMES:
+        text = (paths.ROOT / name).read_text(encoding="utf-8")
         section = readme_section(material, name)
-        _write(file, comparisons.inserted(file.read_text(encoding="utf-8"), section, name))
-    return files
+        _write(paths.ROOT / name, comparisons.inserted(text, section, name))
+    return [paths.ROOT / name for name in READMES]
 
 
 # The page
 
-TITLE = "DeepSpectrumLite: every published number beside its reproduction"
-OUTCOMES = {  # of a claim or finding: symbol and kind of colour
-    consistency.HOLDS: ("✓", "good"),
-    consistency.FAILS: ("✗", "bad"),
-    consistency.SETTING: ("·", "none"),
-}
-TABLES = {  # results before circumstances
-    3: "UAR on CCS, CSS, ESS and IEMOCAP",
-    4: "UAR on MPSSC, SLEEP, RAVDESS and DEMoS",
-    5: "Cost on the device",
-    1: "Corpora",
-    2: "Hyperparameters",
-}
-WORDS = {  # of a configuration or quantity, and of a column
-    **{"devel": "devel", "test": "test", "chance": "chance level"},
-    **{"ci_low": "lower bound (test)", "ci_high": "upper bound (test)"},
-    **{"minutes": "total minutes", "mean_s": "mean length", "std_s": "deviation of the length"},
-    **{"tf_model": "TensorFlow", "tflite_cpu": "TFLite, CPU", "tflite_phone": "TFLite, phone"},
-    **{"mean_time": "Mean time", "flops": "FLOPs", "parameters": "Parameters"},
-    **{"mean_memory": "Mean memory", "model_size": "Model size", **LABELS},
-}
-SHARED = 3  # numbers of a corpus with the same remark
 
-
-def html(material: Material, sheets: Mapping[int, Sheet], pictures: Sequence[PaperFigure]) -> str:
-    """Write the page; the figures of ``pictures`` are texts of SVG files."""
+def html(material: Material, sheets: Mapping[str, Sheet], pictures: Sequence[PaperFigure]) -> str:
+    """Write the page; the figures of ``pictures`` are contents of SVG and PNG files."""
     numbers = material.numbers
-    lines, tables_of_texts, made_with = headlines(material), results(material), facts(material.runs)
-    shown = {
-        n: f"Table {n}: {title}" for n, title in TABLES.items() if (numbers["table"] == n).any()
-    }
-    parts = {
-        "headlines": ("Findings", lines, {}),
-        "verdicts": ("Verdicts", True, {}),
-        "results": ("Scores and tested differences", tables_of_texts, {}),
-        "numbers": ("Number by number", True, {f"numbers-{n}": f"Table {n}" for n in shown}),
-        "contradictions": ("The paper against itself", len(material.findings), {}),
-        "claims": ("Claims of the text", len(material.claims), {}),
-        "tables": ("Tables 1 to 5", sheets, {f"table-{n}": f"Table {n}" for n in sheets}),
-        "figures": ("Figures", pictures, {f"figure-{slug(p.stem)}": p.title for p in pictures}),
-        "facts": ("How this was made", made_with, {}),
-    }
     symbols, kinds = published.words("symbol"), published.words("kind")
-    symbols = {v: (symbols[v], kinds[v]) for v in published.ORDER} | OUTCOMES
     style, script = (
         resources.files("dslite.paper").joinpath(f"report.{kind}").read_text("utf-8")
         for kind in ("css", "js")
     )
+    filters = {
+        "verdict": {slug(v): v for v in published.ORDER if v in set(numbers["verdict"])},
+        "table": {str(n): f"Table {n}" for n in sorted(set(numbers["table"]))},
+        "corpus": {name: NAMES[name] for name in sorted(set(numbers["dataset"]) - {""})},
+    }
     templates = tables.environment()
-    templates.filters |= {"slug": slug, "target": target, "corpus": corpus, "duration": duration}
-    templates.filters["base64"] = lambda text: base64.b64encode(text.encode()).decode()
+    templates.filters |= {"slug": slug, "target": target, "words": _in_words}
+    templates.filters |= {"data": _data, "duration": duration_in_words}
     return templates.get_template("report.html.j2").render(
-        title=TITLE,
-        contents={anchor: (title, below) for anchor, (title, any_, below) in parts.items() if any_},
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **{"style": Markup(style), "script": Markup(script), "symbols": symbols},
-        **{"headlines": lines, "results": tables_of_texts, "facts": made_with},
+        **{"style": Markup(style), "script": Markup(script), "names": NAMES, "filters": filters},
+        **{"headlines": headlines(material), "results": results(material)},
+        **{"recipes": recipes(material), "titles": tables.words("report")["titles"]},
         **{"summary": reproduction.summary(numbers), "meanings": published.words("meaning")},
-        filters=_filters(numbers),
-        numbers=[_table(n, title, numbers, material.substitutes) for n, title in shown.items()],
-        findings=_findings(material.findings, set(numbers["key"])),
+        **{"pictures": pictures, "runs": material.runs, "keys": set(numbers["key"])},
+        symbols={v: (symbols[v], kinds[v]) for v in published.ORDER},
+        numbers={n: _corpora(numbers[numbers["table"] == n], material.substitutes) for n in TABLES},
+        findings=material.findings.to_dict("records"),
         claims=material.claims.to_dict("records"),
-        sheets={n: tables.to_html(sheet) for n, sheet in sheets.items()},
-        pictures=pictures,
+        sheets={name: tables.to_html(sheet) for name, sheet in sheets.items()},
+        cost=comparisons.cost(material.runs) if len(material.runs) else "no runs",
     )
 
 
@@ -259,121 +231,60 @@ def target(key: str) -> str:
     return f"n-{slug(key)}"
 
 
-def corpus(dataset: str) -> str:
-    """Return a corpus's name as the paper writes it."""
-    return NAMES.get(dataset, dataset.upper())
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a reader says them: ``2 h 13 min``, ``4 min 5 s``, ``12 s``."""
-    whole = round(float(seconds))
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
-
-
-def plain(value: float, unit: str = "", like: float | None = None) -> str:
-    """Return a number for a table: per cent with one decimal, else as short as it is exact.
-
-    A measured value (``like`` is the published one) has four significant digits unless it is whole.
-    """
-    if pd.isna(value):
-        return ""
-    if unit == "%":
-        return f"{value:.1f}"
-    if like is None or float(value).is_integer():
-        return np.format_float_positional(float(value), trim="-")
-    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")
-
-
-def _filters(numbers: pd.DataFrame) -> dict[str, tuple[str, dict[str, str]]]:
-    """For each filter its label and what can be chosen: value of the attribute -> words."""
-    judged, datasets = set(numbers["verdict"]), sorted(set(numbers["dataset"]) - {""})
-    return {
-        "verdict": ("Verdict", {slug(v): v for v in published.ORDER if v in judged}),
-        "table": ("Table", {str(n): f"Table {n}" for n in sorted(set(numbers["table"]))}),
-        "corpus": ("Corpus", {slug(name): corpus(name) for name in datasets}),
-    }
-
-
-def _table(n: int, title: str, numbers: pd.DataFrame, substitutes: pd.DataFrame) -> dict[str, Any]:
-    """One of the paper's tables, number by number."""
-    rows = numbers[numbers["table"] == n]
-    others = dict(list(substitutes.groupby("key")))
-    # In their order, but all numbers of one row of the paper's table together.
-    ordered = rows.sort_values("configuration", key=lambda c: pd.factorize(c)[0], kind="stable")
-    bodies = []
-    for dataset, group in ordered.groupby("dataset", sort=False):
-        verdict, remark = _common(group) if dataset else ("", "")
-        cells = [_number(row, others.get(row["key"]), remark) for row in group.to_dict("records")]
-        bodies.append({"dataset": dataset, "verdict": verdict, "remark": remark, "rows": cells})
-    return {"n": n, "title": title, "size": len(rows), "open": n in (3, 4, 5), "bodies": bodies}
-
-
-def _common(numbers: pd.DataFrame) -> tuple[str, str]:
-    """Verdict and remark that so many of a corpus's numbers share that they are said once."""
-    counts = numbers.loc[numbers["remark"] != "", ["verdict", "remark"]].value_counts()
-    return counts.index[0] if len(counts) and counts.iloc[0] >= SHARED else ("", "")
-
-
-def _number(number: dict[str, Any], others: pd.DataFrame | None, common: str) -> dict[str, Any]:
-    """One number with the texts of its cells; its remark is empty where it is the common one."""
-    unit = "" if number["unit"] == number["column"] else number["unit"]  # 725 files of files
-    value, ours = number["value"], number["reproduced"]
-    words = [number["configuration"], number["column"]]
-    quantity = ", ".join(WORDS.get(word, word.replace("_", " ")) for word in words if word)
-    # Of two decimal fractions; what their binary forms differ by is not to be read.
-    difference = "" if pd.isna(ours) else plain(round(abs(ours - value), 10), number["unit"], value)
-    if difference:
-        sign = "+" if ours > value else "−"
-        difference = sign + difference if float(difference) else "0"
-    substitutes, span = [], ""
-    if others is not None:
-        substitutes = [_substitute(one) for one in others.to_dict("records")]
-        low, high = (plain(bound, "%") for bound in others["reproduced"].agg(["min", "max"]))
-        span = (low if low == high else f"{low} to {high}") if pd.isna(ours) else ""
-    bounds = number["reproduced_ci_low"], number["reproduced_ci_high"]
-    return {
-        "number": number,
-        "quantity": quantity[:1].upper() + quantity[1:],
-        "published": f"{plain(value, unit)} {unit}".strip(),
-        "published_interval": _interval(number["low"], number["high"], unit),
-        "reproduced": "–" if pd.isna(ours) else f"{plain(ours, unit, value)} {unit}".strip(),
-        "reproduced_interval": _interval(*bounds, unit, value),
-        "difference": difference,
-        "span": span,
-        "remark": "" if number["remark"] == common else number["remark"],
-        "others": substitutes,
-    }
-
-
-def _interval(low: float, high: float, unit: str, like: float | None = None) -> str:
-    if pd.isna(low) or pd.isna(high):
-        return ""
-    return f"{plain(low, unit, like)} to {plain(high, unit, like)}"
-
-
-def _substitute(one: dict[str, Any]) -> dict[str, Any]:
-    """One substitute with its score as a text, and what else is said of it."""
-    interval = _interval(one["reproduced_ci_low"], one["reproduced_ci_high"], "%")
-    score = f"{plain(one['reproduced'], '%')} %" + (f" ({interval})" if interval else "")
-    details = [f"{one['seeds']} seed{'s' if one['seeds'] != 1 else ''}"]
-    if one["seeds"] > 1 and not pd.isna(one["deviation"]):
-        details.append(f"deviation {one['deviation']:.1f}")
-    details += [one[name] for name in ("agreement", "overrides", "remark")]
-    return one | {"score": score, "details": details}
-
-
-def _findings(findings: pd.DataFrame, keys: set[str]) -> list[dict[str, Any]]:
-    """Findings with links to the numbers that they concern: key -> words."""
-    rows = findings.to_dict("records")
-    for row in rows:
-        concerned = [key for key in row["keys"].split(";") if key in keys]
-        row["links"] = {key: _in_words(key) for key in concerned}
-    return rows
+def _data(content: bytes) -> str:
+    """A picture as an address of its own."""
+    kind = "png" if content.startswith(b"\x89PNG") else "svg+xml"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _in_words(key: str) -> str:
     """A number's key as a reader says it: ``Table 3, CCS, none, test``."""
     table, first, *rest = key.split("/")
-    return ", ".join([f"Table {table}", first if table == "5" else corpus(first), *rest])
+    return ", ".join([f"Table {table}", NAMES.get(first, first), *rest])
+
+
+def _corpora(numbers: pd.DataFrame, substitutes: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The numbers of one of the paper's tables by corpus, with those that stand in for them.
+
+    A corpus of which nothing was run has a ``reason``: most of its numbers' verdict and remark.
+    """
+    others = {key: of.to_dict("records") for key, of in substitutes.groupby("key")}
+    # In their order, but all numbers of one row of the paper's table together.
+    numbers = numbers.sort_values("configuration", key=lambda c: pd.factorize(c)[0], kind="stable")
+    corpora = {}
+    for dataset, group in numbers.groupby("dataset", sort=False):
+        rows = [_number(row, others.get(row["key"], [])) for row in group.to_dict("records")]
+        unrun = group["verdict"].isin(UNRUN)
+        most = group.loc[unrun, ["verdict", "remark"]].value_counts()
+        ran = not dataset or group["key"].isin(others).any() or unrun.mean() < 0.5
+        corpora[dataset] = {"rows": rows, "reason": () if ran else most.index[0]}
+    return corpora
+
+
+def _number(number: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """A number with its texts, to as many decimals as are printed."""
+    decimals = COUNT_DECIMALS.get(number["column"], 1)
+    decimals = 4 if number["key"] == "5/model_size/preprocessing" else decimals
+    digits = "g" if number["table"] == 2 else f",.{decimals}f"
+    unit = "" if number["unit"] == number["column"] else number["unit"]  # 725 files of files
+
+    def shown(*values: float) -> str:
+        return "" if pd.isna(values[0]) else " to ".join(f"{value:{digits}}" for value in values)
+
+    value, ours = number["value"], number["reproduced"]
+    difference = shown(ours - value) if number["table"] != 2 else ""
+    difference = "0" if difference and not float(difference.replace(",", "")) else difference
+    words = tables.words("report")["words"] | LABELS
+    parts = filter(None, [number["configuration"], number["column"]])
+    quantity = ", ".join(words.get(part, part.replace("_", " ")) for part in parts)
+    reason = "printed once for two columns" if number["table"] == 5 else "see Table 2"
+    return number | {
+        "quantity": quantity[:1].upper() + quantity[1:],
+        "printed": f"{shown(value)} {unit}".strip(),
+        "printed_span": shown(number["low"], number["high"]),
+        "ours": f"{shown(ours)} {unit}".strip() if shown(ours) else "–",
+        "ours_span": shown(number["reproduced_ci_low"], number["reproduced_ci_high"]),
+        "difference": difference.replace("-", "−") if difference[:1] in "-0" else f"+{difference}",
+        "assumed": f"assumed: {reason}" if number["status"] == published.ASSUMED else "",
+        "others": others,
+    }

@@ -1,111 +1,96 @@
-"""Tables 1 to 5 of the paper: as published, with verdicts, and below them what was run here.
+"""Tables 1 to 5 of the paper: as published, with verdicts, and what was run here.
 
-A `Sheet` is a table of texts; it is set in Markdown, LaTeX, HTML and CSV.
+A cell is a text. ``**bold**`` and the raised letters of `RAISED` are set as each format has them.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from importlib import resources
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
+import yaml
 from markupsafe import Markup, escape
+from pandas.io.formats.style import Styler
 
 from dslite import cards
+from dslite.evaluation import metrics
 from dslite.paper import published
-from dslite.paper.published import HYPERPARAMETERS
+from dslite.paper.comparisons import PARTITION, network
+from dslite.paper.published import HYPERPARAMETERS, NAMES
 from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
-from dslite.training.runs import LABELS
+from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM
 
-# Letters raised beside a number, as Unicode has them: a text of plain characters is readable in
-# every format, and those that can set a real superscript do.
+# Letters raised beside a number, as Unicode has them: readable in every format
 RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
-LOWERED = {sign: letter for letter, sign in RAISED.items()}
-SUPERSCRIPT = re.compile(f"[{''.join(LOWERED)}]+")
-LETTERS = published.words("letter")
+MARKS = {verdict: RAISED.get(of, "") for verdict, of in published.words("letter").items()}
+WITH_COMMON = (1, 3, 4)  # tables that show a corpus's most frequent verdict at its name
 COMPARED = {published.REPRODUCED, published.OVERLAPPING, published.CONTRADICTED}
 AS_PUBLISHED, NONE = "as published", "–"
-REPRODUCTION = f"reproduction: DenseNet121, preset {published.PRESET}"
-SCORES = {"devel": "Dev", "test": "Test", "interval": "CI on test"}
-STATISTICS = {
-    **{"files": "#", "classes": "C.", "speakers": "Sp.", "minutes": "Dur. [min.]"},
-    **{"mean_s": "Mean dur. [s]", "std_s": "Std dur. [s]"},
+PAPER_ROWS = {c: f"DS Lite ({label})" for c, label in LABELS.items()}  # as the paper calls them
+PAPER_ROWS[SVM] = "Deep Spectrum + SVM (Schuller et al., 2021)"
+SCORES = ("Dev", "Test", "CI on test")
+STAGES = {
+    **{"preprocessing": ("", "Prepr."), "tf_model": ("", "TF model")},
+    **{"tflite_cpu": ("TF Lite model", "CPU"), "tflite_phone": ("TF Lite model", "phone")},
 }
-QUANTITIES = {
-    **{"mean_time": "Mean time [ms]", "flops": "FLOPs [G]", "parameters": "Parameters [M]"},
-    **{"mean_memory": "Mean memory [MB]", "model_size": "Model size [MB]"},
-}
-STAGES = ("preprocessing", "tf_model", "tflite_cpu", "tflite_phone")
-INTERVALS = (
-    "Reproduced: each test result lies inside the other's interval; overlapping: only the "
-    "intervals share values; contradicted: they share none. A Dev result is printed without an "
-    "interval; it is reproduced if it lies inside ours, else contradicted."
+KEY = ["dataset", "protocol", "network", "configuration"]
+BOUNDS = ["low", "high", "low_speakers", "high_speakers"]
+FEW = 10  # speakers, of whom resampling says little
+WIDE = 5  # columns that still fit in one of a page's two
+LATEX = str.maketrans(
+    {sign: rf"\textsuperscript{{{letter}}}" for letter, sign in RAISED.items()}
+    | {sign: rf"\{sign}" for sign in "{}$&%#_"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"}
+    | {"“": "``", "”": "''", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$"}
+    # braces: after \\ or a rule, a bracket or an asterisk would be taken for an argument
+    | {"[": "{[}", "]": "{]}", "*": "{*}"}
 )
-RESULTS = (
-    "Unweighted average recall (UAR) in percent on development (Dev) and test partition, with the "
-    "95 % confidence interval (CI) on test. The best published test result of each corpus is bold."
-)
-BOOTSTRAP = (
-    "A published CI spans the middle 95 % of 1,000 bootstrap draws of the test files with "
-    "replacement; ours is drawn in the same way."
-)
-SUBSTITUTES = (
-    "Rows headed “ours” are of another backbone, preset or setting than the paper's. They are "
-    "shown for comparison, reproduce no published number and give none a verdict. Values are "
-    "means over the seeds ± their standard deviation, the CI is that of the mean over the seeds."
-)
-NO_REPRODUCTION = (
-    "There is no run of the paper's own backbone and preset, so no row is headed “reproduction”."
-)
-ROUNDED = "Reproduced: equal after rounding to the printed decimals; contradicted: not equal."
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of texts.
+    """A table of texts: ``"3"``, or ``"3b"``, what was run here on the corpora of Table 3.
 
-    Attributes
-    ----------
-    number : int
-    title, caption : str
-        What it is in a phrase without a full stop, and in sentences what a reader needs.
-    head : tuple of tuple of str
-        Of each column its texts in the rows of the header.
-    blocks : tuple of (str, list of list of str)
-        Parts of the table, one below the other: a heading (or none) and rows. A cell may hold
-        letters of `RAISED`.
-    notes : tuple of str
-        Sentences below the table.
-    bold : frozenset of (int, int)
-        Row and column of cells in the first block.
+    Rows of ``frame`` have a name, or a group and a name; columns too. The last name of its
+    ``columns`` stands above the rows' names.
     """
 
-    number: int
+    name: str
+    frame: pd.DataFrame
     title: str
     caption: str
-    head: tuple[tuple[str, ...], ...]
-    blocks: tuple[tuple[str, list[list[str]]], ...]
-    notes: tuple[str, ...] = ()
-    bold: frozenset[tuple[int, int]] = frozenset()
+    notes: tuple[str, ...]
 
     @property
-    def columns(self) -> list[str]:
-        """Name of each column: what stands over it in all rows of the header."""
-        return [" ".join(filter(None, texts)) for texts in self.head]
+    def flat(self) -> pd.DataFrame:
+        """The frame with one row of headers and its index as columns."""
+        frame = self.frame.copy()
+        frame.index.names = ["group", self.frame.columns.names[-1]][-frame.index.nlevels :]
+        frame.columns = [" ".join(filter(None, np.atleast_1d(name))) for name in frame.columns]
+        return frame.reset_index()
 
-    @property
-    def levels(self) -> list[list[tuple[str, int]]]:
-        """Rows of the header: texts with the number of columns that they span."""
-        rows = []
-        for level in zip(*self.head, strict=True):
-            spans = [(text, len(list(same))) for text, same in groupby(level)]
-            rows.append(
-                [part for text, n in spans for part in ([(text, n)] if text else [("", 1)] * n)]
-            )
-        return rows
+
+@cache
+def words(kind: str) -> dict[str, Any]:
+    """Read the texts of the ``tables`` or ``figures``."""
+    return yaml.safe_load(resources.files("dslite.paper").joinpath("texts.yaml").read_text())[kind]
+
+
+def _sheet(
+    name: str, frame: pd.DataFrame, corner: str, notes: Iterable[str], **filled: str
+) -> Sheet:
+    """A table with its texts; ``corner`` stands above the rows' names."""
+    frame.columns.names = [""] * (frame.columns.nlevels - 1) + [corner]
+    of = words("tables")[name]
+    title, every = of["title"].format(**filled), (*of.get("notes", ()), *notes)
+    return Sheet(name, frame, title, of["caption"], tuple(every))
 
 
 # A sheet in every format
@@ -115,424 +100,313 @@ class Sheet:
 def environment() -> jinja2.Environment:
     """Return the templates of this package; what is filled into one is escaped."""
     loader = jinja2.PackageLoader("dslite.paper", "")
-    templates = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    templates.filters["raised"] = _superscripts
-    return templates
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
-def _superscripts(text: str) -> Markup:
-    """Escape a text for HTML, its raised letters as ``<sup>``."""
+def _writer(escaped: Callable[[str], str], start: str, end: str) -> Callable[[str], str]:
+    """Return what escapes a text and sets what is ``**bold**`` in it between start and end."""
 
-    def lowered(match: re.Match) -> str:
-        return f"<sup>{''.join(map(LOWERED.get, match[0]))}</sup>"
+    def write(text: str) -> str:
+        parts = [escaped(part) for part in re.split(r"\*\*(.+?)\*\*", text)]
+        parts[1::2] = [f"{start}{part}{end}" for part in parts[1::2]]
+        return "".join(parts)
 
-    return Markup(SUPERSCRIPT.sub(lowered, str(escape(text))))
+    return write
+
+
+def _styled(frame: pd.DataFrame, write: Callable[[str], str]) -> Styler:
+    """Return the frame with every text, name and header as ``write`` gives it."""
+    named = frame.rename_axis(columns=[write(name) for name in frame.columns.names])
+    return named.style.format(write).format_index(write, axis=0).format_index(write, axis=1)
 
 
 def to_html(sheet: Sheet) -> str:
-    """Set a table in HTML: a header for every cell, notes below, no styles."""
-    return environment().get_template("table.html.j2").render(sheet=sheet)
+    """Set a table in HTML, without styles, its caption above and its notes below."""
+    write = _writer(lambda text: str(escape(text)), "<strong>", "</strong>")
+    table = Markup(_styled(sheet.frame, write).to_html(exclude_styles=True))
+    return environment().get_template("table.html.j2").render(sheet=sheet, table=table)
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Write the cells as CSV, with a first column ``group`` where the rows have headings."""
-    frame = pd.DataFrame([row for _, rows in sheet.blocks for row in rows], columns=sheet.columns)
-    groups = [heading for heading, rows in sheet.blocks for _ in rows]
-    if any(groups):
-        frame.insert(0, "group", groups)
-    return frame.to_csv(index=False)
+    """Write the cells as CSV, with a first column ``group`` where the rows are in groups."""
+    return sheet.flat.replace(r"\*\*", "", regex=True).to_csv(index=False)
 
 
 def to_markdown(sheet: Sheet) -> str:
     """Set a table in Markdown (GitHub's dialect), its caption above and its notes below."""
-    width = len(sheet.columns)
-    lines = [[_markdown(name) for name in sheet.columns], [":---", *["---:"] * (width - 1)]]
-    for heading, rows in _marked(sheet, _markdown, "**{}**"):
-        lines += [[f"*{heading}*", *[""] * (width - 1)]] if heading else []
-        lines += rows
-    parts = [f"**{_markdown(f'Table {sheet.number}. {sheet.title}.')}** {_markdown(sheet.caption)}"]
-    parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
-    parts += ["\n".join(f"- {_markdown(note)}" for note in sheet.notes)] if sheet.notes else []
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown(text: str) -> str:
-    """Escape a text for a cell of a Markdown table."""
-    escaped = re.sub(r"([\\`*_|<>~$&#])", r"\\\1", " ".join(text.split()))
-    return escaped.replace("](", r"]\(")  # brackets alone are no link
-
-
-def _marked(sheet: Sheet, escaped, strong: str) -> list[tuple[str, list[list[str]]]]:
-    """Escape the blocks of a sheet; bold cells stand in ``strong``, a format."""
-    blocks = []
-    for heading, rows in sheet.blocks:
-        bold = set() if blocks else sheet.bold
-        cells = [
-            [strong.format(escaped(t)) if (i, j) in bold else escaped(t) for j, t in enumerate(row)]
-            for i, row in enumerate(rows)
-        ]
-        blocks.append((escaped(heading), cells))
-    return blocks
-
-
-LATEX = str.maketrans(
-    {sign: rf"\textsuperscript{{{letter}}}" for sign, letter in LOWERED.items()}
-    | {sign: rf"\{sign}" for sign in "{}$&%#_"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"}
-    | {"“": "``", "”": "''", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$"}
-    # braces: after \\ or a rule, a bracket or an asterisk would be taken for an argument
-    | {"[": "{[}", "]": "{]}", "*": "{*}"}
-)
-WIDE, CROWDED = 5, 9  # columns that still fit in one of a page's two, and on a page in \small
+    write = _writer(lambda text: re.sub(r"([\\`*_|<>~$&#])", r"\\\1", text), "**", "**")
+    frame = sheet.flat.rename(columns=write).map(write)
+    if "group" in frame:
+        frame["group"] = frame["group"].mask(frame["group"].duplicated(), "")
+    align = ["left"] * sheet.frame.index.nlevels + ["right"] * sheet.frame.shape[1]
+    table = frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
+    caption = f"**Table {sheet.name}. {write(sheet.title)}.** {write(sheet.caption)}"
+    notes = "\n".join(f"- {write(note)}" for note in sheet.notes)
+    return "\n\n".join(filter(None, [caption, table, notes])) + "\n"
 
 
 def to_latex(sheet: Sheet) -> str:
     r"""Set a table with ``booktabs``, as a float that other text can ``\input`` and ``\ref``.
 
-    Its label is ``tab:dslite-<number>``. One of more than `WIDE` columns spans both columns of a
-    page (``table*``), in a smaller type if it is broader still.
+    Its label is ``tab:dslite-<name>``. One of more than `WIDE` columns spans both columns of a page
+    (``table*``); what is wider than its place is scaled down to it (``graphicx``).
     """
-
-    def tex(text: str) -> str:
-        return text.translate(LATEX)
-
-    width = len(sheet.columns)
-    kind = "table*" if width > WIDE else "table"
-    size = r"\footnotesize\setlength{\tabcolsep}{3pt}" if width > CROWDED else r"\small"
-    lines = [
-        r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}; the file is UTF-8",
-        *(rf"\begin{{{kind}}}", r"\centering"),
-        rf"\caption[{tex(sheet.title)}]{{{tex(f'{sheet.title}. {sheet.caption}')}}}",
-        *(rf"\label{{tab:dslite-{sheet.number}}}", size),
-        *(rf"\begin{{tabular}}{{@{{}}l{'r' * (width - 1)}@{{}}}}", r"\toprule"),
-    ]
-    for level in sheet.levels:
-        spanning = r"\multicolumn{{{}}}{{c}}{{{}}}"
-        cells = [spanning.format(n, tex(text)) if n > 1 else tex(text) for text, n in level]
-        lines.append(rf"{' & '.join(cells)} \\")
-        ends = pd.Series([n for _, n in level]).cumsum()
-        rules = [
-            rf"\cmidrule(lr){{{e - n + 1}-{e}}}"
-            for e, (_, n) in zip(ends, level, strict=True)
-            if n > 1
-        ]
-        lines += [" ".join(rules)] if rules else []
-    for heading, rows in _marked(sheet, tex, r"\textbf{{{}}}"):
-        lines.append(r"\midrule")
-        if heading:
-            lines.append(rf"\multicolumn{{{width}}}{{@{{}}l@{{}}}}{{\emph{{{heading}}}}} \\")
-        lines += [rf"{' & '.join(cells)} \\" for cells in rows]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if sheet.notes:
-        notes = [rf"{tex(note)}\par" for note in sheet.notes]
-        lines += ["", r"\smallskip", r"\parbox{\linewidth}{\raggedright", *notes, "}"]
-    return "\n".join([*lines, rf"\end{{{kind}}}", ""])
+    write = _writer(lambda text: text.translate(LATEX), r"\textbf{", "}")
+    levels, columns = sheet.frame.index.nlevels, sheet.frame.shape[1]
+    tabular = _styled(sheet.frame, write).to_latex(
+        hrules=True,
+        column_format=f"@{{}}{'l' * levels}{'r' * columns}@{{}}",
+        multicol_align="c",
+        multirow_align="naive",
+        clines="skip-last;data" if levels > 1 else None,
+    )
+    # Between groups alone, and as the other rules are
+    tabular = re.sub(r"\\cline{.*}\n(?=\\bottomrule)", "", tabular)
+    tabular = re.sub(r"\\cline{.*}", r"\\midrule", tabular)
+    signs = {"variable_start_string": "<<", "variable_end_string": ">>", "autoescape": False}
+    return environment().overlay(**signs).get_template("table.tex.j2").render(
+        kind="table*" if levels + columns > WIDE else "table",
+        **{key: write(getattr(sheet, key)) for key in ("name", "title", "caption")},
+        tabular=tabular.strip(),
+        notes="\n".join(rf"{write(note)}\par" for note in sheet.notes),
+    ) + "\n"  # fmt: skip
 
 
-# Verdicts as letters
+# Numbers as texts
 
 
-def common_verdicts(numbers: pd.DataFrame) -> dict[str, str]:
-    """Return each dataset's most frequent verdict; of equals the first in their order."""
-    groups = numbers.groupby("dataset")["verdict"]
-    return {dataset: max(published.ORDER, key=list(of).count) for dataset, of in groups}
+def _marked(numbers: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Numbers of a table with the ``text`` of their cell and, of ours, ``ours``.
 
-
-def _letters(cell_verdicts: Iterable[str], shared: str = "") -> str:
-    """Letters of a cell's verdicts in their order; none where all of them are the shared one."""
-    unique = set(cell_verdicts)
-    shown = [LETTERS[v] for v in published.ORDER if v in unique] if unique != {shared} else []
-    return "".join(RAISED[letter] for letter in shown if letter)
-
-
-def _legend(numbers: pd.DataFrame, shared: bool = True) -> list[str]:
-    """Say what the letters mean; ``shared``: one may stand at a corpus's name."""
-    used = [v for v in published.ORDER if LETTERS[v] and v in set(numbers["verdict"])]
-    meanings = "; ".join(f"{RAISED[LETTERS[verdict]]} {verdict}" for verdict in used)
-    whose = " A letter at a corpus's name holds for each of its published numbers that has none."
-    return [f"Verdicts on the published numbers: {meanings}.{whose * shared}"] if used else []
-
-
-def _rule(numbers: pd.DataFrame, rule: str) -> list[str]:
-    """Say how published and ours are compared, where any of the numbers was."""
-    return [rule] if COMPARED & set(numbers["verdict"]) else []
-
-
-def _of_table(numbers: pd.DataFrame, n: int) -> tuple[pd.DataFrame, dict[str, Any], dict[str, str]]:
-    """Numbers of a table, the same by key, and its corpora's names in the printed order."""
+    A verdict that most of a corpus's numbers share stands as a letter at its ``name`` alone.
+    """
     rows = numbers[numbers["table"] == n]
+    common = rows.groupby("dataset")["verdict"].transform(
+        lambda of: max(published.ORDER, key=list(of).count)
+    )
+    common = common.where(rows["table"].isin(WITH_COMMON), "")
+    letter = rows["verdict"].map(MARKS).where(rows["verdict"] != common, "")
+    star = rows["status"].eq("assumed").map({True: "*", False: ""})
     names = {d: cards.load(d).paper_column for d in rows["dataset"].unique() if d}
-    return rows, rows.set_index("key").to_dict("index"), names
+    texts = [[_shown(row, row[of]) for row in rows.to_dict("records")]
+             for of in ("value", "reproduced")]  # fmt: skip
+    return rows.assign(
+        text=pd.Series(texts[0], rows.index) + star + letter,
+        ours=texts[1],
+        name=rows["dataset"].map(names) + common.map(MARKS).fillna(""),
+    )
 
 
-def _titles() -> dict[str, str]:
-    """What each corpus is, as Table 1 says."""
-    return published.table(1).set_index("dataset")["name"].to_dict()
+def _shown(number: Mapping[str, Any], value: float) -> str:
+    """Write a value as the paper prints the number; what that would round away, two digits."""
+    if pd.isna(value):
+        return NONE
+    if number["table"] == 2:
+        return f"{value:.1f}" if number["column"] == "chunk_length_s" else f"{value:g}"
+    decimals = COUNT_DECIMALS.get(number["column"], 1)
+    return f"{value:.2g}" if number["table"] == 5 and abs(value) < 1 else f"{value:,.{decimals}f}"
 
 
-# The five tables
+def _legend(numbers: pd.DataFrame, n: int) -> list[str]:
+    """Say what the letters of a table mean, and by which rule."""
+    judged = set(numbers["verdict"])
+    meanings = "; ".join(f"{MARKS[v]} {v}" for v in published.ORDER if MARKS[v] and v in judged)
+    whose = " A letter at a corpus's name holds for each of its published numbers that has none."
+    whose *= n in WITH_COMMON
+    notes = [f"Verdicts on the published numbers: {meanings}.{whose}"] if meanings else []
+    compared = COMPARED & set(numbers.loc[numbers["column"] != "chance", "verdict"])
+    return notes + [words("tables")[str(n)]["rule"]] * bool(compared)
+
+
+# The tables
 
 
 def all_tables(
-    numbers: pd.DataFrame, substitutes: pd.DataFrame, costs: pd.DataFrame
-) -> dict[int, Sheet]:
-    """Return the five tables by their numbers.
+    numbers: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame
+) -> dict[str, Sheet]:
+    """Return Tables 1 to 5 by their names, and 3b and 4b where there are runs.
 
-    Parameters
-    ----------
-    numbers, substitutes : DataFrame
-        Of `dslite.paper.reproduction`. What is reproduced in ``numbers``, and nothing else, is
-        headed as reproduction; of ``substitutes`` there is a block of rows a group of runs.
-    costs : DataFrame
-        Measured of networks that are not the paper's, see `dslite.paper.costs.measurements`.
+    Takes what `dslite.paper.reproduction.numbers`, `scores` and `dslite.paper.costs.measurements`
+    (of networks that are not the paper's) give.
     """
-    return {
-        1: table1(numbers),
-        2: table2(numbers),
-        3: _results(3, "Results on the ComParE 2021 corpora and IEMOCAP", numbers, substitutes),
-        4: _results(4, "Results on MPSSC, SLEEP, RAVDESS and DEMoS", numbers, substitutes),
-        5: table5(numbers, costs),
-    }
+    sheets = [table1(numbers), table2(numbers)]
+    for n in (3, 4):
+        ours = scores[scores["dataset"].isin(published.table(n)["dataset"])]
+        sheets += [_published(n, numbers), *([_ours(f"{n}b", ours)] if len(ours) else [])]
+    return {sheet.name: sheet for sheet in [*sheets, table5(numbers, costs)]}
 
 
 def table1(numbers: pd.DataFrame) -> Sheet:
     """Return the corpora: published statistics, below them those that were counted here."""
-    rows, cells, names = _of_table(numbers, 1)
-    common = common_verdicts(rows)
-    printed, counted = [], []
-    for dataset, name in names.items():
-        of = {column: cells[f"1/{dataset}/{column}"] for column in STATISTICS}
-        letters = [_letters([cell["verdict"]], common[dataset]) for cell in of.values()]
-        texts = [_statistic(column, cell["value"]) for column, cell in of.items()]
-        title = f"{name}{_letters([common[dataset]])}: {_titles()[dataset]}"
-        printed.append([title, *map(str.__add__, texts, letters)])
-        if any(pd.notna(cell["reproduced"]) for cell in of.values()):
-            counted.append([name, *(_statistic(c, cell["reproduced"]) for c, cell in of.items())])
-    return Sheet(
-        number=1,
-        title="The eight corpora",
-        caption="Number of files (#), classes (C.) and speakers (Sp.), total duration (Dur.) in "
-        "minutes, mean and standard deviation of a file's duration in seconds.",
-        head=(("Name",), *((title,) for title in STATISTICS.values())),
-        blocks=_blocks((AS_PUBLISHED, printed), ("counted here", counted)),
-        notes=(*_legend(rows), *_rule(rows, ROUNDED)),
-    )
-
-
-def _blocks(*blocks: tuple[str, list[list[str]]]) -> tuple[tuple[str, list[list[str]]], ...]:
-    """The blocks that have rows."""
-    return tuple((heading, rows) for heading, rows in blocks if rows)
-
-
-def _statistic(column: str, value: float) -> str:
-    if pd.isna(value):
-        return NONE
-    decimals = COUNT_DECIMALS[column]
-    return f"{value:.{decimals}f}" if decimals else f"{value:,.0f}"
+    rows, columns = _marked(numbers, 1), words("tables")["1"]["columns"]
+    titles = published.table(1).set_index("dataset")["name"]
+    theirs = rows.assign(name=rows["name"] + ": " + rows["dataset"].map(titles))
+    counted = rows[rows.groupby("dataset")["reproduced"].transform("count") > 0]
+    counted = counted.assign(text=counted["ours"], name=counted["dataset"].map(NAMES))
+    both = pd.concat({AS_PUBLISHED: theirs, "counted here": counted}, names=["group"])
+    wide = both.set_index(["name", "column"], append=True)["text"].droplevel(1)
+    wide = wide.unstack(sort=False)[list(columns)].rename(columns=columns)
+    return _sheet("1", wide.rename_axis([None, None]), "Name", _legend(rows, 1))
 
 
 def table2(numbers: pd.DataFrame) -> Sheet:
     """Return the hyperparameters as printed, ``*`` where a cell is assumed."""
-    of_table, cells, names = _of_table(numbers, 2)
-    rows = []
-    for hyperparameter, label in HYPERPARAMETERS.items():
-        row = [label]
-        for dataset in names:
-            cell = cells.get(f"2/{dataset}/{hyperparameter}")
-            assumed = cell is None or cell["status"] == "assumed"
-            row.append(_hyperparameter(hyperparameter, cell) + "*" * assumed)
-            row[-1] += _letters([cell["verdict"]]) if cell else ""
-        rows.append(row)
-    return Sheet(
-        number=2,
-        title="Hyperparameters",
-        caption="Configuration of the training for each corpus.",
-        head=(("Hyperparameter",), *((name,) for name in names.values())),
-        blocks=(("", rows),),
-        notes=(
-            "* assumed: the row is printed with seven values for eight columns, so that which "
-            "value is whose, and which cell is empty (–), is our reading.",
-            "A setting is taken over; there is nothing to be reproduced, so it has no verdict.",
-            *_legend(of_table, shared=False),
-        ),
+    rows = _marked(numbers, 2)
+    wide = rows.set_index(["column", "name"])["text"].unstack(sort=False).fillna(f"{NONE}*")
+    wide = wide.reindex(HYPERPARAMETERS).rename(index=HYPERPARAMETERS).rename_axis(None)
+    return _sheet("2", wide, "Hyperparameter", _legend(rows, 2))
+
+
+def _published(n: int, numbers: pd.DataFrame) -> Sheet:
+    """Table 3 or 4 in the paper's layout, each number with the letter of its verdict."""
+    rows = _marked(numbers, n)
+    scores, chances = rows[rows["column"] != "chance"], rows[rows["column"] == "chance"]
+    best = scores.groupby(["dataset", "column"])["value"].transform("max") == scores["value"]
+    bold = best & (scores["column"] == "test")
+    texts = (
+        scores["text"].str.replace(r"([\d.]+)", r"**\1**", regex=True).where(bold, scores["text"])
     )
+    wide = scores.assign(text=texts).set_index(["configuration", "name", "column"])["text"]
+    wide = wide.unstack(["name", "column"], sort=False)
+    columns = {}
+    for name in scores["name"].unique():
+        of = wide[name]
+        low, mark = (of["ci_low"].str.extract(r"([\d.]+)(.*)")[part] for part in (0, 1))
+        mark = mark.where(~of["ci_high"].str.endswith(tuple(RAISED.values())), "")
+        cells = of["devel"], of["test"], low + "–" + of["ci_high"] + mark
+        columns |= {(name, score): cell for score, cell in zip(SCORES, cells, strict=True)}
+    titles = published.table(1).set_index("dataset")["name"]
+    corpora = [f"{NAMES[dataset]}: {titles[dataset]}" for dataset in chances["dataset"]]
+    levels = []
+    for row in chances.to_dict("records"):
+        differs = row["ours"] not in (NONE, _shown(row, row["value"]))
+        computed = f" ({row['ours']} by the classes of Table 1)" if differs else ""
+        levels.append(f"{NAMES[row['dataset']]} {row['text']}{computed}")
+    chance = f"Chance level in UAR, as published, in percent: {', '.join(levels)}."
+    frame = pd.DataFrame(columns).rename(index=PAPER_ROWS).rename_axis(None)
+    return _sheet(str(n), frame, "[UAR %]", ["; ".join(corpora) + ".", chance, *_legend(rows, n)])
 
 
-def _hyperparameter(name: str, cell: Mapping[str, Any] | None) -> str:
-    if cell is None or pd.isna(cell["value"]):
-        return NONE
-    return f"{cell['value']:.1f}" if name == "chunk_length_s" else f"{cell['value']:g}"
+def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score everything that was run here: mean and deviation over the seeds, both intervals.
 
+    Parameters
+    ----------
+    runs : DataFrame
+        Of `dslite.training.runs.all_runs`; those with fewer epochs than their preset are left out.
+    predictions : DataFrame
+        Of `dslite.paper.comparisons.predictions`. Where they are private, means of the seeds' own
+        bounds stand for those of their mean.
 
-def _results(n: int, title: str, numbers: pd.DataFrame, substitutes: pd.DataFrame) -> Sheet:
-    """Table 3 or 4 in the paper's layout, with verdicts; below, what was run here."""
-    rows, cells, names = _of_table(numbers, n)
-    common = common_verdicts(rows)
-    configurations = [c for c in rows["configuration"].unique() if c]
-    reproduced = rows[rows["reproduced"].notna() & rows["column"].isin(["devel", "test"])]
-    others = substitutes[substitutes["key"].isin(rows["key"])]
-    groups = others.groupby(["label", "backbone", "preset", "overrides"], sort=False, dropna=False)
-    heading = f"{REPRODUCTION}, {_seeds(reproduced['runs'].str.count(';') + 1)}"
-    corpora = [f"{name}{_letters([common[dataset]])}" for dataset, name in names.items()]
-    tests = {d: [cells[f"{n}/{d}/{c}/test"]["value"] for c in configurations] for d in names}
-    return Sheet(
-        number=n,
-        title=title,
-        caption=RESULTS,
-        head=(("", "[UAR %]"), *((c, score) for c in corpora for score in SCORES.values())),
-        blocks=_blocks(
-            (AS_PUBLISHED, _published_rows(n, cells, names, configurations, common)),
-            (heading, _score_rows(reproduced.assign(deviation=float("nan")), names)),
-            *((_substitute(group), _score_rows(group, names)) for _, group in groups),
-        ),
-        bold=frozenset(
-            (row, 2 + len(SCORES) * i)
-            for i, values in enumerate(tests.values())
-            for row, value in enumerate(values)
-            if value == max(values)
-        ),
-        notes=(
-            "; ".join(f"{name}: {_titles()[dataset]}" for dataset, name in names.items()) + ".",
-            _chance(n, cells, names, common),
-            BOOTSTRAP,
-            *_partitions(names, {*reproduced["dataset"], *others["dataset"]}),
-            *[NO_REPRODUCTION] * (not len(reproduced)),
-            *[SUBSTITUTES] * bool(len(others)),
-            *_legend(rows),
-            *_rule(rows[rows["configuration"] != ""], INTERVALS),
-        ),
+    Returns
+    -------
+    DataFrame
+        `KEY` (``network``: backbone, preset, overrides; empty of acoustic statistics), ``seeds,
+        files, speakers``, in percent ``devel, devel_deviation, test, deviation``, the 95 %
+        intervals on test `BOUNDS`, and ``of_seeds``: the test score of each.
+    """
+    runs = runs[(runs["metric"] == "uar") & ~runs["overrides"].str.contains(SHORTENED)]
+    folds = predictions[predictions["protocol"] != PARTITION].groupby("run", sort=False)
+    runs = pd.concat([runs.assign(protocol=PARTITION), *(_pooled(of) for _, of in folds)])
+    runs["network"] = [_network(run) for run in runs.to_dict("records")]
+    by = runs.drop_duplicates([*KEY, "seed"]).groupby(KEY, sort=False)
+    table = by.agg(
+        **{"seeds": ("seed", "size"), "devel": ("devel", "mean"), "of_seeds": ("test", list)},
+        **{"devel_deviation": ("devel", "std"), "test": ("test", "mean")},
+        **{"deviation": ("test", "std"), "of": ("run", list)},
+        **{bound: (bound, "mean") for bound in BOUNDS},
     )
+    drawn = [_intervals(predictions[predictions["run"].isin(names)]) for names in table.pop("of")]
+    drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS])
+    table = drawn.combine_first(table).fillna({"files": 0, "speakers": 0}).reset_index()
+    table = table.sort_values("configuration", key=lambda of: of.map(list(LABELS).index))
+    table = table.sort_values(["protocol", "network"], kind="stable", key=_order)
+    return table.reset_index(drop=True)
 
 
-def _published_rows(
-    n: int,
-    cells: Mapping[str, Any],
-    names: Iterable[str],
-    configurations: Sequence[str],
-    common: Mapping[str, str],
-) -> list[list[str]]:
-    """The published rows of Table 3 or 4, each number with the letter of its own verdict."""
-    rows = []
-    for configuration in configurations:
-        row = [LABELS[configuration]]
-        for dataset in names:
-            key = f"{n}/{dataset}/{configuration}"
-            for columns in (["devel"], ["test"], ["ci_low", "ci_high"]):
-                of = [cells[f"{key}/{column}"] for column in columns]
-                text = "–".join(f"{cell['value']:.1f}" for cell in of)
-                row.append(text + _letters([cell["verdict"] for cell in of], common[dataset]))
-        rows.append(row)
-    return rows
+def _order(names: pd.Series) -> pd.Series:
+    """Sort key of protocols and networks: the test partition first, no network last."""
+    return names.map(lambda name: (name != PARTITION, name == "", name))
 
 
-def _score_rows(group: pd.DataFrame, names: Iterable[str]) -> list[list[str]]:
-    """Rows of our runs, one a configuration that was run on any of the corpora."""
-    scores = {(r.dataset, r.configuration, r.column): r for r in group.itertuples()}
-    rows = []
-    for configuration in filter(set(group["configuration"]).__contains__, LABELS):
-        row = [LABELS[configuration]]
-        for dataset in names:
-            devel, test = (scores.get((dataset, configuration, c)) for c in ("devel", "test"))
-            interval = NONE
-            if test is not None and pd.notna(test.reproduced_ci_low):
-                interval = f"{test.reproduced_ci_low:.1f}–{test.reproduced_ci_high:.1f}"
-            row += [_mean(devel), _mean(test), interval]
-        rows.append(row)
-    return rows
+def _network(run: Mapping[str, Any]) -> str:
+    """A run's network in words, and what is not as in its preset."""
+    other = [run["overrides"], "random weights" * run["random_weights"]]
+    acoustic = run["configuration"] == LIBROSA
+    return "" if acoustic else ", ".join(filter(None, [network(run), *other]))
 
 
-def _mean(score: Any) -> str:
-    if score is None or pd.isna(score.reproduced):
-        return NONE
-    deviation = "" if pd.isna(score.deviation) else f" ± {score.deviation:.1f}"
-    return f"{score.reproduced:.1f}{deviation}"
+def _pooled(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A cross-validation as a row beside the runs: the files of all its folds are one test."""
+    right = predictions["label"] == predictions["prediction"]
+    score = 100 * right.groupby(predictions["label"]).mean().mean()
+    return predictions.head(1).assign(overrides="", random_weights=False, test=score)
 
 
-def _substitute(group: pd.DataFrame) -> str:
-    """Heading of a substitute's rows: what it is, how many seeds, why it is no reproduction."""
-    first = group.iloc[0]
-    other = ["backbone"] * (first["backbone"] != published.BACKBONE)
-    other += ["preset"] * (first["preset"] != published.PRESET)
-    other += ["settings"] * bool(first["overrides"])
-    reason = f"other {' and '.join(other)}" if other else "other weights"
-    return f"ours: {first['label']}, {_seeds(group['seeds'])} ({reason}: no reproduction)"
+def _intervals(predictions: pd.DataFrame) -> dict[str, float]:
+    """Both intervals of the mean over the seeds, and how many files and speakers there are."""
+    if predictions.empty:
+        return {}
+    classes = pd.Index(sorted(predictions["label"].unique()))
+    wide = predictions.pivot(index="file", columns="seed", values="prediction")
+    of_file = predictions.drop_duplicates("file").set_index("file").loc[wide.index]
+    speakers = of_file["speaker"].replace("", np.nan)
+    labels = classes.get_indexer(of_file["label"])
+    predicted = np.stack([classes.get_indexer(wide[seed]) for seed in wide])
+    units = [None, *([speakers] if speakers.notna().all() else [])]
+    drawn = [metrics.bootstrap_interval(labels, predicted, len(classes), of) for of in units]
+    bounds = 100 * np.ravel([pair or (np.nan, np.nan) for pair in drawn])
+    counts = {"files": len(labels), "speakers": speakers.nunique()}
+    return counts | dict(zip(BOUNDS, bounds, strict=False))
 
 
-def _seeds(counts: pd.Series) -> str:
-    """How many seeds the rows of a block are means of."""
-    fewest, most = counts.min(), counts.max()
-    number = f"{most}" if fewest == most else f"{fewest} to {most}"
-    return f"{number} seed{'s' if most > 1 else ''}"
+def _ours(name: str, scores: pd.DataFrame) -> Sheet:
+    """What was run here on the corpora of Table 3 or 4."""
+    of, notes = words("tables")[name], []
+    names = scores["dataset"].map(NAMES)
+    corpus = names + ", " if names.nunique() > 1 else ""
+    groups = corpus + scores["protocol"] + ": " + scores["network"].replace("", "no network")
+    best = scores.groupby(["dataset", "protocol"])["test"].transform("max") == scores["test"]
+    tests = pd.Series(_texts(scores, "{:.1f} ± {:.1f}", "test", "deviation"), scores.index)
+    columns = {
+        "Seeds": scores["seeds"].astype(str).tolist(),
+        "Dev": _texts(scores, "{:.1f} ± {:.1f}", "devel", "devel_deviation"),
+        "Test": tests.where(~best, "**" + tests + "**").tolist(),
+        "CI over files": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[:2]),
+        "CI over speakers": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[2:]),
+    }
+    index = pd.MultiIndex.from_arrays([groups, scores["configuration"].map(LABELS)])
+    for (dataset, protocol), same in scores.groupby(["dataset", "protocol"], sort=False):
+        facts = {"corpus": NAMES[dataset], "protocol": protocol}
+        facts |= same[["files", "speakers"]].max().astype(int).to_dict()
+        notes.append(of["few" if facts["speakers"] < FEW else "size"].format(**facts))
+        notes += [of["own"].format(**facts)] * (dataset in OWN_PARTITION and protocol == PARTITION)
+    frame = pd.DataFrame(columns, index).rename_axis([None, None])
+    return _sheet(name, frame, "[UAR %]", notes, corpora=" and ".join(names.unique()))
 
 
-def _partitions(names: Mapping[str, str], measured: set[str]) -> list[str]:
-    """Notes on corpora whose partition the paper does not tell, where there are runs of them."""
-    text = "the published partition of its speakers is not known; our runs use one of our own."
-    return [f"{names[d]}: {text}" for d in names if d in measured & set(OWN_PARTITION)]
-
-
-def _chance(
-    n: int, cells: Mapping[str, Any], names: Mapping[str, str], common: Mapping[str, str]
-) -> str:
-    texts = []
-    for dataset, name in names.items():
-        cell = cells[f"{n}/{dataset}/chance"]
-        text = f"{name} {cell['value']:.1f}" + _letters([cell["verdict"]], common[dataset])
-        computed = f"{cell['reproduced']:.1f}"
-        differs = pd.notna(cell["reproduced"]) and computed != f"{cell['value']:.1f}"
-        texts.append(text + (f" ({computed} by the classes of Table 1)" if differs else ""))
-    return f"Chance level in UAR, as published, in percent: {', '.join(texts)}."
+def _texts(scores: pd.DataFrame, form: str, first: str, second: str) -> list[str]:
+    """Two columns as texts, the second left out where it is missing."""
+    pairs = zip(scores[first], scores[second], strict=True)
+    return [NONE if pd.isna(a) else form.format(a, b).removesuffix(" ± nan") for a, b in pairs]
 
 
 def table5(numbers: pd.DataFrame, costs: pd.DataFrame) -> Sheet:
     """Return time, operations, parameters, memory and size: published, then measured here."""
-    rows = _of_table(numbers, 5)[0]
-    star = rows["status"].map({"assumed": "*"}).fillna("")
-    texts = rows["value"].map(_cost) + star + rows["verdict"].map(lambda v: _letters([v]))
-    printed = dict(zip(zip(rows["configuration"], rows["column"], strict=True), texts, strict=True))
-    papers = rows.assign(label="DenseNet121", quantity=rows["configuration"])
-    measured = pd.concat([papers, costs]) if len(costs) else papers
+    rows = _marked(numbers, 5).rename(columns={"configuration": "quantity"})
+    random = ", random weights" if rows["remark"].str.contains("random weights").any() else ""
+    costs = costs.assign(table=5, column=costs["column"])
+    costs["ours"] = [_shown(row, row["reproduced"]) for row in costs.to_dict("records")]
+    measured = pd.concat([rows.assign(label=f"DenseNet121{random}"), costs])
     measured = measured[measured["reproduced"].notna()]
-    blocks = [(AS_PUBLISHED, _cost_rows(printed, ""))]
-    for label, group in measured.groupby("label", sort=False):
-        keys = zip(group["quantity"], group["column"], strict=True)
-        values = dict(zip(keys, group["reproduced"].map(_cost), strict=True))
-        blocks.append((f"ours: {label}", _cost_rows(values, NONE)))
-    places = measured[measured["hardware"].fillna("") != ""]
-    places = places.groupby("label", sort=False)["hardware"].unique()
-    hardware = [f"Ours, {label}: {'; '.join(where)}." for label, where in places.items()]
-    return Sheet(
-        number=5,
-        title="Computational performance",
-        caption="Mean execution time of 50 runs, operations, parameters, mean requested memory and "
-        "size of the preprocessing (Prepr.), the TensorFlow (TF) and the TF Lite model.",
-        head=(
-            *(("", "Quantity"), ("", "Prepr."), ("", "TF model")),
-            *(("TF Lite model", "CPU"), ("TF Lite model", "phone")),
-        ),
-        blocks=_blocks(*blocks),
-        notes=(
-            "Published: CPU, a 2.3 GHz quad-core Intel Core i5 with 4 threads; phone, a Motorola "
-            "moto e7 plus. The preprocessing's size is printed as 150.0 kb.",
-            "* assumed: printed once, and for which column is our reading.",
-            "FLOPs are counted here as multiply-adds, which the printed figure must be too.",
-            *hardware,
-            *_legend(rows, shared=False),
-            *_rule(rows, ROUNDED),
-        ),
-    )
-
-
-def _cost_rows(texts: Mapping[tuple[str, str], str], empty: str) -> list[list[str]]:
-    """Rows of Table 5 in its order; of ours only those that hold anything."""
-    rows = [
-        [label, *(texts.get((quantity, column), empty) for column in STAGES)]
-        for quantity, label in QUANTITIES.items()
-    ]
-    return [row for row in rows if set(row[1:]) != {empty}]
-
-
-def _cost(value: float) -> str:
-    """One decimal, as printed; what that would round away, two digits."""
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}"
+    ours = measured.assign(group="ours: " + measured["label"], text=measured["ours"])
+    cells = pd.concat([rows.assign(group=AS_PUBLISHED), ours])
+    quantities, order = words("tables")["5"]["rows"], dict.fromkeys(cells["group"])
+    wide = cells.set_index(["group", "quantity", "column"])["text"].unstack().fillna("")
+    wide = wide.reindex(columns=list(STAGES), fill_value="")
+    lines = [line for line in itertools.product(order, quantities) if line in wide.index]
+    wide = wide.loc[lines].rename(index=quantities, level=1).rename_axis([None, None])
+    wide.columns = pd.MultiIndex.from_tuples(STAGES.values())
+    places = measured[measured["hardware"].fillna("") != ""].groupby("hardware", sort=False)
+    hardware = [f"Ours: {place} ({'; '.join(of.unique())})." for place, of in places["label"]]
+    return _sheet("5", wide, "Quantity", [*hardware, *_legend(rows, 5)])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dslite.plots import COLOURS, METRICS, panels, styled, whole_ticks
@@ -9,6 +10,27 @@ from dslite.settings import AUGMENTATIONS, Settings
 
 GREY = 127.5  # stands for 0 after input scaling, the value of masked areas
 STRENGTHS = (0.25, 0.6, 1.0)
+LINES = ("-", "--", "-.", ":")  # of series, so that they can be told apart in grey
+
+
+def draw_scores(
+    axes: Axes, history: pd.DataFrame, i: int = 1, label: str = "", metric: str = "uar"
+) -> pd.Series:
+    """Draw the devel score of one run, or of its seeds (thin) and their mean, as series i.
+
+    Takes what `learning_curves` does, with a column ``seed`` if there are several; gives the mean
+    by epoch, as far as all seeds have been trained.
+    """
+    name, factor, _ = METRICS[metric]
+    history = history.assign(seed=history.get("seed", 0))
+    seeds = factor * history.pivot(index="epoch", columns="seed", values="devel_score")
+    mean, style = seeds.dropna().mean(axis=1), {"color": COLOURS[i % 4], "ls": LINES[i % 4]}
+    if seeds.shape[1] > 1:
+        axes.plot(seeds, lw=0.5, alpha=0.6, **style)
+    axes.plot(mean, lw=1.6, label=label, **style)
+    axes.set(xlabel="Epoch", ylabel=f"Devel {name}")
+    axes.xaxis.set_major_locator(whole_ticks())
+    return mean
 
 
 @styled
@@ -33,12 +55,9 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
             row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
     row[0, 0].set_ylabel("Loss")
     if scored:
-        label, factor, digits = METRICS[metric]
-        score = factor * history["devel_score"]
-        best, epoch = score.max(), history["epoch"][score.idxmax()]
-        row[0, 1].plot(history["epoch"], score, "--", color=COLOURS[1])
+        score, digits = draw_scores(row[0, 1], history, metric=metric), METRICS[metric][2]
+        best, epoch = score.max(), score.idxmax()
         row[0, 1].plot(epoch, best, "k*", ms=9, label=f"best: {best:{digits}} in epoch {epoch}")
-        row[0, 1].set_ylabel(f"Devel {label}")
     second = history.loc[history["phase"] == 2, "epoch"]
     for axes in row[0]:
         if 0 < len(second) < len(history):

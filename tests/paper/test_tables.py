@@ -10,12 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards
 from dslite.paper import published, reproduction, tables
-from dslite.paper.tables import LOWERED, RAISED, Sheet
-from dslite.training.runs import LABELS
+from dslite.paper.tables import MARKS, RAISED, Sheet
 
 RESTRICTED, WEIGHTS = published.RESTRICTED, published.WEIGHTS
+COSTS = pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])
+RUN = {
+    **{"dataset": "ravdess", "metric": "uar", "overrides": "", "random_weights": False},
+    **{"backbone": "mobilenet_v2", "preset": "tuned", "configuration": "none", "seed": 0},
+    **{"run": "a", "devel": 88.0, "test": 70.0, "low": 60.0, "high": 80.0},
+    **{"low_speakers": 50.0, "high_speakers": 90.0},
+}
 
 
 @pytest.fixture
@@ -24,33 +29,32 @@ def numbers():
     frame = published.numbers()
     frame["verdict"] = frame["dataset"].map({"ravdess": WEIGHTS}).fillna(RESTRICTED)
     frame.loc[frame["table"] == 2, "verdict"] = published.SETTING
-    empty = dict.fromkeys(["remark", "runs", "hardware"], "")
-    return frame.assign(
-        reproduced=np.nan, reproduced_ci_low=np.nan, reproduced_ci_high=np.nan, **empty
-    )
+    empty = dict.fromkeys(["reproduced", "reproduced_ci_low", "reproduced_ci_high"], np.nan)
+    return frame.assign(remark="", runs="", hardware="", **empty)
 
 
-NOTHING = pd.DataFrame(
-    columns=[
-        *("key", "dataset", "configuration", "column", "backbone", "preset", "overrides", "label"),
-        *("seeds", "reproduced", "deviation", "reproduced_ci_low", "reproduced_ci_high"),
-    ]
-)
-
-
-def substitutes(label, configurations, **changes):
-    """Made-up runs on RAVDESS in the columns that a sheet needs."""
-    row = {"dataset": "ravdess", "backbone": "mobilenet_v2", "preset": "tuned", "overrides": ""}
-    row |= {"label": label, "seeds": 3, "deviation": 1.26}
-    row |= {"reproduced_ci_low": 35.04, "reproduced_ci_high": 47.55}
+def predictions(rng, run="a", seed=0, protocol=tables.PARTITION, right=0.7, **more):
+    """Predictions of a run on 60 files of three speakers and two classes."""
+    labels = np.arange(60) % 2
+    guessed = np.where(rng.random(60) < right, labels, 1 - labels)
+    shared = {key: RUN[key] for key in ("dataset", "backbone", "preset", "configuration")} | more
     return pd.DataFrame(
-        row
-        | {"key": f"4/ravdess/{configuration}/{column}", "configuration": configuration}
-        | {"column": column, "reproduced": 41.06 + i}
-        | changes
-        for i, configuration in enumerate(configurations)
-        for column in ("devel", "test")
+        shared
+        | {"protocol": protocol, "seed": seed, "run": run, "file": [f"f{i}" for i in range(60)]}
+        | {"speaker": [f"s{i % 3}" for i in range(60)]}
+        | {"label": np.array(["a", "b"])[labels], "prediction": np.array(["a", "b"])[guessed]}
     )
+
+
+@pytest.fixture
+def scored(rng):
+    """Three seeds, a baseline, a run of few epochs, and five folds."""
+    tested = [predictions(rng, run, seed) for seed, run in enumerate("abc")]
+    runs = [RUN | {"run": run, "seed": i, "test": 70.0 + i} for i, run in enumerate("abc")]
+    runs.append(RUN | {"run": "d", "overrides": "fewer epochs (override x)"})
+    runs.append(RUN | {"run": "e", "configuration": "librosa", "test": 60.0, "devel": np.nan})
+    tested.append(predictions(rng, "k", protocol="5 folds", configuration="cutmix"))
+    return tables.scores(pd.DataFrame(runs), pd.concat(tested, ignore_index=True))
 
 
 def changed(numbers, key, **values):
@@ -59,344 +63,250 @@ def changed(numbers, key, **values):
     return numbers
 
 
+def all_tables(numbers, scores=None, costs=COSTS):
+    scores = pd.DataFrame(columns=["dataset"]) if scores is None else scores
+    return tables.all_tables(numbers, scores, costs)
+
+
 def plain(text):
-    return "".join(c for c in text if c not in LOWERED)
+    return "".join(c for c in text if c not in RAISED.values()).replace("**", "")
 
 
-def letters(text):
-    return "".join(LOWERED.get(c, "") for c in text)
-
-
-def printed(row):
-    """A published number as the paper prints it, by the decimals of its table."""
-    n, value, column = row["table"], row["value"], row["column"]
-    if n == 1:
-        decimals = reproduction.COUNT_DECIMALS[column]
-        return f"{value:.{decimals}f}" if decimals else f"{value:,.0f}"
-    if n == 2:
-        return f"{value:.1f}" if column == "chunk_length_s" else f"{value:g}"
-    return "0.15" if row["key"] == "5/model_size/preprocessing" else f"{value:.1f}"
-
-
-def all_tables(numbers, substitutes=NOTHING, costs=NOTHING):
-    return tables.all_tables(numbers, substitutes, costs)
-
-
-def headings(sheet):
-    return [heading for heading, _ in sheet.blocks]
-
-
-def published_rows(sheet):
-    return sheet.blocks[0][1]
-
-
-def cells_of(sheet):
-    """Key of a published number -> text of its cell, read off the sheet as a reader would."""
-    n, found = sheet.number, {}
-    names = {cards.load(d).paper_column: d for d in published.table(1)["dataset"]}
-    rows = published_rows(sheet)
-    if n == 1:
-        for title, *texts in rows:
-            dataset = names[plain(title.partition(":")[0])]
-            found |= {f"1/{dataset}/{c}": t for c, t in zip(tables.STATISTICS, texts, strict=True)}
-    elif n == 2:
-        hyperparameters = {label: key for key, label in tables.HYPERPARAMETERS.items()}
-        for label, *texts in rows:
-            for name, text in zip(sheet.columns[1:], texts, strict=True):
-                found[f"2/{names[plain(name)]}/{hyperparameters[label]}"] = text
-    elif n == 5:
-        quantities = {label: key for key, label in tables.QUANTITIES.items()}
-        for label, *texts in rows:
-            keys = [f"5/{quantities[label]}/{column}" for column in tables.STAGES]
-            found |= {key: text for key, text in zip(keys, texts, strict=True) if text}
-    else:
-        configurations = {label: key for key, label in LABELS.items()}
-        for label, *texts in rows:
-            for column, text in zip(sheet.columns[1:], texts, strict=True):
-                name, score = plain(column).split(" ", 1)
-                start = f"{n}/{names[name]}/{configurations[label]}"
-                if score == "CI on test":
-                    low, high = plain(text).split("–")
-                    found |= {f"{start}/ci_low": low, f"{start}/ci_high": high}
-                else:
-                    found[f"{start}/{ {'Dev': 'devel', 'Test': 'test'}[score] }"] = text
-    return found
-
-
-@pytest.mark.parametrize("n", [3, 4])
-def test_bold_is_the_best_published_test_result_of_each_corpus(numbers, n):
-    ours = substitutes("MobileNetV2, tuned", ["none"], reproduced=99.9)
-    sheet = all_tables(numbers, ours)[n]
-    best = published.table(n).groupby("dataset", sort=False)["test"].max()
-    rows = published_rows(sheet)
-    bold = {(sheet.columns[column], rows[row][column]) for row, column in sheet.bold}
-    assert {(plain(name), text) for name, text in bold} == {
-        (f"{cards.load(dataset).paper_column} Test", f"{value:.1f}")
-        for dataset, value in best.items()
+def published_cells(sheet):
+    """Published cells as (row, *column) -> text, letters and stars taken off."""
+    frame = sheet.frame.loc[tables.AS_PUBLISHED] if sheet.frame.index.nlevels > 1 else sheet.frame
+    return {
+        (plain(row), *map(plain, np.atleast_1d(column))): plain(frame.loc[row, column]).rstrip("*")
+        for row in frame.index
+        for column in frame.columns
     }
-    assert len(sheet.bold) == len(best)
 
 
-# Verdicts
+def test_every_number_of_tables_3_and_4_stands_where_the_paper_has_it(numbers):
+    for n in (3, 4):
+        cells = published_cells(all_tables(numbers)[str(n)])
+        for row in published.table(n).itertuples():
+            name, corpus = tables.PAPER_ROWS[row.configuration], published.NAMES[row.dataset]
+            assert cells[name, corpus, "Dev"] == f"{row.devel:.1f}"
+            assert cells[name, corpus, "Test"] == f"{row.test:.1f}"
+            assert cells[name, corpus, "CI on test"] == f"{row.ci_low:.1f}–{row.ci_high:.1f}"
+        assert len(cells) == 3 * len(published.table(n))
 
 
-def test_every_verdict_has_a_letter_of_its_own_that_can_be_raised():
-    used = [letter for letter in tables.LETTERS.values() if letter]
-    assert len(set(used)) == len(used)
-    assert set(used) <= set(RAISED)
+def test_every_number_of_tables_1_2_and_5_stands_where_the_paper_has_it(numbers):
+    sheets = all_tables(numbers)
+    cells, columns = published_cells(sheets["1"]), tables.words("tables")["1"]["columns"]
+    for row in published.table(1).to_dict("records"):
+        name = f"{published.NAMES[row['dataset']]}: {row['name']}"
+        for column, title in columns.items():
+            text = cells[name, title]
+            decimals = reproduction.COUNT_DECIMALS[column]
+            assert text == f"{row[column]:,.{decimals}f}"
+    cells = published_cells(sheets["2"])
+    printed = published.table(2).dropna(subset="value")
+    for row in printed.itertuples():
+        text = cells[published.HYPERPARAMETERS[row.hyperparameter], published.NAMES[row.dataset]]
+        assert float(text) == row.value
+    cells, rows = published_cells(sheets["5"]), tables.words("tables")["5"]["rows"]
+    for row in published.table(5).to_dict("records"):
+        for stage, title in tables.STAGES.items():
+            text = cells[(rows[row["quantity"]], *title)]
+            assert text == "" if pd.isna(row[stage]) else float(text) == row[stage]
 
 
-def test_a_verdict_that_a_corpus_shares_stands_at_its_name(numbers):
-    sheet = all_tables(numbers)[4]
-    heads = {plain(text): letters(text) for text, _ in sheet.levels[0] if text}
-    assert heads == {"MPSSC": "d", "SLEEP": "d", "RAVDESS": "w", "DEMoS": "d"}
-    assert not any(letters(text) for row in published_rows(sheet) for text in row)
+def test_the_best_published_test_result_of_each_corpus_is_bold(numbers):
+    for n in (3, 4):
+        frame = all_tables(numbers)[str(n)].frame
+        best = published.table(n).groupby("dataset")["test"].max()
+        cells = [(plain(name[0]), text) for name in frame for text in frame[name]]
+        bold = {(name, plain(text)) for name, text in cells if "**" in text}
+        assert bold == {(published.NAMES[d], f"{value:.1f}") for d, value in best.items()}
+        assert sum("**" in text for text in frame.to_numpy().ravel()) == len(best)
+
+
+def test_a_verdict_that_a_corpus_shares_stands_at_its_name_and_others_at_their_number(numbers):
+    numbers = changed(numbers, "4/ravdess/none/ci_low", verdict=published.ITSELF)
+    numbers = changed(numbers, "4/demos/none/test", verdict=published.REPRODUCED)
+    sheet = all_tables(numbers)["4"]
+    assert {name for name, _ in sheet.frame} == {"MPSSCᵈ", "SLEEPᵈ", "RAVDESSʷ", "DEMoSᵈ"}
+    marked = {text for text in sheet.frame.to_numpy().ravel() if text[-1] in RAISED.values()}
+    assert marked == {"72.7–84.5ⁱ", "58.5ʳ"}
     legend = next(note for note in sheet.notes if note.startswith("Verdicts"))
-    assert f"ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
-    assert published.REPRODUCED not in legend
-    assert tables.INTERVALS not in sheet.notes
-    compared = changed(numbers, "4/ravdess/none/test", verdict=published.OVERLAPPING)
-    assert tables.INTERVALS in all_tables(compared)[4].notes
-    # Of equally frequent ones the first in order.
-    frame = pd.DataFrame({"dataset": "css", "verdict": [published.NOT_RUN, published.ITSELF]})
-    assert tables.common_verdicts(frame) == {"css": published.ITSELF}
-
-
-def test_every_number_stands_in_its_cell_with_its_verdict(numbers, rng):
-    """Whatever the verdicts are: a cell's letter, or else its corpus's, is the number's."""
-    spoken = [verdict for verdict in published.ORDER if tables.LETTERS[verdict]]
-    numbers = numbers.assign(verdict=rng.choice(spoken, len(numbers)))
-    for n, sheet in all_tables(numbers).items():
-        by_key = numbers[numbers["table"] == n].set_index("key")["verdict"]
-        shared = {} if n in (2, 5) else tables.common_verdicts(numbers[numbers["table"] == n])
-        cells = cells_of(sheet)
-        rows = numbers[(numbers["table"] == n) & (numbers["column"] != "chance")]
-        texts = {key: plain(text).rstrip("*") for key, text in cells.items() if text != "–*"}
-        assert texts == {row["key"]: printed(row) for row in rows.to_dict("records")}
-        for key, text in cells.items():
-            if key in by_key and "/ci_" not in key:  # an interval's cell is of two numbers
-                said = letters(text) or tables.LETTERS[shared[key.split("/")[1]]]
-                assert said == tables.LETTERS[by_key[key]], key
+    assert f"ʳ reproduced; ⁱ {published.ITSELF}; ʷ {WEIGHTS}; ᵈ {RESTRICTED}." in legend
+    assert sheet.notes[-1] == tables.words("tables")["4"]["rule"]
+    letters = [mark for mark in MARKS.values() if mark]
+    assert len(set(letters)) == len(letters)
 
 
 def test_chance_is_noted_with_ours_where_it_differs(numbers):
     key = "4/ravdess/chance"
     numbers = changed(numbers, key, verdict=published.ITSELF, reproduced=100 / 6)
     numbers = changed(numbers, "4/sleep/chance", reproduced=50.0)
-    (note,) = (n for n in all_tables(numbers)[4].notes if n.startswith("Chance"))
+    (note,) = (n for n in all_tables(numbers)["4"].notes if n.startswith("Chance"))
     ours = "RAVDESS 20.0ⁱ (16.7 by the classes of Table 1)"
     assert f"MPSSC 25.0, SLEEP 50.0, {ours}, DEMoS 14.3." in note
 
 
-# Ours
-
-
-def test_without_a_run_the_table_says_so_and_holds_the_published_rows_alone(numbers):
-    for n in (3, 4):
-        sheet = all_tables(numbers)[n]
-        assert headings(sheet) == ["as published"]
-        assert tables.NO_REPRODUCTION in sheet.notes
-        assert tables.SUBSTITUTES not in sheet.notes
-        assert not any("one of our own" in note for note in sheet.notes)
-
-
-def test_a_substitute_is_a_block_of_its_own_and_no_reproduction(numbers):
-    first = substitutes("MobileNetV2, tuned", ["none", "cutmix"])
-    second = substitutes("MobileNetV2, paper", ["none"], preset="paper", seeds=1, deviation=np.nan)
-    sheet = all_tables(numbers, pd.concat([first, second]))[4]
-    assert headings(sheet) == [
-        "as published",
-        "ours: MobileNetV2, tuned, 3 seeds (other backbone and preset: no reproduction)",
-        "ours: MobileNetV2, paper, 1 seed (other backbone: no reproduction)",
+def test_scores_are_means_over_seeds_with_intervals_over_files_and_speakers(scored):
+    scored = scored.set_index(["protocol", "network", "configuration"])
+    assert len(scored) == 3  # the run with fewer epochs is none of them
+    seeds = scored.loc[tables.PARTITION, "MobileNetV2, tuned", "none"]
+    assert seeds[["seeds", "files", "speakers", "devel", "test", "deviation"]].tolist() == [
+        *(3, 60, 3, 88.0, 71.0, 1.0)
     ]
-    frame = pd.read_csv(StringIO(tables.to_csv(sheet)), dtype=str)
-    assert frame["group"].unique().tolist() == headings(sheet)
-    frame = frame.iloc[4:].set_index("[UAR %]").drop(columns="group")
-    own = frame[[column for column in frame if column.startswith("RAVDESS")]]
-    assert own.reset_index().to_numpy().tolist() == [
-        ["no augmentation", "41.1 ± 1.3", "41.1 ± 1.3", "35.0–47.5"],
-        ["CutMix", "42.1 ± 1.3", "42.1 ± 1.3", "35.0–47.5"],
-        ["no augmentation", "41.1", "41.1", "35.0–47.5"],
-    ]
-    elsewhere = frame.drop(columns=own.columns)
-    assert elsewhere.shape == (3, 9)
-    assert (elsewhere == "–").all(axis=None)
-    assert tables.SUBSTITUTES in sheet.notes
-    # The partition is noted where it was run only.
-    assert [n.partition(":")[0] for n in sheet.notes if "one of our own" in n] == ["RAVDESS"]
+    assert seeds["of_seeds"] == [70.0, 71.0, 72.0]
+    assert seeds["low_speakers"] < seeds["high_speakers"]
+    assert seeds["low"] < seeds["high"] < 80.0
+    private = scored.loc[tables.PARTITION, "", "librosa"]  # no predictions: as the run says
+    assert private[["low", "high", "high_speakers", "files"]].tolist() == [60.0, 80.0, 90.0, 0]
+    assert 50 < scored.loc["5 folds", "MobileNetV2, tuned", "cutmix"]["test"] < 100
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ({"backbone": "densenet121"}, "other preset"),
-        ({"backbone": "densenet121", "preset": "paper", "overrides": "x"}, "other settings"),
-        ({"backbone": "densenet121", "preset": "paper"}, "other weights"),
-    ],
-)
-def test_a_heading_says_why_it_is_no_reproduction(numbers, kind, reason):
-    rows = substitutes("a run", ["none", "cutmix"], **kind)
-    rows.loc[rows["configuration"] == "cutmix", "seeds"] = 1
-    sheet = all_tables(numbers, rows)[4]
-    assert headings(sheet)[1] == f"ours: a run, 1 to 3 seeds ({reason}: no reproduction)"
-
-
-def test_the_papers_own_backbone_and_preset_is_headed_as_reproduction(numbers):
-    ours = {"reproduced_ci_low": 68.0, "reproduced_ci_high": 82.0, "runs": "ravdess/a;ravdess/b"}
-    for column, score in {"devel": 80.04, "test": 75.06}.items():
-        numbers = changed(numbers, f"4/ravdess/specaugment/{column}", reproduced=score, **ours)
-    sheet = all_tables(numbers)[4]
-    assert headings(sheet) == ["as published", f"{tables.REPRODUCTION}, 2 seeds"]
-    row = [text for text in sheet.blocks[1][1][0] if text != "–"]
-    assert row == ["SpecAugment", "80.0", "75.1", "68.0–82.0"]
-    assert tables.NO_REPRODUCTION not in sheet.notes
+def test_what_was_run_here_is_a_table_of_its_own(numbers, scored):
+    sheets = all_tables(numbers, scored)
+    assert list(sheets) == ["1", "2", "3", "4", "4b", "5"]
+    sheet = sheets["4b"]
+    assert sheet.title == "What was run here on RAVDESS"
+    groups = [group for group, _ in sheet.frame.index]
+    network = "test partition: MobileNetV2, tuned"
+    assert groups == [network, "test partition: no network", "5 folds: MobileNetV2, tuned"]
+    assert sheet.frame.loc[network].iloc[0, :3].tolist() == ["3", "88.0 ± 0.0", "**71.0 ± 1.0**"]
+    assert sheet.frame["Dev"].tolist()[1:] == ["–", "–"]
+    assert "RAVDESS, test partition: 60 files of 3 speakers, too few" in " ".join(sheet.notes)
+    assert list(all_tables(numbers)) == ["1", "2", "3", "4", "5"]
 
 
 def test_table1_shows_what_was_counted_below_what_is_published(numbers):
-    assert headings(tables.table1(numbers)) == ["as published"]
+    assert set(tables.table1(numbers).frame.index.get_level_values(0)) == {"as published"}
     for column, ours in {"files": 1012, "minutes": 78.44}.items():
         key = f"1/ravdess/{column}"
         numbers = changed(numbers, key, reproduced=ours, verdict=published.REPRODUCED)
-    sheet = tables.table1(numbers)
-    assert headings(sheet) == ["as published", "counted here"]
-    assert sheet.blocks[1][1] == [["RAVDESS", "1,012", "–", "–", "78.4", "–", "–"]]
-    assert published_rows(sheet)[6][:2] == ["RAVDESSʷ: Emotional song", "1,012ʳ"]
+    frame = tables.table1(numbers).frame
+    assert frame.loc["counted here"].loc["RAVDESS"].tolist() == ["1,012", *"––", "78.4", *"––"]
+    assert frame.loc["as published", "RAVDESSʷ: Emotional song"].iloc[0] == "1,012ʳ"
 
 
-def test_table2_marks_what_is_assumed(numbers):
-    sheet = tables.table2(numbers)
-    starred = {key for key, text in cells_of(sheet).items() if text.endswith("*")}
+def test_what_is_assumed_is_marked(numbers):
+    frame = tables.table2(numbers).frame
     transcribed = published.table(2)
+    starred = {(r, c) for r in frame.index for c in frame if frame.loc[r, c].endswith("*")}
     assumed = transcribed[transcribed["status"] == "assumed"]
-    keys = "2/" + assumed["dataset"] + "/" + assumed["hyperparameter"]
-    assert starred == set(keys)
-    empty = keys[assumed["value"].isna()]
-    assert {key for key, text in cells_of(sheet).items() if text == "–*"} == set(empty)
-    assert not any(note.startswith("Verdicts") for note in sheet.notes)
+    names = assumed["dataset"].map(published.NAMES)
+    labels = assumed["hyperparameter"].map(published.HYPERPARAMETERS)
+    assert starred == set(zip(labels, names, strict=True))
+    assert (frame == "–*").sum().sum() == assumed["value"].isna().sum()
+    texts = tables.table5(numbers, COSTS).frame.to_numpy().ravel()
+    assert sum("*" in text for text in texts) == len(published.READ_INTO)
 
 
-def test_table5_has_a_block_for_each_measured_run(numbers):
-    place = "a processor, 2 thread(s)"
+def test_table5_has_a_group_for_each_measured_network(numbers):
+    place = "a processor, 2 threads"
     numbers = changed(numbers, "5/mean_time/tf_model", reproduced=312.44, hardware=place)
+    numbers["remark"] = np.where(numbers["table"] == 5, "random weights", "")
     rows = [("mean_time", "tflite_cpu", 21.25), ("model_size", "preprocessing", 0.0421)]
-    rows.append(("mean_memory", "tflite_cpu", np.nan))
     costs = pd.DataFrame(rows, columns=["quantity", "column", "reproduced"])
     sheet = tables.table5(numbers, costs.assign(label="MobileNetV2", hardware=place))
-    assumed = numbers[(numbers["table"] == 5) & (numbers["status"] == "assumed")]
-    assert {key for key, text in cells_of(sheet).items() if "*" in text} == set(assumed["key"])
-    assert headings(sheet) == ["as published", "ours: DenseNet121", "ours: MobileNetV2"]
-    assert [rows for _, rows in sheet.blocks[1:]] == [
-        [["Mean time [ms]", "–", "312.4", "–", "–"]],
-        [["Mean time [ms]", "–", "–", "21.2", "–"], ["Model size [MB]", "0.042", "–", "–", "–"]],
+    ours = sheet.frame.drop("as published")
+    assert ours.reset_index().to_numpy().tolist() == [
+        ["ours: DenseNet121, random weights", "Mean time [ms]", "", "312.4", "", ""],
+        ["ours: MobileNetV2", "Mean time [ms]", "", "", "21.2", ""],
+        ["ours: MobileNetV2", "Model size [MB]", "0.042", "", "", ""],
     ]
-    names = ("DenseNet121", "MobileNetV2")
-    assert [note for note in sheet.notes if place in note] == [
-        f"Ours, {n}: {place}." for n in names
-    ]
+    assert f"Ours: {place} (DenseNet121, random weights; MobileNetV2)." in sheet.notes
 
 
 # Formats
 
 TEXT = r"""50 % & #1_a ~^\ {b} $2 <c> |d| [e]"""
 SHEET = Sheet(
-    number=7,
+    name="7",
     title="Of seven & more",
     caption="Values in %.",
-    head=(("", "[UAR %]"), ("CCS", "Dev"), ("CCS", "Test"), ("#", "n")),
-    blocks=(
-        ("as published", [["*first", "1.0", "2.0ʳ", "3"], ["[second]", "1.1", "2.1", ""]]),
-        ("ours: a_b", [[TEXT, "4.0 ± 1", "–", "5"]]),
+    frame=pd.DataFrame(
+        [["1.0", "2.0ʳ", "3"], ["1.1", "**2.1**", ""], ["4.0 ± 1", "–", "5"]],
+        index=pd.MultiIndex.from_tuples(
+            [("published", "*first"), ("published", "[2]"), ("a_b", TEXT)]
+        ),
+        columns=pd.MultiIndex.from_tuples(
+            [("CCS", "Dev"), ("CCS", "Test"), ("#", "n")], names=["", "[UAR %]"]
+        ),
     ),
-    bold=frozenset({(1, 2)}),
     notes=("ʳ reproduced", "A second | note."),
 )
 
 
 def test_markdown():
-    expected = r"""**Table 7. Of seven \& more.** Values in %.
-
-| [UAR %] | CCS Dev | CCS Test | \# n |
-| :--- | ---: | ---: | ---: |
-| *as published* |  |  |  |
-| \*first | 1.0 | 2.0ʳ | 3 |
-| [second] | 1.1 | **2.1** |  |
-| *ours: a\_b* |  |  |  |
-| 50 % \& \#1\_a \~^\\ {b} \$2 \<c\> \|d\| [e] | 4.0 ± 1 | – | 5 |
-
-- ʳ reproduced
-- A second \| note.
-"""
-    assert tables.to_markdown(SHEET) == expected
+    lines = tables.to_markdown(SHEET).splitlines()
+    assert lines[0] == r"**Table 7. Of seven \& more.** Values in %."
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:7]]
+    assert cells[0] == ["group", "[UAR %]", "CCS Dev", "CCS Test", r"\# n"]
+    assert cells[2:] == [
+        ["published", r"\*first", "1.0", "2.0ʳ", "3"],
+        ["", "[2]", "1.1", "**2.1**", ""],
+        [r"a\_b", r"50 % \& \#1\_a \~^\\ {b} \$2 \<c\> \|d\| [e]", "4.0 ± 1", "–", "5"],
+    ]
+    assert lines[8:] == ["- ʳ reproduced", r"- A second \| note."]
 
 
 def test_latex():
-    lines = tables.to_latex(SHEET).splitlines()
-    body = lines[lines.index(r"\toprule") : lines.index(r"\bottomrule")]
-    assert body == [
-        r"\toprule",
-        r" & \multicolumn{2}{c}{CCS} & \# \\",
-        r"\cmidrule(lr){2-3}",
-        r"{[}UAR \%{]} & Dev & Test & n \\",
+    text = tables.to_latex(SHEET)
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    assert [line.strip() for line in body.splitlines()][1:] == [
+        r"&  & \multicolumn{2}{c}{CCS} & \# \\",
+        r"& {[}UAR \%{]} & Dev & Test & n \\",
         r"\midrule",
-        r"\multicolumn{4}{@{}l@{}}{\emph{as published}} \\",
-        r"{*}first & 1.0 & 2.0\textsuperscript{r} & 3 \\",
-        r"{[}second{]} & 1.1 & \textbf{2.1} &  \\",
+        r"published & {*}first & 1.0 & 2.0\textsuperscript{r} & 3 \\",
+        r"& {[}2{]} & 1.1 & \textbf{2.1} &  \\",
         r"\midrule",
-        r"\multicolumn{4}{@{}l@{}}{\emph{ours: a\_b}} \\",
-        r"50 \% \& \#1\_a \textasciitilde{}\textasciicircum{}\textbackslash{} \{b\} \$2 "
+        r"a\_b & 50 \% \& \#1\_a \textasciitilde{}\textasciicircum{}\textbackslash{} \{b\} \$2 "
         r"\textless{}c\textgreater{} \textbar{}d\textbar{} {[}e{]} & 4.0 $\pm$ 1 & -- & 5 \\",
     ]
-    assert r"\label{tab:dslite-7}" in lines
-    assert r"\textsuperscript{r} reproduced\par" in lines
+    assert r"\label{tab:dslite-7}" in text
+    assert r"\textsuperscript{r} reproduced\par" in text
+    assert text.count("{") == text.count("}")
 
 
-@pytest.mark.parametrize(
-    ("width", "kind", "size"),
-    [(5, "{table}", r"\small"), (6, "{table*}", r"\small"), (10, "{table*}", r"\footnotesize")],
-)
-def test_latex_makes_room_for_a_wide_table(width, kind, size):
-    head = tuple((f"c{i}",) for i in range(width))
-    text = tables.to_latex(Sheet(1, "T", "C.", head, (("", [["1"] * width]),)))
-    assert all(part in text for part in (rf"\begin{kind}", rf"\end{kind}", size))
-
-
-def test_latex_of_the_tables_knows_every_character(numbers):
-    ours = substitutes("MobileNetV2, override units 128 -> 64", ["none"])
-    for text in map(tables.to_latex, all_tables(numbers, ours).values()):
+def test_latex_of_the_tables_knows_every_character(numbers, scored):
+    for text in map(tables.to_latex, all_tables(numbers, scored).values()):
         assert text.replace("β", "").isascii()
         assert text.count("{") == text.count("}")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX on this machine")
-def test_latex_can_be_compiled(numbers, tmp_path):
-    ours = substitutes("MobileNetV2, tuned", ["none", "cutmix"])
-    body = "".join(map(tables.to_latex, [*all_tables(numbers, ours).values(), SHEET]))
-    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
-    (tmp_path / "a.tex").write_text(rf"{head}\begin{{document}}{body}\end{{document}}", "utf-8")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "a.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+def test_every_table_fits_its_page(numbers, scored, tmp_path, columns):
+    sheets = [*all_tables(numbers, scored).values(), SHEET]
+    for i, text in enumerate(map(tables.to_latex, sheets)):
+        head = rf"\documentclass[{columns}]{{article}}\usepackage[T1]{{fontenc}}"
+        head += r"\usepackage{booktabs,graphicx}"
+        (tmp_path / f"{i}.tex").write_text(
+            rf"{head}\begin{{document}}{text}\end{{document}}", "utf-8"
+        )
+        command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", f"{i}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert not re.search("Overfull|too large", done.stdout), done.stdout[-2000:]
 
 
-def test_html_has_a_header_for_every_cell_and_is_escaped():
+def test_html_is_escaped_and_has_its_texts_outside_of_what_scrolls():
     text = tables.to_html(SHEET)
-    table = ElementTree.fromstring(re.search("<table.*?</table>", text, re.DOTALL)[0])
-    assert len(list(table.iter("tr"))) == 2 + 2 + 3
-    heads = list(table.iter("th"))
-    assert all("scope" in cell.attrib for cell in heads)
-    spans = {"".join(cell.itertext()).strip(): cell.get("colspan") for cell in heads}
-    wide = {name: span for name, span in spans.items() if span}
-    assert wide == {"CCS": "2", "as published": "4", "ours: a_b": "4"}
+    table = re.search("<table.*?</table>", text, re.DOTALL)[0].replace("&nbsp;", "")
+    table = ElementTree.fromstring(table)
+    assert len(list(table.iter("tr"))) == 2 + 3
+    spans = {"".join(c.itertext()): (c.get("colspan"), c.get("rowspan")) for c in table.iter("th")}
+    assert spans["CCS"] == ("2", None)
+    assert spans["published"] == (None, "2")
     assert TEXT in spans
-    assert '<td class="number">2.0<sup>r</sup></td>' in text
-    assert text.count("<strong>2.1</strong>") == 1
-    assert "<li>A second | note.</li>" in text
+    assert "<strong>2.1</strong>" in text
+    assert "<li>A second | note.</li>" in text.partition("</table>")[2]
+    assert "Values in %." in text.partition("<table")[0]
     assert 'aria-label="Table 7"' in text
 
 
 def test_csv_has_no_column_of_groups_where_there_are_none(numbers):
     frame = pd.read_csv(StringIO(tables.to_csv(SHEET)), keep_default_na=False)
-    assert frame["group"].tolist() == ["as published"] * 2 + ["ours: a_b"]
-    assert frame["[UAR %]"].tolist() == ["*first", "[second]", TEXT]
+    assert frame["group"].tolist() == ["published"] * 2 + ["a_b"]
+    assert frame["[UAR %]"].tolist() == ["*first", "[2]", TEXT]
+    assert frame["CCS Test"].tolist() == ["2.0ʳ", "2.1", "–"]
     assert tables.to_csv(tables.table2(numbers)).startswith("Hyperparameter,CCS,")
