@@ -28,10 +28,7 @@ COMPLEXITIES = {runs.SVM: (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), runs.LIBROSA: (0.
 
 
 def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np.ndarray:
-    """Average the backbone's pooled activations over a file's chunks.
-
-    float32 [files, features], NaN for a file without chunks.
-    """
+    """Average the backbone's pooled activations over chunks: float32 [files, features], or NaN."""
     predictor = classifier.predictor(classifier.feature_extractor(settings), settings)
     activations = feature_store.predict(predictor, store.mel, np.arange(len(store.mel)))
     table = pd.DataFrame(activations).groupby(store.file).mean()

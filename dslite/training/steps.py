@@ -112,10 +112,7 @@ class Stage(NamedTuple):
 
 
 class Trunks:
-    """The frozen layers of a corpus's trainings from the same weights.
-
-    Compiled and computed once, whatever number of networks is trained after one another.
-    """
+    """The frozen layers of trainings from the same weights, compiled and computed once."""
 
     def __init__(self, task: Task, log: Callable[[str], None] = print):
         self.task, self.log = task, log
@@ -125,8 +122,7 @@ class Trunks:
     def stage(self, network: keras.Model, last: int) -> Stage:
         """Cut a network so that the last ``last`` layers of its backbone can be trained.
 
-        Without any (phase 1) the pooled features cross the cut, and nothing but the head is left.
-        A network is cut once for each phase.
+        Without any (phase 1) the pooled features cross the cut, and only the head is left.
         """
         backbone = classifier.backbone_of(network)
         if last:
