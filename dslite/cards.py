@@ -32,14 +32,13 @@ OWN_PRESETS = {
 class Package(Strict):
     """Names inside a ComParE challenge package (layout: compare)."""
 
-    name: str = Field(description="of the package's folder, which holds wav/ and lab/")
-    also: tuple[str, ...] = Field((), description="other names under which it was handed out")
-    labels: tuple[str, ...] = Field(description="label files in lab/ that every package has")
-    revealing: tuple[str, ...] = Field(
-        (), description="label files in lab/ that some packages have, with the test labels"
-    )
-    metadata: str = Field("", description="table beside the packages of a later release")
-    low_rate: str = Field("", description="list beside it of files that were up-sampled")
+    name: str  # of the package's folder, which holds wav/ and lab/
+    also: tuple[str, ...] = ()  # other names under which it was handed out
+    labels: tuple[str, ...]  # label files in lab/ that every package has
+    # Label files in lab/ that some packages have, with the test labels
+    revealing: tuple[str, ...] = ()
+    metadata: str = ""  # table beside the packages of a later release
+    low_rate: str = ""  # list beside it of files that were up-sampled
 
 
 class Expectation(Strict):
@@ -47,7 +46,7 @@ class Expectation(Strict):
 
     partition: Literal["all", "train", "devel", "test"] = "all"
     files: int | None = None
-    counts: dict[str, int] = Field(default_factory=dict, description="files of each class")
+    counts: dict[str, int] = Field(default_factory=dict)  # files of each class
     source: str
 
 
@@ -70,45 +69,35 @@ class Card(Strict):
     title: str
     citation: str = ""
     licence: str = ""
-    obtain: str = Field("", description="how to get it")
-    place: str = Field("", description="where to put it, and what may lie around it")
-    publish: bool = Field(False, description="whether the licence lets file names be published")
-    folder: str = Field(
-        "", description="the corpus's folder; relative: below DSLITE_DATA, or beside the table"
-    )
-    table: str = Field("", description="path of the user's table (layout: table)")
-    package: Package | None = Field(None, description="names on disk (layout: compare)")
+    obtain: str = ""  # how to get it
+    place: str = ""  # where to put it, and what may lie around it
+    publish: bool = False  # whether the licence lets file names be published
+    folder: str = ""  # the corpus's folder; relative: below DSLITE_DATA, or beside the table
+    table: str = ""  # path of the user's table (layout: table)
+    package: Package | None = None  # names on disk (layout: compare)
 
     task: Literal["classification", "regression"] = "classification"
     classes: tuple[str, ...] = ()
-    labels: dict[str, str] = Field(
-        default_factory=dict, description="label in the corpus's own files -> class"
-    )
-    excluded: dict[str, str] = Field(
-        default_factory=dict, description="labels whose files are left out -> why"
-    )
-    threshold: float | None = Field(
-        None, description="scores above it are of the second class, the others of the first"
-    )
+    labels: dict[str, str] = Field(default_factory=dict)  # label in the corpus's own files -> class
+    excluded: dict[str, str] = Field(default_factory=dict)  # labels whose files are left out -> why
+    # Scores above it are of the second class, the others of the first
+    threshold: float | None = None
+    # Speakers of each partition
     partition: dict[Literal["train", "devel", "test"], tuple[str, ...]] = Field(
-        default_factory=dict, description="speakers of each partition"
+        default_factory=dict
     )
-    fold_group: str = Field(
-        "",
-        description="regular expression; its group is the part of a speaker's name that a fold "
-        "of a cross-validation keeps together (IEMOCAP: the session of a dialogue's two speakers)",
-    )
-    paper_column: str = Field("", description="the corpus's name in the paper's tables")
+    # Regular expression; its group is the part of a speaker's name that a fold of a cross-
+    # validation keeps together (IEMOCAP: the session of a dialogue's two speakers)
+    fold_group: str = ""
+    paper_column: str = ""  # the corpus's name in the paper's tables
     table1: Table1 | None = None
     expected: tuple[Expectation, ...] = ()
 
     default_preset: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    grid: dict[str, tuple[Any, ...]] = Field(
-        default_factory=dict,
-        description="settings -> values to be tried, the best of which is chosen on devel",
-    )
+    # Settings -> values to be tried, the best of which is chosen on devel
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":

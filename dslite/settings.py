@@ -64,9 +64,9 @@ class Settings(Strict):
     """Everything that can change a run's numbers, except the corpus and the seed."""
 
     # Chunks (paper 2.1; Table 2 for the length)
-    sample_rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
-    chunk_length_s: float = Field(4.0, gt=0.05, description="seconds of audio per image")
-    chunk_hop_s: float | None = Field(None, gt=0, description="seconds; half a chunk if unset")
+    sample_rate: int = Field(16000, ge=1000)  # Hz; audio is resampled to it
+    chunk_length_s: float = Field(4.0, gt=0.05)  # seconds of audio per image
+    chunk_hop_s: float | None = Field(None, gt=0)  # seconds; half a chunk if unset
     tail: Literal["keep", "drop"] = "keep"
     trim: Literal["off", "on"] = "off"
 
@@ -74,44 +74,38 @@ class Settings(Strict):
     window_ms: float = Field(32.0, gt=1)
     hop_ms: float = Field(16.0, gt=0.5)
     mel_bands: int = Field(128, ge=8, le=512)
-    mel_min_hz: float = Field(0.0, ge=0, description="lower edge of the lowest Mel band")
-    mel_max_hz: float | None = Field(None, gt=0, description="upper edge; none: half the rate")
-    top_db: float | None = Field(None, gt=0, description="dB below the chunk's maximum; none: off")
-    image_size: int = Field(SIDE, ge=32, le=1024, description="pixels, both sides")
+    mel_min_hz: float = Field(0.0, ge=0)  # lower edge of the lowest Mel band
+    mel_max_hz: float | None = Field(None, gt=0)  # upper edge; none: half the rate
+    top_db: float | None = Field(None, gt=0)  # dB below the chunk's maximum; none: off
+    image_size: int = Field(SIDE, ge=32, le=1024)  # pixels, both sides
 
     # Model (paper 2.1; Table 2)
     backbone: Literal[BACKBONE_NAMES] = "densenet121"
-    weights: str = Field("imagenet", description="imagenet, random, or the path of a weights file")
-    feature_layer: str = Field(
-        "", description="a layer's name, or stride4, stride8, stride16; the last one if unset"
-    )
-    pooling: Literal["global", "time"] = Field(
-        "global", description="time: average over time only, frequency is kept"
-    )
+    weights: str = "imagenet"  # imagenet, random, or the path of a weights file
+    feature_layer: str = ""  # a layer's name, or stride4, stride8, stride16; the last one if unset
+    pooling: Literal["global", "time"] = "global"  # time: average over time only, frequency is kept
     units: int = Field(512, ge=1)
     dropout: float = Field(0.25, ge=0, lt=1)
 
     # Training (paper 3.2; Table 2)
     optimizer: Literal[OPTIMIZERS] = "adadelta"
-    learning_rate: float = Field(0.001, gt=0, description="of phase 1")
-    learning_rate_phase2: float | None = Field(None, gt=0, description="none: a tenth of phase 1's")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="within each phase")
-    warmup_epochs: int = Field(0, ge=0, description="of each phase, the rate rising linearly")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled from the gradient; 0: none")
+    learning_rate: float = Field(0.001, gt=0)  # of phase 1
+    learning_rate_phase2: float | None = Field(None, gt=0)  # none: a tenth of phase 1's
+    schedule: Literal["constant", "cosine"] = "constant"  # within each phase
+    warmup_epochs: int = Field(0, ge=0)  # of each phase, the rate rising linearly
+    weight_decay: float = Field(0.0, ge=0)  # decoupled from the gradient; 0: none
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    patience: int | None = Field(
-        None, ge=1, description="epochs of a phase without a better devel score before it ends"
-    )
+    # Epochs of a phase without a better devel score before it ends
+    patience: int | None = Field(None, ge=1)
     batch_size: int = Field(32, ge=2)
     epochs_phase1: int = Field(40, ge=0)
     epochs_phase2: int = Field(80, ge=0)
-    trained_share: float = Field(0.1, ge=0, le=1, description="of the backbone's layers, phase 2")
+    trained_share: float = Field(0.1, ge=0, le=1)  # of the backbone's layers, phase 2
     fine_tune_reading: Literal["paper", "code"] = "paper"
     balance: Literal["upsample", "weights", "none"] = "upsample"
-    trunk_cache: Literal["on", "off"] = Field(
-        "on", description="store the frozen layers' output of every un-augmented picture"
-    )
-    trunk_cache_gib: float = Field(20.0, ge=0, description="largest size of one such store")
+    # Store the frozen layers' output of every un-augmented picture
+    trunk_cache: Literal["on", "off"] = "on"
+    trunk_cache_gib: float = Field(20.0, ge=0)  # largest size of one such store
 
     # Augmentation (paper 2.1 and 3.2)
     augmentation: Literal[AUGMENTATIONS] = "none"
@@ -119,17 +113,13 @@ class Settings(Strict):
     sap_s: float = Field(10.0, gt=0)
     probability_min: float = Field(0.10, ge=0, le=1)
     probability_max: float = Field(0.25, ge=0, le=1)
-    cutmix_px: float = Field(56, ge=0, description="largest side of a patch on a 224-pixel image")
-    mask_px: float = Field(67, ge=0, description="largest width of a mask on a 224-pixel image")
-    probability_reading: Literal["paper", "code"] = Field(
-        "paper", description="code: minimum + maximum * lambda"
-    )
-    cutmix_reading: Literal["paper", "code"] = Field(
-        "paper", description="code: labels weighted by side^2, also where the patch was clipped"
-    )
-    mask_reading: Literal["paper", "code"] = Field(
-        "paper", description="code: masks of ImageNet's mean colour on pictures already normalised"
-    )
+    cutmix_px: float = Field(56, ge=0)  # largest side of a patch on a 224-pixel image
+    mask_px: float = Field(67, ge=0)  # largest width of a mask on a 224-pixel image
+    probability_reading: Literal["paper", "code"] = "paper"  # code: minimum + maximum * lambda
+    # Code: labels weighted by side^2, also where the patch was clipped
+    cutmix_reading: Literal["paper", "code"] = "paper"
+    # Code: masks of ImageNet's mean colour on pictures already normalised
+    mask_reading: Literal["paper", "code"] = "paper"
 
     # Evaluation (paper 3.3)
     fusion: Literal["mean", "vote"] = "mean"
