@@ -95,12 +95,7 @@ def now() -> str:
 
 def record() -> dict[str, object]:
     """Return what every run writes down about where it came from."""
-    return {
-        "date": now(),
-        "commit": commit(),
-        "versions": versions(),
-        "hardware": hardware(),
-    }
+    return {"date": now(), "commit": commit(), "versions": versions(), "hardware": hardware()}
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:

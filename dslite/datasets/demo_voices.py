@@ -104,10 +104,7 @@ def draw_speaker(rng: np.random.Generator, register: float | None = None) -> Spe
 
 
 def synthesise(
-    speaker: Speaker,
-    expression: Expression,
-    duration_s: float,
-    rng: np.random.Generator,
+    speaker: Speaker, expression: Expression, duration_s: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Synthesise a recording of random syllables: float32 [samples], its peak from 0.1 to 0.9.
 
