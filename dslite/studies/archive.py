@@ -26,7 +26,7 @@ from dslite.settings import Settings
 from dslite.studies.jobs import Job, study_runs
 from dslite.studies.study import Study, load_study, source
 from dslite.studies.tables import folder as tables_folder
-from dslite.training import records
+from dslite.training import cross_validation, records
 
 # Of a run's folder, beside what is in the tables
 EXPLANATION = ("explanation/*.csv", "explanation/shap_confident.png")
@@ -116,10 +116,8 @@ def _add(contents: Contents, run: Job, patterns: tuple[str, ...]) -> None:
             continue
         files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
         contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
-    if run.config.folds:  # its predictions are those of its folds
-        gathered = {k: v for k, v in records.contents(run.folder).items() if k == "folds"}
-        table = pd.read_csv(run.folder / "folds.csv").to_dict("list")
-        contents.values[run.name] = {k: v | {"table": table} for k, v in gathered.items()}
+    if run.config.folds:
+        contents.values[run.name] = cross_validation.contents(run.folder)
 
 
 def write_record(contents: Contents) -> Path:

@@ -52,10 +52,9 @@ def archive(
     place = study_archive.write_archive(contents, output)
     for line in contents.mixed:
         typer.echo(f"warning: {line}; repeat the older ones before you compare them", err=True)
-    for line in contents.left_out:
-        typer.echo(f"left out: {line}")
-    for line in contents.missing:
-        typer.echo(f"missing: {line}")
+    for kind, lines in (("left out", contents.left_out), ("missing", contents.missing)):
+        for line in lines:
+            typer.echo(f"{kind}: {line}")
     finished = len(contents.runs) - len(contents.missing)
     typer.echo(f"archive: {paths.shown(place)}, {finished} of {len(contents.runs)} runs")
     if contents.missing and not partial:

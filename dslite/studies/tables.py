@@ -102,23 +102,18 @@ def _scores(finished: Job) -> dict[str, Any]:
     return scores
 
 
-def _cost(finished: Job) -> dict[str, float | None]:
+def _cost(finished: Job) -> dict[str, float]:
     """Cost of a run, or of all folds together; unknown where one of them is. Of memory, the most.
 
     Without that of the candidate that a run went on from, which has a row of its own.
     """
-    cost = {}
-    for key in COST:
-        values = []
-        for run in finished.runs:
-            whole, before = (
-                (run.record.get(part) or {}).get(key) for part in ("cost", "candidate_cost")
-            )
-            alone = None in (whole, before) or key == "peak_mib"
-            values.append(whole if alone else whole - before)
-        together = max if key == "peak_mib" else sum
-        cost[key] = None if None in values else together(values)
-    return cost
+    records = [run.record for run in finished.runs]
+    spent, before = (
+        pd.DataFrame([record.get(part) or {} for record in records], columns=COST, dtype=float)
+        for part in ("cost", "candidate_cost")
+    )
+    alone = spent - before.assign(peak_mib=0).fillna(0)
+    return alone.sum(skipna=False).to_dict() | {"peak_mib": alone["peak_mib"].max(skipna=False)}
 
 
 def seeds_table(runs: pd.DataFrame) -> pd.DataFrame:

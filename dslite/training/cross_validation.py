@@ -18,7 +18,7 @@ from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics
 from dslite.settings import PARTITIONS
-from dslite.training import runs
+from dslite.training import records, runs
 
 LAST = "folds.json"  # written last: without it a cross-validation is not finished
 FUSIONS = ("score_mean", "score_vote")  # of chunks; nothing is fused in what is pooled
@@ -87,14 +87,29 @@ def cross_validate(
 
 
 def summaries(dataset: str) -> list[Summary]:
-    """Read the finished cross-validations of a corpus, by the names of their folders."""
-    return [load(file.parent) for file in sorted(paths.results(dataset).glob(f"*folds/{LAST}"))]
+    """Read the finished cross-validations of a corpus by name, the user's before recorded ones."""
+    gathered = {}
+    for home in sorted(file.parent for file in paths.records().glob(f"*/{records.RUNS}")):
+        for name, values in records.read(home).items():
+            if "folds" in values and name.startswith(f"{dataset}/"):
+                record = dict(values["folds"])
+                table = pd.DataFrame(record.pop("table"))
+                gathered[Path(name).name] = Summary(home / name, table, record)
+    files = paths.results(dataset).glob(f"*folds/{LAST}")
+    gathered |= {file.parent.name: load(file.parent) for file in files}
+    return [gathered[name] for name in sorted(gathered)]
 
 
 def load(folder: Path) -> Summary:
     """Read a finished cross-validation."""
     record = provenance.read_json(folder / LAST, "run it again")
     return Summary(folder, pd.read_csv(folder / "folds.csv"), record)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Return what a record holds of a cross-validation; its predictions are those of its folds."""
+    _, table, record = load(folder)
+    return {"folds": record | {"table": table.to_dict("list")}}
 
 
 def identities(folder: Path) -> list[str]:

@@ -249,9 +249,8 @@ def folder(
 ) -> Path:
     """Return where a run's files lie: ``<name>``, at its end what was changed of the preset.
 
-    A fold of a cross-validation (``5folds/fold2``) lies one deeper than a run: ``<name>-5folds`` is
-    no run, and what looks through the corpus's runs passes its folds over. So does a candidate, of
-    which there is nothing but the training that is scored on devel: ``candidates/<name>``.
+    One deeper than a run lie a fold of a cross-validation (``<name>-5folds/fold2``) and a
+    candidate, the half of a run that is scored on devel (``candidates/<name>``).
 
     Examples
     --------
@@ -268,8 +267,7 @@ def folder(
 def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
     """Return a run's name: ``<backbone>-<augmentation>-s<seed>``, or ``<backbone>-svm-s<seed>``.
 
-    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. A ``variant`` stands at the end, so
-    that the results of two recipes do not replace each other.
+    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. A ``variant`` stands at the end.
     """
     method = kind or settings.augmentation
     configuration = "librosa-svm" if kind == LIBROSA else f"{settings.backbone}-{method}"
@@ -508,11 +506,10 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
         *(files.get("interval_speakers") or pair),
         either.get("chance"),
     ]
-    machine = record.get("hardware")
+    machine, at = record.get("hardware"), NAME.fullmatch(name)
     return dict(zip(PERCENT, 100 * np.array(shares, float), strict=True)) | {
         **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
-        **{key: NAME.fullmatch(name)[key] for key in ("dataset", "run")},
-        "fold": int(NAME.fullmatch(name)["fold"] or 0),
+        **{"dataset": at["dataset"], "run": at["run"], "fold": int(at["fold"] or 0)},
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
         "metric": either.get("metric", ""),
         "overridden": bool(set(overrides) - {"weights"}),

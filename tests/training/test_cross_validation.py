@@ -1,6 +1,7 @@
 """Cross-validation: what the runs of the folds say together, and that it goes on where it was."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,10 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score
 
-from dslite import cards, provenance
+from dslite import cards, paths, provenance
 from dslite.datasets import divide
 from dslite.settings import Settings
-from dslite.training import baselines, cross_validation, runs
+from dslite.training import baselines, cross_validation, records, runs
 from tests.training.toy import quiet
 
 FILES = {"fold1", "fold2", "fold3", "folds.csv", "folds.json", "predictions.csv"}
@@ -74,9 +75,14 @@ def test_what_a_cross_validation_leaves(corpus, place):
     # Folds are not among the runs, and do not lie in the place of the corpus's run.
     assert "fold" not in acoustic(built).record
     assert runs.all_runs()["run"].tolist() == ["librosa-svm-s0"]
-    (read,) = cross_validation.summaries("small")
-    assert read.record == record
-    pd.testing.assert_frame_equal(read.table, table)
+    for _ in ("the user's", "recorded"):
+        (read,) = cross_validation.summaries("small")
+        assert read.record == record
+        pd.testing.assert_frame_equal(read.table, table)
+        if summary.folder.is_dir():
+            values = {f"small/{summary.folder.name}": cross_validation.contents(summary.folder)}
+            records.write(paths.records() / "study", values)
+            shutil.rmtree(summary.folder)
 
 
 def test_the_pooled_score_is_not_the_mean_of_scores():
