@@ -14,6 +14,7 @@ from dslite.datasets import load_manifest, partitions
 from dslite.models.weights import IMAGENET
 from dslite.studies import rerun
 from dslite.training import baselines, experiment, runs
+from tests.finished_runs import into_record
 from tests.refusals import assert_refused, refusal
 
 SHORT = {"epochs_phase1": 1, "epochs_phase2": 0, "units": 4, "augmentation": "cutmix"}
@@ -64,8 +65,9 @@ def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workp
     else:
         manifest = partitions.divide(small, 3)[1] if kind == "fold" else small
         run = experiment.train(manifest, used, 4, log=str)
+    folder = into_record(run.folder)[0] if kind == "librosa" else run.folder
     before, checkpoints = everything(workplace), everything(paths.cache() / "checkpoints")
-    words = ["rerun", run.folder, "--table", small_corpus]
+    words = ["rerun", folder, "--table", small_corpus]
     weights = ["--weights", tiny.parent]
     if kind == "librosa":
         assert "leave out --weights" in command(*words, *weights)[2]
