@@ -23,9 +23,8 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache folder of this test's own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("DSLITE_CACHE", str(folder))
-    return folder
+    monkeypatch.setenv("DSLITE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -67,20 +66,16 @@ def command(monkeypatch, capsys):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["dslite", *map(str, words)])
-        status = 0
-        try:
+        with pytest.raises(SystemExit) as left:
             cli.run()
-        except SystemExit as left:
-            status = left.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
+        return left.value.code or 0, *capsys.readouterr()
 
     return run
 
 
 @pytest.fixture
 def user_card(tmp_path):
-    """Make and load a user's own table with its card: ``user_card(text of my.yaml)``."""
+    """Make a user's table with its card and load it: ``user_card(text of my.yaml)``."""
     from dslite import cards
 
     def load(text=None, name="my"):
@@ -117,25 +112,20 @@ presets:
 """
 
 
-def _filters_that_pass_a_signal(network):
+def _save_filters_that_pass_a_signal(network, path):
     """Random filters scaled as by He et al. 2015; Keras' own let a picture fade to nothing."""
     drawn = np.random.default_rng(0)
     for variable in network.trainable_variables:
         if len(variable.shape) == 4:
-            size = np.sqrt(2 / np.prod(variable.shape[:-1]))
-            if variable.path.startswith("conv1"):
-                size /= 60  # the first ones see values to about 130
+            first = 1 / 60 if variable.path.startswith("conv1") else 1  # sees values to about 130
+            size = np.sqrt(2 / np.prod(variable.shape[:-1])) * first
             variable.assign(drawn.normal(0, size, variable.shape))
-    return network
+    network.save_weights(path)
 
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
-    """Make what is expensive once for all test processes.
-
-    ``once(name, make)`` is the path of a folder that ``make(folder)`` has filled; the other
-    processes wait for it. Tests copy what they change.
-    """
+    """Fill a folder once for all test processes: ``once(name, make)`` calls ``make(folder)``."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -154,10 +144,7 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_corpus(once):
-    """Path of ``small.csv``: 96 clips of the demo corpus as a user's own table with its card.
-
-    The backbone's weights come from a file (of random numbers), so that both phases are run.
-    """
+    """Path of ``small.csv``: 96 clips of the demo corpus as a user's own table with its card."""
     from dslite import cards
     from dslite.datasets import demo
     from dslite.models import backbones
@@ -167,9 +154,9 @@ def small_corpus(once):
         demo.generate(folder, takes=2)
         table = demo.read(cards.load("demo"), folder).table
         table.drop(columns="source_label").to_csv(folder / "small.csv", index=False)
-        weights = folder / "small.weights.h5"
+        weights = folder / "small.weights.h5"  # "pre-trained", so that both phases are run
         network = backbones.build_backbone("squeezenet", "random", 32)
-        _filters_that_pass_a_signal(network).save_weights(weights)
+        _save_filters_that_pass_a_signal(network, weights)
         (folder / "small.yaml").write_text(SMALL_CARD.format(weights=weights), encoding="utf-8")
 
     return once("small", make) / "small" / "small.csv"
@@ -218,16 +205,14 @@ def tiny(monkeypatch, tmp_path):
     layers = keras.layers
 
     def build(size):
-        image = keras.Input((size, size, 3), name="image")
-        x = layers.Conv2D(8, 3, strides=2, name="conv1")(image)
-        x = layers.ReLU(name="relu1")(layers.BatchNormalization(name="bn1")(x))
-        x = layers.Conv2D(8, 3, strides=2, name="conv2")(x)
-        x = layers.ReLU(name="relu2")(layers.BatchNormalization(name="bn2")(x))
+        x = image = keras.Input((size, size, 3), name="image")
+        for i in (1, 2):
+            x = layers.Conv2D(8, 3, strides=2, name=f"conv{i}")(x)
+            x = layers.ReLU(name=f"relu{i}")(layers.BatchNormalization(name=f"bn{i}")(x))
         return keras.Model(image, layers.Conv2D(16, 3, name="conv3")(x), name="tiny")
 
-    squeezenet = backbones.BACKBONES["squeezenet"]
-    small = backbones.Backbone("Tiny", build, squeezenet.scale, None)
+    small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale, None)
     monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
     path = tmp_path / "tiny.weights.h5"
-    _filters_that_pass_a_signal(build(32)).save_weights(path)
+    _save_filters_that_pass_a_signal(build(32), path)
     return path

@@ -42,15 +42,11 @@ def write_run(
     described = runs.describe(card, chosen, seed, preset, "digest", kind)
     scored, tables = {}, []
     for partition, share in (("devel", devel), ("test", test)):
-        labels, decided = predicted(card.classes, share or 0.5, seed)
+        labels, guesses = predicted(card.classes, share or 0.5, seed)
         names = np.asarray(card.classes)
-        columns = {
-            "file": [f"{partition}{i}" for i in range(FILES)],
-            "speaker": "",
-            "partition": partition,
-        }
-        table = pd.DataFrame(columns | {"label": names[labels], "prediction": names[decided]})
-        scores, order = np.eye(len(names))[decided], np.arange(FILES)
+        table = pd.DataFrame({"file": [f"{partition}{i}" for i in range(FILES)], "speaker": ""})
+        table = table.assign(partition=partition, label=names[labels], prediction=names[guesses])
+        scores, order = np.eye(len(names))[guesses], np.arange(FILES)
         scored[partition] = evaluation_metrics.evaluate(
             labels, scores, order, None, names, draws=chosen.bootstrap_draws, seed=seed
         )

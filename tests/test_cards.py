@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from dslite import cards, paths, settings
-from dslite.errors import InputError
 from tests.refusals import refusal
 
 PACKAGE = "package: {name: P, labels: [train.csv]}\n"
@@ -16,7 +15,7 @@ PACKAGE = "package: {name: P, labels: [train.csv]}\n"
 def committed(tmp_path, monkeypatch):
     """Makes and loads the project's only card, of a corpus ``new``."""
 
-    def load(text: str) -> cards.Card:
+    def load(text):
         (tmp_path / "new.yaml").write_text("dataset: new\ntitle: New\n" + text, encoding="utf-8")
         return cards.load("new")
 
@@ -30,16 +29,10 @@ def committed(tmp_path, monkeypatch):
         ("layout: compare\n", "package belongs to the layout compare, and to no other"),
         (f"layout: demos\n{PACKAGE}", "package belongs to the layout compare"),
         (f"layout: compare\n{PACKAGE}threshold: 7.5\n", "a threshold makes two classes; name them"),
-        (f"layout: compare\n{PACKAGE}threshold: 7.5\nclasses: [a, b, c]\n", "makes two classes"),
         ("layout: demos\nclasses: [a, b]\nlabels: {x: c}\n", "name 'c', which is not in classes"),
         ("layout: demos\nclasses: [a]\nexpected: [{counts: {d: 3}, source: me}]\n", "name 'd'"),
-        ("layout: demos\nlabels: {1: a}\n", "labels"),
-        ("layout: demos\nexpected: [{files: 3}]\n", "source"),
-        ("layout: demos\nexpected: [{partition: dev, source: me}]\n", "partition"),
-        ("layout: compare\npackage: {name: P, labels: [a], label: b}\n", "label"),
-        ("layout: compare21\n", "layout = 'compare21'"),
+        ("layout: demos\nexpected: [{partition: dev}]\n", "partition"),
         ("layout: demos\ntable1: {files: 3}\n", "table1"),
-        ("layout: demos\nexcluded: [neu]\n", "excluded"),
     ],
 )
 def test_refused_cards(committed, tmp_path, text, words):
@@ -57,16 +50,11 @@ def test_what_a_card_may_say(committed):
         "publish: true\nfolder: elsewhere\n"
     )
     assert card.package == cards.Package(name="P", labels=("train.csv",))
-    assert (card.package.revealing, card.package.metadata, card.package.low_rate) == ((), "", "")
     assert card.labels == {"0": "low", "1": "high", "2": "high"}
     assert card.expected[0].counts == {"low": 1}
-    assert cards.Expectation(source="me").partition == "all"
     assert (card.publish, card.threshold, card.table1.minutes) == (True, 7.5, 1.5)
     # Labels need no classes: of a corpus whose classes are what its files say.
     assert committed("layout: demos\nlabels: {x: a}\n").classes == ()
-
-
-EIGHT = ("ccs", "css", "demos", "ess", "iemocap", "mpssc", "ravdess", "sleep")
 
 
 def published(name):
@@ -74,18 +62,16 @@ def published(name):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", EIGHT)
-def test_a_card_repeats_table_1(name):
+@pytest.mark.parametrize("row", published("table1.csv"), ids=lambda row: row["dataset"])
+def test_a_card_repeats_table_1(row):
     """Files of the partitions add up to the paper's, and files of the classes to a partition's."""
-    card = cards.load(name)
-    (row,) = [row for row in published("table1.csv") if row["dataset"] == name]
+    card = cards.load(row["dataset"])
     repeated = card.table1.model_dump()
     assert repeated == {key: float(row[key]) for key in repeated}
     assert len(card.classes) == int(row["classes"])
     assert set(card.labels.values()) <= set(card.classes)
     assert not set(card.labels) & set(card.excluded)
-    assert card.citation
-    assert card.obtain
+    assert "" not in (card.citation, card.obtain)
     sizes = {e.partition: e.files for e in card.expected if e.files}
     assert sum(sizes.values()) == int(row["files"])
     assert set(sizes) in ({"all"}, {"train", "devel", "test"})
@@ -96,32 +82,25 @@ def test_a_card_repeats_table_1(name):
 
 
 def test_speakers_of_the_divided_corpora():
-    spoken = {name: cards.load(name).partition for name in ("demos", "iemocap", "ravdess")}
-    sizes = {
-        name: [len(listed) for listed in partitions.values()] for name, partitions in spoken.items()
-    }
-    assert sizes == {"demos": [44, 12, 12], "iemocap": [6, 2, 2], "ravdess": [15, 4, 4]}
-    demos = {speaker for listed in spoken["demos"].values() for speaker in listed}
-    assert demos == {f"{n:02d}" for n in range(1, 70)} - {"35"}
+    expected = {"demos": [44, 12, 12], "iemocap": [6, 2, 2], "ravdess": [15, 4, 4]}
+    parts = {name: cards.load(name).partition.values() for name in expected}
+    assert {name: list(map(len, speakers)) for name, speakers in parts.items()} == expected
+    assert set().union(*parts["demos"]) == {f"{n:02d}" for n in range(1, 70)} - {"35"}
 
 
 @pytest.mark.parametrize(
     ("text", "where", "reason"),
     [
         ("clases: [a, b]", "", "unknown key 'clases'; did you mean 'classes'?"),
-        ("preset: {}", "", "unknown key 'preset'; did you mean 'presets'?"),
         ("settings: {unit: 3}", ", settings", "unknown key 'unit'; did you mean 'units'?"),
         ("presets: {a: {drop_out: 0}}", ", a", "unknown key 'drop_out'; did you mean 'dropout'?"),
         ("1: a", "", "unknown key '1'; there is: dataset, layout, "),
-        ("settings: {2: a}", "", "settings.2"),
-        ("settings: {units: 0}", ", settings", "units = 0: "),
         ("presets: {a: {tail: maybe}}", ", a", "tail = 'maybe': "),
         ("presets: {a: null}", "", "presets.a = None"),
         ("default_preset: tuned", "", "default_preset 'tuned' is not among the presets"),
         ("classes: [a, b, a]", "", "a class is listed twice"),
         ("classes: [1, 2]", "", "classes.0 = 1: "),
         ("partition: {train: [s1, s2], test: [s2]}", "", "speakers listed twice in partition: s2"),
-        ("partition: {dev: [s1]}", "", "partition.dev"),
         ("partition: {train: [1]}", "", "partition.train.0 = 1: "),
         ("task: clasification", "", "task = 'clasification': "),
         ("- a", "", "expected 'key: value' lines, found list"),
@@ -136,23 +115,13 @@ def test_refused_cards_of_tables(user_card, tmp_path, text, where, reason):
     assert reason in message
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("ravdes", "unknown dataset 'ravdes'; did you mean 'ravdess'?"),
+def test_what_is_neither_a_dataset_nor_a_table():
+    for name, reason in (
         ("", "unknown dataset ''; there is: ccs, css, demo, demos, "),
         ("../cards/demo", "unknown dataset '../cards/demo'"),
         ("no/none.csv", "no/none.csv: there is no such table"),
-    ],
-)
-def test_what_is_neither_a_dataset_nor_a_table(name, reason):
-    assert reason in refusal(cards.load, name)
-
-
-def test_broken_yaml_names_the_card(user_card, tmp_path):
-    with pytest.raises(InputError, match="not readable as YAML") as error:
-        user_card("classes: [a")
-    assert str(tmp_path / "my.yaml") in str(error.value)
+    ):
+        assert reason in refusal(cards.load, name)
 
 
 def test_table_without_a_card(user_card, tmp_path):
@@ -185,37 +154,27 @@ def test_table_with_a_card(user_card, tmp_path, monkeypatch, name):
     assert (used.units, used.trim, used.trunk_cache) == (3, "on", "off")
 
 
-def every_preset():
-    return [(name, preset) for name in cards.names() for preset in ["", *cards.load(name).presets]]
-
-
-@pytest.mark.parametrize(("name", "preset"), every_preset())
-def test_every_preset_of_every_card_loads(name, preset):
+@pytest.mark.parametrize("name", cards.names())
+def test_every_preset_of_every_card_loads(name):
     card = cards.load(name)
     assert card.dataset == name
-    assert card.title
-    assert card.licence
+    assert "" not in (card.title, card.licence)
     # A challenge comes with its partition, and with no speakers.
     assert set(card.partition) == (set() if card.package else {"train", "devel", "test"})
-    loaded = cards.settings_of(card, preset)
-    stated = card.settings | card.presets.get(preset or card.default_preset, {})
-    for key, value in stated.items():
-        if key != "weights":  # a path is made absolute
-            assert getattr(loaded, key) == value, key
+    for preset in ("", *card.presets):
+        loaded = cards.settings_of(card, preset).model_dump()
+        stated = card.settings | card.presets.get(preset or card.default_preset, {})
+        stated.pop("weights", None)  # a path is made absolute
+        assert stated.items() <= loaded.items()
 
 
 def test_paper_presets_are_table_2():
-    rows, compared = published("table2.csv"), 0
-    for name in cards.names():
-        card = cards.load(name)
-        if "paper" not in card.presets or not card.paper_column:  # the demo corpus has none
-            continue
-        loaded = cards.settings_of(card, "paper")
-        column = card.paper_column.lower()
-        values = {r["hyperparameter"]: r["value"] for r in rows if r["dataset"] == column}
-        assert values.pop("fine_tuned_layers") == str(int(427 * loaded.trained_share))
-        for key, value in values.items():
-            if value:  # two cells of the table are empty
-                assert getattr(loaded, key) == float(value), key
-                compared += 1
-    assert compared >= 8 * 6 - 2
+    columns = {card.paper_column.lower(): card for card in map(cards.load, cards.names())}
+    rows = [row for row in published("table2.csv") if row["value"]]  # two cells are empty
+    assert len(rows) >= 8 * 7 - 2
+    for row in rows:
+        loaded = cards.settings_of(columns[row["dataset"]], "paper")
+        layers = int(427 * loaded.trained_share)
+        key = row["hyperparameter"]
+        value = layers if key == "fine_tuned_layers" else getattr(loaded, key)
+        assert value == float(row["value"]), row

@@ -36,13 +36,12 @@ def test_the_projects_folders():
 
 def test_a_path_is_looked_up_from_the_working_folder_then_from_the_root(project, monkeypatch):
     root, work = project
-    assert paths.find("data/a.txt") == work / "data" / "a.txt"  # in neither
+    assert paths.find("a.txt") == work / "a.txt"  # in neither
     for folder in project:
-        (folder / "data").mkdir()
-        (folder / "data" / "a.txt").write_text("")
-    assert paths.find("data/a.txt") == work / "data" / "a.txt"
-    (work / "data" / "a.txt").unlink()
-    assert paths.find("data/a.txt") == root / "data" / "a.txt"
+        (folder / "a.txt").write_text("")
+    assert paths.find("a.txt") == work / "a.txt"
+    (work / "a.txt").unlink()
+    assert paths.find("a.txt") == root / "a.txt"
     assert paths.find(str(root / "b.txt")) == root / "b.txt"
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(root))
@@ -53,15 +52,15 @@ def test_a_path_is_looked_up_from_the_working_folder_then_from_the_root(project,
     assert paths.shown("/elsewhere/x") == str(Path("/elsewhere/x"))
 
 
-FOLDERS = [
-    ("DSLITE_DATA", lambda: paths.raw("demo"), "data/raw/demo", "demo"),
-    ("DSLITE_CACHE", paths.cache, "data/cache", ""),
-    ("DSLITE_RESULTS", lambda: paths.results("demo"), "results/demo", "demo"),
-    ("DSLITE_RESULTS", paths.results, "results", ""),
-]
-
-
-@pytest.mark.parametrize(("variable", "folder", "default", "below"), FOLDERS)
+@pytest.mark.parametrize(
+    ("variable", "folder", "default", "below"),
+    [
+        ("DSLITE_DATA", lambda: paths.raw("demo"), "data/raw/demo", "demo"),
+        ("DSLITE_CACHE", paths.cache, "data/cache", ""),
+        ("DSLITE_RESULTS", lambda: paths.results("demo"), "results/demo", "demo"),
+        ("DSLITE_RESULTS", paths.results, "results", ""),
+    ],
+)
 def test_variables_move_folders(project, monkeypatch, tmp_path, variable, folder, default, below):
     root, work = project
     assert folder() == root / default
@@ -81,18 +80,15 @@ def fill(draft: Path, kind: str, content: str) -> None:
         (draft / "inner" / content).write_text(content)
 
 
-def tree(folder: Path) -> dict[str, str | None]:
+def tree(folder: Path) -> dict[str, str]:
     """Every path below a folder, hidden ones too, and the content of the files."""
-    every = {str(path.relative_to(folder)): path for path in folder.rglob("*")}
-    return {name: path.read_text() if path.is_file() else None for name, path in every.items()}
-
-
-FOLDER = {"a.txt": None, "a.txt/inner": None, "a.txt/inner/now": "now"}
+    every = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    return {name: path.read_text() if path.is_file() else "" for name, path in every.items()}
 
 
 @pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize(("kind", "filled"), [("file", {"a.txt": "now"}), ("folder", FOLDER)])
-def test_the_target_appears_when_all_is_written(tmp_path, kind, filled, older):
+@pytest.mark.parametrize(("kind", "name"), [("file", "a.txt"), ("folder", "a.txt/inner/now")])
+def test_the_target_appears_when_all_is_written(tmp_path, kind, name, older):
     target = tmp_path / "new" / "a.txt"
     if older:
         target.parent.mkdir()
@@ -102,7 +98,12 @@ def test_the_target_appears_when_all_is_written(tmp_path, kind, filled, older):
         assert draft.name == "a.txt"  # some writers go by the suffix
         fill(draft, kind, "now")
         assert target.exists() == older
-    assert tree(tmp_path / "new") == filled
+    folders = {"a.txt": "", "a.txt/inner": ""} if kind == "folder" else {}
+    assert tree(tmp_path / "new") == folders | {name: "now"}
+    with paths.replacing(tmp_path / "a") as one, paths.replacing(tmp_path / "a") as two:
+        one.write_text("one")  # of two writers at once the last to finish wins
+        two.write_text("two")
+    assert (tmp_path / "a").read_text() == "one"
 
 
 @pytest.mark.parametrize(
@@ -123,17 +124,9 @@ def test_an_exception_leaves_all_as_it_was(tmp_path, error, older, kind):
     with pytest.raises(type(error)) as caught:
         interrupted()
     assert caught.value is error
-    assert tree(tmp_path) == before
     with pytest.raises(FileNotFoundError), paths.replacing(target):
         pass  # a draft that was never made
     assert tree(tmp_path) == before
-
-
-def test_of_two_writers_at_once_the_last_to_finish_wins(tmp_path):
-    with paths.replacing(tmp_path / "a") as one, paths.replacing(tmp_path / "a") as two:
-        one.write_text("one")
-        two.write_text("two")
-    assert tree(tmp_path) == {"a": "one"}
 
 
 WRITER = """
@@ -158,18 +151,27 @@ with paths.replacing(target) as draft:
 
 
 def writer(target, how):
+    """A process that writes; it dies by itself, or waits for a line."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(target), how], **pipes)
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(target), how], **pipes)
+    assert process.stdout.readline() == "begun\n"
+    if how != "wait":
+        assert process.wait(60) == -signal.SIGKILL
+    return process
 
 
-def write(target, text="now"):
+def write(target):
     with paths.replacing(target) as draft:
-        draft.write_text(text)
+        draft.write_text("now")
+
+
+def failing(target, error):
+    with paths.replacing(target):
+        raise error
 
 
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
-    with writer(tmp_path / "a.txt", "die") as killed:
-        assert killed.wait(60) == -signal.SIGKILL
+    writer(tmp_path / "a.txt", "die")
     write(tmp_path / "b.txt")  # another target is none of its business
     assert len(list(tmp_path.iterdir())) == 2
     write(tmp_path / "a.txt")
@@ -177,15 +179,14 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
 
 
 def test_a_draft_of_a_living_process_stays(tmp_path):
-    with writer(tmp_path / "a", "wait") as alive:
-        assert alive.stdout.readline() == "begun\n"
-        write(tmp_path / "a")
-        paths.clear_drafts(tmp_path / "a")
-        assert len(list(tmp_path.glob(".a-*/*/a/half"))) == 1
-        (tmp_path / "a").unlink()
-        alive.communicate("go on\n", timeout=60)
-        assert alive.returncode == 0
-    assert tree(tmp_path) == {"a": None, "a/half": "half"}
+    alive = writer(tmp_path / "a", "wait")
+    write(tmp_path / "a")
+    paths.clear_drafts(tmp_path / "a")
+    assert len(list(tmp_path.glob(".a-*/*/a/half"))) == 1
+    (tmp_path / "a").unlink()
+    alive.communicate("go on\n", timeout=60)
+    assert alive.returncode == 0
+    assert tree(tmp_path) == {"a": "", "a/half": "half"}
 
 
 def test_a_draft_that_has_just_begun_stays(tmp_path):
@@ -202,17 +203,11 @@ def test_a_draft_that_has_just_begun_stays(tmp_path):
 def test_killed_between_the_two_renames_the_older_folder_comes_back(tmp_path):
     target = tmp_path / "a"
     fill(target, "folder", "before")
-    with writer(target, "between") as killed:
-        assert killed.wait(60) == -signal.SIGKILL
+    writer(target, "between")
     assert not target.exists()
-    with pytest.raises(ZeroDivisionError), paths.replacing(target):
-        _ = 1 / 0
-    assert tree(tmp_path) == {"a": None, "a/inner": None, "a/inner/before": "before"}
-
-
-def failing(target, error):
-    with paths.replacing(target):
-        raise error
+    with pytest.raises(ZeroDivisionError):
+        failing(target, ZeroDivisionError())
+    assert tree(tmp_path) == {"a": "", "a/inner": "", "a/inner/before": "before"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
@@ -222,11 +217,8 @@ def test_an_error_of_the_disk_is_a_message(tmp_path, code):
     assert message.startswith(f"{tmp_path / 'a.txt'}: cannot be written ({os.strerror(code)})")
     assert ("make the folder writable" if code == errno.EROFS else "make room") in message
     assert tree(tmp_path) == {"a.txt": "before"}
-
-
-def test_of_a_draft_in_a_draft_the_message_names_the_target(tmp_path):
     full = RuntimeError("HDF5: write failed, No space left on device")
     with pytest.raises(InputError) as caught, paths.replacing(tmp_path / "run") as outer:
-        failing(outer / "a.json", full)
+        failing(outer / "a.json", full)  # a draft in a draft: the target is named
     assert str(caught.value).startswith(f"{tmp_path / 'run' / 'a.json'}: cannot be written")
-    assert tree(tmp_path) == {}
+    assert tree(tmp_path) == {"a.txt": "before"}

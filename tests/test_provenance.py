@@ -2,9 +2,8 @@
 
 import json
 import re
-import subprocess
-import sys
 
+import numpy as np
 import pytest
 
 from dslite import provenance
@@ -28,20 +27,15 @@ def test_json_that_cannot_be_read(tmp_path, content):
     file = tmp_path / "a.json"
     if content is not None:
         file.write_bytes(content)
-    line = refusal(provenance.read_json, file, "run it again")
-    assert line.startswith(f"{file}: not readable (")
-    assert line.endswith("); run it again")
-    assert line.count(str(file)) == 1
+    message = refusal(provenance.read_json, file, "run it again")
+    assert re.fullmatch(rf"{file}: not readable \((?!.*{file}).*\); run it again", message)
 
 
-def test_digests(tmp_path):
+def test_digests_and_the_record(monkeypatch, tmp_path):
     assert provenance.digest({"a": 1, "b": 2}) == provenance.digest({"b": 2, "a": 1})
     assert provenance.digest([1, 2]) != provenance.digest([2, 1])
     (tmp_path / "a").write_bytes(b"abc")
     assert provenance.file_digest(tmp_path / "a").startswith("ba7816bf8f01cfea")  # FIPS 180-2
-
-
-def test_the_record(monkeypatch, tmp_path):
     record = provenance.record()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", record["date"])
     assert re.fullmatch(r"([0-9a-f]{40}(\+changes)?)?", record["commit"])
@@ -53,24 +47,15 @@ def test_the_record(monkeypatch, tmp_path):
 
 
 def test_memory_of_a_fresh_process():
+    """Not its parent's: the most that it has held comes with fork and exec in ``ru_maxrss``."""
+    held = np.ones(50_000_000)
     steps = ("import numpy", "held = numpy.ones(25_000_000)", "held.sum()")
     memory = provenance.memory_of_fresh_process(*steps)
     assert memory["growth_mb"] == pytest.approx(200, rel=0.1)
     assert memory["peak_mb"] == pytest.approx(memory["baseline_mb"] + memory["growth_mb"])
+    assert memory["peak_mb"] < held.nbytes / 1e6
     with pytest.raises(RuntimeError, match=r"of my\.tflite failed: ValueError: no model"):
         provenance.memory_of_fresh_process("", "raise ValueError('no model')", "pass", "my.tflite")
-
-
-def test_memory_of_the_parent_does_not_count():
-    """The most that the parent has held comes with fork and exec in ``ru_maxrss``."""
-    script = (
-        "import numpy, json; from dslite import provenance; held = numpy.ones(50_000_000)\n"
-        "print(json.dumps(provenance.memory_of_fresh_process('', '', 'pass')))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    memory = json.loads(done.stdout)
-    assert memory["peak_mb"] < 200
-    assert abs(memory["growth_mb"]) < 20
 
 
 def test_peak_where_there_is_no_proc(monkeypatch):

@@ -1,5 +1,7 @@
 """Settings: what is refused and in which words, and who overrules whom."""
 
+import re
+
 import pytest
 
 from dslite import cards, settings
@@ -14,11 +16,6 @@ presets:
 """
 
 
-@pytest.fixture
-def plain(user_card):
-    return user_card()
-
-
 def test_defaults_are_the_paper():
     """Sections 2.1 and 3.2; what the paper has not is switched off."""
     default = settings.Settings()
@@ -29,9 +26,8 @@ def test_defaults_are_the_paper():
     assert (default.probability_min, default.probability_max) == (0.10, 0.25)
     assert (default.cutmix_px, default.mask_px) == (56, 67)
     assert (default.backbone, default.random_weights) == ("densenet121", False)
-    readings = [name for name in settings.Settings.model_fields if name.endswith("_reading")]
-    assert len(readings) == 4
-    assert {getattr(default, name) for name in readings} == {"paper"}
+    readings = [value for name, value in default if name.endswith("_reading")]
+    assert readings == ["paper"] * 4
     assert (default.optimizer, default.schedule, default.patience) == ("adadelta", "constant", None)
     assert (default.weight_decay, default.label_smoothing, default.warmup_epochs) == (0, 0, 0)
     assert (default.mel_min_hz, default.mel_max_hz) == (0, None)
@@ -42,40 +38,28 @@ def test_derived_lengths():
     used = settings.Settings(sample_rate=8000, chunk_length_s=1.5, window_ms=25, hop_ms=10)
     assert (used.chunk_samples, used.chunk_hop_samples) == (12000, 6000)
     assert (used.window_samples, used.hop_samples) == (200, 80)
-    assert settings.Settings(chunk_hop_s=0.25).chunk_hop_samples == 4000
-    assert settings.Settings(chunk_hop_s=1e-9).chunk_hop_samples == 1
-    assert settings.Settings(image_size=112).image_scale == 0.5
-    assert settings.Settings(weights="random").random_weights
-    for name in settings.BACKBONE_NAMES:  # the public implementation's list, and two newer ones
-        assert settings.Settings(backbone=name).backbone == name
+    for hop_s, samples in ((0.25, 4000), (1e-9, 1)):
+        assert settings.Settings(chunk_hop_s=hop_s).chunk_hop_samples == samples
+    used = settings.Settings(image_size=112, weights="random")
+    assert (used.image_scale, used.random_weights) == (0.5, True)
 
 
-REFUSED = (
-    *("units=0", "units=1.5", "units=many", "units=null", "learning_rate=-1", "learning_rate=0"),
-    *("learning_rate=.inf", "learning_rate=.nan", "chunk_length_s=.inf", "dropout=1"),
-    *("batch_size=1", "trained_share=1.1", "top_db=none", "top_db=0", "chunk_hop_s=0"),
-    *("image_size=16", "backbone=vgg61", "augmentation=mixup", "weights=7", "optimizer=Adam"),
-    *("learning_rate_phase2=0", "warmup_epochs=-1", "warmup_epochs=0.5", "weight_decay=-0.1"),
-    *("label_smoothing=1", "label_smoothing=-0.1", "patience=0", "trunk_cache=true"),
-    *("trunk_cache_gib=-1", "probability_reading=mine", "cutmix_reading=mine"),
-    *("mask_reading=mine", "mel_min_hz=-1", "mel_max_hz=0"),
-)
-
-
-@pytest.mark.parametrize("override", REFUSED)
-def test_refused_values(plain, override):
-    ((key, value),) = settings.parse_overrides(override).items()
-    message = refusal(cards.settings_of, plain, overrides=override)
-    assert message.startswith(f"settings of my: {key} = {value!r}: ")
+REFUSED = """
+units=0 units=1.5 units=many units=null learning_rate=-1 learning_rate=0 learning_rate=.inf
+learning_rate=.nan chunk_length_s=.inf dropout=1 batch_size=1 trained_share=1.1 top_db=none top_db=0
+chunk_hop_s=0 image_size=16 backbone=vgg61 augmentation=mixup weights=7 optimizer=Adam
+learning_rate_phase2=0 warmup_epochs=-1 warmup_epochs=0.5 weight_decay=-0.1 label_smoothing=1
+label_smoothing=-0.1 patience=0 trunk_cache=true trunk_cache_gib=-1 probability_reading=mine
+cutmix_reading=mine mask_reading=mine mel_min_hz=-1 mel_max_hz=0
+"""
 
 
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        ("units=0 tail=maybe", "units = 0: "),  # every wrong value is named
-        ("units=0 tail=maybe", "tail = 'maybe': Input should be 'keep' or 'drop'"),
-        ("optimizer=adamax", "optimizer = 'adamax': Input should be 'adadelta', "),
-        ("pooling=max", "pooling = 'max': Input should be 'global' or 'time'"),
+        *((override, "") for override in REFUSED.split()),
+        # Every wrong value is named.
+        ("units=0 tail=maybe", "tail = 'maybe': Input should be 'keep' or 'drop'; units = 0: "),
         ("mel_max_hz=9000", "mel_min_hz 0.0 to mel_max_hz 9000.0 does not lie within 0 to half"),
         ("mel_min_hz=500 mel_max_hz=500", "mel_min_hz 500.0 to mel_max_hz 500.0 does not"),
         ("mel_max_hz=8000 sample_rate=8000", "half the sample rate, 4000.0"),
@@ -86,10 +70,11 @@ def test_refused_values(plain, override):
         ("epochs_phase1=0 trained_share=0", "no epoch to train"),
     ],
 )
-def test_refused_values_and_what_would_do(plain, overrides, reason):
-    message = refusal(cards.settings_of, plain, overrides=overrides)
-    assert message.startswith("settings of my: ")
-    assert reason in message
+def test_refused_values(user_card, overrides, reason):
+    for key, value in settings.parse_overrides(overrides).items() if not reason else ():
+        reason = re.escape(f"{key} = {value!r}: ")
+    message = refusal(cards.settings_of, user_card(), overrides=overrides)
+    assert re.match(rf"settings of my: .*{reason}", message)
 
 
 ACCEPTED = {
@@ -105,8 +90,8 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("override", "value"), ACCEPTED.items())
-def test_accepted_values(plain, override, value):
-    accepted = getattr(cards.settings_of(plain, overrides=override), override.split("=")[0])
+def test_accepted_values(user_card, override, value):
+    accepted = getattr(cards.settings_of(user_card(), overrides=override), override.split("=")[0])
     assert accepted == value
     assert type(accepted) is type(value)
 
@@ -114,12 +99,8 @@ def test_accepted_values(plain, override, value):
 @pytest.mark.parametrize(
     ("choice", "reason"),
     [
-        ({"overrides": "learning_rat=1"}, "'learning_rat'; did you mean 'learning_rate'?"),
         ({"overrides": ["unit=1"]}, "unknown key 'unit'; did you mean 'units'?"),
-        ({"overrides": {"zzz": 1}}, "unknown key 'zzz'; there is: sample_rate, "),
         ({"overrides": {3: 1}}, "unknown key '3'; there is: sample_rate, "),
-        ({"augmentatoin": "none"}, "did you mean 'augmentation'?"),
-        ({"preset": "frist"}, "my has no preset 'frist'; did you mean 'first'?"),
         ({"preset": "paper"}, "my has no preset 'paper'; there is: first, second"),
     ],
 )
@@ -127,7 +108,8 @@ def test_unknown_keys(user_card, choice, reason):
     assert reason in refusal(cards.settings_of, user_card(CARD), **choice)
 
 
-def test_weights_by_path_or_beside_the_table(plain, user_card, tmp_path, monkeypatch):
+def test_weights_by_path_or_beside_the_table(user_card, tmp_path, monkeypatch):
+    plain = user_card()
     (tmp_path / "w.h5").write_text("")
     monkeypatch.chdir(tmp_path)
     assert cards.settings_of(plain, weights="w.h5").weights == str(tmp_path / "w.h5")
@@ -138,23 +120,27 @@ def test_weights_by_path_or_beside_the_table(plain, user_card, tmp_path, monkeyp
     assert cards.settings_of(card).weights == str(tmp_path / "w.h5")
 
 
-def test_precedence(user_card):
+def test_precedence_and_what_is_overridden(user_card):
     """Defaults, then the card's settings, the preset, what is named, the overrides."""
     card = user_card(CARD)
     used = cards.settings_of(card, overrides="batch_size=6", learning_rate=0.5, batch_size=5)
     assert used.epochs_phase1 == settings.Settings().epochs_phase1
-    assert used.units == 1  # card
+    assert (used.units, used.top_db) == (1, 31)  # card
     assert used.dropout == 0.2  # preset over card
     assert used.learning_rate == 0.5  # named over preset
     assert used.batch_size == 6  # override over named
-    assert used.top_db == 31
-
     other = cards.settings_of(card, "second")  # stands in for the default one
     assert (other.units, other.dropout, other.batch_size) == (7, 0.1, 3)
     # What is empty is passed over, and null unsets.
     assert cards.settings_of(card, augmentation="", units=None) == cards.settings_of(card)
     assert cards.settings_of(card, dropout=0).dropout == 0
     assert cards.settings_of(card, overrides={"top_db": None}).top_db is None
+    assert cards.overridden(card, cards.settings_of(card)) == {}
+    used = cards.settings_of(card, overrides="units=1 dropout=0.3 top_db=null")
+    assert cards.overridden(card, used) == {"dropout": (0.2, 0.3), "top_db": (31.0, None)}
+    # Against the preset it was made from, not the card's default one.
+    used = cards.settings_of(card, "second", overrides="units=8")
+    assert cards.overridden(card, used, "second") == {"units": (7, 8)}
 
 
 @pytest.mark.parametrize(
@@ -162,12 +148,10 @@ def test_precedence(user_card):
     [
         ("", {}),
         ("  units=64\n tail=drop ", {"units": 64, "tail": "drop"}),
-        (["units=64", "dropout=0.5"], {"units": 64, "dropout": 0.5}),
         (("units=1", "units=2"), {"units": 2}),
         ({"units": 64}, {"units": 64}),
         ("top_db=null a=true b=3", {"top_db": None, "a": True, "b": 3}),
-        ("weights=a=b.h5", {"weights": "a=b.h5"}),
-        (["weights=my folder/w.h5"], {"weights": "my folder/w.h5"}),
+        (["weights=my folder/a=b.h5"], {"weights": "my folder/a=b.h5"}),
     ],
 )
 def test_parse_overrides(overrides, parsed):
@@ -177,16 +161,4 @@ def test_parse_overrides(overrides, parsed):
 @pytest.mark.parametrize("item", ["units", "=64", "units:64", "units=[1"])
 def test_overrides_that_are_none(item):
     reason = "the value cannot be read" if "[" in item else "expected key=value"
-    for overrides in (item, [item]):
-        message = refusal(settings.parse_overrides, overrides)
-        assert message.startswith(f"override '{item}': {reason}")
-
-
-def test_overridden(user_card):
-    card = user_card(CARD)
-    assert cards.overridden(card, cards.settings_of(card)) == {}
-    used = cards.settings_of(card, overrides="units=1 dropout=0.3 top_db=null")
-    assert cards.overridden(card, used) == {"dropout": (0.2, 0.3), "top_db": (31.0, None)}
-    # Against the preset it was made from, not the card's default one.
-    used = cards.settings_of(card, "second", overrides="units=8")
-    assert cards.overridden(card, used, "second") == {"units": (7, 8)}
+    assert refusal(settings.parse_overrides, [item]).startswith(f"override '{item}': {reason}")

@@ -11,13 +11,13 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from timing import seconds, write
 
-from dslite import cards, paths
+from dslite import cards
 from dslite.datasets import checks, manifest
 
 RATE = 16000
@@ -42,31 +42,22 @@ def package(folder: Path, files: int) -> int:
     return sum(f.stat().st_size for f in (folder / "wav").iterdir())
 
 
-def timed(function) -> float:
-    """Seconds a call takes."""
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
 def main(files: int) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory() as place:
         os.environ["DSLITE_CACHE"] = str(Path(place) / "cache")
-        size = package(Path(place) / "sleep", files)
-        card = cards.load("sleep", Path(place) / "sleep")
-        settings = cards.settings_of(card)
+        corpus = Path(place) / "sleep"
+        size, card = package(corpus, files), cards.load("sleep", corpus)
 
         def check():
-            figures = checks.findings(manifest.build(card), settings)
-            assert not figures["errors"], figures["errors"]
+            errors = checks.findings(manifest.build(card), cards.settings_of(card))["errors"]
+            assert not errors, errors
 
         def hashed():
-            for file in (Path(place) / "sleep" / "wav").iterdir():
+            for file in (corpus / "wav").iterdir():
                 hashlib.sha256(file.read_bytes()).digest()
 
-        read = timed(hashed)
-        first, again = timed(check), timed(check)
+        read, first, again = map(seconds, (hashed, check, check))
     lines = [
         f"{files:,} files, {size / 1e9:.2f} GB, {os.cpu_count()} cores",
         f"bytes read and hashed in one thread {read:7.1f} s",
@@ -74,8 +65,7 @@ def main(files: int) -> None:
         f"check, filled cache                 {again:7.1f} s   ratio {again / read:.2f}",
     ]
     print("\n".join(lines))
-    with paths.replacing(paths.ROOT / "results" / "benchmarks" / "check.txt") as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write("check.txt", lines)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,10 @@
 
     python tests/benchmarks/device.py [--runs 50] [--weights MOBILENET_V2.weights.h5]
 
-DenseNet121 (random weights) and MobileNetV2 (from ``--weights``, else from
-``$DSLITE_REAL_WEIGHTS/mobilenet_v2.weights.h5``, else random) with a head of 6 classes are
-converted in every variant, calibrated on noise. Then `dslite.deployment.profile_run` times all of
-it in one process, in turn: each file from audio and from the Mel spectrogram on 1 and 2 threads,
-Keras compiled, called and through ``predict``, the spectrogram alone and plotted by librosa and
-matplotlib. ``litert-benchmark``, which comes with the runtime, times one of the files in a process
-of its own, as a check. Prints a table, writes ``results/benchmarks/device.json``; the last line is
-its content as one JSON object.
+DenseNet121 (random weights) and MobileNetV2 with a head of 6 classes are converted in every
+variant, calibrated on noise, and timed by `dslite.deployment.profile_run`; ``litert-benchmark``,
+which comes with the runtime, times one of the files in a process of its own, as a check. Prints a
+table, writes ``results/benchmarks/device.json``; the last line is its content.
 
 Ratios are of medians: ``x float32`` says how many times as fast (or small) a file is as the float32
 one of the same part on as many threads; ``keras / ...`` how many times as long Keras takes as the
@@ -17,13 +13,13 @@ float32 network. What the weights are makes no difference to the time.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +28,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pandas as pd
+from timing import FOLDER, seconds
 
 from dslite import paths, provenance, settings, tensorflow_logging
-from dslite.deployment import convert, quantise
-from dslite.deployment import profile as deployment_profile
+from dslite.deployment import convert, profile, quantise
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.training import runs
 
 CLASSES = ("angry", "calm", "fearful", "happy", "neutral", "sad")
-BACKBONES = ("densenet121", "mobilenet_v2")
 THREADS = (1, 2)
 CALIBRATION = 8
-
-
-def weights_of(backbone: str, path: str) -> str:
-    """A weights file where there is one for the backbone, else random."""
-    if backbone != "mobilenet_v2":
-        return "random"
-    sibling = paths.ROOT.parent / "shared" / "weights"
-    folder = Path(os.environ.get("DSLITE_REAL_WEIGHTS", sibling))
-    file = Path(path) if path else folder / "mobilenet_v2.weights.h5"
-    return str(file) if path or file.is_file() else "random"
 
 
 def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
@@ -92,77 +77,69 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     """Ratios of medians, by name; see the module."""
     ms = table.set_index(["part", "variant", "threads"])["ms_median"]
     size = table.groupby(["part", "variant"])["MB"].first()
-    one = quantise.FLOAT32
-    quotients = {}
-    for part in ("model", "cnn"):
-        for variant in quantise.VARIANTS[1:]:
-            for n in THREADS:
-                faster = ms[part, one, n] / ms[part, variant, n]
-                quotients[f"{part} {variant} x float32, {n} threads"] = faster
-            quotients[f"{part} {variant} x float32, size"] = size[part, one] / size[part, variant]
-    threads = deployment_profile.tensorflow_threads()
-    for variant in deployment_profile.KERAS_VARIANTS:
+    one, threads = quantise.FLOAT32, profile.tensorflow_threads()
+    values = {}
+    for part, variant in itertools.product(("model", "cnn"), quantise.VARIANTS[1:]):
+        name = f"{part} {variant} x float32"
         for n in THREADS:
-            name = f"{variant} / TFLite network, {n} threads"
-            quotients[name] = ms["cnn", variant, threads] / ms["cnn", one, n]
-    mel = ms["spectrogram", one, 1]
-    quotients["drawn / TFLite spectrogram"] = ms["spectrogram", deployment_profile.PLOTTED, 1] / mel
-    picture = ms["spectrogram", deployment_profile.PICTURE, threads]
-    quotients["drawn / TensorFlow picture"] = (
-        ms["spectrogram", deployment_profile.PLOTTED, 1] / picture
-    )
-    quotients["TensorFlow / TFLite spectrogram"] = (
-        ms["spectrogram", deployment_profile.TENSORFLOW, threads] / mel
-    )
-    return {name: round(float(value), 3) for name, value in quotients.items()}
+            values[f"{name}, {n} threads"] = ms[part, one, n] / ms[part, variant, n]
+        values[f"{name}, size"] = size[part, one] / size[part, variant]
+    for variant, n in itertools.product(profile.KERAS_VARIANTS, THREADS):
+        name = f"{variant} / TFLite network, {n} threads"
+        values[name] = ms["cnn", variant, threads] / ms["cnn", one, n]
+    mel, drawn = ms["spectrogram", one, 1], ms["spectrogram", profile.PLOTTED, 1]
+    values["drawn / TFLite spectrogram"] = drawn / mel
+    values["drawn / TensorFlow picture"] = drawn / ms["spectrogram", profile.PICTURE, threads]
+    tensorflow = ms["spectrogram", profile.TENSORFLOW, threads]
+    values["TensorFlow / TFLite spectrogram"] = tensorflow / mel
+    return {name: round(float(value), 3) for name, value in values.items()}
 
 
 def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[str, Any]:
     """All figures of one backbone."""
-    begin = time.perf_counter()
-    run = a_run(folder / backbone, backbone, weights)
-    converted = time.perf_counter()
-    profile = deployment_profile.profile_run(run, THREADS, repeats)
-    table = deployment_profile.profile_table(profile)
-    print(
-        f"\n{backbone}, weights {Path(weights).name}: {deployment_profile.operations_text(table)}"
-    )
-    print(
-        deployment_profile.display_table(table)
-        .drop(columns=["devel %", "test %"])
-        .to_string(index=False)
-    )
-    result = {"weights": Path(weights).name, **ratios(table)}
+    results: dict[str, Any] = {}
+
+    def convert_it():
+        results["run"] = a_run(folder / backbone, backbone, weights)
+
+    def measure_it():
+        results["profile"] = profile.profile_run(results["run"], THREADS, repeats)
+
+    spent = {"converting": seconds(convert_it), "measuring": seconds(measure_it)}
+    table = profile.profile_table(results["profile"])
+    print(f"\n{backbone}, weights {Path(weights).name}: {profile.operations_text(table)}")
+    shown = profile.display_table(table).drop(columns=["devel %", "test %"])
+    print(shown.to_string(index=False))
     ours = table.query("part == 'cnn' and variant == 'float32' and threads == 1")["ms_median"]
-    check = checked(run.folder / "cnn.tflite", repeats)
-    result["litert-benchmark / ours"] = check and round(check / float(ours.iloc[0]), 3)
-    columns = ["part", "variant", "threads", "ms", "ms_median", "ms_p95", "MB"]
-    rows = table[[*columns, "growth_mb", "peak_mb"]].round(3).astype(object)
-    return result | {
-        **{key: profile[key] for key in ("parameters", "multiply_adds", "flops")},
-        "seconds": {
-            "converting": round(converted - begin, 1),
-            "measuring": round(time.perf_counter() - converted, 1),
-        },
+    check = checked(results["run"].folder / "cnn.tflite", repeats)
+    columns = ["part", "variant", "threads", "ms", "ms_median", "ms_p95"]
+    rows = table[[*columns, "MB", "growth_mb", "peak_mb"]].round(3).astype(object)
+    return {
+        **{"weights": Path(weights).name, **ratios(table)},
+        "litert-benchmark / ours": check and round(check / float(ours.iloc[0]), 3),
+        **{key: results["profile"][key] for key in ("parameters", "multiply_adds", "flops")},
+        "seconds": {name: round(value, 1) for name, value in spent.items()},
         "rows": rows.where(rows.notna(), None).to_dict("records"),
     }
 
 
 def main() -> None:
     """Measure, print, write."""
+    sibling = paths.ROOT.parent / "shared" / "weights"
+    file = Path(os.environ.get("DSLITE_REAL_WEIGHTS", sibling)) / "mobilenet_v2.weights.h5"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=50, help="that each figure is over")
-    parser.add_argument("--weights", default="", help="of MobileNetV2")
+    default = str(file) if file.is_file() else "random"
+    parser.add_argument("--weights", default=default, help="of MobileNetV2")
     options = parser.parse_args()
     tensorflow_logging.import_tensorflow()
     machine = "{processor}, {cores} cores".format(**provenance.hardware())
-    results: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
+    figures: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
     with tempfile.TemporaryDirectory() as folder:
-        for backbone in BACKBONES:
-            weights = weights_of(backbone, options.weights)
-            results[backbone] = measured(Path(folder), backbone, weights, options.runs)
-    provenance.write_json(paths.ROOT / "results/benchmarks/device.json", results)
-    print(f"\n{json.dumps(results)}")
+        for backbone, weights in (("densenet121", "random"), ("mobilenet_v2", options.weights)):
+            figures[backbone] = measured(Path(folder), backbone, weights, options.runs)
+    provenance.write_json(FOLDER / "device.json", figures)
+    print(f"\n{json.dumps(figures)}")
 
 
 if __name__ == "__main__":

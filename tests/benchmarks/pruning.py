@@ -3,12 +3,10 @@
     python tests/benchmarks/pruning.py RUN [--table TABLE] [--weights FILE] [--epochs 3]
 
 RUN is a MobileNetV2 run that ends at stride 4 (RAVDESS's tuned preset). The network is trained
-anew on train alone, so that devel is a judge. Then whole channels are taken out: of blocks 1 and 2
-those whose projection weighs least, of the last layer those that the head's first layer weighs
-least, with the head's rows that read them. The rest is fine-tuned for a few epochs, all of it, and
-so is the network without pruning, for comparison. Each is converted to int8.
-
-Prints a table and writes it to ``results/benchmarks/pruning.csv``, with a Pareto plot.
+anew on train alone, so that devel is a judge. Then the channels are taken out that weigh least: of
+blocks 1 and 2 in the projection, of the last layer in the head. The rest is fine-tuned for a few
+epochs, as is the network without pruning, for comparison; each is converted to int8. Prints a
+table and writes it to ``results/benchmarks/pruning.csv``, with a Pareto plot.
 """
 
 import argparse
@@ -16,7 +14,7 @@ import argparse
 import keras
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from timing import FOLDER
 
 from dslite import cards, paths
 from dslite import plots as dslite_plots
@@ -33,48 +31,31 @@ RATE = 1e-4
 BATCH = 32
 
 
-def weight_of(layer: keras.Layer, axis: int) -> np.ndarray:
-    """Sum of a kernel's magnitudes over all but one axis."""
-    kernel = np.abs(layer.get_weights()[0])
-    return kernel.sum(axis=tuple(i for i in range(kernel.ndim) if i != axis))
-
-
-def kept_channels(network: keras.Model, share: float) -> dict[str, np.ndarray]:
+def remaining_channels(network: keras.Model, share: float) -> dict[str, np.ndarray]:
     """Channels of each widened layer that stay, ascending: the heaviest ones."""
     backbone = classifier.backbone_of(network)
     rows, maps = backbone.output_shape[1], backbone.output_shape[3]
     head = np.abs(network.get_layer("hidden").get_weights()[0]).sum(axis=1).reshape(rows, maps)
-    weights = {
-        "block_1": weight_of(backbone.get_layer("block_1_project"), 2),
-        "block_2": weight_of(backbone.get_layer("block_2_project"), 2),
-        "block_3": head.sum(axis=0),
-    }
-    return {
-        name: np.sort(np.argsort(-w)[: max(1, round(len(w) * (1 - share)))])
-        for name, w in weights.items()
-    }
+    weights = {"block_3": head.sum(axis=0)}
+    for block in ("block_1", "block_2"):  # magnitudes of what projects a channel
+        kernel = np.abs(backbone.get_layer(f"{block}_project").get_weights()[0])
+        weights[block] = kernel.sum(axis=(0, 1, 3))
+    counts = {name: max(1, round(len(w) * (1 - share))) for name, w in weights.items()}
+    return {name: np.sort(np.argsort(-w)[: counts[name]]) for name, w in weights.items()}
 
 
 def _cut(layer: keras.Layer, block: str, keep: dict[str, np.ndarray]) -> list[np.ndarray]:
     """A backbone layer's weights without the channels that went."""
-    weights, name = layer.get_weights(), layer.name
-    if block not in keep or not weights:
+    weights, kind = layer.get_weights(), layer.name.partition(f"{block}_")[2]
+    if block not in keep or kind == "project_BN":
         return weights
-    chosen = keep[block]
-    if name.endswith("_expand"):
-        return [weights[0][..., chosen]]
-    if name.endswith("_depthwise"):
-        return [weights[0][:, :, chosen]]
-    if name.endswith("_project"):
-        return [weights[0][:, :, chosen]]
-    if name.endswith("_project_BN"):
-        return weights
-    return [values[chosen] for values in weights]  # the other batch normalisations
+    axis = {"expand": 3, "depthwise": 2, "project": 2}.get(kind, 0)  # 0: batch normalisations
+    return [np.take(values, keep[block], axis) for values in weights]
 
 
 def prune(network: keras.Model, share: float) -> keras.Model:
     """A network without that share of its widened channels, with the weights that stay."""
-    keep = kept_channels(network, share)
+    keep = remaining_channels(network, share)
     backbone = classifier.backbone_of(network)
 
     def narrower(layer):
@@ -94,20 +75,19 @@ def prune(network: keras.Model, share: float) -> keras.Model:
     fresh = [layer.__class__.from_config(layer.get_config()) for layer in after]
     for layer in fresh:
         x = layer(x)
-    smaller = keras.Model(picture, x, name=network.name)
+    pruned = keras.Model(picture, x, name=network.name)
     maps = backbone.output_shape[3]
     rows = np.arange(backbone.output_shape[1])[:, None] * maps + keep["block_3"]
     for old, new in zip(after, fresh, strict=True):
         values = old.get_weights()
         new.set_weights([values[0][rows.ravel()], *values[1:]] if old.name == "hidden" else values)
-    return smaller
+    return pruned
 
 
 def tune(network: keras.Model, task: steps.Task, train: np.ndarray, epochs: int) -> None:
     """Train all of a network for a few epochs; batch normalisation stays in inference."""
     network.trainable = True
-    smoothing = task.settings.label_smoothing
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=task.settings.label_smoothing)
     network.compile(keras.optimizers.Adam(RATE), loss)
     rng = np.random.default_rng(0)
     for _ in range(epochs):
@@ -127,12 +107,12 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     small = quantise.Quantiser(content, waves).make(quantise.INT8)
     call = runtime.runner(small)
     expected = feature_store.predict(classifier.predictor(network, settings), store.mel, devel)
-    outputs = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
+    actual = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
     _, file = np.unique(store.file[devel], return_inverse=True)
     first = np.unique(file, return_index=True)[1]
     truth = task.classes[devel][first]
-    both = [metrics.fuse(o, file).argmax(axis=1) for o in (expected, outputs)]
-    keras_uar, uar = (100 * metrics.uar(truth, decision, expected.shape[1]) for decision in both)
+    both = [metrics.fuse(o, file).argmax(axis=1) for o in (expected, actual)]
+    keras_uar, uar = (100 * metrics.uar(truth, guess, expected.shape[1]) for guess in both)
     return {
         "parameters": network.count_params(),
         "MB int8": len(small) / 1e6,
@@ -140,13 +120,6 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
         "devel UAR Keras": keras_uar,
         "devel UAR int8": uar,
     }
-
-
-def pareto(table: pd.DataFrame) -> Figure:
-    """The int8 files of `main`'s table on the plot that `dslite profile` draws of a corpus."""
-    named = {"ms int8": "ms_median", "MB int8": "MB"}
-    rows = table.rename(columns=named).assign(devel=table["devel UAR int8"] / 100, variant="int8")
-    return deployment_plots.pareto(rows.assign(backbone=table.index))
 
 
 def main() -> None:
@@ -173,12 +146,15 @@ def main() -> None:
         tune(small, task, train, options.epochs)
         rows[f"{100 * share:.0f} % pruned, fine-tuned"] = measured(small, task)
         print(pd.DataFrame(rows).T.round(2).to_string(), flush=True)
-    place = paths.ROOT / "results" / "benchmarks"
     table = pd.DataFrame(rows).T.round(3)
-    with paths.replacing(place / "pruning.csv") as draft:
+    with paths.replacing(FOLDER / "pruning.csv") as draft:
         table.to_csv(draft, index_label="network")
-    with paths.replacing(place / "pruning.png") as draft:
-        dslite_plots.save(pareto(table), draft)
+    # On the plot that `dslite profile` draws of a corpus
+    points = table.rename(columns={"ms int8": "ms_median", "MB int8": "MB"})
+    points = points.assign(devel=table["devel UAR int8"] / 100, variant="int8")
+    figure = deployment_plots.pareto(points.assign(backbone=table.index))
+    with paths.replacing(FOLDER / "pruning.png") as draft:
+        dslite_plots.save(figure, draft)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Killed (SIGKILL) at random moments, by part of the workflow, and completed by one more command.
 
-``DSLITE_KILL_SEED`` draws other moments; the slow ones kill more often, over more notebooks.
+``DSLITE_KILL_SEED`` draws other moments.
 """
 
 import os
@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -23,183 +22,116 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere orphans run to their end"),
 ]
 
-CONFIG = ("overrides=epochs_phase1=1 bootstrap_draws=10",)
-SHORT = tuple(f"results/small/notebooks/3_training-{name}.ipynb" for name in ("none", "cutmix"))
-LONG = ("results/small/ablation.csv", "results/small/tflite.csv")
-KINDS = ("kernel", "papermill", "snakemake", "group")
-OPTIONS = ("--cores", "2", "--rerun-incomplete")
+SHORT = "overrides=epochs_phase1=1 epochs_phase2=0 units=4 bootstrap_draws=10"
+CHAIN = tuple(f"results/small/notebooks/3_training-{name}.ipynb" for name in ("none", "cutmix"))
+STUDY = """\
+title: A network and a baseline
+corpora: [{table}]
+augmentations: [none]
+overrides: {{epochs_phase1: 1, epochs_phase2: 0, units: 4, bootstrap_draws: 10}}
+baselines: [librosa]
+variants: []
+"""
+# What is killed, by a word of its command line; "" is Snakemake, itself or with its whole group.
+PARTS = {"kernel": "ipykernel_launcher", "papermill": "dslite notebook"}
+PARTS |= {"snakemake": "", "group": ""}
 LOCKED = "Directory cannot be locked"
-# Bytes of these have to be the same.
-EXACT = ("manifest.csv", "table1.csv", "partition.json", "ablation.csv")
-EXACT += ("metrics.json", "predictions.csv")
-EXACT += ("runs.csv", "seeds.csv", "comparisons.csv")  # of a study
-# These hold measured times and memory as well; everything but these columns has to be the same.
-TIMED = {
-    "history.csv": ["seconds", "images_per_s"],
-    "tflite.csv": ["ms", "ms_median", "ms_p95", "ms_std", "runs", "peak_mb", "growth_mb"],
-}
+# Times differ from run to run; all else of these has to be the same, byte for byte.
+EXACT = ("manifest.csv", "table1.csv", "partition.json", "metrics.json", "predictions.csv")
+EXACT += ("history.csv", "runs.csv", "seeds.csv", "comparisons.csv")
+TIMED = ["seconds", "images_per_s"]
 
 
-def words_of(process):
+def processes(process, word=""):
+    """What a process has started, directly or not, with that word in its command line."""
     try:
-        return " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return ""
-
-
-def family(process):
-    """Everything that a process has started, and what that has started."""
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
+        below = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+    matching = []
+    for each in below:
+        try:
+            matching += [each] if word in " ".join(each.cmdline()) else []
+        except psutil.Error:  # it has just ended
+            continue
+    return matching
 
 
-def of_kind(kind, process):
-    """Processes of one kind below a Snakemake."""
-    if kind in ("snakemake", "group"):
-        return [process]
-    word = {"kernel": "ipykernel_launcher", "papermill": "dslite notebook"}[kind]
-    return [each for each in family(process) if word in words_of(each)]
-
-
-def kill(workflow, kind, delay, rng):
-    """Start the workflow and kill a part of it so many seconds later; False: too late."""
+def kill(workflow, part, delay, rng):
+    """Start the workflow and kill a part of it so many seconds later; False: it was through."""
     process = workflow.start()
     time.sleep(delay)
-    while not (victims := of_kind(kind, process)) and process.poll() is None:
+    word = PARTS[part]
+    victims = []
+    while not victims and process.poll() is None:
         time.sleep(0.05)
+        victims = processes(process, word) if word else [process]
     if process.poll() is not None:
         assert process.returncode == 0, workflow.log.read_text()[-3000:]
         return False
-    left = family(process)
-    (os.killpg if kind == "group" else os.kill)(rng.choice(victims).pid, signal.SIGKILL)
+    started = processes(process)
+    (os.killpg if part == "group" else os.kill)(rng.choice(victims).pid, signal.SIGKILL)
     status = process.wait(600)
     # Nobody is left behind who could write beside the next one.
-    _, alive = psutil.wait_procs(left, timeout=120)
-    assert [words_of(each) for each in alive] == []
-    if kind == "kernel" and status == 0:  # its last cell had run, and nobody missed it
-        return False
-    if kind in ("kernel", "papermill"):
-        assert status == 1
-        assert "Error in rule" in workflow.log.read_text()
-    else:
-        assert status == -signal.SIGKILL
+    assert psutil.wait_procs(started, timeout=120)[1] == []
+    # A kernel whose last cell had run is missed by nobody.
+    assert status in ({1, 0} if part == "kernel" else {1} if word else {-signal.SIGKILL})
+    assert status != 1 or "Error in rule" in workflow.log.read_text()
     return True
 
 
-def tables(results):
-    """What must not depend on any kill: name -> content."""
-    contents = {}
-    for file in sorted(results.rglob("*")):
-        name = str(file.relative_to(results))
-        if file.name in EXACT:
-            contents[name] = file.read_bytes()
-        elif file.name in TIMED:
+def contents(results):
+    """What must not depend on any kill: every file's name, and some files' content."""
+    files = {str(f.relative_to(results)): f for f in results.rglob("*") if f.is_file()}
+    values = dict.fromkeys(files)
+    for name, file in files.items():
+        if file.name == "history.csv":
             table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            contents[name] = table.drop(columns=TIMED[file.name], errors="ignore").to_csv()
-    return contents
+            values[name] = table.drop(columns=TIMED, errors="ignore").to_csv()
+        elif file.name in EXACT:
+            values[name] = file.read_bytes()
+    return values
 
 
-def assert_whole(results):
-    """What bears a finished notebook's name is one."""
-    for file in results.rglob("notebooks/[0-9]*.ipynb"):
-        if not file.name.endswith(".failed.ipynb"):
-            executed = nbformat.read(file, as_version=4).metadata.papermill
-            assert executed.exception is None, file
-            assert executed.end_time, file
-
-
-def unlocked(workflow):
-    """As the message of a killed Snakemake's successor says."""
-    status, log = workflow.run()
-    if status == 0:  # it was killed between its last job and its end, and had locked nothing more
-        assert LOCKED not in log
-        return
-    assert LOCKED in log
-    assert "--unlock" in log
-    assert "Traceback" not in log
-    assert workflow.run("--unlock")[0] == 0
-
-
-def killed(workflow, count, longest, rng):
-    """Kill the workflow so many times; it may be through before, and begins anew then."""
-    kinds = rng.sample(KINDS * (-(-count // len(KINDS))), count)
-    refused = False
-    for kind in kinds:
-        while not kill(workflow, kind, rng.uniform(0.5, longest), rng):
-            shutil.rmtree(workflow.results)  # all of it once more, with the cache as it is
-        assert_whole(workflow.results)
-        if kind in ("snakemake", "group"):
-            if not refused:
-                unlocked(workflow)
-                refused = True
-            else:
-                workflow.run("--unlock")
-
-
-def undisturbed(folder, targets, config):
-    """A workflow that went through; how long it took; what a second one beside it got to hear."""
-    workflow = Workflow(folder, *targets, config=config, options=OPTIONS)
-    begin = time.monotonic()
-    process = workflow.start()
-    while not of_kind("papermill", process):
-        assert process.poll() is None, workflow.log.read_text()[-3000:]
+@pytest.mark.parametrize(
+    ("targets", "parts"),
+    [(CHAIN, ("kernel", "group")), ((), ("papermill", "snakemake"))],
+    ids=["chain", "study"],
+)
+def test_killed_and_completed_the_files_are_the_same(small_corpus, tmp_path, targets, parts):
+    config = (f"dataset={small_corpus}", SHORT)
+    if not targets:
+        (tmp_path / "two.yaml").write_text(STUDY.format(table=small_corpus), "utf-8")
+        config = (f"study={tmp_path}/two.yaml",)
+    options = {"config": config, "options": ("--cores", "2", "--rerun-incomplete")}
+    whole, begin = Workflow(tmp_path / "whole", *targets, **options), time.monotonic()
+    process = whole.start()
+    while not processes(process, PARTS["papermill"]):
+        assert process.poll() is None, whole.log.read_text()[-3000:]
         time.sleep(0.05)
-    second = Workflow(folder, *targets, config=config, options=OPTIONS)
-    second.log = folder / "second"
-    refused = second.run()
-    assert process.wait(900) == 0, workflow.log.read_text()[-3000:]
-    return workflow, time.monotonic() - begin, refused
-
-
-def config_of(table):
-    return (f"dataset={table}", *CONFIG)
-
-
-@pytest.fixture(scope="module")
-def short(small_corpus, tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("kills") / "whole", SHORT, config_of(small_corpus))
-
-
-def test_a_second_snakemake_on_the_same_results_is_refused(short):
-    _, _, (status, log) = short
-    assert status == 1
-    assert LOCKED in log
-    assert "Traceback" not in log
-
-
-def compared(whole, seconds, folder, targets, config, count):
-    workflow = Workflow(folder, *targets, config=config, options=OPTIONS)
+    second = Workflow(whole.folder, *targets, **options)  # beside it
+    second.log = whole.folder / "second"
+    status, log = second.run()
+    assert (status, LOCKED in log, "Traceback" in log) == (1, True, False)
+    assert process.wait(900) == 0, whole.log.read_text()[-3000:]
+    seconds = time.monotonic() - begin
+    workflow = Workflow(tmp_path / "killed", *targets, **options)
     rng = random.Random(int(os.environ.get("DSLITE_KILL_SEED", "0")))
-    killed(workflow, count, seconds / 4, rng)
-    status, log = workflow.run()
-    assert status == 0, log[-3000:]
-    contents, expected = tables(workflow.results), tables(whole.results)
-    assert contents.keys() == expected.keys()
-    assert [name for name in expected if contents[name] != expected[name]] == []
-    names = [
-        {str(f.relative_to(w.results)) for f in w.results.rglob("*")} for w in (workflow, whole)
-    ]
-    assert names[0] == names[1]  # no draft, no failed notebook
-
-
-def test_killed_at_random_and_completed_the_tables_are_the_same(short, small_corpus, tmp_path):
-    whole, seconds, _ = short
-    expected = tables(whole.results)
-    assert sum(name.endswith("predictions.csv") for name in expected) == len(SHORT)
-    compared(whole, seconds, tmp_path / "killed", SHORT, config_of(small_corpus), 4)
-
-
-@pytest.mark.slow
-def test_killed_ten_times(small_corpus, tmp_path):
-    config = config_of(small_corpus)
-    whole, seconds, _ = undisturbed(tmp_path / "whole", LONG, config)
-    compared(whole, seconds, tmp_path / "killed", LONG, config, 10)
-
-
-@pytest.mark.slow
-def test_the_demo_study_killed(tmp_path):
-    whole, seconds, _ = undisturbed(tmp_path / "whole", (), ("study=demo",))
-    assert {"runs.csv", "comparisons.csv"} <= {Path(name).name for name in tables(whole.results)}
-    compared(whole, seconds, tmp_path / "killed", (), ("study=demo",), 5)
+    for part in rng.sample(parts, len(parts)):
+        while not kill(workflow, part, rng.uniform(0.5, seconds / 4), rng):
+            shutil.rmtree(workflow.results)  # all of it once more, with the cache as it is
+        patterns = ("*/notebooks/*.ipynb", "*/notebooks/runs/*.ipynb")
+        for file in [f for pattern in patterns for f in workflow.results.glob(pattern)]:
+            if not file.name.endswith(".failed.ipynb"):  # what bears its name is finished
+                executed = nbformat.read(file, as_version=4).metadata.papermill
+                assert (executed.exception, bool(executed.end_time)) == (None, True), file
+        if not PARTS[part]:  # as the message of its successor says
+            status, log = workflow.run()
+            assert status == 0 or (LOCKED in log and "--unlock" in log), log[-3000:]
+            assert "Traceback" not in log
+            assert workflow.run("--unlock")[0] == 0
+    workflow.finish()
+    after, expected = contents(workflow.results), contents(whole.results)
+    assert after.keys() == expected.keys()  # no draft, no failed notebook
+    assert [name for name in expected if after[name] != expected[name]] == []
+    assert sum(name.endswith("predictions.csv") for name in expected) == 2

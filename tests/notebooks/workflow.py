@@ -17,24 +17,18 @@ class Workflow:
         self.config, self.options = config, options
         self.folder.mkdir(exist_ok=True)
         self.results, self.log = self.folder / "results", self.folder / "log"
-        variables = {"DSLITE_CACHE": str(self.folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
-        scripts = str(Path(sys.executable).parent)
-        self.env = os.environ | variables | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+        scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        changed = {"DSLITE_CACHE": str(self.folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self.env = os.environ | changed | {"PATH": scripts}
         self.env.pop("DSLITE_RESULTS", None)
 
     def start(self, *options, config=()):
         """Start it in a process group of its own; gives the process."""
         words = ["snakemake", "-s", str(paths.ROOT / "Snakefile"), "--directory", str(self.folder)]
         words += [*self.targets, *self.options, *options, "--config", *self.config, *config]
+        options = {"cwd": self.folder, "env": self.env, "start_new_session": True}
         with self.log.open("w") as log:
-            return subprocess.Popen(
-                words,
-                cwd=self.folder,
-                env=self.env,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, **options)
 
     def run(self, *options, config=()):
         """To the end; gives the status and the log."""
@@ -54,5 +48,5 @@ class Workflow:
 
     def times(self):
         """When each file of the results was written."""
-        files = [path for path in self.results.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.results)): path.stat().st_mtime_ns for path in files}
+        files = {str(path.relative_to(self.results)): path for path in self.results.rglob("*")}
+        return {name: path.stat().st_mtime_ns for name, path in files.items() if path.is_file()}

@@ -1,8 +1,6 @@
 """A study of an own table whose runs are finished without a training: records, scores, models."""
 
 import pandas as pd
-import soundfile
-import yaml
 
 from dslite import provenance
 from dslite.studies import load_study, study_runs
@@ -29,19 +27,6 @@ STUDY = {
 FILES = [f"{partition}_{i}.wav" for partition in ("train", "devel", "test") for i in range(2)]
 
 
-def lay(folder, rng, card=(), study=()):
-    """The table, its audio, its card and the study; gives the study's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [f"{file},{('robin', 'wren')[i % 2]}" for i, file in enumerate(FILES)]
-    (folder / "birds.csv").write_text("\n".join(["path,label", *rows]) + "\n", encoding="utf-8")
-    for file in FILES:
-        soundfile.write(folder / file, rng.normal(0, 0.1, 800), 8000)
-    for name, content in (("birds", CARD | dict(card)), ("flock", STUDY | dict(study))):
-        text = yaml.safe_dump(content, sort_keys=False)
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    return folder / "flock.yaml"
-
-
 def runs_of(study):
     """Every run of a study, by its path."""
     return study_runs(load_study(study))
@@ -49,24 +34,21 @@ def runs_of(study):
 
 def finish(run, devel=0.5, **record):
     """Write the files of a run or of a cross-validation; of the test score, what is left to 1."""
-    folds = run.config.folds
-    numbered = range(1, folds + 1) if folds else [0]
-    identities = [
-        _finish(run, run.folder / (f"fold{i}" if i else ""), i, devel, record) for i in numbered
-    ]
-    if folds and run.role != CANDIDATE:
+    folds = range(1, run.config.folds + 1) if run.config.folds else [0]
+    identities = [_finish(run, fold, devel, record) for fold in folds]
+    if run.config.folds and run.role != CANDIDATE:
         provenance.write_json(run.folder / "folds.json", {"identities": identities})
         (run.folder / "folds.csv").write_text("fold\n", encoding="utf-8")
     return run.folder
 
 
-def _finish(run, folder, fold, devel, changed):
-    config = run.config
+def _finish(run, fold, devel, changed):
+    config, folder = run.config, run.folder / (f"fold{fold}" if fold else "")
     described = training_runs.describe(
         run.card, run.settings, config.seed, config.preset, f"{fold}" * 64, config.kind
     )
     described |= {"fold": f"{config.folds}folds/fold{fold}"} if fold else {}
-    made = {"date": f"2026-01-0{1 + config.seed}T10:00:00Z", "commit": "abc+changes"}
+    origin = {"date": f"2026-01-0{1 + config.seed}T10:00:00Z", "commit": "abc+changes"}
     folder.mkdir(parents=True)
     test = None if devel is None else 1 - devel
     scores = {part: {"file": {"score": s}} for part, s in (("devel", devel), ("test", test))}
@@ -74,5 +56,5 @@ def _finish(run, folder, fold, devel, changed):
     pd.DataFrame({"file": FILES[4:]}).to_csv(folder / "predictions.csv", index=False)
     for name in ("history.csv", "model.keras", "model.tflite", "secret.wav"):
         (folder / name).write_text(f"{name} of {run.name}\n", encoding="utf-8")
-    provenance.write_json(folder / "run.json", described | made | changed)
+    provenance.write_json(folder / "run.json", described | origin | changed)
     return described["identity"]

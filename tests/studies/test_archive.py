@@ -149,9 +149,9 @@ def test_a_crate_says_with_what_of_what_its_runs_were_made_and_what_came_of_it(l
     assert corpus.items() >= about.items()
     assert corpus["identifier"].endswith("0" * 64)
     assert entities[corpus["license"]["@id"]]["name"] == "CC BY 4.0"
-    own = {f"birds/squeezenet-none-s1/model.{kind}" for kind in ("keras", "tflite")}
+    models = {f"birds/squeezenet-none-s1/model.{kind}" for kind in ("keras", "tflite")}
     shared = {"runs.csv", "predictions.csv.gz", "history.csv.gz"}
-    assert {each["@id"] for each in action["result"]} == own | shared
+    assert {each["@id"] for each in action["result"]} == models | shared
 
 
 def test_the_same_results_give_the_same_record(lay_finished, tmp_path):

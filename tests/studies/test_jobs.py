@@ -57,13 +57,13 @@ def test_baselines_and_folds_are_commands(jobs_of, tmp_path):
 
 def test_what_a_job_is_told_is_what_its_folder_is_named_by(jobs_of):
     for job in jobs_of(**OVERRIDES).values():
-        told = dict(word.partition("=")[::2] for word in job.words())
-        card = cards.load(told["dataset"])
-        named = {key: told[key] for key in ("backbone", "augmentation")}
-        assert "weights" not in told  # those of the card, which may lie elsewhere tomorrow
-        used = cards.settings_of(card, told["preset"], told["overrides"], **named)
-        assert runs.folder(card, used, int(told["seed"]), "", told["preset"]) == job.folder
-        assert settings.parse_overrides(told["overrides"]) == {"epochs_phase2": 0}
+        words = dict(word.partition("=")[::2] for word in job.words())
+        card = cards.load(words["dataset"])
+        named = {key: words[key] for key in ("backbone", "augmentation")}
+        assert "weights" not in words  # those of the card, which may lie elsewhere tomorrow
+        used = cards.settings_of(card, words["preset"], words["overrides"], **named)
+        assert runs.folder(card, used, int(words["seed"]), "", words["preset"]) == job.folder
+        assert settings.parse_overrides(words["overrides"]) == {"epochs_phase2": 0}
         assert job.folder == paths.results() / job.key
     jobs = jobs_of(backbones=["squeezenet"], weights="imagenet")  # named by the study: passed on
     assert all("weights=imagenet" in job.words() for job in jobs.values())
@@ -79,7 +79,7 @@ def test_two_studies_share_the_jobs_that_they_share(jobs_of):
     assert not set(other) & set(jobs_of(presets=["slow"]))
 
 
-def test_a_grid_makes_candidates_in_groups(lay_study):
+def test_a_grid_makes_candidates_in_groups_and_the_device_gets_none(lay_study):
     grid = {"grid": {"units": [4, 8], "learning_rate": [1.0, 0.5]}}
     study = load_study(lay_study(grid, grid=True, baselines=[]))
     jobs = study_jobs(study)
@@ -91,9 +91,7 @@ def test_a_grid_makes_candidates_in_groups(lay_study):
         assert "--devel-only" in job.words()
         assert ("/candidates/" in job.name, "/candidate-" in job.key) == (True, True)
     assert studies_jobs.devices(study, jobs) == {}
-
-
-def test_the_device_gets_the_first_seed_of_each_network(lay_study):
+    # The device gets the first seed of each network, and no candidate.
     study = load_study(lay_study(seeds=[1, 0]))
     devices = studies_jobs.devices(study, study_jobs(study))
     assert list(devices) == ["birds-quick-squeezenet"]

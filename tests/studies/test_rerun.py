@@ -1,4 +1,4 @@
-"""Repeating a run from its record: every kind, what cannot be repeated, what is told apart."""
+"""Repeating a run from its record: every kind, what cannot be repeated, what differs."""
 
 import json
 import re
@@ -37,13 +37,11 @@ def everything(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def read(folder, name="run.json"):
-    return json.loads((folder / name).read_text("utf-8"))
-
-
 def edit(folder, name="run.json", **changes):
-    """Change some keys of one of a run's JSON files."""
-    (folder / name).write_text(json.dumps(read(folder, name) | changes), "utf-8")
+    """Change some keys of one of a run's JSON files; gives what it held."""
+    content = json.loads((folder / name).read_text("utf-8"))
+    (folder / name).write_text(json.dumps(content | changes), "utf-8")
+    return content
 
 
 @pytest.mark.parametrize(
@@ -67,12 +65,11 @@ def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workp
         run = experiment.train(manifest, used, 4, log=str)
     folder = into_record(run.folder)[0] if kind == "librosa" else run.folder
     before, checkpoints = everything(workplace), everything(paths.cache() / "checkpoints")
-    words = ["rerun", folder, "--table", small_corpus]
-    weights = ["--weights", tiny.parent]
+    words = ["rerun", folder, "--table", small_corpus, "--weights", tiny.parent]
     if kind == "librosa":
-        assert "leave out --weights" in command(*words, *weights)[2]
-        weights = []
-    status, out, err = command(*words, *weights)
+        assert "leave out --weights" in command(*words)[2]
+        del words[-2:]
+    status, out, err = command(*words)
     assert (status, err) == (0, ""), out
     assert "equal: " in out
     assert not re.search("going on after|not repeated|changed", out)
@@ -84,29 +81,37 @@ def test_every_kind_of_run_is_repeated(small, tiny, command, small_corpus, workp
     assert list((paths.cache() / "repetitions").iterdir()) == []
 
 
-def test_the_card_knows_the_weights_and_what_is_kept_is_a_run(copied, small_corpus, command):
-    record, before = read(copied), (copied / "predictions.csv").read_bytes()
+def test_what_differs_is_printed(copied, small_run, small_corpus, command, monkeypatch):
+    def repeat(*_):
+        copy = shutil.copytree(small_run.folder, paths.results("small") / copied.name)
+        return runs.load(copy)
+
+    monkeypatch.setattr(rerun, "repeat", repeat)  # its numbers are those above
+    before = (copied / "predictions.csv").read_bytes()
     table = pd.read_csv(copied / "predictions.csv")
     table.loc[[0, 5], "calm"] += [0.25, 0.125]
     table.to_csv(copied / "predictions.csv", index=False)
-    scores = read(copied, "metrics.json")["test"]
+    scores = edit(copied, "metrics.json")["test"]
     scores["file"]["score"] += 0.5
     edit(copied, "metrics.json", test=scores)
-    edit(copied, versions=record["versions"] | {"keras": "2.0.0"}, commit="abc")
+    versions = edit(copied, commit="abc")["versions"]
+    edit(copied, versions=versions | {"keras": "2.0.0"})
     status, out, err = command("rerun", copied, "--table", small_corpus, "--keep")
     assert (status, err) == (1, "")
-    assert f"predictions.csv: 2 of {len(table)} rows differ (calm); largest difference 0.25" in out
-    assert f"versions.keras: 2.0.0 then, {record['versions']['keras']} now" in out
-    for text in ("metrics.json: test.file.score", "commit: abc then"):
+    for text in (
+        f"predictions.csv: 2 of {len(table)} rows differ (calm); largest difference 0.25",
+        f"versions.keras: 2.0.0 then, {versions['keras']} now",
+        *("metrics.json: test.file.score", "commit: abc then"),
+    ):
         assert text in out
     assert "history.csv" not in out
-    (kept,) = (paths.cache() / "repetitions").iterdir()
-    again = runs.load(kept / "results" / "small" / copied.name)
+    (folder,) = (paths.cache() / "repetitions").iterdir()
+    again = runs.load(folder / "results" / "small" / copied.name)
     assert (again.folder / "model.keras").is_file()
     assert (again.folder / "predictions.csv").read_bytes() == before
     assert paths.shown(again.folder) in out
-    assert [path.name for path in kept.iterdir()] == ["results"]
-    shutil.rmtree(kept)
+    assert [path.name for path in folder.iterdir()] == ["results"]
+    shutil.rmtree(folder)
 
 
 def test_an_interruption_leaves_neither_folder_nor_variable(workplace, monkeypatch):
@@ -114,19 +119,16 @@ def test_an_interruption_leaves_neither_folder_nor_variable(workplace, monkeypat
     before = paths.cache(), paths.results()
 
     def interrupted():
-        (paths.cache() / "weights" / "a").write_text("downloaded")
-        inside.extend([paths.cache(), paths.results()])
-        raise KeyboardInterrupt
+        with rerun.workshop() as folder:
+            assert (paths.cache(), paths.results()) == (folder / "cache", folder / "results")
+            (paths.cache() / "weights" / "a").write_text("downloaded")
+            raise KeyboardInterrupt
 
-    inside = []
-    with pytest.raises(KeyboardInterrupt), rerun.workshop() as folder:
+    with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert inside == [folder / "cache", folder / "results"]
     assert (paths.cache(), paths.results()) == before
-    assert not folder.exists()
-    kept = paths.cache() / "weights" / "a"
-    assert kept.read_text() == "downloaded", "through the link, to be there the next time"
-    kept.unlink()
+    assert list((paths.cache() / "repetitions").iterdir()) == []
+    (paths.cache() / "weights" / "a").unlink()  # through the link, to be there the next time
 
 
 @pytest.fixture
@@ -142,25 +144,25 @@ def test_a_run_that_cannot_be_repeated(refused, tmp_path, copied, small_corpus):
     refused("no such table", copied, "--table", tmp_path / "none.csv")
     words = (copied, "--table", small_corpus)
     for name in ("metrics.json", "predictions.csv", "history.csv"):
-        file, content = copied / name, (copied / name).read_bytes()
+        content = (copied / name).read_bytes()
         for damage in (lambda file: file.write_text(""), Path.unlink):
-            damage(file)
+            damage(copied / name)
             refused("nothing can be compared", *words)
-        file.write_bytes(content)
-    record = read(copied)
-    lacking = {f"the record lacks '{key}'": set(record) - {key} for key in rerun.NEEDED}
-    contents = {why: json.dumps({k: record[k] for k in keys}) for why, keys in lacking.items()}
-    contents["unknown kind of run 'oracle'"] = json.dumps(record | {"kind": "oracle"})
+        (copied / name).write_bytes(content)
+    record = edit(copied)
+    contents = {"unknown kind of run 'oracle'": json.dumps(record | {"kind": "oracle"})}
     contents["run.json: not the record of a run"] = json.dumps(record)[:200]
+    for key in rerun.NEEDED:
+        lacking = {name: value for name, value in record.items() if name != key}
+        contents[f"the record lacks '{key}'"] = json.dumps(lacking)
     for message, content in contents.items():
         (copied / "run.json").write_text(content)
         refused(message, *words)
 
 
 def test_a_changed_corpus_is_named(refused, copied, small_corpus, tmp_path):
-    table = pd.read_csv(small_corpus, dtype=str)
-    table.loc[7, "label"] = "sad" if table["label"][7] != "sad" else "calm"
-    table.to_csv(tmp_path / "small.csv", index=False)
+    text = small_corpus.read_text("utf-8")
+    (tmp_path / "small.csv").write_text(text.replace(",sad,", ",calm,", 1), "utf-8")
     card = f"folder: {small_corpus.parent}\n" + small_corpus.with_suffix(".yaml").read_text("utf-8")
     (tmp_path / "small.yaml").write_text(card)
     words = (copied, "--table", tmp_path / "small.csv")
@@ -171,7 +173,7 @@ def test_a_changed_corpus_is_named(refused, copied, small_corpus, tmp_path):
 
 
 def test_weights_of_other_content(refused, copied, small, small_corpus, tmp_path):
-    table, name = ("--table", small_corpus), read(copied)["weights"]["name"]
+    table, name = ("--table", small_corpus), edit(copied)["weights"]["name"]
     other = tmp_path / name
     other.write_bytes(b"other")
     for typed in (other, tmp_path):
@@ -197,32 +199,26 @@ def test_weights_of_other_content(refused, copied, small, small_corpus, tmp_path
         assert "leave out --weights" in refusal(rerun.plan, run, small, str(tmp_path))
 
 
-def table(**columns):
-    usual = {"file": ["a", "b", "c"], "x": [1.0, 2.0, np.nan], "y": [1, 2, 3]}
-    return pd.DataFrame(usual | columns)
-
-
 @pytest.mark.parametrize(
     ("now", "text"),
     [
         ({}, ""),
         ({"x": [1.0, 2.5, np.nan]}, "1 of 3 rows differ (x); largest difference 0.5"),
-        (
-            {"x": [1.0, 2.5, np.nan], "y": [2, 2, 0]},
-            "3 of 3 rows differ (x, y); largest difference 3",
-        ),
+        ({"x": [1.0, 2.5, 0], "y": [2, 2, 0]}, "3 of 3 rows differ (x, y); largest difference 3"),
         ({"file": ["a", "b", "d"]}, "1 of 3 rows differ (file)"),
         ({"x": [1.0, 2.0, 0.0]}, "1 of 3 rows differ (x); largest difference 0"),
         ({"x": ["1", "2", "3"]}, "3 of 3 rows differ (x)"),
         ({"z": [0, 0, 0]}, "other columns (file, x, y, z instead of file, x, y)"),
     ],
 )
-def test_tables_are_told_apart(now, text):
-    assert rerun.table_difference(table(), table(**now)) == text
-    assert rerun.table_difference(table(), table().head(2)) == "2 rows instead of 3"
+def test_how_tables_differ(now, text):
+    then = {"file": ["a", "b", "c"], "x": [1.0, 2.0, np.nan], "y": [1, 2, 3]}
+    table = pd.DataFrame(then)
+    assert rerun.table_difference(table, pd.DataFrame(then | now)) == text
+    assert rerun.table_difference(table, table.head(2)) == "2 rows instead of 3"
 
 
-def test_values_are_told_apart(copied, small_run):
+def test_how_values_differ(copied, small_run):
     then = {"test": {"score": 0.5, "interval": [0.1, 0.9], "vote": None}, "n": 3, "devel": None}
     assert rerun.value_differences(then, json.loads(json.dumps(then))) == []
     now = {"test": {"score": 0.25, "interval": [0.1, 0.8], "vote": None}, "n": 3}
@@ -231,19 +227,17 @@ def test_values_are_told_apart(copied, small_run):
         "test.interval: [0.1, 0.9] then, [0.1, 0.8] now",
         "test.score: 0.5 then, 0.25 now",
     ]
-    edit(copied, "metrics.json", devel={str(i): i for i in range(10)})
-    lines, _ = rerun.compare(small_run, runs.load(copied))
-    assert len(lines) == rerun.LISTED + 1
-    assert lines[-1].endswith(" more")
-
-
-def test_times_are_no_difference_and_a_digit_is_one(copied, small_run):
+    # Times are no difference, and a digit is one.
     history = pd.read_csv(copied / "history.csv")
     history.assign(seconds=0.0, images_per_s=1.0).to_csv(copied / "history.csv", index=False)
     assert rerun.compare(small_run, runs.load(copied)) == ([], [])
     history["train_loss"] += 1e-9
     history.to_csv(copied / "history.csv", index=False)
     lines, _ = rerun.compare(small_run, runs.load(copied))
-    assert len(lines) == 1
-    assert lines[0].startswith(f"history.csv: {len(history)} of {len(history)} rows differ (train")
+    (line,) = lines
+    assert line.startswith(f"history.csv: {len(history)} of {len(history)} rows differ (train")
     assert rerun.verdict(lines, [])[-1] == "versions, hardware and commit are the same"
+    edit(copied, "metrics.json", devel={str(i): i for i in range(10)})
+    lines, _ = rerun.compare(small_run, runs.load(copied))
+    assert len(lines) == 1 + rerun.LISTED + 1
+    assert any(line.endswith(" more") for line in lines)

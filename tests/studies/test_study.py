@@ -20,47 +20,35 @@ SHORT = "title: T\ncorpora: [demo]\naugmentations: [none]\n"
 
 
 @pytest.fixture
-def write(tmp_path):
-    """Write a study of one's own and give its path."""
+def load(tmp_path):
+    """Load the study of that text."""
 
-    def written(text, name="mine.yaml"):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        return tmp_path / name
+    def written(text):
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        return load_study(tmp_path / "mine.yaml")
 
     return written
 
 
 @pytest.fixture
-def expanded(write):
-    """Configurations of a study of that text."""
-    return lambda text: expand(load_study(write(text)))
-
-
-@pytest.fixture
-def own(write):
-    """Write a table with a card beside it, and give the table's path."""
-
-    def written(card):
-        write(card, "own.yaml")
-        return write("path,label\na.wav,x\n", "own.csv")
-
-    return written
+def expanded(load):
+    """Configurations of the study of that text."""
+    return lambda text: expand(load(text))
 
 
 def test_the_committed_studies():
     assert names() == ["demo", "paper", "ravdess", "ravdess-folds", "small", "table5"]
-    studies = {name: load_study(name) for name in names()}
-    for name, study in studies.items():
+    for name in names():
+        study = load_study(name)
         assert study.name == name
         # All others are compared with "none".
         assert {"none"} <= set(study.augmentations) <= set(AUGMENTATIONS)
         assert set(study.corpora) <= set(cards.names())
-    assert len(expand(studies["small"])) == 8 * 3 * 4 * 3  # corpora, backbones, …, seeds
-    demo = [job(config).settings for config in expand(studies["demo"])]
+    assert len(expand(load_study("small"))) == 8 * 3 * 4 * 3  # corpora, backbones, …, seeds
+    demo = [job(config).settings for config in expand(load_study("demo"))]
     assert len(demo) == 4 * 2
-    usual = cards.settings_of(cards.load("demo")).backbone
-    assert {each.backbone for each in demo} == {usual}
-    assert all(each.epochs_phase1 + each.epochs_phase2 <= 4 for each in demo)
+    assert {used.backbone for used in demo} == {cards.settings_of(cards.load("demo")).backbone}
+    assert max(used.epochs_phase1 + used.epochs_phase2 for used in demo) <= 4
 
 
 def test_the_papers_study_has_the_rows_of_its_tables():
@@ -70,15 +58,14 @@ def test_the_papers_study_has_the_rows_of_its_tables():
     configs = expand(study)
     assert len(configs) == len(printed)
     assert {(config.dataset, config.augmentation) for config in configs} == printed
-    assert {(config.backbone, config.preset, config.overrides) for config in configs} == {
-        (published.BACKBONE, published.PRESET, ())
-    }
+    usual = published.BACKBONE, published.PRESET, ()
+    assert {(config.backbone, config.preset, config.overrides) for config in configs} == {usual}
     svm = {row.dataset for row in published.table(3).itertuples() if row.configuration == "svm"}
     assert svm <= {config.dataset for config in baselines(study) if config.kind == "svm"}
 
 
-def test_what_is_left_out(write, tmp_path, monkeypatch):
-    write(SHORT)
+def test_what_is_left_out(load, tmp_path, monkeypatch):
+    load(SHORT)
     monkeypatch.chdir(tmp_path)
     study = load_study("mine.yaml")
     assert (study.name, study.seeds, study.folds, study.grid) == ("mine", (0,), None, False)
@@ -96,40 +83,28 @@ def test_what_is_left_out(write, tmp_path, monkeypatch):
         ("name: mine", "leave out the key 'name'"),
         ("backbones: [mobilnet_v2]", "unknown 'mobilnet_v2'; did you mean 'mobilenet_v2'"),
         ("baselines: [svn]", "baselines: unknown 'svn'; did you mean 'svm'?"),
-        ("variants: [float23]", "variants: unknown 'float23'; did you mean 'float32'?"),
-        ("presets: [tuend]", "demo has no preset 'tuend'; did you mean 'tuned'?"),
         ("overrides: {unit: 3}", "unknown key 'unit'; did you mean 'units'?"),
-        ("overrides: {units: 0}", "units = 0"),
         ("overrides: {backbone: vgg16}", "name it in backbones"),
         ("overrides: {weights: random}", "name it in weights"),
         ("weights: nowhere.h5", "weights nowhere.h5: no such file"),
         ("weights: {vgg16: random}", "weights: name those of each of the backbones"),
         ("seeds: [0, 1, 0]", "seeds: 0 is listed twice"),
         ("seeds: [-1]", "seeds.0 = -1"),
-        ("seeds: [one]", "seeds.0 = 'one'"),
         ("seeds: [true]", "seeds.0 = True"),
-        ("seeds: []", "seeds"),
         ("folds: 2", "folds = 2"),
         ("grid: true", "grid: no corpus's card has one"),
-        ("augmentations: [cutmx]", "unknown 'cutmx'; did you mean 'cutmix'?"),
-        ("augmentations:", "augmentations"),
         ("corpora: [demo, dem]", "unknown dataset 'dem'; did you mean 'demo'?"),
-        ("corpora: [gone.csv]", "there is no such table"),
         ("corpora: []", "corpora"),
         ("- demo", "not readable as YAML"),
     ],
 )
-def test_refused_studies(write, more, message):
+def test_refused_studies(load, tmp_path, more, message):
     key = more.partition(":")[0]
     lines = [line for line in SHORT.splitlines() if not line.startswith(f"{key}:")]
-    file = write("\n".join([*lines, more]) + "\n")
     with pytest.raises(InputError) as error:
-        load_study(file)
-    assert str(error.value).startswith(str(file))
+        load("\n".join([*lines, more]) + "\n")
+    assert str(error.value).startswith(str(tmp_path / "mine.yaml"))
     assert message in str(error.value)
-
-
-def test_a_study_that_is_not_there(tmp_path):
     assert "unknown study 'smal'; did you mean 'small'" in refusal(load_study, "smal")
     assert "there is no such study" in refusal(load_study, tmp_path / "gone.yaml")
 
@@ -142,10 +117,8 @@ def test_the_order_of_the_configurations(expanded):
     key = operator.attrgetter("dataset", "preset", "backbone", "augmentation", "seed")
     axes = ("ravdess", "demo"), ("paper", "tuned"), ("vgg16", "vgg19"), ("cutmix", "none"), (3, 1)
     assert list(map(key, configs)) == list(itertools.product(*axes))
-
-
-def test_studies_that_share_a_configuration_share_it_however_it_is_written(expanded):
-    """RAVDESS's default preset is `tuned`, whose units are 128, and DenseNet121 its backbone."""
+    # One is the same however it is written: RAVDESS's default preset is `tuned`, whose units are
+    # 128, and DenseNet121 its backbone.
     short = SHORT.replace("demo", "ravdess")
     (first,) = expanded(short + "overrides: {units: 128, dropout: 0.1}\n")
     second = expanded(
@@ -157,21 +130,16 @@ def test_studies_that_share_a_configuration_share_it_however_it_is_written(expan
     assert first.overrides == (("dropout", 0.1),)
 
 
-def test_folds_and_weights_tell_configurations_apart(expanded, tmp_path):
+def test_folds_weights_and_overrides_of_a_configuration(expanded, tmp_path):
     (tmp_path / "v.h5").touch()
     several = f"backbones: [vgg16, vgg19]\nweights: {{vgg16: {tmp_path}/v.h5, vgg19: random}}\n"
-    configs = [
-        config
-        for more in ("", "folds: 3\n", "weights: random\n", several)
-        for config in expanded(SHORT + more)
-    ]
+    texts = (SHORT + more for more in ("", "folds: 3\n", "weights: random\n", several))
+    configs = list(itertools.chain.from_iterable(map(expanded, texts)))
     assert len(set(configs)) == 5
     assert [config.folds for config in configs] == [None, 3, None, None, None]
     weights = {config.backbone: config.weights for config in configs[3:]}
     assert weights == {"vgg16": str(tmp_path / "v.h5"), "vgg19": "random"}
-
-
-def test_a_configurations_words_give_its_settings_again(expanded):
+    # The words of one give its settings again.
     (config,) = expanded(
         f"{SHORT}overrides: {{mel_max_hz: 4000, top_db: null, trim: on, feature_layer: stride4,\n"
         "  weight_decay: 1.0e-6, patience: 3}\n"
@@ -181,21 +149,21 @@ def test_a_configurations_words_give_its_settings_again(expanded):
     assert (used.top_db, used.trim, used.weight_decay, used.patience) == (None, "on", 1e-6, 3)
 
 
-def test_a_table_beside_the_study_is_found(write, own, monkeypatch):
-    table = own("title: Own\n")
+def test_a_table_beside_the_study(load, user_card, monkeypatch):
+    table = user_card("title: Own\n").table
     monkeypatch.chdir("/")
-    for typed in ("own.csv", str(table)):
-        study = load_study(write(SHORT.replace("demo", typed)))
-        assert study.corpora == (expand(study)[0].dataset,) == (str(table),)
+    for typed in ("my.csv", table):
+        study = load(SHORT.replace("demo", typed))
+        assert study.corpora == (expand(study)[0].dataset,) == (table,)
 
 
-def test_baselines_once_each(write):
+def test_baselines_once_each(load):
     text = (
         "title: T\ncorpora: [ravdess, demo]\nbackbones: [vgg16, vgg19]\nweights: random\n"
         "augmentations: [none, cutmix]\nseeds: [4, 5]\nbaselines: [svm, librosa]\n"
         "overrides: {units: 7, sample_rate: 8000, mel_max_hz: null}\n"
     )
-    configs = baselines(load_study(write(text)))
+    configs = baselines(load(text))
     key = operator.attrgetter("kind", "backbone", "weights")
     once = [("svm", "vgg16", "random"), ("librosa", "", ""), ("svm", "vgg19", "random")]
     assert list(map(key, configs)) == 2 * once
@@ -204,47 +172,37 @@ def test_baselines_once_each(write):
     assert acoustic == [(("sample_rate", 8000),)] * 2
 
 
-GRID = "title: Own\nclasses: [x, y]\ngrid: {units: [64, 512], dropout: [0.5, 0.25, 0.5]}\n"
-
-
-def test_a_grid_is_tried_where_the_study_says_so(expanded, own):
-    own(GRID)
-    text = SHORT.replace("demo", "own.csv")
+def test_a_grid_is_tried_where_the_study_says_so(expanded, user_card, tmp_path, monkeypatch):
+    user_card("classes: [x, y]\ngrid: {units: [64, 512], dropout: [0.5, 0.25, 0.5]}\n")
+    text = SHORT.replace("demo", "my.csv")
     assert len(expanded(text)) == 1
     configs = expanded(text + "grid: true\n")
     # `tuned` of a table has 512 units and a dropout of 0.25; 0.5 is there once.
-    assert [config.overrides for config in configs] == [
-        (("dropout", 0.5), ("units", 64)),
-        (("units", 64),),
-        (("dropout", 0.5),),
-        (),
-    ]
+    dropout, units = ("dropout", 0.5), ("units", 64)
+    expected = [(dropout, units), (units,), (dropout,), ()]
+    assert [config.overrides for config in configs] == expected
     configs = expanded(text + "grid: true\noverrides: {dropout: 0.1}\n")
-    pair = (("dropout", 0.1), ("units", 64))  # what is overridden is not tried
+    pair = (("dropout", 0.1), units)  # what is overridden is not tried
     assert [config.overrides for config in configs] == [pair, pair[:1]]
-    own("title: Own\ngrid: {units: [64, 0]}\n")
+    user_card("grid: {units: [64, 0]}\n")
     with pytest.raises(InputError, match="units = 0"):
         expanded(text + "grid: true\n")
-
-
-def test_a_grid_may_hold_weights(expanded, own, tmp_path, monkeypatch):
+    # It may hold weights.
     (tmp_path / "w.h5").touch()
-    own("title: Own\ngrid: {weights: [random, w.h5]}\n")
-    text = SHORT.replace("demo", "own.csv") + f"grid: true\nweights: {tmp_path}/w.h5\n"
+    user_card("grid: {weights: [random, w.h5]}\n")
     monkeypatch.chdir(tmp_path)
+    configs = expanded(f"{text}grid: true\nweights: {tmp_path}/w.h5\n")
     expected = [("random", ()), (str(tmp_path / "w.h5"), ())]
-    assert [(config.weights, config.overrides) for config in expanded(text)] == expected
+    assert [(config.weights, config.overrides) for config in configs] == expected
 
 
 def test_the_page_for_users_of_the_public_tool(tmp_path):
     page = (paths.ROOT / "docs" / "coming-from-deepspectrumlite.md").read_text(encoding="utf-8")
-    column = {"Settings": 1, "Where the tool's manual and its code differ": 0}
     named = set()
-    for section in page.split("\n## ")[1:]:
-        title, *lines = section.splitlines()
-        rows = [line.split("|")[1:-1] for line in lines if line.startswith("| `")]
-        for row in rows if title in column else []:
-            named.update(re.findall(r"`(\w+)`", row[column[title]]))
+    for title, column in (("Settings", 1), ("Where the tool's manual and its code differ", 0)):
+        section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        for row in re.findall(r"^\| `.*", section, re.MULTILINE):
+            named.update(re.findall(r"`(\w+)`", row.split("|")[1:][column]))
     assert len(named) > 30
     assert named <= set(settings.Settings.model_fields)
     for folder in ("birds", "audio"):
@@ -253,6 +211,5 @@ def test_the_page_for_users_of_the_public_tool(tmp_path):
     for name, text in zip(("birds.csv", "birds.yaml", "birds-study.yaml"), blocks, strict=True):
         (tmp_path / "birds" / name).write_text(text, encoding="utf-8")
     configs = expand(load_study(tmp_path / "birds" / "birds-study.yaml"))
-    assert [(config.augmentation, dict(config.overrides)) for config in configs] == [
-        (name, changed) for name in ("none", "cutmix") for changed in ({}, {"learning_rate": 0.02})
-    ]
+    expected = itertools.product(("none", "cutmix"), ({}, {"learning_rate": 0.02}))
+    assert [(c.augmentation, dict(c.overrides)) for c in configs] == list(expected)

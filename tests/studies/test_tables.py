@@ -63,35 +63,29 @@ def test_each_augmentation_is_compared_with_none(tmp_path, monkeypatch):
     assert tables.comparisons_table(regression).empty
 
 
-def evaluate(run):
-    """Give a run of `finish` the metrics and predictions that tables are made of."""
-    for folder in [run.folder, *run.folder.glob("fold*/")]:
-        file, interval = folder / "metrics.json", {"interval_files": [0.4, 0.6]}
-        if file.is_file():
-            scores = json.loads(file.read_text("utf-8"))
-            for score in scores.values():
-                score |= {"metric": "uar", "file": score["file"] | interval}
-            file.write_text(json.dumps(scores), "utf-8")
-        predictions(folder, 6)
-
-
 @pytest.mark.parametrize("folds", [None, 3])
 def test_the_tables_of_a_study(lay_study, command, folds):
-    file = lay_study(folds=folds, seeds=[0], baselines=["svm"])
-    none, augmented, svm = runs_of(file)
+    study = lay_study(folds=folds, seeds=[0], baselines=["svm"])
+    none, augmented, svm = runs_of(study)
     cost = {"wall_s": 9.0, "cpu_s": 8.0, "peak_mib": 5}
     earlier = {"wall_s": 4.0, "cpu_s": 3.0, "peak_mib": 7}  # of a candidate, a row of its own
     finish(none, 0.75, cost=cost, candidate_cost=earlier)
     finish(augmented, 0.5, cost=cost | {"cpu_s": None}, candidate_cost=None)
     for run in (none, augmented):
-        evaluate(run)
+        for file in run.folder.rglob("metrics.json"):
+            scores = json.loads(file.read_text("utf-8"))
+            for score in scores.values():
+                score |= {"metric": "uar", "file": score["file"] | {"interval_files": [0.4, 0.6]}}
+            file.write_text(json.dumps(scores), "utf-8")
+            predictions(file.parent, 6)
         if folds:
+            predictions(run.folder, 6)
             summary = run.folder / "folds.json"
             pooled = {"score": 0.6, "interval_files": [0.5, 0.7]}
             record = json.loads(summary.read_text("utf-8"))
             summary.write_text(json.dumps(record | {"metric": "uar", "pooled": pooled}), "utf-8")
     place = paths.results("studies") / "flock"
-    status, out, _ = command("study", file)
+    status, out, _ = command("study", study)
     page = (place / "README.md").read_text("utf-8")
     assert (status, out) == (0, f"{page}\ntables: {paths.shown(place)}\n")
     table = pd.read_csv(place / "runs.csv")
@@ -101,19 +95,17 @@ def test_the_tables_of_a_study(lay_study, command, folds):
     expected = [np.nan, 0.6, 0.5, 0.7] if folds else [0.75, 0.25, 0.4, 0.6]
     scores = table.loc[0, ["devel", "test", "low", "high"]].tolist()
     assert scores == pytest.approx(expected, nan_ok=True)
-    spent = pd.read_csv(place / "cost.csv")
-    n = folds or 1
+    spent, n = pd.read_csv(place / "cost.csv"), folds or 1
     assert spent["wall_s"].tolist() == [5.0 * n, 9.0 * n]
     # One that is unknown makes the sum so.
     assert spent["cpu_s"].tolist() == pytest.approx([5.0 * n, np.nan], nan_ok=True)
     assert spent["peak_mib"].tolist() == [5, 5]  # the most of all, not their sum
-    compared = pd.read_csv(place / "comparisons.csv")
-    pairs = compared[["augmentation", "difference"]].to_numpy().tolist()
-    assert pairs == [["cutmix+specaugment", 0]]
+    (pair,) = pd.read_csv(place / "comparisons.csv").to_dict("records")
+    assert (pair["augmentation"], pair["difference"]) == ("cutmix+specaugment", 0)
     partitions = {"test"} if folds else {"devel", "test"}
     assert set(pd.read_csv(place / "seeds.csv")["partition"]) == partitions
     assert page.startswith("# Do birds like augmentation?\n\nStudy `flock`: 3 runs, 1 missing\n")
-    assert all(run.name in page for run in study_runs(load_study(file)))
+    assert all(run.name in page for run in study_runs(load_study(study)))
 
 
 def test_to_markdown_aligns_numbers_and_leaves_missing_cells_empty():
