@@ -216,16 +216,15 @@ def plot_recalls(table: pd.DataFrame) -> Figure:
         places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
         ends = ["low", "high", "low_speakers", "high_speakers"]
         recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
-        plots.draw_intervals(axes, places, recall, ends[:2], i, partition or "recall", ".1f")
-        below = places + 0.13 / len(partitions)  # where the other interval does not hide it
-        axes.hlines(below, *ends[2:], color=colour, lw=0.6)
+        label = partition or "recall"
+        plots.draw_intervals(axes, places, recall, ends[:2], i, label, ".1f", ends[2:])
         uar = np.nanmean(recall)
         axes.axvline(uar, color=colour, ls="--", lw=1, label=f"UAR {uar:.1f} %")
         for line, n in zip(lines, rows["n"], strict=True):
             files[line].append(f"{n} {partition}" if partitions[1:] else f"{n}")
-    axes.plot([], color="grey", label="95 % over files")
+    axes.plot([], color="grey", lw=2.5, label="95 % over files")
     if table["low_speakers"].notna().any():
-        axes.plot([], color="grey", lw=0.6, label="95 % over speakers")
+        axes.plot([], color="grey", lw=0.7, label="95 % over speakers")
     pattern = "{}\nn = {}" if partitions[1:] else "{} (n = {})"
     texts = [pattern.format(name, ", ".join(of)) for name, of in zip(names, files, strict=True)]
     axes.set_yticks(range(len(names)), texts)
