@@ -198,7 +198,8 @@ def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> F
     figure, axes = plots.panels(0.6 + 0.235 * (len(rows) + rows["group"].nunique()))
     plots.forest(axes, rows)
     axes.axvline(chance, color="grey", ls="--", lw=1)
-    sizes = scores.groupby("protocol", sort=False)[["files", "speakers"]].max().astype(int)
+    sizes = scores[scores["files"] > 0].groupby("protocol", sort=False)[["files", "speakers"]]
+    sizes = sizes.max().astype(int)
     n = ["{}: {} files, {} speakers".format(of, *row) for of, row in sizes.T.items()]
     text = f"Test UAR (%). {RULED}; dots: seeds; dashed: chance\n{'; '.join(n)}"
     figure.supxlabel(text, fontsize=8)

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from dslite import cards, paths, plots
 from dslite.paper import comparisons, consistency, costs, figures, published, reproduction, tables
-from dslite.paper.comparisons import PARTITION, network
+from dslite.paper.comparisons import network
 from dslite.paper.figures import PaperFigure
 from dslite.paper.published import NAMES, PRESET
 from dslite.paper.reproduction import COUNT_DECIMALS
@@ -85,10 +85,11 @@ def sheets(material: Material) -> dict[str, Sheet]:
 def headlines(material: Material) -> list[str]:
     """Say in a few paragraphs what came out, most important first."""
     texts, printed = [comparisons.count_verdicts(material.numbers)], published.scores()
-    tested = material.scores[material.scores["protocol"] == PARTITION]
     for dataset, means in material.means.groupby("dataset", sort=False):
         theirs = printed.loc[printed["dataset"] == dataset, "test"]
-        top = tested.loc[tested.loc[tested["dataset"] == dataset, "test"].idxmax()]
+        scores = material.scores[material.scores["dataset"] == dataset]
+        scores = scores[scores["protocol"] == scores["protocol"].iloc[0]]  # folds, if nothing else
+        top = scores.loc[scores["test"].idxmax()]
         best = ", ".join(filter(None, [top["network"], LABELS[top["configuration"]]]))
         text = comparisons.learning(means, 100 / len(cards.load(dataset).classes))
         text.append(f"Best on test is {best} with {top['test']:.1f} %; the paper prints")

@@ -79,8 +79,9 @@ class Sheet:
 
 @cache
 def words(kind: str) -> dict[str, Any]:
-    """Read the texts of the ``tables`` or ``figures``."""
-    return yaml.safe_load(resources.files("dslite.paper").joinpath("texts.yaml").read_text())[kind]
+    """Read the texts of the ``tables``, the ``figures`` or the ``report``."""
+    text = resources.files("dslite.paper").joinpath("texts.yaml").read_text("utf-8")
+    return yaml.safe_load(text)[kind]
 
 
 def _sheet(
@@ -319,14 +320,9 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     drawn = [_intervals(predictions[predictions["run"].isin(names)]) for names in table.pop("of")]
     drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS])
     table = drawn.combine_first(table).fillna({"files": 0, "speakers": 0}).reset_index()
-    table = table.sort_values("configuration", key=lambda of: of.map(list(LABELS).index))
-    table = table.sort_values(["protocol", "network"], kind="stable", key=_order)
-    return table.reset_index(drop=True)
-
-
-def _order(names: pd.Series) -> pd.Series:
-    """Sort key of protocols and networks: the test partition first, no network last."""
-    return names.map(lambda name: (name != PARTITION, name == "", name))
+    order = dict(zip(LABELS, range(len(LABELS)), strict=True)) | {PARTITION: -1, "": "~"}
+    by = table[KEY[1:]].map(lambda name: str(order.get(name, name)))  # no network comes last
+    return table.loc[by.sort_values(KEY[1:]).index].reset_index(drop=True)
 
 
 def _network(run: Mapping[str, Any]) -> str:
@@ -379,7 +375,8 @@ def _ours(name: str, scores: pd.DataFrame) -> Sheet:
     for (dataset, protocol), same in scores.groupby(["dataset", "protocol"], sort=False):
         facts = {"corpus": NAMES[dataset], "protocol": protocol}
         facts |= same[["files", "speakers"]].max().astype(int).to_dict()
-        notes.append(of["few" if facts["speakers"] < FEW else "size"].format(**facts))
+        if facts["files"]:  # else they are private
+            notes.append(of["few" if facts["speakers"] < FEW else "size"].format(**facts))
         notes += [of["own"].format(**facts)] * (dataset in OWN_PARTITION and protocol == PARTITION)
     frame = pd.DataFrame(columns, index).rename_axis([None, None])
     return _sheet(name, frame, "[UAR %]", notes, corpora=" and ".join(names.unique()))

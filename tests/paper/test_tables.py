@@ -162,6 +162,18 @@ def test_scores_are_means_over_seeds_with_intervals_over_files_and_speakers(scor
     assert 50 < scored.loc["5 folds", "MobileNetV2, tuned", "cutmix"]["test"] < 100
 
 
+def test_blinded_and_private_runs_have_the_scores_that_are_known(numbers):
+    blinded = RUN | dict.fromkeys(["test", *tables.BOUNDS], np.nan)
+    nothing = pd.DataFrame(columns=["protocol", "run"])
+    scored = tables.scores(pd.DataFrame([blinded, RUN | {"configuration": "cutmix"}]), nothing)
+    sheet = all_tables(numbers, scored)["4b"]
+    assert sheet.frame.to_numpy().tolist() == [
+        ["1", "88.0", "–", "–", "–"],
+        ["1", "88.0", "**70.0**", "60.0–80.0", "50.0–90.0"],
+    ]
+    assert not any("files of" in note for note in sheet.notes)
+
+
 def test_what_was_run_here_is_a_table_of_its_own(numbers, scored):
     sheets = all_tables(numbers, scored)
     assert list(sheets) == ["1", "2", "3", "4", "4b", "5"]
