@@ -135,7 +135,6 @@ def test_an_archive_placed_by_hand(server, archive, target, cache, size):
         ((None, 0), "404 Client Error: Not Found"),
         ("closed", "Connection refused"),
     ],
-    ids=["corrupted", "broken off", "shorter", "not found", "closed"],
 )
 def test_a_download_that_fails(server, archive, target, cache, answer, words):
     if answer == "closed":

@@ -29,15 +29,9 @@ PLACED = {"x/a.wav": "train", "x/b.wav": "train", "y/c.flac": "devel", "d.wav": 
 # Placed by a file list or the card
 
 
-def of_listing(listed):
-    """Path -> partition, where they come from, and problems."""
-    paths = listed.table.set_index("path")["partition"].to_dict()
-    return paths, listed.partition_source, list(listed.problems)
-
-
 @pytest.fixture
 def place(tmp_path):
-    """Places four files by the card's lists of speakers, or by a file list of some content."""
+    """Places four files by the card or a file list: partition of each, its source, problems."""
     lists = {"train": ("s1",), "devel": ("s2",), "test": ("s3",)}
 
     def run(text=None, lists=lists, **how):
@@ -45,7 +39,9 @@ def place(tmp_path):
         if text is not None:
             (tmp_path / partitions.FILE).write_text(text)
         files = {path: (speaker, "x") for path, speaker in SPEAKERS.items()}
-        return of_listing(partitions.place(card, (tmp_path, tmp_path / "inside"), files, **how))
+        listed = partitions.place(card, (tmp_path, tmp_path / "inside"), files, **how)
+        placed = listed.table.set_index("path")["partition"].to_dict()
+        return placed, listed.partition_source, list(listed.problems)
 
     return run
 
@@ -389,6 +385,6 @@ def test_the_published_partition_is_the_cards_and_a_file_list(tmp_path):
         assert set(rows["speaker"][rows["partition"] == part]) == set(speakers)
     assert rows["label"].value_counts().to_dict() == card.expected[0].counts
     wav = {path.replace(".flac", ".wav"): ("x", "angry") for path in rows["path"]}
-    placed, source, problems = of_listing(partitions.place(card, [tmp_path], wav))
-    assert (source, problems) == ("the file list partition.csv", [])
-    assert list(placed.values()) == rows["partition"].tolist()
+    listed = partitions.place(card, [tmp_path], wav)
+    assert (listed.partition_source, listed.problems) == ("the file list partition.csv", ())
+    assert listed.table["partition"].tolist() == rows["partition"].tolist()

@@ -121,10 +121,6 @@ def test_where_there_is_nothing_to_confuse(case):
     assert (len(recalls), list(recalls)) == (3 if case == "right" else 0, confusion.RECALLS)
 
 
-def title(figure):
-    return figure.axes[0].get_title(loc="left")
-
-
 def apart(texts):
     boxes = sorted((text.get_window_extent() for text in texts), key=lambda box: (box.x0, box.y0))
     return not any(one.overlaps(other) for one, other in pairwise(boxes))
@@ -150,7 +146,7 @@ def test_figures_of_a_run():
     for name, (partition, level) in zip(names, parts, strict=True):
         part, axes = scores[partition][level], figures[name].axes[0]
         text = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-        assert title(figures[name]) == text
+        assert axes.get_title(loc="left") == text
         cells = [int(cell.get_text().split("\n")[0]) for cell in axes.texts]
         assert cells == np.ravel(part["confusion"]).tolist()
         assert words(axes.yaxis.get_ticklabels()) == list(CLASSES)
@@ -165,7 +161,7 @@ def test_predicted_over_true_of_a_regression(score, text):
     assert list(figures) == ["predicted_devel", "predicted_test"]
     (axes,) = figures["predicted_test"].axes
     np.testing.assert_array_equal(axes.collections[0].get_offsets(), [[2, 5], [3, 6]])
-    assert title(figures["predicted_test"]) == f"test, 2 files: {text}"
+    assert axes.get_title(loc="left") == f"test, 2 files: {text}"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("True label", "Predicted label")
     assert axes.get_aspect() == 1
     assert axes.get_lines()[0].get_slope() == 1

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite import audio, cards
+from dslite import cards
 from dslite.datasets import scan
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.features import functionals
 
 RATE = 16000
-MFCC, DELTA, CHROMA, CONTRAST = slice(0, 40), slice(40, 80), slice(120, 132), slice(132, 139)
+CHROMA = slice(120, 132)
 
 
 def tone(hz, seconds=1.0, rate=RATE):
@@ -22,47 +22,18 @@ def tone(hz, seconds=1.0, rate=RATE):
     return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype("f4")
 
 
-def middle(rows):
-    """Descriptors without the frames that reach past the waveform's ends."""
-    return rows[:, 8:-8]
-
-
 @pytest.mark.parametrize(("hz", "pitch_class"), [(880, 9), (523.25, 0)])
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_the_chroma_of_a_tone_is_largest_at_its_pitch_class(hz, pitch_class, rate):
-    chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA]
-    assert (middle(chroma).argmax(axis=0) == pitch_class).all()
-    assert middle(chroma)[pitch_class] == pytest.approx(1)
-    assert middle(chroma)[(pitch_class + 6) % 12].max() < 0.2
+    # Without the frames that reach past the waveform's ends
+    chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA, 8:-8]
+    assert (chroma.argmax(axis=0) == pitch_class).all()
+    assert chroma[pitch_class] == pytest.approx(1)
+    assert chroma[(pitch_class + 6) % 12].max() < 0.2
 
 
-def noise(rng, seconds=1.0):
-    return (0.05 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
-
-
-def test_a_tone_stands_out_in_its_octave_and_noise_in_none(rng):
-    """Bands: below 200 Hz, 200 to 400, 400 to 800 and so on."""
-    signals = tone(600) + 1e-3 * noise(rng), noise(rng)
-    of_tone, of_noise = (
-        middle(functionals.descriptors(each, RATE))[CONTRAST].mean(axis=1) for each in signals
-    )
-    assert of_tone.argmax() == 2
-    assert of_tone[2] > 30
-    assert of_noise.max() < 25
-
-
-def test_level_is_in_the_first_coefficient_and_its_rise_in_the_derivative(rng):
-    """Ten times the amplitude is 20 dB in all 128 bands; the DCT is orthonormal."""
-    rise = 20 * np.sqrt(128)
-    soft = noise(rng)
-    quiet, loud = (functionals.descriptors(w, RATE) for w in (soft, 10 * soft))
-    np.testing.assert_allclose(loud[0] - quiet[0], rise, rtol=1e-3)
-    np.testing.assert_allclose(loud[1:], quiet[1:], atol=0.02)
-    # A noise that rises by 20 dB a second: frames are 16 ms apart.
-    rising = noise(rng, 3) * 10 ** (np.arange(3 * RATE) / RATE - 2)
-    rows = middle(functionals.descriptors(rising.astype(np.float32), RATE))
-    assert rows[DELTA][0].mean() == pytest.approx(rise * 0.016, rel=0.05)
-    assert abs(rows[80].mean()) < 0.1 * rows[DELTA][0].mean()  # the second one
+def noise(rng):
+    return (0.05 * rng.standard_normal(RATE)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +60,6 @@ def test_silence_at_the_ends_does_not_count(rng):
     np.testing.assert_allclose(short, long, rtol=1e-4, atol=1e-4)
     whole = functionals.descriptors(np.pad(waveform, 40 * hop), RATE).mean(axis=1)
     assert abs(whole[0] - long[0]) > 100
-    # Silence is what lies 40 dB below the maximum.
-    loud, soft = tone(440), tone(2000) / 100
-    trimmed = functionals.summarise(np.concatenate([soft, loud, soft]), RATE)
-    alone = functionals.summarise(loud, RATE)
-    np.testing.assert_allclose(trimmed[CHROMA], alone[CHROMA], atol=0.1)
 
 
 HARDLY = {
@@ -126,28 +92,20 @@ def built(tmp_path, cache):
     return Manifest(cards.load("demo"), tmp_path, table)
 
 
-def test_features_are_in_the_order_of_the_files(built):
-    values = functionals.acoustic_features(built, RATE)
-    assert values.dtype == np.float32
-    for row, path in zip(values, built.table["path"], strict=True):
-        alone = functionals.summarise(audio.read(built.folder / path, RATE), RATE)
-        np.testing.assert_allclose(row, alone, rtol=1e-3, atol=1e-3)
-    assert values[:2, CHROMA].argmax(axis=1).tolist() == [9, 0]
-
-
 def test_features_are_computed_once_for_a_content_a_rate_and_a_version(
     built, cache, capsys, monkeypatch
 ):
-    calls = []
+    calls, summarise = [], functionals.summarise
 
     def features(rate=RATE, **columns):
         table = built.table.assign(**columns)
         return functionals.acoustic_features(Manifest(built.card, built.folder, table), rate)
 
-    summarise = functionals.summarise
     monkeypatch.setattr(functionals, "summarise", lambda *of: calls.append(0) or summarise(*of))
     first = features()
     assert "3 files" in capsys.readouterr().out
+    assert first.dtype == np.float32
+    assert first[:2, CHROMA].argmax(axis=1).tolist() == [9, 0]  # in the order of the files
     np.testing.assert_array_equal(features(label=["1", "2", "3"]), first)
     assert (capsys.readouterr().out, len(calls)) == ("", 3)
     features(8000)

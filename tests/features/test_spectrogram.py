@@ -7,10 +7,8 @@ import matplotlib
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dslite.datasets import demo_voices
+from dslite.datasets import demo
 from dslite.features import spectrogram
 from dslite.settings import Settings
 
@@ -18,21 +16,11 @@ RATE = 16000
 ONE_S = Settings(chunk_length_s=1.0)
 
 
-def voice(seed: int, seconds: float = 1.0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    speaker, manner = demo_voices.draw_speaker(rng), demo_voices.draw_expression("calm", rng)
-    return demo_voices.synthesise(speaker, manner, seconds, rng)
-
-
-def sine(hz: float, seconds: float = 1.0) -> np.ndarray:
-    return np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE)) / RATE).astype(np.float32)
-
-
 SIGNALS = {
     "noise": np.random.default_rng(0).uniform(-0.5, 0.5, RATE).astype(np.float32),
-    "sine": 0.2 * sine(1234.5),
+    "sine": 0.2 * np.sin(2 * np.pi * 1234.5 * np.arange(RATE) / RATE).astype(np.float32),
     "chirp": scipy.signal.chirp(np.arange(RATE) / RATE, 50, 1, 7900).astype(np.float32) * 0.3,
-    "voice": voice(1),
+    "voice": demo.clip(1, "calm", 1)[:RATE],
 }
 
 
@@ -66,9 +54,6 @@ def image(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     return spectrogram.mel_image(np.float32(waveform)[None], settings).numpy()[0].astype(int)
 
 
-# Mel power
-
-
 @pytest.mark.parametrize(
     ("bands", "top", "bins"), [(40, 8e3, 257), (64, 8e3, 257), (128, 8e3, 257), (128, 1e3, 1025)]
 )
@@ -81,23 +66,14 @@ def test_no_filter_is_empty(bands, top, bins):
     assert (filters[1 : int((bins - 1) * top / 8e3)].sum(axis=1) > 0).all()
 
 
-def centres(bands: int) -> np.ndarray:
-    """Hz of bands on Slaney's Mel scale: linear to 1 kHz, then 27 steps a factor of 6.4."""
-    top = 15 + 27 * np.log(RATE / 2 / 1000) / np.log(6.4)
-    mel = np.linspace(0, top, bands + 2)[1:-1]
-    return np.where(mel < 15, 200 / 3 * mel, 1000 * 6.4 ** ((mel - 15) / 27))
-
-
 @pytest.mark.parametrize(("bands", "lowest"), [(64, 0), (128, 42)])  # wider than an FFT bin
 def test_a_sine_lands_in_the_band_whose_centre_it_has(bands, lowest):
-    used = Settings(chunk_length_s=0.25, mel_bands=bands)
-    np.testing.assert_allclose(spectrogram.mel_frequencies(used), centres(bands), rtol=1e-9)
-    sines = np.stack([sine(hz, 0.25) for hz in centres(bands)[lowest:]])
+    used, centres = Settings(chunk_length_s=0.25, mel_bands=bands), librosa.mel_frequencies
+    hz = spectrogram.mel_frequencies(used)
+    np.testing.assert_allclose(hz, centres(n_mels=bands + 2, fmax=RATE / 2)[1:-1], rtol=1e-9)
+    sines = np.sin(2 * np.pi * hz[lowest:, None] * np.arange(RATE // 4) / RATE).astype(np.float32)
     power = spectrogram.mel_power(sines, used).numpy()
     assert (power.argmax(axis=2) == np.arange(lowest, bands)[:, None]).all()
-
-
-# Images
 
 
 SIZES = [
@@ -130,20 +106,6 @@ def test_image_is_the_references(name, used):
     assert (difference > 0).mean() < 0.01  # where the reference lies between two grey levels
 
 
-@given(samples=st.integers(1600, 5000), window=st.integers(16, 1600), data=st.data())
-def test_frames_lie_inside(samples, window, data):
-    hop = data.draw(st.integers(8, window))
-    used = Settings(  # one sample a millisecond
-        **{"sample_rate": 1000, "chunk_length_s": samples / 1000},
-        **{"window_ms": window, "hop_ms": hop, "mel_bands": 8},
-    )
-    counted = sum(1 for start in range(0, samples, hop) if start + window <= samples)
-    assert spectrogram.frames(used) == counted
-    length = spectrogram.fft_length(used)
-    assert window <= length < 2 * window
-    assert length.bit_count() == 1
-
-
 @pytest.mark.parametrize("top_db", [None, 80.0])
 def test_a_batch_is_its_samples_and_silence_is_zero(top_db):
     used = Settings(chunk_length_s=1.0, top_db=top_db)
@@ -154,7 +116,7 @@ def test_a_batch_is_its_samples_and_silence_is_zero(top_db):
         assert np.abs(mel - image(waveform, used)).max() <= 1
 
 
-@pytest.mark.parametrize("value", [1e-6, 1e-30, 1e-42])
+@pytest.mark.parametrize("value", [1e-6, 1e-42])
 def test_next_to_nothing_is_no_nan(value):
     """What resampling or a fade-out leaves: one sample, down to denormal numbers."""
     mel = image(value * np.eye(1, RATE, 5000)[0], ONE_S)
@@ -164,34 +126,9 @@ def test_next_to_nothing_is_no_nan(value):
 
 
 def test_loudness_does_not_show():
-    voice, loud = SIGNALS["voice"], image(SIGNALS["voice"], ONE_S)
-    for other in (voice / 128, -voice):
-        np.testing.assert_array_equal(image(other, ONE_S), loud)
-    assert np.abs(image(0.01 * voice, ONE_S) - loud).max() <= 1  # 0.01 is rounded
-
-
-def test_digital_silence_and_the_range_of_the_voice():
-    """Without a floor exact zeros sit at -100 dB, and the voice is squeezed above them."""
-    waveform, used = voice(1).copy(), ONE_S.model_copy(update={"top_db": 60})
-    waveform[: RATE // 2] = 0
-    audible = slice(32, None)  # frames wholly behind sample 8000
-    plain, floored = image(waveform, ONE_S), image(waveform, used)
-    assert not np.any([plain[:, :28], floored[:, :28]])
-    assert plain[:, audible].min() > 60  # so much of the range is lost
-    assert floored[:, audible].min() == 0
-    levels = reference_image(waveform, used)
-    np.testing.assert_allclose(floored[:, audible], levels[:, audible], atol=1)
-
-
-# Pictures
-
-
-@pytest.mark.parametrize(("grey", "rgb"), [(0, (68, 1, 84)), (255, (253, 231, 37))])
-def test_colours_are_those_published_as_viridis(grey, rgb):
-    drawn = spectrogram.picture(np.full((1, 128, 249), grey, np.uint8), Settings()).numpy()
-    assert drawn.dtype == np.float32
-    assert drawn.shape == (1, 224, 224, 3)
-    assert (drawn == rgb).all()
+    loud = image(SIGNALS["voice"], ONE_S)
+    np.testing.assert_array_equal(image(-SIGNALS["voice"] / 128, ONE_S), loud)
+    assert np.abs(image(0.01 * SIGNALS["voice"], ONE_S) - loud).max() <= 1  # 0.01 is rounded
 
 
 def bilinear(drawn: np.ndarray, size: int) -> np.ndarray:
@@ -204,11 +141,12 @@ def bilinear(drawn: np.ndarray, size: int) -> np.ndarray:
     return drawn
 
 
-@pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 64), (16, 9, 48)])
+@pytest.mark.parametrize(("bands", "frames", "size"), [(128, 249, 224), (16, 9, 48)])
 def test_picture_is_drawn_and_resized(rng, bands, frames, size):
     """Low frequencies are at the bottom, time runs to the right."""
     mel = rng.integers(0, 256, (2, bands, frames), dtype=np.uint8)
     table = np.round(255 * np.array(matplotlib.colormaps["viridis"].colors))
     expected = [bilinear(table[values[::-1]], size) for values in mel]
-    pictures = spectrogram.picture(mel, Settings(image_size=size))
+    pictures = spectrogram.picture(mel, Settings(image_size=size)).numpy()
+    assert pictures.dtype == np.float32
     np.testing.assert_allclose(pictures, expected, atol=1e-2)

@@ -1,7 +1,9 @@
 """Two small networks and files of their weights."""
 
+import h5py
 import keras
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from dslite.models import backbones
 
@@ -20,8 +22,14 @@ def networks():
 
 @pytest.fixture(scope="session")
 def files(networks, tmp_path_factory):
-    """Weights of these networks in Keras' own format, which stand for pre-trained ones."""
+    """Weights of these networks, which stand for pre-trained ones: path by name.
+
+    In Keras' own format, and "mobilenet_v2 legacy" in that of the published files.
+    """
     folder = tmp_path_factory.mktemp("weights")
     for name, network in networks.items():
         network.save_weights(folder / f"{name}.weights.h5")
-    return {name: folder / f"{name}.weights.h5" for name in networks}
+    with h5py.File(folder / "legacy.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, networks["mobilenet_v2"])
+    paths = {name: folder / f"{name}.weights.h5" for name in networks}
+    return paths | {"mobilenet_v2 legacy": folder / "legacy.h5"}
