@@ -26,7 +26,6 @@ from dslite.paper.published import NAMES, PRESET
 from dslite.paper.reproduction import COUNT_DECIMALS
 from dslite.paper.tables import Sheet
 from dslite.provenance import duration_in_words
-from dslite.settings import Settings
 from dslite.training.runs import LABELS, all_runs
 
 README = "README.md"
@@ -109,8 +108,6 @@ def recipes(material: Material) -> dict[str, pd.DataFrame]:
         presets = {name: cards.settings_of(card, name).model_dump() for name in card.presets}
         table = pd.DataFrame(presets).map(lambda value: "none" if value is None else str(value))
         table = table[table.nunique(axis=1) > 1][[PRESET, *card.presets.keys() - {PRESET}]]
-        meaning = {name: field.description or "" for name, field in Settings.model_fields.items()}
-        table.insert(0, "meaning", table.index.map(meaning))
         parts[NAMES[dataset]] = table.rename_axis("setting").reset_index()
     return parts
 
