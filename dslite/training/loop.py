@@ -1,8 +1,10 @@
 """Fine-tuning in two phases, choosing on devel, going on after an interruption (paper 2.1, 3.2)."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +14,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import provenance
+from dslite import paths, provenance
 from dslite.evaluation import metrics
 from dslite.features import store
 from dslite.models import classifier
 from dslite.settings import Settings
-from dslite.training import checkpoints, steps
+from dslite.training import steps
 from dslite.training.steps import Task
 
 Row = dict[str, Any]  # of the history that `fit` returns
@@ -107,8 +109,8 @@ def fit(
     lengths = [phase.epochs if epochs is None else epochs.get(phase.number, 0) for phase in phases]
     variables = _learnt(network, phases, settings)
     rng = np.random.default_rng(seed)
-    stored = checkpoints.load(*checkpoint) if checkpoint else None
-    state = stored or checkpoints.State({"best": []}, {"history": []})
+    stored = load_state(*checkpoint) if checkpoint else None
+    state = stored or State({"best": []}, {"history": []})
     history: list[Row] = state.facts["history"]
     if stored:
         _assign(variables, stored.arrays["variables"])
@@ -154,7 +156,7 @@ def fit(
                 state.arrays["variables"] = _values(variables)
                 state.arrays["optimizer"] = _values(optimiser.variables)
                 state.facts["order"] = rng.bit_generator.state
-                checkpoints.save(*checkpoint, state)
+                save_state(*checkpoint, state)
             after_epoch(row)
             last = row["epoch"] + length - epoch - 1 + sum(lengths[place + 1 :])
             log(line(row, last, task.regression))
@@ -278,3 +280,51 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
         writer.flush()
 
     return write
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    arrays : dict of str to list of ndarray
+        ``variables`` (all that training may change, the dropout's random state among them),
+        ``optimizer`` (of the phase under way) and ``best`` (weights of the best devel epoch).
+    facts : dict
+        What JSON can hold: history, phase, random state of the order of samples, ….
+    """
+
+    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def save_state(path: Path, identity: str, state: State) -> None:
+    """Write a state under a temporary name and rename it: there is always one whole file."""
+    named = {
+        f"{group}.{number}": array
+        for group, arrays in state.arrays.items()
+        for number, array in enumerate(arrays)
+    }
+    lengths = {group: len(arrays) for group, arrays in state.arrays.items()}
+    facts = json.dumps({"identity": identity, "lengths": lengths, "facts": state.facts})
+    with paths.replacing(path) as draft, draft.open("wb") as file:
+        np.savez(file, json=np.frombuffer(facts.encode(), np.uint8), **named)
+
+
+def load_state(path: Path, identity: str) -> State | None:
+    """Read a state; None where there is none, it is another training's or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if stored.zip.testzip():  # numpy does not read, nor check, what a header leaves out
+                return None
+            content = json.loads(stored["json"].tobytes())
+            if content["identity"] != identity:
+                return None
+            arrays = {
+                group: [stored[f"{group}.{number}"] for number in range(length)]
+                for group, length in content["lengths"].items()
+            }
+    except Exception:  # not there, or damaged in whatever way
+        return None
+    return State(arrays, content["facts"])

@@ -17,8 +17,8 @@ import pytest
 
 from dslite import cards
 from dslite.datasets import load_manifest
-from dslite.training import checkpoints, experiment, runs
-from dslite.training.checkpoints import State
+from dslite.training import experiment, loop, runs
+from dslite.training.loop import State, load_state, save_state
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def state(rng):
 @pytest.fixture
 def file(tmp_path, state):
     """A stored state of the identity ``mine``."""
-    checkpoints.save(tmp_path / "deep" / "state.npz", "mine", state)
+    save_state(tmp_path / "deep" / "state.npz", "mine", state)
     return tmp_path / "deep" / "state.npz"
 
 
@@ -58,23 +58,23 @@ def same(stored, expected):
 
 
 def test_round_trip(file, state):
-    stored = checkpoints.load(file, "mine")
+    stored = load_state(file, "mine")
     assert same(stored, state)
     assert [path.name for path in file.parent.iterdir()] == ["state.npz"]
     one, other = np.random.default_rng(3), np.random.default_rng(0)
     one.normal(size=5)
     other.bit_generator.state = stored.facts["order"]
     np.testing.assert_array_equal(one.permutation(50), other.permutation(50))
-    checkpoints.save(file, "mine", State())
-    assert checkpoints.load(file, "mine") == State({}, {})
+    save_state(file, "mine", State())
+    assert load_state(file, "mine") == State({}, {})
 
 
 def test_nothing_of_this_identity(file, tmp_path):
     for identity in ("other", "", "mine ", "MINE"):
-        assert checkpoints.load(file, identity) is None
-    assert checkpoints.load(tmp_path / "state.npz", "mine") is None
-    assert checkpoints.load(tmp_path / "none" / "state.npz", "mine") is None
-    assert checkpoints.load(tmp_path, "mine") is None  # a folder
+        assert load_state(file, identity) is None
+    assert load_state(tmp_path / "state.npz", "mine") is None
+    assert load_state(tmp_path / "none" / "state.npz", "mine") is None
+    assert load_state(tmp_path, "mine") is None  # a folder
 
 
 def archive(**arrays):
@@ -103,7 +103,7 @@ def facts(**content):
 )
 def test_not_a_state(tmp_path, content):
     (tmp_path / "state.npz").write_bytes(content)
-    assert checkpoints.load(tmp_path / "state.npz", "mine") is None
+    assert load_state(tmp_path / "state.npz", "mine") is None
 
 
 def test_a_truncated_file_and_a_flipped_bit(file, state, rng):
@@ -111,13 +111,13 @@ def test_a_truncated_file_and_a_flipped_bit(file, state, rng):
     content = file.read_bytes()
     for length in [*range(0, len(content), 997), len(content) - 1]:
         file.write_bytes(content[:length])
-        assert checkpoints.load(file, "mine") is None
+        assert load_state(file, "mine") is None
     some = rng.integers(0, len(content), 200)
     for place in (*range(400), *some, *range(len(content) - 900, len(content))):
         broken = bytearray(content)
         broken[place] ^= 1 << int(rng.integers(8))
         file.write_bytes(broken)
-        stored = checkpoints.load(file, "mine")
+        stored = load_state(file, "mine")
         assert stored is None or same(stored, state), f"byte {place}"
 
 
@@ -128,7 +128,7 @@ def test_a_flipped_bit_of_a_shape(file, state):
     content[place] ^= 4
     assert content[place : place + 4] == b"1000"
     file.write_bytes(content)
-    assert checkpoints.load(file, "mine") is None
+    assert load_state(file, "mine") is None
 
 
 def failing_savez(written, error):
@@ -147,15 +147,15 @@ def failing_savez(written, error):
 @pytest.mark.parametrize(("written", "error"), [(0.5, OSError), (1, KeyboardInterrupt)])
 def test_a_failure_while_writing_leaves_the_old_state(file, state, monkeypatch, written, error):
     with pytest.raises(TypeError):  # what JSON cannot hold
-        checkpoints.save(file, "mine", State({}, {"history": [{"score": np.float32(1)}]}))
-    monkeypatch.setattr(checkpoints.np, "savez", failing_savez(written, error))
+        save_state(file, "mine", State({}, {"history": [{"score": np.float32(1)}]}))
+    monkeypatch.setattr(loop.np, "savez", failing_savez(written, error))
     with pytest.raises(error):
-        checkpoints.save(file, "mine", State({"variables": [np.zeros(3)]}, {"history": []}))
-    assert same(checkpoints.load(file, "mine"), state)
+        save_state(file, "mine", State({"variables": [np.zeros(3)]}, {"history": []}))
+    assert same(load_state(file, "mine"), state)
     assert [path.name for path in file.parent.iterdir()] == ["state.npz"]
     with pytest.raises(error):
-        checkpoints.save(file.with_name("first.npz"), "mine", State())
-    assert checkpoints.load(file.with_name("first.npz"), "mine") is None
+        save_state(file.with_name("first.npz"), "mine", State())
+    assert load_state(file.with_name("first.npz"), "mine") is None
 
 
 # Runs that are interrupted
@@ -318,9 +318,9 @@ def test_whose_checkpoint_is_taken_up(place):
     again = runs.load(shutil.copytree(run.folder, place.folder / "again"))
     file.parent.mkdir()
     file.write_bytes(content)
-    state = checkpoints.load(file, identity)
+    state = load_state(file, identity)
     state.arrays["variables"] = [np.zeros_like(a) for a in state.arrays["variables"]]
-    checkpoints.save(file, identity, state)
+    save_state(file, identity, state)
     forced, lines = place.run(force=True)
     assert went_on(lines) == []
     assert_same(forced, again)
@@ -336,7 +336,7 @@ import io, json, os, signal, sys
 import numpy as np
 from dslite import cards
 from dslite.datasets import load_manifest
-from dslite.training import checkpoints, experiment, runs, steps
+from dslite.training import experiment, loop, runs, steps
 
 table, used, seed, place, count = sys.argv[1:]
 left = int(count)
@@ -373,7 +373,7 @@ def written(draft, *arguments):
     write(draft, *arguments)
     passing("results")
 
-steps.train_step, checkpoints.np.savez, runs.write = counted_step, half_a_checkpoint, written
+steps.train_step, loop.np.savez, runs.write = counted_step, half_a_checkpoint, written
 card = cards.load(table)
 experiment.train(
     load_manifest(card), cards.settings_of(card, "", json.loads(used)), int(seed), log=log
