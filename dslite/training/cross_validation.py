@@ -5,7 +5,6 @@ model that did not learn from them. In every fold epochs and settings are chosen
 fold's run is a run like any other.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import pandas as pd
 from dslite import paths, provenance
 from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
+from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.settings import PARTITIONS
 from dslite.training import records, runs
@@ -115,8 +115,8 @@ def contents(folder: Path) -> dict[str, Any]:
 def identities(folder: Path) -> list[str]:
     """Return those of the folds that a cross-validation was gathered from; empty if it was not."""
     try:
-        return json.loads((folder / LAST).read_text(encoding="utf-8"))["identities"]
-    except (OSError, ValueError, KeyError):
+        return provenance.read_json(folder / LAST)["identities"]
+    except (InputError, KeyError):
         return []
 
 

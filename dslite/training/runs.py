@@ -1,6 +1,5 @@
 """Runs: their names and folders, what they hold and cost, and all of them in one table."""
 
-import json
 import os
 import re
 import time
@@ -178,8 +177,8 @@ def look_up(
     baseline = "" if kind == NETWORK else kind
     place = folder(card, settings, seed, baseline, preset, fold, candidate)
     try:
-        identity = json.loads((place / LAST).read_text(encoding="utf-8"))["identity"]
-    except (OSError, ValueError, KeyError):
+        identity = provenance.read_json(place / LAST)["identity"]
+    except (InputError, KeyError):
         identity = ""  # none is finished
     return described, place, load(place) if identity == described["identity"] else None
 
@@ -329,9 +328,9 @@ def save_cost(path: Path, cost: Cost) -> None:
 def load_cost(path: Path) -> Cost | None:
     """Read what was spent; None where there is no such file or it cannot be read."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = provenance.read_json(path)
         return Cost(**{field.name: stored[field.name] for field in fields(Cost)})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return None
 
 
