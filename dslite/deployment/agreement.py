@@ -118,15 +118,11 @@ def compare(
     """Compare a file's outputs (``actual``) with Keras's, by chunk and by audio file.
 
     ``chunks`` are rows of the store, int [chunks]; both outputs are float32 [chunks, outputs].
-
-    Returns
-    -------
-    dict
-        ``chunks``, ``mean_difference``, ``largest_difference`` and, of a classification,
-        ``same_decision`` (a fraction). Where the labels are known also ``uar`` and ``keras_uar`` at
-        file level (fractions), ``uar_difference`` (the file's less Keras's) and its 95 %
-        ``interval`` over draws of the files with replacement, the same files for both
-        (`dslite.evaluation.significance.uar_difference`; None for a single file).
+    Gives ``chunks``, ``mean_difference``, ``largest_difference`` and, of a classification,
+    ``same_decision`` (a fraction). Where the labels are known also ``uar`` and ``keras_uar`` at
+    file level (fractions), ``uar_difference`` (the file's less Keras's) and its 95 % ``interval``
+    over draws of the files with replacement, the same files for both
+    (`dslite.evaluation.significance.uar_difference`; None for a single file).
     """
     difference = np.abs(expected - actual)
     result = {

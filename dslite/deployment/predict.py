@@ -157,11 +157,8 @@ def tables(
     file that cannot be read, the others are predicted all the same. One file is decoded ahead. No
     more is held than the waveforms of that file and of those under way, and 64 chunks.
 
-    Yields
-    ------
-    DataFrame
-        `columns` of ``level`` (file or chunk). Of files, ``duration_s`` is the file's own; of
-        chunks, ``start_s`` and ``end_s`` are where they lie in the stored file. All in seconds.
+    Tables have the `columns` of ``level`` (file or chunk). Of files, ``duration_s`` is the file's
+    own; of chunks, ``start_s`` and ``end_s`` are where they lie in the stored file: seconds.
     """
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:

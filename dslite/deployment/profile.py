@@ -35,9 +35,8 @@ WARM_UP = 5  # calls that trace, allocate and fill caches
 ROUNDS = 5
 PARTITIONS = ("devel", "test")
 # Values of the column `variant` that are not computed by TensorFlow Lite
-KERAS, KERAS_CALL, KERAS_PREDICT = KERAS_VARIANTS = (
-    *("Keras, compiled", "Keras, call", "Keras, predict"),
-)
+KERAS_VARIANTS = ("Keras, compiled", "Keras, call", "Keras, predict")
+KERAS, KERAS_CALL, KERAS_PREDICT = KERAS_VARIANTS
 TENSORFLOW, PICTURE = "TensorFlow", "TensorFlow, picture"
 PLOTTED = "librosa + matplotlib, picture"
 NOT_LITE = (*KERAS_VARIANTS, TENSORFLOW, PICTURE, PLOTTED)

@@ -329,12 +329,8 @@ class Stream:
         """Yield decisions as soon as they can be made.
 
         ``end_s`` is where a chunk ends in the input, ``latency_ms`` from the arrival of its last
-        sample to the decision, ``behind_s`` audio that has come and is not analysed.
-
-        Raises
-        ------
-        InputError
-            There is no audio, it holds NaN, it cannot be read, or the model yields NaN.
+        sample to the decision, ``behind_s`` audio that has come and is not analysed. No audio, NaN
+        in it or from the model, or what cannot be read is an InputError.
         """
         block = None
         for block in self._blocks():

@@ -114,13 +114,8 @@ def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
 def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Compute the Mel spectrogram of each chunk in dB, scaled to its own range (paper 2.1).
 
-    ``waveforms`` are float32 [batch, samples].
-
-    Returns
-    -------
-    Tensor of uint8, shape [batch, mel_bands, frames]
-        0 (the chunk's minimum) to 255 (its maximum), lowest frequency first. Silence is 0
-        everywhere.
+    From float32 [batch, samples] to uint8 [batch, mel_bands, frames]: 0 (the chunk's minimum) to
+    255 (its maximum), lowest frequency first. Silence is 0 everywhere.
 
     Examples
     --------

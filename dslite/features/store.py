@@ -123,9 +123,8 @@ def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> Non
     for partition in files["partition"].unique():
         before, left = (t["label"][t["partition"] == partition] for t in (files, long_enough))
         if left.empty:
-            raise InputError(
-                f"{name}: no file of partition {partition} is {TOO_SHORT.format(length)}"
-            )
+            short = TOO_SHORT.format(length)
+            raise InputError(f"{name}: no file of partition {partition} is {short}")
         lost = sorted(set(before) - set(left)) if manifest.card.task == "classification" else []
         if lost:
             print(f"warning: partition {partition} has lost class {', '.join(lost)}", flush=True)

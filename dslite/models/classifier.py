@@ -100,10 +100,7 @@ def feature_extractor(settings: Settings) -> keras.Model:
 def load_classifier(path: str | os.PathLike) -> keras.Model:
     """Load a saved model; nothing that its author put into the file is run.
 
-    Raises
-    ------
-    InputError
-        No such file, not a model, or one with a layer that carries code of its own.
+    No such file, not a model, or one with a layer that carries code of its own is an InputError.
     """
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
