@@ -205,7 +205,9 @@ def _shown(number: Mapping[str, Any], value: float) -> str:
     if number["table"] == 2:
         return f"{value:.1f}" if number["column"] == "chunk_length_s" else f"{value:g}"
     decimals = COUNT_DECIMALS.get(number["column"], 1)
-    return f"{value:.2g}" if number["table"] == 5 and abs(value) < 1 else f"{value:,.{decimals}f}"
+    if not decimals:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if number["table"] == 5 and abs(value) < 1 else f"{value:.{decimals}f}"
 
 
 def _legend(numbers: pd.DataFrame, n: int) -> list[str]:
