@@ -244,6 +244,9 @@ def test_strict_is_for_warnings(table, command):
     assert command("check", table, "--strict")[0] == 0
     soundfile.write(table.parent / "more.wav", np.full(RATE, 0.1), RATE)
     assert [command("check", table, *option)[0] for option in ([], ["--strict"])] == [0, 1]
+    status, _, err = command("partition", table)  # the other commands print a line for each kind
+    warning = "warning: without a label: more.wav: no label mentions this audio; it is not used\n"
+    assert (status, err) == (0, warning)
     (table.parent / "a1.wav").unlink()
     status, out, err = command("check", table, "--strict")
     assert status == 2

@@ -76,7 +76,10 @@ def test_digest_follows_what_a_result_depends_on(corpus):
 
 
 def test_table_1_and_write_partition(corpus):
-    row = manifest.write_partition(corpus)  # its numbers: `test_cli`
+    row, seconds = manifest.write_partition(corpus), np.repeat([0.1, 0.2, 0.3, 0.4], 2)
+    assert (row["files"], row["classes"], row["speakers"]) == (8, 2, 4)
+    moments = [row["minutes"], row["mean_s"], row["std_s"]]
+    assert moments == pytest.approx([seconds.sum() / 60, seconds.mean(), np.std(seconds)])
     folder = paths.results(corpus.card.dataset)
     table1 = pd.read_csv(folder / "table1.csv")
     assert table1.columns.tolist() == ["dataset", *manifest.table1_row(corpus)]

@@ -335,9 +335,6 @@ def test_a_disk_that_does_not_hold_what_is_written(corpus, monkeypatch):
         feature_store.load_spectrograms(corpus(), USED)
 
 
-# What is read from a store
-
-
 def test_targets():
     files = pd.DataFrame({"label": ["b", "", "a", "c", "b"]})
     hot = feature_store.targets(files, ("c", "b", "a"), "classification")

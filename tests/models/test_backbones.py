@@ -177,9 +177,6 @@ def test_a_layer_without_feature_maps(monkeypatch, name, layer, reason, hint):
     assert len(message) < 400
 
 
-# Weights by path
-
-
 def same_weights(one, other) -> None:
     for a, b in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
