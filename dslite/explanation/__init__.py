@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "methods": ["ExplainedModel", "Explanation", "explain"],
-        "files": ["ExplainedFile", "choose_by_rule", "clips", "explain_files", "load_model"],
-        "listen": ["split_sound"],
+        "files": [
+            *("ExplainedFile", "choose_by_rule", "clips", "explain_files", "load_model"),
+            "split_sound",
+        ],
     },
 )

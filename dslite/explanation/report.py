@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dslite import audio
 from dslite import plots as dslite_plots
 from dslite.evaluation import confusion
-from dslite.explanation import attributions, faithfulness, files, listen, methods, plots
+from dslite.explanation import attributions, faithfulness, files, methods, plots
 from dslite.explanation.files import ExplainedFile
 from dslite.explanation.methods import ExplainedModel
 from dslite.features import spectrogram
@@ -251,5 +251,5 @@ def save_sounds(explained: Sequence[ExplainedFile], settings: Settings, folder: 
     """Write as WAV what speaks for the predicted class of each file, and the file without it."""
     folder.mkdir(exist_ok=True)
     for number, file in enumerate(explained, 1):
-        sounds = listen.split_sound(file, settings)
-        listen.write(folder, _stem(number, file), *sounds, settings.sample_rate)
+        sounds = files.split_sound(file, settings)
+        files.save_sound(folder, _stem(number, file), *sounds, settings.sample_rate)

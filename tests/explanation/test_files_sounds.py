@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dslite.explanation import attributions, listen
+from dslite.explanation import attributions, files
 from dslite.explanation.methods import Explanation
 from dslite.features import spectrogram
 from tests.explanation.explained import SIDE, SMALL, explained_file
@@ -25,18 +25,18 @@ def correlation(one, other):
 
 def test_the_share_counts_all_pixels_and_takes_the_first_of_the_highest(monkeypatch):
     values = np.array([[5.0, -9, 1, 2, 3], [3, 4, 0.5, 0, 0]])
-    np.testing.assert_array_equal(listen.top_regions(values), [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(files.top_regions(values), [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]])
     ties = np.ones((2, 5))
-    np.testing.assert_array_equal(listen.top_regions(ties).ravel(), [1] * 2 + [0] * 8)
-    assert not listen.top_regions(0 * ties).any()
-    monkeypatch.setattr(listen, "SHARE", 1)
-    np.testing.assert_array_equal(listen.top_regions(values), values > 0)
+    np.testing.assert_array_equal(files.top_regions(ties).ravel(), [1] * 2 + [0] * 8)
+    assert not files.top_regions(0 * ties).any()
+    monkeypatch.setattr(files, "SHARE", 1)
+    np.testing.assert_array_equal(files.top_regions(values), values > 0)
 
 
 @settings(deadline=None)
 @given(arrays.arrays(np.float64, st.tuples(*[st.integers(1, 8)] * 2), elements=st.floats(-1, 1)))
 def test_what_is_left_out_is_never_higher(values):
-    kept = listen.top_regions(values)
+    kept = files.top_regions(values)
     assert kept.sum() <= 0.2 * values.size + 0.5
     if kept.any():
         assert values[kept].min() >= values[~kept].max(initial=-np.inf)
@@ -45,14 +45,14 @@ def test_what_is_left_out_is_never_higher(values):
 def test_every_bin_takes_the_nearest_band_s_row_and_every_frame_its_time_s_column():
     mask = np.array([[0.1], [0.2], [0.3], [0.4]])  # rows of 400, 300, 200 and 100 Hz
     middle, bins = np.array([0.5]), np.arange(17) * 50.0  # Hz
-    gains = listen._stft_mask(mask, [100, 200, 300, 400], bins, middle)[:, 0]
+    gains = files._stft_mask(mask, [100, 200, 300, 400], bins, middle)[:, 0]
     # The filters reach from 0 to 400 * 400 / 300 = 533 Hz
     expected = [0.4, 0.4, 0.3, 0.2, 0.1, 0.1, 0, 0, 0]
     np.testing.assert_array_equal(gains[[0, 2, 4, 6, 8, 10, 11, 12, 16]], expected)
-    low = listen._stft_mask(np.ones((4, 1)), [400, 500, 600, 700], bins, middle)
+    low = files._stft_mask(np.ones((4, 1)), [400, 500, 600, 700], bins, middle)
     np.testing.assert_array_equal(low[:, 0], np.arange(17) >= 6)  # from 300 Hz on
     times = np.array([-0.13, -0.12, 0, 0.24, 0.26, 0.99, 1, 1.12, 1.13])
-    gains = listen._stft_mask(np.stack([mask.ravel()] * 2), [100, 200], np.arange(6) * 100.0, times)
+    gains = files._stft_mask(np.stack([mask.ravel()] * 2), [100, 200], np.arange(6) * 100.0, times)
     np.testing.assert_array_equal(gains[1], [0, 0.1, 0.1, 0.1, 0.2, 0.4, 0.4, 0.4, 0])
 
 
@@ -62,7 +62,7 @@ def test_kept_and_removed_are_the_original(n, seed, rate):
     rng = np.random.default_rng(seed)
     waveform = rng.uniform(-1, 1, n).astype(np.float32)
     mask = rng.random((14, 9)) < 0.3
-    kept, removed = listen._split(waveform, mask, np.linspace(100, 3900, 20), rate, WINDOW, 0.25)
+    kept, removed = files._split(waveform, mask, np.linspace(100, 3900, 20), rate, WINDOW, 0.25)
     assert kept.shape == removed.shape == (n,)
     assert kept.dtype == removed.dtype == np.float32
     np.testing.assert_allclose(kept + removed, waveform, atol=1e-5)
@@ -74,7 +74,7 @@ def test_all_is_kept_or_removed(rng, hz, n):
     waveform = rng.uniform(-1, 1, n).astype(np.float32)
     for every in (True, False):
         mask = np.full((20, 300), every)
-        parts = listen._split(waveform, mask, hz, RATE, WINDOW, 1.0)
+        parts = files._split(waveform, mask, hz, RATE, WINDOW, 1.0)
         whole, nothing = parts if every else parts[::-1]
         np.testing.assert_allclose(whole, waveform, atol=1e-5)
         np.testing.assert_allclose(nothing, 0, atol=1e-5)
@@ -82,7 +82,7 @@ def test_all_is_kept_or_removed(rng, hz, n):
 
 def test_after_the_picture_all_is_removed(rng, hz):
     waveform = rng.uniform(-1, 1, RATE).astype(np.float32)
-    kept, removed = listen._split(waveform, np.ones((8, 8)), hz, RATE, WINDOW, 0.5)
+    kept, removed = files._split(waveform, np.ones((8, 8)), hz, RATE, WINDOW, 0.5)
     np.testing.assert_allclose(kept[:7400], waveform[:7400], atol=1e-5)
     np.testing.assert_allclose(removed[9200:], waveform[9200:], atol=1e-5)
 
@@ -95,7 +95,7 @@ def test_one_of_two_sines_and_one_of_two_clicks(hz):
     low, first = np.zeros((2, 128, 50), bool)
     low[64:], first[:, :25] = True, True  # below about 1770 Hz, and in the first half
     for (one, other), mask in ((sines, low), (sines[::-1], ~low), (clicks, first)):
-        kept, removed = listen._split(one + other, mask, hz, RATE, WINDOW, 1.0)
+        kept, removed = files._split(one + other, mask, hz, RATE, WINDOW, 1.0)
         assert correlation(kept, one) > 0.99
         assert correlation(removed, other) > 0.99
         assert abs(correlation(kept, other)) < 0.05
@@ -105,7 +105,7 @@ def test_one_of_two_sines_and_one_of_two_clicks(hz):
 def test_files_hold_what_they_are_called_and_too_loud_a_part_lowers_both(tmp_path, rng, peak):
     parts = rng.uniform(-0.5, 0.5, (2, 800))
     parts[1, 7] = -peak
-    listen.write(tmp_path, "a.b", *parts, RATE)
+    files.save_sound(tmp_path, "a.b", *parts, RATE)
     targets = [tmp_path / f"a.b-{part}.wav" for part in ("kept", "removed")]
     assert sorted(tmp_path.iterdir()) == targets
     for path, part in zip(targets, parts, strict=True):
@@ -113,7 +113,7 @@ def test_files_hold_what_they_are_called_and_too_loud_a_part_lowers_both(tmp_pat
         assert rate == RATE
         assert soundfile.info(path).subtype == "PCM_16"
         np.testing.assert_allclose(sound, part / max(1, peak), atol=2 / 2**15)
-    listen.write(tmp_path, "empty", *np.zeros((2, 0), np.float32), RATE)
+    files.save_sound(tmp_path, "empty", *np.zeros((2, 0), np.float32), RATE)
     assert soundfile.info(tmp_path / "empty-kept.wav").frames == 0
 
 
@@ -125,7 +125,7 @@ def explained(values, **changed):
 @pytest.mark.parametrize("seconds", [1.25, 0.6])
 def test_both_sounds_sum_to_the_clip(rng, seconds):
     file = explained(rng.normal(size=(SIDE, 40)), waveform=tone(seconds))
-    kept, removed = listen.split_sound(file, SMALL)
+    kept, removed = files.split_sound(file, SMALL)
     assert kept.shape == removed.shape == file.waveform.shape
     np.testing.assert_allclose(kept + removed, file.waveform, atol=1e-6)
     titles = [of.title for of in (file, replace(file, true=""))]
@@ -138,7 +138,7 @@ def test_what_speaks_for_the_predicted_class_is_kept():
     values = np.zeros((SIDE, 40))
     values[max(0, row - 3) : row + 3] = 1.0  # 6 of 32 rows: less than the 20 % that are kept
     tone = np.sin(2 * np.pi * 440 * np.arange(5000) / 4000) / 4
-    kept, removed = listen.split_sound(explained(values, waveform=tone), SMALL)
+    kept, removed = files.split_sound(explained(values, waveform=tone), SMALL)
     assert np.square(kept).sum() > 20 * np.square(removed).sum()
-    kept, removed = listen.split_sound(explained(-values, waveform=tone), SMALL)
+    kept, removed = files.split_sound(explained(-values, waveform=tone), SMALL)
     assert np.square(kept).sum() < 1e-6
