@@ -19,13 +19,16 @@ BLOCK = 1000  # draws that are in memory at once
 SEED = 0  # of the bootstrap
 TINY = 1e-9  # less than any difference there can be, more than rounding
 ALPHA = 0.05  # of a verdict, after the correction
+# On fewer speakers no test can tell anything: not even if all are on one side, 2 / 2^5 > 0.05.
+ENOUGH = 6
 BETTER, WORSE, UNDECIDED, UNKNOWN = "better", "worse", "not told apart", "unknown"
+AGREE, MIXED = "all speakers agree", "mixed"  # verdicts where nothing is tested
 COLUMNS = {  # of `compared`, behind those that say what is compared
     **{"files": int, "seeds": int},
     **dict.fromkeys(["difference", "low", "high", "low_speakers", "high_speakers"], float),
     **{"unit": str, "units": int, "p": float, "p_holm": float},
     **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
-    **{"comparisons": int, "verdict": str},
+    **{"comparisons": int, "verdict": str, "speakers_better": int, "speakers_worse": int},
 }
 
 
@@ -206,9 +209,11 @@ def compared(
         intervals ``low, high`` over files and ``low_speakers, high_speakers`` over speakers; the
         ``unit`` (speaker where all are known, else file) and the number of ``units`` of ``p``;
         ``p_holm``; McNemar's ``only_baseline, only_this`` (files), ``p_mcnemar,
-        p_mcnemar_holm``; the number of ``comparisons`` that were corrected for, and the
-        ``verdict``: `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or
-        `UNKNOWN` where there is nothing to compare (no label, no seed in common).
+        p_mcnemar_holm``; the number of ``comparisons`` that were corrected for; the ``verdict``:
+        `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or `UNKNOWN` where
+        there is nothing to compare (no label, no seed in common); and ``speakers_better,
+        speakers_worse``, whose own UAR is. On fewer than `ENOUGH` speakers nothing is tested: no
+        p, and the verdict is `AGREE` or `MIXED`.
 
     Raises
     ------
@@ -232,12 +237,16 @@ def compared(
                 rows.append(where | {varied: name, "baseline": baseline} | pair)
     table = pd.DataFrame(rows, columns=[*keys, varied, "baseline", *COLUMNS])
     table = table.astype({name: float for name, kind in COLUMNS.items() if kind is float})
-    table["p_holm"], table["p_mcnemar_holm"] = holm(table["p"]), holm(table["p_mcnemar"])
+    few = (table["unit"] == "speaker") & (table["units"] < ENOUGH)
+    for p in ("p", "p_mcnemar"):
+        table[p] = table[p].mask(few)
+        table[f"{p}_holm"] = holm(table[p])
     table["comparisons"] = int(table["p"].notna().sum())
     side = np.where(table["difference"] > 0, BETTER, WORSE)
-    table["verdict"] = np.where(table["p_holm"] < ALPHA, side, UNDECIDED)
-    table.loc[table["p_holm"].isna(), "verdict"] = UNKNOWN
-    return table
+    tested = np.where(table["p_holm"] < ALPHA, side, UNDECIDED)
+    agree = table[["speakers_better", "speakers_worse"]].max(axis=1) == table["units"]
+    verdicts = {AGREE: few & agree, MIXED: few, UNKNOWN: table["p"].isna()}
+    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), tested))
 
 
 def _pair(
@@ -248,7 +257,8 @@ def _pair(
     files, labels, pair = _arrays(first, second, seeds, ", ".join(map(str, where.values())))
     row = {"files": len(files), "seeds": len(seeds), "unit": "", "units": 0}
     if files.empty:
-        return row | {"only_baseline": 0, "only_this": 0}
+        counts = ("only_baseline", "only_this", "speakers_better", "speakers_worse")
+        return row | dict.fromkeys(counts, 0)
     n_classes, speakers = labels.max() + 1, files["speaker"].fillna("").to_numpy(str)
     tests = {"file": uar_difference(labels, *pair, n_classes, None, draws)}
     if (speakers != "").all():
@@ -258,6 +268,10 @@ def _pair(
     for key in ("low", "high"):
         row |= {key: _points(tests["file"][key])}
         row |= {f"{key}_speakers": _points(tests.get("speaker", {}).get(key))}
+    right = pd.Series(_share_right(labels, pair[1]) - _share_right(labels, pair[0]))
+    recalls = right[speakers != ""].groupby([speakers[speakers != ""], labels[speakers != ""]])
+    gains = recalls.mean().groupby(level=0).mean().round(9)
+    row |= {"speakers_better": int((gains > 0).sum()), "speakers_worse": int((gains < 0).sum())}
     signs = mcnemar(labels, *pair)
     counts = {"only_baseline": signs["only_first"], "only_this": signs["only_second"]}
     return row | {"p": test["p"], **counts, "p_mcnemar": signs["p"]}

@@ -14,6 +14,7 @@ import pandas as pd
 from dslite import provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
+from dslite.evaluation.significance import AGREE, MIXED
 from dslite.paper import published
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
@@ -28,9 +29,6 @@ AUGMENTATION = "Does augmentation help?"
 PRESETS = "Do the tuned settings beat the printed ones?"
 QUESTIONS = (FINE_TUNING, AUGMENTATION, PRESETS, ACOUSTICS)
 BASELINE = {FINE_TUNING: SVM, AUGMENTATION: NONE, ACOUSTICS: LIBROSA}  # of PRESETS: paper
-# On fewer speakers no test can tell anything: not even if all are on one side, 2 / 2^5 > 0.05.
-ENOUGH = 6
-AGREE, MIXED = "all speakers agree", "mixed"  # verdicts where nothing is tested
 WHERE = ["dataset", "protocol", "backbone", "preset"]
 COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "prediction"]
 
@@ -78,9 +76,7 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``question, protocol, dataset, backbone, preset, configuration, this, baseline``
         (configurations, or presets), then the columns of `dslite.evaluation.significance.compared`
-        from ``files`` on, and the number of speakers whose own UAR is better or worse,
-        ``speakers_better, speakers_worse``. On fewer than `ENOUGH` speakers nothing is tested: no
-        p, and the verdict is `AGREE` or `MIXED`. A question that nothing answers has no row.
+        from ``files`` on. A question that nothing answers has no row.
     """
     parts = [pd.DataFrame(columns=["question", "protocol", "dataset", "units"])]
     for _, same in predictions.groupby("protocol", sort=False):
@@ -123,34 +119,7 @@ def _compared(
     table = significance.compared(complete, varied, baseline, by=by)
     table = table.rename(columns={varied: "this"}).assign(**{varied: ""}, question=question)
     first = ["question", "protocol", "dataset", "backbone", "preset", "configuration", "this"]
-    table = table[[*first, *(c for c in table.columns if c not in first)]]
-    groups = dict(list(complete.groupby(by, sort=False)))
-    signs = [
-        _signs(groups[tuple(row[key] for key in by)], varied, row["this"], baseline)
-        for row in table.to_dict("records")
-    ]
-    table[["speakers_better", "speakers_worse"]] = signs
-    few = (table["unit"] == "speaker") & (table["units"] < ENOUGH)
-    for p in ("p", "p_mcnemar"):
-        table[p] = table[p].mask(few)
-        table[f"{p}_holm"] = significance.holm(table[p])
-    table["comparisons"] = int(table["p"].notna().sum())
-    side = np.where(table["difference"] > 0, significance.BETTER, significance.WORSE)
-    tested = np.where(table["p_holm"] < significance.ALPHA, side, significance.UNDECIDED)
-    agree = table[["speakers_better", "speakers_worse"]].max(axis=1) == table["units"]
-    verdicts = {AGREE: few & agree, MIXED: few, significance.UNKNOWN: table["p"].isna()}
-    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), tested))
-
-
-def _signs(rows: pd.DataFrame, varied: str, this: str, baseline: str) -> tuple[int, int]:
-    """Numbers of speakers whose own UAR, over the seeds that both have, is better or worse."""
-    pair = rows[rows[varied].isin([this, baseline]) & (rows["speaker"] != "")]
-    pair = pair[pair.groupby("seed")[varied].transform("nunique") == 2]
-    right = pair.assign(right=pair["label"] == pair["prediction"])
-    recalls = right.groupby([varied, "speaker", "label"])["right"].mean()
-    scores = recalls.groupby([varied, "speaker"]).mean().unstack(varied)
-    gains = (scores[this] - scores[baseline]).round(9) if len(scores) else pd.Series(dtype=float)
-    return int((gains > 0).sum()), int((gains < 0).sum())
+    return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
 def means(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -24,8 +24,9 @@ COST = ("wall_s", "cpu_s", "peak_mib")
 TITLES = {
     "runs": "Runs, with the folder in results/ that each row comes from",
     "seeds": "Over seeds: mean, deviation, 95 % interval of the mean",
-    "comparisons": f"Against augmentation {BASELINE}, on the same test files (points of UAR; "
-    "p is corrected for the number of comparisons by Holm's method)",
+    "comparisons": f"Against augmentation {BASELINE}, on the same test files (points of UAR; p is "
+    "corrected for the number of comparisons by Holm's method; fewer than "
+    f"{significance.ENOUGH} speakers are not tested)",
     "cost": "Cost",
 }
 

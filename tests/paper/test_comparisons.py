@@ -84,9 +84,9 @@ def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers
     this = baseline.assign(prediction=baseline["label"].where(wins, wrong), configuration="cutmix")
     row = answers(baseline, this.assign(run="this")).iloc[0]
     assert (row["speakers_better"], row["speakers_worse"]) == (better, speakers - better)
-    if speakers < comparisons.ENOUGH:
+    if speakers < significance.ENOUGH:
         agree = better in (0, speakers)
-        assert row["verdict"] == (comparisons.AGREE if agree else comparisons.MIXED)
+        assert row["verdict"] == (significance.AGREE if agree else significance.MIXED)
         assert row[["p", "p_holm", "p_mcnemar", "p_mcnemar_holm"]].isna().all()
         assert row["comparisons"] == 0
     else:
@@ -94,7 +94,7 @@ def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers
     # What cannot be tested does not count in the correction of what can.
     other = predicted(0.9, configuration="cutmix", dataset="bats")
     rows = answers(baseline, this, other, predicted(0.5, dataset="bats"))
-    assert (rows["comparisons"] == 1 + (speakers >= comparisons.ENOUGH)).all()
+    assert (rows["comparisons"] == 1 + (speakers >= significance.ENOUGH)).all()
 
 
 def test_means_are_over_seeds_and_recalls():
@@ -191,8 +191,8 @@ def test_an_answer_names_both_sides_the_interval_and_the_verdict():
 
 def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
     few = {"units": 4, "p_holm": np.nan, "p_mcnemar_holm": np.nan, "speakers_better": 4}
-    agree = [answer(**few, verdict=comparisons.AGREE, difference=d) for d in (2.0, 43.2, -3.0)]
-    mixed = answer(**few | {"speakers_better": 3}, verdict=comparisons.MIXED)
+    agree = [answer(**few, verdict=significance.AGREE, difference=d) for d in (2.0, 43.2, -3.0)]
+    mixed = answer(**few | {"speakers_better": 3}, verdict=significance.MIXED)
     better = answer(verdict=significance.BETTER)
     table = pd.DataFrame([*agree, mixed, better, answer(), answer(dataset="birds")])
     outcomes = comparisons.answers_table(table)[["p", "p over files", "verdict"]]
