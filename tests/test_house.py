@@ -16,7 +16,7 @@ ROOMS = sorted(file.parent for file in PACKAGE.glob("*/__init__.py"))
 HEAVY = {"tensorflow", "keras", "shap"}
 # Help, listings, tables and predictions of a .tflite must not wait for TensorFlow.
 LIGHT_ROOMS = {"datasets", "evaluation", "studies", "paper"}
-LIGHT = {"runtime", "predict", "stream", "web", "phone", "plots", "commands"}
+LIGHT = {"runtime", "predict", "stream", "web", "profile", "plots", "commands"}
 LIGHT |= {"training.runs", "training.cross_validation", "features.functionals"}
 SAYS_NOTHING = {"found", "said", "told", "beside", "known", "own", "made", "given", "kept", "heard"}
 

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite import cards, paths, provenance, settings
-from dslite.datasets import demo_voices
+from dslite.datasets import demo
 from dslite.features import spectrogram
 from dslite.models import backbones, classifier
 
@@ -38,7 +38,7 @@ HEADS: dict[str, tuple[float, float]] = {
 }
 
 
-def audible_cues(speaker: demo_voices.Speaker, expression: demo_voices.Expression) -> list[float]:
+def audible_cues(speaker: demo.Speaker, expression: demo.Expression) -> list[float]:
     """The cues as a listener who does not know the speaker hears them, in the order of `HEADS`."""
     cues = asdict(expression)
     cues["pitch"] = speaker.pitch_hz * 2 ** (expression.pitch_level / 12)
@@ -47,10 +47,10 @@ def audible_cues(speaker: demo_voices.Speaker, expression: demo_voices.Expressio
     return [float(cues[head]) for head in HEADS]
 
 
-def draw_voice(rng: np.random.Generator) -> tuple[demo_voices.Speaker, demo_voices.Expression]:
+def draw_voice(rng: np.random.Generator) -> tuple[demo.Speaker, demo.Expression]:
     """A speaker, and cues drawn from the whole of their ranges, whatever affect they would suit."""
-    speaker = demo_voices.draw_speaker(rng)
-    return speaker, demo_voices.expression_at(rng.uniform(size=len(demo_voices.CUES)))
+    speaker = demo.draw_speaker(rng)
+    return speaker, demo.expression_at(rng.uniform(size=len(demo.CUES)))
 
 
 def pretraining_set(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,7 @@ def pretraining_set(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for i in range(n):
         rng = np.random.default_rng([STREAM, seed, i])
         voice = draw_voice(rng)
-        waveforms[i] = demo_voices.synthesise(*voice, 2.0, rng)
+        waveforms[i] = demo.synthesise(*voice, 2.0, rng)
         cues = zip(audible_cues(*voice), HEADS.values(), strict=True)
         targets[i] = [np.digitize(cue, edges) for cue, edges in cues]
     return waveforms, targets

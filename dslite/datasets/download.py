@@ -7,7 +7,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dslite import cards, paths
@@ -57,7 +57,9 @@ ARCHIVES = {
 
 
 def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
-    """Download a file behind its checksum (``md5:...``), unless it is there; return it.
+    """Download a file behind its checksum (``md5:...``, or None), unless it is there; return it.
+
+    ``DSLITE_MIRROR`` may name another address at which the publishers' files lie.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
     """
     import pooch  # here, since only a download needs it
 
+    if mirror := os.environ.get("DSLITE_MIRROR"):
+        url = f"{mirror.rstrip('/')}/{file.name}"
     try:
         pooch.retrieve(url, checksum, file.name, file.parent, progressbar=sys.stderr.isatty())
     except ValueError:
@@ -83,7 +87,6 @@ def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
 def fetch(dataset: str) -> Path:
     """Download and unpack a corpus, unless it is there; return its folder.
 
-    ``DSLITE_MIRROR`` may name the address at which the archive lies instead of its publisher's.
     InputError where the corpus cannot be downloaded by a program, or the download failed.
     """
     if dataset not in ARCHIVES:
@@ -93,11 +96,7 @@ def fetch(dataset: str) -> Path:
             advice.append(f"Expected in: {paths.shown(listing.home(card))}")
         words = " ".join(" ".join(advice).split())
         raise InputError(f"`dslite fetch` has no download for {dataset}. {words}")
-    archive = ARCHIVES[dataset]
-    mirror = os.environ.get("DSLITE_MIRROR")
-    if mirror:
-        archive = replace(archive, url=f"{mirror.rstrip('/')}/{archive.name}")
-    return fetch_archive(archive, paths.raw(dataset))
+    return fetch_archive(ARCHIVES[dataset], paths.raw(dataset))
 
 
 def fetch_archive(archive: Archive, target: Path) -> Path:

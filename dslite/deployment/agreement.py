@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import provenance
-from dslite.deployment import convert, quantise, runtime
+from dslite.deployment import convert, runtime
 from dslite.errors import ConversionError
 from dslite.evaluation import metrics, significance
 from dslite.features import store as feature_store
@@ -30,10 +30,10 @@ THREADS = 2
 # predictions). float32 differs by the rounding of the spectrogram's 256 steps, the others by their
 # own. Not the share of equal decisions: where two classes tie, any rounding decides.
 TOLERANCE = {
-    quantise.FLOAT32: 1e-3,
-    quantise.FLOAT16: 1e-2,
-    quantise.DYNAMIC: 5e-2,
-    quantise.INT8: 5e-2,
+    runtime.FLOAT32: 1e-3,
+    runtime.FLOAT16: 1e-2,
+    runtime.DYNAMIC: 5e-2,
+    runtime.INT8: 5e-2,
 }
 
 
@@ -41,7 +41,7 @@ def convert_run(
     run: Run,
     store: Store,
     log: Callable[[str], None] = print,
-    variants: Sequence[str] = quantise.VARIANTS,
+    variants: Sequence[str] = runtime.VARIANTS,
 ) -> dict[str, Any]:
     """Convert a run in its variants, compare them with Keras, restore layers, write the files.
 
@@ -81,10 +81,10 @@ def convert_run(
         return compare(run, store, chunks, expected[partition], actual)
 
     contents = convert.convert_parts(run, network)
-    quantiser = quantise.Quantiser(contents["model"], [w[None] for w in waveforms])
+    quantiser = convert.Quantiser(contents["model"], [w[None] for w in waveforms])
     unit = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
     results, keep = {}, {}
-    wanted = [v for v in quantise.VARIANTS if v in (quantise.FLOAT32, *variants)]
+    wanted = [v for v in runtime.VARIANTS if v in (runtime.FLOAT32, *variants)]
     for variant in wanted:
         keep[variant], comparison = _restored(quantiser, variant, waveforms, compared, log)
         content = quantiser.make(variant, keep[variant])
@@ -171,7 +171,7 @@ def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
 
 
 def _restored(
-    quantiser: quantise.Quantiser,
+    quantiser: convert.Quantiser,
     variant: str,
     waveforms: list[np.ndarray],
     compared: Callable[[bytes, str], dict[str, Any]],
@@ -179,10 +179,10 @@ def _restored(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return a variant's layers that stay in float32, and how its file then compares on devel."""
     result = compared(quantiser.make(variant), "devel")
-    if variant == quantise.FLOAT32 or -result.get("uar_difference", 0.0) <= LOST:
+    if variant == runtime.FLOAT32 or -result.get("uar_difference", 0.0) <= LOST:
         return [], result
     some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
-    exact = outputs(quantiser.make(quantise.FLOAT32), some)
+    exact = outputs(quantiser.make(runtime.FLOAT32), some)
 
     def difference(layer: str) -> float:
         return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()

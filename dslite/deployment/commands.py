@@ -94,12 +94,12 @@ def device(
 ) -> None:
     """Store what benchmark_model printed on a phone: Table 5's last column."""
     from dslite import paths
-    from dslite.deployment import phone
+    from dslite.deployment import profile
     from dslite.training import runs
 
     place = runs.load(folder).folder
-    figures = phone.store(place, measurement, name)
-    typer.echo(f"{name}: {figures['ms']:.2f} ms; written: {paths.shown(place / phone.FILE)}")
+    figures = profile.store_phone(place, measurement, name)
+    typer.echo(f"{name}: {figures['ms']:.2f} ms; written: {paths.shown(place / profile.PHONE)}")
 
 
 def predict(

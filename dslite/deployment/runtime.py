@@ -22,6 +22,12 @@ from dslite.settings import Settings
 
 MEMBER = "dslite.json"
 FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
+FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
+
+
+def file_name(part: str, variant: str) -> str:
+    """Return the name of a part's file in a variant: ``model.tflite``, ``cnn-int8.tflite``."""
+    return f"{part}.tflite" if variant == FLOAT32 else f"{part}-{variant}.tflite"
 
 
 @dataclass(frozen=True)

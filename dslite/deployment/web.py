@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dslite import audio, paths
+from dslite.datasets.download import retrieve
 from dslite.deployment import runtime
 from dslite.deployment.runtime import Metadata
 from dslite.errors import InputError
 from dslite.features import spectrogram
-from dslite.models.weights import download
 
 VERSION = "2.5.3"  # of LiteRT.js
 SOURCES = ("index.html", "style.css", "page.js", "sound.js", "picture.js", "microphone.js")
@@ -143,9 +143,10 @@ def description(metadata: Metadata) -> dict[str, Any]:
 
 def fetch(name: str) -> Path:
     """Download a package's archive once, into the cache; its checksum is compared every time."""
-    url, folder = REGISTRY.format(name, VERSION), paths.cache() / "litertjs" / VERSION
-    remedy = f"get it in another way and put it at {folder / url.rpartition('/')[2]}"
-    return download(url, f"sha512:{PACKAGES[name][0]}", folder, remedy)
+    url = REGISTRY.format(name, VERSION)
+    file = paths.cache() / "litertjs" / VERSION / url.rpartition("/")[2]
+    remedy = f"get it in another way and put it at {file}"
+    return retrieve(url, f"sha512:{PACKAGES[name][0]}", file, remedy)
 
 
 def unpack(archive: Path, members: dict[str, str], folder: Path) -> None:

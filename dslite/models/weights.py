@@ -1,18 +1,14 @@
-"""The published files of ImageNet weights without top, and downloads into the cache."""
+"""The published files of ImageNet weights without top."""
 
 import csv
-import os
-import sys
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import pooch
-
 from dslite import paths
+from dslite.datasets.download import retrieve
 from dslite.errors import InputError
 
-MIRROR = "DSLITE_MIRROR"  # environment variable: another host with the same files
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first eight bytes (HDF5 file format specification, II.A)
 
 
@@ -53,30 +49,8 @@ IMAGENET = {
 }
 
 
-def download(url: str, checksum: str | None, folder: Path, remedy: str) -> Path:
-    """Download a file once into a folder; a checksum is compared every time.
-
-    Raises
-    ------
-    InputError
-        No connection, or another file than the published one; ends with ``remedy``.
-    """
-    name = url.rpartition("/")[2]
-    if mirror := os.environ.get(MIRROR):
-        url = f"{mirror.rstrip('/')}/{name}"
-    try:
-        return Path(pooch.retrieve(url, checksum, name, folder, progressbar=sys.stderr.isatty()))
-    except ValueError as error:
-        raise InputError(f"{url} is not the published file ({error}); {remedy}") from None
-    except OSError as error:
-        # A lost connection is urllib3's cause, inside an exception of requests'.
-        cause = getattr(error.args[0], "reason", error) if error.args else error
-        reason = str(cause).splitlines()[0][:120]
-        raise InputError(f"{url} cannot be downloaded ({reason}); {remedy}") from None
-
-
 def fetch(source: WeightsFile) -> Path:
-    """Download weights once, into the cache; an InputError of `download` where that fails."""
+    """Download weights once, into the cache; an InputError of `retrieve` where that fails."""
     file = paths.cache() / "weights" / source.name
     remedy = (
         f"get the file in another way and give its path (weights=.../{source.name}), "
@@ -84,7 +58,7 @@ def fetch(source: WeightsFile) -> Path:
     )
     if file.is_file() and _fault(file, source):
         file.unlink()
-    download(source.url, source.checksum, file.parent, remedy)
+    retrieve(source.url, source.checksum, file, remedy)
     if fault := _fault(file, source):
         file.unlink()
         raise InputError(f"{source.url} {fault}; {remedy}")

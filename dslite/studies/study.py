@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from dslite import cards, paths
 from dslite import settings as dslite_settings
-from dslite.deployment.quantise import VARIANTS
+from dslite.deployment.runtime import VARIANTS
 from dslite.errors import InputError
 from dslite.settings import AUGMENTATIONS, BACKBONE_NAMES, Strict, checked, nearest
 from dslite.training.runs import ACOUSTIC, BASELINES, LIBROSA, NETWORK

@@ -31,7 +31,7 @@ import pandas as pd
 from timing import FOLDER, seconds
 
 from dslite import paths, provenance, settings, tensorflow_logging
-from dslite.deployment import convert, profile, quantise
+from dslite.deployment import convert, profile, runtime
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.training import runs
@@ -58,7 +58,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
     parts, calibration = convert.convert_parts(run, network), list(zip(waves, mels, strict=True))
-    convert.write(run, parts, calibration, dict.fromkeys(quantise.VARIANTS, ()))
+    convert.write(run, parts, calibration, dict.fromkeys(runtime.VARIANTS, ()))
     return run
 
 
@@ -77,9 +77,9 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     """Ratios of medians, by name; see the module."""
     ms = table.set_index(["part", "variant", "threads"])["ms_median"]
     size = table.groupby(["part", "variant"])["MB"].first()
-    one, threads = quantise.FLOAT32, profile.tensorflow_threads()
+    one, threads = runtime.FLOAT32, profile.tensorflow_threads()
     values = {}
-    for part, variant in itertools.product(("model", "cnn"), quantise.VARIANTS[1:]):
+    for part, variant in itertools.product(("model", "cnn"), runtime.VARIANTS[1:]):
         name = f"{part} {variant} x float32"
         for n in THREADS:
             values[f"{name}, {n} threads"] = ms[part, one, n] / ms[part, variant, n]

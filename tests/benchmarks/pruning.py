@@ -19,7 +19,7 @@ from timing import FOLDER
 from dslite import cards, paths
 from dslite import plots as dslite_plots
 from dslite.datasets import load_manifest, partitions
-from dslite.deployment import agreement, convert, profile, quantise, runtime
+from dslite.deployment import agreement, convert, profile, runtime
 from dslite.deployment import plots as deployment_plots
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
@@ -104,7 +104,7 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     calibration = store.chunks("train")[:: max(1, len(store.chunks("train")) // 64)]
     waves = [w[None] for w in feature_store.waveforms(store, calibration, settings)]
     content = convert.convert(convert.functions(network, settings)["model"], network)
-    small = quantise.Quantiser(content, waves).make(quantise.INT8)
+    small = convert.Quantiser(content, waves).make(runtime.INT8)
     call = runtime.runner(small)
     expected = feature_store.predict(classifier.predictor(network, settings), store.mel, devel)
     actual = agreement.outputs(small, feature_store.waveforms(store, devel, settings))

@@ -56,7 +56,7 @@ def test_the_listing_is_balanced_and_speaker_independent(folder, card):
     assert table.columns.tolist() == list(listing.COLUMNS)
     assert table.source_label.equals(table.label)
     assert table.path.tolist() == sorted(set(table.path))
-    assert set(table.label) == set(card.classes) == set(demo.CLASSES)
+    assert set(table.label) == set(card.classes) == set(demo.AFFECTS)
     counts = table.groupby(["partition", "label"]).size().unstack()
     assert counts.loc["train"].tolist() == [6] * 4
     assert counts.loc["devel"].tolist() == counts.loc["test"].tolist() == [3] * 4

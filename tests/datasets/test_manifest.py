@@ -116,7 +116,7 @@ def test_demo_is_generated_on_first_use(cache, monkeypatch, capsys):
     monkeypatch.setattr(demo, "synthesise", lambda *_: np.linspace(-0.1, 0.1, 99))
     corpus = manifest.build(cards.load("demo"))
     assert corpus.folder == cache / "demo"
-    assert corpus.classes == demo.CLASSES
+    assert corpus.classes == demo.AFFECTS
     assert len(corpus.table) == 48
     assert capsys.readouterr().err == "making the demo corpus ...\n"
     manifest.build(cards.load("demo"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dslite.deployment import agreement, convert, predict
-from dslite.deployment.quantise import FLOAT32, INT8, VARIANTS, file_name
+from dslite.deployment.runtime import FLOAT32, INT8, VARIANTS, file_name
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from dslite.deployment import convert as deployment_convert
 from dslite.deployment import runtime
-from dslite.deployment.quantise import VARIANTS, file_name
+from dslite.deployment.runtime import VARIANTS, file_name
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.settings import Settings

@@ -165,7 +165,7 @@ def test_an_archive_is_downloaded_once_and_its_checksum_compared(tmp_path, cache
         monkeypatch.setenv("DSLITE_MIRROR", address)
         original.write_bytes(b"something else")
         message = message_of(web.fetch, "core")
-        assert "not the published file" in message
+        assert "its checksum is not the published one" in message
         assert str(archive) in message
         assert not list(archive.parent.iterdir())
         original.write_bytes(b"archive")

@@ -79,19 +79,23 @@ PAGE = b"<html>Please log in</html>".ljust(700)  # what a hotel's network answer
 @pytest.mark.parametrize(
     ("content", "facts", "reason"),
     [
-        (PAGE, {"size": 700}, "is not an HDF5 file; "),
-        (PAGE, {}, "is not an HDF5 file; "),
-        (PAGE, {"checksum": checksum(HDF5)}, "is not the published file ("),
-        (bytes(5), {"size": 700}, "has 5 bytes instead of 700; "),
-        (bytes(900), {"size": 700}, "has 900 bytes instead of 700; "),
-        (HDF5[:350], {"size": 700}, "cannot be downloaded ("),  # the connection, half way
-        (None, {}, "cannot be downloaded (404"),
+        (PAGE, {"size": 700}, " is not an HDF5 file; "),
+        (PAGE, {}, " is not an HDF5 file; "),
+        (
+            PAGE,
+            {"checksum": checksum(HDF5)},
+            ": not downloaded (its checksum is not ",
+        ),
+        (bytes(5), {"size": 700}, " has 5 bytes instead of 700; "),
+        (bytes(900), {"size": 700}, " has 900 bytes instead of 700; "),
+        (HDF5[:350], {"size": 700}, ": not downloaded ("),  # the connection, half way
+        (None, {}, ": not downloaded (404"),
     ],
 )
 def test_a_download_that_fails(server, cache, content, facts, reason):
     server.answers = [(content, 700 if content == HDF5[:350] else len(content or ""))]
     message = refusal(weights.fetch, weights.WeightsFile(server.url, "MIT", **facts))
-    assert message.startswith(f"{server.url} {reason}")
+    assert message.startswith(f"{server.url}{reason}")
     remedy = f"give its path (weights=.../{NAME}), or do without it (weights=random)"
     assert message.endswith(f"; get the file in another way and {remedy}")
     assert not [path for path in cache.rglob("*") if path.is_file()]
@@ -99,10 +103,10 @@ def test_a_download_that_fails(server, cache, content, facts, reason):
 
 def test_a_mirror_stands_in_for_every_host(server, monkeypatch):
     server.answers = [(HDF5, len(HDF5))]
-    monkeypatch.setenv(weights.MIRROR, server.url.removesuffix(NAME))
+    monkeypatch.setenv("DSLITE_MIRROR", server.url.removesuffix(NAME))
     file = weights.WeightsFile(f"https://nobody.invalid/folder/{NAME}", "MIT")
     assert weights.fetch(file).read_bytes() == HDF5
-    monkeypatch.setenv(weights.MIRROR, "http://127.0.0.1:9/files")  # nobody listens there
+    monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9/files")  # nobody listens there
     message = refusal(weights.fetch, weights.WeightsFile("https://nobody.invalid/other.h5", "MIT"))
-    assert message.startswith("http://127.0.0.1:9/files/other.h5 ")
+    assert message.startswith("http://127.0.0.1:9/files/other.h5: ")
     assert "refused" in message

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from dslite import cards, paths
-from dslite.deployment import quantise
+from dslite.deployment import runtime
 from dslite.settings import AUGMENTATIONS
 from dslite.training import runs
 from tests.notebooks.workflow import Workflow
@@ -63,9 +63,9 @@ def test_every_file_is_there_and_holds_every_section(chain, named):
         wanted += [f"{named(name)}/{file}" for file in files]
     (measured,) = folder.glob("*/profile.json")
     converted = ["profile.json", "profile.csv", "profile.png", "agreement.json"]
-    converted += [quantise.file_name("spectrogram", quantise.FLOAT32)]
-    pairs = itertools.product(("model", "cnn"), quantise.VARIANTS)
-    converted += [quantise.file_name(*pair) for pair in pairs]
+    converted += [runtime.file_name("spectrogram", runtime.FLOAT32)]
+    pairs = itertools.product(("model", "cnn"), runtime.VARIANTS)
+    converted += [runtime.file_name(*pair) for pair in pairs]
     wanted += [f"{measured.parent.name}/{file}" for file in converted]
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     explained = {name for name in there if name.startswith("figures/")}

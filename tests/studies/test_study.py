@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dslite import cards, paths, settings
-from dslite.deployment.quantise import VARIANTS
+from dslite.deployment.runtime import VARIANTS
 from dslite.errors import InputError
 from dslite.paper import published
 from dslite.settings import AUGMENTATIONS

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dslite.deployment import phone
+from dslite.deployment import profile
 from dslite.errors import InputError
 
 # As benchmark_model of TensorFlow Lite 2.4 to 2.21 prints it, in its order
@@ -41,7 +41,7 @@ INFO: Overall peak memory footprint (MB) via periodic monitoring: 80.25
 
 
 def test_printed_by_benchmark_model():
-    assert phone.parse(PRINTED) == {
+    assert profile.parse_phone(PRINTED) == {
         **{"source": "benchmark_model", "file": "cnn.tflite", "threads": 4, "runs": 50},
         **{"ms": 242, "init_ms": 92.318, "ms_std": 1.442, "ms_median": 241.5, "ms_p95": 253},
         **{"growth_mb": pytest.approx(73.5 * 1.048576), "peak_mb": pytest.approx(84.1482)},
@@ -58,7 +58,7 @@ def test_an_older_benchmark_model_through_logcat():
         "07-08 15:34:26.202 I/tflite  ( 5395): Inference timings in us: Init: 17187, First "
         "inference: 3512391, Warmup (avg): 3.51239e+06, Inference (avg): 2.95034e+06\r\n"
     )
-    assert phone.parse(printed) == {
+    assert profile.parse_phone(printed) == {
         **{"source": "benchmark_model", "ms": 2950.34, "init_ms": 17.187},
         **{"runs": 50, "ms_std": 109.798},
     }
@@ -66,10 +66,10 @@ def test_an_older_benchmark_model_through_logcat():
 
 def test_only_the_line_with_the_times_and_memory_as_older_ones_call_it():
     line = next(line for line in PRINTED.splitlines() if "timings" in line)
-    assert phone.parse(line) == {"source": "benchmark_model", "ms": 242, "init_ms": 92.318}
+    assert profile.parse_phone(line) == {"source": "benchmark_model", "ms": 242, "init_ms": 92.318}
     delta = "Memory footprint delta from the start of the tool"
-    older = phone.parse(PRINTED.replace(delta, "Peak memory footprint"))
-    assert older == phone.parse(PRINTED)
+    older = profile.parse_phone(PRINTED.replace(delta, "Peak memory footprint"))
+    assert older == profile.parse_phone(PRINTED)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_only_the_line_with_the_times_and_memory_as_older_ones_call_it():
 )
 def test_what_is_no_measurement(text, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        phone.parse(text)
+        profile.parse_phone(text)
 
 
 def test_the_command_stores_it(command, refused, small_run, tmp_path):
@@ -97,7 +97,7 @@ def test_the_command_stores_it(command, refused, small_run, tmp_path):
     assert "Pixel 8: 242.00 ms" in out
     stored = json.loads((place / "device.json").read_text())
     assert stored.pop("date")
-    assert stored == phone.parse(PRINTED) | {"name": "Pixel 8"}
+    assert stored == profile.parse_phone(PRINTED) | {"name": "Pixel 8"}
     (tmp_path / "out.txt").write_text("nothing")
     assert "out.txt: no measurement" in refused("device", place, tmp_path / "out.txt")
     assert json.loads((place / "device.json").read_text())["name"] == "Pixel 8"
@@ -105,7 +105,7 @@ def test_the_command_stores_it(command, refused, small_run, tmp_path):
 
 def test_standard_input_and_what_cannot_be_read(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.StringIO(PRINTED))
-    assert phone.store(tmp_path, "-", "phone")["ms"] == 242
+    assert profile.store_phone(tmp_path, "-", "phone")["ms"] == 242
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     (tmp_path / "result.pb").write_bytes(b"\x12\x0b\x0d\xd7\xa3\x90\x40")
     for source, message in {
@@ -115,4 +115,4 @@ def test_standard_input_and_what_cannot_be_read(monkeypatch, tmp_path):
         tmp_path: "cannot be read",
     }.items():
         with pytest.raises(InputError, match=message):
-            phone.store(tmp_path, str(source), "phone")
+            profile.store_phone(tmp_path, str(source), "phone")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from dslite.deployment import quantise
-from dslite.deployment.quantise import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
+from dslite.deployment import convert
+from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
 from dslite.features import store as feature_store
 from dslite.models import classifier
 
@@ -54,7 +54,7 @@ def test_layers_to_keep_stay_in_float32(converted_run, small_store):
     content = (converted_run.folder / "model.tflite").read_bytes()
     chunks = small_store.chunks("train")[:2]
     waves = feature_store.waveforms(small_store, chunks, converted_run.settings)
-    quantiser = quantise.Quantiser(content, [wave[None] for wave in waves])
+    quantiser = convert.Quantiser(content, [wave[None] for wave in waves])
     layers = quantiser.layers()
     assert len(layers) > 20
     for variant in (DYNAMIC, INT8):

@@ -1,4 +1,4 @@
-"""Synthesised voices: those that the demo's weights were pre-trained on."""
+"""The voices that the demo's weights were pre-trained on."""
 
 import runpy
 from types import SimpleNamespace
