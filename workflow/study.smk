@@ -8,7 +8,7 @@
 # configuration that two studies share is run once.
 
 
-for line in jobs.absent(STUDY):
+for line in jobs.absent(STUDY).values():
     logger.warning(f"study {STUDY.name}: {line}; its part is passed over")
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from dslite import tensorflow_logging
-from dslite.datasets import commands
 from dslite.errors import InputError
+from dslite.training import commands
 
 # As in cli, rooms are imported inside the commands.
 
@@ -33,12 +33,8 @@ def convert(
 ) -> None:
     """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
     from dslite import paths
-    from dslite.datasets import partitions
-    from dslite.training import runs
 
-    finished = runs.load(run)
-    corpus = commands.checked(table or finished.record["dataset"])
-    built = partitions.of_run(corpus, finished.record)
+    finished, built = commands.with_corpus(run, table)
     tensorflow_logging.import_tensorflow()
     from dslite.deployment import agreement
     from dslite.features import store as feature_store

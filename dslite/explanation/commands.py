@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dslite import tensorflow_logging
-from dslite.datasets import commands
+from dslite.training import commands
 
 
 def explain(
@@ -27,12 +27,8 @@ def explain(
     Figures, tables and sounds go to the run's folder: explanation/, or explanation_files/.
     """
     from dslite import paths
-    from dslite.datasets import partitions
-    from dslite.training import runs
 
-    finished = runs.load(run)
-    corpus = commands.checked(table or finished.record["dataset"])
-    built = partitions.of_run(corpus, finished.record)
+    finished, built = commands.with_corpus(run, table)
     tensorflow_logging.import_tensorflow()
     from dslite.explanation import files, methods, report
     from dslite.features import store as feature_store

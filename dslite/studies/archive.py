@@ -1,15 +1,12 @@
 """What is published of a study: a record to be committed, or the same as an archive.
 
-Both are an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): a folder of tables (`dslite.training.
-records`) with a description, in which each run is a ``CreateAction``: made with a version of the
-software, of a corpus, with a result. It names no agent: who ran a study is for its publisher to
-add.
+Both are an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): tables (`dslite.training.records`) and a
+description, in which each run is a ``CreateAction``. It names no agent: that is for its publisher.
 """
 
 import mimetypes
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from dslite.cards import Card
 from dslite.errors import InputError
 from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
-from dslite.studies.jobs import Job, study_runs
+from dslite.studies.jobs import MISSING, Job, study_runs
 from dslite.studies.study import Study, load_study, source
 from dslite.studies.tables import folder as tables_folder
 from dslite.training import cross_validation, records
@@ -57,7 +54,9 @@ class Contents:
     def missing(self) -> list[str]:
         """What is not finished: ``run``, or ``run (why)``."""
         unfinished = [run for run in self.runs if not run.finished]
-        return [run.name + (f" ({run.reason})" if run.reason else "") for run in unfinished]
+        reasons = [run.state.removeprefix(MISSING).removeprefix(": ") for run in unfinished]
+        pairs = zip(unfinished, reasons, strict=True)
+        return [f"{run.name} ({why})" if why else run.name for run, why in pairs]
 
     @property
     def mixed(self) -> list[str]:
@@ -73,12 +72,8 @@ class Contents:
 def collect(study: str | Path, models: bool = False) -> Contents:
     """Gather what is published of a study, by name or path, as far as it is finished.
 
-    With ``models``, whose weights have licences of their own.
-
-    Raises
-    ------
-    InputError
-        An unknown study, or one of which no run is finished.
+    With ``models``, whose weights have licences of their own. Raises an InputError of an unknown
+    study, or one of which no run is finished.
     """
     loaded = load_study(study)
     contents = Contents(loaded, study_runs(loaded), {})
@@ -87,9 +82,17 @@ def collect(study: str | Path, models: bool = False) -> Contents:
             f"study {loaded.name}: none of its {len(contents.runs)} runs is finished; "
             f"`snakemake --cores 2 --config study={study}` makes them"
         )
-    for run in contents.runs:
-        if run.finished:
-            _add(contents, run, EXPLANATION + (MODELS if models else ()))
+    patterns = EXPLANATION + (MODELS if models else ())
+    for run in [run for run in contents.runs if run.finished]:
+        for one in run.runs:
+            contents.values[one.name] = records.contents(one.folder)
+            if not is_open(run.card):
+                contents.values[one.name].pop("predictions", None)
+                continue
+            files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
+            contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
+        if run.config.folds:
+            contents.values[run.name] = cross_validation.contents(run.folder)
     private = sorted({run.dataset for run in contents.runs if not is_open(run.card)})
     contents.left_out = [
         f"{dataset}: predictions, explanations and models: {NOT_OPEN}" for dataset in private
@@ -105,19 +108,6 @@ def collect(study: str | Path, models: bool = False) -> Contents:
 def is_open(card: Card) -> bool:
     """Return whether a corpus's licence lets its files be named; the demo corpus is our own."""
     return card.publish or card.layout == "demo"
-
-
-def _add(contents: Contents, run: Job, patterns: tuple[str, ...]) -> None:
-    """Add a finished run, or a cross-validation and its folds."""
-    for one in run.runs:
-        contents.values[one.name] = records.contents(one.folder)
-        if not is_open(run.card):
-            contents.values[one.name].pop("predictions", None)
-            continue
-        files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
-        contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
-    if run.config.folds:
-        contents.values[run.name] = cross_validation.contents(run.folder)
 
 
 def write_record(contents: Contents) -> Path:
@@ -140,15 +130,11 @@ def write_record(contents: Contents) -> Path:
 def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     """Write a record, the cards, the licence and the environment as one ZIP.
 
-    Without an output it is ``results/studies/<study>.zip``.
-
-    Raises
-    ------
-    InputError
-        The output is no ``.zip`` or cannot be written.
+    Without an output it is ``results/studies/<study>.zip``; InputError if that is no ``.zip`` or
+    cannot be written.
     """
-    usual = paths.results("studies") / f"{contents.study.name}.zip"
-    place = Path(output).expanduser().absolute() if output else usual
+    place = paths.results("studies") / f"{contents.study.name}.zip"
+    place = Path(output).expanduser().absolute() if output else place
     if place.suffix.lower() != ".zip" or place.is_dir():
         raise InputError(f"{place}: an archive's name ends in .zip; choose another")
     contents.files |= {name: paths.ROOT / name for name in ("LICENSE", ENVIRONMENT)}
@@ -181,16 +167,21 @@ def _lay_out(contents: Contents, folder: Path) -> ROCrate:
 
 
 def describe(contents: Contents, folder: Path) -> ROCrate:
-    """Return the description of what lies in a folder.
-
-    Its date is that of the latest run.
-    """
+    """Return the description of what lies in a folder; its date is that of the latest run."""
     crate, study = ROCrate(version=VERSION), contents.study
     runs: dict[str, list[dict[str, Any]]] = {}  # a cross-validation is one
     for name, content in contents.values.items():
         if "run" in content:
             runs.setdefault(name.partition("/fold")[0], []).append(content["run"])
-    crate.name, crate.description = f"{study.title} (study {study.name})", _summary(contents, runs)
+    lines = [
+        f"Results of {len(runs)} runs of the study {study.name}, made with dslite: for each its "
+        "settings, scores, history and, where the corpus's licence allows it, predictions. "
+        "No audio."
+    ]
+    missing = [text for text in contents.missing if text.partition(" ")[0] not in runs]
+    parts = {"Missing": missing, "Mixed": contents.mixed, "Left out": contents.left_out}
+    lines += [f"{title}: {'; '.join(listed)}." for title, listed in parts.items() if listed]
+    crate.name, crate.description = f"{study.title} (study {study.name})", " ".join(lines)
     crate.datePublished = max(record["date"] for of_run in runs.values() for record in of_run)
     text = "Of the code, and of the results as far as they are the project's to license: each "
     text += "corpus that they come from has a licence of its own, named with it."
@@ -199,9 +190,8 @@ def describe(contents: Contents, folder: Path) -> ROCrate:
         name = file.relative_to(folder).as_posix()
         media_type = FORMATS.get(file.suffix) or mimetypes.guess_type(name)[0] or "text/plain"
         described = {"name": name, "encodingFormat": media_type}
-        described["contentSize"] = str(file.stat().st_size)
-        described["sha256"] = provenance.file_digest(file)
-        crate.add_file(file, name, properties=described)
+        described |= {"contentSize": str(file.stat().st_size)}
+        crate.add_file(file, name, properties=described | {"sha256": provenance.file_digest(file)})
     corpora = {run.dataset: run.card for run in contents.runs}
     for name, of_run in sorted(runs.items()):
         if card := corpora.get(name.partition("/")[0]):
@@ -217,19 +207,6 @@ def describe(contents: Contents, folder: Path) -> ROCrate:
 def _entity(crate: ROCrate, at: str, kind: str, name: str, **properties: Any) -> ContextEntity:
     """Add a contextual entity, or the same one again."""
     return crate.add(ContextEntity(crate, at, {"@type": kind, "name": name} | properties))
-
-
-def _summary(contents: Contents, runs: Mapping[str, Any]) -> str:
-    """Describe the whole, with what is missing and what was left out."""
-    lines = [
-        f"Results of {len(runs)} runs of the study {contents.study.name}, made with dslite: for "
-        "each its settings, scores, history and, where the corpus's licence allows it, "
-        "predictions. No audio."
-    ]
-    missing = [text for text in contents.missing if text.partition(" ")[0] not in runs]
-    parts = {"Missing": missing, "Mixed": contents.mixed, "Left out": contents.left_out}
-    lines += [f"{title}: {'; '.join(listed)}." for title, listed in parts.items() if listed]
-    return " ".join(lines)
 
 
 def _action(crate: ROCrate, name: str, card: Card, runs: list[dict[str, Any]]) -> ContextEntity:
@@ -277,7 +254,7 @@ def _corpus(crate: ROCrate, card: Card, record: dict[str, Any]) -> ContextEntity
     """Describe a corpus as a run saw it: by its manifest, in a cross-validation the fold's."""
     manifest, fold = record["manifest"], record.get("fold", "")
     obtain = " ".join(card.obtain.split()) or "Its card does not say how to get it."
-    about = f"Licence of the corpus {card.title}"
+    licence = (crate, f"#licence-{card.dataset}", "CreativeWork", card.licence or "unknown")
     return _entity(
         crate,
         f"#corpus-{card.dataset}-{manifest[:12]}",
@@ -285,7 +262,7 @@ def _corpus(crate: ROCrate, card: Card, record: dict[str, Any]) -> ContextEntity
         card.title + (f", {fold}" if fold else ""),
         description=f"Not in this archive. {obtain}",
         identifier=f"sha256 of the manifest (files, labels, partitions): {manifest}",
-        license=_licence(crate, card.dataset, card.licence or "unknown", about),
+        license=_entity(*licence, description=f"Licence of the corpus {card.title}"),
         **({"citation": " ".join(card.citation.split())} if card.citation else {}),
     )
 
@@ -300,8 +277,5 @@ def _weights_licence(crate: ROCrate, settings: Settings) -> ContextEntity:
         start, name = f"{settings.backbone}'s ImageNet weights", IMAGENET[settings.backbone].licence
     about = f"The model was trained from {start}; the licence of the corpus that it has learnt "
     about += "from applies as well."
-    return _licence(crate, f"weights-{settings.backbone}-{file}", name, about)
-
-
-def _licence(crate: ROCrate, at: str, name: str, about: str) -> ContextEntity:
-    return _entity(crate, f"#licence-{at}", "CreativeWork", name, description=about)
+    at = f"#licence-weights-{settings.backbone}-{file}"
+    return _entity(crate, at, "CreativeWork", name, description=about)

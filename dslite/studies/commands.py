@@ -10,11 +10,10 @@ from dslite.datasets import commands
 from dslite.errors import InputError
 
 # As in cli, rooms are imported inside the commands.
+Name = Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")]
 
 
-def record(
-    study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
-) -> None:
+def record(study: Name) -> None:
     """Keep a study's runs in results/records, to be committed: settings, scores, predictions.
 
     No audio, no models; of a corpus whose licence keeps file names private none of them.
@@ -32,7 +31,7 @@ def record(
 
 
 def archive(
-    study: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
+    study: Name,
     output: Annotated[
         Path | None, typer.Argument(metavar="[OUTPUT.zip]", help="in results/studies/ if unset")
     ] = None,
@@ -62,7 +61,7 @@ def archive(
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")],
+    name: Name,
     choose: Annotated[str, typer.Option(help="this grid's best point on devel: train it")] = "",
     device: Annotated[str, typer.Option(help="this network's best run on devel: convert it")] = "",
 ) -> None:
@@ -81,7 +80,7 @@ def study(
     elif device:
         _device(loaded, jobs.devices(loaded, present), device)
     else:
-        for line in jobs.absent(loaded):
+        for line in jobs.absent(loaded).values():
             typer.echo(f"warning: {line}", err=True)
         place = tables.write_tables(loaded)
         typer.echo((place / "README.md").read_text(encoding="utf-8"))
@@ -94,14 +93,12 @@ def _choose(study, group: str) -> None:
     from dslite.studies import jobs, tables
 
     candidates = jobs.candidates(jobs.study_runs(study), group)
-    ranked = jobs.rank(candidates)
-    config = jobs.best(candidates).config
-    settings = jobs.job(config).settings
-    manifest = commands.checked(config.dataset)
+    ranked, best = jobs.rank(candidates), jobs.best(candidates)
+    of = (commands.checked(best.config.dataset), best.settings, best.config.seed)
     tensorflow_logging.import_tensorflow()
     from dslite.training import experiment
 
-    run = experiment.train(manifest, settings, config.seed, config.preset, log=typer.echo)
+    run = experiment.train(*of, best.config.preset, log=typer.echo)
     with paths.replacing(tables.folder(study) / f"choice-{group}.csv") as draft:
         ranked.to_csv(draft, index=False)
     typer.echo(f"chosen: {paths.shown(run.folder)}")

@@ -1,8 +1,7 @@
 """A study as jobs: what the workflow runs, in which words, what each has left, what is chosen.
 
-A folder's name says most of a run's recipe, its record all of it: what lies in a folder counts only
-if the record is that of the job. With which versions and manifest it was made does not matter
-here, so that results stay readable after an upgrade, or where the corpus is not.
+What lies in a folder counts only if its record is that of the job. With which versions and manifest
+it was made does not matter here: results stay readable after an upgrade, or without the corpus.
 """
 
 import json
@@ -19,7 +18,7 @@ from dslite.cards import Card
 from dslite.datasets import listing
 from dslite.errors import InputError
 from dslite.settings import Settings, nearest
-from dslite.studies.study import Config, Study, baselines, expand
+from dslite.studies.study import AXES, Config, Study, baselines, expand
 from dslite.training import cross_validation, runs
 from dslite.training.runs import Run
 
@@ -73,26 +72,14 @@ class Job:
     @property
     def group(self) -> str:
         """The grid that a candidate belongs to; empty for the others."""
-        if self.role != CANDIDATE:
-            return ""
-        config = self.config
-        parts = (self.dataset, config.preset, config.backbone, config.augmentation)
-        return "-".join([*parts, f"s{config.seed}"])
+        of = self.config
+        parts = (self.dataset, of.preset, of.backbone, of.augmentation, f"s{of.seed}")
+        return "-".join(parts) if self.role == CANDIDATE else ""
 
     @property
     def finished(self) -> bool:
         """Whether all of it is there."""
         return self.state == FINISHED
-
-    @property
-    def reason(self) -> str:
-        """Why it is not finished, as far as it is known."""
-        return self.state.removeprefix(MISSING).removeprefix(": ")
-
-    @property
-    def run(self) -> Run | None:
-        """The finished run; None if it is missing, or a cross-validation, which has several."""
-        return self.runs[0] if self.finished and not self.config.folds else None
 
     def row(self) -> dict[str, Any]:
         """Return what tells the job apart in a table."""
@@ -129,7 +116,7 @@ class Job:
 def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
     """Return the job of a configuration: with which settings it runs, and where its files lie."""
     card = card or cards.load(config.dataset)
-    named = {key: getattr(config, key) for key in ("backbone", "weights", "augmentation")}
+    named = {key: getattr(config, key) for key in AXES}
     settings = cards.settings_of(card, config.preset, config.override_words(), **named)
     if config.kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
@@ -140,26 +127,17 @@ def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
 
 
 def all_jobs(study: Study) -> list[Job]:
-    """Return every job of a study in its order, the baselines last; no grid's choice.
-
-    Raises
-    ------
-    InputError
-        See `dslite.studies.study.expand`.
-    """
+    """Return every job of a study in its order, the baselines last; no grid's choice."""
     loaded = {name: cards.load(name) for name in study.corpora}
-    configs = [(config, CANDIDATE if study.grid else TRAINING) for config in expand(study)]
-    configs += [(config, BASELINE) for config in baselines(study)]
-    return [job(config, role, loaded[config.dataset]) for config, role in configs]
+    role = CANDIDATE if study.grid else TRAINING
+    jobs = [job(config, role, loaded[config.dataset]) for config in expand(study)]
+    return jobs + [job(of, BASELINE, loaded[of.dataset]) for of in baselines(study)]
 
 
 def study_jobs(study: Study) -> dict[str, Job]:
     """Return every job of the corpora that are on this machine, by its key, in the study's order.
 
-    Raises
-    ------
-    InputError
-        No corpus of the study is here.
+    Raises an InputError if none of them is.
 
     Examples
     --------
@@ -167,24 +145,19 @@ def study_jobs(study: Study) -> dict[str, Job]:
     >>> len(study_jobs(load_study("demo")))
     10
     """
-    present = {name for name in study.corpora if _is_present(name)}
-    if not present:
-        raise InputError(f"study {study.name}: {'; '.join(absent(study))}")
-    return {one.key: one for one in all_jobs(study) if one.config.dataset in present}
+    missing = absent(study)
+    if len(missing) == len(study.corpora):
+        raise InputError(f"study {study.name}: {'; '.join(missing.values())}")
+    return {one.key: one for one in all_jobs(study) if one.config.dataset not in missing}
 
 
-def absent(study: Study) -> list[str]:
-    """Return a sentence for each of the study's corpora that is not on this machine."""
-    return [
-        f"{name} is not here (dslite fetch {name} says how to get it)"
+def absent(study: Study) -> dict[str, str]:
+    """Return a sentence for each corpus whose audio is not on this machine; tables' always is."""
+    return {
+        name: f"{name} is not here (dslite fetch {name} says how to get it)"
         for name in study.corpora
-        if not _is_present(name)
-    ]
-
-
-def _is_present(dataset: str) -> bool:
-    """Whether the audio of a corpus or of a table is on this machine."""
-    return cards.is_table(dataset) or listing.is_present(cards.load(dataset))
+        if not cards.is_table(name) and not listing.is_present(cards.load(name))
+    }
 
 
 def groups(jobs: Iterable[Job]) -> list[str]:
@@ -195,8 +168,8 @@ def groups(jobs: Iterable[Job]) -> list[str]:
 def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
     """Return the trainings of each network, of which the best on devel is converted.
 
-    Those with the study's first seed: a file is made of one training. None of a cross-validation,
-    which has no final model, and none of a grid, whose point is chosen first.
+    Those with the study's first seed; none of a cross-validation, which has no final model, and
+    none of a grid, whose point is chosen first.
     """
     by_network: dict[str, list[Job]] = {}
     for one in jobs.values():
@@ -210,11 +183,6 @@ def study_runs(study: Study) -> list[Job]:
     """Look up every run of a study: the trainings in its order, the baselines, the grids' choices.
 
     Of a choice that cannot be made yet, the configuration is the grid's first one.
-
-    Raises
-    ------
-    InputError
-        See `dslite.studies.study.expand`.
     """
     looked_up = [look_up(one) for one in all_jobs(study)]
     trainings = [one for one in looked_up if one.config.kind == runs.NETWORK]
@@ -251,9 +219,8 @@ def look_up(planned: Job) -> Job:
 
 def _differing(record: dict[str, Any], described: dict[str, Any]) -> str:
     """Name what a run's record and a job's description disagree on; empty: nothing."""
-    expected = json.loads(json.dumps({key: described[key] for key in SAME}))
-    for key in SAME:
-        ours, theirs = expected[key], record.get(key)
+    for key, ours in json.loads(json.dumps({key: described[key] for key in SAME})).items():
+        theirs = record.get(key)
         if ours != theirs and isinstance(ours, dict) and isinstance(theirs, dict):
             names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -278,13 +245,7 @@ def _chosen(candidates: Sequence[Job]) -> Job:
 
 
 def candidates(jobs: Sequence[Job], group: str) -> list[Job]:
-    """Return the candidates of one of `groups`, in the order of the grid.
-
-    Raises
-    ------
-    InputError
-        No such grid.
-    """
+    """Return the candidates of one of `groups`, in the order of the grid; InputError of another."""
     if group not in groups(jobs):
         raise InputError(f"no grid '{group}'{nearest(group, groups(jobs))}")
     return [one for one in jobs if one.group == group]
@@ -307,14 +268,13 @@ def rank(candidates: Sequence[Job]) -> pd.DataFrame:
     InputError
         A candidate that is not finished, or none that has a score.
     """
-    rows = []
-    for point, one in enumerate(candidates):
+    for one in candidates:
         if not one.finished:
             raise InputError(f"{one.name}: this point of the grid is not finished")
-        score = one.run.metrics["devel"]["file"]["score"]
-        rows.append(one.row() | {"point": point, "devel": np.nan if score is None else score})
-    columns = [*GROUP, "weights", "overrides", "point", "devel", "run"]
-    table = pd.DataFrame(rows)[columns].astype({"devel": float})
+    scores = [one.runs[0].metrics["devel"]["file"]["score"] for one in candidates]
+    table = pd.DataFrame([one.row() for one in candidates])
+    table = table.assign(point=range(len(table)), devel=np.array(scores, float))
+    table = table[[*GROUP, "weights", "overrides", "point", "devel", "run"]]
     if table["devel"].isna().all():
         shared = ", ".join(str(table[key][0]) for key in GROUP[:5])
         raise InputError(

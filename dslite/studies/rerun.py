@@ -26,13 +26,7 @@ LISTED = 5  # differences of the metrics
 
 
 def load(folder: str | os.PathLike) -> runs.Run:
-    """Read a finished run whose record suffices to repeat it.
-
-    Raises
-    ------
-    InputError
-        No finished run, a damaged record, or a file without which nothing can be compared.
-    """
+    """Read a finished run; InputError if its record and files do not suffice to repeat it."""
     run = runs.load(folder)
     where = run.folder / runs.LAST
     lacking = [key for key in NEEDED if key not in run.record]
@@ -42,14 +36,13 @@ def load(folder: str | os.PathLike) -> runs.Run:
         raise InputError(f"{where}: unknown kind of run '{run.record['kind']}'")
     try:
         _ = run.metrics["devel"], run.metrics["test"]
-        reason = "they are not there" if run.predictions is None or run.history is None else ""
+        if run.predictions is None or run.history is None:
+            raise LookupError("they are not there")
     except (ValueError, LookupError) as error:
-        reason = " ".join(str(error).split())[:200]
-    if reason:
         raise InputError(
             f"{run.folder}: metrics, predictions or history cannot be read, so nothing can be "
-            f"compared ({reason})"
-        )
+            f"compared ({' '.join(str(error).split())[:200]})"
+        ) from None
     return run
 
 
@@ -57,12 +50,8 @@ def plan(original: runs.Run, manifest: Manifest, weights: str = "") -> tuple[Man
     """Return of what and with which settings a run of `load` was made.
 
     Without ``weights`` (a file, or the folder that holds it under the name in the record) they are
-    looked for where the corpus's card has them, and among the downloads.
-
-    Raises
-    ------
-    InputError
-        The corpus or its card has changed, or the weights are not found or have other content.
+    looked for where the corpus's card has them, and among the downloads. Raises an InputError if
+    corpus or card have changed, or the weights are not there or have other content.
     """
     record, card = original.record, manifest.card
     if [record["task"], record["classes"]] != [card.task, list(card.classes)]:
@@ -151,9 +140,8 @@ def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:
     both = (original, again)
     tables = {"predictions.csv": [run.predictions for run in both]}
     tables["history.csv"] = [run.history.drop(columns=TIMES, errors="ignore") for run in both]
-    differences = [
-        f"{name}: {text}" for name, pair in tables.items() if (text := table_difference(*pair))
-    ]
+    texts = {name: table_difference(*pair) for name, pair in tables.items()}
+    differences = [f"{name}: {text}" for name, text in texts.items() if text]
     scores = [{part: run.metrics[part] for part in ("devel", "test")} for run in both]
     lines = value_differences(*scores)
     differences += [f"metrics.json: {line}" for line in lines[:LISTED]]

@@ -1,12 +1,12 @@
 """Studies: which configurations of which corpora belong together, read from ``data/studies/``.
 
-A study is expanded into configurations, one training each. What is equal in two studies is an equal
-configuration, however it was written down, so that they can share its files.
+What is equal in two studies is an equal configuration, however it was written down, so that they
+can share its files.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,13 +120,7 @@ def names() -> list[str]:
 
 
 def source(name: str | Path) -> Path:
-    """Return the file of a study by name, or that of a user's own by its path.
-
-    Raises
-    ------
-    InputError
-        Unknown name, or missing file.
-    """
+    """Return the file of a study by name, or of a user's own by its path; InputError if unknown."""
     if Path(name).suffix.lower() in SUFFIXES:
         path = paths.find(name)
         if not path.is_file():
@@ -140,11 +134,8 @@ def source(name: str | Path) -> Path:
 def load_study(name: str | Path) -> Study:
     """Read a study by name, or a user's own by the path of its YAML file.
 
-    Raises
-    ------
-    InputError
-        Unknown name, missing file, a key or value that is not known, or a configuration that a
-        corpus's card does not allow: every one is tried.
+    Raises an InputError of an unknown name, key or value, a missing file, or a configuration that a
+    corpus's card does not allow: every one is tried.
 
     Examples
     --------
@@ -157,7 +148,14 @@ def load_study(name: str | Path) -> Study:
     if "name" in values:
         raise InputError(f"{path}: a study is called as its file; leave out the key 'name'")
     study = checked(Study, values | {"name": path.stem}, str(path))
-    study = study.model_copy(update={"corpora": _located(study.corpora, path)})
+
+    def located(table: str) -> str:
+        """Make a table's path absolute: next to the study first, then as `paths.find` does."""
+        neighbour = path.parent / Path(table).expanduser()
+        return str(neighbour if neighbour.is_file() else paths.find(table))
+
+    corpora = [located(name) if cards.is_table(name) else name for name in study.corpora]
+    study = study.model_copy(update={"corpora": tuple(corpora)})
     try:
         if study.grid and not any(cards.load(dataset).grid for dataset in study.corpora):
             raise InputError("grid: no corpus's card has one; write one there, or leave this out")
@@ -168,23 +166,10 @@ def load_study(name: str | Path) -> Study:
     return study
 
 
-def _located(corpora: Sequence[str], study: Path) -> tuple[str, ...]:
-    """Make the paths of tables absolute: next to the study first, then as `paths.find` does."""
-
-    def located(table: str) -> str:
-        neighbour = study.parent / Path(table).expanduser()
-        return str(neighbour if neighbour.is_file() else paths.find(table))
-
-    return tuple(located(name) if cards.is_table(name) else name for name in corpora)
-
-
 def expand(study: Study) -> list[Config]:
     """Return the study's trainings: by corpus, preset, backbone, augmentation, seed, grid.
 
-    Raises
-    ------
-    InputError
-        A corpus, preset, setting or value that is not known, see `dslite.cards.settings_of`.
+    Raises an InputError of what is not known, see `dslite.cards.settings_of`.
 
     Examples
     --------
@@ -205,13 +190,12 @@ def expand(study: Study) -> list[Config]:
 def baselines(study: Study) -> list[Config]:
     """Return the study's baselines, once each with its first seed, on which they hardly depend."""
     configs = []
-    for card, dataset, preset, backbone in _recipes(study):
-        of = _config(study, card, dataset, preset, "none", backbone, study.seeds[0], {})
-        shared = {key: getattr(of, key) for key in ("dataset", "preset", "seed", "folds")}
-        network = {"backbone": of.backbone, "weights": of.weights, "overrides": of.overrides}
-        acoustic = {"overrides": tuple(pair for pair in of.overrides if pair[0] in ACOUSTIC)}
+    for recipe in _recipes(study):
+        of = _config(study, *recipe[:3], "none", recipe[3], study.seeds[0], {})
+        counted = tuple(pair for pair in of.overrides if pair[0] in ACOUSTIC)
+        acoustic = {"backbone": "", "weights": "", "overrides": counted}
         configs += [
-            Config(**shared, kind=kind, **(acoustic if kind == LIBROSA else network))
+            replace(of, kind=kind, **(acoustic if kind == LIBROSA else {}))
             for kind in study.baselines
         ]
     return list(dict.fromkeys(configs))
@@ -219,12 +203,12 @@ def baselines(study: Study) -> list[Config]:
 
 def _recipes(study: Study) -> list[tuple[cards.Card, str, str, str]]:
     """Card, dataset, preset and backbone (empty: that of the preset) in the study's order."""
-    recipes = []
-    for dataset in study.corpora:
-        card = cards.load(dataset)
-        for preset in study.presets or (card.default_preset,):
-            recipes += [(card, dataset, preset, name) for name in study.backbones or ("",)]
-    return recipes
+    return [
+        (card, dataset, preset, backbone)
+        for card, dataset in ((cards.load(dataset), dataset) for dataset in study.corpora)
+        for preset in study.presets or (card.default_preset,)
+        for backbone in study.backbones or ("",)
+    ]
 
 
 def _config(

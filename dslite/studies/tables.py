@@ -1,7 +1,7 @@
 """A study's tables: its runs, what their seeds say together, tested differences, and the cost."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,7 @@ def folder(study: Study) -> Path:
 def write_tables(study: Study) -> Path:
     """Write all tables as CSV and, together, as ``README.md``; ``runs.csv`` last.
 
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    InputError
-        Nothing of the study is finished.
+    Returns the folder; raises an InputError if nothing of the study is finished.
     """
     runs = runs_table(study_runs(study))
     if not (runs["status"] == FINISHED).any():
@@ -58,8 +50,16 @@ def write_tables(study: Study) -> Path:
         "cost": runs.loc[runs["wall_s"].notna(), ["dataset", "run", *COST]],
         "runs": runs.drop(columns=list(COST)),
     }
+    lines = [f"# {study.title}", "", f"Study `{study.name}`: {len(runs)} runs"]
+    missing = int((runs["status"] != FINISHED).sum())
+    lines[-1] += f", {missing} missing" * bool(missing)
+    lines += [f"- {text}" for text in absent(study).values()]
+    for name, title in TITLES.items():
+        hidden = ["identity", *(DETAILS if name == "comparisons" else [])]
+        shown = tables[name].drop(columns=hidden, errors="ignore").dropna(axis="columns", how="all")
+        lines += ["", f"## {title}", "", to_markdown(shown)] if len(shown) else []
     with paths.replacing(folder(study) / "README.md") as draft:
-        draft.write_text(_page(study, tables), encoding="utf-8")
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, table in tables.items():
         with paths.replacing(folder(study) / f"{name}.csv") as draft:
             table.to_csv(draft, index=False)
@@ -92,8 +92,8 @@ def _scores(finished: Job) -> dict[str, Any]:
         metrics = {"test": {"metric": record["metric"], "file": record["pooled"]}}
         scores = {"identity": provenance.digest(record["identities"])}
     else:
-        metrics = finished.run.metrics
-        scores = {"identity": finished.run.record["identity"]}
+        (run,) = finished.runs
+        metrics, scores = run.metrics, {"identity": run.record["identity"]}
     for part in ("devel", "test"):
         if metrics.get(part):
             scores |= {part: metrics[part]["file"]["score"], "metric": metrics[part]["metric"]}
@@ -120,15 +120,12 @@ def _cost(finished: Job) -> dict[str, float]:
 def seeds_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return mean, deviation and interval over the seeds of each configuration, by partition."""
     by = [*KEYS, "augmentation", "overrides", "folds"]
-    finished = runs[runs["status"] == FINISHED]
-    parts = [
-        significance.repeated(finished[finished[part].notna()], by, part).assign(partition=part)
-        for part in ("devel", "test")
-    ]
-    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    finished = runs[runs["status"] == FINISHED].melt(
+        by, ["devel", "test"], var_name="partition", value_name="score"
+    )
+    table = significance.repeated(finished.dropna(subset="score"), ["partition", *by], "score")
     # Student's t knows no bounds: with two seeds its interval may leave what a score can be.
-    table[["low", "high"]] = table[["low", "high"]].clip(-1, 1)
-    return table[["partition", *table.columns.drop("partition")]]
+    return table.assign(low=table["low"].clip(-1, 1), high=table["high"].clip(-1, 1))
 
 
 def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,33 +139,15 @@ def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
     keys = [*KEYS, "overrides", "folds"]
     tested = tested.assign(folds=tested["folds"].fillna(0).astype(int))
     tested = tested.groupby(keys).filter(lambda group: (group["augmentation"] == BASELINE).any())
-    predictions = []
-    for row in tested.itertuples():
-        file = paths.results() / row.run / "predictions.csv"
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        table = table.loc[table["partition"] == "test", ["file", "speaker", "label", "prediction"]]
-        shared = {key: getattr(row, key) for key in (*keys, "augmentation", "seed")}
-        predictions.append(table.assign(**shared))
-    if not predictions:
+    if tested.empty:
         return pd.DataFrame(columns=[*keys, "augmentation", "verdict"])
-    every = pd.concat(predictions, ignore_index=True)
+    parts = []
+    for row in tested[[*keys, "augmentation", "seed", "run"]].to_dict("records"):
+        file = paths.results() / row.pop("run") / "predictions.csv"
+        table = pd.read_csv(file, dtype=str, keep_default_na=False).query("partition == 'test'")
+        parts.append(table[["file", "speaker", "label", "prediction"]].assign(**row))
+    every = pd.concat(parts, ignore_index=True)
     return significance.compared(every, "augmentation", BASELINE, by=keys)
-
-
-def _page(study: Study, tables: Mapping[str, pd.DataFrame]) -> str:
-    """A study's tables as Markdown; every row of the first says which run it comes from."""
-    runs = tables["runs"]
-    missing = int((runs["status"] != FINISHED).sum())
-    count = f"{len(runs)} runs" + f", {missing} missing" * bool(missing)
-    lines = [f"# {study.title}", "", f"Study `{study.name}`: {count}"]
-    lines += [f"- {text}" for text in absent(study)]
-    for name, title in TITLES.items():
-        hidden = ["identity", *(DETAILS if name == "comparisons" else [])]
-        table = tables[name].drop(columns=hidden, errors="ignore")
-        table = table.dropna(axis="columns", how="all")
-        if len(table):
-            lines += ["", f"## {title}", "", to_markdown(table)]
-    return "\n".join(lines) + "\n"
 
 
 def to_markdown(frame: pd.DataFrame) -> str:

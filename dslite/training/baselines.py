@@ -109,9 +109,10 @@ def train_baseline(
         versions = {"acoustics": functionals.VERSION}
     else:
         settings = settings.model_copy(update={"augmentation": "none"})
-    described, place, finished = runs.look_up(manifest, settings, seed, preset, kind, **versions)
-    if finished and not force:
-        log(runs.not_repeated(finished))
+    described, place, finished = runs.look_up(
+        manifest, settings, seed, preset, kind, force=force, log=log, **versions
+    )
+    if finished:
         return finished
     meter = runs.Meter()
     card, files = manifest.card, manifest.table

@@ -1,5 +1,6 @@
 """The commands that train: a network, or one of the baselines."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -88,6 +89,16 @@ def baseline(
 
     options = (chosen, seed, preset, force, typer.echo, kind)
     _run(built, folds, lambda part: baselines.train_baseline(part, *options))
+
+
+def with_corpus(run: Path, table: str):
+    """Return a finished run and the checked manifest that it was trained with."""
+    from dslite.datasets import partitions
+    from dslite.training import runs
+
+    finished = runs.load(run)
+    corpus = commands.checked(table or finished.record["dataset"])
+    return finished, partitions.of_run(corpus, finished.record)
 
 
 def _print_run(finished) -> None:

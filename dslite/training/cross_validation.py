@@ -51,7 +51,10 @@ def cross_validate(
         log(f"{blinded} files without a label take no part in the cross-validation")
     for i, fold in enumerate(partitions.divide(manifest, k), start=1):
         run = train_fold(fold)
-        _forget_other(run)
+        folder = run.folder.parent
+        if run.record["identity"] not in identities(folder):
+            # An older summary is not of this fold's run but of the one it replaced.
+            (folder / LAST).unlink(missing_ok=True)
         measured, partition = run.metrics, fold.table["partition"]
         log(f"fold {i} of {k}, test: {runs.headline(measured['test'])}")
         row = {"fold": i} | {name: int((partition == name).sum()) for name in PARTITIONS}
@@ -78,7 +81,6 @@ def cross_validate(
         "identities": [run.record["identity"] for run in finished],
         **provenance.record(),
     }
-    folder = run.folder.parent
     for name, content in (("folds.csv", table), ("predictions.csv", predictions)):
         with paths.replacing(folder / name) as draft:
             content.to_csv(draft, index=False)
@@ -89,12 +91,11 @@ def cross_validate(
 def summaries(dataset: str) -> list[Summary]:
     """Read the finished cross-validations of a corpus by name, the user's before recorded ones."""
     gathered = {}
-    for home in sorted(file.parent for file in paths.records().glob(f"*/{records.RUNS}")):
-        for name, values in records.read(home).items():
-            if "folds" in values and name.startswith(f"{dataset}/"):
-                record = dict(values["folds"])
-                table = pd.DataFrame(record.pop("table"))
-                gathered[Path(name).name] = Summary(home / name, table, record)
+    for home, name, values in records.committed():
+        if "folds" in values and name.startswith(f"{dataset}/"):
+            record = dict(values["folds"])
+            table = pd.DataFrame(record.pop("table"))
+            gathered[Path(name).name] = Summary(home / name, table, record)
     files = paths.results(dataset).glob(f"*folds/{LAST}")
     gathered |= {file.parent.name: load(file.parent) for file in files}
     return [gathered[name] for name in sorted(gathered)]
@@ -129,8 +130,7 @@ def headline(summary: Summary) -> list[str]:
     if record["mean"] is not None:
         mean, deviation = (f"{factor * record[key]:{digits}}" for key in ("mean", "deviation"))
         over = f"{mean}{unit} ± {deviation} (mean and standard deviation of {record['k']} folds)"
-    of_all = {"metric": record["metric"], "chance": record["chance"], "file": pooled}
-    speakers = ""
+    of_all, speakers = record | {"file": pooled}, ""
     if pooled["interval_speakers"]:
         low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
         speakers = f"; drawing speakers [{low}, {high}]"
@@ -142,18 +142,15 @@ def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
 
     Takes a row a file, as in ``predictions.csv``, and any of the folds' runs, for classes, draws
     and seed of the bootstrap; gives ``metric``, ``chance`` and ``file`` of
-    `dslite.evaluation.metrics.evaluate`. The intervals draw files or speakers, not trainings: what
-    another division or another seed would change is not in them. A rank correlation also suffers
-    from what differs between the folds' models, such as an offset.
+    `dslite.evaluation.metrics.evaluate`. What another division or another seed would change is not
+    in the intervals. A rank correlation also suffers from an offset between the folds' models.
     """
-    classes = list(run.classes)
-    labels, predicted = predictions["label"], predictions["prediction"]
+    classes, both = list(run.classes), predictions[["label", "prediction"]]
     if run.task == "regression":
-        labels, scores = (of.astype(float).to_numpy() for of in (labels, predicted))
+        labels, scores = both.to_numpy(float).T
         scores = scores[:, None]
     else:
-        index = {name: i for i, name in enumerate(classes)}
-        labels, chosen = (column.map(index).to_numpy(int) for column in (labels, predicted))
+        labels, chosen = both.apply(lambda column: column.map(classes.index)).to_numpy(int).T
         # The class that was chosen, not the largest of rounded scores, which may tie.
         scores = np.eye(len(classes))[chosen]
     drawn = {"draws": run.settings.bootstrap_draws, "seed": run.record["seed"]}
@@ -161,10 +158,3 @@ def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
     evaluated = metrics.evaluate(labels, scores, files, speakers, classes, task=run.task, **drawn)
     file = {key: value for key, value in evaluated["file"].items() if key not in FUSIONS}
     return {"metric": evaluated["metric"], "chance": evaluated["chance"], "file": file}
-
-
-def _forget_other(run: runs.Run) -> None:
-    """Remove an older summary that is not of this fold's run but of the one it replaced."""
-    folder = run.folder.parent
-    if run.record["identity"] not in identities(folder):
-        (folder / LAST).unlink(missing_ok=True)

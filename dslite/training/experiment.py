@@ -110,9 +110,10 @@ def train(
     ``force`` trains from the start all the same; the preset is only written down. The run lies on
     disk: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv``, ``model.keras``.
     """
-    described, place, finished = runs.look_up(manifest, settings, seed, preset, runs.NETWORK)
-    if finished and not force:
-        log(runs.not_repeated(finished))
+    described, place, finished = runs.look_up(
+        manifest, settings, seed, preset, runs.NETWORK, force=force, log=log
+    )
+    if finished:
         return finished
     work = _Work(manifest, settings, seed, described, force, log)
     first, devel = work.choose()
@@ -146,10 +147,9 @@ def candidate(
     leaves in the cache. The files in ``candidates/`` are a run's, without test and without a model.
     """
     described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, runs.NETWORK, candidate=True
+        manifest, settings, seed, preset, runs.NETWORK, candidate=True, force=force, log=log
     )
-    if finished and not force:
-        log(runs.not_repeated(finished))
+    if finished:
         return finished
     work = _Work(manifest, settings, seed, described, force, log, hidden="test")
     history, devel = work.choose()

@@ -6,7 +6,7 @@ the rows of all runs. What was written is read back exactly, to the last digit.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ TEXTS = {"dtype": str, "keep_default_na": False}  # every cell as it was written
 
 def contents(folder: Path) -> dict[str, Any]:
     """Read what a record holds of a folder: `VALUES` as they are, `TABLES` as frames of texts."""
-    files = {file.name: file for file in folder.iterdir()}
-    values = {name: files[f"{name}.json"] for name in VALUES if f"{name}.json" in files}
-    tables = {name: files[f"{name}.csv"] for name in TABLES if f"{name}.csv" in files}
-    return {name: provenance.read_json(file, "run it again") for name, file in values.items()} | {
-        name: pd.read_csv(file, **TEXTS) for name, file in tables.items()
-    }
+    values = {name: folder / f"{name}.json" for name in VALUES}
+    tables = {name: folder / f"{name}.csv" for name in TABLES}
+    return {
+        name: provenance.read_json(file, "run it again")
+        for name, file in values.items()
+        if file.is_file()
+    } | {name: pd.read_csv(file, **TEXTS) for name, file in tables.items() if file.is_file()}
 
 
 def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,14 +58,15 @@ def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the values of all runs of a record: name -> part of `VALUES` -> its content.
-
-    Raises
-    ------
-    InputError
-        Its table cannot be read.
-    """
+    """Return the values of all runs of a record: name -> part of `VALUES` -> its content."""
     return _read(folder / RUNS, (folder / RUNS).stat().st_mtime_ns)
+
+
+def committed() -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Yield of every run in the project's records: the record's folder, the name, the values."""
+    for file in sorted(paths.records().glob(f"*/{RUNS}")):
+        for name, values in read(file.parent).items():
+            yield file.parent, name, values
 
 
 def table(folder: Path, name: str, part: str) -> pd.DataFrame | None:
@@ -114,12 +116,9 @@ def cells(content: Any, name: str = "") -> dict[str, str]:
         start = f"{name}." if name else ""
         parts = [cells(value, f"{start}{key}") for key, value in content.items()]
         return {key: cell for part in parts for key, cell in part.items()}
-    return {name: content if isinstance(content, str) and _plain(content) else json.dumps(content)}
-
-
-def _plain(text: str) -> bool:
-    """Whether a text needs no quotes to be told from other values (and from nothing)."""
-    return bool(text) and _value(text) is text
+    # A text that cannot be taken for another value, or for nothing, needs no quotes.
+    plain = isinstance(content, str) and content and _value(content) is content
+    return {name: content if plain else json.dumps(content)}
 
 
 def _value(cell: str) -> Any:

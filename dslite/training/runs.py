@@ -1,9 +1,10 @@
 """Runs: their names and folders, what they hold and cost, and all of them in one table."""
 
+import itertools
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -118,14 +119,9 @@ def _in(folder: Path, home: Path) -> str:
 
 
 def load(path: str | Path) -> Run:
-    """Read a finished run.
+    """Read a finished run; InputError if there is none, or if its record cannot be read.
 
     The path is its folder, a model file inside it, or ``results/records/<study>/<dataset>/<run>``.
-
-    Raises
-    ------
-    InputError
-        There is no finished run, or its record cannot be read.
     """
     place, home = _find(Path(path).expanduser())
     try:
@@ -161,26 +157,31 @@ def look_up(
     preset: str,
     kind: str,
     candidate: bool = False,
+    force: bool = False,
+    log: Callable[[str], None] | None = None,
     **features: Any,
 ) -> tuple[dict[str, Any], Path, Run | None]:
-    """Return what a run would be, where it would lie, and the run itself if it is finished already.
+    """Return what a run would be, where it would lie, and the run itself if it is not to be made.
 
-    Parameters and the first value are those of `describe`, with ``fold`` where the manifest is one
-    of a cross-validation and ``candidate`` where it is one; the second is that of `folder`.
+    The first is that of `describe`, with ``fold`` and ``candidate`` where it is one; the second is
+    that of `folder`; the third is None if it is not finished, or with ``force``.
     """
     card, fold = manifest.card, manifest.fold
     described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
-    # No part of the identity: the partitions, which make the fold, are in the manifest's digest.
-    described |= {"fold": fold} if fold else {}
-    # Neither is this: a candidate is the first half of the run, and leaves it to be gone on with.
-    described |= {"candidate": True} if candidate else {}
+    # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
+    # candidate is the first half of the run, which goes on with it.
+    described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
     baseline = "" if kind == NETWORK else kind
     place = folder(card, settings, seed, baseline, preset, fold, candidate)
     try:
         identity = provenance.read_json(place / LAST)["identity"]
     except (InputError, KeyError):
         identity = ""  # none is finished
-    return described, place, load(place) if identity == described["identity"] else None
+    if force or identity != described["identity"]:
+        return described, place, None
+    if log:
+        log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
+    return described, place, load(place)
 
 
 def describe(
@@ -194,8 +195,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return everything that can change a run's numbers, and its hash as ``identity``.
 
-    A run of the kind `LIBROSA` has neither a backbone nor a training: of the settings, only those
-    of `ACOUSTIC` count. ``features`` is what else its features depend on.
+    Of the settings of a `LIBROSA` run only `ACOUSTIC` count; ``features``: what else does.
     """
     acoustic = kind == LIBROSA
     none = {"name": "", "sha256": None, "random": False}
@@ -217,14 +217,13 @@ def describe(
         "versions": versions,
         **features,
     }
-    identity = provenance.digest(described)
-    changed = {k: v for k, v in overridden(card, settings, preset).items() if k in used}
-    return described | {
-        "identity": identity,
-        "preset": preset or card.default_preset,
-        "overrides": {key: list(pair) for key, pair in changed.items() if key != "augmentation"}
-        | ({"weights": [Path(w).name for w in changed["weights"]]} if "weights" in changed else {}),
+    overrides = {
+        key: [Path(weights).name for weights in pair] if key == "weights" else list(pair)
+        for key, pair in overridden(card, settings, preset).items()
+        if key in used and key != "augmentation"
     }
+    named = {"preset": preset or card.default_preset, "overrides": overrides}
+    return described | {"identity": provenance.digest(described)} | named
 
 
 def weights_record(settings: Settings) -> dict[str, Any]:
@@ -311,13 +310,10 @@ class Meter:
 
     def read(self) -> Cost:
         """Return what was spent until now, sessions before included."""
-        earlier = self.earlier
-        return Cost(
-            wall_s=earlier.wall_s + time.perf_counter() - self._wall,
-            cpu_s=earlier.cpu_s + sum(os.times()[:4]) - self._cpu,
-            peak_mib=max(earlier.peak_mib, provenance.peak_mb() * 1e6 / 2**20),
-            sessions=earlier.sessions + 1,
-        )
+        wall = self.earlier.wall_s + time.perf_counter() - self._wall
+        cpu = self.earlier.cpu_s + sum(os.times()[:4]) - self._cpu
+        peak = max(self.earlier.peak_mib, provenance.peak_mb() * 1e6 / 2**20)
+        return Cost(wall, cpu, peak, self.earlier.sessions + 1)
 
 
 def save_cost(path: Path, cost: Cost) -> None:
@@ -366,11 +362,6 @@ def best_on_devel(runs: Sequence[Run]) -> Run:
     return max(runs, key=devel)
 
 
-def not_repeated(run: Run) -> str:
-    """Return what a log says of a finished run instead of repeating it."""
-    return f"{paths.shown(run.folder)}: finished before with the same settings, not repeated"
-
-
 def headline(metrics: dict[str, Any] | None) -> str:
     """Return one partition's score in words; a regression's errors in the label's unit."""
     if metrics is None:
@@ -385,11 +376,9 @@ def headline(metrics: dict[str, Any] | None) -> str:
     errors = f"MAE {file['mae']:.3g}, RMSE {file['rmse']:.3g}"
     if file["score"] is None:
         return f"rho undefined of {file['n']} files: one number predicted for all; {errors}"
-    linear = "".join(
-        f"{title} {file[key]:.3f}, "
-        for key, title in (("pearson", "Pearson"), ("ccc", "CCC"))
-        if file.get(key) is not None
-    )
+    titles = {"pearson": "Pearson", "ccc": "CCC"}
+    present = [key for key in titles if file.get(key) is not None]
+    linear = "".join(f"{titles[key]} {file[key]:.3f}, " for key in present)
     return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files; {linear}{errors}"
 
 
@@ -399,27 +388,21 @@ def score_table(run: Run) -> pd.DataFrame:
     A regression has columns spearman, pearson, ccc and, in the label's unit and to 4 digits, mae
     and rmse.
     """
-    rows = []
-    for partition in ("devel", "test"):
-        metrics = run.metrics[partition]
-        if metrics is None:
-            continue
-        for level in ("file", "chunk"):
-            part = metrics[level]
-            row = {"partition": partition, "level": level, "n": part["n"]}
-            row |= {metrics["metric"]: _rounded(part["score"], ".3f")}
-            if run.task == "regression":
-                row |= {key: _rounded(part.get(key), ".3f") for key in ("pearson", "ccc")}
-                errors = ("mae", "rmse")
-                row |= {f"{key} (label's unit)": _rounded(part[key], ".4g") for key in errors}
-            if level == "file":
-                for name in ("interval_files", "interval_speakers"):
-                    low, high = part[name] or (np.nan, np.nan)
-                    row[name] = f"{low:.3f}–{high:.3f}" if part[name] else "unknown"
-                if part["score_vote"] is not None:
-                    row["mean fusion"] = _rounded(part["score_mean"], ".3f")
-                    row["vote"] = _rounded(part["score_vote"], ".3f")
-            rows.append(row)
+    rows, both = [], {part: run.metrics[part] for part in ("devel", "test") if run.metrics[part]}
+    for (partition, metrics), level in itertools.product(both.items(), ("file", "chunk")):
+        part = metrics[level]
+        row = {"partition": partition, "level": level, "n": part["n"]}
+        row |= {metrics["metric"]: _rounded(part["score"], ".3f")}
+        if run.task == "regression":
+            row |= {key: _rounded(part.get(key), ".3f") for key in ("pearson", "ccc")}
+            row |= {f"{key} (label's unit)": _rounded(part[key], ".4g") for key in ("mae", "rmse")}
+        if level == "file":
+            for name in ("interval_files", "interval_speakers"):
+                row[name] = "–".join(f"{end:.3f}" for end in part[name] or ()) or "unknown"
+            if part["score_vote"] is not None:
+                row["mean fusion"] = _rounded(part["score_mean"], ".3f")
+                row["vote"] = _rounded(part["score_vote"], ".3f")
+        rows.append(row)
     return pd.DataFrame(rows).astype(object).fillna("")
 
 
@@ -434,28 +417,22 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     Of a run that is in both, the user's own counts. A folder without ``metrics.json`` is unfinished
     and passed over; so is a cross-validation whose folds are not all finished.
 
-    Parameters
-    ----------
-    folds : bool
-        The folds of cross-validations, too.
-    **chosen
-        Values of columns that a run must have: ``dataset="ravdess", overridden=False``.
+    With ``folds``, those of cross-validations, too. ``chosen``: values of columns that a run must
+    have, ``dataset="ravdess", overridden=False``.
 
     Returns
     -------
     DataFrame
         ``dataset``, ``run`` (its folder's name; of a fold, its cross-validation's), ``fold`` (from
         1; 0: an ordinary run), ``folder`` (for `load`), ``configuration`` (a key of `LABELS`).
-        ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: empty where it has
-        none.
+        ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: empty if it has none.
         ``devel``, ``test``: score at file level in percent (100 rho for a regression) or NaN;
         ``low``, ``high``, ``low_speakers``, ``high_speakers``: 95 % intervals of the test score
         over files and over speakers; ``metric``, ``chance``: what it is, the score of guessing.
         ``overridden``, ``overrides``: whether settings of the preset were changed, and which, in
         words, but for backbone, augmentation and weights, which have columns of their own;
         ``overrides_and_weights`` also names a weights file, ``n_overrides`` counts it.
-        ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty (NaN) where
-        there is no such file.
+        ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty without one.
 
     Raises
     ------
@@ -478,11 +455,10 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
 
 def _finished(folds: bool) -> dict[str, tuple[Path, Path | None]]:
     """Folder and record (None: the user's own) of every finished run, by its `NAME`."""
-    finished = {}
-    for home in sorted(file.parent for file in paths.records().glob(f"*/{records.RUNS}")):
-        read = records.read(home).items()
-        finished |= {name: (home / name, home) for name, parts in read if "metrics" in parts}
-    results = paths.results()
+    finished, results = {}, paths.results()
+    for home, name, values in records.committed():
+        if "metrics" in values:
+            finished[name] = home / name, home
     files = [*results.glob("*/*/metrics.json")]
     for gathered in results.glob("*/*/folds.json"):
         files += gathered.parent.glob("fold*/metrics.json")

@@ -94,7 +94,7 @@ def test_a_corpus_that_is_not_here_is_passed_over_and_named(lay_study, tmp_path,
     monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "nowhere"))
     study = load_study(lay_study(corpora=["demo", "ccs"], baselines=[]))
     assert {job.dataset for job in study_jobs(study).values()} == {"demo"}
-    (line,) = studies_jobs.absent(study)
+    (line,) = studies_jobs.absent(study).values()
     assert line.startswith("ccs is not here")
     study = load_study(lay_study(corpora=["ccs"], baselines=[]))
     assert "ccs is not here" in refusal(study_jobs, study)
@@ -109,14 +109,14 @@ def test_runs_come_in_the_studys_order_and_baselines_last(lay_study):
     assert [run.name for run in runs] == [f"birds/{folder}" for folder in folders]
     assert [run.config for run in runs[:4]] == expand(load_study(file))
     assert {run.state for run in runs} == {MISSING}
-    assert not any(run.finished or run.run or run.runs for run in runs)
+    assert not any(run.finished or run.runs for run in runs)
     for run in runs[1:]:
         finish(run)
     missing, *finished = runs_of(file)
     assert (missing.state, {run.state for run in finished}) == (MISSING, {FINISHED})
-    assert [run.run.record["seed"] for run in finished] == [1, 0, 1, 0, 0]
+    assert [run.runs[0].record["seed"] for run in finished] == [1, 0, 1, 0, 0]
     kinds = [NETWORK] * 3 + [SVM, LIBROSA]
-    assert [run.run.record["kind"] for run in finished] == kinds
+    assert [run.runs[0].record["kind"] for run in finished] == kinds
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_cross_validation_is_finished_when_it_is_gathered(lay_study):
     assert first.name == "birds/squeezenet-none-s0-3folds"
     finish(first)
     whole = runs_of(file)[0]
-    assert (whole.state, len(whole.runs), whole.run) == (FINISHED, 3, None)
+    assert (whole.state, len(whole.runs)) == (FINISHED, 3)
     assert [run.folder.name for run in whole.runs] == ["fold1", "fold2", "fold3"]
     (first.folder / "folds.json").write_text('{"identities": ["older"]}', encoding="utf-8")
     assert runs_of(file)[0].state == f"{MISSING}: the folds are not gathered"
