@@ -218,3 +218,22 @@ def test_runs_that_do_not_fit_together_are_refused(rng, change, text):
     rows = change(predictions(rng, {"none": 0.5, "cutmix": 0.6}))
     with pytest.raises(InputError, match=text):
         significance.compared(rows, "augmentation", "none")
+
+
+def test_holm_rejects_what_the_closed_test_by_bonferroni_rejects(rng):
+    """A hypothesis falls when every set that holds it falls by Bonferroni."""
+    p = rng.uniform(0, 0.2, 5)
+    sets = [of for n in range(1, 6) for of in itertools.combinations(range(5), n)]
+    closed = [max(min(1, len(of) * min(p[list(of)])) for of in sets if i in of) for i in range(5)]
+    assert significance.holm(p) == pytest.approx(closed)
+
+
+def test_the_interval_covers_the_true_difference(rng):
+    """Of 300 samples of 120 files about 95 % of the intervals hold what the samples come from."""
+    held, repeats = 0, 300
+    for _ in range(repeats):
+        labels, first = voices(rng, np.full((2, 120), 0.55))
+        _, second = voices(rng, np.full((2, 120), 0.65))
+        result = significance.uar_difference(labels, first, second, 3, draws=400)
+        held += result["low"] <= 0.10 <= result["high"]
+    assert 0.91 <= held / repeats <= 0.985

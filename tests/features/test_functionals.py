@@ -54,6 +54,21 @@ def test_functionals_are_mean_and_deviation_over_time(rng):
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_level_is_in_the_first_coefficient_and_its_rise_in_the_derivative(rng):
+    """Ten times the amplitude is 20 dB in all 128 bands; the DCT is orthonormal."""
+    rise = 20 * np.sqrt(128)
+    quiet, loud = (
+        functionals.descriptors(w, RATE)[:40] for w in noise(rng) * np.float32([[1], [10]])
+    )
+    np.testing.assert_allclose(loud[0] - quiet[0], rise, rtol=1e-3)
+    np.testing.assert_allclose(loud[1:], quiet[1:], atol=0.02)
+    # A noise that rises by 20 dB a second: frames are 16 ms apart.
+    rising = (noise(rng) * 10 ** (np.arange(RATE) / RATE - 2)).astype(np.float32)
+    rows = functionals.descriptors(rising, RATE)[:, 8:-8]
+    assert rows[40].mean() == pytest.approx(rise * 0.016, rel=0.1)
+    assert abs(rows[80].mean()) < 0.1 * rows[40].mean()  # the second one
+
+
 def test_silence_at_the_ends_does_not_count(rng):
     waveform, hop = noise(rng), 512  # trimming works in steps of 32 ms
     short, long = (functionals.summarise(np.pad(waveform, n * hop), RATE) for n in (10, 40))

@@ -106,3 +106,35 @@ def test_frozen_is_the_same_function(pictures):
     for batch in (pictures, pictures[:1]):
         values = constant(tf.constant(batch)).numpy()
         assert np.abs(values - expected[: len(batch)]).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_batch_normalisation_of_the_tail_learns_when_told(pictures):
+    network, _, cut = parted("mobilenet_v2", 1.0)
+    statistics = [v for v in network.weights if "moving" in v.path]
+    before = [v.numpy() for v in statistics]
+    for training in (False, True):
+        cut.tail(cut.trunk(pictures), training)
+        moved = [(v.numpy() != b).any() for v, b in zip(statistics, before, strict=True)]
+        assert set(moved) == {training}
+
+
+@pytest.mark.parametrize(("name", "share"), [("mobilenet_v2", 0.2), ("squeezenet", 0.7)])
+def test_gradients_are_those_of_the_whole(pictures, name, share):
+    network, last, cut = parted(name, share)
+    for layer in network.layers[: -len(last)]:
+        layer.trainable = False
+    variables = [v.value for v in network.trainable_variables]
+    assert variables
+    crossing = cut.trunk(pictures)
+
+    def gradients(output):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(output()))
+        return tape.gradient(loss, variables)
+
+    whole = gradients(lambda: network(pictures, training=False))
+    parts = gradients(lambda: cut.tail(crossing))
+    for one, other in zip(parts, whole, strict=True):
+        scale = np.abs(other).max()
+        assert scale > 0
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5 * scale)
