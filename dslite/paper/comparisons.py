@@ -122,27 +122,10 @@ def _compared(
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
-def means(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Compute every configuration's UAR in percent: mean and deviation over its seeds.
-
-    Takes `predictions`; gives `WHERE`, ``configuration, seeds, files, speakers, test, deviation``
-    (NaN of one seed).
-    """
-    by = [*WHERE, "configuration"]
-    right = predictions.assign(right=predictions["label"] == predictions["prediction"])
-    recalls = right.groupby([*by, "seed", "label"])["right"].mean()
-    scores = 100 * recalls.groupby([*by, "seed"]).mean()
-    seeds = scores.groupby(by).agg(seeds="count", test="mean", deviation=lambda of: of.std())
-    groups = right.replace({"speaker": {"": np.nan}}).groupby(by, sort=False)
-    table = groups.agg(files=("file", "nunique"), speakers=("speaker", "nunique")).join(seeds)
-    return table.reset_index()[[*by, "seeds", "files", "speakers", "test", "deviation"]]
-
-
 # Sentences and tables of texts
 
 BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not edit -->"
 END = "<!-- results: end -->"
-PRINTED = "paper: DenseNet121"
 RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
 SETTINGS = {"paper": "with Table 2's settings", "tuned": "with our settings (tuned)"}
 AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
@@ -211,10 +194,11 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
     sentences = []
     for dataset, rows in answers[answers["question"] == question].groupby("dataset", sort=False):
         few = rows["verdict"].isin([AGREE, MIXED])
-        counts, parts = rows.loc[~few, "verdict"].value_counts(), []
+        counts, parts = rows.loc[~few, "verdict"].value_counts().sort_index(), []
         if len(counts):
-            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.sort_index().items())
-            parts = [f"of {counts.sum()} tested comparisons {outcomes}"]
+            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+            plural = "" if counts.sum() == 1 else "s"
+            parts = [f"of {counts.sum()} tested comparison{plural} {outcomes}"]
         if few.any():
             speakers = " or ".join(map(str, sorted(rows.loc[few, "units"].unique())))
             points, outcomes = rows.loc[rows["verdict"] == AGREE, "difference"], []
@@ -250,28 +234,6 @@ def learning(means: pd.DataFrame, chance: float) -> list[str]:
         outcome = f"{verdict}: test UAR {span} (chance {chance:.1f} %)"
         sentences.append(f"On {NAMES.get(dataset, dataset)}, {who} {outcome}.")
     return sentences
-
-
-def scores_table(means: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns.
-
-    Takes its rows of `means` and of Table 3 or 4; gives texts, ``mean ± deviation`` over the seeds,
-    ``–`` where there is none.
-    """
-    columns = {PRINTED: published.set_index("configuration")["test"].map("{:.1f}".format)}
-    networks = means.loc[means["backbone"] != "", ["backbone", "preset", "protocol"]]
-    for key in networks.drop_duplicates().to_dict("records"):
-        # Acoustic statistics fit: they have neither backbone nor preset.
-        fits = [means[column].isin([value, ""]) for column, value in key.items()]
-        scores = means[np.logical_and.reduce(fits)].drop_duplicates("configuration")
-        protocol = "" if key["protocol"] == PARTITION else key["protocol"]
-        title = ", ".join(filter(None, [network(key), protocol]))
-        deviations = scores["deviation"].map(lambda of: "" if np.isnan(of) else f" ± {of:.1f}")
-        scores = scores.assign(text=scores["test"].map("{:.1f}".format) + deviations)
-        columns[title] = scores.set_index("configuration")["text"]
-    table = pd.DataFrame(columns, index=list(LABELS)).fillna("–").reset_index(drop=True)
-    table.insert(0, "test UAR in %", list(LABELS.values()))
-    return table
 
 
 def cost(runs: pd.DataFrame) -> str:

@@ -33,8 +33,8 @@ def profiles() -> dict[str, tuple[Run, dict[str, Any]]]:
 def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
     """Lay one profile (a run and its ``profile.json``) out like Table 5, in its units.
 
-    Rows are quantities; NaN where nothing was measured, ``remark`` says why. What was measured on a
-    phone fills its column; TensorFlow Lite is shown on the first number of threads.
+    Rows are quantities, NaN where nothing was measured: ``remark`` says why. What was measured on a
+    phone fills its column.
     """
     device = run.content("device") or {}
     stages = {column: _stage(content, *which) for column, which in STAGES.items()}
@@ -53,22 +53,24 @@ def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
     values = {c: np.array([s.get(k) for k in keys], float) / units for c, s in stages.items()}
     phone = "phone not available"
     if device:
-        facts = [device.get("file", "")]
-        facts += [f"{device['threads']} thread(s)"] if "threads" in device else []
-        facts = ", ".join(filter(None, facts))
-        phone = f"phone: {device['name']}" + (f" ({facts})" if facts else "")
+        facts = filter(None, [device.get("file"), _threads(device.get("threads", 0))])
+        phone = f"phone: {device['name']} ({', '.join(facts)})".removesuffix(" ()")
     differences = published.differences(content["backbone"], PRESET, "", content["random_weights"])
     return pd.DataFrame(values, index=pd.Index(order)).assign(
-        hardware=f"{content['hardware']}, {content['threads'][0]} thread(s)",
+        hardware=f"{content['hardware']}, {_threads(content['threads'][0])}",
         remark=["; ".join([*differences, *note, phone]) for note in notes],
     )
 
 
-def _stage(content: Mapping[str, Any], part: str, variant: str) -> dict[str, Any]:
-    """The row of a profile on the first number of threads; Keras has one only."""
-    rows = [r for r in content["rows"] if (r["part"], r["variant"]) == (part, variant)]
+def _stage(content: Mapping[str, Any], *which: str) -> dict[str, Any]:
+    """The row of a part and variant on the first number of threads; Keras has one only."""
+    rows = [row for row in content["rows"] if (row["part"], row["variant"]) == which]
     first = [row for row in rows if row["threads"] == content["threads"][0]]
     return dict(next(iter(first or rows), {}))
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}" if n else ""
 
 
 def measurements(datasets: Collection[str]) -> pd.DataFrame:
@@ -77,15 +79,15 @@ def measurements(datasets: Collection[str]) -> pd.DataFrame:
     ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
     units), ``hardware``.
     """
-    tables = []
-    for name, (run, content) in sorted(profiles().items(), key=lambda item: item[0]):
-        if name.partition("/")[0] in datasets and not content["random_weights"]:
-            table = measured(run, content).reset_index().drop(columns="remark")
-            long = table.melt(["quantity", "hardware"], var_name="column", value_name="reproduced")
-            tables.append(long.assign(label=name, other=content["backbone"] != BACKBONE))
-    if not tables:
-        return pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware"])
-    table = pd.concat(tables).sort_values("other", kind="stable", ignore_index=True)
+    empty = pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware", "other"])
+    tables = [
+        measured(*of).reset_index().drop(columns="remark")
+        .melt(["quantity", "hardware"], var_name="column", value_name="reproduced")
+        .assign(label=name, other=of[1]["backbone"] != BACKBONE)
+        for name, of in sorted(profiles().items(), key=lambda item: item[0])
+        if name.partition("/")[0] in datasets and not of[1]["random_weights"]
+    ]  # fmt: skip
+    table = pd.concat(tables or [empty]).sort_values("other", kind="stable", ignore_index=True)
     return table.drop(columns="other").dropna(subset=["reproduced"], ignore_index=True)
 
 
@@ -96,16 +98,16 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
     goes before others, and pre-trained weights before random ones. Folds are passed over. Gives its
     name, ``run.json`` with the date as ``measured``, and `measured`; None if there is none.
     """
-    whole, candidates = Settings().model_dump(include=set(SHAPE)), []
-    for name, (run, content) in profiles().items():
-        used = run.record["settings"]
-        same = all(used.get(key) == whole[key] for key in SHAPE)
-        if content["backbone"] == BACKBONE and same and name.count("/") == 1:
-            candidates.append((used["units"] != UNITS, content["random_weights"], name))
+    whole, measured_runs = Settings().model_dump(include=set(SHAPE)), profiles()
+    candidates = [
+        (run.record["settings"]["units"] != UNITS, content["random_weights"], name)
+        for name, (run, content) in measured_runs.items()
+        if content["backbone"] == BACKBONE and name.count("/") == 1
+        and all(run.record["settings"].get(key) == whole[key] for key in SHAPE)
+    ]  # fmt: skip
     if not candidates:
         return None
-    name = min(candidates)[-1]
-    run, content = profiles()[name]
+    run, content = measured_runs[name := min(candidates)[-1]]
     return name, run.record | {"measured": content["date"]}, measured(run, content)
 
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from dslite import cards, paths, plots
 from dslite.paper import comparisons, consistency, costs, figures, published, reproduction, tables
-from dslite.paper.comparisons import network
+from dslite.paper.comparisons import WHERE, network
 from dslite.paper.figures import PaperFigure
 from dslite.paper.published import NAMES, PRESET
 from dslite.paper.reproduction import COUNT_DECIMALS
@@ -32,6 +32,7 @@ README = "README.md"
 READMES = (README, "results/ravdess/README.md")  # texts with a place for results
 TABLES = (3, 4, 5, 1, 2)  # results before circumstances
 CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
+MEANS = [*WHERE, "configuration", "seeds", "files", "speakers", "test", "deviation"]
 # Letters stay letters, in a font that every system has or measures alike
 SVG = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
 UNRUN = {published.RESTRICTED, published.WEIGHTS, published.NOT_RUN}
@@ -46,9 +47,13 @@ class Material:
     substitutes: pd.DataFrame
     findings: pd.DataFrame
     claims: pd.DataFrame
-    means: pd.DataFrame
     answers: pd.DataFrame
     scores: pd.DataFrame
+
+    @property
+    def means(self) -> pd.DataFrame:
+        """``scores`` of those whose files are known, in the order of the runs."""
+        return self.scores.loc[self.scores["files"] > 0, MEANS].sort_index()
 
 
 def gather() -> Material:
@@ -66,7 +71,6 @@ def gather() -> Material:
         substitutes=others,
         findings=findings,
         claims=consistency.claims_checked(findings),
-        means=comparisons.means(predictions),
         answers=comparisons.answers(predictions),
         scores=tables.scores(papers, predictions),
     )
@@ -120,7 +124,7 @@ def results(material: Material, everything: bool = True) -> dict[str, pd.DataFra
     printed = published.scores().groupby("dataset")
     means = material.means.groupby("dataset", sort=False)
     parts = {
-        f"{NAMES[dataset]}: mean ± deviation over seeds": comparisons.scores_table(
+        f"{NAMES[dataset]}: mean ± deviation over seeds": tables.scores_table(
             rows, printed.get_group(dataset)
         )
         for dataset, rows in means

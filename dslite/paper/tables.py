@@ -21,7 +21,7 @@ from pandas.io.formats.style import Styler
 from dslite import cards
 from dslite.evaluation import metrics
 from dslite.paper import published
-from dslite.paper.comparisons import PARTITION, network
+from dslite.paper.comparisons import PARTITION, WHERE, network
 from dslite.paper.published import HYPERPARAMETERS, NAMES
 from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
 from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM
@@ -40,6 +40,7 @@ STAGES = {
     **{"tflite_cpu": ("TF Lite model", "CPU"), "tflite_phone": ("TF Lite model", "phone")},
 }
 KEY = ["dataset", "protocol", "network", "configuration"]
+PRINTED, MEAN = "paper: DenseNet121", "{:.1f} ± {:.1f}"
 BOUNDS = ["low", "high", "low_speakers", "high_speakers"]
 FEW = 10  # speakers, of whom resampling says little
 WIDE = 5  # columns that still fit in one of a page's two
@@ -305,40 +306,39 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         `KEY` (``network``: backbone, preset, overrides; empty of acoustic statistics), ``seeds,
-        files, speakers``, in percent ``devel, devel_deviation, test, deviation``, the 95 %
-        intervals on test `BOUNDS`, and ``of_seeds``: the test score of each.
+        files, speakers`` (0: private), ``backbone, preset``, in percent ``devel, devel_deviation,
+        test, deviation``, the 95 % intervals on test `BOUNDS`, and ``of_seeds``: the test score of
+        each. Rows are in the order of Table 4b; by their index, in that of the runs' names.
     """
+    folds, by = predictions[predictions["protocol"] != PARTITION], ["dataset", "run"]
+    right = folds.assign(test=folds["label"] == folds["prediction"])
+    # The files of all folds of a cross-validation are one test.
+    pooled = 100 * right.groupby([*by, "label"])["test"].mean().groupby(by).mean()
+    folds = folds.drop_duplicates(by).merge(pooled.reset_index(), on=by)
     runs = runs[(runs["metric"] == "uar") & ~runs["overrides"].str.contains(SHORTENED)]
-    folds = predictions[predictions["protocol"] != PARTITION].groupby("run", sort=False)
-    runs = pd.concat([runs.assign(protocol=PARTITION), *(_pooled(of) for _, of in folds)])
-    runs["network"] = [_network(run) for run in runs.to_dict("records")]
-    by = runs.drop_duplicates([*KEY, "seed"]).groupby(KEY, sort=False)
-    table = by.agg(
+    folds = folds.assign(overrides="", random_weights=False)
+    runs = pd.concat([runs.assign(protocol=PARTITION), *([folds] if len(folds) else [])])
+    runs.loc[runs["configuration"] == LIBROSA, ["backbone", "preset", "overrides"]] = ""
+    parts = [(network(run), run["overrides"], "random weights" * run["random_weights"])
+             for run in runs.to_dict("records")]  # fmt: skip
+    runs["network"] = [", ".join(filter(None, of)) for of in parts]
+    table = runs.drop_duplicates([*KEY, "seed"]).groupby(KEY, sort=False).agg(
         **{"seeds": ("seed", "size"), "devel": ("devel", "mean"), "of_seeds": ("test", list)},
         **{"devel_deviation": ("devel", "std"), "test": ("test", "mean")},
-        **{"deviation": ("test", "std"), "of": ("run", list)},
+        **{"deviation": ("test", lambda of: of.std()), "of": ("run", list)},
+        **{key: (key, "first") for key in WHERE[2:]},
         **{bound: (bound, "mean") for bound in BOUNDS},
-    )
-    drawn = [_intervals(predictions[predictions["run"].isin(names)]) for names in table.pop("of")]
+    )  # fmt: skip
+    drawn = [
+        _intervals(predictions[predictions["dataset"].eq(key[0]) & predictions["run"].isin(names)])
+        for key, names in table.pop("of").items()
+    ]
     drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS])
-    table = drawn.combine_first(table).fillna({"files": 0, "speakers": 0}).reset_index()
+    drawn[["files", "speakers"]] = drawn[["files", "speakers"]].fillna(0).astype(int)
+    table = drawn.combine_first(table).reindex(table.index).reset_index()
     order = dict(zip(LABELS, range(len(LABELS)), strict=True)) | {PARTITION: -1, "": "~"}
     by = table[KEY[1:]].map(lambda name: str(order.get(name, name)))  # no network comes last
-    return table.loc[by.sort_values(KEY[1:]).index].reset_index(drop=True)
-
-
-def _network(run: Mapping[str, Any]) -> str:
-    """A run's network in words, and what is not as in its preset."""
-    other = [run["overrides"], "random weights" * run["random_weights"]]
-    acoustic = run["configuration"] == LIBROSA
-    return "" if acoustic else ", ".join(filter(None, [network(run), *other]))
-
-
-def _pooled(predictions: pd.DataFrame) -> pd.DataFrame:
-    """A cross-validation as a row beside the runs: the files of all its folds are one test."""
-    right = predictions["label"] == predictions["prediction"]
-    score = 100 * right.groupby(predictions["label"]).mean().mean()
-    return predictions.head(1).assign(overrides="", random_weights=False, test=score)
+    return table.loc[by.sort_values(KEY[1:]).index]
 
 
 def _intervals(predictions: pd.DataFrame) -> dict[str, float]:
@@ -365,10 +365,10 @@ def _ours(name: str, scores: pd.DataFrame) -> Sheet:
     corpus = names + ", " if names.nunique() > 1 else ""
     groups = corpus + scores["protocol"] + ": " + scores["network"].replace("", "no network")
     best = scores.groupby(["dataset", "protocol"])["test"].transform("max") == scores["test"]
-    tests = pd.Series(_texts(scores, "{:.1f} ± {:.1f}", "test", "deviation"), scores.index)
+    tests = pd.Series(_texts(scores, MEAN, "test", "deviation"), scores.index)
     columns = {
         "Seeds": scores["seeds"].astype(str).tolist(),
-        "Dev": _texts(scores, "{:.1f} ± {:.1f}", "devel", "devel_deviation"),
+        "Dev": _texts(scores, MEAN, "devel", "devel_deviation"),
         "Test": tests.where(~best, "**" + tests + "**").tolist(),
         "CI over files": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[:2]),
         "CI over speakers": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[2:]),
@@ -388,6 +388,26 @@ def _texts(scores: pd.DataFrame, form: str, first: str, second: str) -> list[str
     """Two columns as texts, the second left out where it is missing."""
     pairs = zip(scores[first], scores[second], strict=True)
     return [NONE if pd.isna(a) else form.format(a, b).removesuffix(" ± nan") for a, b in pairs]
+
+
+def scores_table(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns.
+
+    Takes its rows of the report's ``means`` and of Table 3 or 4; gives texts, ``–`` where there is
+    none.
+    """
+    columns = {PRINTED: printed.set_index("configuration")["test"].map("{:.1f}".format)}
+    acoustic, by = means["backbone"] == "", ["protocol", "backbone", "preset"]
+    for (protocol, *of), rows in means[~acoustic].groupby(by, sort=False):
+        rows = pd.concat([rows, means[acoustic & (means["protocol"] == protocol)]])
+        title = network(dict(zip(by[1:], of, strict=True)))
+        title += "" if protocol == PARTITION else f", {protocol}"
+        columns[title] = pd.Series(
+            _texts(rows, MEAN, "test", "deviation"), rows["configuration"].tolist()
+        )
+    table = pd.DataFrame(columns, index=list(LABELS)).fillna(NONE).reset_index(drop=True)
+    table.insert(0, "test UAR in %", list(LABELS.values()))
+    return table
 
 
 def table5(numbers: pd.DataFrame, costs: pd.DataFrame) -> Sheet:

@@ -62,7 +62,6 @@ def test_every_question_has_its_baseline():
 def test_nothing_and_different_protocols_give_no_answer():
     assert answers(predicted(0.9), predicted(0.4, configuration="svm", protocol="5 folds")).empty
     assert comparisons.answers(comparisons.predictions("birds")).empty
-    assert comparisons.means(comparisons.predictions("birds")).empty
 
 
 def test_equals_are_not_told_apart_and_the_worse_is_worse():
@@ -97,18 +96,6 @@ def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers
     assert (rows["comparisons"] == 1 + (speakers >= significance.ENOUGH)).all()
 
 
-def test_means_are_over_seeds_and_recalls():
-    table = predicted(1.0)
-    # All of one class wrong, of the others none: a UAR of two thirds however many files.
-    wrong = table.assign(prediction=table["prediction"].replace("sad", "calm"), seed=1)
-    few = wrong[(wrong["label"] != "calm") | (wrong["file"].str.len() < 6)]
-    row = comparisons.means(pd.concat([table, few])).iloc[0]
-    assert row["seeds"] == 2
-    assert row["test"] == pytest.approx(100 * (1 + 2 / 3) / 2)
-    assert row["deviation"] == pytest.approx(100 / 3 / np.sqrt(2))
-    assert row["speakers"] == SPEAKERS
-
-
 def test_runs_are_read_from_results_and_records():
     recorded = [write_run(paths.results(), test=0.9)]
     recorded.append(write_run(paths.results(), configuration="cutmix", test=0.8))
@@ -116,8 +103,9 @@ def test_runs_are_read_from_results_and_records():
     write_run(paths.results(), configuration="cutmix", test=0.2)
     write_run(paths.results(), configuration="cutmix", test=0.9, seed=1, weights="random")
     write_run(paths.results(), configuration="specaugment", test=0.2, units=64)
-    scores = comparisons.means(comparisons.predictions("ravdess")).set_index("configuration")
-    assert scores["test"].to_dict() == pytest.approx({"cutmix": 20, "none": 90}, abs=1)
+    table = comparisons.predictions("ravdess")
+    shares = (table["label"] == table["prediction"]).groupby(table["configuration"]).mean()
+    assert shares.to_dict() == pytest.approx({"cutmix": 0.2, "none": 0.9}, abs=0.01)
     (write_run(paths.results(), seed=2) / "predictions.csv").write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"predictions\.csv: not readable .*run it again"):
         comparisons.predictions("ravdess")
@@ -132,9 +120,9 @@ def test_cross_validations_are_a_protocol_of_their_own():
     assert comparisons.predictions("ravdess").empty  # its folds are not all finished
     (fold.parent / "folds.json").write_text("{}", encoding="utf-8")
     for _ in ("the user's", "of a record"):
-        row = comparisons.means(comparisons.predictions("ravdess")).iloc[0]
-        expected = ("2 folds", "svm", finished_runs.FILES)
-        assert (row["protocol"], row["configuration"], row["files"]) == expected
+        table = comparisons.predictions("ravdess")
+        assert (set(table["protocol"]), set(table["configuration"])) == ({"2 folds"}, {"svm"})
+        assert table["file"].nunique() == finished_runs.FILES
         if fold.is_dir():
             into_record(fold.with_name("fold1"), fold)
 
@@ -203,7 +191,7 @@ def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
     assert comparisons.summarise(comparisons.AUGMENTATION, table) == (
         "On RAVDESS, of 2 tested comparisons 1 better, 1 not told apart; of 4 comparisons on 4 "
         "speakers, too few for a test, 2 better for each of them (+2.0 to +43.2 points), 1 worse "
-        "for each of them (−3.0 points), 1 mixed. On birds, of 1 tested comparisons 1 not told "
+        "for each of them (−3.0 points), 1 mixed. On birds, of 1 tested comparison 1 not told "
         "apart."
     )
 
@@ -222,20 +210,6 @@ def test_who_learns():
         "On RAVDESS, MobileNetV2 with Table 2's settings learns next to nothing: "
         "test UAR 21.0 % (chance 16.7 %).",
     ]
-
-
-def test_scores_have_a_column_a_network_and_the_papers():
-    rows = [mean("none", 82.6), mean("svm", 75.5, deviation=np.nan, seeds=1)]
-    rows += [mean("librosa", 88.5, "", "", deviation=np.nan)]
-    rows += [mean("none", 78.6, protocol="5 folds")]
-    rows += [mean("librosa", 83.2, "", "", protocol="5 folds")]
-    own = published.table(4).query("dataset == 'ravdess'")
-    table = comparisons.scores_table(pd.DataFrame(rows), own).set_index("test UAR in %")
-    network, folds = "MobileNetV2, tuned", "MobileNetV2, tuned, 5 folds"
-    assert list(table) == [comparisons.PRINTED, network, folds]
-    assert table[network].tolist()[:3] == ["75.5", "88.5", "82.6 ± 1.3"]
-    assert table.loc["librosa statistics + RBF-SVM", folds] == "83.2 ± 1.3"
-    assert table[comparisons.PRINTED].tolist() == ["–", "–", "76.6", "78.6", "81.3", "75.0"]
 
 
 def test_a_section_goes_between_its_markers_and_nowhere_else():

@@ -50,7 +50,7 @@ def test_a_profile_is_laid_out_like_table_5(results):
     ]
     assert measured.loc[["flops", "parameters"], "tf_model"].tolist() == [2.87, 7.1]
     assert measured.loc["mean_memory", "remark"] == f"{costs.MEMORY}; phone not available"
-    assert measured["hardware"].eq("two cores, 2 thread(s)").all()
+    assert measured["hardware"].eq("two cores, 2 threads").all()
     assert measured["tflite_phone"].isna().all()
     # What was not measured:
     profile(results / RUN, memory=False, backbone="mobilenet_v2", random_weights=True)
@@ -82,7 +82,7 @@ def test_a_phone_fills_its_column(results):
     quantities = ["mean_time", "mean_memory", "model_size", "flops"]
     expected = [242, 77.1, 28.9508, np.nan]
     assert column[quantities].tolist() == pytest.approx(expected, nan_ok=True)
-    assert table(RUN).loc["mean_time", "remark"] == "phone: Pixel 8 (cnn.tflite, 4 thread(s))"
+    assert table(RUN).loc["mean_time", "remark"] == "phone: Pixel 8 (cnn.tflite, 4 threads)"
     (results / RUN / "device.json").write_text('{"name": "Pixel 8", "ms": 242.0}')
     assert table(RUN)["remark"].iloc[0] == "phone: Pixel 8"
 
@@ -137,7 +137,7 @@ def test_counts_are_compared_and_times_are_not(results):
         assert rows.loc[[f"5/{key}" for key in keys], "verdict"].eq(verdict).all(), verdict
     row = rows.loc["5/flops/tf_model"]
     origin = ["reproduced", "date", "commit", "hardware"]
-    assert row[origin].tolist() == [2.87, "2026-02-02", "abc", "two cores, 1 thread(s)"]
+    assert row[origin].tolist() == [2.87, "2026-02-02", "abc", "two cores, 1 thread"]
     assert "random weights" in row["remark"]
     assert "instead of 512" not in row["remark"]
     assert row["command"].startswith(

@@ -280,7 +280,7 @@ def test_what_comes_from_data_is_escaped_and_nothing_is_loaded(page, elements):
 
 
 def test_what_is_not_there_leaves_no_empty_part(evil):
-    empty = ("runs", "substitutes", "findings", "means", "answers", "scores")
+    empty = ("runs", "substitutes", "findings", "answers", "scores")
     bare = replace(evil, **{name: getattr(evil, name).iloc[:0] for name in empty})
     elements = Elements(report.html(bare, {}, []))
     sections = [attrs["id"] for attrs, _ in elements.named("section")]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite.paper import published, reproduction, tables
+from dslite.paper import comparisons, published, reproduction, tables
 from dslite.paper.tables import MARKS, RAISED, Sheet
 
 RESTRICTED, WEIGHTS = published.RESTRICTED, published.WEIGHTS
@@ -162,9 +162,41 @@ def test_scores_are_means_over_seeds_with_intervals_over_files_and_speakers(scor
     assert 50 < scored.loc["5 folds", "MobileNetV2, tuned", "cutmix"]["test"] < 100
 
 
+def test_the_short_table_of_scores_has_a_column_a_network_and_the_papers(scored):
+    svm = scored[scored["configuration"] == "none"].assign(configuration="svm", deviation=np.nan)
+    acoustic = {"configuration": "librosa", "backbone": "", "preset": "", "test": 83.2}
+    folds = scored[scored["protocol"] == "5 folds"].assign(**acoustic)
+    means = pd.concat([scored, svm, folds])
+    printed = published.table(4).query("dataset == 'ravdess'")
+    table = tables.scores_table(means, printed).set_index("test UAR in %")
+    network, folds = "MobileNetV2, tuned", "MobileNetV2, tuned, 5 folds"
+    assert list(table) == [tables.PRINTED, network, folds]
+    assert table[network].tolist()[:3] == ["71.0", "60.0", "71.0 ± 1.0"]
+    assert table.loc["librosa statistics + RBF-SVM", folds] == "83.2"
+    assert table[tables.PRINTED].tolist() == ["–", "–", "76.6", "78.6", "81.3", "75.0"]
+
+
+def test_runs_of_the_same_name_are_scored_on_the_files_of_their_corpus(rng):
+    runs, tested = [], []
+    for dataset, right in (("demos", 1), ("ravdess", 0)):
+        tested.append(predictions(rng, right=right, dataset=dataset))
+        tested.append(predictions(rng, "k", 0, "5 folds", right, dataset=dataset))
+        runs.append(RUN | {"dataset": dataset, "test": 100 * right})
+    # All of one class wrong, of the other none: half, however many files
+    half = predictions(rng, "half", 1, "5 folds", right=1, dataset="demos")
+    tested = pd.concat([*tested, half.assign(prediction="a")], ignore_index=True)
+    tested = tested[(tested["label"] == "a") | (tested["file"].str.len() < 3)]
+    scored = tables.scores(pd.DataFrame(runs), tested)
+    of = scored.set_index(["dataset", "protocol"])
+    assert of.loc["demos", tables.PARTITION][["low", "test", "high"]].tolist() == [100] * 3
+    assert of.loc["ravdess", tables.PARTITION][["low", "test", "high"]].tolist() == [0] * 3
+    assert of.loc["demos", "5 folds"]["of_seeds"] == [100, 50]
+    assert of.loc["ravdess", "5 folds"]["test"] == 0
+
+
 def test_blinded_and_private_runs_have_the_scores_that_are_known(numbers):
     blinded = RUN | dict.fromkeys(["test", *tables.BOUNDS], np.nan)
-    nothing = pd.DataFrame(columns=["protocol", "run"])
+    nothing = pd.DataFrame(columns=comparisons.COLUMNS)
     scored = tables.scores(pd.DataFrame([blinded, RUN | {"configuration": "cutmix"}]), nothing)
     sheet = all_tables(numbers, scored)["4b"]
     assert sheet.frame.to_numpy().tolist() == [
