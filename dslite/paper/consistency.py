@@ -58,10 +58,10 @@ def findings() -> pd.DataFrame:
     table["grade"] = table["grade"].where(~table["holds"], "")
     claims = claims_checked(table)
     sure = COUNTED | set(claims.loc[claims["outcome"] == HOLDS, "key"])
-    table["keys"] = [
-        "" if row.holds else ";".join(key for key in row.keys.split(";") if key not in sure)
-        for row in table.itertuples()
-    ]
+    keys = table["keys"].mask(table["holds"].astype(bool), "").str.split(";").explode()
+    table["keys"] = (
+        keys.mask(keys.isin(sure)).groupby(level=0).agg(lambda of: ";".join(of.dropna()))
+    )
     return table
 
 
@@ -72,24 +72,19 @@ def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
     here: <why>" or, where the text merely says how something was done, `SETTING`. InputError for a
     claim that nothing decides.
     """
-    claims, decided = published.texts("claims"), findings.set_index("id")
-    derived, outcomes = [], []
-    for claim in claims.itertuples():
-        finding = decided.loc[claim.id] if claim.id in decided.index else None
-        derived.append(claim.derived if finding is None else finding["derived"])
-        if finding is not None:
-            outcomes.append(HOLDS if finding["holds"] else FAILS)
-        elif claim.check.startswith((A_SETTING, UNTESTABLE)):
-            outcomes.append(SETTING if claim.check.startswith(A_SETTING) else claim.check)
-        elif claim.derived:
-            outcomes.append(HOLDS)
-        else:
-            raise InputError(
-                f"data/paper/claims.csv: nothing decides claim {claim.id!r}; write what shows that "
-                f"it holds under 'derived', else a row of contradictions.csv, or begin its check "
-                f"with {UNTESTABLE!r}"
-            )
-    return claims.assign(derived=derived, outcome=outcomes)
+    claims, decided = published.texts("claims"), findings.drop_duplicates("id").set_index("id")
+    derived, holds = (claims["id"].map(decided[column]) for column in ("derived", "holds"))
+    check, outcome = claims["check"], holds.map({True: HOLDS, False: FAILS})
+    outcome = outcome.fillna(check.where(check.str.startswith(UNTESTABLE)))
+    outcome = outcome.mask(outcome.isna() & check.str.startswith(A_SETTING), SETTING)
+    outcome = outcome.mask(outcome.isna() & (claims["derived"] != ""), HOLDS)
+    for claim in claims.loc[outcome.isna(), "id"]:
+        raise InputError(
+            f"data/paper/claims.csv: nothing decides claim {claim!r}; write what shows that "
+            f"it holds under 'derived', else a row of contradictions.csv, or begin its check "
+            f"with {UNTESTABLE!r}"
+        )
+    return claims.assign(derived=derived.fillna(claims["derived"]), outcome=outcome)
 
 
 def counted(findings: pd.DataFrame) -> str:
@@ -125,17 +120,17 @@ def _repetitions(claims: pd.DataFrame, numbers: pd.DataFrame) -> Iterator[tuple]
 def _durations(counts: pd.DataFrame) -> Iterator[tuple]:
     """Files times the mean length are the total minutes, in every row of Table 1."""
     for row in counts.itertuples():
-        low, high = (row.files * (row.mean_s + sign * 0.005) / 60 for sign in (-1, 1))
-        holds, total = _meets(f"{row.minutes:.1f}", low, high), (low + high) / 2
-        off, others = 100 * (row.minutes / total - 1), 60 * row.minutes / row.mean_s
-        wrong = f"The printed total is {off:+.1f} % off: it belongs to {others:,.0f} files of that "
-        wrong += "mean length, or the mean to other files."
-        text = "Files times their mean length are the total, within rounding." if holds else wrong
+        low, total, high = (row.files * (row.mean_s + off) / 60 for off in (-0.005, 0, 0.005))
+        holds = _meets(f"{row.minutes:.1f}", low, high)
+        text = "Files times their mean length are the total, within rounding."
+        if not holds:
+            text = f"The printed total is {100 * (row.minutes / total - 1):+.1f} % off: it belongs "
+            text += f"to {60 * row.minutes / row.mean_s:,.0f} files of that mean length, or the "
+            text += "mean to other files."
         place, printed = f"Table 1, {NAMES[row.dataset]}, duration", f"{row.minutes} min"
         derived = f"{row.files:,} files x {row.mean_s} s = {total:.1f} min"
         keys = ";".join(f"1/{row.dataset}/{column}" for column in ("files", "minutes", "mean_s"))
-        name = f"duration-{row.dataset}"
-        yield name, place, printed, derived, holds, ARITHMETIC, text, keys
+        yield f"duration-{row.dataset}", place, printed, derived, holds, ARITHMETIC, text, keys
 
 
 def _chance_levels(scores: pd.DataFrame, counts: pd.DataFrame) -> Iterator[tuple]:
@@ -146,10 +141,10 @@ def _chance_levels(scores: pd.DataFrame, counts: pd.DataFrame) -> Iterator[tuple
         holds = _meets(f"{row.chance:.1f}", chance, chance)
         place = f"Table {row.table}, caption, chance level of {NAMES[row.dataset]}"
         derived = f"100 / {classes[row.dataset]} classes = {chance:.1f} %"
-        right = "Guessing has a UAR of one over the number of classes."
-        wrong = f"A chance level of {row.chance} % is that of {100 / row.chance:.0f} classes."
-        text, keys = right if holds else wrong, "{0}/{1}/chance;1/{1}/classes"
-        keys = keys.format(row.table, row.dataset)
+        text = "Guessing has a UAR of one over the number of classes."
+        if not holds:
+            text = f"A chance level of {row.chance} % is that of {100 / row.chance:.0f} classes."
+        keys = f"{row.table}/{row.dataset}/chance;1/{row.dataset}/classes"
         yield name, place, f"{row.chance} %", derived, holds, ARITHMETIC, text, keys
 
 
@@ -166,13 +161,10 @@ def _centres(scores: pd.DataFrame) -> Iterator[tuple]:
             for other in scores[same].drop(row.Index).itertuples():
                 text += f". It is a copy of {LABELS[other.configuration]}'s ({other.test} %)"
         place = f"Table {row.table}, {NAMES[row.dataset]}, {LABELS[row.configuration]}"
-        printed, derived = (
-            f"{row.test} % in {row.ci_low} to {row.ci_high} %",
-            f"middle {middle:.2f} %",
-        )
-        where = (row.table, row.dataset, row.configuration)
-        keys = ";".join("{}/{}/{}/{}".format(*where, c) for c in ("test", "ci_low", "ci_high"))
-        name = "centre-{}-{}-{}".format(*where)
+        printed = f"{row.test} % in {row.ci_low} to {row.ci_high} %"
+        where = f"{row.table}/{row.dataset}/{row.configuration}"
+        keys = ";".join(f"{where}/{column}" for column in ("test", "ci_low", "ci_high"))
+        name, derived = f"centre-{where.replace('/', '-')}", f"middle {middle:.2f} %"
         yield name, place, printed, derived, off <= CENTRED, ARITHMETIC, f"{text}.", keys
 
 
@@ -190,6 +182,6 @@ def _choice(scores: pd.DataFrame) -> tuple:
         f"and quoted. Best on devel is another one for {', '.join(others) or 'no corpus'}. "
         "No number is wrong by that."
     )
-    place, printed = "Section 3.3, choice on devel", f"{n} of {n} corpora"
-    derived = f"{n - len(others)} of {n} corpora"
-    return "chosen-on-devel", place, printed, derived, not others, WORDING, text, ""
+    counts = (f"{n} of {n} corpora", f"{n - len(others)} of {n} corpora")
+    place = "Section 3.3, choice on devel"
+    return "chosen-on-devel", place, *counts, not others, WORDING, text, ""

@@ -127,13 +127,15 @@ def _picture(file: Path) -> str | bytes:
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
     """Read the histories of networks, as `plot_curves` draws them."""
-    parts = []
-    for run in runs.to_dict("records"):
-        history = training_runs.load(run["folder"]).history
-        if history is not None:
-            shared = {"source": network(run), "seed": run["seed"]}
-            parts.append(history.assign(configuration=LABELS[run["configuration"]], **shared))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    loaded = [(run, training_runs.load(run["folder"]).history) for run in runs.to_dict("records")]
+    parts = [
+        history.assign(
+            configuration=LABELS[run["configuration"]], source=network(run), seed=run["seed"]
+        )
+        for run, history in loaded
+        if history is not None
+    ]
+    return pd.concat(parts or [pd.DataFrame()], ignore_index=True)
 
 
 def _profiles(dataset: str) -> dict[str, dict[str, Any]]:
@@ -232,28 +234,24 @@ def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
 
     Takes published test scores and `dslite.paper.comparisons.answers`.
     """
-    wide = printed.pivot(index="dataset", columns="configuration", values="value")
-    wide = wide.loc[printed["dataset"].unique()]
+    bare = printed[printed["configuration"] == "none"].set_index("dataset")["value"]
+    theirs = printed.rename(columns={"configuration": "this"}).assign(
+        value=printed["value"] - printed["dataset"].map(bare),
+        **{"label": printed["dataset"].map(NAMES), "group": "paper"},
+        **dict.fromkeys(["low", "high"], np.nan),
+    )
     ours = answers[answers["question"] == comparisons.AUGMENTATION]
-    ours = ours.assign(label=[network(row) for row in ours.to_dict("records")])
-    bounds = ["low", "high", *SPEAKERS]
-    parts = {}
-    for method in GAINS:
-        theirs = pd.DataFrame({"label": [NAMES[d] for d in wide.index], "group": "paper"})
-        theirs["value"] = (wide[method] - wide["none"]).to_numpy()
-        parts[method] = [theirs.reindex(columns=["label", "group", "value", *bounds])]
-    for (dataset, protocol), same in ours.groupby(["dataset", "protocol"], sort=False):
-        labels = same["label"].drop_duplicates()
-        for method in GAINS:
-            of = same[same["this"] == method].rename(columns={"difference": "value"})
-            of = of.set_index("label")[["value", *bounds]].reindex(labels).reset_index()
-            parts[method].append(of.assign(group=f"{NAMES[dataset]}, {protocol}"))
-    tables = {method: pd.concat(of, ignore_index=True) for method, of in parts.items()}
-    lines = len(tables[GAINS[0]]) + tables[GAINS[0]]["group"].nunique()
+    ours = ours.rename(columns={"difference": "value"}).assign(
+        label=[network(row) for row in ours.to_dict("records")],
+        group=ours["dataset"].map(NAMES) + ", " + ours["protocol"],
+    )
+    gains = pd.concat([theirs, ours]).set_index(["group", "label", "this"])
+    gains = gains.reindex(columns=["value", "low", "high", *SPEAKERS]).unstack(sort=False)
+    lines = len(gains) + gains.index.get_level_values("group").nunique()
     figure, row = plots.panels(0.8 + 0.24 * lines, 1, len(GAINS), width=8, sharex=True, sharey=True)
-    for axes, (method, rows) in zip(row, tables.items(), strict=True):
+    for axes, method in zip(row, GAINS, strict=True):
         axes.axvline(0, color="black", lw=0.8, zorder=1)
-        plots.forest(axes, rows, "+.1f")
+        plots.forest(axes, gains.xs(method, axis=1, level="this").reset_index(), "+.1f")
         axes.set_title(LABELS[method])
     text = f"Gain in test UAR over no augmentation (percentage points). {RULED}"
     figure.supxlabel(text, fontsize=9)

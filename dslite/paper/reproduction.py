@@ -63,7 +63,7 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
         ``verdict``, ``remark``, ``runs`` (``dataset/run``, joined by ``;``), the ``command`` that
         makes it again, ``date``, ``commit``, ``hardware`` and ``seconds`` of the runs.
     """
-    printed = published.numbers()
+    printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]
     corpora = {name: _corpus(name) for name in published.NAMES}
     runs = runs[runs["metric"] == "uar"]
     papers = runs[_is_papers(runs)].sort_values(["n_overrides", "run"])
@@ -79,7 +79,10 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
         elif row["table"] == 5:
             judgement = costs.judged(row, measured[0]) | {"command": measured[1]}
         elif row["column"] == "chance":
-            judgement = _judged_chance(row)
+            chance = 100 / classes[row["dataset"]]
+            verdict = published.rule(row["value"], None, chance, None, 1)
+            judgement = {"reproduced": chance, "verdict": verdict, "command": "dslite datasets"}
+            judgement["remark"] = "computed: 100 / classes of Table 1"
         elif _score_key(row) in scores:
             judgement = _judged_score(row, scores[_score_key(row)])
         else:
@@ -160,15 +163,6 @@ def _is_papers(runs: pd.DataFrame) -> pd.Series:
 def _score_key(row: Mapping[str, Any]) -> str:
     """The key of the score that a number of Table 3 or 4 is, or bounds."""
     return row["key"].replace("/ci_low", "/test").replace("/ci_high", "/test")
-
-
-def _judged_chance(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge a chance level, which the classes of Table 1 give."""
-    chance = 100 / published.table(1).set_index("dataset")["classes"][row["dataset"]]
-    return {
-        **{"reproduced": chance, "verdict": published.rule(row["value"], None, chance, None, 1)},
-        **{"remark": "computed: 100 / classes of Table 1", "command": "dslite datasets"},
-    }
 
 
 def _judged_score(row: Mapping[str, Any], score: Mapping[str, Any]) -> dict[str, Any]:
