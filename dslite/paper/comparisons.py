@@ -222,12 +222,10 @@ def deciding(answers: pd.DataFrame) -> pd.DataFrame:
 def learning(means: pd.DataFrame, chance: float) -> list[str]:
     """Say of each network and preset of a corpus whether it is above chance (in percent) at all."""
     networks = means[~means["configuration"].isin(BASELINES) & (means["protocol"] == PARTITION)]
-    scores = networks.groupby(["dataset", "backbone", "preset"], sort=False)["test"]
-    sentences = []
-    for (dataset, backbone, preset), (low, high, n) in scores.agg(
-        ["min", "max", "size"]
-    ).iterrows():
-        span = f"{low:.1f} to {high:.1f} %" if n > 1 else f"{high:.1f} %"
+    sentences, by = [], ["dataset", "backbone", "preset"]
+    for (dataset, backbone, preset), scores in networks.groupby(by, sort=False)["test"]:
+        low, high = scores.min(), scores.max()
+        span = f"{low:.1f} to {high:.1f} %" if len(scores) > 1 else f"{high:.1f} %"
         settings = SETTINGS.get(preset, f"with the settings {preset}" if preset else "")
         who = " ".join(filter(None, [TITLES.get(backbone, backbone), settings]))
         verdict = "learns next to nothing" if high < chance + AT_CHANCE else "learns"

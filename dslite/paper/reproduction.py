@@ -50,18 +50,11 @@ NO_FILES = "no predictions of files are kept: bounds are means of the seeds' own
 def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFrame) -> pd.DataFrame:
     """Lay what was reproduced beside every number of Tables 1 to 5, with a verdict.
 
-    Parameters
-    ----------
-    runs, findings, substitutes : DataFrame
-        Of `dslite.training.runs.all_runs`, `dslite.paper.consistency.findings`, `substitutes`.
-
-    Returns
-    -------
-    DataFrame
-        `dslite.paper.published.numbers` with ``reproduced``, its 95 % interval
-        ``reproduced_ci_low``, ``reproduced_ci_high`` (over files, of the mean over seeds),
-        ``verdict``, ``remark``, ``runs`` (``dataset/run``, joined by ``;``), the ``command`` that
-        makes it again, ``date``, ``commit``, ``hardware`` and ``seconds`` of the runs.
+    Takes what `dslite.training.runs.all_runs`, `dslite.paper.consistency.findings` and
+    `substitutes` give. Adds to `dslite.paper.published.numbers` what was ``reproduced``, its 95 %
+    interval ``reproduced_ci_low``, ``reproduced_ci_high`` (over files, of the mean over seeds),
+    ``verdict``, ``remark``, ``runs`` (``dataset/run``, joined by ``;``), the ``command`` that
+    makes it again, ``date``, ``commit``, ``hardware`` and ``seconds`` of the runs.
     """
     printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]
     corpora = {name: _corpus(name) for name in published.NAMES}
@@ -92,11 +85,9 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
     # What stands in a finding that does not hold cannot be reproduced, whatever was run.
     wrong = findings[~findings["holds"].astype(bool)]
     wrong = wrong.assign(key=wrong["keys"].str.split(";")).explode("key")
-    reasons = wrong.groupby("key")["explanation"].agg(" ".join)
-    itself = joined["key"].isin(reasons.index)
-    joined.loc[itself, "verdict"] = published.ITSELF
-    joined.loc[itself, "remark"] = joined.loc[itself, "key"].map(reasons)
-    return joined
+    reasons = joined["key"].map(wrong.groupby("key")["explanation"].agg(" ".join))
+    verdicts = joined["verdict"].mask(reasons.notna(), published.ITSELF)
+    return joined.assign(verdict=verdicts, remark=reasons.fillna(joined["remark"]))
 
 
 def summary(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -113,8 +104,7 @@ def _corpus(dataset: str) -> dict[str, Any]:
     # Without the scheme a report shows it as text: its page holds no address but its own.
     obtain = card.obtain.strip().replace("https://", "")
     files = [paths.results(dataset) / "table1.csv", *sorted(paths.records().glob("*/table1.csv"))]
-    tables = [pd.read_csv(file) for file in files if file.is_file()]
-    rows = [row for table in tables for row in table.to_dict("records")]
+    rows = [row for file in files if file.is_file() for row in pd.read_csv(file).to_dict("records")]
     return {
         "counts": next((row for row in rows if row["dataset"] == dataset), {}),
         "preset": cards.settings_of(card, PRESET),
@@ -126,18 +116,16 @@ def _corpus(dataset: str) -> dict[str, Any]:
 
 def _judged_count(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a number of Table 1: equal as printed or not."""
-    count, judgement = corpus["counts"].get(row["column"]), {}
+    count = corpus["counts"].get(row["column"])
+    judgement = {"verdict": published.NOT_RUN, "command": f"dslite partition {row['dataset']}"}
     if count is None:
         verdict = published.RESTRICTED if corpus["restricted"] else published.NOT_RUN
-        remark = corpus["absent"]
-    elif pd.isna(count) or count == 0:
-        verdict, remark = published.NOT_RUN, f"{row['column']} unknown: the corpus does not say"
-    else:
-        decimals = COUNT_DECIMALS[row["column"]]
-        verdict = published.rule(row["value"], None, count, None, decimals)
-        remark, judgement = "counted in the corpus", {"reproduced": float(count)}
-    line = f"dslite partition {row['dataset']}"
-    return judgement | {"verdict": verdict, "remark": remark, "command": line}
+        return judgement | {"verdict": verdict, "remark": corpus["absent"]}
+    if pd.isna(count) or count == 0:
+        return judgement | {"remark": f"{row['column']} unknown: the corpus does not say"}
+    verdict = published.rule(row["value"], None, count, None, COUNT_DECIMALS[row["column"]])
+    counted = {"reproduced": float(count), "remark": "counted in the corpus"}
+    return judgement | counted | {"verdict": verdict}
 
 
 def _judged_setting(row: Mapping[str, Any], corpus: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,14 +216,11 @@ def _not_run(
 def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay runs that are not the paper's beside the numbers that they stand in for.
 
-    Returns
-    -------
-    DataFrame
-        One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of
-        runs that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
-        ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What no
-        published row has (another configuration, a regression) is left out, and so is a run with
-        fewer epochs than its preset.
+    One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of runs
+    that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
+    ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What no
+    published row has (another configuration, a regression) is left out, and so is a run with fewer
+    epochs than its preset.
     """
     others = runs[~_is_papers(runs) & (runs["metric"] == "uar")]
     # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
@@ -400,7 +385,12 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
             first = {"kind": "stable", "key": lambda column: column != group[column.name]}
             rows.append(fits.sort_values(by, **first).head(1))
         chosen = pd.concat(rows)
-        cells = {run.configuration: _cells(run) for run in chosen.itertuples()}
+        for run in chosen.itertuples():
+            form, unit = ("{:.1f}", 1) if run.metric == "uar" else ("{:.2f}", 100)
+            values = [[run.devel], [run.test], [run.low, run.high]]
+            values.append([run.low_speakers, run.high_speakers])
+            texts = ["–".join(form.format(value / unit) for value in pair) for pair in values]
+            cells[run.configuration] = ["–" if "nan" in text else text for text in texts]
         words = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
         words += [group["overrides_and_weights"], "random weights" * bool(group["random_weights"])]
         blinded = chosen["devel"].notna().any() and chosen["test"].isna().all()
@@ -411,11 +401,3 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=columns, index=pd.Index(LABELS.values(), name=dataset))
     frame.attrs["caption"] = f"{dataset}: {caption}"
     return frame
-
-
-def _cells(run: Any) -> list[str]:
-    """Scores and intervals of one run as texts."""
-    form, unit = ("{:.1f}", 1) if run.metric == "uar" else ("{:.2f}", 100)
-    values = [(run.devel,), (run.test,), (run.low, run.high), (run.low_speakers, run.high_speakers)]
-    texts = ["–".join(form.format(value / unit) for value in pair) for pair in values]
-    return ["–" if "nan" in text else text for text in texts]

@@ -294,13 +294,9 @@ def _published(n: int, numbers: pd.DataFrame) -> Sheet:
 def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Score everything that was run here: mean and deviation over the seeds, both intervals.
 
-    Parameters
-    ----------
-    runs : DataFrame
-        Of `dslite.training.runs.all_runs`; those with fewer epochs than their preset are left out.
-    predictions : DataFrame
-        Of `dslite.paper.comparisons.predictions`. Where they are private, means of the seeds' own
-        bounds stand for those of their mean.
+    Takes `dslite.training.runs.all_runs`, of which those with fewer epochs than their preset are
+    left out, and `dslite.paper.comparisons.predictions`. Where these are private, means of the
+    seeds' own bounds stand for those of their mean.
 
     Returns
     -------
