@@ -98,16 +98,16 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
     goes before others, and pre-trained weights before random ones. Folds are passed over. Gives its
     name, ``run.json`` with the date as ``measured``, and `measured`; None if there is none.
     """
-    whole, measured_runs = Settings().model_dump(include=set(SHAPE)), profiles()
+    whole, named = Settings().model_dump(include=set(SHAPE)), profiles()
     candidates = [
         (run.record["settings"]["units"] != UNITS, content["random_weights"], name)
-        for name, (run, content) in measured_runs.items()
+        for name, (run, content) in named.items()
         if content["backbone"] == BACKBONE and name.count("/") == 1
-        and all(run.record["settings"].get(key) == whole[key] for key in SHAPE)
+        if whole.items() <= run.record["settings"].items()
     ]  # fmt: skip
     if not candidates:
         return None
-    run, content = measured_runs[name := min(candidates)[-1]]
+    run, content = named[name := min(candidates)[-1]]
     return name, run.record | {"measured": content["date"]}, measured(run, content)
 
 

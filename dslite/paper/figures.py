@@ -84,7 +84,11 @@ def _of_corpus(
     """Figures 1 to 3 of one corpus, its scores, learning curves and trade-offs."""
     runs, printed, scores = (of[of["dataset"] == dataset] for of in (runs, printed, scores))
     chance = 100 / len(cards.load(dataset).classes)
-    profiles = _profiles(dataset)
+    profiles = {
+        name: content | {"record": run.record}
+        for name, (run, content) in costs.profiles().items()
+        if content["dataset"] == dataset and not content["random_weights"]
+    }
     if pipeline := pipeline_facts(profiles):
         svg = environment().get_template("figure1.svg.j2").render(pipeline)
         yield _figure("figure1", svg, dataset, **pipeline)
@@ -136,15 +140,6 @@ def histories(runs: pd.DataFrame) -> pd.DataFrame:
         if history is not None
     ]
     return pd.concat(parts or [pd.DataFrame()], ignore_index=True)
-
-
-def _profiles(dataset: str) -> dict[str, dict[str, Any]]:
-    """Profiles of a corpus's networks with pre-trained weights: name -> content and record."""
-    return {
-        name: content | {"record": run.record}
-        for name, (run, content) in costs.profiles().items()
-        if content["dataset"] == dataset and not content["random_weights"]
-    }
 
 
 def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ def texts(name: str) -> pd.DataFrame:
 
 
 def numbers() -> pd.DataFrame:
-    """Read every number that Tables 1 to 5 print, one a row.
+    """Read every number that Tables 1 to 5 print, one a row; an empty cell is none.
 
     Returns
     -------
@@ -81,8 +81,7 @@ def numbers() -> pd.DataFrame:
         ``key, table`` (int), ``dataset, configuration, column`` (as in the key, empty where there
         is none; of Table 5 the quantity is the ``configuration``), ``value``, ``low`` and ``high``
         (published 95 % interval: column ``test`` only, else NaN), ``unit`` and ``status``:
-        ``published``, or ``assumed`` where the value is printed but not for which column. A cell
-        that is empty is no number.
+        ``published``, or ``assumed`` where the value is printed but not for which column.
     """
     scored, names = scores(), ["dataset", "configuration", "column"]
     chances = scored.drop_duplicates("dataset").melt(["table", "dataset"], ["chance"], "column")
@@ -130,17 +129,10 @@ def rule(
     Everything is compared after rounding to the printed ``decimals``, since what is printed is
     known no better. Without an interval ours cannot vary (a count, a size).
 
-    Returns
-    -------
-    str
-        `REPRODUCED` if each number lies in the other's interval (bounds included),
-        `OVERLAPPING` if only the intervals have something in common, else `CONTRADICTED`. Where no
-        interval is published: `REPRODUCED` if the number lies in ours, else `CONTRADICTED`.
-
-    Raises
-    ------
-    ValueError
-        A number that is not finite, or an interval that ends before it begins.
+    `REPRODUCED` if each number lies in the other's interval (bounds included), `OVERLAPPING` if
+    only the intervals have something in common, else `CONTRADICTED`. Where no interval is
+    published: `REPRODUCED` if the number lies in ours, else `CONTRADICTED`. ValueError for a number
+    that is not finite, or an interval that ends before it begins.
     """
 
     def rounded(low: float, high: float) -> list[float]:

@@ -174,20 +174,6 @@ def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["published"], theirs, row["reproduced"], ours
 
 
-def _conditions(run: pd.Series, row: Mapping[str, Any]) -> list[str]:
-    """What of a run's conditions a reader of the score has to know."""
-    kind = run[["backbone", "preset", "overrides", "random_weights"]]
-    conditions = published.differences(*kind)
-    if "weights" in run["overrides_and_weights"]:
-        conditions.append(f"weights of the file {run['weights']}")
-    caption = published.table(row["table"]).set_index("dataset")["chance"][row["dataset"]].iloc[0]
-    if abs(run["chance"] - caption) > 0.1:
-        conditions.append(f"chance {run['chance']:.1f} instead of {caption:.1f}")
-    if row["dataset"] in OWN_PARTITION:
-        conditions.append("partition of our own (none is published)")
-    return conditions
-
-
 def _not_run(
     row: Mapping[str, Any],
     runs: pd.DataFrame,
@@ -234,18 +220,27 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     names = {"value": "published", "low": "published_low", "high": "published_high"}
     printed = published.numbers().rename(columns=names).rename_axis("order").reset_index()
     printed = printed[printed["column"].isin(("devel", "test"))]
-    cells = dict(list(printed.groupby(["dataset", "configuration"])))
-    rows = []
+    cells, rows = dict(list(printed.groupby(["dataset", "configuration"]))), []
+    chances = published.scores().drop_duplicates("dataset").set_index("dataset")["chance"]
+    kind = ["backbone", "preset", "overrides", "random_weights"]
     for key, group in runs.groupby(by, sort=False):
         group = group.sort_values("seed")
+        run = group.iloc[0]
         seeds = [training_runs.load(folder) for folder in group["folder"]]
         shared = _origin(group, seeds[0])
         for cell in cells.get(key[:2], printed.iloc[:0]).to_dict("records"):
             row = cell | shared | _mean_score(seeds, cell["column"])
-            remarks = [*_conditions(group.iloc[0], cell), row["note"]]
+            remarks = published.differences(*run[kind])
+            if "weights" in run["overrides_and_weights"]:
+                remarks.append(f"weights of the file {run['weights']}")
+            if abs(run["chance"] - chances[row["dataset"]]) > 0.1:
+                chance = f"chance {run['chance']:.1f} instead of {chances[row['dataset']]:.1f}"
+                remarks.append(chance)
+            if row["dataset"] in OWN_PARTITION:
+                remarks.append("partition of our own (none is published)")
+            row["remark"] = ", ".join(filter(None, [*remarks, row["note"]]))
             scored = not np.isnan(row["reproduced"])
-            agreement = published.agreement(*_pair(row), 1) if scored else ""
-            rows.append(row | {"remark": ", ".join(filter(None, remarks)), "agreement": agreement})
+            rows.append(row | {"agreement": published.agreement(*_pair(row), 1) if scored else ""})
     table = pd.DataFrame(rows, columns=[*SUBSTITUTES, "order"]).astype(SUBSTITUTES)
     table = table.sort_values("order", kind="stable", ignore_index=True)
     return table[list(SUBSTITUTES)]

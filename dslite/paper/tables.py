@@ -267,10 +267,9 @@ def _published(n: int, numbers: pd.DataFrame) -> Sheet:
     scores, chances = rows[rows["column"] != "chance"], rows[rows["column"] == "chance"]
     best = scores.groupby(["dataset", "column"])["value"].transform("max") == scores["value"]
     bold = best & (scores["column"] == "test")
-    texts = (
-        scores["text"].str.replace(r"([\d.]+)", r"**\1**", regex=True).where(bold, scores["text"])
-    )
-    wide = scores.assign(text=texts).set_index(["configuration", "name", "column"])["text"]
+    strong = scores["text"].str.replace(r"([\d.]+)", r"**\1**", regex=True)
+    scores = scores.assign(text=scores["text"].mask(bold, strong))
+    wide = scores.set_index(["configuration", "name", "column"])["text"]
     wide = wide.unstack(["name", "column"], sort=False)
     columns = {}
     for name in scores["name"].unique():
