@@ -86,14 +86,14 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     for run in [run for run in contents.runs if run.finished]:
         for one in run.runs:
             contents.values[one.name] = records.contents(one.folder)
-            if not is_open(run.card):
+            if not _is_open(run.card):
                 contents.values[one.name].pop("predictions", None)
                 continue
             files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
             contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
         if run.config.folds:
             contents.values[run.name] = cross_validation.contents(run.folder)
-    private = sorted({run.dataset for run in contents.runs if not is_open(run.card)})
+    private = sorted({run.dataset for run in contents.runs if not _is_open(run.card)})
     contents.left_out = [
         f"{dataset}: predictions, explanations and models: {NOT_OPEN}" for dataset in private
     ]
@@ -105,8 +105,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     return contents
 
 
-def is_open(card: Card) -> bool:
-    """Return whether a corpus's licence lets its files be named; the demo corpus is our own."""
+def _is_open(card: Card) -> bool:
+    """Whether a corpus's licence lets its files be named; the demo corpus is our own."""
     return card.publish or card.layout == "demo"
 
 
@@ -163,11 +163,11 @@ def _lay_out(contents: Contents, folder: Path) -> ROCrate:
     counted = [paths.results(name) / "table1.csv" for name in {r.dataset for r in contents.runs}]
     if tables := [pd.read_csv(file, **records.TEXTS) for file in sorted(counted) if file.is_file()]:
         pd.concat(tables).to_csv(folder / "table1.csv", index=False)
-    return describe(contents, folder)
+    return _describe(contents, folder)
 
 
-def describe(contents: Contents, folder: Path) -> ROCrate:
-    """Return the description of what lies in a folder; its date is that of the latest run."""
+def _describe(contents: Contents, folder: Path) -> ROCrate:
+    """Describe what lies in a folder; its date is that of the latest run."""
     crate, study = ROCrate(version=VERSION), contents.study
     runs: dict[str, list[dict[str, Any]]] = {}  # a cross-validation is one
     for name, content in contents.values.items():

@@ -126,7 +126,7 @@ def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
     return Job(role, config, card, settings, folder)
 
 
-def all_jobs(study: Study) -> list[Job]:
+def _all_jobs(study: Study) -> list[Job]:
     """Return every job of a study in its order, the baselines last; no grid's choice."""
     loaded = {name: cards.load(name) for name in study.corpora}
     role = CANDIDATE if study.grid else TRAINING
@@ -138,17 +138,11 @@ def study_jobs(study: Study) -> dict[str, Job]:
     """Return every job of the corpora that are on this machine, by its key, in the study's order.
 
     Raises an InputError if none of them is.
-
-    Examples
-    --------
-    >>> from dslite.studies.study import load_study
-    >>> len(study_jobs(load_study("demo")))
-    10
     """
     missing = absent(study)
     if len(missing) == len(study.corpora):
         raise InputError(f"study {study.name}: {'; '.join(missing.values())}")
-    return {one.key: one for one in all_jobs(study) if one.config.dataset not in missing}
+    return {one.key: one for one in _all_jobs(study) if one.config.dataset not in missing}
 
 
 def absent(study: Study) -> dict[str, str]:
@@ -184,10 +178,9 @@ def study_runs(study: Study) -> list[Job]:
 
     Of a choice that cannot be made yet, the configuration is the grid's first one.
     """
-    looked_up = [look_up(one) for one in all_jobs(study)]
-    trainings = [one for one in looked_up if one.config.kind == runs.NETWORK]
-    choices = [_chosen(candidates(trainings, group)) for group in groups(trainings)]
-    return [*trainings, *choices, *looked_up[len(trainings) :]]
+    every = [look_up(one) for one in _all_jobs(study)]
+    choices = [_chosen(candidates(every, group)) for group in groups(every)]
+    return sorted([*every, *choices], key=lambda one: one.role == BASELINE)
 
 
 def look_up(planned: Job) -> Job:
@@ -263,10 +256,7 @@ def rank(candidates: Sequence[Job]) -> pd.DataFrame:
         (its place in the grid), ``devel`` (UAR or rho; NaN: undefined), ``run`` (its folder in
         results/), ``chosen`` (bool) and ``rank`` (from 1).
 
-    Raises
-    ------
-    InputError
-        A candidate that is not finished, or none that has a score.
+    Raises an InputError if a candidate is not finished, or none has a score.
     """
     for one in candidates:
         if not one.finished:

@@ -80,10 +80,9 @@ class Study(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All that `dslite train` or `dslite baseline` has to be told.
+    """All that `dslite train` or `dslite baseline` has to be told, nothing left open.
 
-    What a study leaves open is resolved. Acoustic statistics have no backbone and no weights,
-    baselines no augmentation.
+    Acoustic statistics have no backbone and no weights, baselines no augmentation.
     """
 
     dataset: str  # name of a card, or absolute path of a table
@@ -102,15 +101,7 @@ class Config:
         return self.augmentation if self.kind == NETWORK else self.kind
 
     def override_words(self) -> list[str]:
-        """Return the overrides as ``key=value``, as `dslite.settings.parse_overrides` reads them.
-
-        Examples
-        --------
-        >>> changed = (("tail", "drop"), ("units", 64))
-        >>> config = Config(dataset="d", preset="p", seed=0, overrides=changed)
-        >>> config.override_words()
-        ['tail=drop', 'units=64']
-        """
+        """Return the overrides as ``key=value``, see `dslite.settings.parse_overrides`."""
         return [f"{key}={_word(value)}" for key, value in self.overrides]
 
 
@@ -136,12 +127,6 @@ def load_study(name: str | Path) -> Study:
 
     Raises an InputError of an unknown name, key or value, a missing file, or a configuration that a
     corpus's card does not allow: every one is tried.
-
-    Examples
-    --------
-    >>> study = load_study("demo")
-    >>> study.corpora, study.seeds
-    (('demo',), (0, 1))
     """
     path = source(name)
     values = dslite_settings.read_yaml(path)

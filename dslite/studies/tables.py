@@ -41,7 +41,7 @@ def write_tables(study: Study) -> Path:
 
     Returns the folder; raises an InputError if nothing of the study is finished.
     """
-    runs = runs_table(study_runs(study))
+    runs = _runs_table(study_runs(study))
     if not (runs["status"] == FINISHED).any():
         raise InputError(f"study {study.name}: none of its {len(runs)} runs is finished")
     tables = {
@@ -66,19 +66,8 @@ def write_tables(study: Study) -> Path:
     return folder(study)
 
 
-def runs_table(runs: Sequence[Job]) -> pd.DataFrame:
-    """Return one row a configuration, baseline, cross-validation or candidate of a grid.
-
-    Returns
-    -------
-    DataFrame
-        ``role``, ``dataset``, ``preset``, ``backbone``, ``weights`` (name), ``augmentation`` (of
-        a baseline ``svm`` or ``librosa``), ``seed``, ``overrides``, ``folds``; ``metric``;
-        ``devel``, ``test`` and the 95 % interval of test over files, ``low`` to ``high``
-        (fractions, or rho; of a cross-validation, ``test`` is that of all files together);
-        ``run``, its folder in results/; ``identity``; ``status``, see `Job`;
-        `COST` (s, MiB). Empty where something is unknown.
-    """
+def _runs_table(runs: Sequence[Job]) -> pd.DataFrame:
+    """One row a job, with its scores (fractions, or rho) and cost; empty where it is unknown."""
     rows = [one.row() | (_scores(one) | _cost(one) if one.finished else {}) for one in runs]
     columns = ["role", *KEYS, "weights", "augmentation", "seed", "overrides", "folds", "metric"]
     columns += ["devel", "test", "low", "high", "run", "identity", "status", *COST]

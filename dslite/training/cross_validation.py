@@ -1,8 +1,7 @@
 """Speaker-independent cross-validation: a corpus divided k times, every file tested once.
 
-With few test speakers a score depends on which they are. In k folds each speaker is tested by a
-model that did not learn from them. In every fold epochs and settings are chosen on devel, and a
-fold's run is a run like any other.
+With few test speakers a score depends on which they are. In each of k folds epochs and settings are
+chosen on devel, and a fold's run is a run like any other.
 """
 
 from collections.abc import Callable

@@ -96,14 +96,14 @@ class Run:
 
     def _table(self, name: str, **how: Any) -> pd.DataFrame | None:
         file = self.folder / f"{name}.csv"
-        if not self.home:
-            try:
-                return pd.read_csv(file, **how) if file.is_file() else None
-            except (OSError, ValueError) as error:
-                shown = paths.shown(file)
-                raise InputError(f"{shown}: not readable ({error}); run it again") from None
-        texts = records.table(self.home, self.name, name)
-        return None if texts is None else pd.read_csv(StringIO(texts.to_csv(index=False)), **how)
+        if self.home:
+            texts = records.table(self.home, self.name, name)
+            csv = StringIO("" if texts is None else texts.to_csv(index=False))
+            return None if texts is None else pd.read_csv(csv, **how)
+        try:
+            return pd.read_csv(file, **how) if file.is_file() else None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
 
 
 def _content(folder: Path, home: Path | None, name: str) -> dict[str, Any] | None:
@@ -434,16 +434,7 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
         ``overrides_and_weights`` also names a weights file, ``n_overrides`` counts it.
         ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty without one.
 
-    Raises
-    ------
-    InputError
-        A file of a run cannot be read.
-
-    Examples
-    --------
-    >>> table = all_runs(dataset="ravdess", metric="uar", overridden=False)
-    >>> sorted(set(table["dataset"]))
-    ['ravdess']
+    Raises an InputError if a file of a run cannot be read.
     """
     rows = [_table_row(name, *where) for name, where in _finished(folds).items()]
     table = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
