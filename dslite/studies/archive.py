@@ -53,10 +53,9 @@ class Contents:
     @property
     def missing(self) -> list[str]:
         """What is not finished: ``run``, or ``run (why)``."""
-        unfinished = [run for run in self.runs if not run.finished]
-        reasons = [run.state.removeprefix(MISSING).removeprefix(": ") for run in unfinished]
-        pairs = zip(unfinished, reasons, strict=True)
-        return [f"{run.name} ({why})" if why else run.name for run, why in pairs]
+        unfinished = {run.name: run.state for run in self.runs if not run.finished}
+        texts = [f"{run} ({state.removeprefix(MISSING)})" for run, state in unfinished.items()]
+        return [text.removesuffix(" ()").replace(" (: ", " (", 1) for text in texts]
 
     @property
     def mixed(self) -> list[str]:
@@ -94,9 +93,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
         if run.config.folds:
             contents.values[run.name] = cross_validation.contents(run.folder)
     private = sorted({run.dataset for run in contents.runs if not _is_open(run.card)})
-    contents.left_out = [
-        f"{dataset}: predictions, explanations and models: {NOT_OPEN}" for dataset in private
-    ]
+    what = f"predictions, explanations and models: {NOT_OPEN}"
+    contents.left_out = [f"{dataset}: {what}" for dataset in private]
     contents.files |= {source(study).name: source(study)} | {
         f"tables/{file.name}": file
         for file in sorted(tables_folder(loaded).glob("*"))

@@ -85,7 +85,8 @@ class Job:
         """Return what tells the job apart in a table."""
         config = self.config
         row = {key: getattr(config, key) for key in ("preset", "backbone", "seed", "folds")}
-        row |= {"role": self.role, "dataset": self.dataset, "augmentation": config.label}
+        row |= {"role": self.role, "dataset": self.dataset}
+        row |= {"augmentation": config.kind if self.role == BASELINE else config.augmentation}
         row |= {"overrides": " ".join(config.override_words()), "run": self.name}
         return row | {"weights": Path(config.weights).name, "status": self.state}
 

@@ -29,6 +29,7 @@ ALLOWED = {
     "baselines": BASELINES,
 }
 AXES = {"backbone": "backbones", "augmentation": "augmentations", "weights": "weights"}
+Recipe = tuple[cards.Card, str, str, str]  # card, dataset, preset, backbone ("": of the preset)
 Seed = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -95,11 +96,6 @@ class Config:
     overrides: tuple[tuple[str, Any], ...] = ()  # by name, only what differs from the preset
     folds: int | None = None  # of a cross-validation, which trains once a fold
 
-    @property
-    def label(self) -> str:
-        """What tells the configuration apart in a table: its augmentation, or which baseline."""
-        return self.augmentation if self.kind == NETWORK else self.kind
-
     def override_words(self) -> list[str]:
         """Return the overrides as ``key=value``, see `dslite.settings.parse_overrides`."""
         return [f"{key}={_word(value)}" for key, value in self.overrides]
@@ -135,7 +131,7 @@ def load_study(name: str | Path) -> Study:
     study = checked(Study, values | {"name": path.stem}, str(path))
 
     def located(table: str) -> str:
-        """Make a table's path absolute: next to the study first, then as `paths.find` does."""
+        # Next to the study first, then as for any path.
         neighbour = path.parent / Path(table).expanduser()
         return str(neighbour if neighbour.is_file() else paths.find(table))
 
@@ -162,13 +158,13 @@ def expand(study: Study) -> list[Config]:
     [('none', 0), ('none', 1), ('cutmix', 0)]
     """
     configs = []
-    for card, dataset, preset, backbone in _recipes(study):
+    for recipe in _recipes(study):
         # An override is the user's decision, so it is not tried what else there is.
-        axes = {key: values for key, values in card.grid.items() if key not in study.overrides}
+        axes = {key: values for key, values in recipe[0].grid.items() if key not in study.overrides}
         values = itertools.product(*axes.values()) if study.grid else []
         points = [dict(zip(axes, point, strict=True)) for point in values] or [{}]
-        for named in itertools.product(study.augmentations, [backbone], study.seeds, points):
-            configs.append(_config(study, card, dataset, preset, *named))
+        for named in itertools.product(study.augmentations, study.seeds, points):
+            configs.append(_config(study, recipe, *named))
     return list(dict.fromkeys(configs))  # once each, in this order
 
 
@@ -176,7 +172,7 @@ def baselines(study: Study) -> list[Config]:
     """Return the study's baselines, once each with its first seed, on which they hardly depend."""
     configs = []
     for recipe in _recipes(study):
-        of = _config(study, *recipe[:3], "none", recipe[3], study.seeds[0], {})
+        of = _config(study, recipe, "none", study.seeds[0], {})
         counted = tuple(pair for pair in of.overrides if pair[0] in ACOUSTIC)
         acoustic = {"backbone": "", "weights": "", "overrides": counted}
         configs += [
@@ -186,27 +182,22 @@ def baselines(study: Study) -> list[Config]:
     return list(dict.fromkeys(configs))
 
 
-def _recipes(study: Study) -> list[tuple[cards.Card, str, str, str]]:
-    """Card, dataset, preset and backbone (empty: that of the preset) in the study's order."""
+def _recipes(study: Study) -> list[Recipe]:
+    """Everything that is to be trained in each augmentation, in the study's order."""
     return [
         (card, dataset, preset, backbone)
-        for card, dataset in ((cards.load(dataset), dataset) for dataset in study.corpora)
+        for dataset in study.corpora
+        for card in [cards.load(dataset)]
         for preset in study.presets or (card.default_preset,)
         for backbone in study.backbones or ("",)
     ]
 
 
 def _config(
-    study: Study,
-    card: cards.Card,
-    dataset: str,
-    preset: str,
-    augmentation: str,
-    backbone: str,
-    seed: int,
-    tried: Mapping[str, Any],
+    study: Study, recipe: Recipe, augmentation: str, seed: int, tried: Mapping[str, Any]
 ) -> Config:
     """Bring a configuration into the form in which equal ones are equal."""
+    card, dataset, preset, backbone = recipe
     weights = study.weights if isinstance(study.weights, str) else study.weights[backbone]
     named = {"weights": weights, "augmentation": augmentation, "backbone": backbone}
     base = cards.settings_of(card, preset, **named)

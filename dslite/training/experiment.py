@@ -102,13 +102,11 @@ def train(
 ) -> runs.Run:
     """Choose on devel, train the final model, evaluate it once on test (paper 3.3).
 
-    The first training (train partition) gives the devel column and the number of epochs; the
-    second one (train + devel, as many epochs) gives the model that is saved and the test column.
-    A finished run of the same identity is not repeated, an interrupted one goes on from its last
-    finished epoch, and so does one whose `candidate` is finished.
-
-    ``force`` trains from the start all the same; the preset is only written down. The run lies on
-    disk: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv``, ``model.keras``.
+    The first training (train partition) gives the devel scores and the number of epochs; the
+    second one (train + devel, as many epochs) the model and the test scores. Unless ``force``, a
+    finished run of the same identity is not repeated, an interrupted one goes on from its last
+    finished epoch, and so does one whose `candidate` is finished. The preset is only written down.
+    Files: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv``, ``model.keras``.
     """
     described, place, finished = runs.look_up(
         manifest, settings, seed, preset, runs.NETWORK, force=force, log=log
@@ -144,7 +142,7 @@ def candidate(
     """Train on train alone: a point of a grid, to be compared with others on devel.
 
     Test labels are taken out, and nothing is predicted of test. `train` goes on from what this
-    leaves in the cache. The files in ``candidates/`` are a run's, without test and without a model.
+    leaves in the cache. Files: a run's, without test and without a model.
     """
     described, place, finished = runs.look_up(
         manifest, settings, seed, preset, runs.NETWORK, candidate=True, force=force, log=log

@@ -247,8 +247,8 @@ def folder(
 ) -> Path:
     """Return where a run's files lie: ``<name>``, at its end what was changed of the preset.
 
-    One deeper than a run lie a fold of a cross-validation (``<name>-5folds/fold2``) and a
-    candidate, the half of a run that is scored on devel (``candidates/<name>``).
+    One deeper than a run lie a fold (``<name>-5folds/fold2``) and a candidate
+    (``candidates/<name>``).
 
     Examples
     --------
@@ -414,11 +414,9 @@ def _rounded(value: float | None, digits: str) -> float:
 def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     """Read every finished run in ``results/`` and its committed records into a table, one a row.
 
-    Of a run that is in both, the user's own counts. A folder without ``metrics.json`` is unfinished
-    and passed over; so is a cross-validation whose folds are not all finished.
-
-    With ``folds``, those of cross-validations, too. ``chosen``: values of columns that a run must
-    have, ``dataset="ravdess", overridden=False``.
+    Of a run that is in both, the user's own counts. What is not finished is passed over, also a
+    cross-validation. With ``folds``, those of cross-validations are listed, too. ``chosen``: values
+    of columns that a run must have, ``dataset="ravdess", overridden=False``.
 
     Returns
     -------
