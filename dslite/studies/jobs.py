@@ -248,8 +248,6 @@ def candidates(jobs: Sequence[Job], group: str) -> list[Job]:
 def rank(candidates: Sequence[Job]) -> pd.DataFrame:
     """Rank the candidates of one grid by their devel score, of equals the first one first.
 
-    Nothing of the test partition is asked for.
-
     Returns
     -------
     DataFrame

@@ -96,8 +96,7 @@ def _weights(card: cards.Card, original: runs.Run, typed: str) -> str:
 def workshop(keep: bool = False) -> Iterator[Path]:
     """Let results and cache lie in a temporary folder below the cache, removed at the end.
 
-    Nothing that the original left is taken up but published weights, which have a checksum. With
-    ``keep`` the results stay; the cache never does.
+    Nothing of the original is taken up but published weights. With ``keep`` the results stay.
     """
     cache = paths.cache()
     for name in ("repetitions", "weights"):
@@ -132,11 +131,7 @@ def repeat(
 
 
 def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:
-    """Name what differs in the numbers of a repetition, and in what may explain it.
-
-    Predictions, metrics and history (without its times) are compared to the last digit. What may
-    explain a difference are versions, hardware and commit.
-    """
+    """Name what differs in predictions, metrics and history, and in what may explain it."""
     both = (original, again)
     tables = {"predictions.csv": [run.predictions for run in both]}
     tables["history.csv"] = [run.history.drop(columns=TIMES, errors="ignore") for run in both]
