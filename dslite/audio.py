@@ -32,9 +32,8 @@ def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
     try:
         file = soundfile.SoundFile(name)
     except TypeError:  # what soundfile raises for the headerless '.raw'
-        raise InputError(
-            f"{path}: headerless audio tells no sample rate; store it as WAV or FLAC"
-        ) from None
+        text = f"{path}: headerless audio tells no sample rate; store it as WAV or FLAC"
+        raise InputError(text) from None
     except soundfile.SoundFileError as error:
         raise _unreadable(path, error) from None
     with file:
@@ -47,10 +46,8 @@ def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
 
 
 def _unreadable(path: str | PathLike, error: Exception) -> InputError:
-    reason = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
-    return InputError(
-        f"{path}: not readable as audio ({reason}); replace it or store it as WAV/FLAC"
-    )
+    why = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
+    return InputError(f"{path}: not readable as audio ({why}); replace it or store it as WAV/FLAC")
 
 
 def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
@@ -75,10 +72,7 @@ class Mixer:
             )
 
     def add(self, block: np.ndarray) -> np.ndarray:
-        """Return what float32 [frames, channels] adds to the waveform: float32 [samples], or none.
-
-        InputError where the block holds NaN or infinite samples.
-        """
+        """Mix a block, float32 [frames, channels], down; return what it adds: float32 [samples]."""
         with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
             mono = block.mean(axis=1)
         require_finite(mono, self._name)
@@ -86,41 +80,28 @@ class Mixer:
 
     def rest(self) -> np.ndarray:
         """Return what the resampler has held back, at the end: float32 [samples]."""
-        nothing = np.zeros(0, np.float32)
-        if self._resampler is None:
-            return nothing
-        return self._resampler.resample_chunk(nothing, last=True)
+        none = np.zeros(0, np.float32)
+        return none if self._resampler is None else self._resampler.resample_chunk(none, last=True)
 
 
 def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
-    """Decode a file: the mean of its channels at the wanted rate in Hz, and how long the file is.
+    """Decode a file: the mean of its channels at the wanted rate in Hz, and its length in s.
 
-    Takes any container, subtype, rate and number of channels that libsndfile decodes, block by
-    block: an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a waveform.
-
-    Returns
-    -------
-    waveform : ndarray of float32 [samples]
-        Full scale is 1; resampling may overshoot it a little.
-    duration_s : float
-        Frames over rate of the file itself, seconds.
-
-    Raises
-    ------
-    InputError
-        The file is missing, not decodable, without audio, or holds NaN or infinite samples.
+    The waveform is float32 [samples]; full scale is 1, which resampling may overshoot a little.
+    Read block by block, since an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a
+    waveform. InputError where the file is missing, not decodable, without audio, or holds NaN or
+    infinite samples.
     """
     parts, frames = [], 0
     with opened(path) as file:
-        stored_rate = file.samplerate
-        mixer = Mixer(stored_rate, sample_rate, path)
+        mixer = Mixer(file.samplerate, sample_rate, path)
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             frames += len(block)
             parts.append(mixer.add(block))
     waveform = np.concatenate([*parts, mixer.rest()])
     if not waveform.size:
         raise InputError(f"{path}: too short to hold a sample at {sample_rate} Hz; remove it")
-    return waveform, frames / stored_rate
+    return waveform, frames / file.samplerate
 
 
 def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
@@ -144,15 +125,10 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB)
     padded = np.pad(waveform, frame // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, frame)[::hop]
     # Squares of all frames are four times the waveform: an hour is looked at in pieces.
-    power = np.concatenate(
-        [
-            np.mean(np.square(frames[first : first + FRAMES]), axis=-1)
-            for first in range(0, len(frames), FRAMES)
-        ]
-    )
+    pieces = (frames[first : first + FRAMES] for first in range(0, len(frames), FRAMES))
+    power = np.concatenate([np.mean(np.square(piece), axis=-1) for piece in pieces])
     level = 10 * np.log10(np.maximum(power, POWER_FLOOR))
-    db = level - level.max()
-    loud = np.flatnonzero(db > -top_db)
+    loud = np.flatnonzero(level - level.max() > -top_db)
     if not loud.size:
         return 0, len(waveform)
     begin, end = int(loud[0]) * hop, min(len(waveform), (int(loud[-1]) + 1) * hop)
@@ -170,14 +146,10 @@ def chunk_starts(
 ) -> np.ndarray:
     """Compute the first samples of a file's chunks: strictly increasing int64 [chunks].
 
-    Parameters
-    ----------
-    n_samples, chunk, hop : int
-        Lengths of the file and of a chunk, and from one chunk's start to the next, in samples.
-    tail : {"keep", "drop"}
-        "drop" is the published procedure read literally: full chunks at multiples of ``hop``, so
-        that a file shorter than a chunk has none. "keep" adds a chunk that ends with the file if
-        the regular ones do not, and a short file has one chunk (`cut` pads it).
+    All lengths are in samples. ``tail="drop"`` is the published procedure read literally: full
+    chunks at multiples of ``hop``, so that a file shorter than a chunk has none. "keep" adds a
+    chunk that ends with the file if the regular ones do not, and a short file has one chunk (`cut`
+    pads it).
 
     Examples
     --------
@@ -230,20 +202,16 @@ def clip(path: Path, settings: Settings) -> Clip:
     begin, end = 0, len(waveform)
     if settings.trim == "on":
         begin, end = sounding(waveform, settings.sample_rate)
-    starts = chunk_starts(
-        end - begin, settings.chunk_samples, settings.chunk_hop_samples, settings.tail
-    )
+    chunk, hop = settings.chunk_samples, settings.chunk_hop_samples
+    starts = chunk_starts(end - begin, chunk, hop, settings.tail)
     return Clip(waveform[begin:end], starts, begin, duration_s)
 
 
 def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Read a file's chunks, float32 [chunks, samples], and their starts in s, float64 [chunks].
-
-    The starts are those in the `Clip`: without the silence at its ends, where ``trim`` is on.
-    """
-    whole = clip(path, settings)
-    chunks = cut(whole.waveform, whole.starts, settings.chunk_samples)
-    return chunks, whole.starts / settings.sample_rate
+    """Read a file's chunks, float32 [chunks, samples], and their starts in the `Clip` in s."""
+    of = clip(path, settings)
+    chunks = cut(of.waveform, of.starts, settings.chunk_samples)
+    return chunks, of.starts / settings.sample_rate
 
 
 def read_ahead(pool: ThreadPoolExecutor, function, items: Iterable, most: int = 16) -> Iterator:

@@ -17,16 +17,8 @@ from dslite.settings import Settings, Strict, checked, nearest, parse_overrides
 
 # Presets of a table whose card has none: `tuned` is what of RAVDESS's is not about song; `paper` is
 # the defaults, whose AdaDelta at 0.001 hardly moves the head.
-OWN_PRESETS = {
-    "tuned": {
-        "optimizer": "adam",
-        "schedule": "cosine",
-        "label_smoothing": 0.1,
-        "patience": 15,
-        "top_db": 80,
-    },
-    "paper": {},
-}
+TUNED = {"optimizer": "adam", "schedule": "cosine", "label_smoothing": 0.1}
+OWN_PRESETS = {"tuned": TUNED | {"patience": 15, "top_db": 80}, "paper": {}}
 
 
 class Package(Strict):
@@ -119,6 +111,11 @@ class Card(Strict):
             raise ValueError(f"labels or expected name {unknown[0]!r}, which is not in classes")
         return self
 
+    @property
+    def part_of_speaker(self) -> dict[str, str]:
+        """Partition of each speaker that the card lists."""
+        return {name: part for part, names in self.partition.items() for name in names}
+
 
 def names() -> list[str]:
     """List the names of the corpora that have a card."""
@@ -134,12 +131,8 @@ def load(dataset: str, folder: str | Path = "") -> Card:
     """Load the card of a corpus by name, or of a user's table by path.
 
     A card ``my.yaml`` beside the table ``my.csv`` is read where there is one; ``folder`` says where
-    the corpus lies, if not where the card says.
-
-    Raises
-    ------
-    InputError
-        Unknown name, missing table or folder, or a card that does not validate.
+    the corpus lies, if not where the card says. InputError for an unknown name, a missing table or
+    folder, or a card that does not validate.
 
     Examples
     --------
@@ -185,16 +178,12 @@ def _table_card(table: Path) -> Card:
     folder = table.parent / Path(card.folder).expanduser()
     if not folder.is_dir():
         raise InputError(f"{file}: folder {card.folder}: there is no such folder")
-    settings = _with_weights(table, card.settings)
-    presets = {name: _with_weights(table, keys) for name, keys in card.presets.items()}
-    changed = {"folder": str(folder), "settings": settings, "presets": presets}
-    return card.model_copy(update=changed)
-
-
-def _with_weights(table: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a card; a weights file that lies beside the table gets its whole path."""
-    file = table.parent / str(values.get("weights", ""))
-    return values | ({"weights": str(file)} if file.is_file() else {})
+    for keys in (card.settings, *card.presets.values()):
+        # A weights file that lies beside the table gets its whole path.
+        weights = table.parent / str(keys.get("weights", ""))
+        if weights.is_file():
+            keys["weights"] = str(weights)
+    return card.model_copy(update={"folder": str(folder)})
 
 
 def _checked_card(values: dict[str, Any], path: Path) -> Card:
@@ -222,11 +211,7 @@ def settings_of(
 
     See `parse_overrides`. Settings given by name (``augmentation="cutmix"``) that are empty (``""``
     or ``None``) are passed over, so that a notebook's parameters can be handed on as they are.
-
-    Raises
-    ------
-    InputError
-        Unknown preset or key, or a value out of its range.
+    InputError for an unknown preset or key, or a value out of its range.
 
     Examples
     --------
@@ -237,10 +222,8 @@ def settings_of(
     preset = preset or card.default_preset
     if preset and preset not in card.presets:
         raise InputError(f"{card.dataset} has no preset '{preset}'{nearest(preset, card.presets)}")
-    values = dict(card.settings)
-    values |= card.presets.get(preset, {})
-    values |= {key: value for key, value in named.items() if value not in ("", None)}
-    values |= parse_overrides(overrides)
+    given = {key: value for key, value in named.items() if value not in ("", None)}
+    values = card.settings | card.presets.get(preset, {}) | given | parse_overrides(overrides)
     settings = checked(Settings, values, f"settings of {card.dataset}")
     if settings.weights not in ("imagenet", "random"):
         file = paths.find(settings.weights)
@@ -262,9 +245,5 @@ def overridden(card: Card, settings: Settings, preset: str = "") -> dict[str, tu
     >>> overridden(card, settings_of(card, overrides="units=64"))
     {'units': (128, 64)}
     """
-    base = settings_of(card, preset)
-    return {
-        key: (getattr(base, key), value)
-        for key, value in settings.model_dump().items()
-        if getattr(base, key) != value
-    }
+    base, used = settings_of(card, preset).model_dump(), settings.model_dump()
+    return {key: (base[key], value) for key, value in used.items() if base[key] != value}

@@ -34,7 +34,6 @@ app = typer.Typer(
 
 
 def _version(asked: bool) -> None:
-    """Print the version and stop."""
     if asked:
         typer.echo(f"dslite {dslite.__version__}")
         raise typer.Exit
@@ -108,12 +107,9 @@ def run() -> None:
     _end_with_workflow()
     try:
         app()
-    except InputError as error:
+    except (InputError, NotebookError, ConversionError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (NotebookError, ConversionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 def _end_with_workflow() -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dslite import cards, paths
-from dslite import settings as dslite_settings
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
-from dslite.settings import Settings
+from dslite.settings import Settings, nearest
 
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
 ORDER += ("6_explainability", "7_paper")
@@ -94,12 +93,8 @@ def begin(
 ) -> Stage:
     """Check a notebook's parameters and turn them into settings, see `dslite.cards.settings_of`.
 
-    ``others`` names the notebook's parameters that are no settings.
-
-    Raises
-    ------
-    InputError
-        A parameter was mistyped (papermill only warns of it) or has no valid value.
+    ``others`` names the notebook's parameters that are no settings. InputError where a parameter
+    was mistyped (papermill only warns of it) or has no valid value.
 
     Examples
     --------
@@ -123,8 +118,7 @@ def _check_names(names: Iterable[str], parameters: Iterable[str]) -> None:
     """Fail on the first name that is no parameter, with the nearest one."""
     for name in names:
         if name not in parameters:
-            nearest = dslite_settings.nearest(name, sorted(parameters))
-            raise InputError(f"unknown parameter '{name}'{nearest}")
+            raise InputError(f"unknown parameter '{name}'{nearest(name, sorted(parameters))}")
 
 
 def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
@@ -151,8 +145,8 @@ def _typed(values: Mapping[str, Any], declared: Mapping[str, Mapping]) -> dict[s
             try:
                 converted[name] = kind(value)
             except ValueError:
-                message = f"parameter {name} = '{value}': expected {kind.__name__}"
-                raise InputError(message) from None
+                text = f"parameter {name} = '{value}': expected {kind.__name__}"
+                raise InputError(text) from None
     return converted
 
 
@@ -160,25 +154,19 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     """Run a notebook, a name (``3_training``) or a path, with papermill.
 
     The output is written only when every cell ran; a failed notebook is kept as
-    ``<name>.failed.ipynb``.
-
-    Raises
-    ------
-    InputError
-        No such notebook, an unknown parameter, or a cell that ended with an InputError.
-    NotebookError
-        Another error in a cell; the text fits on one screen.
+    ``<name>.failed.ipynb``. InputError for no such notebook, an unknown parameter, or a cell that
+    ended with one; else NotebookError, whose text fits on one screen.
     """
     import logging
 
     import papermill
     from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
 
     source = paths.ROOT / "notebooks" / f"{notebook}.ipynb"
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
-        nearest = dslite_settings.nearest(notebook, ORDER)
-        raise InputError(f"there is no notebook '{notebook}'{nearest}")
+        raise InputError(f"there is no notebook '{notebook}'{nearest(notebook, ORDER)}")
     parameters = _typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
     failed = output.with_name(f"{output.stem}.failed.ipynb")
@@ -189,21 +177,17 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     failed.unlink(missing_ok=True)
     with paths.replacing(output) as draft, tempfile.TemporaryDirectory() as sockets:
         try:
-            papermill.execute_notebook(
-                str(source),
-                str(draft),
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                log_output=True,
-                cwd=str(Path.cwd()),
-                config=_kernel_config(sockets),
-            )
+            # Sockets in a folder of its own: TCP is open to all local users, and Jupyter's own
+            # name, in the working folder, is taken twice by two kernels that start side by side.
+            ipc = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+            config = Config({} if sys.platform == "win32" else {"KernelManager": ipc})
+            how = {"kernel_name": "python3", "progress_bar": False, "log_output": True}
+            how |= {"cwd": str(Path.cwd()), "config": config}
+            papermill.execute_notebook(str(source), str(draft), parameters=parameters, **how)
         except papermill.PapermillExecutionError as error:
             draft.replace(failed)
-            text = _one_screen(output.stem, error, failed)
             kind = InputError if error.ename == "InputError" else NotebookError
-            raise kind(text) from None
+            raise kind(_one_screen(output.stem, error, failed)) from None
         except DeadKernelError:
             draft.replace(failed)
             raise NotebookError(
@@ -211,17 +195,6 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
                 f"as far as it came: {paths.shown(failed)}"
             ) from None
     return output
-
-
-def _kernel_config(folder: str):
-    """Reach the kernel through sockets in a folder of its own: TCP is open to all local users."""
-    from traitlets.config import Config
-
-    if sys.platform == "win32":
-        return Config()
-    # Jupyter's own name, kernel-ipc-1 in the working folder, is taken twice by two kernels that
-    # start side by side.
-    return Config(KernelManager={"transport": "ipc", "ip": f"{folder}/kernel"})
 
 
 class _Progress:
@@ -250,10 +223,7 @@ def _one_screen(name: str, error, failed: Path) -> str:
 
 
 def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
-    """Write one self-contained HTML page of executed notebooks, in their order, with an index.
-
-    InputError where a notebook is missing.
-    """
+    """Write one self-contained HTML page of executed notebooks, in their order, with an index."""
     import jinja2
     import nbformat
     from nbconvert import HTMLExporter
@@ -283,7 +253,6 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         sections[anchor] = "".join(pieces)
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
     page = jinja2.Template(PAGE).render(title=html.escape(title), code=code, sections=sections)
-    output = Path(output)
     with paths.replacing(output) as draft:
         draft.write_text(page, encoding="utf-8")
-    return output
+    return Path(output)

@@ -98,22 +98,15 @@ def counts(table: pd.DataFrame) -> Figure:
 
 
 def draw_intervals(
-    axes: Axes,
-    places: np.ndarray,
-    values: np.ndarray,
-    ends: tuple,
-    i: int,
-    label: str,
-    digits: str,
-    wider: tuple | None = None,
+    axes: Axes, places, values, ends, i: int, label: str, digits: str, wider=()
 ) -> None:
     """Draw values and their intervals (two arrays) at places on the vertical axis as series i.
 
     Series -1 is black; ``wider``: a second interval of each, as a thin line.
     """
     colour = COLOURS[i % len(COLOURS)] if i >= 0 else "black"
-    axes.hlines(places, *ends, color=colour, lw=1.5 if wider is None else 2.5)
-    if wider is not None:
+    axes.hlines(places, *ends, color=colour, lw=2.5 if len(wider) else 1.5)
+    if len(wider):
         axes.hlines(places, *wider, color=colour, lw=0.7)
     axes.plot(values, places, "os^D"[i % 4], color=colour, ms=5, label=label)
     above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
@@ -139,7 +132,7 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
         if group:
             ticks[place] = group
         places = place + bool(group) + np.arange(len(of))
-        thin = (of["low_speakers"], of["high_speakers"]) if "low_speakers" in of else None
+        thin = (of["low_speakers"], of["high_speakers"]) if "low_speakers" in of else ()
         draw_intervals(axes, places, of["value"], (of["low"], of["high"]), i, group, digits, thin)
         for at, dots in zip(places, of.get("dots", []), strict=False):
             axes.plot(dots, np.full(np.shape(dots), at), "k.", ms=3)

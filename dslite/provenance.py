@@ -50,10 +50,8 @@ def commit() -> str:
     """Return the project's Git commit, ``+changes`` if the work tree differs, empty if none."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(paths.ROOT), *words], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+        command = ["git", "-C", str(paths.ROOT), *words]
+        return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
@@ -105,16 +103,9 @@ def write_json(path: str | os.PathLike, content: object) -> None:
 
 
 def read_json(path: str | os.PathLike, remedy: str = "delete it and repeat what wrote it") -> Any:
-    """Read a JSON file.
-
-    Raises
-    ------
-    InputError
-        The file is not there, not readable or not JSON; with ``remedy``, what to do about it.
-    """
-    path = Path(path)
+    """Read a JSON file; where it cannot be read, an InputError says so, and the ``remedy``."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{paths.shown(path)}: not readable ({reason}); {remedy}") from None
@@ -169,18 +160,14 @@ def memory_of_fresh_process(
 ) -> dict[str, float]:
     """Run a few lines of Python in a fresh process and measure the memory that they need.
 
-    ``imports`` are lines that load the runtime, after which the baseline is taken; ``load`` are
-    those that load the model, and ``call`` is called `CALLS` times; the arguments are the process's
-    ``sys.argv[1:]``. Returns ``peak_mb``, ``baseline_mb`` and ``growth_mb``, the difference: the
-    model, and what a run of it needs. RuntimeError with the process's last line where it fails.
+    ``imports`` load the runtime, after which the baseline is taken; ``load`` loads the model, and
+    ``call`` is called `CALLS` times; the arguments are the process's ``sys.argv[1:]``. Returns
+    ``peak_mb``, ``baseline_mb`` and ``growth_mb``, the difference: the model, and what a run of it
+    needs. RuntimeError with the process's last line where it fails.
     """
     script = _SCRIPT.format(imports=imports, load=load, call=call, calls=CALLS)
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    words, quiet = [sys.executable, "-c", script, *arguments], {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | quiet)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise RuntimeError(f"measuring the memory of {' '.join(arguments)} failed: {reason}")

@@ -23,7 +23,7 @@ SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask size
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2."""
+    """See `parse_yaml`."""
 
 
 _Yaml.yaml_implicit_resolvers = {
@@ -33,7 +33,7 @@ _Yaml.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML text: ``on`` is a setting's value, and a corpus may have the class ``no``.
+    """Parse YAML in which ``on``, ``off``, ``yes`` and ``no`` are words, as in YAML 1.2.
 
     Examples
     --------
@@ -196,11 +196,11 @@ def checked(model: type[Strict], values: Mapping[str, Any], where: str) -> Any:
     try:
         return model(**values)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"])
-            reason = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key} = {item['input']!r}: {reason}" if key else reason)
+        keys = (".".join(map(str, item["loc"])) for item in error.errors())
+        problems = [
+            f"{key} = {item['input']!r}: " * bool(key) + item["msg"].removeprefix("Value error, ")
+            for key, item in zip(keys, error.errors(), strict=True)
+        ]
         raise InputError(f"{where}: {'; '.join(problems)}") from None
 
 
@@ -216,9 +216,8 @@ def parse_overrides(overrides: str | Iterable[str] | Mapping[str, Any]) -> dict[
     """
     if isinstance(overrides, Mapping):
         return dict(overrides)
-    items = overrides.split() if isinstance(overrides, str) else list(overrides)
     parsed = {}
-    for item in items:
+    for item in overrides.split() if isinstance(overrides, str) else overrides:
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise InputError(f"override '{item}': expected key=value, for instance units=64")

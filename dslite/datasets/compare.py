@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dslite.cards import Card
 from dslite.datasets import listing
-from dslite.datasets.listing import AUDIO, UNKNOWN, Listing, audio_files, table_of
+from dslite.datasets.listing import AUDIO, UNKNOWN, Listing, audio_files, is_audio, table_of
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -60,8 +60,7 @@ def _later_file(name: str, card: Card, folder: Path, home: Path) -> Path | None:
 def is_present(card: Card, folder: Path) -> bool:
     """Return whether there is a package with any audio."""
     home = _find(card, folder)
-    files = (home / "wav").iterdir() if home else ()
-    return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
+    return home is not None and any(map(is_audio, (home / "wav").iterdir()))
 
 
 def key(name: str) -> str:

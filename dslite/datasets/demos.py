@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files
+from dslite.datasets.listing import Listing, audio_files, file_problem
 from dslite.errors import InputError
 
 DEEP = 3  # folders between the corpus's folder and its audio
@@ -25,11 +25,7 @@ def is_present(card: Card, folder: Path) -> bool:
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List the emotional files; who speaks and how stands in their names.
-
-    Problems are an unknown emotion, a recording that is there twice or is neither WAV nor FLAC, and
-    a file in no partition.
-    """
+    """List the emotional files; who speaks and how stands in their names."""
     audio = audio_files(folder, DEEP)
     named = [file for file in audio if NAME.fullmatch(file.stem)]
     if not named:
@@ -45,11 +41,8 @@ def read(card: Card, folder: Path) -> Listing:
     for file in named:
         place, match = file.relative_to(folder), NAME.fullmatch(file.stem)
         emotion = match["emotion"]
-        twin = first.setdefault(file.stem, place)
-        if twin != place:
-            problems.append(f"{place}: the same recording is there as {twin}; keep one")
-        elif file.suffix.lower() not in AUDIO:
-            problems.append(f"{place}: neither WAV nor FLAC; remove it or convert it")
+        if problem := file_problem(place, first.setdefault(file.stem, place)):
+            problems.append(problem)
         elif emotion in card.excluded:
             left_out.append(file.name)
             excluded[card.excluded[emotion]] += 1
@@ -60,13 +53,6 @@ def read(card: Card, folder: Path) -> Listing:
                 f"{place}: emotion '{emotion}' is not known; add it to `labels` or `excluded` in "
                 "the card, or move the file away"
             )
-    other = [os.path.relpath(file, home) for file in audio if not NAME.fullmatch(file.stem)]
-    return partitions.place(
-        card,
-        (folder, home),
-        files,
-        left_out,
-        problems,
-        surplus=tuple(Path(path).as_posix() for path in other),
-        excluded=dict(excluded),
-    )
+    other = [Path(os.path.relpath(f, home)).as_posix() for f in sorted({*audio} - {*named})]
+    facts = {"surplus": tuple(other), "excluded": dict(excluded)}
+    return partitions.place(card, (folder, home), files, left_out, problems, **facts)

@@ -102,10 +102,9 @@ def fetch(dataset: str) -> Path:
 def fetch_archive(archive: Archive, target: Path) -> Path:
     """Download an archive to the cache and unpack it as ``target``, which is returned.
 
-    A folder ``target`` with all files is left alone, and so is a verified archive in the cache
-    (it may have been put there by hand). Two commands that fetch the same wait for each other.
-    InputError as from `retrieve`, for a full disk (seen before anything is written), and for an
-    unfinished folder in the way.
+    A folder ``target`` with all files is left alone, and so is a verified archive in the cache (it
+    may have been put there by hand). Two commands that fetch the same wait for each other.
+    InputError as from `retrieve`, for a full disk, and for an unfinished folder in the way.
     """
     if _count_audio(target) >= archive.files:
         return target
@@ -149,8 +148,7 @@ def _require_space(needed: Mapping[Path, int]) -> None:
 
 
 def _count_audio(folder: Path) -> int:
-    files = (f for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
-    return sum(f.suffix.lower() in listing.AUDIO and not f.name.startswith(".") for f in files)
+    return sum(listing.is_audio(f) for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
 
 
 def _unpack(file: Path, archive: Archive, target: Path) -> None:

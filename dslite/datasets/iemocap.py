@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files
+from dslite.datasets.listing import AUDIO, Listing, audio_files, file_problem
 from dslite.errors import InputError
 
 OUTER = "IEMOCAP_full_release"  # unpacked with its name
@@ -25,10 +25,8 @@ LINE = re.compile(r"\[[0-9.]+ - [0-9.]+\]\t(?P<name>[^\t]+)\t(?P<label>[^\t]+)\t
 
 def _home(folder: Path) -> Path | None:
     """The folder that holds ``Session1`` and so on; None where there is not one of them."""
-    for home in (folder, folder / OUTER):
-        if any((home / session).is_dir() for session in SESSIONS):
-            return home
-    return None
+    homes = [h for h in (folder, folder / OUTER) if any((h / s).is_dir() for s in SESSIONS)]
+    return homes[0] if homes else None
 
 
 def _evaluations(home: Path, session: str) -> list[Path]:
@@ -94,11 +92,7 @@ def _key(path: str | Path) -> str:
 
 
 def read(card: Card, folder: Path) -> Listing:
-    """List the utterances of the card's classes, whether their audio is there or not.
-
-    Problems are bad lines, unknown or contradictory labels, utterances in a wrong session or in no
-    partition.
-    """
+    """List the utterances of the card's classes, whether their audio is there or not."""
     home = _home(folder)
     if home is None:
         raise InputError(
@@ -108,10 +102,10 @@ def read(card: Card, folder: Path) -> Listing:
     labels, problems = _labels(card, home)
     audio = {}  # key -> path
     for file in (f for s in SESSIONS for f in audio_files(home / s / "sentences" / "wav", deep=1)):
-        path = file.relative_to(home).as_posix()
-        twin = audio.setdefault(_key(path), path)
-        if twin != path:
-            problems.append(f"{path}: the same recording is there as {twin}; keep one")
+        path = file.relative_to(home)
+        twin = audio.setdefault(_key(path), path.as_posix())
+        if Path(twin) != path:
+            problems.append(file_problem(path, Path(twin)))
     files, listed = {}, set()
     for name, (match, label) in labels.items():
         session = f"Session{match['session']}"
@@ -124,13 +118,9 @@ def read(card: Card, folder: Path) -> Listing:
     unused = [name for name, (_, label) in labels.items() if label in card.excluded]
     absent = [session for session in SESSIONS if not _evaluations(home, session)]
     note = f"no labels of {', '.join(absent)}: the counts differ from the whole corpus's"
-    return partitions.place(
-        card,
-        (folder, home),
-        files,
-        unused,
-        problems,
-        surplus=tuple(sorted(path for key, path in audio.items() if key not in listed)),
-        excluded=dict(Counter(card.excluded[labels[name][1]] for name in unused)),
-        notes=(note,) if absent else (),
-    )
+    facts = {
+        "surplus": tuple(sorted(path for key, path in audio.items() if key not in listed)),
+        "excluded": dict(Counter(card.excluded[labels[name][1]] for name in unused)),
+        "notes": (note,) if absent else (),
+    }
+    return partitions.place(card, (folder, home), files, unused, problems, **facts)

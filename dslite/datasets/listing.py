@@ -26,9 +26,8 @@ SHOWN = 20  # problems listed in one message
 class Listing:
     """What a corpus's own label files or file names say of it.
 
-    ``table`` [files, `COLUMNS`] holds strings: ``path`` (with ``/``), ``label`` (a class or a
-    number; empty: unknown), ``speaker`` (empty: unknown), ``partition`` (train, devel or test) and
-    ``source_label`` (as the corpus itself writes it: ``exc``, ``7``, ``?``).
+    ``table`` [files, `COLUMNS`] holds strings; an unknown label or speaker is empty, paths have
+    ``/``, and ``source_label`` is as the corpus itself writes it: ``exc``, ``7``, ``?``.
     """
 
     folder: Path  # what the paths are relative to
@@ -51,9 +50,8 @@ def read(card: Card) -> Listing:
     """List a corpus's files, their labels, speakers and partitions, from its own layout.
 
     The module of a layout, ``dslite.datasets.<card.layout>``, has ``read(card, folder)`` and
-    ``is_present(card, folder)``; the card says how the corpus's labels become classes, what is left
-    out and which speakers are in which partition. InputError where the corpus is not there or not
-    in its layout; the demo corpus is generated on its first use.
+    ``is_present(card, folder)``. InputError where the corpus is not there or not in its layout; the
+    demo corpus is generated on its first use.
     """
     return import_module(f"dslite.datasets.{card.layout}").read(card, home(card))
 
@@ -66,6 +64,23 @@ def is_present(card: Card) -> bool:
 # What the modules of the layouts share
 
 
+def is_audio(file: Path) -> bool:
+    """Return whether a file is WAV or FLAC by its name, and not hidden."""
+    return file.suffix.lower() in AUDIO and not file.name.startswith(".")
+
+
+def file_problem(place: Path, twin: Path | None = None) -> str:
+    """Say what is wrong with a corpus's audio by its name, or nothing.
+
+    ``twin`` is the file that was listed first for the same recording: ``place`` itself, or another.
+    """
+    if twin not in (None, place):
+        return f"{place}: the same recording is there as {twin}; keep one"
+    if place.suffix.lower() not in AUDIO:
+        return f"{place}: neither WAV nor FLAC; remove it or convert it"
+    return ""
+
+
 def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Return a listing's table from rows in the order of `COLUMNS`, sorted by path."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS), dtype="str")
@@ -74,13 +89,15 @@ def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
 
 def audio_files(folder: Path, deep: int = 3) -> list[Path]:
     """List audio in ``folder`` and up to ``deep`` folders below, sorted, without what is hidden."""
-    files = []
     # Not rglob, which does not enter a folder that is a link.
-    for file in (f for depth in range(deep + 1) for f in folder.glob("*/" * depth + "*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        if file.suffix.lower() in AUDIO | OTHER_AUDIO and not hidden and file.is_file():
-            files.append(file)
-    return sorted(files)
+    files = [f for depth in range(deep + 1) for f in folder.glob("*/" * depth + "*")]
+    return sorted(
+        file
+        for file in files
+        if file.suffix.lower() in AUDIO | OTHER_AUDIO
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    )
 
 
 def leads_out(folder: Path, path: str | Path) -> bool:
@@ -94,10 +111,9 @@ def leads_out(folder: Path, path: str | Path) -> bool:
 
 def require_none(problems: Sequence[str], heading: str) -> None:
     """Raise one InputError that lists all problems."""
-    if not problems:
-        return
-    heading += f": {len(problems)} problem{'s' * (len(problems) > 1)} to mend"
-    raise InputError(list_text(heading, problems))
+    if problems:
+        heading += f": {len(problems)} problem{'s' * (len(problems) > 1)} to mend"
+        raise InputError(list_text(heading, problems))
 
 
 def list_text(heading: str, sentences: Sequence[str]) -> str:
@@ -124,13 +140,8 @@ def in_two_partitions(table: pd.DataFrame, column: str) -> list[tuple[int, int]]
 def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
     """Read columns of a CSV or TSV file as strings; row i stands in row i + 2 of the file.
 
-    Their names may be written in any case and order; other columns are left out.
-
-    Raises
-    ------
-    InputError
-        A column is missing or there twice, a row is blank or has too few or too many cells; and
-        what `read_rows` refuses.
+    Their names may be written in any case and order; other columns are left out. InputError where a
+    column is missing or there twice, a row is blank or has too few or too many cells.
     """
     header, *rows = read_rows(file, "\t" if file.suffix.lower() == ".tsv" else ",;\t")
     names = [name.lower() for name in header]
@@ -145,12 +156,13 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()
     for name in columns:
         if names.count(name) > 1:
             raise InputError(f"{file}: there are two columns '{name}'; keep one")
-    problems = []
-    for number, row in enumerate(rows, start=2):
-        if not any(row):
-            problems.append(f"row {number} is blank; delete it")
-        elif len(row) < len(names) or any(row[len(names) :]):
-            problems.append(f"row {number} has {len(row)} cells where the header has {len(names)}")
+    problems = [
+        f"row {number} has {len(row)} cells where the header has {len(names)}"
+        if any(row)
+        else f"row {number} is blank; delete it"
+        for number, row in enumerate(rows, start=2)
+        if not any(row) or len(row) < len(names) or any(row[len(names) :])
+    ]
     require_none(problems, str(file))
     cells = [[row[names.index(name)] for name in columns] for row in rows]
     return pd.DataFrame(cells, columns=columns, dtype="str")

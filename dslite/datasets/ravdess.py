@@ -5,16 +5,12 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files
+from dslite.datasets.listing import Listing, audio_files, file_problem, is_audio
 from dslite.errors import InputError
 
 EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
+    **{"01": "neutral", "02": "calm", "03": "happy"},
+    **{"04": "sad", "05": "angry", "06": "fearful"},
 }
 NESTED = ("Audio_Song_Actors_01-24", "archive")  # unpacked with its name; as mirrors nest it
 
@@ -24,23 +20,19 @@ NAME = re.compile(r"(0[123])-(0[12])-([0-9]{2})-(0[12])-(0[12])-(0[12])-([0-9]{2
 
 def _home(folder: Path) -> Path:
     """The folder that holds ``Actor_01`` and so on: ``folder`` or one that archives put around."""
-    for candidate in (folder, *(folder / name for name in NESTED)):
-        if any(candidate.glob("Actor_[0-9][0-9]")):
-            return candidate
-    return folder
+    homes = (folder, *(folder / name for name in NESTED))
+    return next((home for home in homes if any(home.glob("Actor_[0-9][0-9]"))), folder)
 
 
 def is_present(card: Card, folder: Path) -> bool:
     """Return whether there is any audio of an actor."""
-    files = _home(folder).glob("Actor_[0-9][0-9]/*")
-    return any(f.suffix.lower() in AUDIO and not f.name.startswith(".") for f in files)
+    return any(map(is_audio, _home(folder).glob("Actor_[0-9][0-9]/*")))
 
 
 def read(card: Card, folder: Path) -> Listing:
     """List the sung files.
 
-    Speech, and the sound of videos, which mirrors store among the songs, are left out. Problems are
-    audio in the wrong place, as WAV and as FLAC, or in no partition.
+    Speech, and the sound of videos, which mirrors store among the songs, are left out.
     """
     home = _home(folder)
     problems, surplus, left_out, stems, files = [], [], [], {}, {}
@@ -51,8 +43,8 @@ def read(card: Card, folder: Path) -> Listing:
             surplus.append(place.as_posix())
         elif (match[1], match[2]) != ("03", "02"):
             left_out.append(place.as_posix())
-        elif file.suffix.lower() not in AUDIO:
-            problems.append(f"{place}: neither WAV nor FLAC; remove it or convert it")
+        elif problem := file_problem(place):
+            problems.append(problem)
         elif match[3] not in EMOTIONS:
             problems.append(
                 f"{place}: emotion {match[3]} does not occur in song (01 to 06); move the file away"
@@ -62,9 +54,8 @@ def read(card: Card, folder: Path) -> Listing:
                 f"{place}: of actor {match[7]}, so it belongs into the folder Actor_{match[7]}"
             )
         else:
-            twin = stems.setdefault(place.with_suffix(""), place)
-            if twin != place:
-                problems.append(f"{place}: the same recording is there as {twin.name}; keep one")
+            if problem := file_problem(place, stems.setdefault(file.stem, place)):
+                problems.append(problem)
             files[place.as_posix()] = (match[7], match[3])
     if not (files or problems):
         raise InputError(

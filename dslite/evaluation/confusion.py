@@ -1,8 +1,8 @@
 """Which classes are taken for which (paper, Figure 3): tables of a run's predictions, and figures.
 
 A table of predictions has one row a file of one partition: ``file, speaker, label, prediction`` and
-one column a class. Every share is a fraction. A partition whose labels are blinded (empty), and a
-regression (no classes), have neither recalls nor confusions.
+one column a class. Every share is a fraction. Tables of a partition whose labels are blinded
+(empty), and of a regression (no classes), have no rows.
 """
 
 import itertools
@@ -31,23 +31,11 @@ def _labelled(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
 def recall_table(
     predictions: pd.DataFrame, classes: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Compute how much of every class was recognised, file by file.
+    """Compute how much of every class was recognised, file by file, in the card's order.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one partition.
-    classes : sequence of str
-        In the card's order; none for a regression.
-    draws, seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    DataFrame
-        One row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, and its 95 %
-        intervals ``low, high`` over files and ``low_speakers, high_speakers``; NaN where undefined
-        or speakers are unknown. No row for blinded labels or a regression.
+    Returns one row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, and its 95 %
+    bootstrap intervals ``low, high`` over files and ``low_speakers, high_speakers``; NaN where
+    undefined or speakers are unknown.
 
     Examples
     --------
@@ -59,18 +47,13 @@ def recall_table(
     """
     if not _labelled(predictions, classes):
         return pd.DataFrame(columns=RECALLS)
+    index = pd.Index(classes)
+    pair = [index.get_indexer(predictions[column]) for column in ("label", "prediction")]
     n_classes = len(classes)
-    true, predicted = (
-        pd.Index(classes).get_indexer(predictions[column]) for column in ("label", "prediction")
-    )
-    matrix = metrics.confusion_matrix(true, predicted, n_classes)
-    table = {
-        "class": list(classes),
-        "n": matrix.sum(axis=1),
-        "recognised": np.diagonal(matrix),
-        "recall": metrics.recalls(true, predicted, n_classes),
-    }
-    draw = partial(metrics.bootstrap_recalls, true, predicted, n_classes, draws=draws, seed=seed)
+    matrix = metrics.confusion_matrix(*pair, n_classes)
+    table = {"class": list(classes), "n": matrix.sum(axis=1), "recognised": np.diagonal(matrix)}
+    table["recall"] = metrics.recalls(*pair, n_classes)
+    draw = partial(metrics.bootstrap_recalls, *pair, n_classes, draws=draws, seed=seed)
     speakers = metrics.known_speakers(predictions["speaker"], len(predictions))
     by_speakers = [None] * n_classes if speakers is None else draw(speakers)
     for suffix, intervals in (("", draw()), ("_speakers", by_speakers)):
@@ -99,18 +82,12 @@ def detection_lines(recalls: pd.DataFrame, partition: str) -> list[str]:
 
 
 def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """List the most frequent confusions and their most confident examples.
+    """List the ten most frequent confusions (then by share and the card's order), with examples.
 
-    Takes the first two parameters of `recall_table`.
-
-    Returns
-    -------
-    DataFrame
-        One row a pair of classes, up to ten, the most frequent first (then the one with the larger
-        share, then in the card's order): ``true``, ``predicted``, ``files``, ``share`` (of the true
-        class's files), ``file`` (the most confident one), ``probability`` (of the predicted class
-        there; with ``fusion=vote`` its share of the chunks, of a baseline its decision value) and
-        ``examples`` (up to three files, the most confident first, joined by "; ").
+    Returns one row a pair of classes: ``true``, ``predicted``, ``files``, ``share`` (of the true
+    class's files), ``file`` (the most confident one), ``probability`` (of the predicted class
+    there; with ``fusion=vote`` its share of the chunks, of a baseline its decision value) and
+    ``examples`` (up to three files, the most confident first, joined by "; ").
     """
     if not _labelled(predictions, classes):
         return pd.DataFrame(columns=CONFUSIONS)
@@ -132,9 +109,9 @@ def figures(
     """Draw Figure 3 of the labelled ones of some partitions.
 
     ``scores`` are partition -> what `dslite.evaluation.metrics.evaluate` gives (None: blinded), and
-    the predictions of all of these have a column ``partition``; a regression has no classes.
-    Returns file name without suffix -> figure: ``confusion_<partition>`` of files and
-    ``confusion_<partition>_chunks``; of a regression ``predicted_<partition>``, of files.
+    the predictions of all of these have a column ``partition``. Returns file name without suffix ->
+    figure: ``confusion_<partition>`` of files and ``confusion_<partition>_chunks``; of a regression
+    ``predicted_<partition>``, of files.
     """
     drawn = {}
     for partition, score in scores.items():
@@ -142,14 +119,13 @@ def figures(
             for level, suffix in (("file", ""), ("chunk", "_chunks")):
                 part = score[level]
                 title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-                figure = plot_confusion_matrix(np.array(part["confusion"]), classes, title)
+                figure = plot_confusion_matrix(part["confusion"], classes, title)
                 drawn[f"confusion_{partition}{suffix}"] = figure
         elif score:
             rows, file = predictions[predictions["partition"] == partition], score["file"]
-            true, predicted = rows[["label", "prediction"]].to_numpy(dtype=float).T
             text = "undefined" if file["score"] is None else f"{file['score']:.3f}"
             title = f"{partition}, {file['n']} files: rho {text}"
-            drawn[f"predicted_{partition}"] = _plot_predicted(true, predicted, title)
+            drawn[f"predicted_{partition}"] = _plot_predicted(rows, title)
     return drawn
 
 
@@ -186,12 +162,12 @@ def plot_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str
 
 
 @plots.styled
-def _plot_predicted(true: np.ndarray, predicted: np.ndarray, title: str = "") -> Figure:
-    """Draw predicted over true numbers, float [files] in the label's unit."""
+def _plot_predicted(predictions: pd.DataFrame, title: str) -> Figure:
+    """Draw predicted over true numbers."""
+    true, predicted = predictions[["label", "prediction"]].to_numpy(dtype=float).T
     figure, axes = plots.panels(3.6, width=3.8)
-    axes.axline(
-        (np.mean(true),) * 2, slope=1, color="grey", lw=1, ls="--", label="predicted = true"
-    )
+    line = {"color": "grey", "lw": 1, "ls": "--", "label": "predicted = true"}
+    axes.axline((np.mean(true),) * 2, slope=1, **line)
     axes.scatter(true, predicted, s=14, alpha=0.5, linewidths=0)
     axes.set(xlabel="True label", ylabel="Predicted label", title=title)
     axes.set_aspect("equal", "datalim")
@@ -201,10 +177,9 @@ def _plot_predicted(true: np.ndarray, predicted: np.ndarray, title: str = "") ->
 
 @plots.styled
 def plot_recalls(table: pd.DataFrame) -> Figure:
-    """Draw every class's recall with its intervals, a line per class.
+    """Draw every class's recall with its intervals, a line per class, and their mean, the UAR.
 
-    Takes `recall_table`, of several partitions with a column ``partition``, a mark each. The mean
-    over the classes is the UAR.
+    Takes `recall_table`, of several partitions with a column ``partition``, a mark each.
     """
     table = table if "partition" in table else table.assign(partition="")
     names, partitions = (list(table[of].unique()) for of in ("class", "partition"))
@@ -216,8 +191,8 @@ def plot_recalls(table: pd.DataFrame) -> Figure:
         places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
         ends = ["low", "high", "low_speakers", "high_speakers"]
         recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
-        label = partition or "recall"
-        plots.draw_intervals(axes, places, recall, ends[:2], i, label, ".1f", ends[2:])
+        named = (partition or "recall", ".1f")
+        plots.draw_intervals(axes, places, recall, ends[:2], i, *named, ends[2:])
         uar = np.nanmean(recall)
         axes.axvline(uar, color=colour, ls="--", lw=1, label=f"UAR {uar:.1f} %")
         for line, n in zip(lines, rows["n"], strict=True):

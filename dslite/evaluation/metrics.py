@@ -22,7 +22,7 @@ VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
     """Count the files of every true (row) and predicted class (column): int64 [C, C].
 
-    Takes class indices int [files]; ValueError for one that is no class, or without files.
+    Takes class indices int [files].
     """
     for indices in map(np.asarray, (labels, predictions)):
         if indices.size == 0 or indices.min() < 0 or indices.max() >= n_classes:
@@ -41,9 +41,7 @@ def _recalls(matrices: np.ndarray) -> np.ndarray:
 
 
 def recalls(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> np.ndarray:
-    """Compute the share of every class's files that were recognised: float64 [n_classes].
-
-    NaN for a class without files.
+    """Compute the share of every class's files that were recognised, float64 [C]; NaN of no files.
 
     Examples
     --------
@@ -76,11 +74,7 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     fusion : {"mean", "vote"}
         Mean over a file's chunks, or every class's share of the chunks whose largest score it is:
         a millionth of the weight lies on the mean, which breaks ties and changes no other order.
-
-    Raises
-    ------
-    InputError
-        An unknown fusion, or votes on a number.
+        InputError for any other, and for votes on a number.
     """
     scores, files = np.asarray(scores, dtype=np.float64), np.asarray(files)
     if fusion not in ("mean", "vote"):
@@ -128,8 +122,8 @@ def _drawn_recalls(
     # Files with the same label and predictions are interchangeable and drawn together.
     units = len(labels)
     if groups is not None:
-        unit = np.unique(np.asarray(groups), return_inverse=True)[1]
-        units = int(unit.max()) + 1
+        names, unit = np.unique(groups, return_inverse=True)
+        units = len(names)
         shares = np.full(units, 1 / units)
     elif predictions.ndim == 1:
         unit = labels * n_classes + predictions
@@ -160,7 +154,10 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval | None:
-    """Compute the 95 % percentile bootstrap interval of the UAR (paper 3.3).
+    """Compute the 95 % percentile bootstrap interval of the UAR (paper 3.3): low and high.
+
+    None with fewer than two files or groups, where nothing varies. A class absent from a draw is
+    left out of that draw's mean.
 
     Parameters
     ----------
@@ -170,12 +167,6 @@ def bootstrap_interval(
         all; a recall is linear in each file's share of seeds that recognise it.
     groups : str or int [files], optional
         Speaker of every file: draws whole speakers, whose files are not independent, not files.
-
-    Returns
-    -------
-    (low, high) or None
-        Fractions; None with fewer than two files or groups, where nothing varies. A class absent
-        from a draw is left out of that draw's mean.
 
     Examples
     --------
@@ -192,8 +183,7 @@ def bootstrap_recalls(
 ) -> list[Interval | None]:
     """Compute the interval of every class's recall, of the same draws as `bootstrap_interval`.
 
-    Takes the same; None for a class with files in fewer than two units (files or groups), whose
-    recall cannot vary.
+    None for a class with files in fewer than two units (files or groups): it cannot vary.
     """
     drawn = _drawn_recalls(labels, predictions, n_classes, groups, **how)
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -224,16 +214,14 @@ def bootstrap_interval_rho(
 ) -> Interval | None:
     """Compute the interval of `rho`, as `bootstrap_interval` does; constant draws are left out."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    names, group = np.unique(groups, return_inverse=True)
-    units = len(names)
+    every = np.arange(len(labels))
+    names, group = np.unique(every if groups is None else groups, return_inverse=True)
+    units, rng, drawn = len(names), np.random.default_rng(seed), np.empty(draws)
     if units < 2:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = np.empty(draws)
     for draw in range(draws):
         times_drawn = np.bincount(rng.integers(units, size=units), minlength=units)
-        files = np.repeat(np.arange(len(labels)), times_drawn[group])
+        files = np.repeat(every, times_drawn[group])
         drawn[draw] = rho(labels[files], predictions[files])
     return _percentiles(drawn)
 
@@ -294,11 +282,10 @@ def evaluate(
     labels : int or float [chunks]
         Class index, or the number to predict; the same in all chunks of a file.
     scores, files, fusion
-        As in `fuse`; the fused scores decide ``score``, the recalls and the intervals.
+        As in `fuse`; the fused scores decide ``score``, the recalls and the intervals. InputError
+        where scores are not finite (training diverged).
     speakers : str [files] or None
         None, empty, or with an empty name where speakers are unknown: no interval over speakers.
-    classes : str [C]
-        Unused in regression.
 
     Returns
     -------
@@ -308,11 +295,6 @@ def evaluate(
         ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``. ``file`` also has
         ``score_mean``, ``score_vote``, ``interval_files``, ``interval_speakers`` and the
         ``recall`` of every class; None where undefined or unknown.
-
-    Raises
-    ------
-    InputError
-        Scores that are not finite (training diverged), or a fusion that cannot be.
 
     Examples
     --------
@@ -337,19 +319,18 @@ def evaluate(
             return bootstrap_interval_rho(truth, fused[:, 0], by, draws, seed)
         return bootstrap_interval(truth, fused.argmax(axis=1), len(classes), by, draws, seed)
 
-    file = _measures(truth, fused, task)
-    file |= {
+    file = _measures(truth, fused, task) | {
         "score_mean": _measures(truth, fuse(scores, files), task)["score"],
         "score_vote": None,
         "interval_files": interval(None),
         "interval_speakers": interval(groups) if groups is not None else None,
     }
+    head = {"metric": "spearman", "chance": 0.0}
     if not regression:
+        head = {"metric": "uar", "chance": 1 / len(classes)}
         file["score_vote"] = _measures(truth, fuse(scores, files, "vote"), task)["score"]
         file["recall"] = dict(zip(classes, _recalls(file["confusion"]), strict=True))
-    metric, chance = ("spearman", 0.0) if regression else ("uar", 1 / len(classes))
-    chunk = _measures(labels, scores, task)
-    return _plain({"metric": metric, "chance": chance, "file": file, "chunk": chunk})
+    return _plain(head | {"file": file, "chunk": _measures(labels, scores, task)})
 
 
 def score(
@@ -364,8 +345,7 @@ def score(
 
     ``files`` is the manifest's table and ``chunk_file``, int64 [chunks], its row of each chunk.
     Returns what `evaluate` does (None where labels are blinded), and the predictions, one row a
-    file: ``file`` (path), ``speaker``, ``partition``, ``label``, ``prediction`` and the fused score
-    of every class.
+    file: ``file``, ``speaker``, ``partition``, ``label``, ``prediction``, each class's fused score.
     """
     rows, file = np.unique(chunk_file, return_inverse=True)
     files = files.iloc[rows].reset_index(drop=True)
@@ -379,10 +359,9 @@ def score(
     text = files["label"]
     if (text == "").any():
         return None, table
-    if card.task == "regression":
-        labels = pd.to_numeric(text).to_numpy(float)
-    else:
-        labels = text.map({c: i for i, c in enumerate(card.classes)}).to_numpy(int)
+    regression = card.task == "regression"
+    labels = pd.to_numeric(text) if regression else pd.Index(card.classes).get_indexer(text)
+    labels = np.asarray(labels, float if regression else int)
     arrays = (labels[file], scores, file, files["speaker"].tolist(), list(card.classes))
     options = {"task": card.task, "fusion": settings.fusion, "seed": seed}
     return evaluate(*arrays, draws=settings.bootstrap_draws, **options), table

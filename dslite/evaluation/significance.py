@@ -50,22 +50,11 @@ def uar_difference(
 ) -> dict[str, Any]:
     """Test by a paired bootstrap how much better the second configuration's UAR is.
 
-    Parameters
-    ----------
-    labels : int [files]
-    first, second : int [files] or [seeds, files]
-        Predicted classes; the seeds need not be equally many.
-    groups : str or int [files], optional
-        Speaker of every file: draws whole speakers, whose files are not independent, not files.
-    draws : int, optional
-        `DRAWS` if unset.
-
-    Returns
-    -------
-    dict
-        ``difference`` (second less first, a fraction), its expanded 95 % percentile interval
-        ``low`` and ``high``, a two-sided ``p``, and the number of files or speakers drawn from,
-        ``units``. Interval and p are None with fewer than two units, where nothing varies.
+    Takes labels int [files], predictions int [files] or [seeds, files] (the seeds need not be
+    equally many) and ``groups``, as in `dslite.evaluation.metrics.bootstrap_interval`. Returns the
+    ``difference`` (second less first, a fraction), its expanded 95 % percentile interval ``low``
+    and ``high``, a two-sided ``p``, and the number of files or speakers drawn from, ``units``.
+    Interval and p are None with fewer than two units, where nothing varies.
 
     Notes
     -----
@@ -126,8 +115,8 @@ def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """Test by McNemar (1947, 10.1007/BF02295996) the files that only one of two recognises.
 
-    Takes the first three parameters of `uar_difference`; returns ``only_first``, ``only_second``
-    (files) and the two-sided exact binomial ``p``, 1 where no file tells the two apart.
+    Returns ``only_first``, ``only_second`` (files) and the two-sided exact binomial ``p``, 1 where
+    no file tells the two apart.
 
     With several seeds a file counts once, for the configuration that recognises it in the larger
     share of its seeds, and for none where the shares are equal: the sign test. Files of one speaker
@@ -157,19 +146,11 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFrame:
-    """Compute what several trainings of each configuration say together.
+    """Compute what several trainings of each configuration say together, from one row a run.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        One row a run: columns ``by`` and ``score``.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``by``, ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high`` (95 %
-        interval of the mean by Student's t: where the mean of many more seeds would lie, on these
-        same files) and ``n``. NaN for what one seed cannot tell, and where a score is undefined.
+    Returns columns ``by``, ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high``
+    (95 % interval of the mean by Student's t: where the mean of many more seeds would lie, on these
+    same files) and ``n``. NaN for what one seed cannot tell, and where a score is undefined.
     """
     from scipy.stats import t
 
