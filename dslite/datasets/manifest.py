@@ -14,12 +14,9 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
 COLUMNS = (*listing.COLUMNS, *scan.COLUMNS)
-RESERVED = frozenset(  # columns of tables of predictions
-    {
-        *("file", "speaker", "partition", "label", "prediction", "fold"),
-        *("duration_s", "start_s", "end_s"),
-    }
-)
+# Columns of tables of predictions
+RESERVED = {"file", "speaker", "partition", "label", "prediction", "fold"}
+RESERVED |= {"duration_s", "start_s", "end_s"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ def digest(manifest: Manifest) -> str:
 def table1_row(manifest: Manifest) -> dict[str, float]:
     """Compute the corpus's row of the paper's Table 1, unrounded.
 
-    ``files``, ``classes`` (0 in a regression), ``speakers`` (0: unknown), ``minutes`` in all,
-    ``mean_s`` and ``std_s`` of a file's seconds, of the population (ddof 0) as in the paper.
+    Of a regression ``classes`` are 0, unknown ``speakers`` too; ``minutes`` are those of all files,
+    ``std_s`` is of the population (ddof 0) as in the paper.
 
     Examples
     --------
@@ -96,16 +93,10 @@ def table1_row(manifest: Manifest) -> dict[str, float]:
     >>> {key: round(value, 3) for key, value in row.items()}
     {'files': 2, 'classes': 4, 'speakers': 2, 'minutes': 0.05, 'mean_s': 1.5, 'std_s': 0.5}
     """
-    seconds = manifest.table["duration_s"]
-    speakers = set(manifest.table["speaker"]) - {""}
-    return {
-        "files": len(seconds),
-        "classes": len(manifest.classes),
-        "speakers": len(speakers),
-        "minutes": float(seconds.sum() / 60),
-        "mean_s": float(seconds.mean()),
-        "std_s": float(seconds.std(ddof=0)),
-    }
+    seconds, speakers = manifest.table["duration_s"], set(manifest.table["speaker"]) - {""}
+    row = {"files": len(seconds), "classes": len(manifest.classes), "speakers": len(speakers)}
+    row |= {"minutes": float(seconds.sum() / 60), "mean_s": float(seconds.mean())}
+    return row | {"std_s": float(seconds.std(ddof=0))}
 
 
 def counts(manifest: Manifest, column: str) -> pd.DataFrame:
@@ -128,18 +119,15 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
         values = steps.where(numbers.notna(), values)
     crossed = pd.crosstab(values, manifest.table["partition"])
     order = [name for name in manifest.classes if name in crossed.index]
-    order += [name for name in crossed.index if name not in order]
+    order += crossed.index.difference(order, sort=False).tolist()
     partitions = [partition for partition in PARTITIONS if partition in crossed.columns]
     return crossed.loc[order, partitions].rename_axis(index=column, columns=None)
 
 
 def durations(manifest: Manifest) -> dict[str, np.ndarray]:
     """Return the durations of each partition's files, float64 [files] in seconds."""
-    table = manifest.table
-    return {
-        partition: table.loc[table["partition"] == partition, "duration_s"].to_numpy()
-        for partition in PARTITIONS
-    }
+    seconds, partition = manifest.table["duration_s"], manifest.table["partition"]
+    return {name: seconds[partition == name].to_numpy() for name in PARTITIONS}
 
 
 def write_partition(manifest: Manifest) -> dict[str, float]:
@@ -149,10 +137,7 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
         with paths.replacing(folder / f"{name}.csv") as draft:
             table.to_csv(draft, index=False)
-    origin = {
-        "source": manifest.partition_source,
-        "files": {name: len(seconds) for name, seconds in durations(manifest).items()},
-        "manifest": digest(manifest),
-    }
+    files = {name: len(seconds) for name, seconds in durations(manifest).items()}
+    origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}
     provenance.write_json(folder / "partition.json", origin)
     return row

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dslite import audio, paths
 from dslite.cards import Card
@@ -70,14 +69,13 @@ def place(
         its table, and listed files that are not there.
     """
     listed = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
-    speakers = {path: speaker for path, (speaker, _) in files.items()}
     if listed:
-        placed, unplaced = _by_list(listed, speakers, left_out)
+        placed, unplaced = _by_list(listed, files, left_out)
     else:
-        parts_of = {name: part for part, names in card.partition.items() for name in names}
-        placed = {path: parts_of[s] for path, s in speakers.items() if s in parts_of}
+        parts_of = card.part_of_speaker
+        placed = {path: parts_of[s] for path, (s, _) in files.items() if s in parts_of}
         first = {}  # unplaced speaker -> first file
-        for path, speaker in speakers.items():
+        for path, (speaker, _) in files.items():
             if speaker not in parts_of:
                 first.setdefault(speaker, path)
         unplaced = [
@@ -85,33 +83,31 @@ def place(
             "card"
             for speaker, path in first.items()
         ]
-    rows = []
-    for path, part in placed.items():
-        speaker, label = files[path]
-        rows.append((path, card.labels.get(label, label), speaker, part, label))
+    rows = [
+        (path, card.labels.get(label, label), speaker, placed[path], label)
+        for path, (speaker, label) in files.items()
+        if path in placed
+    ]
     source = f"the file list {FILE}" if listed else CARD_LISTS
     return Listing(folders[-1], table_of(rows), source, (*problems, *unplaced), **facts)
 
 
 def _by_list(
-    file: Path, speakers: Mapping[str, str], left_out: Iterable[str]
+    file: Path, files: Iterable[str], left_out: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
-    table = listing.read_table(file, ("path", "partition"))
     listed = {}  # key of a file -> its partition
-    for number, path, spelled in table.itertuples():
-        part = SPELLINGS.get(spelled.lower())
+    for number, path, spelled in listing.read_table(file, ("path", "partition")).itertuples():
+        at, part = f"{file}, row {number + 2}", SPELLINGS.get(spelled.lower())
         if not part:
-            raise InputError(
-                f"{file}, row {number + 2}: partition '{spelled}' is not known"
-                f"{nearest(spelled, PARTITIONS)}"
-            )
+            hint = nearest(spelled, PARTITIONS)
+            raise InputError(f"{at}: partition '{spelled}' is not known{hint}")
         if listed.setdefault(_file_key(path), part) != part:
-            raise InputError(f"{file}, row {number + 2}: '{path}' is in two partitions")
-    keys = {path: _file_key(path) for path in (*speakers, *left_out)}
-    placed = {path: listed[keys[path]] for path in speakers if keys[path] in listed}
+            raise InputError(f"{at}: '{path}' is in two partitions")
+    keys = {path: _file_key(path) for path in (*files, *left_out)}
+    placed = {path: listed[keys[path]] for path in files if keys[path] in listed}
     problems = [
         f"{path}: not in {paths.shown(file)}; add it there, or move the file away"
-        for path in speakers
+        for path in files
         if path not in placed
     ]
     missing = sorted(listed.keys() - set(keys.values()))
@@ -149,13 +145,8 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     The speakers are divided into k parts (3 or more), stratified by label; files without a label
     are left out. In fold i part i is test, the next one (after the last the first) devel, the rest
     train. Returns a manifest a fold: the same rows in the same order, other partitions, whatever a
-    run's seed.
-
-    Raises
-    ------
-    InputError
-        A speaker is unknown, k is below 3 or above the number of speakers, a fold would lack a
-        class in a partition, or the same audio is in two parts.
+    run's seed. InputError where a speaker is unknown, k is below 3 or above the number of speakers,
+    a fold would lack a class in a partition, or the same audio is in two parts.
 
     Examples
     --------
@@ -194,22 +185,20 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
             fold=f"{k}folds/fold{i + 1}",
         )
         for name in PARTITIONS:
-            labels = set(fold.table["label"][fold.table["partition"] == name])
-            missing = [f"file of class '{c}'" for c in card.classes if c not in labels]
-            missing = missing if card.task == "classification" else []
+            labels = set(table["label"][partition == name])
+            needed = card.classes if card.task == "classification" else ()
+            missing = [f"file of class '{c}'" for c in needed if c not in labels]
             if missing or not labels:
-                raise InputError(
-                    f"{where}: fold{i + 1} has no {[*missing, 'file'][0]} in {name}; take fewer "
-                    "folds"
-                )
+                what = [*missing, "file"][0]
+                raise InputError(f"{where}: fold{i + 1} has no {what} in {name}; take fewer folds")
         folds.append(fold)
     return folds
 
 
 def of_run(manifest: Manifest, record: dict[str, Any]) -> Manifest:
-    """Return the manifest that a run was trained with: the corpus's own, or that of its fold.
+    """Return the manifest of a run by its record: the corpus's own, or that of its fold.
 
-    Raises an InputError where the corpus is not the one of the run's ``record`` (``run.json``).
+    InputError where the corpus is another one by now.
     """
     used = manifest
     if record.get("fold"):
@@ -300,7 +289,7 @@ def verify(manifest: Manifest) -> dict[str, list[str]]:
 
     Differences: ``missing`` here, ``not published``, other ``partition``, ``label`` or ``speaker``
     (with both values), `DIFFERENT`. Agreement: `SAME` (the audio's hash), `OTHER` (levels and
-    duration). Only what occurs is there; InputError where nothing is published.
+    duration). Only what occurs is there.
     """
     file = published_file(manifest.card.dataset)
     if not file.is_file():
@@ -339,10 +328,10 @@ def agrees(comparison: Mapping[str, list[str]]) -> bool:
     return set(comparison) <= {SAME, OTHER}
 
 
-def _levels(manifest: Manifest, names: pd.Series) -> list[NDArray[np.float64]]:
+def _levels(manifest: Manifest, names: pd.Series) -> list[np.ndarray]:
     """Loudness levels of some files."""
 
-    def of_file(name: str) -> NDArray[np.float64]:
+    def of_file(name: str) -> np.ndarray:
         return scan.loudness_levels(audio.read(manifest.folder / name, scan.LEVELS_RATE))
 
     with ThreadPoolExecutor() as pool:  # decoding and resampling release Python's lock

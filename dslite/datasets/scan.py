@@ -86,20 +86,13 @@ def of_file(path: str | PathLike) -> Facts:
             peak = max(peak, float(magnitude.max()))
             clipped += _clipped(magnitude)
             frames += len(block)
-        log = file.extra_info
+        log, rate = file.extra_info, file.samplerate
         promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
         short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
         # Of an MP3 file, the number of frames may be an estimate.
-        truncated = short or frames < 0.99 * file.frames or SHORT_OGG in log
-        return Facts(
-            frames / file.samplerate,
-            file.samplerate,
-            file.channels,
-            peak,
-            clipped,
-            int(truncated),
-            digest.hexdigest(),
-        )
+        truncated = int(short or frames < 0.99 * file.frames or SHORT_OGG in log)
+        stored = (frames / rate, rate, file.channels, peak, clipped, truncated)
+        return Facts(*stored, digest.hexdigest())
 
 
 def loudness_levels(waveform: np.ndarray) -> np.ndarray:
@@ -121,13 +114,11 @@ def loudness_levels(waveform: np.ndarray) -> np.ndarray:
 
 def _state(file: Path | None) -> State | None:
     """What a file's facts are stored under; None for a missing file."""
-    if file is None:
-        return None
     try:
-        status = file.stat()
+        status = file and file.stat()
     except OSError:
         return None
-    return str(file.absolute()), status.st_size, status.st_mtime_ns
+    return status and (str(file.absolute()), status.st_size, status.st_mtime_ns)
 
 
 def _load(store: Path) -> dict[State, Facts]:
@@ -138,8 +129,8 @@ def _load(store: Path) -> dict[State, Facts]:
     except (OSError, ValueError):
         head = rows = ""
     if head != _checksum(rows):
-        message = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
-        print(message, file=sys.stderr, flush=True)
+        text = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
+        print(text, file=sys.stderr, flush=True)
         return {}
     # As strings first: read_csv's own floats may differ from the written ones in the last bit.
     table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
@@ -178,9 +169,8 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     cached |= decoded
     if decoded:
         rows = [(*s, *vars(cached[s]).values()) for s in dict.fromkeys(states) if s in cached]
-        text = pd.DataFrame(rows, columns=[*STATE, *COLUMNS]).to_csv(
-            index=False, lineterminator="\n"
-        )
+        table = pd.DataFrame(rows, columns=[*STATE, *COLUMNS])
+        text = table.to_csv(index=False, lineterminator="\n")
         with paths.replacing(store) as draft:
             draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
     unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")

@@ -43,12 +43,6 @@ def read(card: Card, folder: Path) -> Listing:
     Every cell is a string, so labels such as ``0`` or ``007`` stay what they are. Partitions come
     from ``partition`` in the card (lists of speakers) or from the column ``partition``, and where
     there is neither they are drawn, with `partitions.SEED`.
-
-    Raises
-    ------
-    InputError
-        The table is not readable, lacks a column or a cell, has an unknown partition, an unknown
-        label outside test or over 50 labels and no task in its card, or cannot be split.
     """
     table = Path(card.table)
     columns = listing.read_table(table, REQUIRED, OPTIONAL)
@@ -86,8 +80,7 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
                 f"{table}: the card lists speakers of each partition, so the table needs a column "
                 "'speaker'"
             )
-        speakers = {speaker: key for key, names in card.partition.items() for speaker in names}
-        placed = columns["speaker"].map(speakers)
+        placed = columns["speaker"].map(card.part_of_speaker)
         text = "speaker '{}' is in no partition of the card; add the speaker there"
         missing = columns["speaker"][placed.isna()].drop_duplicates()
         _require_none(columns, [(i, text.format(name)) for i, name in missing.items()], table)
@@ -95,11 +88,9 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
     if "partition" in columns:
         placed = columns["partition"].str.lower().map(SPELLINGS)
         missing = columns["partition"][placed.isna()]
-        wrong = [
-            (i, f"partition '{name}' is not known{nearest(name.lower(), PARTITIONS)}")
-            for i, name in missing.items()
-        ]
-        _require_none(columns, wrong, table)
+        text = "partition '{}' is not known{}"
+        hints = {i: nearest(name.lower(), PARTITIONS) for i, name in missing.items()}
+        _require_none(columns, [(i, text.format(missing[i], hints[i])) for i in hints], table)
         return placed, "the table's column 'partition'"
     by = "speaker" if "speaker" in columns else "file"
     source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {partitions.SEED}"
@@ -109,11 +100,8 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
 def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
     """Speaker-independent, stratified partitions of about 60 / 20 / 20 % of the files."""
     unknown = np.flatnonzero(columns["label"] == UNKNOWN)
-    text = (
-        f"a label is unknown ({UNKNOWN}), so the table needs a column 'partition' that puts such "
-        "files into test"
-    )
-    _require_none(columns, [(i, text) for i in unknown], table)
+    text = f"a label is unknown ({UNKNOWN}), so the table needs a column 'partition' that puts such"
+    _require_none(columns, [(i, f"{text} files into test") for i in unknown], table)
     labels = _bins(columns["label"]) if card.task == "regression" else columns["label"]
     # Files of one path stay together, so that a file listed twice is one problem, not two.
     groups = columns["speaker"] if "speaker" in columns else columns["path"]
