@@ -222,8 +222,8 @@ def settings_of(
     preset = preset or card.default_preset
     if preset and preset not in card.presets:
         raise InputError(f"{card.dataset} has no preset '{preset}'{nearest(preset, card.presets)}")
-    given = {key: value for key, value in named.items() if value not in ("", None)}
-    values = card.settings | card.presets.get(preset, {}) | given | parse_overrides(overrides)
+    chosen = {key: value for key, value in named.items() if value not in ("", None)}
+    values = card.settings | card.presets.get(preset, {}) | chosen | parse_overrides(overrides)
     settings = checked(Settings, values, f"settings of {card.dataset}")
     if settings.weights not in ("imagenet", "random"):
         file = paths.find(settings.weights)
