@@ -45,22 +45,14 @@ def convert_run(
 ) -> dict[str, Any]:
     """Convert a run in its variants, compare them with Keras, restore layers, write the files.
 
-    On the whole devel partition each variant's file from waveform to outputs is compared with
-    Keras. One that loses more than `LOST` of UAR gets its most sensitive layers back in float32,
-    twice as many each time, until it loses less or `MOST_RESTORED` are reached; training chunks
-    say which they are. float32, which the others are made from, is always among the ``variants``.
+    A variant that loses more than `LOST` of UAR on devel gets its most sensitive layers (on
+    training chunks) back in float32, twice as many each time, until it loses less or
+    `MOST_RESTORED` are reached. float32 is always among the ``variants``.
 
-    Returns
-    -------
-    dict
-        Content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have weights),
-        ``float32_layers`` (names of those restored), ``size_bytes`` and ``test`` (`compare` on the
-        test partition, which nothing was chosen on).
-
-    Raises
-    ------
-    ConversionError
-        A file differs from Keras by more than its `TOLERANCE`.
+    Gives the content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have
+    weights), ``float32_layers`` (names of those restored), ``size_bytes`` and ``test`` (`compare`
+    on test, which nothing was chosen on). A file that differs from Keras by more than its
+    `TOLERANCE` is a ConversionError.
     """
     network = classifier.load_classifier(run.folder / "model.keras")
     predictor = classifier.predictor(network, run.settings)
@@ -73,6 +65,8 @@ def convert_run(
     chosen = train[spread.astype(int)]
     waveforms = list(feature_store.waveforms(store, chosen, run.settings))
     calibration = list(zip(waveforms, store.mel[chosen], strict=True))
+    parts = convert.convert_parts(run, network, calibration)
+    quantiser = parts["model"]
 
     def compared(content: bytes, partition: str) -> dict[str, Any]:
         chunks = store.chunks(partition)
@@ -80,8 +74,6 @@ def convert_run(
         actual = outputs(content, feature_store.waveforms(store, chunks, run.settings))
         return compare(run, store, chunks, expected[partition], actual)
 
-    contents = convert.convert_parts(run, network)
-    quantiser = convert.Quantiser(contents["model"], [w[None] for w in waveforms])
     unit = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
     results, keep = {}, {}
     wanted = [v for v in runtime.VARIANTS if v in (runtime.FLOAT32, *variants)]
@@ -99,7 +91,7 @@ def convert_run(
             "float32_layers": keep[variant],
             "test": compared(content, "test"),
         }
-    files = convert.write(run, contents, calibration, keep)
+    files = convert.write(run, parts, keep)
     for variant in wanted:
         results[variant]["size_bytes"] = files["model", variant].stat().st_size
     provenance.write_json(run.folder / FILE, results)
@@ -119,9 +111,8 @@ def compare(
 
     ``chunks`` are rows of the store, int [chunks]; both outputs are float32 [chunks, outputs].
     Gives ``chunks``, ``mean_difference``, ``largest_difference`` and, of a classification,
-    ``same_decision`` (a fraction). Where the labels are known also ``uar`` and ``keras_uar`` at
-    file level (fractions), ``uar_difference`` (the file's less Keras's) and its 95 % ``interval``
-    over draws of the files with replacement, the same files for both
+    ``same_decision`` (a fraction). Where the labels are known also ``uar`` and ``keras_uar`` of
+    files (fractions), ``uar_difference`` (the file's less Keras's) and its 95 % ``interval``
     (`dslite.evaluation.significance.uar_difference`; None for a single file).
     """
     difference = np.abs(expected - actual)
@@ -137,17 +128,15 @@ def compare(
     if run.task == "regression" or (labels == "").any():
         return result
     truth = labels.map({name: i for i, name in enumerate(run.classes)}).to_numpy(int)
-    decisions = [
-        metrics.fuse(o, file, run.settings.fusion).argmax(axis=1) for o in (expected, actual)
-    ]
-    n = len(run.classes)
+    n, fusion = len(run.classes), run.settings.fusion
+    decisions = [metrics.fuse(of, file, fusion).argmax(axis=1) for of in (expected, actual)]
     keras_uar, uar = (metrics.uar(truth, decision, n) for decision in decisions)
     paired = significance.uar_difference(truth, *decisions, n)
-    varies = paired["low"] is not None  # more than one file
+    interval = [paired["low"], paired["high"]]
     return result | {
         **{"uar": float(uar), "keras_uar": float(keras_uar)},
         "uar_difference": float(uar - keras_uar),
-        "interval": [paired["low"], paired["high"]] if varies else None,
+        "interval": None if None in interval else interval,  # one file
     }
 
 
@@ -179,8 +168,9 @@ def _restored(
 ) -> tuple[list[str], dict[str, Any]]:
     """Return a variant's layers that stay in float32, and how its file then compares on devel."""
     result = compared(quantiser.make(variant), "devel")
-    if variant == runtime.FLOAT32 or -result.get("uar_difference", 0.0) <= LOST:
-        return [], result
+    lost, keep, count = -result.get("uar_difference", 0.0), [], 1
+    if variant == runtime.FLOAT32 or lost <= LOST:
+        return keep, result
     some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
     exact = outputs(quantiser.make(runtime.FLOAT32), some)
 
@@ -188,7 +178,6 @@ def _restored(
         return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()
 
     ranked = sorted(quantiser.layers(), key=difference)  # the most sensitive ones first
-    lost, keep, count = -result["uar_difference"], [], 1
     while lost > LOST and count <= min(MOST_RESTORED, len(ranked)):
         keep, count = ranked[:count], 2 * count
         result = compared(quantiser.make(variant, keep), "devel")

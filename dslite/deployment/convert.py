@@ -61,9 +61,8 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
 def convert(function: Callable, network: keras.Model) -> bytes:
     """Convert one of `functions` to a float32 TensorFlow Lite file of built-in operators only.
 
-    The function goes through an exported SavedModel that tracks the variables: converted directly,
-    or exported with the model instead of its variables, Keras 3 leaves its weights outside. A file
-    too small to hold them is a RuntimeError.
+    It goes through a SavedModel that tracks the variables: converted directly, or exported with the
+    model itself, Keras 3 leaves its weights outside. A file too small for them is a RuntimeError.
     """
     holder = tf.Module()
     holder.weights = [variable.value for variable in network.variables]
@@ -81,28 +80,34 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     return content
 
 
-def convert_parts(run: Run, network: keras.Model) -> dict[str, bytes]:
-    """Return the float32 file of each part, see `functions`."""
-    parts = functions(network, run.settings)
-    return {part: convert(function, network) for part, function in parts.items()}
+def convert_parts(
+    run: Run, network: keras.Model, calibration: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> dict[str, "Quantiser"]:
+    """Convert each part, see `functions`.
+
+    ``calibration`` are training chunks: waveforms float32 [samples], Mel spectrograms uint8
+    [mel_bands, frames].
+    """
+    waveforms, mels = ([sample[None] for sample in of] for of in zip(*calibration, strict=True))
+    inputs = {"model": waveforms, "cnn": mels, "spectrogram": waveforms}
+    return {
+        part: Quantiser(
+            convert(function, network), inputs[part], "mel" if part == "cnn" else "waveform"
+        )
+        for part, function in functions(network, run.settings).items()
+    }
 
 
 def write(
-    run: Run,
-    contents: Mapping[str, bytes],
-    calibration: Sequence[tuple[np.ndarray, np.ndarray]],
-    keep: Mapping[str, Sequence[str]],
+    run: Run, parts: Mapping[str, "Quantiser"], keep: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], Path]:
     """Write a run's files beside its ``model.keras``, with metadata: (part, variant) -> path.
 
-    ``contents`` are those of `convert_parts`, ``keep`` the variants to make -> layers that stay in
-    float32 (the spectrogram is written in float32 only). ``calibration`` are training chunks:
-    waveforms float32 [samples], Mel spectrograms uint8 [mel_bands, frames].
+    ``parts`` are those of `convert_parts`, ``keep`` the variants to make -> layers that stay in
+    float32 (the spectrogram is written in float32 only).
     """
     files = {}
-    for part, content in contents.items():
-        samples = [pair[part == "cnn"][None] for pair in calibration]
-        quantiser = Quantiser(content, samples, "mel" if part == "cnn" else "waveform")
+    for part, quantiser in parts.items():
         for variant in keep if part != "spectrogram" else (FLOAT32,):
             converted = quantiser.make(variant, keep[variant])
             path = files[part, variant] = run.folder / file_name(part, variant)
@@ -135,9 +140,8 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
 class Quantiser:
     """A float32 file, from which smaller ones are made; calibrated once.
 
-    ``samples`` are inputs of the file (of the name ``input_name``) to calibrate `INT8` with: the
-    range of every tensor of the network is taken over them. Training data, never the test
-    partition's.
+    For `INT8` the range of every tensor is taken over ``samples``, inputs of the file of the name
+    ``input_name``: training data, never the test partition's.
     """
 
     def __init__(self, content: bytes, samples: Iterable[np.ndarray], input_name: str = "waveform"):
@@ -152,11 +156,9 @@ class Quantiser:
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = runtime.interpreter(self._content, experimental_op_resolver_type=plain)
         names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-        return [
-            names[operator["outputs"][0]]
-            for operator in interpreter._get_ops_details()
-            if operator["op_name"] in WEIGHTED and re.match(SCOPE, names[operator["outputs"][0]])
-        ]
+        weighted = (of for of in interpreter._get_ops_details() if of["op_name"] in WEIGHTED)
+        outputs = (names[operator["outputs"][0]] for operator in weighted)
+        return [name for name in outputs if re.match(SCOPE, name)]
 
     def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
         """Return the file in one of `VARIANTS`, the layers to ``keep`` (see `layers`) in float32.
@@ -167,7 +169,13 @@ class Quantiser:
         """
         if variant == FLOAT32:
             return self._content
-        with _quietly():
+        with (  # progress bars, summaries and warnings of the library
+            tensorflow_logging.silent_stderr(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
             quantizer = self._with_recipe(variant, keep)
             if variant == INT8 and self._ranges is None:
                 data = {"serving_default": self._samples}
@@ -181,6 +189,7 @@ class Quantiser:
         from litert_quantizer.algorithm_manager import AlgorithmName
 
         recipe, kind = quantizer.Quantizer(bytearray(self._content)), qtyping.TFLOperationName
+        update = recipe.update_quantization_recipe
         if variant == FLOAT16:
             halves = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
             config = qtyping.OpQuantizationConfig(
@@ -189,9 +198,7 @@ class Quantiser:
                 explicit_dequantize=True,
             )
             for name in WEIGHTED:
-                recipe.update_quantization_recipe(
-                    SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING
-                )
+                update(SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING)
         elif variant == DYNAMIC:
             # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
             for name in ("CONV_2D", "FULLY_CONNECTED"):
@@ -201,24 +208,7 @@ class Quantiser:
                 SCOPE, kind.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8
             )
             # 256 steps are too few for probabilities near 0 and 1.
-            recipe.update_quantization_recipe(
-                SCOPE, kind.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE
-            )
+            update(SCOPE, kind.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE)
         for name in keep:
-            recipe.update_quantization_recipe(
-                re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE
-            )
+            update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         return recipe
-
-
-@contextlib.contextmanager
-def _quietly():
-    """Suppress the progress bars, summaries and warnings of the library."""
-    with (
-        tensorflow_logging.silent_stderr(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield

@@ -96,9 +96,8 @@ def pareto(table: pd.DataFrame, metric: str = "uar", partition: str = "devel") -
     """Draw score over the median time of a run, a mark's area being the file's size.
 
     Columns: ``backbone``, ``variant``, ``ms_median``, ``MB`` and the partition's score (a fraction;
-    `metric` is a key of `METRICS`); one row a model. The steps lead over the models than which none
-    is both faster and better; a black edge has whatever is not beaten when the size counts too
-    (`front`).
+    `metric` is a key of `METRICS`); one row a model. The steps lead over `front` in time and score,
+    a black edge has what is not beaten when the size counts too.
     """
     name, factor, _ = METRICS[metric]
     table = table.assign(score=factor * table[partition]).reset_index(drop=True)
@@ -112,17 +111,11 @@ def pareto(table: pd.DataFrame, metric: str = "uar", partition: str = "devel") -
               drawstyle="steps-post")  # fmt: skip
     for i in table["MB"].sort_values(ascending=False).index:  # small ones on top of large ones
         row = table.loc[i]
-        axes.scatter(
-            row["ms_median"],
-            row["score"],
-            s=area[i],
-            color=BACKBONES[backbones.index(row["backbone"]) % len(BACKBONES)],
-            marker=MARKERS[variants.index(row["variant"]) % len(MARKERS)],
-            edgecolors="black" if unbeaten[i] else "none",
-            linewidths=1.2,
-            alpha=0.9 if unbeaten[i] else 0.55,
-            zorder=2,
-        )
+        colour = BACKBONES[backbones.index(row["backbone"]) % len(BACKBONES)]
+        marker = MARKERS[variants.index(row["variant"]) % len(MARKERS)]
+        edge, alpha = ("black", 0.9) if unbeaten[i] else ("none", 0.55)
+        axes.scatter(row["ms_median"], row["score"], s=area[i], color=colour, marker=marker,
+                     edgecolors=edge, linewidths=1.2, alpha=alpha, zorder=2)  # fmt: skip
     axes.margins(0.16)
     axes.set(xlabel="Median time of a run (ms)", ylabel=f"{partition.capitalize()} {name}")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

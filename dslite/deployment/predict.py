@@ -3,7 +3,7 @@
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,23 +45,18 @@ def load_model(place: str | Path) -> Predictor:
     else and no TensorFlow. No finished run there, a model that cannot be loaded or a file of
     another kind is an InputError.
     """
-    lite = Path(place).suffix.lower() == ".tflite"
-    settings, classes, outputs = (
-        _load_tflite(paths.find(place)) if lite else _load_keras(runs.load(place))
-    )
+    if Path(place).suffix.lower() == ".tflite":
+        file = paths.find(place)
+        metadata, predict = runtime.read_metadata(file), runtime.runner(file)
+        settings, classes = metadata.settings, metadata.classes
+
+        def outputs(waveforms: np.ndarray) -> np.ndarray:
+            return np.concatenate([predict(waveform[None]) for waveform in waveforms])
+
+    else:
+        settings, classes, outputs = _load_keras(runs.load(place))
     # Dropping a user's short file helps nobody.
     return Predictor(settings.model_copy(update={"tail": "keep"}), classes, outputs)
-
-
-def _load_tflite(file: Path) -> tuple[Settings, tuple[str, ...], Callable]:
-    """Load a ``.tflite`` file by its metadata: settings, classes, outputs."""
-    metadata = runtime.read_metadata(file)
-    predict = runtime.runner(file)
-
-    def outputs(waveforms: np.ndarray) -> np.ndarray:
-        return np.concatenate([predict(waveform[None]) for waveform in waveforms])
-
-    return metadata.settings, metadata.classes, outputs
 
 
 def _load_keras(run: runs.Run) -> tuple[Settings, tuple[str, ...], Callable]:
@@ -97,10 +92,9 @@ def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
 def audio_files(names: Names, report: Report) -> Iterator[Path]:
     """Find the audio files that a user names, each once, in the order of the names.
 
-    These are files of any name; folders, for the files in and below them with one of `SUFFIXES`,
-    sorted and without what is hidden; patterns (``**`` for any folders), sorted as well. ``report``
-    is called for a pattern without a match and for a folder without audio. A file that does not
-    exist is yielded: whoever reads it reports it.
+    A folder stands for the files in and below it with one of `SUFFIXES`, sorted and without what is
+    hidden, a pattern (``**``: any folders) for its sorted matches. ``report`` is called for either
+    without any. A file that does not exist is yielded: whoever reads it reports it.
     """
     seen = set()
     for name in map(os.fspath, names):
@@ -153,9 +147,8 @@ def tables(
 ) -> Iterator[pd.DataFrame]:
     """Predict audio files, some files at a time, in their order.
 
-    Any format, rate and number of channels that soundfile reads; ``report`` is called for every
-    file that cannot be read, the others are predicted all the same. One file is decoded ahead. No
-    more is held than the waveforms of that file and of those under way, and 64 chunks.
+    ``report`` is called for every file that cannot be read, the others are predicted all the same.
+    One file is decoded ahead; memory holds it, the files under way and 64 chunks.
 
     Tables have the `columns` of ``level`` (file or chunk). Of files, ``duration_s`` is the file's
     own; of chunks, ``start_s`` and ``end_s`` are where they lie in the stored file: seconds.
@@ -186,8 +179,8 @@ def tables(
 def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> pd.DataFrame:
     """Return the rows of one group of files, see `tables`."""
     settings = predictor.settings
-    clips = [clip for _, clip in group]
-    names = np.array([str(path) for path, _ in group], dtype=object)
+    files, clips = zip(*group, strict=True)
+    names = np.array([*map(str, files)], dtype=object)
     duration_s = np.array([clip.duration_s for clip in clips])
     owner = np.repeat(np.arange(len(clips)), [len(clip.starts) for clip in clips])
     starts = np.concatenate([clip.starts for clip in clips])
@@ -208,16 +201,13 @@ def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> 
 
 
 def _scores(
-    predictor: Predictor, clips: list[Clip], owner: np.ndarray, starts: np.ndarray
+    predictor: Predictor, clips: Sequence[Clip], owner: np.ndarray, starts: np.ndarray
 ) -> np.ndarray:
     """Return the outputs of all chunks of some files, float64 [chunks, outputs]."""
-    parts = []
+    parts, length = [], predictor.settings.chunk_samples
     for begin in range(0, len(owner), BATCH):
         rows, first = owner[begin : begin + BATCH], starts[begin : begin + BATCH]
-        cut = [
-            audio.cut(clips[row].waveform, first[rows == row], predictor.settings.chunk_samples)
-            for row in np.unique(rows)
-        ]
+        cut = [audio.cut(clips[r].waveform, first[rows == r], length) for r in np.unique(rows)]
         parts.append(predictor.outputs(np.concatenate(cut)))
     return np.concatenate(parts).astype(np.float64)
 
@@ -246,6 +236,5 @@ def as_text(table: pd.DataFrame, form: str, header: bool, digits: dict[str, str]
     """Return rows as JSON lines (jsonl) or CSV, 4 decimals but where ``digits`` says otherwise."""
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
-    cells = {name: table[name].map(f"{{:{of}}}".format) for name, of in digits.items()}
-    shown = table.assign(**cells)
+    shown = table.assign(**{of: table[of].map(f"{{:{n}}}".format) for of, n in digits.items()})
     return shown.to_csv(index=False, header=header, float_format="%.4f", lineterminator="\n")

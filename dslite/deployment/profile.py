@@ -70,16 +70,9 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     (the first stands in Table 5), Keras in three ways, the spectrogram in three more. Each mean is
     over ``repeats`` runs. Memory is that of a fresh process each.
 
-    Returns
-    -------
-    dict
-        ``rows`` (one a `Measurement`: times in ms, ``size_bytes``, memory in MB), ``parameters``,
-        ``multiply_adds``, ``flops``, ``layers``, ``shapes``, scores by variant, ``hardware``.
-
-    Raises
-    ------
-    InputError
-        The run was not converted.
+    Gives ``rows`` (one a `Measurement`: times in ms, ``size_bytes``, memory in MB), ``parameters``,
+    ``multiply_adds``, ``flops``, ``layers``, ``shapes``, scores by variant, ``hardware``. A run
+    that was not converted is an InputError.
     """
     from dslite.models import classifier, split
 
@@ -96,7 +89,17 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     sizes |= dict.fromkeys([("cnn", name) for name in KERAS_VARIANTS], saved.stat().st_size)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
         memory = dict(zip(files, pool.map(_file_memory, files.values()), strict=True))
-    memory["cnn", KERAS] = _keras_memory(run)
+    memory["cnn", KERAS] = provenance.memory_of_fresh_process(
+        "import numpy\nfrom dslite.features import spectrogram\n"
+        "from dslite.models import classifier\nfrom dslite.training import runs",
+        "run = runs.load(sys.argv[1])\n"
+        "network = classifier.load_classifier(run.folder / 'model.keras')\n"
+        "call = classifier.predictor(network, run.settings)\n"
+        "shape = (1, run.settings.mel_bands, spectrogram.frames(run.settings))\n"
+        "mel = numpy.zeros(shape, numpy.uint8)",
+        "call(mel).numpy()",
+        str(run.folder),
+    )
     operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
@@ -110,10 +113,9 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
 
 
 def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50) -> dict[str, Any]:
-    """Measure one ``.tflite`` of whatever origin, without TensorFlow.
+    """Measure one ``.tflite`` of whatever origin, without TensorFlow, as `profile_run` does.
 
-    The result is `profile_run`'s without what only the trained model knows: parameters, scores. A
-    file that is not there or not a TensorFlow Lite model is an InputError.
+    A file that is not there or not a TensorFlow Lite model is an InputError.
     """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
@@ -133,9 +135,9 @@ def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50
 def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, float]]:
     """Time several calls in turn, so that a noisy minute of the machine disturbs all alike.
 
-    Of each call ``repeats`` count, shared out over `ROUNDS` turns. `WARM_UP` more go before the
-    first turn and one before each, since the other calls have emptied the caches. Gives of each
-    call ``ms`` (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
+    Of each call ``repeats`` count, over `ROUNDS` turns; `WARM_UP` more go before the first turn,
+    and one before each, since the other calls have emptied the caches. Gives of each call ``ms``
+    (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
     """
     times: dict[Measurement, list[float]] = {key: [] for key in calls}
     for call in calls.values():
@@ -182,17 +184,11 @@ def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     import librosa.display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    mel = librosa.feature.melspectrogram(
-        y=waveform,
-        sr=settings.sample_rate,
-        n_fft=spectrogram.fft_length(settings),
-        win_length=settings.window_samples,
-        hop_length=settings.hop_samples,
-        n_mels=settings.mel_bands,
-        fmin=settings.mel_min_hz,
-        fmax=settings.mel_max_hz,
-        center=False,
-    )
+    lengths = {"win_length": settings.window_samples, "hop_length": settings.hop_samples}
+    lengths |= {"n_fft": spectrogram.fft_length(settings), "center": False}
+    bands = {"fmin": settings.mel_min_hz, "fmax": settings.mel_max_hz, "n_mels": settings.mel_bands}
+    rate = settings.sample_rate
+    mel = librosa.feature.melspectrogram(y=waveform, sr=rate, **lengths, **bands)
     level = librosa.power_to_db(mel, ref=np.max, top_db=settings.top_db)
     figure = Figure(figsize=(settings.image_size / 100,) * 2, dpi=100)
     canvas = FigureCanvasAgg(figure)
@@ -226,24 +222,22 @@ def _other_calls(
         signature = [tf.TensorSpec([1, settings.chunk_samples], tf.float32)]
         return tf.function(function, input_signature=signature, autograph=False)
 
-    def pictures() -> np.ndarray:
-        return classifier.inputs(mel, settings)
-
+    pictures = partial(classifier.inputs, mel, settings)
     network_compiled = classifier.predictor(network, settings)  # as this project predicts
     values = compiled(lambda waveform: spectrogram.mel_image(waveform, settings))
     # Where ``spectrogram.tflite`` ends; and with the picture, as `plotted_spectrogram` does.
     picture = compiled(lambda waveform: spectrogram.picture(values(waveform), settings))
-    threads = tensorflow_threads()
-    return {
-        Measurement("cnn", KERAS, threads): lambda: network_compiled(mel).numpy(),
-        Measurement("cnn", KERAS_CALL, threads): lambda: network(
-            pictures(), training=False
-        ).numpy(),
+    calls = {
+        ("cnn", KERAS): lambda: network_compiled(mel).numpy(),
+        ("cnn", KERAS_CALL): lambda: network(pictures(), training=False).numpy(),
         # ``predict`` is made for many samples.
-        Measurement("cnn", KERAS_PREDICT, threads): lambda: network.predict(pictures(), verbose=0),
-        Measurement("spectrogram", TENSORFLOW, threads): lambda: values(wave).numpy(),
-        Measurement("spectrogram", PICTURE, threads): lambda: picture(wave).numpy(),
-        Measurement("spectrogram", PLOTTED, 1): lambda: plotted_spectrogram(wave[0], settings),
+        ("cnn", KERAS_PREDICT): lambda: network.predict(pictures(), verbose=0),
+        ("spectrogram", TENSORFLOW): lambda: values(wave).numpy(),
+        ("spectrogram", PICTURE): lambda: picture(wave).numpy(),
+    }
+    threads = tensorflow_threads()
+    return {Measurement(*key, threads): call for key, call in calls.items()} | {
+        Measurement("spectrogram", PLOTTED, 1): lambda: plotted_spectrogram(wave[0], settings)
     }
 
 
@@ -254,21 +248,6 @@ def _file_memory(file: Path) -> dict[str, float]:
         "call = runtime.runner(sys.argv[1])\nvalue = runtime.example_input(sys.argv[1])",
         "call(value)",
         str(file),
-    )
-
-
-def _keras_memory(run: Run) -> dict[str, float]:
-    """Measure the memory of a fresh process that runs the compiled Keras model."""
-    return provenance.memory_of_fresh_process(
-        "import numpy\nfrom dslite.features import spectrogram\n"
-        "from dslite.models import classifier\nfrom dslite.training import runs",
-        "run = runs.load(sys.argv[1])\n"
-        "network = classifier.load_classifier(run.folder / 'model.keras')\n"
-        "call = classifier.predictor(network, run.settings)\n"
-        "shape = (1, run.settings.mel_bands, spectrogram.frames(run.settings))\n"
-        "mel = numpy.zeros(shape, numpy.uint8)",
-        "call(mel).numpy()",
-        str(run.folder),
     )
 
 
@@ -295,8 +274,8 @@ def _architecture(
 def _scores(folder: Path) -> dict[str, Any]:
     """Return scores at file level by variant, fractions: ``devel``, ``test``; their ``metric``.
 
-    A file has the trained model's (``metrics.json``) and what it gained or lost against the final
-    model (``agreement.json``), which has learnt from devel: its own score there says little.
+    A file's is the trained model's (``metrics.json``) and its difference from the final model's
+    (``agreement.json``), which has learnt from devel.
     """
     metrics, results = (
         provenance.read_json(folder / name, "measure it again") if (folder / name).is_file() else {}
@@ -322,10 +301,9 @@ def _profile(
 ) -> dict[str, Any]:
     """Return one row a measurement: its times, its file's size and memory; and where and when."""
     rows = []
-    for measurement, statistics in times.items():
-        key = measurement[:2]
-        size = {"size_bytes": sizes[key]} if key in sizes else {}
-        rows.append(measurement._asdict() | statistics | size | memory.get(key, {}))
+    for of, statistics in times.items():
+        size = {"size_bytes": sizes[of[:2]]} if of[:2] in sizes else {}
+        rows.append(of._asdict() | statistics | size | memory.get(of[:2], {}))
     hardware = "{processor}, {cores} cores".format(**provenance.hardware())
     date = provenance.now()
     return {"hardware": hardware, "date": date, "threads": list(threads), "rows": rows}
@@ -346,15 +324,12 @@ def profile_table(profile: Mapping[str, Any]) -> pd.DataFrame:
 
 def all_profiles(dataset: str) -> pd.DataFrame:
     """Return the `profile_table` of every profiled run of a corpus, folds too, in one."""
-    folder = paths.results(dataset)
-    tables = [
+    folder, tables = paths.results(dataset), [pd.DataFrame(columns=list(COLUMNS))]
+    for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")]):
+        table = profile_table(provenance.read_json(file, "measure it again"))
         # A fold's own name says little.
-        profile_table(provenance.read_json(file, "measure it again")).assign(
-            run=file.parent.relative_to(folder).as_posix()
-        )
-        for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")])
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+        tables.append(table.assign(run=file.parent.relative_to(folder).as_posix()))
+    return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
 def display_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -383,8 +358,8 @@ def operations_text(table: pd.DataFrame) -> str:
 def pareto_figure(table: pd.DataFrame) -> Figure | None:
     """Draw score against time against size of every end-to-end file, on the fewest threads.
 
-    The score is that on test where all were measured: of the devel score of a network that has
-    learnt from devel only the loss by conversion is measured. None where no run has one on devel.
+    The score is that on test where all have one: on devel, from which the network has learnt, only
+    the loss by conversion is measured. None where no run has a score on devel.
     """
     whole = table[(table["part"] == "model") & table["devel"].notna()]
     if whole.empty:
@@ -397,8 +372,8 @@ def pareto_figure(table: pd.DataFrame) -> Figure | None:
 def write(profile: Mapping[str, Any], target: Path) -> list[Path]:
     """Write a profile into its run's folder or beside its file; return the files.
 
-    ``profile.json``, ``.csv`` and ``.png`` (bars of the times); for a run in the results' folder
-    also the corpus's ``profile.csv`` and, where there are scores, ``pareto.png``.
+    ``profile.json``, ``.csv``, ``.png`` (bars of the times); for a run in the results' folder also
+    the corpus's ``profile.csv`` and, where there are scores, ``pareto.png``.
     """
     stem = target / "profile" if target.is_dir() else target.with_name(f"{target.stem}.profile")
     content, csv, picture = (stem.with_name(f"{stem.name}.{of}") for of in ("json", "csv", "png"))
@@ -416,11 +391,10 @@ def _save(table: pd.DataFrame, csv: Path, figure: Figure | None, picture: Path) 
     """Write a table and, if there is one, a figure; return the files."""
     with paths.replacing(csv) as draft:
         table.to_csv(draft, index=False)
-    if figure is None:
-        return [csv]
-    with paths.replacing(picture) as draft:
-        dslite_plots.save(figure, draft, DPI)
-    return [csv, picture]
+    if figure:
+        with paths.replacing(picture) as draft:
+            dslite_plots.save(figure, draft, DPI)
+    return [csv, picture] if figure else [csv]
 
 
 # On a phone: what TensorFlow Lite's ``benchmark_model`` prints
@@ -441,10 +415,9 @@ _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 
 def parse_phone(text: str) -> dict[str, Any]:
     """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``.
 
-    Gives ``source`` and ``ms``; where they are printed also ``ms_std, ms_median, ms_p95, runs,
-    init_ms``; ``growth_mb`` (memory over the tool's own) and ``peak_mb`` in 1e6 bytes;
-    ``size_bytes, threads`` and the ``file``'s name. No measurement, more than one, or a time of 0
-    is an InputError.
+    Gives ``source, ms, init_ms``; where they are printed also ``ms_std, ms_median, ms_p95, runs``;
+    ``growth_mb`` (over the tool's own) and ``peak_mb`` in 1e6 bytes; ``size_bytes, threads`` and
+    the ``file``'s name. No measurement, more than one, or a time of 0 is an InputError.
     """
     if len(_TIMES.findall(text)) > 1:
         raise InputError("more than one measurement: paste the output of one benchmark_model run")
@@ -458,9 +431,8 @@ def parse_phone(text: str) -> dict[str, Any]:
     if lines := _RUNS.findall(text[: times.start()]):
         runs, statistics = lines[-1]
         values = dict(re.findall(rf"(\w+)={_NUMBER}", statistics))
-        keys = {"std": "ms_std", "median": "ms_median", "p95": "ms_p95"}
-        result["runs"] = int(runs)
-        result |= {key: float(values[name]) / 1000 for name, key in keys.items() if name in values}
+        names = [name for name in ("std", "median", "p95") if name in values]
+        result |= {"runs": int(runs), **{f"ms_{of}": float(values[of]) / 1000 for of in names}}
     for key, (pattern, factor) in _FACTS.items():
         if match := re.search(pattern, text):
             value = float(match[1]) * factor
@@ -477,6 +449,7 @@ def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
     """
     try:
         text = sys.stdin.read() if source == "-" else paths.find(source).read_text("utf-8")
+        measurement = {"name": name, "date": provenance.now(), **parse_phone(text)}
     except UnicodeDecodeError:
         raise InputError(
             f"{source}: not text (what benchmark_model's --result_file_path writes is binary); "
@@ -484,8 +457,6 @@ def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror})") from None
-    try:
-        measurement = {"name": name, "date": provenance.now(), **parse_phone(text)}
     except InputError as error:
         raise InputError(f"{'standard input' if source == '-' else source}: {error}") from None
     provenance.write_json(folder / PHONE, measurement)

@@ -41,10 +41,7 @@ class Metadata:
 
 
 def attach(content: bytes, facts: dict[str, Any]) -> bytes:
-    """Append metadata to a TensorFlow Lite file; the same bytes for the same model and facts.
-
-    ``facts`` are at least ``settings``, ``classes`` and ``task``, and what JSON can hold.
-    """
+    """Append metadata, at least ``settings, classes, task``: the same bytes for the same facts."""
     buffer = io.BytesIO(content)
     buffer.seek(0, os.SEEK_END)
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -98,9 +95,8 @@ def runner(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs a ``.tflite``, or the content of one, on one input at a time."""
     loaded = interpreter(model, num_threads=threads)
-    source, result = (
-        details()[0]["index"] for details in (loaded.get_input_details, loaded.get_output_details)
-    )
+    source = loaded.get_input_details()[0]["index"]
+    result = loaded.get_output_details()[0]["index"]
 
     def run(value: np.ndarray) -> np.ndarray:
         loaded.set_tensor(source, value)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, BinaryIO
 
@@ -69,8 +70,7 @@ class Line:
     def offer(self, samples: np.ndarray, broken: bool) -> None:
         """Append a block, or count its frames as lost where the line is full. Never waits.
 
-        A line that was full takes blocks again when it is half empty: one long gap and a long
-        stretch behind it can be analysed, a gap in every chunk cannot.
+        A line that was full takes blocks again when half empty: a gap in every chunk is useless.
         """
         self._broken |= broken
         most = self._blocks.maxsize // 2 if self.lost else self._blocks.maxsize
@@ -127,8 +127,7 @@ def open_source(
 ) -> AbstractContextManager[Source]:
     """Open what a user names: a file, ``-`` for standard input, or nothing for the microphone.
 
-    Raw samples and the microphone have ``rate`` (Hz) and ``channels``, a file has its own; raw
-    samples without a rate have the model's. ``log`` is called with messages.
+    Raw samples and the microphone have ``rate`` (Hz; raw: else the model's) and ``channels``.
     """
     if name is None:
         return microphone(rate, channels or 1)
@@ -163,11 +162,8 @@ def pcm(raw: BinaryIO, rate: int, channels: int, log: Log) -> Iterator[Source]:
     read, or is the beginning of an audio file, is an InputError behind the last block.
     """
     line = Line()
-
-    def read() -> None:
-        line.end(_fill(line, raw, rate, channels, log))
-
-    threading.Thread(target=read, name="reading", daemon=True).start()
+    fill = partial(_fill, line, raw, rate, channels, log)
+    threading.Thread(target=lambda: line.end(fill()), name="reading", daemon=True).start()
     yield Source(STANDARD_INPUT, rate, line, line)
 
 
@@ -192,10 +188,8 @@ def _fill(line: Line, raw: BinaryIO, rate: int, channels: int, log: Log) -> Inpu
                 "give its name instead of -, or pipe `ffmpeg -i FILE -f s16le -`"
             )
         if over := len(content) % (2 * channels):
-            log(
-                "note: the input ends within a frame of 16-bit samples; what there is of "
-                f"it was left out (bytes: {over})"
-            )
+            within = "note: the input ends within a frame of 16-bit samples"
+            log(f"{within}; what there is of it was left out (bytes: {over})")
         if whole := content[: len(content) - over]:
             samples = np.frombuffer(whole, "<i2").reshape(-1, channels)
             line.put(samples.astype(np.float32) / 32768)
@@ -210,7 +204,18 @@ def microphone(rate: int | None, channels: int) -> Iterator[Source]:
 
     Where sounddevice, PortAudio or a device that does this is missing, it is an InputError.
     """
-    device = _sounddevice()
+    try:
+        import sounddevice as device
+    except ImportError:
+        raise InputError(
+            f"{MICROPHONE}: needs the package sounddevice; in the project's folder: pip install "
+            "-e '.[stream]' (or name a file, or - for raw samples)"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{MICROPHONE}: needs the library PortAudio ({error}); on Debian and Ubuntu "
+            "apt-get install libportaudio2, elsewhere pip install --force-reinstall sounddevice"
+        ) from None
     line = Line(patience_s=5.0)
     unplugged = InputError(f"{MICROPHONE}: the device has ended the recording")
 
@@ -236,23 +241,6 @@ def microphone(rate: int | None, channels: int) -> Iterator[Source]:
         stream.close()
 
 
-def _sounddevice():
-    """Import the optional package, or say how to install it."""
-    try:
-        import sounddevice
-    except ImportError:
-        raise InputError(
-            f"{MICROPHONE}: needs the package sounddevice; in the project's folder: pip install "
-            "-e '.[stream]' (or name a file, or - for raw samples)"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"{MICROPHONE}: needs the library PortAudio ({error}); on Debian and Ubuntu "
-            "apt-get install libportaudio2, elsewhere pip install --force-reinstall sounddevice"
-        ) from None
-    return sounddevice
-
-
 def _block_frames(rate: int) -> int:
     """Return the frames of a block at a rate."""
     return max(1, round(rate * BLOCK_S))
@@ -264,22 +252,19 @@ def _block_frames(rate: int) -> int:
 class Ring:
     """Hold the last samples of a waveform, and yield the chunks that become full.
 
-    The chunks are those of `audio.chunk_starts` under "keep": the first one as soon as it is full,
-    one every ``hop`` samples, and at the end of the input one that ends with it.
+    They are those of `audio.chunk_starts` under "keep", the last one ends with the input.
     """
 
     def __init__(self, chunk: int, hop: int):
         self._chunk, self._hop = chunk, hop
-        self._last = np.zeros(0, np.float32)
-        self._count = 0  # samples that have come
+        self._last, self._count = np.zeros(0, np.float32), 0  # the last samples; how many came
         self._due = chunk  # where the next chunk ends
 
     def add(self, samples: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Take float32 [samples]; yield where a chunk ends and the chunk, float32 [chunk]."""
         samples = np.concatenate([self._last, samples])
         begin = self._count - len(self._last)
-        self._count = begin + len(samples)
-        self._last = samples[-self._chunk :]
+        self._count, self._last = begin + len(samples), samples[-self._chunk :]
         while self._due <= self._count:
             end = self._due
             self._due += self._hop
@@ -328,9 +313,9 @@ class Stream:
     def decide(self) -> Iterator[dict[str, Any]]:
         """Yield decisions as soon as they can be made.
 
-        ``end_s`` is where a chunk ends in the input, ``latency_ms`` from the arrival of its last
-        sample to the decision, ``behind_s`` audio that has come and is not analysed. No audio, NaN
-        in it or from the model, or what cannot be read is an InputError.
+        ``end_s`` is where a chunk ends in the input, ``latency_ms`` from its last sample's arrival
+        to the decision, ``behind_s`` audio that waits. No audio, NaN or what cannot be read is an
+        InputError.
         """
         block = None
         for block in self._blocks():
@@ -396,20 +381,19 @@ class Stream:
         self._decisions += 1
         self._largest_s = max(self._largest_s, latency_s)
         self._report_behind(end_s, behind_s)
-        smooth, classes = np.mean(self._outputs, axis=0), self._predictor.classes
-        row = {"end_s": end_s, "prediction": float(smooth[0])}
-        if classes:
-            best = int(smooth.argmax())
-            row |= {"prediction": classes[best], "probability": float(smooth[best])}
-        row |= {"latency_ms": 1000 * latency_s, "behind_s": behind_s}
-        probabilities = dict(zip(classes, map(float, smooth), strict=False))
-        return row | ({"probabilities": probabilities} if classes else {})
+        smooth, classes = np.mean(self._outputs, axis=0).tolist(), self._predictor.classes
+        late = {"latency_ms": 1000 * latency_s, "behind_s": behind_s}
+        if not classes:
+            return {"end_s": end_s, "prediction": smooth[0]} | late
+        probabilities = dict(zip(classes, smooth, strict=True))
+        best = max(probabilities, key=probabilities.get)
+        row = {"end_s": end_s, "prediction": best, "probability": probabilities[best]}
+        return row | late | {"probabilities": probabilities}
 
     def _behind_s(self, end_s: float) -> float:
         """Return how far the analysis is behind an input that comes in real time, seconds."""
-        # The time since the input began less what is analysed of it, but no more than waits in the
-        # line, unless that is full and the writer holds more: so it is 0 for an input that comes
-        # faster than real time and only then has to wait.
+        # No more than waits in the line, unless that is full and the writer holds more: so it is 0
+        # for an input that comes faster than real time and only then has to wait.
         line = self._source.line
         if line is None:
             return 0.0
@@ -453,8 +437,7 @@ class Stream:
     def lines(self, form: str) -> Iterator[str]:
         """Yield decisions as text, a line each; a header of CSV comes with the first decision.
 
-        ``form`` is csv (seconds and the probability to 4 decimals) or jsonl (one JSON object a
-        line, with all probabilities and not rounded).
+        ``form`` is csv (4 decimals) or jsonl (with all probabilities, not rounded).
         """
         digits = {"latency_ms": ".1f", "behind_s": ".2f"}
         digits |= {} if self._predictor.classes else predict.NUMBER
@@ -476,8 +459,7 @@ def run(
 ) -> None:
     """Analyse a source to its end, or until interrupted, and log a summary in either case.
 
-    The source is one of `open_source`; ``write`` is called with the lines (`Stream.lines`, where
-    ``form`` is explained), ``log`` with messages; the others are `Stream`'s.
+    ``source`` is one of `open_source`; ``write`` is called with each of `Stream.lines`.
     """
     settings = predictor.settings
     # The first time takes longer; nothing is to wait for it.

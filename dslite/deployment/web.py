@@ -66,9 +66,9 @@ def find_model(place: str | os.PathLike) -> Path:
 def write_page(file: Path, folder: Path) -> Path:
     """Write the page of a model, all of it or nothing, and return its folder.
 
-    ``file`` is a whole model, from waveform to output, with its ``spectrogram.tflite`` in the same
-    folder. An older page in ``folder`` is replaced. No such model, no spectrogram of the same run,
-    no connection for LiteRT.js, or other files in the folder is an InputError.
+    ``file`` is a whole model with its ``spectrogram.tflite`` in the same folder. An older page in
+    ``folder`` is replaced. No such model, no spectrogram of the same run, no connection for
+    LiteRT.js, or other files in the folder is an InputError.
     """
     metadata = runtime.read_metadata(file)
     if (part := metadata.facts.get("part")) != "model":
@@ -81,7 +81,15 @@ def write_page(file: Path, folder: Path) -> Path:
         )
     if runtime.read_metadata(half).facts.get("identity") != metadata.facts.get("identity"):
         raise InputError(f"{half}: belongs to another run than {file.name}")
-    _require_page_only(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the page")
+    names = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
+    strange = sorted({entry.name for entry in folder.iterdir()} - names) if folder.is_dir() else []
+    if strange:
+        raise InputError(
+            f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
+            "that away"
+        )
     archives = {name: fetch(name) for name in PACKAGES}
     try:
         with paths.replacing(folder) as draft:
@@ -103,19 +111,6 @@ def write_page(file: Path, folder: Path) -> Path:
     return folder
 
 
-def _require_page_only(folder: Path) -> None:
-    """Raise where writing a page would remove anything but an older page."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder for the page")
-    names = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
-    strange = sorted({entry.name for entry in folder.iterdir()} - names) if folder.is_dir() else []
-    if strange:
-        raise InputError(
-            f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
-            "that away"
-        )
-
-
 def description(metadata: Metadata) -> dict[str, Any]:
     """Return what the page needs to know of a model, as JSON holds it.
 
@@ -124,6 +119,7 @@ def description(metadata: Metadata) -> dict[str, Any]:
     """
     facts, settings = metadata.facts, metadata.settings
     frame, hop = audio.level_frames(settings.sample_rate)
+    trim = {"frame": frame, "hop": hop, "db": audio.SILENCE_DB}
     return {
         **{"dataset": facts["dataset"], "run": facts["run"]},
         **{"variant": facts.get("variant", ""), "version": facts.get("version", "")},
@@ -133,9 +129,7 @@ def description(metadata: Metadata) -> dict[str, Any]:
         "rate": settings.sample_rate,
         "chunk": settings.chunk_samples,
         "hop": settings.chunk_hop_samples,
-        "trim": {"frame": frame, "hop": hop, "db": audio.SILENCE_DB}
-        if settings.trim == "on"
-        else None,
+        "trim": trim if settings.trim == "on" else None,
         "mel_hz": [round(float(hz), 2) for hz in spectrogram.mel_frequencies(settings)],
         "colours": spectrogram.colours().astype(int).tolist(),
     }
@@ -156,9 +150,7 @@ def unpack(archive: Path, members: dict[str, str], folder: Path) -> None:
             content = tar.extractfile(name).read()
             if target in ("index.js", "wasm-utils.js"):
                 # A module imports its neighbour by address: a browser knows no packages.
-                code = content.decode("utf-8").replace(
-                    '"@litertjs/wasm-utils"', '"./wasm-utils.js"'
-                )
+                code = content.decode().replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"')
                 lines = [x for x in code.splitlines() if not x.startswith("//# sourceMappingURL=")]
                 text = "\n".join(["// Changed by dslite, see NOTICE.txt", *lines, ""])
                 content = text.encode()

@@ -33,10 +33,9 @@ def _added(
 def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
     """Join the attributions of a file's chunks to that of the file's score.
 
-    Takes float [chunks, H, W], where each chunk starts in the file and how long a chunk is, in
-    seconds; gives float64 [H, columns], 0 where no chunk lies. The file's score is the mean of its
-    n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError without a
-    chunk, for a start below 0 and for another number of starts.
+    From float [chunks, H, W] to float64 [H, columns], 0 where no chunk lies. The score is the mean
+    of n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError
+    without a chunk, for a start below 0 and for another number of starts.
     """
     return _added(parts, starts_s, chunk_s)[0] / len(parts)
 
@@ -44,8 +43,7 @@ def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np
 def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
     """Join the pictures of a file's chunks: the mean of the chunks that cover a column.
 
-    Takes float [chunks, H, W, 3] and what `stitch_values` takes, and gives float32 [H, columns, 3]
-    in the same units, NaN where no chunk lies.
+    From float [chunks, H, W, 3] to float32 [H, columns, 3], NaN where no chunk lies.
     """
     total, covering = _added(pictures, starts_s, chunk_s)
     with np.errstate(invalid="ignore"):  # 0 / 0, where no chunk lies
@@ -64,7 +62,7 @@ def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
     """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height.
 
-    Takes the ascending centres, float [mel] in Hz, of its Mel bands; it ends half a band beyond.
+    The picture ends half a band beyond the ascending centres of its Mel bands.
     """
     positions, axis_hz = mel_axis(mel_frequencies_hz)
     hz = np.interp(np.linspace(-0.5, positions[-1] - 0.5, bands + 1), positions, axis_hz)
@@ -80,8 +78,8 @@ def by_frequency(values: np.ndarray, bands: int) -> np.ndarray:
 def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
     """Compute mean absolute attributions over a clip's relative time, 0 to 1: float64 [bins].
 
-    ``valid`` is the share of the width of ``values``, float [H, W], that the clip takes; what lies
-    to its right is padding and left out. ValueError for a share outside of 0 (excluded) to 1.
+    ``valid`` is the share of the width that the clip takes, the rest is padding; ValueError for one
+    outside of 0 (excluded) to 1.
     """
     if not 0 < valid <= 1:
         raise ValueError(f"expected a share above 0 and up to 1, found {valid}")
@@ -114,11 +112,11 @@ def class_table(
 ) -> pd.DataFrame:
     """Tabulate the mean absolute attribution of every class and bin over its files.
 
-    Takes `by_frequency` or `by_time` of every file, float [files, bins], their labels, the classes
-    in the order of the table (one without files has no rows), the columns of the bins' ends
-    (`FREQUENCY` or `TIME`) and their edges, float [bins + 1], in Hz or shares of the duration.
-    Gives ``class``, ``ends``, ``mean_abs``, ``standard_error`` (over the files; NaN with one file)
-    and ``files``. ValueError for a label that is no class and lengths that differ.
+    Takes `by_frequency` or `by_time` of every file, float [files, bins], the classes in the order
+    of the table (one without files has no rows), the columns of the bins' ends (`FREQUENCY` or
+    `TIME`) and their edges, float [bins + 1]. Gives ``class``, ``ends``, ``mean_abs``,
+    ``standard_error`` (over the files; NaN with one file) and ``files``. ValueError for a label
+    that is no class and lengths that differ.
     """
     mean_abs, edges = np.asarray(mean_abs, np.float64), np.asarray(edges, np.float64)
     if mean_abs.shape != (len(labels), len(edges) - 1):

@@ -78,15 +78,11 @@ def assess(
     Takes a model with a background, pictures float32 [n, image_size, image_size, 3] and which
     output of each is explained. The seed is that of the methods, random orders and random head.
 
-    Returns
-    -------
-    DataFrame
-        A row for each picture and ``method``, ``random`` (the mean of random orders) last:
-        ``deletion`` and ``insertion``, the curves, float64 [steps + 1]; ``random_head`` and
-        ``random_head_abs``, the rank correlation over regions with the explanation of the network
-        with a random head, of the values and of their sizes (NaN where one is constant);
-        ``additivity_error`` and ``stability``, the mean rank correlation between seeds. NaN where a
-        test does not apply.
+    Gives a row for each picture and ``method``, ``random`` (the mean of random orders) last:
+    ``deletion`` and ``insertion``, the curves, float64 [steps + 1]; ``random_head`` and
+    ``random_head_abs``, the rank correlation over regions with the explanation under a random head,
+    of the values and of their sizes (NaN where one is constant); ``additivity_error``;
+    ``stability``, the mean rank correlation between seeds. NaN where a test does not apply.
     """
     head = _with_random_head(model.network, seed)
     random = ExplainedModel(head, model.settings, model.masker, model.background)
@@ -134,11 +130,10 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     """Tabulate results of `assess`, one row a method and one for random orders.
 
     ``deletion`` and ``insertion`` are the mean area under the curve; ``…_gain`` is by how much it
-    is better than the same picture's random orders (below them for deletion, above for insertion),
-    with a 95 % bootstrap interval over pictures, ``…_low`` and ``…_high``; ``beats_random`` is
-    whether these lie above 0: ``both``, the name of the one that does, or ``NO``. The additivity
-    error is the largest, the others are means: ``random_head`` is near 0 if the explanation depends
-    on what the head has learnt. Empty where a test does not apply.
+    is better than the same picture's random orders, with a 95 % bootstrap interval over pictures,
+    ``…_low`` and ``…_high``; ``beats_random`` is whether these lie above 0: ``both``, the name of
+    the one that does, or ``NO``. The additivity error is the largest, the others are means:
+    ``random_head`` is near 0 if the explanation depends on what the head has learnt.
     """
     by_method = dict(list(results.groupby("method", sort=False)))
     count = len(by_method["random"])

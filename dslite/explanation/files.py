@@ -56,15 +56,14 @@ class ExplainedFile:
 def choose_by_rule(run: runs.Run) -> pd.DataFrame:
     """Choose of each class the most confident correct, the median correct and the worst test file.
 
-    The worst is the most confident wrong one. Confidence is the file's probability of the class
-    that was predicted for it, as it stands in ``predictions.csv``; of equal ones the first name
-    counts. The median of an even number is the more confident of the two in the middle.
+    The worst is the most confident wrong one. Confidence is the probability of the predicted class
+    in ``predictions.csv``; of equal ones the first name counts, of two in the middle the more
+    confident one. Of blinded labels: the most confident and the median file taken for the class. Of
+    a regression: the highest and the median prediction, and the largest error.
 
-    Gives columns file, rule, true, predicted and probability, class by class in the card's order;
-    a rule that no file fits, or only one that another rule has shown already, has no row. Where
-    labels are blinded, true is empty and the rules are "most confident" and "median" of the files
-    that were taken for the class. Of a regression: the highest and the median prediction, and the
-    largest error, the prediction in place of the probability.
+    Gives `COLUMNS`, class by class in the card's order (true is empty where labels are blinded, a
+    regression's probability is its prediction); a rule that no file fits, or only one that another
+    rule has shown already, has no row.
     """
     table = run.predictions
     table = table[table["partition"] == "test"].sort_values("file", kind="stable")
@@ -91,10 +90,9 @@ def choose_by_rule(run: runs.Run) -> pd.DataFrame:
 
 
 def choose_by_name(store: Store, files: Sequence[str]) -> pd.DataFrame:
-    """Choose files that a user names, as a table of `choose_by_rule`.
+    """Choose files by name, as `choose_by_rule` does: paths as in the manifest, or of other audio.
 
-    They are paths as in the manifest, or of any other audio file; InputError where there is no such
-    file, neither in the corpus nor elsewhere.
+    A file that is neither in the corpus nor elsewhere is an InputError.
     """
     labels = dict(zip(store.files["path"], store.files["label"], strict=True))
     rows = []
@@ -106,17 +104,14 @@ def choose_by_name(store: Store, files: Sequence[str]) -> pd.DataFrame:
                 f"{file}: neither a file of the corpus nor another one; "
                 f"the corpus has, for instance, '{like[0]}'"
             )
-        rows.append((file, "", labels.get(file, ""), "", float("nan")))
+        rows.append((file, "", labels.get(file, ""), "", np.nan))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def draw_balanced(
     labels: Sequence[str] | np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw up to ``count`` positions, the same number of each label as far as they last.
-
-    int64, ascending. Without labels (all the same) it is a plain draw.
-    """
+    """Draw up to ``count`` positions, of each label alike as far as they last: int64, ascending."""
     labels = np.asarray(labels)
     turn = np.empty(len(labels), np.int64)  # an item's place among those of its own label
     for label in np.unique(labels):
@@ -126,7 +121,7 @@ def draw_balanced(
 
 
 def draw_chunks(run: runs.Run, store: Store, partition: str, count: int, seed: int) -> np.ndarray:
-    """Draw chunks of a partition, of each class the same number: int64, ascending."""
+    """Draw chunks of a partition, see `draw_balanced`: int64, ascending."""
     chunks = store.chunks(partition)
     labels = store.files["label"].to_numpy()[store.file[chunks]]
     labels = labels if run.classes else np.zeros(len(chunks))
@@ -144,8 +139,7 @@ def model_file(run: runs.Run) -> Path:
 def load_model(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> ExplainedModel:
     """Load the final model of a run, ready to be explained.
 
-    The masker, "mean" or "blur", is what hides regions; the seed draws the training pictures that
-    expected gradients start from.
+    ``masker`` is "mean" or "blur"; the seed draws the pictures that expected gradients start from.
     """
     network = classifier.load_classifier(model_file(run))
     chosen = draw_chunks(run, store, "train", BACKGROUND, seed)
@@ -183,9 +177,8 @@ def explain_files(
         log(f"explaining {row.file}: {len(cut)} chunk{'s' if len(cut) > 1 else ''}")
         scores = model.outputs(pictures).mean(axis=0)
         best = int(scores.argmax())
-        outputs = [best]
-        if row.true in names and row.true != names[best]:
-            outputs.append(names.index(row.true))
+        true = [names.index(row.true)] if row.true in names else []
+        outputs = list(dict.fromkeys([best, *true]))
         parts = [
             methods.explain(method, model, picture, outputs, evaluations, seed)
             for picture in pictures
@@ -276,8 +269,7 @@ def _split(
     seconds: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a mask [H, W] over a picture of so many seconds keeps of a clip, and what it removes."""
-    # The STFT has a Hann window, moved by a quarter of it. It need not be the picture's: a longer
-    # one keeps harmonics apart, a shorter one clicks.
+    # The STFT has a Hann window, moved by a quarter of it; a shorter one clicks.
     import librosa  # here: it takes seconds to import
 
     waveform = np.asarray(waveform, dtype=np.float32)
@@ -298,10 +290,9 @@ def _split(
 def save_sound(
     folder: str | PathLike, stem: str, retained: np.ndarray, removed: np.ndarray, sample_rate: int
 ) -> None:
-    """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit.
+    """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit, from float [n] in full scale.
 
-    Takes float [n] in full scale. Where a peak of either exceeds it, both are divided by the
-    larger one, so that their loudness can still be compared.
+    Where a peak exceeds it, both are divided by the larger one: their loudness can be compared.
     """
     peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (retained, removed)))
     for name, part in (("kept", retained), ("removed", removed)):

@@ -50,8 +50,7 @@ class Explanation:
 def filling(picture: np.ndarray, masker: str) -> np.ndarray:
     """Return what stands in the place of hidden cells, float32 [side, side, 3] like the picture.
 
-    ``mean``: the picture's mean colour; ``blur``: the picture under a moving average as wide as a
-    quarter of it.
+    ``mean``: its mean colour; ``blur``: its moving average, as wide as a quarter of it.
     """
     if masker == "mean":
         return np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.float32)
@@ -60,10 +59,9 @@ def filling(picture: np.ndarray, masker: str) -> np.ndarray:
 
 
 def hide(picture: tf.Tensor, fill: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-    """Return pictures with their hidden cells filled.
+    """Return pictures with their hidden cells filled, float32 [n, side, side, 3].
 
-    Takes float32 [side, side, 3], its `filling`, and bool [n, cells, cells], row 0 at the picture's
-    top; gives float32 [n, side, side, 3].
+    Takes float32 [side, side, 3], its `filling`, and bool [n, cells, cells], row 0 at the top.
     """
     side = picture.shape[0]
     cell = tf.range(side) * tf.shape(visible)[1] // side
@@ -103,8 +101,8 @@ class ExplainedModel:
         if self.background is None:
             raise InputError("SHAP's GradientExplainer needs a background of training pictures")
         listed = keras.Model([self.network.input], self.network.output)  # as shap calls it
-        background = np.asarray(self.scale(self.background))
-        return shap.GradientExplainer(listed, background, batch_size=50)
+        scaled = np.asarray(self.scale(self.background))
+        return shap.GradientExplainer(listed, scaled, batch_size=50)
 
     @cached_property
     def expected_outputs(self) -> np.ndarray:
@@ -121,10 +119,7 @@ class ExplainedModel:
         return spectrogram.picture(tf.constant(mel), self.settings).numpy()
 
     def masked(self, picture: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function from visible cells, bool [n, rows, columns], to outputs [n, outputs].
-
-        The network runs once a masked picture, whatever number of its outputs is explained.
-        """
+        """Return a function from visible cells, bool [n, rows, columns], to [n, outputs]."""
         whole, fill = tf.constant(picture), tf.constant(filling(picture, self.masker))
 
         def outputs(visible: np.ndarray) -> np.ndarray:
@@ -146,9 +141,8 @@ def _partition(
     # The picture is halved again and again, most often where the outputs change most. The values
     # are Owen values of this hierarchy, that of shap's own image masker, exact for its regions. As
     # that splits colours apart only below single pixels, a region hides its pixels in all colours.
-    side = model.settings.image_size
+    side, outputs_of = model.settings.image_size, model.masked(picture)
     count = min(side, CELLS)
-    outputs_of = model.masked(picture)
     whole = np.ones((1, count, count, 1))
     # shap masks a picture of ones; the cells that stay 1 are shown of the real one
     masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
@@ -228,11 +222,10 @@ def _grad_cam(
         tape.watch(maps)
         scores = _scores(model.network, classifier.pool(model.network, maps))
         chosen = [scores[0, output] for output in outputs]
-    sides, values = [model.settings.image_size] * 2, []
-    for score in chosen:
-        product = tf.reduce_sum(tape.gradient(score, maps) * maps, axis=-1, keepdims=True)
-        enlarged = tf.image.resize(product, sides)[0, ..., 0]  # bilinear
-        values.append(enlarged.numpy().astype(np.float64))
+    sides = [model.settings.image_size] * 2
+    products = [tf.reduce_sum(tape.gradient(of, maps) * maps, -1, keepdims=True) for of in chosen]
+    enlarged = [tf.image.resize(of, sides)[0, ..., 0] for of in products]  # bilinear
+    values = [of.numpy().astype(np.float64) for of in enlarged]
     return values, [np.nan] * len(values)
 
 
@@ -241,10 +234,8 @@ def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
     last = network.get_layer("output")
     if not isinstance(last, keras.layers.Dense):
         return classifier.head(network, pooled, training=False)
-    first = network.layers.index(network.get_layer("hidden"))
-    for layer in network.layers[first:-1]:
-        pooled = layer(pooled, training=False)
-    return tf.matmul(pooled, last.kernel) + last.bias
+    hidden = classifier.head(network, pooled, training=False, end=-1)
+    return tf.matmul(hidden, last.kernel) + last.bias
 
 
 def _occlusion(
@@ -259,12 +250,8 @@ def _occlusion(
     return values, [np.nan] * len(values)
 
 
-METHODS = {
-    "partition": _partition,
-    "gradient": _gradient,
-    "grad-cam": _grad_cam,
-    "occlusion": _occlusion,
-}
+METHODS = {"partition": _partition, "gradient": _gradient}
+METHODS |= {"grad-cam": _grad_cam, "occlusion": _occlusion}
 NAMES = ("SHAP, Partition", "SHAP, expected gradients", "Grad-CAM", "Occlusion")
 TITLES = dict(zip(METHODS, NAMES, strict=True))
 SEEDED = ("partition", "gradient")  # they draw something
@@ -290,7 +277,7 @@ def explain(
     Parameters
     ----------
     method : {"partition", "gradient", "grad-cam", "occlusion"}
-    model : ExplainedModel
+        InputError for another one, or for ``gradient`` without a background.
     picture : ndarray of float32, shape [image_size, image_size, 3]
         RGB from 0 to 255, see `ExplainedModel.pictures`.
     outputs : sequence of int
@@ -298,13 +285,7 @@ def explain(
     evaluations : int
         Masked pictures of ``partition``; more make its regions smaller.
     seed : int
-        Of what ``partition`` (the order of regions that changed the outputs equally) and
-        ``gradient`` draw.
-
-    Raises
-    ------
-    InputError
-        An unknown method, or ``gradient`` without a background.
+        Of what ``partition`` (ties between regions) and ``gradient`` draw.
     """
     require(method)
     full = model.outputs(picture[None])[0]

@@ -46,9 +46,9 @@ def _fitted(text: str, width: float) -> str:
     """A text of one or two lines, so that none is wider than ``width`` inches."""
     # The first is broken at the space that leaves the shortest lines. What is still too long, as a
     # file's name in the second, loses its middle.
+    size = FontProperties(size=TEXT)
 
     def wide(line: str) -> float:
-        size = FontProperties(size=TEXT)
         return text_to_path.get_text_width_height_descent(line, size, False)[0] / 72
 
     def shortened(line: str) -> str:
@@ -97,8 +97,7 @@ def _overlay(
     draw_mel(axes, grey, 0, file.seconds, hz, cmap="gray", vmin=-1, vmax=1)
     scale = {"cmap": COLOUR_MAP, "vmin": -limit, "vmax": limit}
     image = draw_mel(axes, values, 0, file.seconds, hz, **scale)
-    # Lines around what exceeds half of the largest smoothed value: solid where it raises, dashed
-    # where it lowers.
+    # Around what exceeds half of the largest smoothed value: solid where it raises.
     height, width = values.shape
     times = (np.arange(width) + 0.5) * file.seconds / width
     places = len(hz) - 0.5 - (np.arange(height) + 0.5) * len(hz) / height
@@ -131,8 +130,7 @@ def _edge(axes: Axes, left: bool, bottom: bool, times: bool) -> None:
 def overlays(files: Sequence["ExplainedFile"], mel_frequencies_hz: np.ndarray) -> Figure:
     """Draw spectrograms and attributions over them, a line and a colour scale a file (Figure 2).
 
-    A line's scale is symmetric about 0 and ends at its largest absolute value. Takes the ascending
-    centres of the pictures' bands, float [mel] in Hz.
+    A line's scale is symmetric about 0 and ends at its largest absolute value.
     """
     most = max(len(file.explanations) for file in files)
     ratios = {"squeeze": False, "width_ratios": (*(1,) * (1 + most), 0.04)}
@@ -160,10 +158,9 @@ def overlays(files: Sequence["ExplainedFile"], mel_frequencies_hz: np.ndarray) -
 def method_overlays(
     file: "ExplainedFile", values: Mapping[str, np.ndarray], mel_frequencies_hz: np.ndarray
 ) -> Figure:
-    """Draw a file's spectrogram and what up to five methods attribute to it.
+    """Draw a file's spectrogram and what up to five methods attribute to it, float [H, W].
 
-    Takes name of a method -> float [H, W], each in a scale of its own, whose end its caption tells
-    (the methods' units differ), and the bands' centres as `overlays` does.
+    Each in a scale of its own, whose end its caption tells: the methods' units differ.
     """
     n = 1 + len(values)
     columns = n if n < 4 else -(-n // 2)
@@ -254,8 +251,7 @@ def times(table: pd.DataFrame) -> Figure:
 def curves(table: pd.DataFrame) -> Figure:
     """Draw a `curve_table`: the score over the share of the picture that is removed, or shown.
 
-    A faithful method's deletion falls early and its insertion rises early; random orders, in grey,
-    are the yardstick.
+    A faithful method's deletion falls early, its insertion rises early; random orders are grey.
     """
     verbs = {"deletion": "removed", "insertion": "shown"}
     figure, row = panels(2.9, 1, 2, sharey=True)

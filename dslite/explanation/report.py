@@ -80,11 +80,10 @@ def of_methods(
     chosen = pd.DataFrame([(file.name, file.rule, file.true, "", np.nan)], columns=files.COLUMNS)
     values = {}
     for name, title in methods.TITLES.items():
-        explained = [file]
+        of = file
         if name != method:
-            explained = files.explain_files(run, store, model, chosen, method=name, **options)
-        # The predicted class is the first.
-        values[title] = next(iter(explained[0].explanations.values())).values
+            of, *_ = files.explain_files(run, store, model, chosen, method=name, **options)
+        values[title] = next(iter(of.explanations.values())).values  # of the predicted class
     hz = spectrogram.mel_frequencies(run.settings)
     return Report({"methods": plots.method_overlays(file, values, hz)}, {})
 
@@ -117,11 +116,10 @@ def of_partition(
     by_frequency, by_time = [], []
     for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
         row = paths.index(name)
-        chunks, output = np.flatnonzero(store.file == row), [classes.index(label)]
-        parts = [
-            methods.explain("partition", model, picture, output, SUMMARY_EVALUATIONS, seed)[0]
-            for picture in model.pictures(store.mel[chunks])
-        ]
+        chunks = np.flatnonzero(store.file == row)
+        how = ([classes.index(label)], SUMMARY_EVALUATIONS, seed)
+        pictures = model.pictures(store.mel[chunks])
+        parts = [methods.explain("partition", model, each, *how)[0] for each in pictures]
         whole = files.join(parts, store.start_s[chunks], settings)
         seconds = whole.values.shape[1] * settings.chunk_length_s / settings.image_size
         valid = min(1.0, _duration_s(store, row, chunks, settings) / seconds)
@@ -130,8 +128,7 @@ def of_partition(
         if number % 50 == 0:
             log(f"summary: {number} of {len(labels)} files")
     edges_hz = attributions.band_edges(spectrogram.mel_frequencies(settings), BANDS)
-    shares = np.linspace(0, 1, TIME_BINS + 1)
-    of = (labels, classes)
+    shares, of = np.linspace(0, 1, TIME_BINS + 1), (labels, classes)
     frequencies = attributions.class_table(by_frequency, *of, attributions.FREQUENCY, edges_hz)
     times = attributions.class_table(by_time, *of, attributions.TIME, shares)
     figures = {"frequencies": plots.frequencies(frequencies), "times": plots.times(times)}
@@ -159,8 +156,8 @@ def of_faithfulness(
 ) -> Report:
     """Report how far each method can be trusted: `dslite.explanation.faithfulness` and its curves.
 
-    Tested are so many test chunks, drawn with ``seed``, of each class the same number, explained
-    for the class that the network takes each of them for. ``options``: ``evaluations``, ``log``.
+    ``pictures`` test chunks are drawn with ``seed``, of each class the same number, and explained
+    for the class that the network takes them for. ``options``: ``evaluations``, ``log``.
     """
     chosen = files.draw_chunks(run, store, PARTITION, pictures, seed)
     shown = model.pictures(store.mel[chosen])

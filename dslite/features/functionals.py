@@ -38,20 +38,11 @@ def _mel_filters(sample_rate: int, window: int) -> np.ndarray:
 def descriptors(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Compute the low-level descriptors of a waveform over time.
 
-    Parameters
-    ----------
-    waveform : ndarray of float32, shape [samples]
-        Full scale is 1; of any length but empty, zeros fill up a window.
-    sample_rate : int
-        Hz.
-
-    Returns
-    -------
-    ndarray of float32, shape [120 + 12 + bands + 1, frames]
-        A frame of 64 ms every 16 ms: 40 MFCCs (orthonormal DCT of 128 Mel bands in dB), their
-        first and second derivatives over 9 frames, the chroma (C to B, 1 for the strongest pitch
-        class, A = 440 Hz), and the spectral contrast in dB of the range below 200 Hz and of the
-        octaves above, at most 6, that begin below half the rate.
+    From float32 [samples], full scale 1, not empty (zeros fill up a window), to float32 [120 + 12 +
+    bands + 1, frames], a frame of 64 ms every 16 ms: 40 MFCCs (orthonormal DCT of 128 Mel bands in
+    dB), their first and second derivatives over 9 frames, the chroma (C to B, 1 for the strongest
+    pitch class, A = 440 Hz), and the spectral contrast in dB of the range below 200 Hz and of the
+    octaves above, at most 6, that begin below half the rate.
 
     References
     ----------
@@ -119,9 +110,6 @@ def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
         values = np.stack(list(pool.map(of_file, files)))
     with paths.replacing(stored) as draft:
         np.save(draft, values)
-    print(
-        f"acoustic features: {len(values)} files, {values.shape[1]} numbers each, "
-        f"{time.perf_counter() - begin:.1f} s",
-        flush=True,
-    )
+    size = f"{len(values)} files, {values.shape[1]} numbers each"
+    print(f"acoustic features: {size}, {time.perf_counter() - begin:.1f} s", flush=True)
     return values

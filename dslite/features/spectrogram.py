@@ -26,9 +26,8 @@ POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 def fft_length(settings: Settings) -> int:
     """Return the FFT's length: the least power of two that holds a window and leaves no band empty.
 
-    The device's FFT needs a power of two. Where the Mel bands lie closer together than the
-    window's own frequency bins (many bands below a low ``mel_max_hz``), zero padding interpolates
-    the spectrum, so that every filter covers at least one bin.
+    The device's FFT needs a power of two. Zero padding interpolates the spectrum where many Mel
+    bands lie closer together than the window's own frequency bins.
     """
     length = 1 << (settings.window_samples - 1).bit_length()
     while length < 1 << 16 and not _filters(settings, length).any(axis=1).all():
@@ -40,13 +39,9 @@ def _filters(settings: Settings, length: int) -> np.ndarray:
     """Return librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
     with warnings.catch_warnings():  # librosa warns of empty filters, which `fft_length` avoids
         warnings.simplefilter("ignore", UserWarning)
-        return librosa.filters.mel(
-            sr=settings.sample_rate,
-            n_fft=length,
-            n_mels=settings.mel_bands,
-            fmin=settings.mel_min_hz,
-            fmax=settings.mel_max_hz,
-        )
+        edges = {"fmin": settings.mel_min_hz, "fmax": settings.mel_max_hz}
+        bands, rate = settings.mel_bands, settings.sample_rate
+        return librosa.filters.mel(sr=rate, n_fft=length, n_mels=bands, **edges)
 
 
 def frames(settings: Settings) -> int:
@@ -56,11 +51,10 @@ def frames(settings: Settings) -> int:
 
 @cache
 def mel_filters(settings: Settings) -> np.ndarray:
-    """Return triangular Mel filters between the settings' edges (Slaney's scale, area 1).
+    """Return triangular Mel filters (Slaney's scale, area 1), float32 [bins, mel_bands].
 
-    Float32 [bins, mel_bands]. On this scale no filter of 128 falls between two bins of a 512-point
-    FFT. On the HTK scale some do, their empty bands sit at the floor, and min-max scaling squeezes
-    all that is audible.
+    On the HTK scale some of 128 filters fall between two bins of a 512-point FFT: their empty bands
+    sit at the floor, and min-max scaling squeezes all that is audible.
     """
     filters = _filters(settings, fft_length(settings))
     return np.ascontiguousarray(filters.T, dtype=np.float32)
@@ -83,8 +77,7 @@ def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a Mel spectrogram's frequency axis, from its bands' ascending centres in Hz.
 
     Positions in bands, int64, -1 to mel_bands, and their Hz, float64, each [mel_bands + 2]: lower
-    end, centres, upper end. A filter bank's ends lie one band outside of its outermost centres; Mel
-    scales are linear at the bottom and logarithmic at the top.
+    end, centres, upper end. Mel scales are linear at the bottom and logarithmic at the top.
     """
     centres = np.asarray(mel_frequencies_hz, dtype=float)
     low, high = 2 * centres[0] - centres[1], centres[-1] ** 2 / centres[-2]
@@ -92,10 +85,9 @@ def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
-    """Compute Mel power: periodic Hann window, STFT, squared magnitude, Mel filters.
+    """Compute Mel power: periodic Hann window, STFT (not centred), squared magnitude, Mel filters.
 
-    From float32 [batch, samples] to float32 [batch, frames, mel_bands]. Frames are not centred: the
-    first one starts at sample 0.
+    From float32 [batch, samples] to float32 [batch, frames, mel_bands].
     """
     import tensorflow as tf
 
@@ -144,13 +136,10 @@ def compiled_mel_image(settings: Settings) -> Callable[["tf.Tensor"], "tf.Tensor
     """Compile `mel_image` for batches of chunks of the settings' length."""
     import tensorflow as tf
 
-    samples = settings.chunk_samples
-
-    @tf.function(input_signature=[tf.TensorSpec([None, samples], tf.float32)], autograph=False)
-    def compute(waveforms):
-        return mel_image(waveforms, settings)
-
-    return compute
+    signature = [tf.TensorSpec([None, settings.chunk_samples], tf.float32)]
+    return tf.function(
+        lambda waveforms: mel_image(waveforms, settings), input_signature=signature, autograph=False
+    )
 
 
 @cache

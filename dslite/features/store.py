@@ -69,11 +69,8 @@ def store_key(manifest: Manifest, settings: Settings) -> str:
 def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
     """Load the spectrograms of a corpus; compute and store them where they are not stored yet.
 
-    Raises
-    ------
-    InputError
-        A file cannot be read or changed meanwhile, the corpus is not the one whose division lies
-        in its results, or ``tail: drop`` leaves a partition without any chunk.
+    A file that cannot be read or changed meanwhile, a corpus that is not the one whose division
+    lies in its results, or a partition without any chunk (``tail: drop``) is an InputError.
     """
     _require_as_divided(manifest)
     key = store_key(manifest, settings)
@@ -139,8 +136,7 @@ def _compute_spectrograms(
     begin = time.perf_counter()
     audio_files = [manifest.folder / path for path in manifest.table["path"]]
     compute = spectrogram.compiled_mel_image(settings)
-    owner, start_s, dropped = [], [], []
-    waiting: list[np.ndarray] = []
+    owner, start_s, dropped, waiting = [], [], [], []
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool:
@@ -165,12 +161,9 @@ def _compute_spectrograms(
             f"{changed.iloc[0]}; nothing was stored, give the same command again"
         )
     shape = (len(owner), settings.mel_bands, spectrogram.frames(settings))
-    print(
-        f"spectrograms: {len(audio_files)} files -> {len(owner)} chunks of "
-        f"{settings.chunk_length_s} s, {provenance.size_in_words(float(np.prod(shape)))}, "
-        f"{time.perf_counter() - begin:.1f} s",
-        flush=True,
-    )
+    size = provenance.size_in_words(float(np.prod(shape)))
+    counts = f"{len(audio_files)} files -> {len(owner)} chunks of {settings.chunk_length_s} s"
+    print(f"spectrograms: {counts}, {size}, {time.perf_counter() - begin:.1f} s", flush=True)
     index |= {"shape": shape, "file": owner, "start_s": start_s, "dropped": dropped}
 
 
@@ -184,21 +177,12 @@ def load_activations(
 ) -> np.ndarray | None:
     """Load the stored activations of a corpus; compute and store them where they are not there yet.
 
-    Parameters
-    ----------
-    folder : Path
-        Its name is a hash of all that the activations depend on: audio, settings, backbone,
-        weights, cut.
-    shape : (chunks, numbers a chunk)
-    compute : callable
-        Slice of ``batch`` chunks -> float32 [chunks, numbers]; called only where nothing is stored.
-    limit_gib : float
-        A larger store is not written.
+    ``folder`` is named by a hash of all that they depend on: audio, settings, backbone, weights,
+    cut. ``compute``, a slice of ``batch`` chunks -> float32 [chunks, numbers], is called only where
+    nothing is stored; more than ``limit_gib`` is not written.
 
-    Returns
-    -------
-    memmap of float32, shape [chunks, numbers], or None
-        None: the frozen part has to run at every step; the reason was logged.
+    Gives a memmap of float32 in ``shape``, [chunks, numbers], or None: the frozen part has to run
+    at every step, and the reason was logged.
     """
     size = shape[0] * shape[1] * np.dtype(ACTIVATIONS_DTYPE).itemsize
     takes = f"{size / 2**30:.2f} GiB"
@@ -236,11 +220,8 @@ def _load(
     """Memory-map a folder's array and read its index; compute both where they are not whole.
 
     ``parts`` yields the array piece by piece and fills the index, with the array's ``shape``; its
-    second argument is what is damaged, if something was stored.
-
-    CRC-32 finds every torn end, and every flipped bit but one in 4e9, at 2 GB/s a core, twice the
-    speed of BLAKE2 or SHA-256: the network that reads the array afterwards is far slower. It guards
-    against disks, not against people.
+    second argument is what is damaged, if something was stored. CRC-32 finds every torn end, and
+    every flipped bit but one in 4e9, at 2 GB/s a core: it guards against disks, not people.
     """
     index, damage = _read_index(folder, name)
     if index is None:
@@ -317,8 +298,8 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield batches of what is stored of chunks, and the rows of ``arrays`` that belong to them.
 
-    The last batch holds what is left. Reading runs ahead of the consumer. ``sources``, [all chunks,
-    ...] each, are read by chunk; ``arrays`` are in the order of ``chunks``, int64 [n], already.
+    Reading runs ahead. ``sources``, [all chunks, ...] each, are read by chunk; ``arrays`` are in
+    the order of ``chunks``, int64 [n], already.
     """
 
     def read(begin: int) -> tuple[np.ndarray, ...]:

@@ -35,40 +35,18 @@ class Backbone:
     smallest: int = 32
 
 
-def _scale_bgr(rgb: tf.Tensor) -> tf.Tensor:
-    """Scale for networks that come from Caffe: BGR minus ImageNet's mean."""
-    return tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68]
-
-
-def _scale_range(rgb: tf.Tensor) -> tf.Tensor:
-    """Scale for most networks that come from TensorFlow: -1 to 1."""
-    return rgb / 127.5 - 1.0
-
-
-def _scale_normal(rgb: tf.Tensor) -> tf.Tensor:
-    """Scale for networks that come from Torch: ImageNet's mean 0 and standard deviation 1."""
-    return (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-
-
-def _fire(x: keras.KerasTensor, number: int, squeeze: int, expand: int) -> keras.KerasTensor:
-    """Add a fire module: a 1x1 bottleneck, then 1x1 and 3x3 filters side by side."""
-    conv = keras.layers.Conv2D
-    name = f"fire{number}"
-    x = conv(squeeze, 1, activation="relu", name=f"{name}_squeeze1x1")(x)
-    left = conv(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
-    right = conv(expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(x)
-    return keras.layers.Concatenate(name=f"{name}_concat")([left, right])
-
-
 def _squeezenet(size: int) -> keras.Model:
     """Build SqueezeNet 1.1 (Iandola et al. 2016) up to fire9, without the classes' convolution."""
+    conv, number = partial(keras.layers.Conv2D, activation="relu"), 2
     image = keras.Input((size, size, 3), name="image")
-    x = keras.layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(image)
-    number = 2
+    x = conv(64, 3, strides=2, name="conv1")(image)
     for block in ([(16, 64)] * 2, [(32, 128)] * 2, [(48, 192)] * 2 + [(64, 256)] * 2):
         x = keras.layers.MaxPooling2D(3, strides=2, name=f"pool{number - 1}")(x)
-        for squeeze, expand in block:
-            x = _fire(x, number, squeeze, expand)
+        for squeeze, expand in block:  # a 1x1 bottleneck, then 1x1 and 3x3 filters side by side
+            x = conv(squeeze, 1, name=f"fire{number}_squeeze1x1")(x)
+            left = conv(expand, 1, name=f"fire{number}_expand1x1")(x)
+            right = conv(expand, 3, padding="same", name=f"fire{number}_expand3x3")(x)
+            x = keras.layers.Concatenate(name=f"fire{number}_concat")([left, right])
             number += 1
     return keras.Model(image, x, name="squeezenet")
 
@@ -82,7 +60,14 @@ def _build_application(title: str, size: int) -> keras.Model:
 
 
 SCALED_INSIDE = ("EfficientNetV2B0", "MobileNetV3Small")
-SCALES = {"bgr": _scale_bgr, "range": _scale_range, "normal": _scale_normal}
+SCALES = {
+    # From Caffe: BGR less ImageNet's mean
+    "bgr": lambda rgb: tf.reverse(rgb, axis=[-1]) - [103.939, 116.779, 123.68],
+    # From TensorFlow, most of them: -1 to 1
+    "range": lambda rgb: rgb / 127.5 - 1.0,
+    # From Torch: ImageNet's mean 0 and standard deviation 1
+    "normal": lambda rgb: (rgb / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+}
 BACKBONES = {
     name: Backbone(
         row["title"],
@@ -98,28 +83,19 @@ BACKBONES = {
 def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
     """Build a backbone without top.
 
+    From [batch, size, size, 3], scaled by the backbone's ``scale``, to [batch, rows, columns,
+    maps]. An image that is too small, no such layer, and weights that cannot be had or belong to
+    another network are an InputError.
+
     Parameters
     ----------
     name : str
         Key of `BACKBONES`.
     weights : str
         ``imagenet`` (downloaded once), ``random`` or the path of a Keras weights file.
-    size : int
-        Side of the image in pixels.
     feature_layer : str, optional
         Layer whose output the network ends with; empty: its last one; ``stride4`` (8, 16): the
         last one whose maps are a 4th (8th, 16th) of the picture's side, in any backbone.
-
-    Returns
-    -------
-    keras.Model
-        [batch, size, size, 3], scaled by the backbone's ``scale`` -> [batch, rows, columns, maps].
-
-    Raises
-    ------
-    InputError
-        The image is too small, there is no such layer, or the weights cannot be had or belong to
-        another network.
     """
     entry = BACKBONES[name]
     if size < entry.smallest:
@@ -140,9 +116,8 @@ def _renumber(model: keras.Model) -> None:
     # not be asked for by name, nor be recognised in a saved run.
     numbered: dict[str, list[tuple[int, keras.layers.Layer]]] = {}
     for layer in model.layers[1:]:
-        kind = re.sub(
-            r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__
-        ).lower()
+        words = r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])"
+        kind = re.sub(words, "_", type(layer).__name__).lower()
         if name := re.fullmatch(rf"{kind}(?:_(\d+))?", layer.name):
             numbered.setdefault(kind, []).append((int(name[1] or 0), layer))
     for kind, layers in numbered.items():
@@ -161,11 +136,8 @@ def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTens
         padding = {each.name for each in inner if isinstance(each, frames)}
         # Strides are counted in octaves: without padding, maps lack a pixel or two.
         side, octave = model.input_shape[1], int(stride[1]).bit_length() - 1
-        layer = next(
-            each
-            for each in valid
-            if each not in padding and round(math.log2(side / outputs[each].shape[1])) == octave
-        )
+        octaves = {each: round(math.log2(side / outputs[each].shape[1])) for each in valid}
+        layer = next(each for each in valid if each not in padding and octaves[each] == octave)
     if layer not in valid:
         reason = "does not exist"
         if layer in outputs:

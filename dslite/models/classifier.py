@@ -36,24 +36,16 @@ def build_classifier(
 ) -> keras.Model:
     """Build a backbone with its pooling and the head.
 
+    From images scaled for the backbone, float32 [batch, image_size, image_size, 3], to class
+    probabilities [batch, outputs], or a regression's target [batch, 1]. A pre-trained backbone runs
+    in inference mode throughout: its batch normalisation never updates, in neither phase. One with
+    random weights is trained whole, batch normalisation too.
+
     Parameters
     ----------
-    outputs : int
-        Number of classes, or 1 for a regression.
     scale : tuple of float, optional
         Mean and standard deviation of a regression's training targets; the network learns the
         standardised target and a last layer undoes that. None: a classification.
-
-    Returns
-    -------
-    keras.Model
-        Images scaled for the backbone, float32 [batch, image_size, image_size, 3]
-        -> class probabilities [batch, outputs], or the target [batch, 1].
-
-    Notes
-    -----
-    A pre-trained backbone runs in inference mode throughout: its batch normalisation never
-    updates, in neither phase. One with random weights is trained whole, batch normalisation too.
 
     Examples
     --------
@@ -76,13 +68,8 @@ def build_classifier(
 def feature_extractor(settings: Settings) -> keras.Model:
     """Build a backbone with its pooling: Deep Spectrum features of a picture.
 
-    ``pooling: global`` averages over the picture; ``time`` over its columns only, so that where on
-    the frequency axis a thing was is not forgotten.
-
-    Returns
-    -------
-    keras.Model
-        Pictures scaled for the backbone -> float32 [batch, maps], or [batch, rows * maps].
+    From pictures scaled for the backbone to float32 [batch, maps]; under ``pooling: time``, an
+    average over columns only that keeps the frequency axis, [batch, rows * maps].
     """
     backbone = backbones.build_backbone(
         settings.backbone, settings.weights, settings.image_size, settings.feature_layer
@@ -120,15 +107,16 @@ def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
     return maps
 
 
-def head(model: keras.Model, pooled: tf.Tensor, training: bool) -> tf.Tensor:
-    """Apply what follows the pooling: [batch, features] -> outputs; ``training``: dropout on.
+def head(
+    model: keras.Model, pooled: tf.Tensor, training: bool, end: int | None = None
+) -> tf.Tensor:
+    """Apply what follows the pooling, up to layer ``end``; ``training``: dropout on.
 
-    Layer by layer, since ``training=True`` given to a whole model goes before the
-    ``training=False`` that `build_classifier` gave to the backbone, and its unfrozen batch
-    normalisation would update.
+    Layer by layer: ``training=True`` given to a whole model overrides the ``training=False`` that
+    `build_classifier` gave to the backbone, and its unfrozen batch normalisation would update.
     """
     first = model.layers.index(model.get_layer("hidden"))
-    for layer in model.layers[first:]:
+    for layer in model.layers[first:end]:
         pooled = layer(pooled, training=training)
     return pooled
 
@@ -139,11 +127,10 @@ def backbone_of(model: keras.Model) -> keras.Model:
 
 
 def trained_layers(settings: Settings, layers: int) -> int:
-    """Count a backbone's last layers that are trained in phase 2 (Table 2).
+    """Count a backbone's last layers that are trained in phase 2.
 
-    Table 2 counts DenseNet121's 427 layers: 298, 128, 85 and 42 are int(427 * 0.7, 0.3, 0.2,
-    0.1). The same share is taken of another backbone. The reading ``code`` is the public
-    implementation's, which freezes that many first layers instead.
+    Table 2 counts DenseNet121's 427 layers: 298, 128, 85 and 42 are int(427 * 0.7, 0.3, 0.2, 0.1).
+    The reading ``code`` is the public implementation's, which freezes that many first layers.
     """
     share = int(layers * settings.trained_share)
     if settings.fine_tune_reading == "code":
@@ -152,11 +139,8 @@ def trained_layers(settings: Settings, layers: int) -> int:
 
 
 def set_trained(model: keras.Model, last: int) -> None:
-    """Freeze the backbone but for its last layers; the head is always trained.
-
-    Every layer is set explicitly: setting the whole backbone trainable after single layers were
-    frozen does not free them again.
-    """
+    """Freeze the backbone but for its last layers; the head is always trained."""
+    # Every layer is set: the whole made trainable does not free layers that were frozen before.
     backbone = backbone_of(model)
     backbone.trainable = True
     for position, layer in enumerate(reversed(backbone.layers)):

@@ -61,12 +61,11 @@ class Cut:
 
 
 def cut(backbone: keras.Model, trained: int) -> Cut:
-    """Cut a backbone so that its last ``trained`` layers lie in the tail.
+    """Cut a backbone, not cut before, so that its last ``trained`` layers lie in the tail.
 
-    Among the places before the first trained layer, the one where the least has to be stored is
-    taken, as long as the frozen layers between it and the first trained one are cheap
-    (`RECOMPUTED`). A dense block, for instance, is cut where only its own concatenation crosses.
-    Where every layer is trained, the picture itself crosses. ``backbone`` was not cut before.
+    Of the places before the first trained layer, that where the least has to be stored is taken, as
+    long as the frozen layers behind it are cheap (`RECOMPUTED`): in a dense block, where only a
+    concatenation crosses. Where every layer is trained, the picture itself crosses.
     """
     operations = list(backbone.operations)
     if not 0 < trained <= len(backbone.layers):
@@ -125,11 +124,10 @@ def multiply_adds(layer: keras.Operation) -> int:
 def frozen(function: Callable[[tf.Tensor], tf.Tensor], *shape: int) -> Callable:
     """Compile a function float32 [batch, *shape] -> [batch, numbers], its variables constants.
 
-    With constants TensorFlow folds batch normalisation into the convolutions, which makes a
-    DenseNet121 a tenth to a fifth faster. The batch goes through in two halves of one graph: while
-    the threads of one half wait for each other at the end of an operation, those of the other
-    go on (another tenth, on two cores). The result no longer depends on the model, so that two
-    trainings from the same weights share it.
+    With constants TensorFlow folds batch normalisation into the convolutions: a DenseNet121 is a
+    tenth to a fifth faster. The batch goes through in two halves of one graph: while the threads of
+    one wait for each other, those of the other go on (another tenth, on two cores). The result no
+    longer depends on the model, so that two trainings from the same weights share it.
     """
 
     def halves(batch: tf.Tensor) -> tf.Tensor:

@@ -14,16 +14,12 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"  # the first eight bytes (HDF5 file format specific
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A published file of weights.
-
-    ``checksum`` is ``md5:...`` or ``sha256:...``. Where a publisher names none, ``size`` in bytes
-    is compared.
-    """
+    """A published file of weights; without a ``checksum`` its ``size`` in bytes is compared."""
 
     url: str
     licence: str
-    checksum: str | None = None
-    size: int | None = None
+    checksum: str | None = None  # md5:... or sha256:...
+    size: int = 0
 
     @property
     def name(self) -> str:
@@ -39,12 +35,7 @@ with (resources.files("dslite.models") / "backbones.csv").open(encoding="utf-8")
     REGISTRY = {row["name"]: row for row in csv.DictReader(_table)}
 
 IMAGENET = {
-    name: WeightsFile(
-        row["url"],
-        row["licence"],
-        row["checksum"] or None,
-        int(row["size"]) if row["size"] else None,
-    )
+    name: WeightsFile(row["url"], row["licence"], row["checksum"] or None, int(row["size"] or 0))
     for name, row in REGISTRY.items()
 }
 

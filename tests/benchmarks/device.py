@@ -57,8 +57,8 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     rng = np.random.default_rng(0)
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
-    parts, calibration = convert.convert_parts(run, network), list(zip(waves, mels, strict=True))
-    convert.write(run, parts, calibration, dict.fromkeys(runtime.VARIANTS, ()))
+    parts = convert.convert_parts(run, network, list(zip(waves, mels, strict=True)))
+    convert.write(run, parts, dict.fromkeys(runtime.VARIANTS, ()))
     return run
 
 

@@ -133,7 +133,8 @@ def test_a_file_that_differs_too_much_is_a_failure_and_older_files_stay(
     content = (folder / "model.tflite").read_bytes()
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     monkeypatch.setenv("DSLITE_CACHE", str(small_cache))
-    monkeypatch.setattr(convert, "convert_parts", lambda run, network: {"model": content})
+    parts = {"model": convert.Quantiser(content, [])}
+    monkeypatch.setattr(convert, "convert_parts", lambda *_: parts)
     monkeypatch.setitem(agreement.TOLERANCE, FLOAT32, 1e-9)
     status, _, err = command("convert", folder, "--table", small_corpus)
     assert (status, err.startswith("error: ")) == (1, True)
