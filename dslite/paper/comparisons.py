@@ -40,14 +40,8 @@ def predictions(dataset: str) -> pd.DataFrame:
     """Read the test predictions of every finished run and cross-validation of a corpus.
 
     Runs that start from random weights, or with settings of their own beside backbone and weights,
-    answer other questions and are left out.
-
-    Returns
-    -------
-    DataFrame
-        Strings but for ``seed``: ``dataset, protocol, backbone, preset, configuration`` (a key of
-        `dslite.training.runs.LABELS`), ``seed, run, file, speaker, label, prediction``; one row a
-        file of a run. ``backbone`` and ``preset`` of acoustic statistics are empty: they have none.
+    answer other questions and are left out. Gives `COLUMNS`, strings but for ``seed``, one row a
+    file of a run; ``backbone`` and ``preset`` of acoustic statistics are empty: they have none.
     """
     runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
     # Statistics of the audio have no preset: those that were run under several are the same.
@@ -71,12 +65,9 @@ def predictions(dataset: str) -> pd.DataFrame:
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Answer every question of `QUESTIONS` that these predictions can answer.
 
-    Returns
-    -------
-    DataFrame
-        ``question, protocol, dataset, backbone, preset, configuration, this, baseline``
-        (configurations, or presets), then the columns of `dslite.evaluation.significance.compared`
-        from ``files`` on. A question that nothing answers has no row.
+    Gives ``question, protocol, dataset, backbone, preset, configuration, this, baseline``
+    (configurations, or presets), then the columns of `dslite.evaluation.significance.compared` from
+    ``files`` on. A question that nothing answers has no row.
     """
     parts = [pd.DataFrame(columns=["question", "protocol", "dataset", "units"])]
     for _, same in predictions.groupby("protocol", sort=False):
@@ -100,8 +91,9 @@ def _with_baseline(networks: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFr
     parts = [networks]
     for key, group in networks.groupby(WHERE, sort=False):
         where = dict(zip(WHERE, key, strict=True))
-        fits = [baselines[column].isin([value, ""]) for column, value in where.items()]
-        same = baselines[np.logical_and.reduce(fits)]
+        same = baselines[
+            baselines[WHERE].isin({c: [of, ""] for c, of in where.items()}).all(axis=1)
+        ]
         same = same[same["seed"] == same["seed"].min()].assign(**where)
         parts += [same.assign(seed=seed) for seed in sorted(group["seed"].unique())]
     return pd.concat(parts, ignore_index=True)

@@ -37,13 +37,10 @@ CENTRED = 0.25
 def findings() -> pd.DataFrame:
     """Derive what can be derived from the published tables and claims alone.
 
-    Returns
-    -------
-    DataFrame
-        ``id`` (a claim's, where the finding decides one), ``place, printed, derived`` in words,
-        ``holds`` (bool), ``grade`` (of `GRADES`, empty where it holds), ``explanation`` and
-        ``keys``, joined by ";": the numbers of `dslite.paper.published.numbers` that cannot all be
-        right, less those that a claim of the text bears out or that were counted (`COUNTED`).
+    Gives ``id`` (a claim's, where the finding decides one), ``place, printed, derived`` in words,
+    ``holds`` (bool), ``grade`` (of `GRADES`, empty where it holds), ``explanation`` and ``keys``,
+    joined by ";": the numbers of `dslite.paper.published.numbers` that cannot all be right, less
+    those that a claim of the text bears out or that were counted (`COUNTED`).
     """
     counts, scores = published.table(1), published.scores()
     rules = [

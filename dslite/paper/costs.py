@@ -74,10 +74,9 @@ def _threads(n: int) -> str:
 
 
 def measurements(datasets: Collection[str]) -> pd.DataFrame:
-    """Read what was measured of these corpora's pre-trained networks.
+    """Read what was measured of these corpora's pre-trained networks, in the units of Table 5.
 
-    ``label`` (``dataset/run``), ``quantity, column`` (as in Table 5), ``reproduced`` (in its
-    units), ``hardware``.
+    ``label`` (``dataset/run``), ``quantity, column`` (as there), ``reproduced``, ``hardware``.
     """
     empty = pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware", "other"])
     tables = [
@@ -122,9 +121,10 @@ def judged(
         return {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
     name, record, table = nearest
     quantity, column = row["configuration"], row["column"]
-    value, remarks = table.loc[quantity, column], [table.loc[quantity, "remark"]]
+    measure = table.loc[quantity]
+    value, remarks = measure[column], [measure["remark"]]
     if quantity == "model_size" and column == "tflite_phone" and np.isnan(value):
-        value = table.loc[quantity, "tflite_cpu"]
+        value = measure["tflite_cpu"]
         remarks.append("the same file as for the CPU")
     units, preset = record["settings"]["units"], record["preset"]
     remarks += [f"head of {units} units instead of {UNITS}"] if units != UNITS else []
@@ -141,6 +141,5 @@ def judged(
     return {
         **{"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)},
         **{"runs": name, "date": record["measured"], "commit": record.get("commit", "")},
-        "hardware": table.loc[quantity, "hardware"],
-        "seconds": record.get("seconds", np.nan),
+        **{"hardware": measure["hardware"], "seconds": record.get("seconds", np.nan)},
     }

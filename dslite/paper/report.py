@@ -59,11 +59,10 @@ class Material:
 def gather() -> Material:
     """Read the published tables and every finished run, and compare them."""
     runs, findings = all_runs(), consistency.findings()
-    others = reproduction.substitutes(runs)
-    corpora = figures.datasets(runs)
-    predictions = [pd.DataFrame(columns=comparisons.COLUMNS)]
-    predictions += [comparisons.predictions(name) for name in corpora]
-    predictions = pd.concat(predictions, ignore_index=True)
+    others, corpora = reproduction.substitutes(runs), figures.datasets(runs)
+    predictions = [comparisons.predictions(name) for name in corpora]
+    nothing = pd.DataFrame(columns=comparisons.COLUMNS)
+    predictions = pd.concat(predictions or [nothing], ignore_index=True)
     papers = runs[runs["dataset"].isin(corpora)]
     return Material(
         runs=papers,
@@ -123,12 +122,8 @@ def results(material: Material, everything: bool = True) -> dict[str, pd.DataFra
     """
     printed = published.scores().groupby("dataset")
     means = material.means.groupby("dataset", sort=False)
-    parts = {
-        f"{NAMES[dataset]}: mean ± deviation over seeds": tables.scores_table(
-            rows, printed.get_group(dataset)
-        )
-        for dataset, rows in means
-    }
+    title = "{}: mean ± deviation over seeds".format
+    parts = {title(NAMES[d]): tables.scores_table(of, printed.get_group(d)) for d, of in means}
     answers = material.answers if everything else comparisons.deciding(material.answers)
     asked = [(of, answers[answers["question"] == of]) for of in comparisons.QUESTIONS]
     return parts | {of: comparisons.answers_table(rows) for of, rows in asked if len(rows)}
@@ -138,12 +133,8 @@ def results(material: Material, everything: bool = True) -> dict[str, pd.DataFra
 
 
 def write_results(material: Material, folder: Path | None = None) -> Path:
-    """Write everything, into ``results/paper`` if no other folder is named, the page last.
-
-    Gives the path of the page.
-    """
-    folder = folder or paths.results("paper")
-    set_tables = sheets(material)
+    """Write everything into ``results/paper``, the page last; gives the path of the page."""
+    folder, set_tables = folder or paths.results("paper"), sheets(material)
     for name, sheet in set_tables.items():
         _write(folder / f"table{name}.md", tables.to_markdown(sheet))
         _write(folder / f"table{name}.tex", tables.to_latex(sheet))

@@ -175,24 +175,21 @@ def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _not_run(
-    row: Mapping[str, Any],
-    runs: pd.DataFrame,
-    substitutes: pd.DataFrame,
-    corpus: Mapping[str, Any],
+    row: Mapping[str, Any], runs: pd.DataFrame, others: pd.DataFrame, corpus: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Say why there is no run of a number of Table 3 or 4, and what there is instead."""
-    others = runs[(runs["dataset"] == row["dataset"]) & (runs["configuration"] != LIBROSA)]
+    runs = runs[(runs["dataset"] == row["dataset"]) & (runs["configuration"] != LIBROSA)]
     verdict, remark = published.NOT_RUN, corpus["absent"]
     if corpus["restricted"]:
         verdict = published.RESTRICTED
-    elif len(others):
-        if not ((others["backbone"] == BACKBONE) & ~others["random_weights"]).any():
+    elif len(runs):
+        if not ((runs["backbone"] == BACKBONE) & ~runs["random_weights"]).any():
             verdict = published.WEIGHTS
         remark = f"no run of pre-trained {TITLES[BACKBONE]} with the paper's preset"
     instead = [
         f"{one.label}: {one.reproduced:.1f} % ({one.reproduced_ci_low:.1f} to "
         f"{one.reproduced_ci_high:.1f}), {one.agreement}"
-        for one in substitutes[substitutes["key"] == _score_key(row)].itertuples()
+        for one in others[others["key"] == _score_key(row)].itertuples()
     ]
     remark += f"; instead of it {'; '.join(instead)}" if instead else ""
     line = _command(row["dataset"], row["configuration"], PRESET, BACKBONE)
@@ -212,7 +209,7 @@ def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
     others = others[~others["overrides"].str.contains(SHORTENED)]
     table = _scored(others, ["dataset", "configuration", *GROUP])
-    return table[table["reproduced"].notna()].reset_index(drop=True)
+    return table.dropna(subset="reproduced", ignore_index=True)
 
 
 def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -243,7 +240,7 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             rows.append(row | {"agreement": published.agreement(*_pair(row), 1) if scored else ""})
     table = pd.DataFrame(rows, columns=[*SUBSTITUTES, "order"]).astype(SUBSTITUTES)
     table = table.sort_values("order", kind="stable", ignore_index=True)
-    return table[list(SUBSTITUTES)]
+    return table.drop(columns="order")
 
 
 def _origin(runs: pd.DataFrame, first: Run) -> dict[str, Any]:
@@ -334,18 +331,15 @@ def _options(record: Mapping[str, Any]) -> str:
 
 def _measured() -> tuple[tuple[str, dict[str, Any], pd.DataFrame] | None, str]:
     """The measured network that is nearest to the paper's, and the line that measures it again."""
-    nearest = costs.of_papers_network()
-    if nearest:
+    if nearest := costs.of_papers_network():
         name, record, _ = nearest
-        dataset, run = name.split("/")
         preset, seed, added = record["preset"], record["seed"], _options(record)
     else:
-        dataset, preset, seed, added = "ravdess", PRESET, 0, ""
-        card = cards.load(dataset)
-        settings = cards.settings_of(card, preset)
-        run = training_runs.folder(card, settings, seed, preset=preset).name
-    folder = f"results/{dataset}/{run}"  # also where DSLITE_RESULTS names another place
-    line = _command(dataset, "none", preset, BACKBONE, [seed], added)
+        preset, seed, added, card = PRESET, 0, "", cards.load("ravdess")
+        run = training_runs.folder(card, cards.settings_of(card, preset), seed, preset=preset)
+        name = f"ravdess/{run.name}"
+    folder = f"results/{name}"  # also where DSLITE_RESULTS names another place
+    line = _command(name.partition("/")[0], "none", preset, BACKBONE, [seed], added)
     return nearest, f"{line} && dslite convert {folder} && dslite profile {folder}"
 
 
