@@ -86,8 +86,7 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _with_baseline(networks: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     """Networks and, in each of their groups, the baseline, as often as there are seeds."""
-    # A support vector machine on fixed features gives the same with every seed: compared with a
-    # network of three seeds, its one result counts three times.
+    # On fixed features every seed gives the same: beside three seeds it counts three times.
     parts = [networks]
     for key, group in networks.groupby(WHERE, sort=False):
         where = dict(zip(WHERE, key, strict=True))
@@ -135,7 +134,7 @@ def count_verdicts(numbers: pd.DataFrame) -> str:
     sentence = f"Of the {len(judged)} results in Tables 3 to 5: {', '.join(parts)}."
     computed = ((judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")).sum()
     chances = f" Of the reproduced ones {computed} are chance levels, which are computed."
-    return sentence + (chances if computed else "")
+    return sentence + chances * bool(computed)
 
 
 def signed(points: float) -> str:
@@ -235,10 +234,8 @@ def cost(runs: pd.DataFrame) -> str:
 
 def section(lead: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> str:
     """Write the README's results: markers around sentences, and tables under bold titles."""
-    lines = [BEGIN, *lead]
-    for title, table in parts.items():
-        lines += ["", f"**{title}**", "", to_markdown(table)]
-    return "\n".join([*lines, END])
+    tables = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
+    return "\n".join([BEGIN, *lead, *tables, END])
 
 
 def inserted(text: str, results: str, name: str = "README.md") -> str:

@@ -33,6 +33,7 @@ WIDEST, COLOURS = 1250, 48  # of a PNG
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
 GAINS = ("cutmix", "specaugment", "cutmix+specaugment")
 SPEAKERS = ["low_speakers", "high_speakers"]
+Drawing = Figure | str | bytes
 RULED = "Thick lines: 95 % over files, thin: over speakers"
 
 
@@ -44,7 +45,7 @@ class PaperFigure:
     title: str
     caption: str
     alt: str
-    figure: Figure | str | bytes
+    figure: Drawing
 
 
 def datasets(runs: pd.DataFrame) -> Sequence[str]:
@@ -62,16 +63,12 @@ def figures(
     `dslite.paper.tables.scores` and `dslite.paper.comparisons.answers` give.
     """
     printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
-    drawn = [
-        one for dataset in datasets(runs) for one in _of_corpus(runs, printed, scores, dataset)
-    ]
+    drawn = (of for name in datasets(runs) for of in _of_corpus(runs, printed, scores, name))
     every = _figure("published", plot_published(printed, numbers[numbers["column"] == "chance"]))
     return [*drawn, _figure("gains", plot_gains(printed, answers)), every]
 
 
-def _figure(
-    stem: str, figure: Figure | str | bytes, dataset: str = "", **facts: Any
-) -> PaperFigure:
+def _figure(stem: str, figure: Drawing, dataset: str = "", **facts: Any) -> PaperFigure:
     """A figure with its texts, the facts filled in."""
     facts |= {"corpus": NAMES.get(dataset)}
     texts = {key: value.format(**facts) for key, value in words("figures")[stem].items()}
@@ -196,8 +193,7 @@ def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> F
     plots.forest(axes, rows)
     axes.axvline(chance, color="grey", ls="--", lw=1)
     sizes = scores[scores["files"] > 0].groupby("protocol", sort=False)[["files", "speakers"]]
-    sizes = sizes.max().astype(int)
-    n = ["{}: {} files, {} speakers".format(of, *row) for of, row in sizes.T.items()]
+    n = ["{}: {} files, {} speakers".format(*row) for row in sizes.max().astype(int).itertuples()]
     text = f"Test UAR (%). {RULED}; dots: seeds; dashed: chance\n{'; '.join(n)}"
     figure.supxlabel(text, fontsize=8)
     return figure

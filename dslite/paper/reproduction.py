@@ -301,18 +301,18 @@ def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarra
 
 def _command(
     dataset: str,
-    configuration: str,
+    kind: str,
     preset: str,
     backbone: str,
     seeds: Sequence[int] = (0,),
-    options: str = "",
+    added: str = "",
 ) -> str:
-    """One shell line that makes a configuration's runs; ``options``: see `_options`."""
+    """One shell line that makes a configuration's (``kind``) runs; ``added``: see `_options`."""
     named = {"preset": preset, "backbone": backbone}
-    line = f"dslite {'baseline' if configuration == SVM else 'train'} {dataset}"
-    named |= {} if configuration == SVM else {"augmentation": configuration}
+    line = f"dslite {'baseline' if kind == SVM else 'train'} {dataset}"
+    named |= {} if kind == SVM else {"augmentation": kind}
     line += "".join(f" --{key} {value}" for key, value in named.items() if value)
-    line += f" --seed {seeds[0] if len(seeds) == 1 else '$seed'}{options}"
+    line += f" --seed {seeds[0] if len(seeds) == 1 else '$seed'}{added}"
     return line if len(seeds) == 1 else f"for seed in {' '.join(map(str, seeds))}; do {line}; done"
 
 

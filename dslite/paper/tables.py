@@ -5,7 +5,7 @@ A cell is a text. ``**bold**`` and the raised letters of `RAISED` are set as eac
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -22,7 +22,7 @@ from dslite import cards
 from dslite.evaluation import metrics
 from dslite.paper import published
 from dslite.paper.comparisons import PARTITION, WHERE, network
-from dslite.paper.published import HYPERPARAMETERS, NAMES
+from dslite.paper.published import HYPERPARAMETERS, NAMES, ORDER
 from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
 from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM
 
@@ -85,9 +85,7 @@ def words(kind: str) -> dict[str, Any]:
     return yaml.safe_load(text)[kind]
 
 
-def _sheet(
-    name: str, frame: pd.DataFrame, corner: str, notes: Iterable[str], **filled: str
-) -> Sheet:
+def _sheet(name: str, frame: pd.DataFrame, corner: str, notes: list[str], **filled: str) -> Sheet:
     """A table with its texts; ``corner`` stands above the rows' names."""
     frame.columns.names = [""] * (frame.columns.nlevels - 1) + [corner]
     of = words("tables")[name]
@@ -183,10 +181,8 @@ def _marked(numbers: pd.DataFrame, n: int) -> pd.DataFrame:
     A verdict that most of a corpus's numbers share stands as a letter at its ``name`` alone.
     """
     rows = numbers[numbers["table"] == n]
-    common = rows.groupby("dataset")["verdict"].transform(
-        lambda of: max(published.ORDER, key=list(of).count)
-    )
-    common = common.where(rows["table"].isin(WITH_COMMON), "")
+    most = rows.groupby("dataset")["verdict"].transform(lambda of: max(ORDER, key=list(of).count))
+    common = most.map(lambda of: of if n in WITH_COMMON else "")
     letter = rows["verdict"].map(MARKS).where(rows["verdict"] != common, "")
     star = rows["status"].eq("assumed").map({True: "*", False: ""})
     names = {d: cards.load(d).paper_column for d in rows["dataset"].unique() if d}
@@ -397,9 +393,8 @@ def scores_table(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
         rows = pd.concat([rows, means[acoustic & (means["protocol"] == protocol)]])
         title = network(dict(zip(by[1:], of, strict=True)))
         title += "" if protocol == PARTITION else f", {protocol}"
-        columns[title] = pd.Series(
-            _texts(rows, MEAN, "test", "deviation"), rows["configuration"].tolist()
-        )
+        texts = _texts(rows, MEAN, "test", "deviation")
+        columns[title] = pd.Series(texts, rows["configuration"].tolist())
     table = pd.DataFrame(columns, index=list(LABELS)).fillna(NONE).reset_index(drop=True)
     table.insert(0, "test UAR in %", list(LABELS.values()))
     return table
