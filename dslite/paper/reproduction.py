@@ -87,7 +87,8 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
     wrong = wrong.assign(key=wrong["keys"].str.split(";")).explode("key")
     reasons = joined["key"].map(wrong.groupby("key")["explanation"].agg(" ".join))
     verdicts = joined["verdict"].mask(reasons.notna(), published.ITSELF)
-    return joined.assign(verdict=verdicts, remark=reasons.fillna(joined["remark"]))
+    remarks = joined["remark"].mask(reasons.notna(), reasons.astype(object))
+    return joined.assign(verdict=verdicts, remark=remarks)
 
 
 def summary(numbers: pd.DataFrame) -> pd.DataFrame:
