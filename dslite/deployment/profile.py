@@ -445,7 +445,7 @@ def parse_phone(text: str) -> dict[str, Any]:
 def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
     """Parse a measurement from a file, or from standard input (``-``), and store it with a run.
 
-    There it fills the phone's column of Table 5 (`dslite.paper.costs`).
+    There it fills the phone's column of Table 5 (`dslite.paper.reproduction`).
     """
     try:
         text = sys.stdin.read() if source == "-" else paths.find(source).read_text("utf-8")

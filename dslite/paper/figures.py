@@ -18,7 +18,7 @@ from PIL import Image
 from dslite import cards, plots
 from dslite.deployment import profile
 from dslite.evaluation import confusion as evaluation_confusion
-from dslite.paper import comparisons, costs, published
+from dslite.paper import comparisons, published, reproduction
 from dslite.paper.comparisons import network
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
@@ -83,7 +83,7 @@ def _of_corpus(
     chance = 100 / len(cards.load(dataset).classes)
     profiles = {
         name: content | {"record": run.record}
-        for name, (run, content) in costs.profiles().items()
+        for name, (run, content) in reproduction.profiles().items()
         if content["dataset"] == dataset and not content["random_weights"]
     }
     if pipeline := pipeline_facts(profiles):
@@ -144,8 +144,11 @@ def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] 
 
     None where no profile says its shapes.
     """
-    shaped = [(c.get("devel", {}).get("float32") or 0, name, c)
-              for name, c in profiles.items() if "shapes" in c]  # fmt: skip
+    shaped = [
+        (c.get("devel", {}).get("float32") or 0, name, c)
+        for name, c in profiles.items()
+        if "shapes" in c
+    ]
     if not shaped:
         return None
     *_, content = max(shaped, key=lambda one: one[:2])

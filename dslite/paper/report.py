@@ -19,7 +19,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dslite import cards, paths, plots
-from dslite.paper import comparisons, consistency, costs, figures, published, reproduction, tables
+from dslite.paper import comparisons, consistency, figures, published, reproduction, tables
 from dslite.paper.comparisons import WHERE, network
 from dslite.paper.figures import PaperFigure
 from dslite.paper.published import NAMES, PRESET
@@ -77,7 +77,7 @@ def gather() -> Material:
 
 def sheets(material: Material) -> dict[str, Sheet]:
     """Return Tables 1 to 5, published and ours, by their names."""
-    runs, measured = material.runs, costs.measurements(set(material.runs["dataset"]))
+    runs, measured = material.runs, reproduction.measurements(set(material.runs["dataset"]))
     titles = [f"{network(r)}, {LABELS[r['configuration']]}" for r in runs.to_dict("records")]
     names = dict(zip(runs["dataset"] + "/" + runs["run"], titles, strict=True))
     measured["label"] = measured["label"].replace(names)

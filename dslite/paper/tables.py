@@ -164,12 +164,18 @@ def to_latex(sheet: Sheet) -> str:
     tabular = re.sub(r"\\cline{.*}\n(?=\\bottomrule)", "", tabular)
     tabular = re.sub(r"\\cline{.*}", r"\\midrule", tabular)
     signs = {"variable_start_string": "<<", "variable_end_string": ">>", "autoescape": False}
-    return environment().overlay(**signs).get_template("table.tex.j2").render(
-        kind="table*" if levels + columns > WIDE else "table",
-        **{key: write(getattr(sheet, key)) for key in ("name", "title", "caption")},
-        tabular=tabular.strip(),
-        notes="\n".join(rf"{write(note)}\par" for note in sheet.notes),
-    ) + "\n"  # fmt: skip
+    return (
+        environment()
+        .overlay(**signs)
+        .get_template("table.tex.j2")
+        .render(
+            kind="table*" if levels + columns > WIDE else "table",
+            **{key: write(getattr(sheet, key)) for key in ("name", "title", "caption")},
+            tabular=tabular.strip(),
+            notes="\n".join(rf"{write(note)}\par" for note in sheet.notes),
+        )
+        + "\n"
+    )
 
 
 # Numbers as texts
@@ -186,8 +192,9 @@ def _marked(numbers: pd.DataFrame, n: int) -> pd.DataFrame:
     letter = rows["verdict"].map(MARKS).where(rows["verdict"] != common, "")
     star = rows["status"].eq("assumed").map({True: "*", False: ""})
     names = {d: cards.load(d).paper_column for d in rows["dataset"].unique() if d}
-    texts = [[_shown(row, row[of]) for row in rows.to_dict("records")]
-             for of in ("value", "reproduced")]  # fmt: skip
+    texts = [
+        [_shown(row, row[of]) for row in rows.to_dict("records")] for of in ("value", "reproduced")
+    ]
     return rows.assign(
         text=pd.Series(texts[0], rows.index) + star + letter,
         ours=texts[1],
@@ -226,7 +233,7 @@ def all_tables(
 ) -> dict[str, Sheet]:
     """Return Tables 1 to 5 by their names, and 3b and 4b where there are runs.
 
-    Takes what `dslite.paper.reproduction.numbers`, `scores` and `dslite.paper.costs.measurements`
+    Takes what `dslite.paper.reproduction.numbers`, `scores` and `measurements`
     (of networks that are not the paper's) give.
     """
     sheets = [table1(numbers), table2(numbers)]
@@ -310,16 +317,22 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     folds = folds.assign(overrides="", random_weights=False)
     runs = pd.concat([runs.assign(protocol=PARTITION), *([folds] if len(folds) else [])])
     runs.loc[runs["configuration"] == LIBROSA, ["backbone", "preset", "overrides"]] = ""
-    parts = [(network(run), run["overrides"], "random weights" * run["random_weights"])
-             for run in runs.to_dict("records")]  # fmt: skip
+    parts = [
+        (network(run), run["overrides"], "random weights" * run["random_weights"])
+        for run in runs.to_dict("records")
+    ]
     runs["network"] = [", ".join(filter(None, of)) for of in parts]
-    table = runs.drop_duplicates([*KEY, "seed"]).groupby(KEY, sort=False).agg(
-        **{"seeds": ("seed", "size"), "devel": ("devel", "mean"), "of_seeds": ("test", list)},
-        **{"devel_deviation": ("devel", "std"), "test": ("test", "mean")},
-        **{"deviation": ("test", lambda of: of.std()), "of": ("run", list)},
-        **{key: (key, "first") for key in WHERE[2:]},
-        **{bound: (bound, "mean") for bound in BOUNDS},
-    )  # fmt: skip
+    table = (
+        runs.drop_duplicates([*KEY, "seed"])
+        .groupby(KEY, sort=False)
+        .agg(
+            **{"seeds": ("seed", "size"), "devel": ("devel", "mean"), "of_seeds": ("test", list)},
+            **{"devel_deviation": ("devel", "std"), "test": ("test", "mean")},
+            **{"deviation": ("test", lambda of: of.std()), "of": ("run", list)},
+            **{key: (key, "first") for key in WHERE[2:]},
+            **{bound: (bound, "mean") for bound in BOUNDS},
+        )
+    )
     drawn = [
         _intervals(predictions[predictions["dataset"].eq(key[0]) & predictions["run"].isin(names)])
         for key, names in table.pop("of").items()

@@ -165,8 +165,9 @@ def value_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Return the differing values of two nested records by their dotted names."""
     old, new = (records.cells(content) for content in (then, now))
     names = [name for name in sorted(old | new) if old.get(name) != new.get(name)]
-    return [f"{name}: {old.get(name, 'nothing')} then, {new.get(name, 'nothing')} now"
-            for name in names]  # fmt: skip
+    return [
+        f"{name}: {old.get(name, 'nothing')} then, {new.get(name, 'nothing')} now" for name in names
+    ]
 
 
 def verdict(differences: list[str], surroundings: list[str]) -> list[str]:

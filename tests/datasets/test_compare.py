@@ -210,13 +210,24 @@ def test_wrong_header(tmp_path, name, header):
         ("devel_001.wav,negative", "devel.csv, row 6: devel_001.wav is in row 2 already; rem"),
         ("DEVEL_001.WAV,positive", "devel.csv, row 6: DEVEL_001.WAV is in row 2 already"),
         ("train_005.wav,negative", "devel.csv, row 6: train_005.wav is not of devel; move it"),
-        *((f"{name},negative", f"devel.csv, row 6: '{name}' is not a name like train_001.wav")
-          for name in ("valid_001.wav", "wav/devel_009.wav", "", "devel001.wav", "devel_.wav",
-                       "devel_1a.wav", "devel_\u0663.wav", "a_devel_001.wav", "devel_001.mp3")),
+        *(
+            (f"{name},negative", f"devel.csv, row 6: '{name}' is not a name like train_001.wav")
+            for name in (
+                "valid_001.wav",
+                "wav/devel_009.wav",
+                "",
+                "devel001.wav",
+                "devel_.wav",
+                "devel_1a.wav",
+                "devel_\u0663.wav",
+                "a_devel_001.wav",
+                "devel_001.mp3",
+            )
+        ),
         ("devel_005.wav", "devel.csv, row 6: 1 cells where the header has 2"),
         ("devel_005.wav,negative,x", "devel.csv, row 6: 3 cells where the header has 2"),
     ],
-)  # fmt: skip
+)
 def test_bad_rows(ccs, row, words):
     card, file, wav = ccs
     with file.open("a") as table:
@@ -244,10 +255,16 @@ def test_labels_that_are_none(tmp_path, name, label):
 
 @pytest.mark.parametrize(
     ("score", "expected"),
-    [("0", "not sleepy"), ("7.5", "not sleepy"), ("7.51", "sleepy"), ("10", "sleepy"),
-     ("7.0", "not sleepy"), ("08", "sleepy"),
-     *((score, "") for score in ("11", "-1", "nan", "inf", "8,", "x"))],
-)  # fmt: skip
+    [
+        ("0", "not sleepy"),
+        ("7.5", "not sleepy"),
+        ("7.51", "sleepy"),
+        ("10", "sleepy"),
+        ("7.0", "not sleepy"),
+        ("08", "sleepy"),
+        *((score, "") for score in ("11", "-1", "nan", "inf", "8,", "x")),
+    ],
+)
 def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
     """And are no scores outside the scale."""
     card = trees.good("sleep", tmp_path)

@@ -21,11 +21,16 @@ def test_listing(tmp_path):
         ("M_script01_1b", "M000", "sadness", "sad"),
     ]
     expected = [
-        [f"Session{s}/sentences/wav/Ses0{s}{dialog}/Ses0{s}{dialog}_{turn}.wav",
-         label, f"{s}{turn[0]}", part, source]
+        [
+            f"Session{s}/sentences/wav/Ses0{s}{dialog}/Ses0{s}{dialog}_{turn}.wav",
+            label,
+            f"{s}{turn[0]}",
+            part,
+            source,
+        ]
         for s, part in enumerate(["train"] * 3 + ["devel", "test"], start=1)
         for dialog, turn, label, source in turns
-    ]  # fmt: skip
+    ]
     assert corpus.table.to_numpy().tolist() == expected
     assert corpus.excluded == {"frustration": 5, "no agreement of the annotators": 5}
     assert corpus.partition_source == listing.CARD_LISTS
@@ -56,16 +61,25 @@ GOOD_LINE = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.500
         (GOOD_LINE.replace("\tneu", ""), "neither time, utterance, label and dimensions"),
         (GOOD_LINE[:50], "neither time"),
         ("[", "neither time"),
-        *((GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time")
-          for name in ("Ses01F_impro01_X000", "Ses06F_impro01_F000", "Ses01F_impro01_1_F000",
-                       "Ses01F_script01_F000", "Ses01F_script01_1B_F000", "Ses01F_impro01",
-                       "ses01F_impro01_F000", "Ses01F_impro01_F000.wav")),
+        *(
+            (GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time")
+            for name in (
+                "Ses01F_impro01_X000",
+                "Ses06F_impro01_F000",
+                "Ses01F_impro01_1_F000",
+                "Ses01F_script01_F000",
+                "Ses01F_script01_1B_F000",
+                "Ses01F_impro01",
+                "ses01F_impro01_F000",
+                "Ses01F_impro01_F000.wav",
+            )
+        ),
         (GOOD_LINE.replace("neu", "bored"), "label 'bored' of Ses01F_impro01_F000 is not known"),
         (GOOD_LINE.replace("neu", "NEU"), "label 'NEU'"),
         (GOOD_LINE.replace("neu", "ang"), "Ses01F_impro01_F000 is 'ang', and 'neu' in Session1"),
         (GOOD_LINE.replace("Ses01", "Ses02"), "Ses02F_impro01_F000 is of Session2; move the file"),
     ],
-)  # fmt: skip
+)
 def test_bad_lines_of_an_evaluation(evaluation, line, words):
     card, file = evaluation
     trees.text(file, file.read_text() + "\n" + line + "\n")

@@ -25,8 +25,12 @@ WRONG = {
     "twin": ("audio in two partitions", ": the same audio is in "),
     "leak": ("speakers in two partitions", "a speaker belongs into one partition"),
 }
-PAIRS = [(name, tree) for name in trees.NAMES for tree in WRONG
-         if (tree, name in trees.COMPARE) != ("leak", True)]  # fmt: skip
+PAIRS = [
+    (name, tree)
+    for name in trees.NAMES
+    for tree in WRONG
+    if (tree, name in trees.COMPARE) != ("leak", True)
+]
 
 
 @pytest.mark.parametrize("name", trees.NAMES)
@@ -59,15 +63,34 @@ def test_what_is_wrong_is_named_and_nothing_else(tmp_path, name, tree):
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("demos", ["PR_m_23_tri00a (1).wav", "PR_m_23_TRI00a.wav", "PR_m_23_tri00d.wav",
-                   "PR_x_23_tri00a.wav", "XX_m_23_tri00a.wav", "m_23_tri00a.wav",
-                   "pr_m_23_tri00a.wav", "x PR_m_23_tri00a.mp3"]),
-        ("ravdess", ["03-02-01-01-00-01-01.wav", "03-02-01-01-01-01.wav",
-                     "03-02-01-01-01-01-01-01.wav", "03-02-01-03-01-01-01.wav",
-                     "03-02-02-01-01-01-01 (copy).wav", "03-03-01-01-01-01-01.wav",
-                     "04-02-01-01-01-01-01.wav", "take.mp3"]),
+        (
+            "demos",
+            [
+                "PR_m_23_tri00a (1).wav",
+                "PR_m_23_TRI00a.wav",
+                "PR_m_23_tri00d.wav",
+                "PR_x_23_tri00a.wav",
+                "XX_m_23_tri00a.wav",
+                "m_23_tri00a.wav",
+                "pr_m_23_tri00a.wav",
+                "x PR_m_23_tri00a.mp3",
+            ],
+        ),
+        (
+            "ravdess",
+            [
+                "03-02-01-01-00-01-01.wav",
+                "03-02-01-01-01-01.wav",
+                "03-02-01-01-01-01-01-01.wav",
+                "03-02-01-03-01-01-01.wav",
+                "03-02-02-01-01-01-01 (copy).wav",
+                "03-03-01-01-01-01-01.wav",
+                "04-02-01-01-01-01-01.wav",
+                "take.mp3",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_audio_of_another_name_is_surplus(tmp_path, name, files):
     card = trees.good(name, tmp_path)
     expected = listed(card)
@@ -82,14 +105,16 @@ def test_audio_of_another_name_is_surplus(tmp_path, name, files):
 @pytest.mark.parametrize(
     ("name", "places"),
     [
-        *((name, ["", "dist", "{0}", "{0}/dist", "Data/{0}/dist", "Data/{0}"])
-          for name in ("css", "mpssc", "sleep")),
+        *(
+            (name, ["", "dist", "{0}", "{0}/dist", "Data/{0}/dist", "Data/{0}"])
+            for name in ("css", "mpssc", "sleep")
+        ),
         ("mpssc", ["Snore_dist"]),
         ("demos", ["", "DEMoS", "a/DEMoS"]),
         ("iemocap", ["", "IEMOCAP_full_release"]),
         ("ravdess", ["", "archive", "Audio_Song_Actors_01-24"]),
     ],
-)  # fmt: skip
+)
 def test_outer_folders_change_nothing(tmp_path, name, places):
     expected = listed(trees.good(name, tmp_path / "source"))
     home = expected.folder

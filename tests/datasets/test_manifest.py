@@ -37,8 +37,9 @@ def test_only_what_has_changed_is_decoded_again(card, corpus, monkeypatch):
     assert len(decoded) == 2
 
 
-@pytest.mark.parametrize("content", ["", "not,ours\n1,2\n", "path,size,mtime_ns\n", "\0\0\xff",
-                                     "other types", "one bit"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content", ["", "not,ours\n1,2\n", "path,size,mtime_ns\n", "\0\0\xff", "other types", "one bit"]
+)
 def test_damaged_store_is_made_again(card, corpus, capsys, content):
     store = paths.cache() / "audio" / "own.csv"
     whole = store.read_bytes()
@@ -99,7 +100,10 @@ def test_counts_and_durations(corpus):
     assert counts.to_numpy().tolist() == [[2, 1, 1], [2, 1, 1]]
     seconds = manifest.durations(corpus)
     assert {part: len(values) for part, values in seconds.items()} == {
-        "train": 4, "devel": 2, "test": 2}  # fmt: skip
+        "train": 4,
+        "devel": 2,
+        "test": 2,
+    }
     assert sum(values.sum() for values in seconds.values()) == corpus.table["duration_s"].sum()
     # Of a blinded regression
     card = corpus.card.model_copy(update={"task": "regression", "classes": ()})

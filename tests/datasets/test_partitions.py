@@ -212,22 +212,38 @@ def some_sad(speakers, sad):
 @pytest.mark.parametrize(
     ("corpus", "k", "words"),
     [
-        *((balanced(6), k, [f"drawn, {k} folds", "6 speakers", "take 3 to 6 folds"])
-          for k in (-1, 0, 1, 2, 7)),
+        *(
+            (balanced(6), k, [f"drawn, {k} folds", "6 speakers", "take 3 to 6 folds"])
+            for k in (-1, 0, 1, 2, 7)
+        ),
         (balanced(2), 3, ["there are 2 speakers", "a fold needs 3"]),
         (some_sad(8, (1, 2, 5)), 5, ["'sad'", "3 speakers only", "take at most 3 folds"]),
         (some_sad(8, (0, 1)), 3, ["'sad'", "2 speakers only", "no cross-validation"]),
-        (with_cells(balanced(), audio_hash=([0, 40], "same")), 6,
-         ["0.wav and 40.wav", "same audio"]),
-        (with_cells(balanced(), speaker=([3, 4], "")), 3,
-         ["in 2 of 48 files", "give every file a speaker"]),
-        (with_cells(balanced(), speaker=(range(48), "")), 3,
-         ["drawn, 3 folds", "does not say who speaks, so folds"]),
-        *((balanced(fold_group=pattern), 3, [words, f"fold_group '{pattern}'"])
-          for pattern, words in ((r"(\d\d)", "not in the name of speaker 's0'"),
-                                 ("s", "no regular"), ("(s", "no regular"))),
+        (
+            with_cells(balanced(), audio_hash=([0, 40], "same")),
+            6,
+            ["0.wav and 40.wav", "same audio"],
+        ),
+        (
+            with_cells(balanced(), speaker=([3, 4], "")),
+            3,
+            ["in 2 of 48 files", "give every file a speaker"],
+        ),
+        (
+            with_cells(balanced(), speaker=(range(48), "")),
+            3,
+            ["drawn, 3 folds", "does not say who speaks, so folds"],
+        ),
+        *(
+            (balanced(fold_group=pattern), 3, [words, f"fold_group '{pattern}'"])
+            for pattern, words in (
+                (r"(\d\d)", "not in the name of speaker 's0'"),
+                ("s", "no regular"),
+                ("(s", "no regular"),
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_divided(corpus, k, words):
     message = refusal(partitions.divide, corpus, k)
     assert [text for text in words if text not in message] == []

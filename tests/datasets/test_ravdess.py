@@ -59,8 +59,13 @@ def test_the_real_corpus_is_the_published_split_and_reproduces_table_1(
     status, out, _ = command("check", "ravdess", "--data", real_ravdess, "--strict")
     assert status == 0
     rows = [line.split() for line in out[out.index("Table 1") :].splitlines()]
-    for row in ("files 1,012 1,012", "speakers 23 23", "minutes in all 78.4 78.4",
-                "mean s 4.65 4.65", "deviation s 0.4213 0.4213"):  # fmt: skip
+    for row in (
+        "files 1,012 1,012",
+        "speakers 23 23",
+        "minutes in all 78.4 78.4",
+        "mean s 4.65 4.65",
+        "deviation s 0.4213 0.4213",
+    ):
         assert row.split() in rows
     assert (out.count("184 ="), out.count("92 =")) == (5, 1)
     assert "verdict: clean" in out

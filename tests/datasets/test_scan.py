@@ -63,9 +63,17 @@ def test_loudness_levels(rng):
 @pytest.mark.parametrize("full", [32767, -32768, 32760])
 @pytest.mark.parametrize(
     ("places", "clipped"),
-    [([], 0), ([50], 0), ([0, 1], 0), ([50, 52, 54, 56], 0), ([0, 1, 2], 3), ([97, 98, 99], 3),
-     ([10, 11, 12, 13, 14, 30, 31, 40, 60, 61, 62], 8), (list(range(100)), 100)],
-)  # fmt: skip
+    [
+        ([], 0),
+        ([50], 0),
+        ([0, 1], 0),
+        ([50, 52, 54, 56], 0),
+        ([0, 1, 2], 3),
+        ([97, 98, 99], 3),
+        ([10, 11, 12, 13, 14, 30, 31, 40, 60, 61, 62], 8),
+        (list(range(100)), 100),
+    ],
+)
 def test_runs_at_full_scale_are_clipped_and_single_peaks_are_not(tmp_path, full, places, clipped):
     wave = np.zeros(100, np.int16)
     wave[places] = full
@@ -83,8 +91,15 @@ def test_what_a_run_is(tmp_path):
     assert stored(tmp_path / "c.wav", np.full(2, 32767, np.int16)).clipped == 0
 
 
-CONTAINERS = [("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("aiff", "PCM_16"),
-              ("ogg", "VORBIS"), ("mp3", None), ("flac", None)]  # fmt: skip
+CONTAINERS = [
+    ("wav", "PCM_16"),
+    ("wav", "PCM_24"),
+    ("wav", "FLOAT"),
+    ("aiff", "PCM_16"),
+    ("ogg", "VORBIS"),
+    ("mp3", None),
+    ("flac", None),
+]
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), CONTAINERS)

@@ -192,10 +192,12 @@ def test_weights_fit_every_image_size(networks, files, name):
 
 @pytest.mark.parametrize(
     "name",
-    [*("other.weights.h5", "legacy.h5", "absent.weights.h5", "cut.weights.h5"),
-     *("conv2d.weights.h5", "conv2d_24.weights.h5", "conv2d_7.weights.h5"),
-     *("text.weights.h5", "text.h5", "text.keras", "text.txt")],
-)  # fmt: skip
+    [
+        *("other.weights.h5", "legacy.h5", "absent.weights.h5", "cut.weights.h5"),
+        *("conv2d.weights.h5", "conv2d_24.weights.h5", "conv2d_7.weights.h5"),
+        *("text.weights.h5", "text.h5", "text.keras", "text.txt"),
+    ],
+)
 def test_weights_that_do_not_fit(files, tmp_path, name):
     path, content = tmp_path / name, files["squeezenet"].read_bytes()
     fault = name.partition(".")[0]

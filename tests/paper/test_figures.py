@@ -31,10 +31,18 @@ def history(rng):
         for i, name in enumerate(METHODS):
             for seed, epochs in ((0, 12), (1, 10)):
                 at = np.arange(1, epochs + 1)
-                runs.append(pd.DataFrame({
-                    "source": source, "configuration": name, "seed": seed, "epoch": at,
-                    "phase": np.where(at <= 8, 1, 2), "devel_score": 0.2 + 0.05 * at + 0.01 * i,
-                }))  # fmt: skip
+                runs.append(
+                    pd.DataFrame(
+                        {
+                            "source": source,
+                            "configuration": name,
+                            "seed": seed,
+                            "epoch": at,
+                            "phase": np.where(at <= 8, 1, 2),
+                            "devel_score": 0.2 + 0.05 * at + 0.01 * i,
+                        }
+                    )
+                )
     return pd.concat(runs, ignore_index=True)
 
 
@@ -42,8 +50,13 @@ def check_texts(figure):
     """No text lies on another one or leaves the figure; gives them all."""
     figure.draw_without_rendering()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    ticks = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
-             for label in axis.get_ticklabels() if label.get_text()]  # fmt: skip
+    ticks = [
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in axis.get_ticklabels()
+        if label.get_text()
+    ]
     boxes = [(text, text.get_window_extent()) for text in texts if text not in ticks]
     for (a, first), (b, second) in combinations(boxes, 2):
         assert not first.overlaps(second), (a.get_text(), b.get_text())
@@ -63,25 +76,43 @@ def lines(axes, width):
 def vertical(axes):
     """Place and dash of every vertical line."""
     of = [line for line in axes.get_lines() if len(set(line.get_xdata())) == 1]
-    return {(float(line.get_xdata()[0]), line.get_linestyle()) for line in of
-            if len(line.get_xdata()) == 2}  # fmt: skip
+    return {
+        (float(line.get_xdata()[0]), line.get_linestyle())
+        for line in of
+        if len(line.get_xdata()) == 2
+    }
 
 
 def test_forest_has_the_paper_first_and_everything_that_was_run(printed):
     printed = printed[printed["dataset"] == "ravdess"]
-    scores = pd.DataFrame({
-        "protocol": ["test partition"] * 2 + ["5 folds"], "network": [OURS[0], "", OURS[0]],
-        "configuration": ["cutmix", "librosa", "none"], "seeds": [3, 1, 1],
-        "of_seeds": [[78.0, 80.0, 85.0], [88.5], [78.6]], "test": [81.0, 88.5, 78.6],
-        "low": [76.0, 84.0, 76.2], "high": [84.0, 92.6, 81.0], "files": [176, 176, 1012],
-        "low_speakers": [74.0, 85.0, 74.8], "high_speakers": [89.0, 91.7, 82.2],
-        "speakers": [4, 4, 23],
-    })  # fmt: skip
+    scores = pd.DataFrame(
+        {
+            "protocol": ["test partition"] * 2 + ["5 folds"],
+            "network": [OURS[0], "", OURS[0]],
+            "configuration": ["cutmix", "librosa", "none"],
+            "seeds": [3, 1, 1],
+            "of_seeds": [[78.0, 80.0, 85.0], [88.5], [78.6]],
+            "test": [81.0, 88.5, 78.6],
+            "low": [76.0, 84.0, 76.2],
+            "high": [84.0, 92.6, 81.0],
+            "files": [176, 176, 1012],
+            "low_speakers": [74.0, 85.0, 74.8],
+            "high_speakers": [89.0, 91.7, 82.2],
+            "speakers": [4, 4, 23],
+        }
+    )
     figure = figures.plot_forest(printed, scores, 100 / 6)
     (axes,) = figure.axes
     texts = check_texts(figure)
-    for text in ("81.0", "88.5", "CutMix (3 seeds)", "librosa statistics + RBF-SVM", "76.6",
-                 "acoustic statistics, test partition", "MobileNetV2, tuned, 5 folds"):  # fmt: skip
+    for text in (
+        "81.0",
+        "88.5",
+        "CutMix (3 seeds)",
+        "librosa statistics + RBF-SVM",
+        "76.6",
+        "acoustic statistics, test partition",
+        "MobileNetV2, tuned, 5 folds",
+    ):
         assert text in texts
     thick = [tuple(pair) for pair in pd.concat([printed, scores])[["low", "high"]].to_numpy()]
     assert lines(axes, 2.5) == sorted(thick)
@@ -160,16 +191,31 @@ FACTS = {
     "ms": {"spectrogram": 2.26, "cnn": 6.78, "model": 1234.0},
     "sizes": {"float32": "4.70 MB", "int8": "1.57 MB"},
     "peak_mb": 105.7,
-    "settings": {"sample_rate": 16000, "chunk_length_s": 4.0, "window_ms": 64.0, "hop_ms": 16.0,
-                 "feature_layer": "stride4", "units": 128},
+    "settings": {
+        "sample_rate": 16000,
+        "chunk_length_s": 4.0,
+        "window_ms": 64.0,
+        "hop_ms": 16.0,
+        "feature_layer": "stride4",
+        "units": 128,
+    },
     "classes": ["angry", "calm", "sad"],
     "threads": 1,
-    "shapes": {"samples": [64000], "mel": [224, 247], "picture": [224, 224, 3],
-               "features": [56, 56, 144], "pooled": [8064]},
-    "layers": {"backbone": 30, "trained": 0, "backbone_parameters": 21040,
-               "head_parameters": 1033096},
+    "shapes": {
+        "samples": [64000],
+        "mel": [224, 247],
+        "picture": [224, 224, 3],
+        "features": [56, 56, 144],
+        "pooled": [8064],
+    },
+    "layers": {
+        "backbone": 30,
+        "trained": 0,
+        "backbone_parameters": 21040,
+        "head_parameters": 1033096,
+    },
     "hardware": "two cores",
-}  # fmt: skip
+}
 
 
 def texts(**changes):

@@ -352,8 +352,10 @@ def written(material, elsewhere, tmp_path_factory):
 def test_everything_is_written_the_page_last_and_again_the_same(
     written, material, elsewhere, tmp_path, monkeypatch
 ):
-    files = {file.relative_to(written.parent).as_posix(): file.read_bytes()
-             for file in written.parent.rglob("*.*")}  # fmt: skip
+    files = {
+        file.relative_to(written.parent).as_posix(): file.read_bytes()
+        for file in written.parent.rglob("*.*")
+    }
     expected = {f"{name}.csv" for name in report.CSV}
     names = ("1", "2", "3", "4", "4b", "5")
     expected |= {f"table{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}

@@ -125,9 +125,13 @@ def test_another_preset_or_setting_is_a_substitute_too(results):
     (other,) = set(table.index) - {"DenseNet121, tuned"}
     assert other.startswith("DenseNet121, paper, override ")
     assert "units 128 -> 64" in other
-    assert table.loc[other, "command"].str.endswith(
-        "--augmentation cutmix --seed 0 --weights random --set trim=on --set units=64"
-    ).all()  # fmt: skip
+    assert (
+        table.loc[other, "command"]
+        .str.endswith(
+            "--augmentation cutmix --seed 0 --weights random --set trim=on --set units=64"
+        )
+        .all()
+    )
 
 
 def test_weights_from_a_file_are_the_papers(results, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite.paper import costs, published, reproduction
+from dslite.paper import published, reproduction
 from dslite.training.runs import all_runs
 from tests.finished_runs import into_record
 
@@ -34,7 +34,7 @@ def profile(folder, memory=True, **changes):
 
 def table(name):
     """What was measured of a run, laid out like Table 5."""
-    return costs.measured(*costs.profiles()[name])
+    return reproduction.measured(*reproduction.profiles()[name])
 
 
 RUN = "ravdess/densenet121-none-s0"
@@ -44,18 +44,18 @@ def test_a_profile_is_laid_out_like_table_5(results):
     profile(results / RUN)
     measured = table(RUN)
     assert measured.index.tolist() == published.table(5)["quantity"].tolist()
-    cells = measured.loc[["mean_time", "model_size", "mean_memory"], list(costs.COLUMNS)]
+    cells = measured.loc[["mean_time", "model_size", "mean_memory"], list(reproduction.COLUMNS)]
     assert cells[["preprocessing", "tf_model", "tflite_cpu"]].to_numpy().tolist() == [
         *([5.5, 90, 60], [0.12, 30, 29], [4, 117, 60])
     ]
     assert measured.loc[["flops", "parameters"], "tf_model"].tolist() == [2.87, 7.1]
-    assert measured.loc["mean_memory", "remark"] == f"{costs.MEMORY}; phone not available"
+    assert measured.loc["mean_memory", "remark"] == f"{reproduction.MEMORY}; phone not available"
     assert measured["hardware"].eq("two cores, 2 threads").all()
     assert measured["tflite_phone"].isna().all()
     # What was not measured:
     profile(results / RUN, memory=False, backbone="mobilenet_v2", random_weights=True)
     row = table(RUN).loc["mean_memory"]
-    assert row[list(costs.COLUMNS)].isna().all()
+    assert row[list(reproduction.COLUMNS)].isna().all()
     assert row["remark"] == (
         "other backbone (mobilenet_v2); random weights; memory not measured; phone not available"
     )
@@ -66,11 +66,11 @@ def test_measurements_are_of_pretrained_networks_of_these_corpora(results):
     profile(results / RUN, rows=[])
     profile(results / "ravdess" / "random", random_weights=True)
     profile(results / "demo" / "densenet121-none-s0")
-    long = costs.measurements({"ravdess"})
+    long = reproduction.measurements({"ravdess"})
     assert long["label"].unique().tolist() == [RUN, "ravdess/mobilenet_v2-none-s0"]
     first = long[long["label"] == RUN].set_index(["quantity", "column"])["reproduced"]
     assert first.to_dict() == {("flops", "tf_model"): 2.87, ("parameters", "tf_model"): 7.1}
-    assert costs.measurements({"ccs"}).empty
+    assert reproduction.measurements({"ccs"}).empty
 
 
 def test_a_phone_fills_its_column(results):
@@ -93,7 +93,7 @@ def test_a_recorded_profile_counts_unless_the_user_has_measured_again(results):
     assert table(RUN).loc["flops", "tf_model"] == 1
     profile(results / RUN)
     assert table(RUN).loc["flops", "tf_model"] == 2.87
-    assert set(costs.profiles()) == {RUN, f"{RUN}-5folds/fold1"}
+    assert set(reproduction.profiles()) == {RUN, f"{RUN}-5folds/fold1"}
 
 
 # Verdicts
@@ -157,4 +157,4 @@ def test_the_published_head_is_preferred_and_no_cut_network(results):
     assert "head of 128 units instead of 512" in rows.loc["5/parameters/tf_model", "remark"]
     assert rows.loc["5/mean_memory/tf_model", "verdict"] == published.NOT_RUN
     papers(home / "c")
-    assert costs.of_papers_network()[0] == "ravdess/c"
+    assert reproduction.of_papers_network()[0] == "ravdess/c"
