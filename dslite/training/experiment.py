@@ -47,7 +47,7 @@ class _Work:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         if not self.checkpoints.exists():
             shutil.rmtree(self.boards, ignore_errors=True)
-        paths.require_writable(place.parent)
+        paths.require_writable(paths.results(card.dataset))
         self.meter = runs.Meter(runs.load_cost(self.checkpoints / COST))
         tf.config.experimental.enable_op_determinism()
         if settings.random_weights:
