@@ -59,6 +59,6 @@ def test_memory_of_a_fresh_process():
 
 
 def test_peak_where_there_is_no_proc(monkeypatch):
-    there = provenance.peak_mb()
+    peak = provenance.peak_mb()
     monkeypatch.setattr(provenance, "Path", lambda path: type("Missing", (), {"is_file": bool})())
-    assert provenance.peak_mb() >= 0.9 * there > 1
+    assert provenance.peak_mb() >= 0.9 * peak > 1

@@ -122,8 +122,10 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
         paths.clear_drafts(target)
         for killed in downloads.glob("tmp????????"):  # pooch's downloads
             killed.unlink()
-        there = file.is_file() and file.stat().st_size == archive.size
-        _require_space({downloads: 0 if there else archive.size, target.parent: archive.unpacked})
+        downloaded = file.is_file() and file.stat().st_size == archive.size
+        _require_space(
+            {downloads: 0 if downloaded else archive.size, target.parent: archive.unpacked}
+        )
         remedy = (
             f"try again later, or get the file ({size_in_words(archive.size)}) in another way, "
             f"put it at {file} and give the same command again"

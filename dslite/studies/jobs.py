@@ -191,8 +191,8 @@ def look_up(planned: Job) -> Job:
         folders = [planned.folder / f"fold{i}" for i in range(1, config.folds + 1)]
     present = [folder for folder in folders if (folder / runs.LAST).is_file()]
     if not present:
-        here = listing.is_present(planned.card)
-        return replace(planned, state=MISSING if here else ABSENT)
+        available = listing.is_present(planned.card)
+        return replace(planned, state=MISSING if available else ABSENT)
     try:
         loaded = tuple(map(runs.load, present))
     except InputError:

@@ -40,12 +40,12 @@ def test_times_in_numbers(monkeypatch):
 def test_what_is_measured(profiled, converted_run):
     measurements = [(row["part"], row["variant"], row["threads"]) for row in profiled["rows"]]
     assert len(set(measurements)) == len(measurements)
-    own = profile.tensorflow_threads()
+    threads = profile.tensorflow_threads()
     assert set(measurements) == {
         *((part, of, n) for part in ("model", "cnn") for of in ("float32", "int8") for n in (1, 2)),
         *(("spectrogram", "float32", n) for n in (1, 2)),
-        *(("cnn", of, own) for of in ("Keras, compiled", "Keras, call", "Keras, predict")),
-        *(("spectrogram", of, own) for of in ("TensorFlow", "TensorFlow, picture")),
+        *(("cnn", of, threads) for of in ("Keras, compiled", "Keras, call", "Keras, predict")),
+        *(("spectrogram", of, threads) for of in ("TensorFlow", "TensorFlow, picture")),
         ("spectrogram", "librosa + matplotlib, picture", 1),
     }
     for row in profiled["rows"]:

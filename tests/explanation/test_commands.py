@@ -60,7 +60,7 @@ def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch
     status, out, err = explain("--evaluations", 6, "--pictures", 1)
     assert status == 0, err
     folder = run / "explanation"
-    made = contents(folder)
+    outputs = contents(folder)
     assert {name: of for name, of in contents(run).items() if name in before} == before
     predicted = small_run.predictions.query("partition == 'test'")
     right = predicted["label"] == predicted["prediction"]
@@ -68,12 +68,12 @@ def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch
     overlays = ["methods", *(f"shap_{rule}" for rule in rules)]
     confusions = [f"confusion_{part}{of}" for part in ("devel", "test") for of in ("", "_chunks")]
     for name in [*overlays, "frequencies", "times", "curves", "recalls", *confusions]:
-        assert {f"{name}.png", f"{name}.svg"} <= set(made), name
-    assert {"confusions_devel.csv", "confusions_test.csv", "recalls.csv"} <= set(made)
+        assert {f"{name}.png", f"{name}.svg"} <= set(outputs), name
+    assert {"confusions_devel.csv", "confusions_test.csv", "recalls.csv"} <= set(outputs)
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)
     assert (table["additivity_error"].astype(float) < 1e-3).all()
     assert set(table["file"]) <= set(predicted["file"])
-    sounds = {name.removeprefix("sounds/") for name in made if name.startswith("sounds/")}
+    sounds = {name.removeprefix("sounds/") for name in outputs if name.startswith("sounds/")}
     assert sounds == {name for name in [*table["kept"], *table["removed"]] if name}
     scrutiny = pd.read_csv(folder / "scrutiny.csv", keep_default_na=False)
     assert scrutiny["method"].tolist() == [*methods.TITLES.values(), "Random order"]

@@ -114,14 +114,14 @@ def test_an_explanation_that_depends_on_the_head_falls_with_it(tiny, rng, monkey
     monkeypatch.setattr(faithfulness, "STEPS", 4)
     monkeypatch.setattr(faithfulness, "RANDOM_ORDERS", 1)
     model, pictures = ExplainedModel(network(settings), settings), noise(rng, 3)
-    assess, given = faithfulness.assess, (model, pictures, [0] * 3)
-    drawn = pd.concat([assess(*given, seed=seed, log=silent) for seed in range(3)])
+    assess, arguments = faithfulness.assess, (model, pictures, [0] * 3)
+    drawn = pd.concat([assess(*arguments, seed=seed, log=silent) for seed in range(3)])
     for method in methods.METHODS:
         correlations = drawn.loc[drawn["method"] == method, "random_head"]
         assert abs(correlations.mean()) < 0.5, method
         assert correlations.abs().max() < 0.98, method
     monkeypatch.setattr(faithfulness, "_with_random_head", lambda whole, seed: whole)
-    same = assess(*given, log=silent).query("method != 'random'")
+    same = assess(*arguments, log=silent).query("method != 'random'")
     np.testing.assert_allclose(same[["random_head", "random_head_abs"]], 1)
 
 

@@ -238,9 +238,12 @@ def test_a_number_is_explained_as_the_prediction(tiny, store, tmp_path):
     whole = network(outputs=1, scale=(40.0, 12.0))
     run = a_run(tmp_path, predictions([("one.wav", "test", "2", 3.0)], ()), (), network=whole)
     named = files.choose_by_name(store, ["a/long.wav"])
-    given, mean = (run, store, files.load_model(run, store), named), outputs(whole, store, 0).mean()
+    arguments, mean = (
+        (run, store, files.load_model(run, store), named),
+        outputs(whole, store, 0).mean(),
+    )
     for method in methods.METHODS:
-        (file,) = files.explain_files(*given, method=method, evaluations=10, log=silent)
+        (file,) = files.explain_files(*arguments, method=method, evaluations=10, log=silent)
         assert file.probability == pytest.approx(mean, rel=1e-4)
         assert float(file.predicted) == pytest.approx(mean, rel=1e-3)
         assert list(file.explanations) == ["prediction"]

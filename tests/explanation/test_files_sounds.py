@@ -36,10 +36,10 @@ def test_the_share_counts_all_pixels_and_takes_the_first_of_the_highest(monkeypa
 @settings(deadline=None)
 @given(arrays.arrays(np.float64, st.tuples(*[st.integers(1, 8)] * 2), elements=st.floats(-1, 1)))
 def test_what_is_left_out_is_never_higher(values):
-    kept = files.top_regions(values)
-    assert kept.sum() <= 0.2 * values.size + 0.5
-    if kept.any():
-        assert values[kept].min() >= values[~kept].max(initial=-np.inf)
+    retained = files.top_regions(values)
+    assert retained.sum() <= 0.2 * values.size + 0.5
+    if retained.any():
+        assert values[retained].min() >= values[~retained].max(initial=-np.inf)
 
 
 def test_every_bin_takes_the_nearest_band_s_row_and_every_frame_its_time_s_column():
@@ -62,10 +62,10 @@ def test_kept_and_removed_are_the_original(n, seed, rate):
     rng = np.random.default_rng(seed)
     waveform = rng.uniform(-1, 1, n).astype(np.float32)
     mask = rng.random((14, 9)) < 0.3
-    kept, removed = files._split(waveform, mask, np.linspace(100, 3900, 20), rate, WINDOW, 0.25)
-    assert kept.shape == removed.shape == (n,)
-    assert kept.dtype == removed.dtype == np.float32
-    np.testing.assert_allclose(kept + removed, waveform, atol=1e-5)
+    retained, removed = files._split(waveform, mask, np.linspace(100, 3900, 20), rate, WINDOW, 0.25)
+    assert retained.shape == removed.shape == (n,)
+    assert retained.dtype == removed.dtype == np.float32
+    np.testing.assert_allclose(retained + removed, waveform, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 1023, 1024, 16000, 16001])
@@ -82,8 +82,8 @@ def test_all_is_kept_or_removed(rng, hz, n):
 
 def test_after_the_picture_all_is_removed(rng, hz):
     waveform = rng.uniform(-1, 1, RATE).astype(np.float32)
-    kept, removed = files._split(waveform, np.ones((8, 8)), hz, RATE, WINDOW, 0.5)
-    np.testing.assert_allclose(kept[:7400], waveform[:7400], atol=1e-5)
+    retained, removed = files._split(waveform, np.ones((8, 8)), hz, RATE, WINDOW, 0.5)
+    np.testing.assert_allclose(retained[:7400], waveform[:7400], atol=1e-5)
     np.testing.assert_allclose(removed[9200:], waveform[9200:], atol=1e-5)
 
 
@@ -95,10 +95,10 @@ def test_one_of_two_sines_and_one_of_two_clicks(hz):
     low, first = np.zeros((2, 128, 50), bool)
     low[64:], first[:, :25] = True, True  # below about 1770 Hz, and in the first half
     for (one, other), mask in ((sines, low), (sines[::-1], ~low), (clicks, first)):
-        kept, removed = files._split(one + other, mask, hz, RATE, WINDOW, 1.0)
-        assert correlation(kept, one) > 0.99
+        retained, removed = files._split(one + other, mask, hz, RATE, WINDOW, 1.0)
+        assert correlation(retained, one) > 0.99
         assert correlation(removed, other) > 0.99
-        assert abs(correlation(kept, other)) < 0.05
+        assert abs(correlation(retained, other)) < 0.05
 
 
 @pytest.mark.parametrize("peak", [0.5, 2.0])
@@ -125,9 +125,9 @@ def explained(values, **changed):
 @pytest.mark.parametrize("seconds", [1.25, 0.6])
 def test_both_sounds_sum_to_the_clip(rng, seconds):
     file = explained(rng.normal(size=(SIDE, 40)), waveform=tone(seconds))
-    kept, removed = files.split_sound(file, SMALL)
-    assert kept.shape == removed.shape == file.waveform.shape
-    np.testing.assert_allclose(kept + removed, file.waveform, atol=1e-6)
+    retained, removed = files.split_sound(file, SMALL)
+    assert retained.shape == removed.shape == file.waveform.shape
+    np.testing.assert_allclose(retained + removed, file.waveform, atol=1e-6)
     titles = [of.title for of in (file, replace(file, true=""))]
     assert titles == ["calm, predicted sad (0.70)\na/b.wav", "predicted sad (0.70)\na/b.wav"]
 
@@ -138,7 +138,7 @@ def test_what_speaks_for_the_predicted_class_is_kept():
     values = np.zeros((SIDE, 40))
     values[max(0, row - 3) : row + 3] = 1.0  # 6 of 32 rows: less than the 20 % that are kept
     tone = np.sin(2 * np.pi * 440 * np.arange(5000) / 4000) / 4
-    kept, removed = files.split_sound(explained(values, waveform=tone), SMALL)
-    assert np.square(kept).sum() > 20 * np.square(removed).sum()
-    kept, removed = files.split_sound(explained(-values, waveform=tone), SMALL)
-    assert np.square(kept).sum() < 1e-6
+    retained, removed = files.split_sound(explained(values, waveform=tone), SMALL)
+    assert np.square(retained).sum() > 20 * np.square(removed).sum()
+    retained, removed = files.split_sound(explained(-values, waveform=tone), SMALL)
+    assert np.square(retained).sum() < 1e-6

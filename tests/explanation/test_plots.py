@@ -212,11 +212,11 @@ def test_every_method_has_its_own_scale_and_says_so(rng, hz, n):
 @pytest.fixture
 def profiles(rng, hz):
     """Tables of 5 classes with 3 files each, small values."""
-    given = np.repeat(list("abcde"), 3), list("abcde")
+    grouping = np.repeat(list("abcde"), 3), list("abcde")
     bands, of = attributions.band_edges(hz, 16), attributions.class_table
     return (
-        of(1e-6 * rng.random((15, 16)), *given, attributions.FREQUENCY, bands),
-        of(rng.random((15, 20)), *given, attributions.TIME, np.linspace(0, 1, 21)),
+        of(1e-6 * rng.random((15, 16)), *grouping, attributions.FREQUENCY, bands),
+        of(rng.random((15, 20)), *grouping, attributions.TIME, np.linspace(0, 1, 21)),
     )
 
 

@@ -284,26 +284,26 @@ def test_confusions_of_a_run_where_its_labels_are_known(tmp_path, labelled):
     metrics = {"devel": None, "test": None} | {of: {"file": part, "chunk": part} for of in labelled}
     classes = ("calm", "happy")
     run = a_run(tmp_path, predictions(rows, classes), classes, metrics=metrics)
-    made = report.of_confusions(run)
+    actual = report.of_confusions(run)
     recalls = ["recalls"] * bool(labelled)
     figures = [f"confusion_{of}{level}" for of in labelled for level in ("", "_chunks")]
-    assert list(made.figures) == figures + recalls
-    assert list(made.tables) == [f"confusions_{of}" for of in labelled] + recalls
+    assert list(actual.figures) == figures + recalls
+    assert list(actual.tables) == [f"confusions_{of}" for of in labelled] + recalls
     if labelled:
-        table = made.tables["recalls"][["partition", "recall"]]
+        table = actual.tables["recalls"][["partition", "recall"]]
         assert table.values.tolist() == [[of, recall] for of in labelled for recall in (1, 0.5)]
 
 
 def test_every_figure_and_table_is_written_with_the_digits_of_small_values(rng, tmp_path):
     file = explained(rng, "a.wav", files.WRONG, ("calm", "happy"))
     small = pd.DataFrame({"mean_abs": [1e-6, 3.45678e-6]})
-    made = report.merge(report.of_files([file], SMALL), Report({}, {"frequencies": small}))
-    report.save(made, tmp_path)
+    actual = report.merge(report.of_files([file], SMALL), Report({}, {"frequencies": small}))
+    report.save(actual, tmp_path)
     expected = {"shap_wrong.png", "shap_wrong.svg", "samples.csv", "frequencies.csv"}
     assert {file.name for file in tmp_path.iterdir()} == expected
     with Image.open(tmp_path / "shap_wrong.png") as picture:
         picture.load()
         assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-        assert picture.width == round(300 * made.figures["shap_wrong"].get_figwidth())
+        assert picture.width == round(300 * actual.figures["shap_wrong"].get_figwidth())
     assert "<svg" in (tmp_path / "shap_wrong.svg").read_text("utf-8")[:1000]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "frequencies.csv"), small)

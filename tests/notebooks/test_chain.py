@@ -67,9 +67,9 @@ def test_every_file_is_there_and_holds_every_section(chain, named):
     pairs = itertools.product(("model", "cnn"), runtime.VARIANTS)
     converted += [runtime.file_name(*pair) for pair in pairs]
     wanted += [f"{measured.parent.name}/{file}" for file in converted]
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    explained = {name for name in there if name.startswith("figures/")}
-    assert there - explained == set(wanted)  # and no failed notebook, and nothing half written
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    explained = {name for name in present if name.startswith("figures/")}
+    assert present - explained == set(wanted)  # and no failed notebook, and nothing half written
     written = {path.name for path in (chain.results / "paper").iterdir()}
     tables = {f"table{n}.{kind}" for n in range(1, 6) for kind in ("csv", "md", "tex")}
     long = {f"{name}.csv" for name in ("numbers", "substitutes", "findings", "claims")}

@@ -62,8 +62,8 @@ def test_every_filled_cell_is_one_number(numbers):
     scores = published.scores()
     expected = {1: one.drop(columns=["dataset", "name"]).size, 2: two["value"].notna().sum()}
     for n in (3, 4):  # four numbers a row, and a corpus's chance level once
-        own = scores[scores["table"] == n]
-        expected[n] = 4 * len(own) + own["dataset"].nunique()
+        rows = scores[scores["table"] == n]
+        expected[n] = 4 * len(rows) + rows["dataset"].nunique()
     expected[5] = five.drop(columns=["quantity", "unit"]).notna().sum().sum()
     assert numbers["table"].value_counts().to_dict() == expected
     assert numbers["key"].is_unique

@@ -406,8 +406,8 @@ def test_the_committed_tables_are_those_of_the_records(rebuilt):
     how = {"keep_default_na": False, "na_values": [""]}
     for name in ("numbers", "substitutes", "answers", "means", "findings", "claims"):
         committed = pd.read_csv(COMMITTED / f"{name}.csv", **how)
-        made = pd.read_csv(StringIO(getattr(rebuilt, name).to_csv(index=False)), **how)
-        pd.testing.assert_frame_equal(committed, made, rtol=1e-9)  # if not: run make paper
+        current = pd.read_csv(StringIO(getattr(rebuilt, name).to_csv(index=False)), **how)
+        pd.testing.assert_frame_equal(committed, current, rtol=1e-9)  # if not: run make paper
     assert (COMMITTED / "report.html").stat().st_size < 1e6
     for n, sheet in report.sheets(rebuilt).items():
         texts = {"md": tables.to_markdown, "tex": tables.to_latex, "csv": tables.to_csv}
@@ -448,14 +448,14 @@ def opened(browsing, page, tmp_path):
     file.write_text(page, encoding="utf-8")
     browsing.requests.clear()
     browsing.errors.clear()
-    heard, note = [], browsing._note
+    messages, note = [], browsing._note
 
-    def note_warnings(event, told):
+    def note_warnings(event, parameters):
         if event == "Log.entryAdded":
-            heard.append(told["entry"]["text"])
+            messages.append(parameters["entry"]["text"])
         elif event == "Runtime.consoleAPICalled":
-            heard.append(str(told["args"]))
-        note(event, told)
+            messages.append(str(parameters["args"]))
+        note(event, parameters)
 
     browsing._note = note_warnings
 
@@ -471,7 +471,7 @@ def opened(browsing, page, tmp_path):
     del browsing._note
     browsing.call("Emulation.setScriptExecutionDisabled", value=False)
     browsing.call("Emulation.setEmulatedMedia", media="")
-    assert heard == browsing.errors == []
+    assert messages == browsing.errors == []
     assert {address for address in browsing.requests if not address.startswith("data:")} == {
         file.as_uri()
     }
@@ -517,19 +517,19 @@ def test_the_committed_page_is_short_until_it_is_unfolded(browsing):
 def test_the_filter_counts_unfolds_and_says_when_nothing_is_left(opened, evil):
     tab = opened()
     everything = {report.target(key) for key in evil.numbers["key"]}
-    said, folded = "document.querySelector('output').textContent", "numbers-1"
+    counter, folded = "document.querySelector('output').textContent", "numbers-1"
     folded = f"document.getElementById('{folded}').open"
     assert shown(tab) == everything
-    assert tab.run(f"[{said}, {folded}]") == ["10 of 10 numbers", False]
+    assert tab.run(f"[{counter}, {folded}]") == ["10 of 10 numbers", False]
     choose(tab, verdict=report.slug(published.REPRODUCED))
     assert shown(tab) == {"n-3-css-chance", "n-1-ravdess-files"}
     choose(tab, table="1")
     assert shown(tab) == {"n-1-ravdess-files"}
-    assert tab.run(f"[{said}, {folded}]") == ["1 of 10 numbers", True]
+    assert tab.run(f"[{counter}, {folded}]") == ["1 of 10 numbers", True]
     choose(tab, table="2")
-    assert tab.run(said) == f"no number with: {published.REPRODUCED}, Table 2"
+    assert tab.run(counter) == f"no number with: {published.REPRODUCED}, Table 2"
     tab.run("location.hash = '#n-4-ravdess-none-test'")
-    tab.wait(f"{said} === '10 of 10 numbers'")
+    tab.wait(f"{counter} === '10 of 10 numbers'")
     assert shown(tab) == everything
 
 

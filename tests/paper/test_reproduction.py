@@ -179,10 +179,10 @@ def test_substitutes_of_several_seeds(results):
 def test_records_without_predictions_keep_the_bounds_of_their_seeds(results, seeds):
     folders = [write_run(results, seed=seed, predictions=seeds == 1) for seed in range(seeds)]
     row = judged().loc["4/ravdess/none/test"]
-    own = [runs.load(folder).metrics["test"]["file"] for folder in folders]
-    bounds = 100 * np.mean([one["interval_files"] for one in own], axis=0)
+    per_seed = [runs.load(folder).metrics["test"]["file"] for folder in folders]
+    bounds = 100 * np.mean([one["interval_files"] for one in per_seed], axis=0)
     assert row[["reproduced_ci_low", "reproduced_ci_high"]].tolist() == pytest.approx(list(bounds))
-    assert row["reproduced"] == pytest.approx(100 * np.mean([one["score"] for one in own]))
+    assert row["reproduced"] == pytest.approx(100 * np.mean([one["score"] for one in per_seed]))
     assert (reproduction.NO_FILES in row["remark"]) == (seeds == 2)
 
 
@@ -196,9 +196,9 @@ def test_seeds_of_other_files_are_refused(results):
 
 def test_table_1_is_counted(results):
     counts = "dataset,files,classes,speakers,minutes,mean_s,std_s\n"
-    own, record = results / "ravdess" / "table1.csv", paths.records() / "study" / "table1.csv"
+    counted, record = results / "ravdess" / "table1.csv", paths.records() / "study" / "table1.csv"
     recorded = ("ravdess,1,6,1,1,1,1", "ess,914,3,0,58.7,3.86,1.6418")
-    for file, rows in ((own, ("ravdess,1012,6,23,78.4012,4.66,0.42131",)), (record, recorded)):
+    for file, rows in ((counted, ("ravdess,1012,6,23,78.4012,4.66,0.42131",)), (record, recorded)):
         file.parent.mkdir(parents=True)
         file.write_text(counts + "\n".join(rows))
     numbers = judged()

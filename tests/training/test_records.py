@@ -40,13 +40,13 @@ def test_a_run_of_a_record_is_the_run_that_was_recorded(results, small_run, monk
     folder = results / "small" / small_run.folder.name
     shutil.copytree(small_run.folder, folder)
     other = write_run(results)
-    own = [runs.load(folder), runs.load(other)]
-    values = [(run.record, run.metrics, run.settings, run.classes, run.name) for run in own]
-    tables = [(run.predictions, run.history) for run in own]
+    originals = [runs.load(folder), runs.load(other)]
+    values = [(run.record, run.metrics, run.settings, run.classes, run.name) for run in originals]
+    tables = [(run.predictions, run.history) for run in originals]
     recorded = into_record(folder, other)
-    for place, kept, (predictions, history) in zip(recorded, values, tables, strict=True):
+    for place, expected, (predictions, history) in zip(recorded, values, tables, strict=True):
         run = runs.load(place)
-        assert (run.record, run.metrics, run.settings, run.classes, run.name) == kept
+        assert (run.record, run.metrics, run.settings, run.classes, run.name) == expected
         pd.testing.assert_frame_equal(run.predictions, predictions, check_exact=True)
         if history is None:
             assert run.history is None

@@ -77,9 +77,9 @@ def test_weights_count_by_their_content_and_keep_the_name(tmp_path):
     # From random to pre-trained is a change as well, whatever they are.
     card = card.model_copy(update={"settings": card.settings | {"weights": "random"}})
     used = [cards.settings_of(card, weights=w) for w in ("random", "imagenet", str(file))]
-    plain, imagenet, own = (runs.folder(card, one, 3) for one in used)
+    plain, imagenet, by_path = (runs.folder(card, one, 3) for one in used)
     assert plain.name == "densenet121-none-s3"
-    assert imagenet == own != plain
+    assert imagenet == by_path != plain
 
 
 @pytest.mark.parametrize("key", ["cutmix_px", "top_db"])

@@ -285,9 +285,9 @@ def test_optimisers_by_name(name, decay):
 )
 def test_rates(differs, rates):
     used, epochs = Settings(**differs), len(rates)
-    found = [steps.rate_at(used, 0.8, epoch, epochs) for epoch in range(epochs)]
-    np.testing.assert_allclose(found, rates)
-    assert min(found) > 0
+    computed = [steps.rate_at(used, 0.8, epoch, epochs) for epoch in range(epochs)]
+    np.testing.assert_allclose(computed, rates)
+    assert min(computed) > 0
 
 
 # Order and weights of an epoch
