@@ -52,8 +52,8 @@ paper: $(READY)  ## results/paper and the README's results, from the records, wi
 test: $(READY)  ## what a contributor runs: minutes, in as many processes as CORES
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, every backbone; ONLY="vgg16 or ..."
-	$(BIN)/python -m pytest -m "" -n $(CORES) --dist loadfile $(if $(ONLY),-k "$(ONLY)")
+test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
+	$(BIN)/python -m pytest -m "not huge" -n $(CORES) --dist loadfile $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb

@@ -1,6 +1,6 @@
 """The image CNNs: published structure, input scaling, weights from files.
 
-Small ones are built, at small sizes; in a slow test all go from the registry to the device.
+Small ones are built, at small sizes; in slow tests all go from the registry to the device.
 """
 
 import itertools
@@ -272,8 +272,17 @@ def test_imagenet_weights_tell_spectrograms_apart(rng, name, file):
     assert (features.std(axis=0) > 0.01 * features.std()).sum() >= 100
 
 
+# One to five minutes each, most of it the tracing and conversion of hundreds of layers, of which
+# smaller networks of the list have all kinds.
+HUGE = {"vgg19", "densenet169", "densenet201", "nasnet_mobile", "nasnet_large"} | {
+    "inception_resnet_v2"
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONE_NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.huge) if n in HUGE else n for n in BACKBONE_NAMES]
+)
 def test_from_the_registry_to_the_device(name, cache, tmp_path):
     # A process of its own: TensorFlow keeps the graphs of all networks, many GiB for sixteen.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
