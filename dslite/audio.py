@@ -19,6 +19,7 @@ from dslite.settings import Settings
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
 FRAMES = 4096  # levels computed at a time, of two minutes
+MARGIN = 2  # hops of the level's frames that are kept beside what sounds
 SILENCE_DB = 60  # what lies more than this below the loudest frame counts as silence
 
 
@@ -201,7 +202,10 @@ def clip(path: Path, settings: Settings) -> Clip:
     waveform, duration_s = decode(path, settings.sample_rate)
     begin, end = 0, len(waveform)
     if settings.trim == "on":
-        begin, end = sounding(waveform, settings.sample_rate)
+        begin, end = sounding(waveform, settings.sample_rate, settings.trim_db)
+        if settings.picture != "chunk":  # its first and last columns are centred on the ends
+            margin = MARGIN * level_frames(settings.sample_rate)[1]
+            begin, end = max(0, begin - margin), min(len(waveform), end + margin)
     chunk, hop = settings.chunk_samples, settings.chunk_hop_samples
     starts = chunk_starts(end - begin, chunk, hop, settings.tail)
     return Clip(waveform[begin:end], starts, begin, duration_s)

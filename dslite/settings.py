@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -69,13 +69,22 @@ class Settings(Strict):
     chunk_hop_s: float | None = Field(None, gt=0)  # seconds; half a chunk if unset
     tail: Literal["keep", "drop"] = "keep"
     trim: Literal["off", "on"] = "off"
+    trim_db: float = Field(60.0, gt=0)  # dB below the loudest 128 ms: silence at a file's ends
 
-    # Spectrogram (paper 2.1)
+    # Spectrogram (paper 2.1). chunk: a chunk fills the picture with its silence, and the picture is
+    # resized to image_size. clip: what sounds in a chunk fills it, mel_bands rows and columns as
+    # they are; clip+level: a second one below it, of absolute level
+    picture: Literal["chunk", "clip", "clip+level"] = "chunk"
+    columns: int = Field(128, ge=32, le=1024)  # of a clip's picture
+    level_window_ms: float = Field(128.0, gt=1)  # of the picture of absolute level
+    level_max_hz: float = Field(4000.0, gt=0)  # its upper edge
+    level_range_db: float = Field(90.0, gt=0)  # its range below a sine of full scale
     window_ms: float = Field(32.0, gt=1)
     hop_ms: float = Field(16.0, gt=0.5)
     mel_bands: int = Field(128, ge=8, le=512)
     mel_min_hz: float = Field(0.0, ge=0)  # lower edge of the lowest Mel band
-    mel_max_hz: float | None = Field(None, gt=0)  # upper edge; none: half the rate
+    # Upper edge; none: half the rate; corpus: half the rate of most of its files, 8 kHz at most
+    mel_max_hz: Annotated[float, Field(gt=0)] | Literal["corpus"] | None = None
     top_db: float | None = Field(None, gt=0)  # dB below the chunk's maximum; none: off
     image_size: int = Field(SIDE, ge=32, le=1024)  # pixels, both sides
 
@@ -83,7 +92,12 @@ class Settings(Strict):
     backbone: Literal[BACKBONE_NAMES] = "densenet121"
     weights: str = "imagenet"  # imagenet, random, or the path of a weights file
     feature_layer: str = ""  # a layer's name, or stride4, stride8, stride16; the last one if unset
-    pooling: Literal["global", "time"] = "global"  # time: average over time only, frequency is kept
+    # time: average over time only, frequency is kept; segments: averages of parts of the time and
+    # the deviation over all of it, of the picture's rows and of several depths
+    pooling: Literal["global", "time", "segments"] = "global"
+    segments: int = Field(4, ge=1, le=16)
+    # arelu: a hidden layer, trained in phase 1; ridge: one layer, solved in closed form
+    head: Literal["arelu", "ridge"] = "arelu"
     units: int = Field(512, ge=1)
     dropout: float = Field(0.25, ge=0, lt=1)
 
@@ -131,7 +145,7 @@ class Settings(Strict):
             raise ValueError(f"hop_ms {self.hop_ms} is longer than window_ms {self.window_ms}")
         if self.window_ms > 1000 * self.chunk_length_s:
             raise ValueError(f"window_ms {self.window_ms} does not fit into a chunk")
-        highest = self.mel_max_hz or self.sample_rate / 2
+        highest = self.highest_hz
         if not self.mel_min_hz < highest <= self.sample_rate / 2:
             raise ValueError(
                 f"mel_min_hz {self.mel_min_hz} to mel_max_hz {highest} does not lie within 0 to "
@@ -139,10 +153,45 @@ class Settings(Strict):
             )
         if self.probability_min > self.probability_max:
             raise ValueError("probability_min is larger than probability_max")
-        fine_tuned = self.random_weights or self.trained_share > 0
-        if not self.epochs_phase1 and not (self.epochs_phase2 and fine_tuned):
+        if self.pooling == "segments":
+            self._require_segments()
+        fine_tuned = self.trained_whole or self.trained_share > 0
+        if (
+            self.head == "arelu"
+            and not self.epochs_phase1
+            and not (self.epochs_phase2 and fine_tuned)
+        ):
             raise ValueError("no epoch to train: raise epochs_phase1 or epochs_phase2")
         return self
+
+    def _require_segments(self) -> None:
+        if self.feature_layer:
+            raise ValueError("feature_layer belongs to pooling global or time, not to segments")
+        if self.picture == "chunk":
+            raise ValueError("pooling segments needs picture clip or clip+level")
+        if self.columns % (8 * self.segments) or self.mel_bands % 16:
+            raise ValueError(
+                f"columns {self.columns} must be a multiple of 8 x segments ({self.segments}), and "
+                f"mel_bands {self.mel_bands} one of 16"
+            )
+
+    @property
+    def highest_hz(self) -> float:
+        """Upper edge of the highest Mel band in Hz; half the rate while the corpus is unknown."""
+        limit = self.mel_max_hz
+        return limit if isinstance(limit, float) else self.sample_rate / 2
+
+    @property
+    def panels(self) -> int:
+        """Spectrograms in a picture, one above the other."""
+        return 2 if self.picture == "clip+level" else 1
+
+    @property
+    def picture_shape(self) -> tuple[int, int]:
+        """Height and width of a picture in pixels."""
+        if self.picture == "chunk":
+            return self.image_size, self.image_size
+        return self.panels * self.mel_bands, self.columns
 
     @property
     def chunk_samples(self) -> int:
@@ -166,13 +215,18 @@ class Settings(Strict):
 
     @property
     def image_scale(self) -> float:
-        """Factor from the paper's pixels (224 a side) to this image's."""
-        return self.image_size / SIDE
+        """Factor from the paper's pixels (224 a side) to this picture's, by its shorter side."""
+        return min(self.picture_shape) / SIDE
 
     @property
     def random_weights(self) -> bool:
-        """Whether nothing is pre-trained, so that nothing is frozen either."""
+        """Whether nothing is pre-trained."""
         return self.weights == "random"
+
+    @property
+    def trained_whole(self) -> bool:
+        """Whether nothing is frozen: random weights, unless a head is solved on top of them."""
+        return self.random_weights and self.head == "arelu"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from scipy.ndimage import uniform_filter
 from dslite.errors import InputError
 from dslite.explanation import attributions
 from dslite.features import spectrogram
-from dslite.models import backbones, classifier, split
+from dslite.models import backbones, classifier, pooling, split
 from dslite.settings import Settings, nearest
 
 MASKERS = ("mean", "blur")
@@ -220,7 +220,7 @@ def _grad_cam(
     maps = classifier.backbone_of(model.network)(scaled, training=False)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(maps)
-        scores = _scores(model.network, classifier.pool(model.network, maps))
+        scores = _scores(model.network, pooling.pool(model.network, scaled, [maps]))
         chosen = [scores[0, output] for output in outputs]
     sides = [model.settings.image_size] * 2
     products = [tf.reduce_sum(tape.gradient(of, maps) * maps, -1, keepdims=True) for of in chosen]

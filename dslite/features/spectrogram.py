@@ -7,68 +7,104 @@ TensorFlow is imported by the functions that compute with it: sizes, axes and co
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import librosa
 import numpy as np
 
+from dslite import audio
 from dslite.settings import Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-VERSION = 1  # part of the key of stored spectrograms: raise it when a stored value would change
+VERSION = 2  # part of the key of stored spectrograms: raise it when a stored value would change
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
 POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 
 
+class Bands(NamedTuple):
+    """What a panel of a picture is computed with."""
+
+    window: int  # samples
+    fft: int  # samples, see `fft_length`
+    filters: np.ndarray  # float32 [bins, mel_bands]: triangles on Slaney's scale, area 1
+
+
 @cache
+def bands(settings: Settings, panel: int = 0) -> Bands:
+    """Return window, FFT and filters of a panel: 0 the relative one, 1 that of absolute level.
+
+    On the HTK scale some of 128 filters fall between two bins of a 512-point FFT: their empty bands
+    sit at the floor, and min-max scaling squeezes all that is audible. Of a clip's panels each band
+    has two bins at least, and the bins above the highest band are left out.
+    """
+    if panel:
+        window = round(settings.level_window_ms / 1000 * settings.sample_rate)
+        highest = min(settings.level_max_hz, settings.highest_hz)
+    else:
+        window, highest = settings.window_samples, settings.highest_hz
+    length = 1 << (window - 1).bit_length()
+    least = 1 if settings.picture == "chunk" else 2  # bins in a band
+    while length < 1 << 16:
+        if ((_filters(settings, length, highest) > 0).sum(axis=1) >= least).all():
+            break
+        length *= 2
+    filters = np.ascontiguousarray(_filters(settings, length, highest).T, dtype=np.float32)
+    if settings.picture != "chunk":
+        filters = filters[: int(np.flatnonzero(filters.any(axis=1))[-1]) + 1]
+    return Bands(window, length, filters)
+
+
 def fft_length(settings: Settings) -> int:
     """Return the FFT's length: the least power of two that holds a window and leaves no band empty.
 
     The device's FFT needs a power of two. Zero padding interpolates the spectrum where many Mel
     bands lie closer together than the window's own frequency bins.
     """
-    length = 1 << (settings.window_samples - 1).bit_length()
-    while length < 1 << 16 and not _filters(settings, length).any(axis=1).all():
-        length *= 2
-    return length
+    return bands(settings).fft
 
 
-def _filters(settings: Settings, length: int) -> np.ndarray:
+def _filters(settings: Settings, length: int, highest_hz: float) -> np.ndarray:
     """Return librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
-    with warnings.catch_warnings():  # librosa warns of empty filters, which `fft_length` avoids
+    with warnings.catch_warnings():  # librosa warns of empty filters, which `bands` avoids
         warnings.simplefilter("ignore", UserWarning)
-        edges = {"fmin": settings.mel_min_hz, "fmax": settings.mel_max_hz}
-        bands, rate = settings.mel_bands, settings.sample_rate
-        return librosa.filters.mel(sr=rate, n_fft=length, n_mels=bands, **edges)
+        edges = {"fmin": settings.mel_min_hz, "fmax": highest_hz}
+        count, rate = settings.mel_bands, settings.sample_rate
+        return librosa.filters.mel(sr=rate, n_fft=length, n_mels=count, **edges)
 
 
 def frames(settings: Settings) -> int:
-    """Count the STFT frames in a chunk; only windows wholly inside count (no padding)."""
+    """Count a picture's columns before it is resized: the STFT frames in a chunk, or `columns`.
+
+    Only windows wholly inside a chunk count (no padding).
+    """
+    if settings.picture != "chunk":
+        return settings.columns
     return 1 + (settings.chunk_samples - settings.window_samples) // settings.hop_samples
 
 
-@cache
+def shape(settings: Settings) -> tuple[int, int]:
+    """Return rows and columns of a stored spectrogram; of two panels the relative one is first."""
+    return settings.panels * settings.mel_bands, frames(settings)
+
+
 def mel_filters(settings: Settings) -> np.ndarray:
-    """Return triangular Mel filters (Slaney's scale, area 1), float32 [bins, mel_bands].
-
-    On the HTK scale some of 128 filters fall between two bins of a 512-point FFT: their empty bands
-    sit at the floor, and min-max scaling squeezes all that is audible.
-    """
-    filters = _filters(settings, fft_length(settings))
-    return np.ascontiguousarray(filters.T, dtype=np.float32)
+    """Return the relative panel's filters, float32 [bins, mel_bands], see `bands`."""
+    return bands(settings).filters
 
 
-def mel_frequencies(settings: Settings) -> np.ndarray:
-    """Return the centre of each Mel band in Hz, float64 [mel_bands].
+def mel_frequencies(settings: Settings, panel: int = 0) -> np.ndarray:
+    """Return the centre of each Mel band of a panel in Hz, float64 [mel_bands].
 
     Examples
     --------
     >>> mel_frequencies(Settings(mel_bands=8)).round()
     array([ 335.,  670., 1006., 1421., 2008., 2836., 4008., 5662.])
     """
-    highest = settings.mel_max_hz or settings.sample_rate / 2
+    highest = settings.highest_hz
+    if panel:
+        highest = min(highest, settings.level_max_hz)
     edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
     return edges[1:-1]
 
@@ -103,11 +139,63 @@ def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     return tf.matmul(power, tf.constant(mel_filters(settings)))
 
 
+def sounding(waveforms: "tf.Tensor", settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """Find where the sound of each chunk begins and ends, as `dslite.audio.sounding` does.
+
+    From float32 [batch, samples] to two float32 [batch], in samples.
+    """
+    import tensorflow as tf
+
+    frame, hop = audio.level_frames(settings.sample_rate)
+    squares = tf.pad(tf.square(waveforms), [[0, 0], [frame // 2, frame // 2]])
+    power = tf.nn.avg_pool1d(squares[..., None], frame, hop, "VALID")[..., 0]
+    power = tf.maximum(power, audio.POWER_FLOOR)
+    loudest = tf.reduce_max(power, axis=1, keepdims=True)
+    loud = tf.cast(power > loudest * 10 ** (-settings.trim_db / 10), tf.float32)
+    hops = tf.range(1, power.shape[1] + 1, dtype=tf.float32)
+    last = tf.reduce_max(loud * hops, axis=1)
+    first = tf.reduce_max(loud * (power.shape[1] + 1 - hops), axis=1)
+    begin = (power.shape[1] - first) * hop
+    return begin, tf.minimum(last * hop, float(waveforms.shape[1]))
+
+
+def _stretched_power(waveforms: "tf.Tensor", settings: Settings, panel: int) -> "tf.Tensor":
+    """Compute Mel power of what sounds in each chunk, spread over the columns.
+
+    Each column is the mean of two windows, so that of a long clip little falls between them. From
+    float32 [batch, samples] to float32 [batch, columns, mel_bands].
+    """
+    import tensorflow as tf
+
+    used, count = bands(settings, panel), 2 * settings.columns
+    begin, end = sounding(waveforms, settings)
+    places = tf.range(count, dtype=tf.float32) / (count - 1)
+    centres = begin[:, None] + (end - begin - 1)[:, None] * places
+    starts = tf.cast(tf.round(centres), tf.int32)  # in the padded waveform
+    padded = tf.pad(waveforms, [[0, 0], [used.window // 2, used.window // 2]])
+    windows = tf.gather(padded, starts[..., None] + tf.range(used.window), batch_dims=1)
+    spectrum = tf.signal.rfft(windows * tf.signal.hann_window(used.window), [used.fft])
+    spectrum = spectrum[..., : len(used.filters)]
+    power = tf.math.square(tf.math.real(spectrum)) + tf.math.square(tf.math.imag(spectrum))
+    power = tf.matmul(power, tf.constant(used.filters))
+    pairs = tf.reshape(power, [-1, settings.columns, 2, settings.mel_bands])
+    return tf.reduce_mean(pairs, axis=2)
+
+
+def _decibels(power: "tf.Tensor") -> "tf.Tensor":
+    """From power [batch, frames, bands] to dB [batch, bands, frames]."""
+    import tensorflow as tf
+
+    power = tf.transpose(power, [0, 2, 1])
+    return tf.math.log(tf.maximum(power, POWER_FLOOR)) * (10.0 / np.log(10.0))
+
+
 def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Compute the Mel spectrogram of each chunk in dB, scaled to its own range (paper 2.1).
 
-    From float32 [batch, samples] to uint8 [batch, mel_bands, frames]: 0 (the chunk's minimum) to
-    255 (its maximum), lowest frequency first. Silence is 0 everywhere.
+    From float32 [batch, samples] to uint8 [batch, rows, columns] (see `shape`): 0 (the chunk's
+    minimum) to 255 (its maximum), lowest frequency first. Silence is 0 everywhere. A second panel
+    has an absolute scale instead: 255 is the level of a sine of full scale in the lowest band.
 
     Examples
     --------
@@ -121,15 +209,28 @@ def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     import tensorflow as tf
 
     peak = tf.reduce_max(tf.abs(waveforms), axis=-1, keepdims=True)
-    waveforms = waveforms * tf.math.divide_no_nan(PEAK, peak)
-    power = tf.transpose(mel_power(waveforms, settings), [0, 2, 1])
-    level = tf.math.log(tf.maximum(power, POWER_FLOOR)) * (10.0 / np.log(10.0))
+    normal = waveforms * tf.math.divide_no_nan(PEAK, peak)
+    if settings.picture == "chunk":
+        level = _decibels(mel_power(normal, settings))
+    else:
+        level = _decibels(_stretched_power(normal, settings, panel=0))
     highest = tf.reduce_max(level, axis=[1, 2], keepdims=True)
     if settings.top_db is not None:
         level = tf.maximum(level, highest - settings.top_db)
     lowest = tf.reduce_min(level, axis=[1, 2], keepdims=True)
     scaled = tf.math.divide_no_nan(255.0 * (level - lowest), highest - lowest)
+    if settings.panels > 1:
+        level = _decibels(_stretched_power(waveforms, settings, panel=1))
+        share = 1.0 + (level - full_scale_db(settings)) / settings.level_range_db
+        scaled = tf.concat([scaled, 255.0 * tf.clip_by_value(share, 0.0, 1.0)], axis=1)
     return tf.cast(tf.round(scaled), tf.uint8)
+
+
+def full_scale_db(settings: Settings) -> float:
+    """Return the level of a sine of full scale in the lowest bands of the second panel, dB."""
+    used = bands(settings, 1)
+    # The Hann window's mean is 1/2, and half of a sine's amplitude lies at its frequency.
+    return float(10 * np.log10((used.window / 4) ** 2 * used.filters.max()))
 
 
 def compiled_mel_image(settings: Settings) -> Callable[["tf.Tensor"], "tf.Tensor"]:
@@ -154,10 +255,17 @@ def colours() -> np.ndarray:
 def picture(mel: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Draw Mel spectrograms in viridis and resize them with bilinear interpolation (paper 2.1).
 
-    From uint8 [batch, mel_bands, frames], as `mel_image` makes it, to float32 [batch, image_size,
-    image_size, 3]: RGB from 0 to 255, low frequencies at the bottom, time from left to right.
+    From uint8 [batch, rows, columns], as `mel_image` makes it, to float32 [batch, height, width,
+    3]: RGB from 0 to 255, low frequencies at the bottom, time from left to right. A clip's picture
+    is not resized; its second panel, below, is gray.
     """
     import tensorflow as tf
 
-    drawn = tf.gather(tf.constant(colours()), tf.cast(tf.reverse(mel, axis=[1]), tf.int32))
-    return tf.image.resize(drawn, [settings.image_size, settings.image_size], method="bilinear")
+    lowest = mel[:, : settings.mel_bands]
+    drawn = tf.gather(tf.constant(colours()), tf.cast(tf.reverse(lowest, axis=[1]), tf.int32))
+    if settings.picture == "chunk":
+        return tf.image.resize(drawn, settings.picture_shape, method="bilinear")
+    if settings.panels > 1:
+        second = tf.cast(tf.reverse(mel[:, settings.mel_bands :], axis=[1]), tf.float32)
+        drawn = tf.concat([drawn, tf.repeat(second[..., None], 3, axis=-1)], axis=1)
+    return tf.ensure_shape(drawn, [None, *settings.picture_shape, 3])

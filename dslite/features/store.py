@@ -31,12 +31,15 @@ BATCH = 64  # chunks a call of the spectrogram function, or of a predictor
 KEY = (  # the settings that a stored spectrogram depends on
     *("sample_rate", "chunk_length_s", "chunk_hop_s", "tail", "trim"),
     *("window_ms", "hop_ms", "mel_bands", "mel_min_hz", "mel_max_hz", "top_db"),
+    *("trim_db", "picture", "columns", "level_window_ms", "level_max_hz", "level_range_db"),
 )
 ACTIVATIONS_VERSION = 1  # part of the key: raise it when a stored value would change
 # float16 would move losses by 1e-3 (MobileNetV2), more than the 1e-4 to which a training with and
 # without the store has to agree.
 ACTIVATIONS_DTYPE = np.float32
+FEATURES_DTYPE = np.float16  # of pooled features that a head is solved from: 11 bits are enough
 TOO_SHORT = "as long as a chunk ({} s): use tail=keep or a shorter chunk_length_s"
+HIGHEST_HZ = 8000.0  # where a picture ends whose edge is left to the corpus
 SPARE = 1 << 30  # bytes that activations leave free on the disk
 
 
@@ -44,7 +47,7 @@ SPARE = 1 << 30  # bytes that activations leave free on the disk
 class Store:
     """Stored Mel spectrograms of a corpus."""
 
-    mel: np.ndarray  # memmap of uint8, shape [chunks, mel_bands, frames]
+    mel: np.ndarray  # memmap of uint8, shape [chunks, rows, columns]
     file: np.ndarray  # int64 [chunks]: row of ``files`` that a chunk was cut from
     # float64 [chunks]: where in the file it starts, seconds (of the trimmed one if ``trim`` is on)
     start_s: np.ndarray
@@ -52,11 +55,21 @@ class Store:
     folder: Path  # that the table's paths are relative to
     dropped: tuple[str, ...]  # files without any chunk (``tail: drop`` and shorter than a chunk)
     key: str  # see `store_key`
+    # float64 [chunks, 2]: where in a chunk its picture begins and ends, s; None: at its own ends
+    sound_s: np.ndarray | None = None
 
     def chunks(self, *partitions: str) -> np.ndarray:
         """Indices of the chunks of one or more partitions, int64, ascending."""
         rows = np.flatnonzero(self.files["partition"].isin(partitions))
         return np.flatnonzero(np.isin(self.file, rows))
+
+
+def of_corpus(settings: Settings, manifest: Manifest) -> Settings:
+    """Return settings with what they leave to the corpus: the upper edge of the Mel bands."""
+    if settings.mel_max_hz != "corpus":
+        return settings
+    highest = min(HIGHEST_HZ, manifest.table["sample_rate"].median() / 2, settings.sample_rate / 2)
+    return settings.model_copy(update={"mel_max_hz": float(highest)})
 
 
 def store_key(manifest: Manifest, settings: Settings) -> str:
@@ -73,13 +86,16 @@ def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
     lies in its results, or a partition without any chunk (``tail: drop``) is an InputError.
     """
     _require_as_divided(manifest)
+    settings = of_corpus(settings, manifest)
     key = store_key(manifest, settings)
     folder = paths.cache() / "spectrograms" / manifest.card.dataset / key[:16]
     compute = functools.partial(_compute_spectrograms, manifest, settings)
     mel, index = _load(folder, "mel.u8", np.uint8, compute)
     file, start_s = np.array(index["file"], np.int64), np.array(index["start_s"], np.float64)
+    sound_s = np.array(index["sound_s"], np.float64).reshape(-1, 2)
     dropped = tuple(index["dropped"])
-    store = Store(mel, file, start_s, manifest.table, manifest.folder, dropped, key)
+    place = manifest.folder
+    store = Store(mel, file, start_s, manifest.table, place, dropped, key, sound_s)
     _require_chunks(store, manifest, settings)
     return store
 
@@ -136,7 +152,7 @@ def _compute_spectrograms(
     begin = time.perf_counter()
     audio_files = [manifest.folder / path for path in manifest.table["path"]]
     compute = spectrogram.compiled_mel_image(settings)
-    owner, start_s, dropped, waiting = [], [], [], []
+    owner, start_s, sound_s, dropped, waiting = [], [], [], [], []
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool:
@@ -144,6 +160,7 @@ def _compute_spectrograms(
         for row, (chunks, starts) in enumerate(cut):
             owner.extend([row] * len(starts))
             start_s.extend(starts.tolist())
+            sound_s.extend(sounding_s(chunks, settings))
             waiting.append(chunks)
             if not len(starts):
                 dropped.append(str(manifest.table["path"].iloc[row]))
@@ -160,11 +177,21 @@ def _compute_spectrograms(
             f"{name}: {len(changed)} files changed while they were read, the first one "
             f"{changed.iloc[0]}; nothing was stored, give the same command again"
         )
-    shape = (len(owner), settings.mel_bands, spectrogram.frames(settings))
+    shape = (len(owner), *spectrogram.shape(settings))
     size = provenance.size_in_words(float(np.prod(shape)))
     counts = f"{len(audio_files)} files -> {len(owner)} chunks of {settings.chunk_length_s} s"
     print(f"spectrograms: {counts}, {size}, {time.perf_counter() - begin:.1f} s", flush=True)
     index |= {"shape": shape, "file": owner, "start_s": start_s, "dropped": dropped}
+    index |= {"sound_s": sound_s}
+
+
+def sounding_s(chunks: np.ndarray, settings: Settings) -> list[tuple[float, float]]:
+    """Return where the picture of each chunk, float32 [chunks, samples], begins and ends, in s."""
+    if settings.picture == "chunk":
+        return [(0.0, settings.chunk_length_s)] * len(chunks)
+    rate = settings.sample_rate
+    ends = (audio.sounding(chunk, rate, settings.trim_db) for chunk in chunks)
+    return [(begin / rate, end / rate) for begin, end in ends]
 
 
 def load_activations(
@@ -174,6 +201,7 @@ def load_activations(
     batch: int,
     limit_gib: float,
     log: Callable[[str], None],
+    dtype: type = ACTIVATIONS_DTYPE,
 ) -> np.ndarray | None:
     """Load the stored activations of a corpus; compute and store them where they are not there yet.
 
@@ -181,10 +209,10 @@ def load_activations(
     cut. ``compute``, a slice of ``batch`` chunks -> float32 [chunks, numbers], is called only where
     nothing is stored; more than ``limit_gib`` is not written.
 
-    Gives a memmap of float32 in ``shape``, [chunks, numbers], or None: the frozen part has to run
+    Gives a memmap of ``dtype`` in ``shape``, [chunks, numbers], or None: the frozen part has to run
     at every step, and the reason was logged.
     """
-    size = shape[0] * shape[1] * np.dtype(ACTIVATIONS_DTYPE).itemsize
+    size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     takes = f"{size / 2**30:.2f} GiB"
 
     def parts(index: dict[str, Any], damage: str) -> Iterator[np.ndarray]:
@@ -205,7 +233,7 @@ def load_activations(
         index["shape"] = shape
 
     try:
-        return _load(folder, "activations.bin", ACTIVATIONS_DTYPE, parts)[0]
+        return _load(folder, "activations.bin", dtype, parts)[0]
     except (OSError, InputError) as error:
         log(f"trunk cache is not written ({error}): the frozen layers run at every step")
     return None

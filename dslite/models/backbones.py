@@ -23,22 +23,23 @@ from dslite.settings import nearest
 class Backbone:
     """An image CNN of the registry.
 
-    ``build`` takes the image's side in pixels, ``smallest`` at the least, and returns the network
-    without top and with random weights. ``scale`` maps RGB from 0 to 255 to what the network was
-    pre-trained on, where the mean of ImageNet (or of the value range) is 0.
+    ``build`` takes the image's height and width in pixels, ``smallest`` at the least (one number: a
+    square), and returns the network without top and with random weights. ``scale`` maps RGB from 0
+    to 255 to what the network was pre-trained on, where the mean of ImageNet (or of the value
+    range) is 0.
     """
 
     title: str
-    build: Callable[[int], keras.Model]
+    build: Callable[..., keras.Model]
     scale: Callable[[tf.Tensor], tf.Tensor]
     imagenet: WeightsFile
     smallest: int = 32
 
 
-def _squeezenet(size: int) -> keras.Model:
+def _squeezenet(height: int, width: int | None = None) -> keras.Model:
     """Build SqueezeNet 1.1 (Iandola et al. 2016) up to fire9, without the classes' convolution."""
     conv, number = partial(keras.layers.Conv2D, activation="relu"), 2
-    image = keras.Input((size, size, 3), name="image")
+    image = keras.Input((height, width or height, 3), name="image")
     x = conv(64, 3, strides=2, name="conv1")(image)
     for block in ([(16, 64)] * 2, [(32, 128)] * 2, [(48, 192)] * 2 + [(64, 256)] * 2):
         x = keras.layers.MaxPooling2D(3, strides=2, name=f"pool{number - 1}")(x)
@@ -51,12 +52,13 @@ def _squeezenet(size: int) -> keras.Model:
     return keras.Model(image, x, name="squeezenet")
 
 
-def _build_application(title: str, size: int) -> keras.Model:
+def _build_application(title: str, height: int, width: int | None = None) -> keras.Model:
     """Build the network of this title in `keras.applications`."""
     # Scaling lies outside, as it does for every network.
     options = {"include_preprocessing": False} if title in SCALED_INSIDE else {}
     network = getattr(keras.applications, title)
-    return network(include_top=False, weights=None, input_shape=(size, size, 3), **options)
+    shape = (height, width or height, 3)
+    return network(include_top=False, weights=None, input_shape=shape, **options)
 
 
 SCALED_INSIDE = ("EfficientNetV2B0", "MobileNetV3Small")
@@ -80,12 +82,14 @@ BACKBONES = {
 }
 
 
-def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") -> keras.Model:
+def build_backbone(
+    name: str, weights: str, size: int | tuple[int, int], *feature_layers: str
+) -> keras.Model:
     """Build a backbone without top.
 
-    From [batch, size, size, 3], scaled by the backbone's ``scale``, to [batch, rows, columns,
-    maps]. An image that is too small, no such layer, and weights that cannot be had or belong to
-    another network are an InputError.
+    From [batch, height, width, 3], scaled by the backbone's ``scale``, to [batch, rows, columns,
+    maps], one of each feature layer. An image that is too small, no such layer, and weights that
+    cannot be had or belong to another network are an InputError.
 
     Parameters
     ----------
@@ -93,21 +97,26 @@ def build_backbone(name: str, weights: str, size: int, feature_layer: str = "") 
         Key of `BACKBONES`.
     weights : str
         ``imagenet`` (downloaded once), ``random`` or the path of a Keras weights file.
-    feature_layer : str, optional
-        Layer whose output the network ends with; empty: its last one; ``stride4`` (8, 16): the
-        last one whose maps are a 4th (8th, 16th) of the picture's side, in any backbone.
+    size : int or (int, int)
+        Side of a square picture, or height and width.
+    *feature_layers : str
+        Layers whose outputs the network ends with; none, or empty: its last one; ``stride2`` (4, 8,
+        16): the last one whose maps are half (a 4th, ...) of the picture's height, in any backbone.
     """
-    entry = BACKBONES[name]
-    if size < entry.smallest:
+    entry, size = BACKBONES[name], (size, size) if isinstance(size, int) else size
+    if min(size) < entry.smallest:
         least = f"{entry.title} (backbone={name}), which needs {entry.smallest} pixels at the least"
-        raise InputError(f"image_size {size} is too small for {least}")
-    model = entry.build(size)
+        raise InputError(f"image_size {min(size)} is too small for {least}")
+    model = entry.build(*size)
     _renumber(model)
-    maps = _feature_maps(model, entry.title, feature_layer) if feature_layer else model.output
+    named = [layer for layer in feature_layers if layer]
+    maps = [_feature_maps(model, entry.title, layer) for layer in named]
     if weights != "random":
         path = fetch(entry.imagenet) if weights == "imagenet" else Path(weights)
         _load_weights(model, entry.title, path)
-    return keras.Model(model.input, maps, name=model.name) if feature_layer else model
+    if not maps:
+        return model
+    return keras.Model(model.input, maps if len(maps) > 1 else maps[0], name=model.name)
 
 
 def _renumber(model: keras.Model) -> None:
@@ -131,7 +140,7 @@ def _feature_maps(model: keras.Model, title: str, layer: str) -> keras.KerasTens
     outputs = {each.name: each.output for each in inner}
     # The last ones first: where nothing is alike, a list of hundreds of names is cut.
     valid = [each for each in reversed(outputs) if len(outputs[each].shape) == 4]
-    if stride := re.fullmatch(r"stride(4|8|16)", layer):
+    if stride := re.fullmatch(r"stride(2|4|8|16)", layer):
         frames = keras.layers.ZeroPadding2D | keras.layers.Cropping2D
         padding = {each.name for each in inner if isinstance(each, frames)}
         # Strides are counted in octaves: without padding, maps lack a pixel or two.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dslite.errors import InputError
 from dslite.features import spectrogram
-from dslite.models import backbones
+from dslite.models import backbones, pooling
 from dslite.settings import Settings
 
 
@@ -36,10 +36,11 @@ def build_classifier(
 ) -> keras.Model:
     """Build a backbone with its pooling and the head.
 
-    From images scaled for the backbone, float32 [batch, image_size, image_size, 3], to class
-    probabilities [batch, outputs], or a regression's target [batch, 1]. A pre-trained backbone runs
-    in inference mode throughout: its batch normalisation never updates, in neither phase. One with
-    random weights is trained whole, batch normalisation too.
+    From images scaled for the backbone, float32 [batch, height, width, 3], to class probabilities
+    [batch, outputs], or a regression's target [batch, 1]. A pre-trained backbone runs in inference
+    mode throughout: its batch normalisation never updates, in neither phase. One with random
+    weights is trained whole, batch normalisation too. The head ``ridge`` is a single layer, zero
+    until `dslite.training.ridge` solves it.
 
     Parameters
     ----------
@@ -54,13 +55,18 @@ def build_classifier(
     (None, 4)
     """
     pooled = feature_extractor(settings)
-    x = keras.layers.Dense(settings.units, name="hidden")(pooled.output)
-    x = AReLU(name="arelu")(x)
-    x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
-    if scale is None:
-        x = keras.layers.Dense(outputs, activation="softmax", name="output")(x)
+    x, start = pooled.output, "glorot_uniform"
+    if settings.head == "ridge":
+        start = "zeros"
     else:
-        x = keras.layers.Dense(outputs, name="standardised")(x)
+        x = keras.layers.Dense(settings.units, name="hidden")(x)
+        x = AReLU(name="arelu")(x)
+        x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
+    if scale is None:
+        dense = keras.layers.Dense(outputs, "softmax", kernel_initializer=start, name="output")
+        x = dense(x)
+    else:
+        x = keras.layers.Dense(outputs, kernel_initializer=start, name="standardised")(x)
         x = keras.layers.Rescaling(scale[1], offset=scale[0], name="output")(x)
     return keras.Model(pooled.input, x, name=f"dslite_{settings.backbone}")
 
@@ -69,18 +75,15 @@ def feature_extractor(settings: Settings) -> keras.Model:
     """Build a backbone with its pooling: Deep Spectrum features of a picture.
 
     From pictures scaled for the backbone to float32 [batch, maps]; under ``pooling: time``, an
-    average over columns only that keeps the frequency axis, [batch, rows * maps].
+    average over columns only that keeps the frequency axis, [batch, rows * maps]; under
+    ``segments`` the blocks of `dslite.models.pooling`.
     """
-    backbone = backbones.build_backbone(
-        settings.backbone, settings.weights, settings.image_size, settings.feature_layer
-    )
+    built = (settings.backbone, settings.weights, settings.picture_shape)
+    backbone = backbones.build_backbone(*built, *pooling.depths(settings))
     image = keras.Input(backbone.input_shape[1:], name="picture")
-    maps = backbone(image) if settings.random_weights else backbone(image, training=False)
-    if settings.pooling == "global":
-        pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(maps)
-    else:
-        columns = keras.layers.AveragePooling2D((1, maps.shape[2]), name="pooling")(maps)
-        pooled = keras.layers.Flatten(name="flatten")(columns)
+    maps = backbone(image) if settings.trained_whole else backbone(image, training=False)
+    scale = backbones.BACKBONES[settings.backbone].scale
+    pooled = pooling.join(settings, scale, image, keras.tree.flatten(maps))
     return keras.Model(image, pooled, name="features")
 
 
@@ -99,14 +102,6 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
         raise InputError(f"{path}: not loaded as a model ({reason}); train it again") from None
 
 
-def pool(model: keras.Model, maps: tf.Tensor) -> tf.Tensor:
-    """Apply a classifier's pooling: [batch, rows, columns, maps] -> [batch, features]."""
-    for name in ("pooling", "flatten"):
-        if any(layer.name == name for layer in model.layers):
-            maps = model.get_layer(name)(maps)
-    return maps
-
-
 def head(
     model: keras.Model, pooled: tf.Tensor, training: bool, end: int | None = None
 ) -> tf.Tensor:
@@ -115,7 +110,8 @@ def head(
     Layer by layer: ``training=True`` given to a whole model overrides the ``training=False`` that
     `build_classifier` gave to the backbone, and its unfrozen batch normalisation would update.
     """
-    first = model.layers.index(model.get_layer("hidden"))
+    names = [layer.name for layer in model.layers]
+    first = 1 + max(names.index(name) for name in ("pooling", "flatten") if name in names)
     for layer in model.layers[first:end]:
         pooled = layer(pooled, training=training)
     return pooled
@@ -138,8 +134,18 @@ def trained_layers(settings: Settings, layers: int) -> int:
     return share
 
 
+def pooled_backbone(model: keras.Model) -> keras.Model:
+    """The backbone inside a model with its pooling, as one network of the same layers."""
+    backbone = backbone_of(model)
+    pooled = pooling.pool(model, backbone.input, backbone.outputs, copied=True)
+    return keras.Model(backbone.input, pooled, name="pooled")
+
+
 def set_trained(model: keras.Model, last: int) -> None:
-    """Freeze the backbone but for its last layers; the head is always trained."""
+    """Freeze the backbone but for its last layers; the head is trained, unless it is solved."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense) and layer.name in ("output", "standardised"):
+            layer.trainable = any(each.name == "hidden" for each in model.layers)
     # Every layer is set: the whole made trainable does not free layers that were frozen before.
     backbone = backbone_of(model)
     backbone.trainable = True
@@ -150,7 +156,7 @@ def set_trained(model: keras.Model, last: int) -> None:
 def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
     """Draw, resize and scale stored Mel spectrograms: the model's input.
 
-    From uint8 [batch, mel_bands, frames] to float32 [batch, image_size, image_size, 3].
+    From uint8 [batch, rows, columns] to float32 [batch, height, width, 3].
     """
     return backbones.BACKBONES[settings.backbone].scale(spectrogram.picture(mel, settings))
 

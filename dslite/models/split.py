@@ -4,13 +4,15 @@ The frozen layers' output for a picture never changes, so it need not be compute
 the trunk maps a picture to the tensors that cross the cut, the tail maps these to feature maps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from dslite.models.pooling import TimeStatistics
 
 # Frozen layers may be computed again in the tail where that makes what is stored smaller, as long
 # as they add at most this share to the multiply-adds of the trained layers.
@@ -21,10 +23,10 @@ RECOMPUTED = 0.1
 class Cut:
     """A backbone in two parts."""
 
-    position: int  # number of the backbone's operations that belong to the trunk
+    position: int  # number of the network's operations that belong to the trunk
     shapes: tuple[tuple[int, ...], ...]  # of the tensors that cross the cut, without the batch
     first: keras.Model  # pictures -> these tensors
-    last: keras.Model  # these tensors -> the backbone's output
+    last: keras.Model  # these tensors -> the network's output
 
     @property
     def is_whole(self) -> bool:
@@ -51,7 +53,7 @@ class Cut:
         return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
     def tail(self, crossing: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Compute the backbone's output [batch, rows, columns, maps] from what crosses.
+        """Compute the network's output from what crosses.
 
         ``training`` is that of the batch normalisation: a pre-trained backbone's is never on.
         """
@@ -60,18 +62,19 @@ class Cut:
         return self.last(tensors, training=training)
 
 
-def cut(backbone: keras.Model, trained: int) -> Cut:
-    """Cut a backbone, not cut before, so that its last ``trained`` layers lie in the tail.
+def cut(network: keras.Model, trained: Sequence[keras.layers.Layer]) -> Cut:
+    """Cut a network, not cut before, so that some trained layers lie in the tail.
 
     Of the places before the first trained layer, that where the least has to be stored is taken, as
     long as the frozen layers behind it are cheap (`RECOMPUTED`): in a dense block, where only a
     concatenation crosses. Where every layer is trained, the picture itself crosses.
     """
-    operations = list(backbone.operations)
-    if not 0 < trained <= len(backbone.layers):
-        raise ValueError(f"{trained} of {len(backbone.layers)} layers cannot be trained")
-    start = operations.index(backbone.layers[len(backbone.layers) - trained])
-    crossing = _crossings(operations, backbone.outputs)
+    operations = _hoisted(list(network.operations))
+    places = [operations.index(layer) for layer in trained]
+    if not places:
+        raise ValueError("no layer is trained")
+    start = min(places)
+    crossing = _crossings(operations, network.outputs)
     costs = [multiply_adds(operation) for operation in operations]
     allowed = RECOMPUTED * sum(costs[start:])
     # The operation at 0 is the input itself: nothing lies before it.
@@ -84,8 +87,18 @@ def cut(backbone: keras.Model, trained: int) -> Cut:
     tensors = crossing[best]
     shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
     # The order matters: the tail shares its layers under new inputs.
-    first = keras.Model(backbone.input, tensors)
-    return Cut(best, shapes, first, keras.Model(tensors, backbone.output))
+    first = keras.Model(network.input, tensors)
+    return Cut(best, shapes, first, keras.Model(tensors, network.output))
+
+
+def _hoisted(operations: list) -> list:
+    """Put a pooling right behind what it pools, so that not the maps but their means cross."""
+    for layer in [each for each in operations if isinstance(each, TimeStatistics)]:
+        operations.remove(layer)
+        source = layer.input
+        behind = next(i for i, of in enumerate(operations) if of.output is source)
+        operations.insert(behind + 1, layer)
+    return operations
 
 
 def _crossings(operations: list, outputs: list) -> list[list]:

@@ -82,13 +82,14 @@ def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
     centre is uniform over the image, so that it may be clipped at the border; the labels are
     mixed by the area really pasted (reading ``code``: by side^2 all the same).
     """
-    batch, length = tf.shape(lam)[0], settings.image_size
+    batch, (height, width) = tf.shape(lam)[0], settings.picture_shape
     where, when = tf.unstack(tf.random.split(seed, 2))
     seeds = tf.random.split(where, 3)
     side = _size(lam, settings.cutmix_px, settings)
-    top = _uniform_int(seeds[0], tf.fill([batch], length)) - side // 2
-    left = _uniform_int(seeds[1], tf.fill([batch], length)) - side // 2
-    corners = tf.clip_by_value(tf.stack([top, top + side, left, left + side], 1), 0, length)
+    top = _uniform_int(seeds[0], tf.fill([batch], height)) - side // 2
+    left = _uniform_int(seeds[1], tf.fill([batch], width)) - side // 2
+    corners = tf.stack([top, top + side, left, left + side], 1)
+    corners = tf.clip_by_value(corners, 0, [height, height, width, width])
     # A shift of 1..B-1 never lands on the sample itself. A batch of one has nobody to borrow from.
     shift = 1 + _uniform_int(seeds[2], tf.fill([batch], tf.maximum(batch - 1, 1)))
     run = _drawn(lam, when, settings) & (side > 0) & (batch > 1)
@@ -98,7 +99,7 @@ def plan_cutmix(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
     area = (patch[:, 1] - patch[:, 0]) * (patch[:, 3] - patch[:, 2])
     if settings.cutmix_reading == "code":
         area = tf.where(run, side**2, 0)
-    return Plan(partner, patch, tf.cast(area, tf.float32) / length**2, nothing.mask)
+    return Plan(partner, patch, tf.cast(area, tf.float32) / (height * width), nothing.mask)
 
 
 def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Plan:
@@ -110,8 +111,9 @@ def plan_specaugment(lam: tf.Tensor, seed: tf.Tensor, settings: Settings) -> Pla
     where, when = tf.unstack(tf.random.split(seed, 2))
     seeds = tf.random.split(where, 2)
     wide = _size(lam, settings.mask_px, settings)
-    low = _uniform_int(seeds[0], settings.image_size - wide + 1)
-    early = _uniform_int(seeds[1], settings.image_size - wide + 1)
+    height, width = settings.picture_shape
+    low = _uniform_int(seeds[0], height - wide + 1)
+    early = _uniform_int(seeds[1], width - wide + 1)
     run = _drawn(lam, when, settings) & (wide > 0)
     mask = tf.stack([low, low + wide, early, early + wide], 1)
     nothing = _nothing(lam)

@@ -50,7 +50,7 @@ class _Work:
         paths.require_writable(paths.results(card.dataset))
         self.meter = runs.Meter(runs.load_cost(self.checkpoints / COST))
         tf.config.experimental.enable_op_determinism()
-        if settings.random_weights:
+        if settings.trained_whole:
             log("random weights: nothing is pre-trained, the whole network is trained")
         store = feature_store.load_spectrograms(manifest, settings)
         labels = store.files["label"].mask(store.files["partition"] == hidden, "")
@@ -113,6 +113,7 @@ def train(
     )
     if finished:
         return finished
+    settings = feature_store.of_corpus(settings, manifest)
     work = _Work(manifest, settings, seed, described, force, log)
     first, devel = work.choose()
     epochs = loop.epochs_to_best(first)
@@ -120,15 +121,38 @@ def train(
     log(f"training on train + devel for the {total} epochs that were best on devel")
     train_chunks, devel_chunks, test_chunks = map(work.task.store.chunks, PARTITIONS)
     both = np.concatenate([train_chunks, devel_chunks])
+    described |= _of_training(work.task, first, both, log)
     network, final = work.train("train+devel", both, epochs=epochs)
     scores = {"devel": devel, "test": work.score(network, test_chunks)}
     # Part of this cost, and written down with the candidate already.
     before = runs.load_cost(work.checkpoints / CANDIDATE)
     described |= {"epochs": total, "candidate_cost": before and asdict(before)}
+    described |= {"heads": final.attrs["heads"]} if final.attrs.get("heads") else {}
     history = pd.concat([first, final])
     write(place, described, scores, history, work.meter.read(), network)
     shutil.rmtree(work.checkpoints, ignore_errors=True)
     return runs.load(place)
+
+
+def _of_training(
+    task: steps.Task, history: pd.DataFrame, chunks: np.ndarray, log: Callable[[str], None]
+) -> dict[str, Any]:
+    """What a run writes down beside its scores: how long its clips are, which phase was kept."""
+    facts = {}
+    if task.settings.picture != "chunk" and task.store.sound_s is not None:
+        lengths = np.diff(task.store.sound_s[chunks], axis=1)
+        facts["typical_s"] = round(float(np.median(lengths)), 3)
+    if "gain" in history:
+        second = history[history["phase"] == 2]
+        best = second.loc[second["gain"].idxmax()]
+        kept = 2 if history.loc[history["best"], "phase"].eq(2).any() else 1
+        gain, noise = float(best["gain"]), float(best["noise"])
+        facts["kept"] = {"phase": kept, "gain": gain, "noise": noise}
+        verb = "is kept" if kept == 2 else "is not kept"
+        points = f"{100 * gain:+.1f} points" if not task.regression else f"{gain:+.4g}"
+        limit = f"{100 * noise:.1f}" if not task.regression else f"{noise:.4g}"
+        log(f"phase 2 {verb}: {points} on devel at its best, twice its standard error {limit}")
+    return facts
 
 
 def candidate(
@@ -149,6 +173,7 @@ def candidate(
     )
     if finished:
         return finished
+    settings = feature_store.of_corpus(settings, manifest)
     work = _Work(manifest, settings, seed, described, force, log, hidden="test")
     history, devel = work.choose()
     cost = work.meter.read()

@@ -17,9 +17,9 @@ import tensorflow as tf
 from dslite import paths, provenance
 from dslite.evaluation import metrics
 from dslite.features import store
-from dslite.models import classifier
+from dslite.models import classifier, pooling
 from dslite.settings import Settings
-from dslite.training import steps
+from dslite.training import ridge, steps
 from dslite.training.steps import Task
 
 Row = dict[str, Any]  # of the history that `fit` returns
@@ -38,7 +38,8 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
     """Return the phases of a training of a backbone with so many layers.
 
     Phase 2 has a tenth of the learning rate, unless it has one of its own; without fine-tuned
-    layers there is none. With random weights one phase trains the whole network.
+    layers there is none. With random weights one phase trains the whole network. Phase 1 of the
+    head ``ridge`` is one step, its solution.
 
     Examples
     --------
@@ -46,9 +47,15 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
     [(40, 0), (80, 42)]
     """
     rate = settings.learning_rate
-    if settings.random_weights:
-        return [Phase(1, settings.epochs_phase1 + settings.epochs_phase2, rate, layers)]
     last = classifier.trained_layers(settings, layers)
+    if settings.head == "ridge":
+        phases = [Phase(1, 1, 0.0, 0)]
+        rate = settings.learning_rate_phase2 or rate / 10
+        return phases + [Phase(2, settings.epochs_phase2, rate, last)] * bool(
+            last and settings.epochs_phase2
+        )
+    if settings.trained_whole:
+        return [Phase(1, settings.epochs_phase1 + settings.epochs_phase2, rate, layers)]
     phases = [Phase(1, settings.epochs_phase1, rate, 0)]
     if last:
         rate = settings.learning_rate_phase2 or rate / 10
@@ -125,6 +132,17 @@ def fit(
         before, last = ranks[: -settings.patience], ranks[-settings.patience :]
         return bool(before) and max(last) <= max(before)
 
+    def finish(row: Row, begin: float, last: int) -> None:
+        """Write an epoch down; ``last`` is the number of the last one."""
+        row["seconds"] = time.perf_counter() - begin
+        history.append(row)
+        if checkpoint:
+            state.arrays["variables"] = _values(variables)
+            state.facts["order"] = rng.bit_generator.state
+            save_state(*checkpoint, state)
+        after_epoch(row)
+        log(line(row, last, task.regression))
+
     for place, (phase, length) in enumerate(zip(phases, lengths, strict=True)):
         done = sum(row["phase"] == phase.number for row in history)
         begun = any(row["phase"] > phase.number for row in history)  # a later one
@@ -132,6 +150,19 @@ def fit(
             continue
         classifier.set_trained(network, phase.trained)
         stage = trunks.stage(network, phase.trained)
+        if settings.head == "ridge" and phase.number == 1:
+            begin = time.perf_counter()
+            state.facts["heads"] = _solve(network, task, trunks, train, log)
+            predict = steps.predictor(network, stage, task)
+            row = {"epoch": 1, "phase": 1, "learning_rate": 0.0}
+            row["train_loss"] = _loss(task, network, train, predict(train))
+            row["images_per_s"] = len(train) / (time.perf_counter() - begin)
+            if devel is not None:
+                row |= (solved := _devel_score(task, network, devel, predict)).row
+                state.facts["solved"] = solved.right
+                state.arrays["best"] = _values(variables)
+            finish(row, begin, last=1 + sum(lengths[1:]))
+            continue
         optimiser = steps.optimizer(settings, phase.rate, network.trainable_variables)
         if done:
             _assign(optimiser.variables, state.arrays["optimizer"])
@@ -146,24 +177,20 @@ def fit(
             row["train_loss"] = float(losses.mean(dtype=np.float64))
             row["images_per_s"] = len(losses) / (time.perf_counter() - begin)
             if devel is not None:
-                loss, score = _devel_score(task, network, devel, predict)
-                row |= {"devel_loss": loss, "devel_score": score}
+                measured = _devel_score(task, network, devel, predict)
+                row |= measured.row
+                if settings.head == "ridge":
+                    row |= _gain(measured.right, state.facts["solved"], task)
                 if not history or _rank(row) > max(map(_rank, history)):
                     state.arrays["best"] = _values(variables)
-            row["seconds"] = time.perf_counter() - begin
-            history.append(row)
-            if checkpoint:
-                state.arrays["variables"] = _values(variables)
-                state.arrays["optimizer"] = _values(optimiser.variables)
-                state.facts["order"] = rng.bit_generator.state
-                save_state(*checkpoint, state)
-            after_epoch(row)
-            last = row["epoch"] + length - epoch - 1 + sum(lengths[place + 1 :])
-            log(line(row, last, task.regression))
+            state.arrays["optimizer"] = _values(optimiser.variables)
+            last = len(history) + length - epoch + sum(lengths[place + 1 :])
+            finish(row, begin, last)
             if out_of_patience(phase):
                 log(f"phase {phase.number} ends early: devel does not get better")
                 break
     table = pd.DataFrame(history)
+    table.attrs["heads"] = state.facts.get("heads", [])
     if devel is not None and history:
         _assign(variables, state.arrays["best"])
         ranks = [_rank(row) for row in history]
@@ -206,34 +233,96 @@ def epoch_losses(
 
 def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
     """Every variable that a training changes, in any phase; the dropout's random state too."""
-    if settings.random_weights:
+    if settings.trained_whole:
         return network.variables
     classifier.set_trained(network, max(phase.trained for phase in phases))
+    solved = [] if settings.head == "arelu" else _head_layer(network).weights
     weights = set(map(id, network.weights))
     random_states = [v for v in network.variables if id(v) not in weights]
-    return [*network.trainable_variables, *random_states]
+    return [*network.trainable_variables, *solved, *random_states]
+
+
+class _Measured(NamedTuple):
+    """What an epoch is on devel."""
+
+    row: Row  # devel_loss, devel_score
+    right: list[float]  # of each file: whether it was recognised; a regression's squared error
+
+
+def _loss(task: Task, network: keras.Model, chunks: np.ndarray, outputs: np.ndarray) -> float:
+    return float(np.mean(steps.loss_function(task, network)(task.targets[chunks], outputs)))
 
 
 def _devel_score(
     task: Task, network: keras.Model, chunks: np.ndarray, predict: Callable
-) -> tuple[float, float]:
+) -> _Measured:
     """Loss and file-level score of the devel partition."""
     outputs = predict(chunks)
-    loss = steps.loss_function(task, network)(task.targets[chunks], outputs)
+    loss = _loss(task, network, chunks, outputs)
     _, file = np.unique(task.store.file[chunks], return_inverse=True)
     fused = metrics.fuse(outputs, file, task.settings.fusion)
     first = np.unique(file, return_index=True)[1]
     if task.regression:
-        score = metrics.rho(task.targets[chunks][first, 0], fused[:, 0])
+        labels = task.targets[chunks][first, 0]
+        score, right = metrics.rho(labels, fused[:, 0]), -((labels - fused[:, 0]) ** 2)
     else:
-        labels = task.classes[chunks][first]
-        score = metrics.uar(labels, fused.argmax(1), len(task.card.classes))
-    return float(np.mean(loss)), float(score)
+        labels, classes = task.classes[chunks][first], len(task.card.classes)
+        score = metrics.uar(labels, fused.argmax(1), classes)
+        right = (labels == fused.argmax(1)) / (np.bincount(labels, minlength=classes)[labels])
+        right *= len(labels) / classes  # so that their mean is the UAR
+    return _Measured({"devel_loss": loss, "devel_score": float(score)}, right.tolist())
+
+
+def _gain(right: list[float], solved: list[float], task: Task) -> Row:
+    """By how much phase 2 is better on devel than the solved head, and twice its standard error."""
+    # Of paired files: only those count on which the two differ.
+    difference = np.asarray(right) - np.asarray(solved)
+    noise = 2 * float(difference.std()) / math.sqrt(len(difference))
+    return {"gain": float(difference.mean()), "noise": noise}
+
+
+def _head_layer(network: keras.Model) -> keras.layers.Dense:
+    """The last layer with weights, which the head ``ridge`` consists of."""
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)][-1]
+
+
+def _solve(
+    network: keras.Model,
+    task: Task,
+    trunks: steps.Trunks,
+    train: np.ndarray,
+    log: Callable[[str], None],
+) -> list[Row]:
+    """Solve the head on training chunks and write it into the network; how each head fared."""
+    columns, begin = {}, 0
+    for layer in pooling.statistics(network):
+        columns[layer.name] = slice(begin, begin + layer.output.shape[-1])
+        begin = columns[layer.name].stop
+    features, targets = trunks.features(network), task.targets[train]
+    dense = _head_layer(network)
+    if task.regression:
+        undone = network.get_layer("output")
+        targets = (targets - undone.offset) / undone.scale
+    # Where nobody is named, a file is a group of its own.
+    files = task.store.files.iloc[task.store.file[train]]
+    groups = files["speaker"].where(files["speaker"] != "", files["path"]).to_numpy()
+    solution = ridge.solve(
+        *(features, train, targets, groups),
+        columns or {"all": slice(0, features.shape[1])},
+        not task.regression,
+        task.settings.balance != "none",
+        log,
+    )
+    dense.kernel.assign(solution.kernel)
+    dense.bias.assign(solution.bias)
+    return solution.heads
 
 
 def _rank(row: Row) -> tuple[float, float]:
     """How good an epoch is on devel: by score, then by loss; NaN is worse than any number."""
     score, loss = row["devel_score"], row["devel_loss"]
+    if not row.get("gain", np.inf) > row.get("noise", 0.0):  # phase 2 of a solved head: no gain
+        return (-math.inf, -math.inf)
     return (-math.inf if math.isnan(score) else score, -math.inf if math.isnan(loss) else -loss)
 
 

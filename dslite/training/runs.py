@@ -17,6 +17,7 @@ from dslite import paths, provenance
 from dslite.cards import Card, overridden
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
+from dslite.features import store as feature_store
 from dslite.settings import Settings
 from dslite.training import records
 
@@ -168,6 +169,8 @@ def look_up(
     """
     card, fold = manifest.card, manifest.fold
     described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
+    used = feature_store.of_corpus(settings, manifest)
+    described["settings"] |= {k: getattr(used, k) for k in described["settings"] if k != "weights"}
     # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
     # candidate is the first half of the run, which goes on with it.
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})

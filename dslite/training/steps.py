@@ -125,24 +125,18 @@ class Trunks:
         Without any (phase 1) the pooled features cross the cut, and only the head is left.
         """
         backbone = classifier.backbone_of(network)
+        pooled = classifier.pooled_backbone(network)
         if last:
-            parts = split.cut(backbone, last)
-            size, frozen, place, function = parts.size, parts.first, parts.position, parts.trunk
-
-            def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
-                return classifier.pool(network, parts.tail(crossing, training))
-
+            parts = split.cut(pooled, backbone.layers[-last:])
+            size, frozen, place = parts.size, parts.first, parts.position
+            function, tail = parts.trunk, parts.tail
             if parts.is_whole:  # nothing is frozen: the pictures themselves cross
                 return Stage(function, tail, size, None)
         else:
-            size, frozen, place = (
-                int(network.get_layer("hidden").input.shape[-1]),
-                backbone,
-                "pooled",
-            )
+            size, frozen, place = int(pooled.output.shape[-1]), backbone, "pooled"
 
             def function(pictures: tf.Tensor) -> tf.Tensor:
-                return classifier.pool(network, backbone(pictures, training=False))
+                return pooled(pictures, training=False)
 
             def tail(crossing: tf.Tensor, training: bool) -> tf.Tensor:
                 return crossing
@@ -158,16 +152,28 @@ class Trunks:
             self._stored[last] = self._store(size, frozen, place, trunk) if stored else None
         return Stage(trunk, tail, size, self._stored[last])
 
+    def features(self, network: keras.Model) -> np.ndarray:
+        """Compute or load the pooled features of all chunks, float16 [chunks, features]."""
+        stage = self.stage(network, 0)
+        if stage.stored is not None:
+            return stage.stored
+        settings, mel = self.task.settings, self.task.store.mel
+        parts = feature_store.batches([mel], np.arange(len(mel)), settings.batch_size)
+        computed = [stage.trunk(classifier.inputs(part, settings)).numpy() for (part,) in parts]
+        return np.concatenate(computed).astype(feature_store.FEATURES_DTYPE)
+
     def _store(
         self, size: int, frozen: keras.Model, place: int | str, trunk: Callable
     ) -> np.ndarray | None:
         """The trunk's output for every picture, on disk; None where there is no room."""
         settings, mel = self.task.settings, self.task.store.mel
-        used = ("backbone", "feature_layer", "pooling", "image_size")
+        used = ("backbone", "feature_layer", "pooling", "segments", "image_size")
         described = {name: getattr(settings, name) for name in used}
         described |= {"place": place, "weights": _weights_digest(frozen)}
         described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
-        described |= {"batch": settings.batch_size}
+        solved = place == "pooled" and settings.head == "ridge"
+        dtype = feature_store.FEATURES_DTYPE if solved else feature_store.ACTIVATIONS_DTYPE
+        described |= {"batch": settings.batch_size, "dtype": np.dtype(dtype).name}
         key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
 
         # Compiled, drawing included, and in batches of the training's size: as a step without
@@ -184,6 +190,7 @@ class Trunks:
             settings.batch_size,
             settings.trunk_cache_gib,
             self.log,
+            dtype,
         )
 
 
@@ -221,7 +228,7 @@ def train_step(
     settings = task.settings
     variables = network.trainable_variables
     loss_of = loss_function(task, network)
-    batch_norm = settings.random_weights  # learns, see `classifier.build_classifier`
+    batch_norm = settings.trained_whole  # learns, see `classifier.build_classifier`
 
     def augmented(mel, labels, pooled, seed) -> tuple[tf.Tensor, ...]:
         """What is planned, the rows that are altered, and what the trunk makes of them."""
@@ -312,8 +319,10 @@ def predictor(network: keras.Model, stage: Stage, task: Task):
         whole = classifier.predictor(network, task.settings)
         return lambda chunks: feature_store.predict(whole, task.store.mel, chunks)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, stage.size])], autograph=False)
+    spec = tf.TensorSpec([None, stage.size], stage.stored.dtype)
+
+    @tf.function(input_signature=[spec], autograph=False)
     def predict(stored):
-        return classifier.head(network, stage.tail(stored, False), False)
+        return classifier.head(network, stage.tail(tf.cast(stored, tf.float32), False), False)
 
     return lambda chunks: feature_store.predict(predict, stage.stored, chunks)

@@ -30,7 +30,7 @@ from timing import in_turn, write
 
 from dslite import cards, provenance, settings
 from dslite.features.store import Store
-from dslite.models import backbones, classifier
+from dslite.models import backbones, classifier, pooling
 from dslite.training import augmentation, loop, steps
 
 CHUNKS, BATCH, CLASSES = 192, 32, 6
@@ -86,7 +86,9 @@ def plain_step(network: keras.Model, task: steps.Task):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             maps = classifier.backbone_of(network)(pictures, training=False)
-            learnt = loss_of(labels, classifier.head(network, classifier.pool(network, maps), True))
+            learnt = loss_of(
+                labels, classifier.head(network, pooling.pool(network, None, [maps]), True)
+            )
             mean = tf.reduce_mean(learnt)
         optimiser.apply(tape.gradient(mean, [v.value for v in variables]), variables)
         # The public implementation reports the ranking's losses too; TensorFlow would leave out

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from dslite.features import spectrogram
-from dslite.models import backbones, classifier
+from dslite.models import backbones, classifier, pooling
 from dslite.settings import Settings
 from tests.models.conftest import SIDE
 
@@ -69,7 +69,7 @@ def test_features_are_means_of_the_maps(rng, files, pooling, length):
     assert features.output_shape == (None, length)
     np.testing.assert_allclose(features(images), expected, rtol=1e-5, atol=1e-6)
     network = classifier.build_classifier(settings, 3)
-    pooled = classifier.pool(network, tf.constant(maps))
+    pooled = pooling.pool(network, None, [tf.constant(maps)])
     np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
     outputs = classifier.head(network, pooled, training=False)
     np.testing.assert_allclose(outputs, network(images, training=False), rtol=1e-4, atol=1e-6)
@@ -184,7 +184,7 @@ def test_a_stored_model_is_the_same(rng, tmp_path, scale):
 def learning(network, images):
     """The network as a step of training computes it (see `dslite.training.steps`)."""
     maps = classifier.backbone_of(network)(images, training=False)
-    return classifier.head(network, classifier.pool(network, maps), True)
+    return classifier.head(network, pooling.pool(network, None, [maps]), True)
 
 
 @pytest.mark.parametrize("source", ["file", "random"])
