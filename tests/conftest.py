@@ -204,8 +204,8 @@ def tiny(monkeypatch, tmp_path):
 
     layers = keras.layers
 
-    def build(size):
-        x = image = keras.Input((size, size, 3), name="image")
+    def build(height, width):
+        x = image = keras.Input((height, width, 3), name="image")
         for i in (1, 2):
             x = layers.Conv2D(8, 3, strides=2, name=f"conv{i}")(x)
             x = layers.ReLU(name=f"relu{i}")(layers.BatchNormalization(name=f"bn{i}")(x))
@@ -214,5 +214,5 @@ def tiny(monkeypatch, tmp_path):
     small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale, None)
     monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
     path = tmp_path / "tiny.weights.h5"
-    _save_filters_that_pass_a_signal(build(32), path)
+    _save_filters_that_pass_a_signal(build(32, 32), path)
     return path
