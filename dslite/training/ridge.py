@@ -6,12 +6,15 @@ of the best two are averaged, which is one linear layer again, and brought to pr
 temperature (Guo et al. 2017, arXiv:1706.04599), fitted on the same held-out predictions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import solve as solve_linear
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
@@ -19,13 +22,15 @@ from threadpoolctl import threadpool_limits
 from dslite.datasets import partitions
 from dslite.evaluation import metrics
 
-STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.5)  # times the mean squared norm of a sample
+STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.25)  # times the mean squared norm of a sample
+START = 10  # the place of the strength that is tried first
 INNER = 5  # divisions of the training speakers
 LANDMARKS = 3072  # samples that span the solution: all of them, up to so many (exact)
 DRAWN = 2048  # of more; what they do not span is left out (Nystroem's subset of regressors)
 LEAST = 0.1  # of a block's deviation: that of a feature counts as no smaller, it may be silent
 JITTER = 1e-5  # of a sample's mean squared norm
-BLOCK = 512  # samples in memory at a time
+BLOCK = 256  # samples in memory at a time
+THREADS = 2  # each of which holds what a head takes
 AVERAGED = 2  # heads
 # Which blocks a head sees, by panel and source; a head whose blocks are not there is left out.
 HEADS = {
@@ -86,108 +91,185 @@ def solve(
     part = _divide(groups, targets, classification)
     scaling = _scaling(features, rows, blocks)
     landmarks = _landmarks(len(rows), targets)
-    with threadpool_limits(limits=None):
-        grams = _grams(features, rows, landmarks, blocks, scaling)
-    solved = []
-    for name, parts in heads(blocks).items():
+    grams = _grams(features, rows, landmarks, blocks, scaling)
+
+    def solve_head(name: str, parts: Sequence[str]) -> _Head:
         gram = sum(grams[block] for block in parts)
-        head = _Head(name, parts, gram, landmarks, targets, weights, part, classification)
-        solved.append(head)
-        log(f"head {name}: strength {head.strength:g}, {head.summary}")
-    ranked = sorted(solved, key=lambda head: head.loss)
-    chosen = ranked[:AVERAGED]
-    for head in chosen:
-        head.chosen = True
+        return _head(name, parts, gram, landmarks, targets, weights, part, classification)
+
+    solved = _in_threads(solve_head, heads(blocks).items())
+    for head in solved:
+        unit = f"UAR {100 * head.score:.1f} %" if classification else f"rho {head.score:.3f}"
+        log(f"head {head.name}: strength {head.strength:.3g}, {unit} on held-out training speakers")
+    chosen = sorted(solved, key=lambda head: head.loss)[:AVERAGED]
     # Each head's scores in units of their own deviation on held-out speakers, so that both count.
-    factors = [1 / (len(chosen) * max(head.held_out.std(), 1e-12)) for head in chosen]
-    if not classification:
-        factors = [1 / len(chosen)] * len(chosen)
+    deviations = [max(float(h.held_out.std()), 1e-12) if classification else 1.0 for h in chosen]
+    factors = [1 / (len(chosen) * deviation) for deviation in deviations]
     mixed = sum(f * head.held_out for f, head in zip(factors, chosen, strict=True))
     temperature = _temperature(mixed, targets, weights) if classification else 1.0
+    weighted = [(temperature * f, head) for f, head in zip(factors, chosen, strict=True)]
     kernel = np.zeros((features.shape[1], targets.shape[1]))
-    bias = np.zeros(targets.shape[1])
-    for factor, head in zip(factors, chosen, strict=True):
-        dual, offset = head.final()
-        bias += temperature * factor * offset
-        for block in head.parts:
-            columns = blocks[block]
-            mean, scale = scaling[block]
-            spanning = (features[rows[landmarks], columns].astype(np.float32) - mean) * scale
-            part_kernel = (spanning.T @ dual) * scale[:, None]
-            kernel[columns] += temperature * factor * part_kernel
-            bias -= temperature * factor * (mean @ part_kernel)
-    return Solution(
-        kernel.astype(np.float32), bias.astype(np.float32), [head.record() for head in solved]
-    )
+    bias = sum(f * head.offset for f, head in weighted)
+    for block, columns in blocks.items():
+        duals = [f * head.dual for f, head in weighted if block in head.parts]
+        if not duals:
+            continue
+        mean, scale = scaling[block]
+        dual = sum(duals).astype(np.float32)
+        for i in range(0, len(landmarks), BLOCK):
+            spanning = _scaled(features, rows[landmarks[i : i + BLOCK]], columns, scaling[block])
+            kernel[columns] += spanning.T @ dual[i : i + BLOCK]
+        kernel[columns] *= scale[:, None]
+        bias = bias - mean @ kernel[columns]
+    records = [head.record(head in chosen) for head in solved]
+    return Solution(kernel.astype(np.float32), bias.astype(np.float32), records)
 
 
+@dataclass(frozen=True, eq=False)
 class _Head:
-    """One head: its strength by the inner division, and its solution."""
+    """One head, solved at the strength that predicts held-out samples best."""
+
+    name: str
+    parts: Sequence[str]  # blocks
+    strength: float
+    loss: float
+    score: float
+    held_out: np.ndarray  # float64 [n, outputs]: what is predicted of held-out samples
+    dual: np.ndarray  # float64 [landmarks, outputs]: their coefficients
+    offset: np.ndarray  # float64 [outputs]
+
+    def record(self, chosen: bool) -> dict[str, Any]:
+        """What is written down of it."""
+        facts = {"head": self.name, "strength": self.strength, "loss": self.loss}
+        return facts | {"score": self.score, "chosen": chosen}
+
+
+def _head(
+    name: str,
+    parts: Sequence[str],
+    gram: np.ndarray,
+    landmarks: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    part: np.ndarray,
+    classification: bool,
+) -> _Head:
+    """Solve a head at several strengths, by halves of a decade and then quarters downhill."""
+    exact = len(landmarks) == len(gram)
+    given = (targets.astype(np.float64), weights, part)
+    system = _Exact(gram, *given) if exact else _Spanned(gram, landmarks, *given)
+    tried = {}  # place of a strength -> loss, score, what is predicted
+
+    def attempt(i: int) -> None:
+        predicted = system.held_out(STRENGTHS[i])
+        tried[i] = (*_criteria(predicted, targets, weights, classification), predicted)
+
+    def lowest() -> int:
+        return min(tried, key=lambda i: tried[i][0])
+
+    attempt(START)
+    for step in (2, 1):
+        place = None
+        while place != (place := lowest()):
+            for i in {place - step, place + step} & set(range(len(STRENGTHS))) - set(tried):
+                attempt(i)
+    strength = float(STRENGTHS[place])
+    return _Head(name, parts, strength, *tried[place], *system.final(strength))
+
+
+class _Exact:
+    """Ridge regression in the dual, all samples spanning the solution.
+
+    Held-out samples need no solution of their own: with M, the inverse of the whole system, they
+    are missed by the inverse of M's block of them, times their dual coefficients.
+    """
+
+    def __init__(self, gram: np.ndarray, y: np.ndarray, weights: np.ndarray, part: np.ndarray):
+        self._gram = np.asfortranarray(gram, np.float64)  # only what is below the diagonal counts
+        self._y, self._part = y, part
+        self._penalty = float(np.mean(weights * gram.diagonal())) / weights  # at strength 1
+
+    def _factor(self, strength: float) -> np.ndarray:
+        system = self._gram.copy(order="F")
+        system[np.diag_indices(len(system))] += (strength + JITTER) * self._penalty
+        return cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+
+    def held_out(self, strength: float) -> np.ndarray:
+        """What is predicted of each part of the inner division by the others."""
+        inverse = np.tril(dpotri(self._factor(strength), lower=1, overwrite_c=1)[0])
+        inverse += np.tril(inverse, -1).T
+        sums = inverse.sum(axis=0)
+        inverse -= np.outer(sums, sums / sums.sum())  # the offset is not held back
+        dual, predicted = inverse @ self._y, self._y.copy()
+        for i in range(self._part.max() + 1):
+            rows = np.flatnonzero(self._part == i)
+            of_part = inverse[np.ix_(rows, rows)]
+            predicted[rows] -= solve_linear(of_part, dual[rows], assume_a="pos")
+        return predicted
+
+    def final(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        """Dual coefficients [n, outputs] and the offset [outputs]."""
+        padded = np.column_stack([self._y, np.ones(len(self._y))])
+        solved = cho_solve((self._factor(strength), True), padded)
+        sums = solved[:, -1]
+        offset = sums @ self._y / sums.sum()
+        return solved[:, :-1] - np.outer(sums, offset), offset
+
+
+class _Spanned:
+    """Ridge regression in the coordinates of the space that some of the samples span."""
 
     def __init__(
         self,
-        name: str,
-        parts: Sequence[str],
         gram: np.ndarray,
         landmarks: np.ndarray,
-        targets: np.ndarray,
+        y: np.ndarray,
         weights: np.ndarray,
         part: np.ndarray,
-        classification: bool,
     ):
-        self.name, self.parts, self.chosen = name, parts, False
         inner = gram[landmarks].astype(np.float64)
         inner = (inner + inner.T) / 2  # equal but for the rounding of float32, which `JITTER` tops
-        jitter = JITTER * np.trace(inner) / len(inner)
-        self._factor = np.linalg.cholesky(inner + jitter * np.eye(len(inner)))
-        # Coordinates of every sample in the space that the landmarks span; a 1 for the offset.
-        spanned = solve_triangular(self._factor, gram.T.astype(np.float64), lower=True).T
-        self._x = np.column_stack([spanned, np.ones(len(gram))])
-        self._y, self._w = targets.astype(np.float64), weights
-        self._normal = self._products(slice(None))
-        self.held_out = np.zeros(targets.shape)
-        losses, scores = [], []
-        excluded = [self._products(part == i) for i in range(part.max() + 1)]
-        for strength in STRENGTHS:
-            predicted = np.zeros(targets.shape)
-            for i, (a, b) in enumerate(excluded):
-                rest = (self._normal[0] - a, self._normal[1] - b)
-                predicted[part == i] = self._x[part == i] @ self._solution(*rest, strength)
-            loss, score = _criteria(predicted, targets, weights, classification)
-            if not losses or loss < min(losses):
-                self.held_out = predicted
-            losses.append(loss)
-            scores.append(score)
-        best = int(np.argmin(losses))
-        self.strength, self.loss, self.score = float(STRENGTHS[best]), losses[best], scores[best]
-        unit = f"UAR {100 * self.score:.1f} %" if classification else f"rho {self.score:.3f}"
-        self.summary = f"{unit} on held-out training speakers"
-
-    def _products(self, rows: Any) -> tuple[np.ndarray, np.ndarray]:
-        x = self._x[rows]
-        weighted = x * self._w[rows][:, None]
-        return weighted.T @ x, weighted.T @ self._y[rows]
+        inner[np.diag_indices(len(inner))] += JITTER * np.trace(inner) / len(inner)
+        self._root = cholesky(inner, lower=True, overwrite_a=True)
+        self._x = np.ones((len(gram), len(landmarks) + 1))  # the last column is the offset's
+        self._y, self._part, self._products = y, part, []
+        for i in range(part.max() + 1):
+            rows = np.flatnonzero(part == i)
+            spanned = solve_triangular(self._root, gram[rows].T.astype(np.float64), lower=True)
+            self._x[rows, :-1] = spanned.T
+            x, w = self._x[rows], np.sqrt(weights[rows])[:, None]
+            self._products.append(((w * x).T @ (w * x), (w * x).T @ (w * y[rows])))
+        self._whole = [sum(each) for each in zip(*self._products, strict=True)]
+        self._unit = float(np.trace(self._whole[0][:-1, :-1])) / len(gram)
 
     def _solution(self, a: np.ndarray, b: np.ndarray, strength: float) -> np.ndarray:
         """Coefficients of the coordinates and the offset, which is not held back."""
         penalty = np.full(len(a), strength * self._unit)
         penalty[-1] = 1e-9
-        return cho_solve(cho_factor(a + np.diag(penalty), lower=True), b)
+        return cho_solve(cho_factor(a + np.diag(penalty), lower=True, overwrite_a=True), b)
 
-    @property
-    def _unit(self) -> float:
-        """Mean squared norm of a weighted sample."""
-        return float(np.trace(self._normal[0][:-1, :-1])) / len(self._x)
+    def held_out(self, strength: float) -> np.ndarray:
+        """What is predicted of each part of the inner division by the others."""
+        predicted = np.empty(self._y.shape)
+        for i, (a, b) in enumerate(self._products):
+            rest = (self._whole[0] - a, self._whole[1] - b)
+            predicted[self._part == i] = self._x[self._part == i] @ self._solution(*rest, strength)
+        return predicted
 
-    def final(self) -> tuple[np.ndarray, np.ndarray]:
+    def final(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients of the landmarks [landmarks, outputs], and the offset [outputs]."""
-        solution = self._solution(*self._normal, self.strength)
-        return solve_triangular(self._factor, solution[:-1], lower=True, trans="T"), solution[-1]
+        solution = self._solution(*self._whole, strength)
+        return solve_triangular(self._root, solution[:-1], lower=True, trans="T"), solution[-1]
 
-    def record(self) -> dict[str, Any]:
-        """What is written down of it."""
-        facts = {"head": self.name, "strength": self.strength, "loss": float(self.loss)}
-        return facts | {"score": float(self.score), "chosen": self.chosen}
+
+def _in_threads(function: Callable, arguments: Iterable[tuple]) -> list:
+    """Call a function with several arguments; linear algebra within a call has one thread.
+
+    Threads of one product wait for each other in a loop, which takes ten times as long where
+    others use the processor too; and the result would depend on their number.
+    """
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda each: function(*each), arguments))
 
 
 def _weights(targets: np.ndarray, balance: bool) -> np.ndarray:
@@ -215,11 +297,12 @@ def _scaling(
     features: np.ndarray, rows: np.ndarray, blocks: Mapping[str, slice]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and factor of each feature, by block: unit deviation, every block of the same weight."""
-    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for first in range(0, len(rows), BLOCK):
-        part = features[rows[first : first + BLOCK]].astype(np.float32)
-        total += part.sum(axis=0, dtype=np.float64)
-        squares += np.einsum("ij,ij->j", part, part)
+
+    def sums(i: int) -> np.ndarray:
+        part = features[rows[i : i + BLOCK]].astype(np.float32)
+        return np.stack([part.sum(axis=0), np.einsum("ij,ij->j", part, part)]).astype(np.float64)
+
+    total, squares = sum(_in_threads(sums, zip(range(0, len(rows), BLOCK))))
     mean = total / len(rows)
     variance = np.maximum(squares / len(rows) - mean**2, 0)
     scaling = {}
@@ -239,6 +322,20 @@ def _landmarks(n: int, targets: np.ndarray) -> np.ndarray:
     return np.sort(order[np.linspace(0, n - 1, DRAWN).round().astype(int)])
 
 
+def _scaled(
+    features: np.ndarray,
+    rows: np.ndarray,
+    columns: slice,
+    scaling: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """A block's standardised features of some samples, float32."""
+    mean, factor = scaling
+    part = features[rows, columns].astype(np.float32)
+    part -= mean
+    part *= factor
+    return part
+
+
 def _grams(
     features: np.ndarray,
     rows: np.ndarray,
@@ -246,19 +343,27 @@ def _grams(
     blocks: Mapping[str, slice],
     scaling: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """Products of all samples with the landmarks, float32 [n, landmarks], of each block."""
-    grams = {}
+    """Products of all samples with the landmarks, float32 [n, landmarks], of each block.
+
+    Where all samples are landmarks, what lies right of the diagonal may be 0.
+    """
+    n, m, grams = len(rows), len(landmarks), {}
     for name, columns in blocks.items():
-        mean, factor = scaling[name]
+        spanning = np.empty((m, columns.stop - columns.start), np.float32)
+        gram = grams[name] = np.zeros((n, m), np.float32)
 
-        def scaled(chosen: np.ndarray, columns=columns, mean=mean, factor=factor) -> np.ndarray:
-            return (features[chosen, columns].astype(np.float32) - mean) * factor
+        def span(i, columns=columns, scaling=scaling[name], spanning=spanning) -> None:
+            chosen = rows[landmarks[i : i + BLOCK]]
+            spanning[i : i + BLOCK] = _scaled(features, chosen, columns, scaling)
 
-        spanning = np.concatenate(
-            [scaled(rows[landmarks[i : i + BLOCK]]) for i in range(0, len(landmarks), BLOCK)]
-        )
-        parts = [scaled(rows[i : i + BLOCK]) @ spanning.T for i in range(0, len(rows), BLOCK)]
-        grams[name] = np.concatenate(parts)
+        def multiply(i, columns=columns, scaling=scaling[name], spanning=spanning, gram=gram):
+            part, last = spanning[i : i + BLOCK], i + BLOCK
+            if n > m:
+                part, last = _scaled(features, rows[i : i + BLOCK], columns, scaling), m
+            gram[i : i + BLOCK, :last] = part @ spanning[:last].T
+
+        _in_threads(span, zip(range(0, m, BLOCK)))
+        _in_threads(multiply, zip(range(0, n, BLOCK)))
     return grams
 
 
