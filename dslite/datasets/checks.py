@@ -274,6 +274,7 @@ def _chunks(decoded: pd.DataFrame, settings: Settings) -> dict[str, Any]:
         "length_s": settings.chunk_length_s,
         "hop_s": hop / settings.sample_rate,
         "tail": settings.tail,
+        "picture": settings.picture,
         "trim": settings.trim,
         "chunks": sum(len(s) for s in starts),
         "shorter": len(short),
@@ -351,11 +352,12 @@ def _table1_text(table1: Mapping[str, Mapping[str, float | None]]) -> str:
 
 
 def _chunks_text(chunks: dict[str, Any], files: int) -> str:
+    padded = chunks["picture"] == "chunk"  # else the sound alone fills the picture
     shorter = f"{chunks['shorter']:,} files are shorter than a chunk and"
     lines = [
         f"chunks of {chunks['length_s']:g} s every {chunks['hop_s']:g} s (tail: {chunks['tail']}): "
         f"{chunks['chunks']:,} chunks from {files:,} files",
-        f"{shorter} padded with zeros; none is dropped"
+        f"{shorter} {'padded with zeros' if padded else 'one picture each'}; none is dropped"
         if chunks["tail"] == "keep"
         else f"{shorter} DROPPED, and {chunks['unheard_s']:,.1f} s behind the last whole chunk of "
         "others; tail=keep keeps them",

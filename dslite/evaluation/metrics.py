@@ -191,6 +191,21 @@ def bootstrap_recalls(
     return [_percentiles(drawn[:, k]) if several[k] else None for k in range(n_classes)]
 
 
+def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Compute the expected calibration error of the predicted classes' probabilities [n].
+
+    The mean distance of probability and share of ``right`` ones within bins (Guo et al. 2017).
+
+    Examples
+    --------
+    >>> round(calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([1, 1, 1, 0])), 3)
+    0.1
+    """
+    place = np.minimum((np.asarray(probabilities) * bins).astype(int), bins - 1)
+    distance = np.bincount(place, np.asarray(right) - probabilities, minlength=bins)
+    return float(np.abs(distance).sum() / len(probabilities))
+
+
 def rho(labels: np.ndarray, predictions: np.ndarray) -> float:
     """Compute Spearman's rank correlation of float [files]; NaN where one side is constant."""
     from scipy.stats import rankdata

@@ -5,8 +5,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "answers": [
+            *("ablation_answers", "ablation_gains", "calibration_table", "heads_table"),
+            *("level_line", "phase_kept"),
+        ],
         "baselines": ["train_baseline"],
-        "cross_validation": ["cross_validate"],
+        "cross_validation": ["cross_validate", "pooled_table"],
         "experiment": ["best_run", "train"],
         "loop": ["fit"],
         "plots": ["learning_curves"],

@@ -4,7 +4,7 @@ With few test speakers a score depends on which they are. In each of k folds epo
 chosen on devel, and a fold's run is a run like any other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,6 +134,23 @@ def headline(summary: Summary) -> list[str]:
         low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
         speakers = f"; drawing speakers [{low}, {high}]"
     return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
+
+
+def pooled_table(gathered: Sequence[Summary]) -> pd.DataFrame:
+    """Tabulate cross-validations as texts: over the folds, and over all files with intervals."""
+    rows = []
+    for summary in gathered:
+        record, pooled = summary.record, summary.record["pooled"]
+        factor, digits = (100, ".1f") if record["metric"] == "uar" else (1, ".3f")
+        row = {"": runs.LABELS.get(record["kind"], "network"), "folds": record["k"]}
+        for name in ("mean", "deviation"):
+            row[name] = "" if record[name] is None else f"{factor * record[name]:{digits}}"
+        row["pooled"] = f"{factor * pooled['score']:{digits}}"
+        for name in ("files", "speakers"):
+            ends = pooled[f"interval_{name}"] or ()
+            row[f"95 % over {name}"] = "–".join(f"{factor * end:{digits}}" for end in ends)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("")
 
 
 def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:

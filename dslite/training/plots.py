@@ -38,7 +38,9 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     """Draw losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
 
     Columns of the history: ``epoch`` (counted through), ``phase`` (1, 2), ``train_loss``,
-    ``devel_loss``, ``devel_score`` (a fraction, of the metric "uar" or "spearman").
+    ``devel_loss``, ``devel_score`` (a fraction, of the metric "uar" or "spearman"), and perhaps
+    ``best`` (whether an epoch was kept), ``learning_rate`` (0 of a solved phase 1, the one point
+    that phase 2's curves start from) and ``noise``, above which phase 2 has to gain.
 
     Examples
     --------
@@ -49,6 +51,7 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     ['Loss', 'Devel UAR (%)']
     """
     scored = history["devel_score"].notna().any()
+    solved = "learning_rate" in history and history["learning_rate"].iloc[0] == 0
     figure, row = panels(2.7, 1, 1 + scored, squeeze=False)
     for name, dash in (("train", "-"), ("devel", "--")):
         if history[f"{name}_loss"].notna().any():
@@ -56,11 +59,19 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     row[0, 0].set_ylabel("Loss")
     if scored:
         score, digits = draw_scores(row[0, 1], history, metric=metric), METRICS[metric][2]
-        best, epoch = score.max(), score.idxmax()
-        row[0, 1].plot(epoch, best, "k*", ms=9, label=f"best: {best:{digits}} in epoch {epoch}")
+        kept = history.loc[history["best"], "epoch"] if "best" in history else [score.idxmax()]
+        epoch = next(iter(kept))
+        best = f"{'kept' if solved else 'best'}: {score[epoch]:{digits}} in epoch {epoch}"
+        row[0, 1].plot(epoch, score[epoch], "k*", ms=9, label=best)
+        if solved and metric == "uar" and "noise" in history:
+            above = score.iloc[0] + 100 * history["noise"]
+            row[0, 1].plot(history["epoch"], above, "k:", lw=1, label="phase 1 + noise")
+    if solved:
+        losses = history[["train_loss", "devel_loss"]].iloc[0]
+        row[0, 0].plot([history["epoch"].iloc[0]] * 2, losses, "kD", ms=4, label="phase 1, solved")
     second = history.loc[history["phase"] == 2, "epoch"]
     for axes in row[0]:
-        if 0 < len(second) < len(history):
+        if 0 < len(second) < len(history) and not solved:
             axes.axvline(second.min() - 0.5, color="grey", lw=1, ls=":", label="phase 2 begins")
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(whole_ticks())

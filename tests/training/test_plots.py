@@ -35,6 +35,16 @@ def test_learning_curves_mark_the_second_phase_and_the_best_epoch(history):
     assert "best: 0.50 in epoch 4" in legend(score)
 
 
+def test_phase_2_starts_from_the_solved_head_and_has_to_rise_above_its_noise(history):
+    solved = {"phase": [1, 2, 2, 2, 2], "learning_rate": [0.0, 1e-4, 1e-4, 1e-4, 1e-4]}
+    solved |= {"noise": [np.nan, 0.2, 0.2, 0.3, 0.3], "best": [True, *[False] * 4]}
+    loss, score = plots.learning_curves(history.assign(**solved)).axes
+    assert legend(loss) == ["train", "devel", "phase 1, solved"]
+    assert loss.get_lines()[2].get_xydata().tolist() == [[1, 2.0], [1, 2.1]]
+    assert legend(score) == ["kept: 20.0 in epoch 1", "phase 1 + noise"]
+    np.testing.assert_allclose(score.get_lines()[2].get_ydata()[1:], [40, 40, 50, 50])
+
+
 def test_learning_curves_without_devel_or_second_phase(history):
     final = history.assign(devel_loss=np.nan, devel_score=np.nan)
     (loss,) = plots.learning_curves(final).axes
