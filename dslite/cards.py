@@ -95,7 +95,7 @@ class Card(Strict):
 
     default_preset: str = "tuned"
     settings: dict[str, Any] = Field(default_factory=dict)
-    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    presets: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict(PRESETS))
     # Settings -> values to be tried, the best of which is chosen on devel
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
@@ -252,7 +252,7 @@ def overridden(card: Card, settings: Settings, preset: str = "") -> dict[str, tu
     --------
     >>> card = load("ravdess")
     >>> overridden(card, settings_of(card, overrides="units=64"))
-    {'units': (128, 64)}
+    {'units': (512, 64)}
     """
     base, used = settings_of(card, preset).model_dump(), settings.model_dump()
     return {key: (base[key], value) for key, value in used.items() if base[key] != value}

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -84,7 +84,7 @@ class Settings(Strict):
     mel_bands: int = Field(128, ge=8, le=512)
     mel_min_hz: float = Field(0.0, ge=0)  # lower edge of the lowest Mel band
     # Upper edge; none: half the rate; corpus: half the rate of most of its files, 8 kHz at most
-    mel_max_hz: Annotated[float, Field(gt=0)] | Literal["corpus"] | None = None
+    mel_max_hz: float | Literal["corpus"] | None = None
     top_db: float | None = Field(None, gt=0)  # dB below the chunk's maximum; none: off
     image_size: int = Field(SIDE, ge=32, le=1024)  # pixels, both sides
 

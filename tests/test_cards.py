@@ -97,7 +97,7 @@ def test_speakers_of_the_divided_corpora():
         ("1: a", "", "unknown key '1'; there is: dataset, layout, "),
         ("presets: {a: {tail: maybe}}", ", a", "tail = 'maybe': "),
         ("presets: {a: null}", "", "presets.a = None"),
-        ("default_preset: tuned", "", "default_preset 'tuned' is not among the presets"),
+        ("default_preset: tuend", "", "default_preset 'tuend' is not among the presets"),
         ("classes: [a, b, a]", "", "a class is listed twice"),
         ("classes: [1, 2]", "", "classes.0 = 1: "),
         ("partition: {train: [s1, s2], test: [s2]}", "", "speakers listed twice in partition: s2"),

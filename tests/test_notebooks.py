@@ -131,7 +131,7 @@ def test_begin_outside_a_notebook():
     stage = notebooks.begin("demo", seed=3, overrides="units=7", augmentation="cutmix", backbone="")
     assert (stage.settings.units, stage.settings.augmentation) == (7, "cutmix")
     assert (stage.preset, stage.seed) == ("tuned", 3)
-    for text in ("`units` 64 → **7**", "cutmix"):
+    for text in ("`units` 512 → **7**", "cutmix"):
         assert text in stage.summary()
     assert "random weights" not in stage.summary().lower()
     assert "Random weights" in notebooks.begin("demo", weights="random").summary()

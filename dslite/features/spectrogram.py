@@ -155,8 +155,9 @@ def sounding(waveforms: "tf.Tensor", settings: Settings) -> tuple["tf.Tensor", "
     hops = tf.range(1, power.shape[1] + 1, dtype=tf.float32)
     last = tf.reduce_max(loud * hops, axis=1)
     first = tf.reduce_max(loud * (power.shape[1] + 1 - hops), axis=1)
-    begin = (power.shape[1] - first) * hop
-    return begin, tf.minimum(last * hop, float(waveforms.shape[1]))
+    begin, end = (power.shape[1] - first) * hop, tf.minimum(last * hop, float(waveforms.shape[1]))
+    whole = end <= begin  # only the frame at the very end sounds
+    return tf.where(whole, 0.0, begin), tf.where(whole, float(waveforms.shape[1]), end)
 
 
 def _stretched_power(waveforms: "tf.Tensor", settings: Settings, panel: int) -> "tf.Tensor":

@@ -111,7 +111,9 @@ class TimeStatistics(keras.layers.Layer):
         if used["rows"] > 1:
             x = ops.average_pool(x, (used["rows"], 1), (used["rows"], 1))
         edges = np.linspace(0, width, used["segments"] + 1).round().astype(int).tolist()
-        parts = [ops.mean(x[:, :, a:b], 2) for a, b in itertools.pairwise(edges)]
+        spans = ((min(a, width - 1), b) for a, b in itertools.pairwise(edges))
+        # Of fewer columns than segments some are taken twice: none is empty.
+        parts = [ops.mean(x[:, :, a : max(b, a + 1)], 2) for a, b in spans]
         parts.append(_deviation(x))
         if used["source"] == ROWS:
             parts.append(_deviation(x[:, :, 1:] - x[:, :, :-1]))

@@ -215,6 +215,8 @@ def _differing(record: dict[str, Any], described: dict[str, Any]) -> str:
     """Name what a run's record and a job's description disagree on; empty: nothing."""
     for key, ours in json.loads(json.dumps({key: described[key] for key in SAME})).items():
         theirs = record.get(key)
+        if key == "settings" and ours.get("mel_max_hz") == "corpus":  # is a number once it was run
+            ours["mel_max_hz"] = (theirs or {}).get("mel_max_hz")
         if ours != theirs and isinstance(ours, dict) and isinstance(theirs, dict):
             names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

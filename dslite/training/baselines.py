@@ -1,6 +1,7 @@
 """Baselines: features of whole files and a support vector machine.
 
-Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Acoustic statistics
+Deep Spectrum features + linear SVM are the first row of the paper's Table 3: with any preset the
+features are those of the paper's picture and pooling (`runs.of_baseline`). Acoustic statistics
 (`dslite.features.functionals`) + an SVM with radial basis functions need neither an image nor a
 pre-trained network.
 """
@@ -120,6 +121,7 @@ def train_baseline(
         values = functionals.acoustic_features(manifest, settings.sample_rate)
         present = np.arange(len(files))
     else:  # a file without any chunk has no features
+        settings = runs.of_baseline(card, settings, preset)
         store = feature_store.load_spectrograms(manifest, settings)
         values, present = deep_spectrum_features(store, settings), np.unique(store.file)
     targets = feature_store.targets(files, card.classes, card.task)

@@ -42,6 +42,7 @@ class _Work:
         self.checkpoints = paths.cache() / "checkpoints" / card.dataset / self.identity[:16]
         # A candidate's are those of the run that goes on with it.
         place = runs.folder(card, settings, seed, "", described["preset"], manifest.fold)
+        settings = feature_store.of_corpus(settings, manifest)
         self.boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
         if force:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -113,7 +114,6 @@ def train(
     )
     if finished:
         return finished
-    settings = feature_store.of_corpus(settings, manifest)
     work = _Work(manifest, settings, seed, described, force, log)
     first, devel = work.choose()
     epochs = loop.epochs_to_best(first)
@@ -142,10 +142,9 @@ def _of_training(
     if task.settings.picture != "chunk" and task.store.sound_s is not None:
         lengths = np.diff(task.store.sound_s[chunks], axis=1)
         facts["typical_s"] = round(float(np.median(lengths)), 3)
-    if "gain" in history:
-        second = history[history["phase"] == 2]
-        best = second.loc[second["gain"].idxmax()]
-        kept = 2 if history.loc[history["best"], "phase"].eq(2).any() else 1
+    if "gain" in history and history["gain"].notna().any():
+        kept = int(history.loc[history["best"], "phase"].iloc[0])
+        best = history.loc[history["best"].idxmax() if kept == 2 else history["gain"].idxmax()]
         gain, noise = float(best["gain"]), float(best["noise"])
         facts["kept"] = {"phase": kept, "gain": gain, "noise": noise}
         verb = "is kept" if kept == 2 else "is not kept"
@@ -173,7 +172,6 @@ def candidate(
     )
     if finished:
         return finished
-    settings = feature_store.of_corpus(settings, manifest)
     work = _Work(manifest, settings, seed, described, force, log, hidden="test")
     history, devel = work.choose()
     cost = work.meter.read()

@@ -219,7 +219,7 @@ def epoch_losses(
     train: np.ndarray,
     rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
-    """Take one epoch of steps; yield the losses of each batch as learnt from, float32 [batch]."""
+    """Take one epoch of steps; yield the losses of each batch before weighting, float32 [batch]."""
     settings = task.settings
     classes = task.classes[train]
     order = steps.epoch_order(classes, settings.balance, rng)
@@ -228,7 +228,7 @@ def epoch_losses(
     read = steps.sources(stage, task)
     for batch in store.batches(read, chunks, settings.batch_size, task.targets[chunks], weights):
         seed = rng.integers(2**31, size=2, dtype=np.int32)
-        yield step(*batch, seed).numpy()
+        yield step(*batch, seed).numpy() / batch[-1]
 
 
 def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> list[keras.Variable]:
@@ -303,9 +303,10 @@ def _solve(
     if task.regression:
         undone = network.get_layer("output")
         targets = (targets - undone.offset) / undone.scale
-    # Where nobody is named, a file is a group of its own.
+    # Where nobody is named, or all is one speaker's, a file is a group of its own.
     files = task.store.files.iloc[task.store.file[train]]
-    groups = files["speaker"].where(files["speaker"] != "", files["path"]).to_numpy()
+    groups = files["speaker"].where(files["speaker"] != "", files["path"])
+    groups = (groups if groups.nunique() > 1 else files["path"]).to_numpy()
     solution = ridge.solve(
         *(features, train, targets, groups),
         columns or {"all": slice(0, features.shape[1])},

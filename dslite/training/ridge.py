@@ -29,6 +29,7 @@ LANDMARKS = 3072  # samples that span the solution: all of them, up to so many (
 DRAWN = 2048  # of more; what they do not span is left out (Nystroem's subset of regressors)
 LEAST = 0.1  # of a block's deviation: that of a feature counts as no smaller, it may be silent
 JITTER = 1e-5  # of a sample's mean squared norm
+TINY = 1e-12  # in place of 0 where no feature varies
 BLOCK = 256  # samples in memory at a time
 THREADS = 2  # each of which holds what a head takes
 AVERAGED = 2  # heads
@@ -103,7 +104,7 @@ def solve(
         log(f"head {head.name}: strength {head.strength:.3g}, {unit} on held-out training speakers")
     chosen = sorted(solved, key=lambda head: head.loss)[:AVERAGED]
     # Each head's scores in units of their own deviation on held-out speakers, so that both count.
-    deviations = [max(float(h.held_out.std()), 1e-12) if classification else 1.0 for h in chosen]
+    deviations = [max(float(h.held_out.std()), TINY) if classification else 1.0 for h in chosen]
     factors = [1 / (len(chosen) * deviation) for deviation in deviations]
     mixed = sum(f * head.held_out for f, head in zip(factors, chosen, strict=True))
     temperature = _temperature(mixed, targets, weights) if classification else 1.0
@@ -141,7 +142,8 @@ class _Head:
     def record(self, chosen: bool) -> dict[str, Any]:
         """What is written down of it."""
         facts = {"head": self.name, "strength": self.strength, "loss": self.loss}
-        return facts | {"score": self.score, "chosen": chosen}
+        score = None if np.isnan(self.score) else self.score  # one number for all
+        return facts | {"score": score, "chosen": chosen}
 
 
 def _head(
@@ -156,8 +158,8 @@ def _head(
 ) -> _Head:
     """Solve a head at several strengths, by halves of a decade and then quarters downhill."""
     exact = len(landmarks) == len(gram)
-    given = (targets.astype(np.float64), weights, part)
-    system = _Exact(gram, *given) if exact else _Spanned(gram, landmarks, *given)
+    learnt = (targets.astype(np.float64), weights, part)
+    system = _Exact(gram, *learnt) if exact else _Spanned(gram, landmarks, *learnt)
     tried = {}  # place of a strength -> loss, score, what is predicted
 
     def attempt(i: int) -> None:
@@ -187,7 +189,8 @@ class _Exact:
     def __init__(self, gram: np.ndarray, y: np.ndarray, weights: np.ndarray, part: np.ndarray):
         self._gram = np.asfortranarray(gram, np.float64)  # only what is below the diagonal counts
         self._y, self._part = y, part
-        self._penalty = float(np.mean(weights * gram.diagonal())) / weights  # at strength 1
+        unit = max(float(np.mean(weights * gram.diagonal())), TINY)
+        self._penalty = unit / weights  # at strength 1
 
     def _factor(self, strength: float) -> np.ndarray:
         system = self._gram.copy(order="F")
@@ -229,7 +232,7 @@ class _Spanned:
     ):
         inner = gram[landmarks].astype(np.float64)
         inner = (inner + inner.T) / 2  # equal but for the rounding of float32, which `JITTER` tops
-        inner[np.diag_indices(len(inner))] += JITTER * np.trace(inner) / len(inner)
+        inner[np.diag_indices(len(inner))] += JITTER * max(np.trace(inner) / len(inner), TINY)
         self._root = cholesky(inner, lower=True, overwrite_a=True)
         self._x = np.ones((len(gram), len(landmarks) + 1))  # the last column is the offset's
         self._y, self._part, self._products = y, part, []
@@ -240,7 +243,7 @@ class _Spanned:
             x, w = self._x[rows], np.sqrt(weights[rows])[:, None]
             self._products.append(((w * x).T @ (w * x), (w * x).T @ (w * y[rows])))
         self._whole = [sum(each) for each in zip(*self._products, strict=True)]
-        self._unit = float(np.trace(self._whole[0][:-1, :-1])) / len(gram)
+        self._unit = max(float(np.trace(self._whole[0][:-1, :-1])) / len(gram), TINY)
 
     def _solution(self, a: np.ndarray, b: np.ndarray, strength: float) -> np.ndarray:
         """Coefficients of the coordinates and the offset, which is not held back."""
@@ -289,7 +292,10 @@ def _divide(groups: np.ndarray, targets: np.ndarray, classification: bool) -> np
     if groups.nunique() < 2:
         groups = pd.Series(np.arange(len(groups)))
     strata = pd.Series(targets.argmax(axis=1) if classification else np.zeros(len(targets), int))
-    part = partitions.parts(groups, strata, min(INNER, groups.nunique()))
+    largest = strata.value_counts().iloc[0]  # no class can be in more parts than it has samples
+    if largest < 2:
+        strata, largest = strata * 0, len(strata)
+    part = partitions.parts(groups, strata, min(INNER, groups.nunique(), largest))
     return np.unique(part, return_inverse=True)[1]
 
 
@@ -308,7 +314,7 @@ def _scaling(
     scaling = {}
     for name, columns in blocks.items():
         least = LEAST * np.sqrt(variance[columns].mean())
-        deviation = np.maximum(np.sqrt(variance[columns]), max(least, 1e-12))
+        deviation = np.maximum(np.sqrt(variance[columns]), max(least, TINY))
         factor = 1 / (deviation * np.sqrt(len(deviation)))
         scaling[name] = mean[columns].astype(np.float32), factor.astype(np.float32)
     return scaling
@@ -386,7 +392,7 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray)
 
 def _temperature(scores: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
     """The factor that makes scores the best logits: cross-entropy is convex in it."""
-    deviation = max(float(scores.std()), 1e-12)
+    deviation = max(float(scores.std()), TINY)
 
     def loss(log_factor: float) -> float:
         return _cross_entropy(np.exp(log_factor) / deviation * scores, targets, weights)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
-from dslite.cards import Card, overridden
+from dslite.cards import Card, overridden, settings_of
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
 from dslite.features import store as feature_store
@@ -168,9 +168,9 @@ def look_up(
     that of `folder`; the third is None if it is not finished, or with ``force``.
     """
     card, fold = manifest.card, manifest.fold
-    described = describe(card, settings, seed, preset, digest(manifest), kind, **features)
-    used = feature_store.of_corpus(settings, manifest)
-    described["settings"] |= {k: getattr(used, k) for k in described["settings"] if k != "weights"}
+    highest = feature_store.of_corpus(settings, manifest).mel_max_hz
+    content = (digest(manifest), kind, highest)
+    described = describe(card, settings, seed, preset, *content, **features)
     # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
     # candidate is the first half of the run, which goes on with it.
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
@@ -194,13 +194,19 @@ def describe(
     preset: str,
     manifest_digest: str,
     kind: str,
+    highest_hz: float | None = None,
     **features: Any,
 ) -> dict[str, Any]:
     """Return everything that can change a run's numbers, and its hash as ``identity``.
 
-    Of the settings of a `LIBROSA` run only `ACOUSTIC` count; ``features``: what else does.
+    Of the settings of a `LIBROSA` run only `ACOUSTIC` count, an `SVM` has those of `of_baseline`.
+    ``highest_hz``: the edge that settings leave to the corpus; ``features``: what else counts.
     """
-    acoustic = kind == LIBROSA
+    acoustic, changed = kind == LIBROSA, overridden(card, settings, preset)
+    if kind == SVM:
+        settings = of_baseline(card, settings, preset)
+    if settings.mel_max_hz == "corpus" and highest_hz:
+        settings = settings.model_copy(update={"mel_max_hz": highest_hz})
     none = {"name": "", "sha256": None, "random": False}
     weights = none if acoustic else weights_record(settings)
     used = settings.model_dump() | {"weights": weights["name"]}
@@ -222,11 +228,24 @@ def describe(
     }
     overrides = {
         key: [Path(weights).name for weights in pair] if key == "weights" else list(pair)
-        for key, pair in overridden(card, settings, preset).items()
+        for key, pair in changed.items()
         if key in used and key != "augmentation"
     }
     named = {"preset": preset or card.default_preset, "overrides": overrides}
     return described | {"identity": provenance.digest(described)} | named
+
+
+def of_baseline(card: Card, settings: Settings, preset: str = "") -> Settings:
+    """Return the settings of Deep Spectrum features for an SVM: the paper's picture and pooling.
+
+    A preset that has them stays as it is; of another only what was changed of it, the backbone and
+    its weights are taken, and ``paper`` for the rest.
+    """
+    if settings.picture == "chunk":
+        return settings
+    changed = {key: new for key, (_, new) in overridden(card, settings, preset).items()}
+    network = {"backbone": settings.backbone, "weights": settings.weights}
+    return settings_of(card, "paper", changed | network)
 
 
 def weights_record(settings: Settings) -> dict[str, Any]:

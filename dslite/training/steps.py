@@ -160,6 +160,8 @@ class Trunks:
         settings, mel = self.task.settings, self.task.store.mel
         parts = feature_store.batches([mel], np.arange(len(mel)), settings.batch_size)
         computed = [stage.trunk(classifier.inputs(part, settings)).numpy() for (part,) in parts]
+        largest = np.finfo(feature_store.FEATURES_DTYPE).max
+        computed = [part.clip(-largest, largest) for part in computed]
         return np.concatenate(computed).astype(feature_store.FEATURES_DTYPE)
 
     def _store(
@@ -181,7 +183,8 @@ class Trunks:
         # for two trainings at a high rate to part after some steps.
         @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
         def compute(mel):
-            return trunk(classifier.inputs(mel, settings))
+            largest = float(np.finfo(dtype).max)
+            return tf.clip_by_value(trunk(classifier.inputs(mel, settings)), -largest, largest)
 
         return feature_store.load_activations(
             paths.cache() / "activations" / self.task.card.dataset / key,

@@ -98,7 +98,8 @@ def test_chunks_of_partitions(stored, partitions):
 CHANGES = {
     **{"sample_rate": 4000, "chunk_length_s": 0.5, "chunk_hop_s": 0.1, "tail": "drop"},
     **{"trim": "on", "window_ms": 64, "hop_ms": 8, "mel_bands": 20, "mel_min_hz": 50.0},
-    **{"mel_max_hz": 3000.0, "top_db": 60},
+    **{"mel_max_hz": 3000.0, "top_db": 60, "trim_db": 30, "picture": "clip", "columns": 64},
+    **{"level_window_ms": 64.0, "level_max_hz": 2000.0, "level_range_db": 60.0},
 }
 HARMLESS = {"image_size": 64, "backbone": "mobilenet_v2", "augmentation": "cutmix", "units": 9}
 

@@ -142,8 +142,8 @@ def test_a_network_that_ends_at_a_feature_layer(rng, networks, files, name, laye
 
 
 def test_names_of_layers_do_not_depend_on_what_was_built_before(monkeypatch):
-    def unnamed(size):
-        image = x = keras.Input((size, size, 3))
+    def unnamed(height, width):
+        image = x = keras.Input((height, width, 3))
         for _ in range(2):
             x = keras.layers.ReLU()(keras.layers.Conv2D(4, 3)(x))
         return keras.Model(image, x)
@@ -168,7 +168,7 @@ def test_a_layer_without_feature_maps(monkeypatch, name, layer, reason, hint):
     image = keras.Input((SIDE, SIDE, 3))
     maps = keras.layers.Conv2D(4, 3, name="maps")(image)
     pooled = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pooling")(maps))
-    entry = backbones.Backbone("Pooled", lambda size: pooled, tf.identity, None)
+    entry = backbones.Backbone("Pooled", lambda *size: pooled, tf.identity, None)
     monkeypatch.setitem(backbones.BACKBONES, "pooled", entry)
     monkeypatch.setattr(backbones, "fetch", lambda source: pytest.fail("fetched"))
     message = refusal(backbones.build_backbone, name, "imagenet", SIDE, layer)

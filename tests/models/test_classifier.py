@@ -57,15 +57,15 @@ def test_the_head_by_hand(rng):
     assert np.ptp(outputs, axis=0).max() > 0  # the pictures get through
 
 
-@pytest.mark.parametrize(("pooling", "length"), [("global", 512), ("time", 3 * 512)])
-def test_features_are_means_of_the_maps(rng, files, pooling, length):
-    settings = chosen(pooling=pooling, image_size=64, weights=str(files["squeezenet"]))
+@pytest.mark.parametrize(("kind", "length"), [("global", 512), ("time", 3 * 512)])
+def test_features_are_means_of_the_maps(rng, files, kind, length):
+    settings = chosen(pooling=kind, image_size=64, weights=str(files["squeezenet"]))
     features = classifier.feature_extractor(settings)
     images = rng.normal(scale=50, size=(4, 64, 64, 3)).astype(np.float32)
     maps = backbones.build_backbone("squeezenet", str(files["squeezenet"]), 64)(images).numpy()
     assert maps.shape == (4, 3, 3, 512)
     # Columns are time: the mean over these alone keeps apart at which frequency the energy lies.
-    expected = maps.mean(axis=(1, 2) if pooling == "global" else 2).reshape(4, length)
+    expected = maps.mean(axis=(1, 2) if kind == "global" else 2).reshape(4, length)
     assert features.output_shape == (None, length)
     np.testing.assert_allclose(features(images), expected, rtol=1e-5, atol=1e-6)
     network = classifier.build_classifier(settings, 3)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dslite.models import backbones, split
+from dslite.models import backbones, classifier, pooling, split
+from dslite.settings import Settings
 from tests.random_networks import alive
 
 SIDE = 64
@@ -35,7 +36,7 @@ def parted(name, trained):
     fresh = skipping() if name == "skipping" else backbones.build_backbone(name, "random", SIDE)
     network = alive(fresh)
     last = int(trained * len(network.layers)) if isinstance(trained, float) else trained
-    return network, network.layers[-last:], split.cut(network, last)
+    return network, network.layers[-last:], split.cut(network, network.layers[-last:])
 
 
 def stored_by_hand(network, position):
@@ -91,11 +92,38 @@ def test_multiply_adds_by_hand():
     assert split.multiply_adds(network) == 8 * 8 * 4 * 27 + 4 * 4 * 4 * 9 + 64 * 5 + 5 * 2
 
 
-def test_invalid_counts_and_several_tensors():
-    for last in (0, -1, 10):
-        with pytest.raises(ValueError, match="of 9 layers"):
-            split.cut(skipping(), last)
-    assert max(len(split.cut(skipping(), last).shapes) for last in range(1, 10)) > 1
+def test_nothing_trained_and_several_tensors():
+    with pytest.raises(ValueError, match="no layer is trained"):
+        split.cut(skipping(), [])
+    networks = [(skipping(), last) for last in range(1, 10)]
+    cuts = [split.cut(network, network.layers[-last:]) for network, last in networks]
+    assert max(len(cut.shapes) for cut in cuts) > 1
+
+
+@pytest.mark.parametrize(("name", "share"), [("squeezenet", 0.5), ("mobilenet_v2", 0.1)])
+def test_of_several_depths_not_maps_but_their_statistics_cross(rng, name, share):
+    """What lies before the first trained layer is pooled in the trunk; the parts are the whole."""
+    settings = Settings(
+        **{"picture": "clip+level", "mel_bands": 32, "columns": 32, "pooling": "segments"},
+        **{"backbone": name, "weights": "random", "head": "ridge"},
+    )
+    network = classifier.build_classifier(settings, 3)
+    backbone = alive(classifier.backbone_of(network), first=1 / 60)
+    whole = classifier.pooled_backbone(network)
+    last = int(share * len(backbone.layers))
+    cut = split.cut(whole, backbone.layers[-last:])
+    images = rng.normal(size=(3, 64, 32, 3)).astype(np.float32)
+    crossing = cut.trunk(images)
+    np.testing.assert_allclose(cut.tail(crossing), whole(images), rtol=1e-4, atol=1e-4)
+    maps = backbone(images)
+    np.testing.assert_allclose(
+        pooling.pool(network, images, maps), whole(images), rtol=1e-5, atol=1e-5
+    )
+    # Of the two early depths, and of the picture's rows, only the statistics cross.
+    early = [layer for layer in pooling.statistics(network) if layer.source != "stride8"]
+    statistics = sum(layer.output.shape[-1] for layer in early)
+    assert cut.size < statistics + max(int(np.prod(m.shape[1:])) for m in maps)
+    assert len(cut.shapes) == len(early) + 1
 
 
 def test_frozen_is_the_same_function(pictures):

@@ -39,27 +39,30 @@ def test_the_name_of_a_run():
     assert re.fullmatch(r"densenet121-svm-s3-x[0-9a-f]{6}", name(kind=runs.SVM, units=64))
 
 
-# Something else than the preset's value, for every setting that is neither text nor a weights file.
+# Something else than the value of `paper`, for every setting that is neither text nor a file.
 OTHER = {
     **{"sample_rate": 22050, "chunk_length_s": 3.0, "chunk_hop_s": 1.5, "tail": "drop"},
-    **{"trim": "off", "window_ms": 40, "hop_ms": 10, "mel_bands": 64, "mel_min_hz": 50},
+    **{"trim": "on", "window_ms": 40, "hop_ms": 10, "mel_bands": 64, "mel_min_hz": 50},
     **{"mel_max_hz": 7000, "top_db": 70, "image_size": 96, "feature_layer": "stride16"},
-    **{"pooling": "global", "units": 33, "dropout": 0.35, "optimizer": "sgd"},
-    **{"learning_rate": 0.02, "learning_rate_phase2": 0.01, "schedule": "constant"},
+    **{"pooling": "time", "units": 33, "dropout": 0.35, "optimizer": "sgd"},
+    **{"learning_rate": 0.02, "learning_rate_phase2": 0.01, "schedule": "cosine"},
     **{"warmup_epochs": 2, "weight_decay": 0.1, "label_smoothing": 0.2, "patience": 3},
     **{"batch_size": 8, "epochs_phase1": 3, "epochs_phase2": 4, "trained_share": 0.45},
     **{"fine_tune_reading": "code", "balance": "none", "trunk_cache": "off"},
     **{"trunk_cache_gib": 1.0, "sap_a": 0.4, "sap_s": 8.0, "probability_min": 0.05},
     **{"probability_max": 0.35, "cutmix_px": 40, "mask_px": 50, "probability_reading": "code"},
     **{"cutmix_reading": "code", "mask_reading": "code", "fusion": "vote"},
-    **{"bootstrap_draws": 77, "weights": "random"},
+    **{"bootstrap_draws": 77, "weights": "random", "trim_db": 40, "picture": "clip"},
+    **{"columns": 64, "level_window_ms": 64, "level_max_hz": 3000, "level_range_db": 80},
+    **{"segments": 2, "head": "ridge"},
 }
 
 
 def test_every_setting_tells_two_runs_apart():
     assert set(OTHER) == set(Settings.model_fields) - {"backbone", "augmentation"}
-    names = {key: name(**{key: value}) for key, value in OTHER.items()}
-    names |= {"": name(), "two": name(units=33, dropout=0.35), "33": name(units=34)}
+    names = {key: name("paper", **{key: value}) for key, value in OTHER.items()}
+    several = {"": {}, "two": {"units": 33, "dropout": 0.35}, "33": {"units": 34}}
+    names |= {key: name("paper", **differs) for key, differs in several.items()}
     assert len(set(names.values())) == len(names)
 
 
