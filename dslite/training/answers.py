@@ -118,6 +118,18 @@ def ablation_answers(finished: Sequence[Run]) -> list[str]:
     return [*lines, *filter(None, [level_line(best)])]
 
 
+def better_baselines(run: Run) -> list[str]:
+    """Say which finished baselines of the same partitions are better on devel."""
+    table, lines = runs.all_runs(folds=True, dataset=run.record["dataset"]), []
+    for folder in table.loc[table["configuration"].isin(runs.BASELINES), "folder"]:
+        other = runs.load(folder)
+        same = other.record["manifest"] == run.record["manifest"] and other.metrics["devel"]
+        if same and _devel(other) > _devel(run):
+            scores = f"{_score(_devel(other), run)}, this network {_score(_devel(run), run)}"
+            lines.append(f"{_label(other)} is better on devel: {scores}")
+    return list(dict.fromkeys(lines))
+
+
 def level_line(run: Run) -> str:
     """Say, where heads of absolute level are better by far, what that may mean; else nothing."""
     scores = {head["head"]: head["score"] for head in run.record.get("heads", [])}

@@ -104,8 +104,11 @@ def with_corpus(run: Path, table: str):
 def _print_run(finished) -> None:
     """Print the scores of a finished run and its folder."""
     from dslite import paths
-    from dslite.training import runs
+    from dslite.training import answers, runs
 
+    if finished.record["kind"] == runs.NETWORK and finished.metrics["devel"]:
+        for line in answers.better_baselines(finished):
+            typer.echo(line)
     for part in ("devel",) if finished.record.get("candidate") else ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")
     typer.echo(f"results: {paths.shown(finished.folder)}")
@@ -117,10 +120,13 @@ def _run(built, k: int | None, run_one) -> None:
         _print_run(run_one(built))
         return
     from dslite import paths
-    from dslite.training import cross_validation
+    from dslite.training import cross_validation, runs
 
     summary = cross_validation.cross_validate(built, k, run_one, log=typer.echo)
     typer.echo(summary.table.round(3).to_string(index=False))
     for line in cross_validation.headline(summary):
         typer.echo(line)
+    if summary.record["kind"] not in runs.BASELINES:
+        for line in cross_validation.against_baselines(summary):
+            typer.echo(line)
     typer.echo(f"results: {paths.shown(summary.folder)}")

@@ -15,7 +15,7 @@ from dslite import paths, provenance
 from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
-from dslite.evaluation import metrics
+from dslite.evaluation import metrics, significance
 from dslite.settings import PARTITIONS
 from dslite.training import records, runs
 
@@ -134,6 +134,50 @@ def headline(summary: Summary) -> list[str]:
         low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
         speakers = f"; drawing speakers [{low}, {high}]"
     return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
+
+
+def against_baselines(summary: Summary) -> list[str]:
+    """Compare a cross-validation with the finished baselines' on the same folds, in lines.
+
+    Pooled scores; of a classification also the difference, and the gain of each speaker's own UAR.
+    """
+    record, lines = summary.record, []
+    ours, manifests = _tested(summary)
+    for other in summaries(record["dataset"]):
+        kind, k = other.record["kind"], other.record["k"]
+        if kind == record["kind"] or kind not in runs.BASELINES or k != record["k"]:
+            continue
+        theirs, same = _tested(other)
+        if same != manifests:
+            continue
+        pooled = runs.headline(other.record | {"file": other.record["pooled"]})
+        lines.append(f"{runs.LABELS[kind]}, same folds: {pooled}")
+        if record["task"] == "regression":
+            continue
+        both = [ours.assign(kind="network"), theirs.assign(kind=kind)]
+        both = pd.concat(both).assign(dataset=record["dataset"], seed=0)
+        (row,) = significance.compared(both, "kind", kind).itertuples()
+        label, *pair = (frame.set_index("file").sort_index() for frame in (ours, theirs, ours))
+        guesses = [frame["prediction"].to_numpy(str) for frame in pair]
+        true, speakers = label["label"].to_numpy(str), label["speaker"].to_numpy(str)
+        gains = 100 * significance.speaker_gains(true, *guesses, speakers).sort_values()
+        lines.append(
+            f"  network less baseline: {row.difference:+.1f} points [{row.low_speakers:+.1f}, "
+            f"{row.high_speakers:+.1f}] drawing speakers; {row.speakers_better} of {len(gains)} "
+            f"speakers better, {row.speakers_worse} worse"
+        )
+        each = ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())
+        lines.append(f"  by speaker: {each}")
+    return lines
+
+
+def _tested(summary: Summary) -> tuple[pd.DataFrame, list[str]]:
+    """Predictions of all test files, and the digests of the folds' manifests."""
+    k = summary.record["k"]
+    folds = [runs.load(summary.folder / f"fold{i}") for i in range(1, k + 1)]
+    tables = [run.predictions for run in folds if run.predictions is not None]
+    tested = pd.concat(tables or [pd.DataFrame(columns=runs.TEXTS)]).query("partition == 'test'")
+    return tested, [run.record["manifest"] for run in folds if run.predictions is not None]
 
 
 def pooled_table(gathered: Sequence[Summary]) -> pd.DataFrame:

@@ -143,11 +143,11 @@ def _of_training(
         lengths = np.diff(task.store.sound_s[chunks], axis=1)
         facts["typical_s"] = round(float(np.median(lengths)), 3)
     if "gain" in history and history["gain"].notna().any():
-        kept = int(history.loc[history["best"], "phase"].iloc[0])
-        best = history.loc[history["best"].idxmax() if kept == 2 else history["gain"].idxmax()]
+        phase = int(history.loc[history["best"], "phase"].iloc[0])
+        best = history.loc[history["best"].idxmax() if phase == 2 else history["gain"].idxmax()]
         gain, noise = float(best["gain"]), float(best["noise"])
-        facts["kept"] = {"phase": kept, "gain": gain, "noise": noise}
-        verb = "is kept" if kept == 2 else "is not kept"
+        facts["kept"] = {"phase": phase, "gain": gain, "noise": noise}
+        verb = "is kept" if phase == 2 else "is not kept"
         points = f"{100 * gain:+.1f} points" if not task.regression else f"{gain:+.4g}"
         limit = f"{100 * noise:.1f}" if not task.regression else f"{noise:.4g}"
         log(f"phase 2 {verb}: {points} on devel at its best, twice its standard error {limit}")

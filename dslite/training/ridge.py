@@ -142,7 +142,7 @@ class _Head:
     def record(self, chosen: bool) -> dict[str, Any]:
         """What is written down of it."""
         facts = {"head": self.name, "strength": self.strength, "loss": self.loss}
-        score = None if np.isnan(self.score) else self.score  # one number for all
+        score = 0.0 if np.isnan(self.score) else self.score  # no rho: one number for all
         return facts | {"score": score, "chosen": chosen}
 
 

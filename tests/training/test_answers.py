@@ -119,3 +119,16 @@ def test_level_is_named_only_where_it_is_better_by_far(made):
     assert answers.level_line(made({"heads": close})) == ""
     assert answers.level_line(made({"heads": HEADS[1:]}, seed=1)) == ""  # nothing to compare
     assert answers.level_line(made(preset="paper")) == ""
+
+
+def test_a_baseline_of_the_same_partitions_that_is_better_on_devel_is_named(made):
+    network = made(devel=0.5)
+    assert answers.better_baselines(network) == []
+    made(configuration="svm", devel=0.4)
+    assert answers.better_baselines(network) == []
+    made({"manifest": "other partitions"}, configuration="svm", devel=0.9, seed=1)
+    assert answers.better_baselines(network) == []
+    made(configuration="svm", devel=0.6, seed=2)
+    assert answers.better_baselines(network) == [
+        "Deep Spectrum + linear SVM is better on devel: 60.0 %, this network 50.0 %"
+    ]

@@ -1,5 +1,7 @@
 """The two baselines: their files, their identity, and what is chosen on what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from dslite.evaluation import metrics
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
+from dslite.studies import jobs, study
 from dslite.training import baselines, runs
 from tests.changed_labels import blinded, shuffled_test_labels
 from tests.training.toy import quiet
@@ -150,6 +153,61 @@ def test_of_two_classes_there_is_one_decision_value(corpus, compute):
     np.testing.assert_allclose(table["low"], -table["high"])
     assert (table["prediction"] == np.where(table["high"] > 0, "high", "low")).all()
     assert run.metrics["test"]["chance"] == 0.5
+
+
+# The recipe that is not the paper's
+
+RECIPE = {"picture": "clip+level", "columns": 32, "pooling": "segments", "head": "ridge"}
+
+
+def test_whatever_the_preset_the_features_are_the_papers(corpus, monkeypatch):
+    """Its picture and its pooling, with the run's network; also of what the user changed."""
+    built, shapes = corpus(), []
+    presets = {"tuned": RECIPE, "paper": {"units": 16, "dropout": 0.5}}
+    built = replace(built, card=built.card.model_copy(update={"presets": presets}))
+    monkeypatch.setattr(baselines, "COMPLEXITIES", {runs.SVM: (1e-3, 1e-2)})
+    monkeypatch.setattr(
+        *(baselines, "devel_scores"),
+        lambda train, *rest, of=baselines.devel_scores: (
+            shapes.append(train[0].shape) or of(train, *rest)
+        ),
+    )
+    used = cards.settings_of(built.card, "", "weights=random")
+    assert (used.pooling, used.picture_shape) == ("segments", (64, 32))
+    run = baselines.train_baseline(built, used, 0, log=quiet)
+    assert shapes == [(48, 512)]  # of SqueezeNet's last layer
+    assert run.folder == runs.folder(built.card, used, 0, runs.SVM)
+    recorded = cards.settings_of(built.card, "paper", "weights=random")
+    assert run.settings == recorded
+    assert (recorded.picture, recorded.pooling, recorded.units) == ("chunk", "global", 16)
+    assert run.record["preset"] == "tuned"
+    assert set(run.record["overrides"]) == {"weights"}
+    lines = []
+    baselines.train_baseline(built, used, 0, log=lines.append)
+    assert "not repeated" in lines[0]
+    # What is recorded gives the same again, as `dslite rerun` asks for it.
+    assert runs.of_baseline(built.card, run.settings, "tuned") == run.settings
+    # A study knows it as the run of its configuration.
+    job = jobs.job(
+        study.Config(
+            **{"dataset": built.card.table, "preset": "tuned", "backbone": "squeezenet"},
+            **{"weights": "random", "kind": runs.SVM, "seed": 0},
+        ),
+        jobs.BASELINE,
+        built.card,
+    )
+    assert job.folder == run.folder
+    assert jobs.look_up(job).state == jobs.FINISHED
+
+
+def test_what_is_changed_of_a_preset_holds_for_its_features():
+    card = cards.load("ravdess")
+    used = cards.settings_of(card, "", "chunk_length_s=3 trim_db=40", backbone="vgg16")
+    features = runs.of_baseline(card, used)
+    assert (features.chunk_length_s, features.trim_db, features.trim) == (3.0, 40.0, "off")
+    assert (features.backbone, features.picture, features.image_size) == ("vgg16", "chunk", 224)
+    paper = cards.settings_of(card, "paper", "mel_bands=64")
+    assert runs.of_baseline(card, paper, "paper") is paper
 
 
 # Identity

@@ -88,6 +88,8 @@ def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, mon
     )
     used = SHORT | {"epochs_phase2": 0}
     card = corpus().card
+    librosa = ("baseline", card.table, "--features", "librosa", "--folds", 3)
+    theirs = command(*librosa)[1].splitlines()
     words = ["train", card.table, "--weights", tiny, "--folds", 3]
     words += [word for pair in used.items() for word in ("--set", "{}={}".format(*pair))]
     status, out, err = command(*words)
@@ -106,7 +108,19 @@ def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, mon
         for i in (1, 2, 3)
         for training in ("train", "train+devel")
     ]
-    assert "pooled: UAR" in out
+    lines = out.splitlines()
+    (ours,) = (line for line in lines if line.startswith("pooled: UAR"))
+    (pooled,) = (line.split(";")[0] for line in theirs if line.startswith("pooled: UAR"))
+    at = lines.index(f"{runs.LABELS[runs.LIBROSA]}, same folds: {pooled[8:]}")
+    gain, by_speaker = lines[at + 1 : at + 3]
+    score, other = (float(text.split()[2]) for text in (ours, pooled))
+    assert gain.startswith("  network less baseline: ")
+    assert float(gain.split()[3]) == pytest.approx(score - other, abs=0.11)
+    numbers = [float(part.split()[1]) for part in by_speaker.split(": ")[1].split(", ")]
+    assert (len(numbers), numbers) == (12, sorted(numbers))
+    better, worse = (sum(sign * n > 0 for n in numbers) for sign in (1, -1))
+    assert f"; {better} of 12 speakers better, {worse} worse" in gain
+    assert "same folds" not in "".join(theirs)
     listed = command("results", card.table)[1]
     (line,) = [x for x in listed.splitlines() if x.startswith(f"{place.name}: test: UAR ")]
     assert line.split("; pooled: ")[1] in out

@@ -23,11 +23,12 @@ def toy(settings, per_class=(8, 8, 8), task="classification", chunks_each=2, dev
     Not a band whose height is the class: pooling forgets where something is.
     """
     rng = np.random.default_rng(1)
+    shape = (16, 16) if settings.picture == "chunk" else settings.picture_shape
     mel, labels = [], []
     for label, files in enumerate(per_class):
         for _ in range(files):
             level = 40 + 80 * label + rng.integers(-15, 16)
-            mel.append(level + rng.integers(-25, 26, (chunks_each, 16, 16)))
+            mel.append(level + rng.integers(-25, 26, (chunks_each, *shape)))
             labels.append(str(level / 10) if task == "regression" else CLASSES[label])
     count = len(labels)
     partition = np.where(np.arange(count) % 2, "devel", "train") if devel else "train"
