@@ -55,10 +55,10 @@ def phase_kept(run: Run) -> str:
             f"Both phases are trained: epoch {best['epoch']} of {len(history)} (phase "
             f"{best['phase']}) was best on devel and is kept."
         )
-    if not (kept := run.record.get("kept")):
+    if not (chosen := run.record.get("kept")):
         return "Phase 1 is kept: there was no phase 2."
-    gain, noise = _points(kept["gain"], run), _points(kept["noise"], run, "")
-    if kept["phase"] == 2:
+    gain, noise = _points(chosen["gain"], run), _points(chosen["noise"], run, "")
+    if chosen["phase"] == 2:
         return f"Phase 2 is kept: {gain} on devel, more than its noise ({noise})."
     return f"Phase 1 is kept: phase 2 gained at best {gain} on devel, within its noise ({noise})."
 
@@ -72,9 +72,10 @@ def ablation_gains(finished: Sequence[Run]) -> pd.DataFrame:
     plain, rows = _networks(finished)[PLAIN], []
     for run in finished:
         row = dict.fromkeys(["phase kept", "gain of phase 2", "its noise"], "")
-        if kept := run.record.get("kept"):
-            row = {"phase kept": str(kept["phase"]), "gain of phase 2": _points(kept["gain"], run)}
-            row["its noise"] = _points(kept["noise"], run, "")
+        if chosen := run.record.get("kept"):
+            row = {"phase kept": str(chosen["phase"])}
+            row["gain of phase 2"] = _points(chosen["gain"], run)
+            row["its noise"] = _points(chosen["noise"], run, "")
         if run is not plain:
             gain, noise = _gain(run, plain)
             row["against no augmentation"] = _points(gain, run)
@@ -109,10 +110,10 @@ def ablation_answers(finished: Sequence[Run]) -> list[str]:
         verb = "helps here" if helping else "does not help here, beyond noise"
         lines.append(f"Augmentation {verb}: on devel, against none, {', '.join(parts)}.")
     if phases := [run for run in networks.values() if run.record.get("kept")]:
-        kept = [_label(run) for run in phases if run.record["kept"]["phase"] == 2]
+        gaining = [_label(run) for run in phases if run.record["kept"]["phase"] == 2]
         lines.append(
-            f"Phase 2 gained more than its noise with {', '.join(kept)} and is kept there."
-            if kept
+            f"Phase 2 gained more than its noise with {', '.join(gaining)} and is kept there."
+            if gaining
             else "Phase 2 gained more than its noise in no configuration: phase 1 is kept."
         )
     return [*lines, *filter(None, [level_line(best)])]
@@ -145,8 +146,8 @@ def level_line(run: Run) -> str:
 
 def _networks(finished: Sequence[Run]) -> dict[str, Run]:
     """The networks by augmentation."""
-    found = (run for run in finished if run.record["kind"] == runs.NETWORK)
-    return {run.settings.augmentation: run for run in found}
+    networks = (run for run in finished if run.record["kind"] == runs.NETWORK)
+    return {run.settings.augmentation: run for run in networks}
 
 
 def _label(run: Run) -> str:

@@ -59,8 +59,8 @@ def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
     row[0, 0].set_ylabel("Loss")
     if scored:
         score, digits = draw_scores(row[0, 1], history, metric=metric), METRICS[metric][2]
-        kept = history.loc[history["best"], "epoch"] if "best" in history else [score.idxmax()]
-        epoch = next(iter(kept))
+        epochs = history.loc[history["best"], "epoch"] if "best" in history else [score.idxmax()]
+        epoch = next(iter(epochs))
         best = f"{'kept' if solved else 'best'}: {score[epoch]:{digits}} in epoch {epoch}"
         row[0, 1].plot(epoch, score[epoch], "k*", ms=9, label=best)
         if solved and metric == "uar" and "noise" in history:
