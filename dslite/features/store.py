@@ -33,7 +33,7 @@ KEY = (  # the settings that a stored spectrogram depends on
     *("window_ms", "hop_ms", "mel_bands", "mel_min_hz", "mel_max_hz", "top_db"),
     *("trim_db", "picture", "columns", "level_window_ms", "level_max_hz", "level_range_db"),
 )
-ACTIVATIONS_VERSION = 1  # part of the key: raise it when a stored value would change
+ACTIVATIONS_VERSION = 2  # part of the key: raise it when a stored value would change
 # float16 would move losses by 1e-3 (MobileNetV2), more than the 1e-4 to which a training with and
 # without the store has to agree.
 ACTIVATIONS_DTYPE = np.float32

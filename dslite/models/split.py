@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from dslite.models.pooling import TimeStatistics
+from dslite.models.pooling import Brightness, TimeStatistics
 
 # Frozen layers may be computed again in the tail where that makes what is stored smaller, as long
 # as they add at most this share to the multiply-adds of the trained layers.
@@ -92,8 +92,9 @@ def cut(network: keras.Model, trained: Sequence[keras.layers.Layer]) -> Cut:
 
 
 def _hoisted(operations: list) -> list:
-    """Put a pooling right behind what it pools, so that not the maps but their means cross."""
-    for layer in [each for each in operations if isinstance(each, TimeStatistics)]:
+    """Put a pooling right behind what it pools: its means cross, not the maps or the picture."""
+    pooled = [each for each in operations if isinstance(each, Brightness | TimeStatistics)]
+    for layer in pooled:
         operations.remove(layer)
         source = layer.input
         behind = next(i for i, of in enumerate(operations) if of.output is source)
