@@ -118,9 +118,9 @@ def test_the_order_of_the_configurations(expanded):
     axes = ("ravdess", "demo"), ("paper", "tuned"), ("vgg16", "vgg19"), ("cutmix", "none"), (3, 1)
     assert list(map(key, configs)) == list(itertools.product(*axes))
     # One is the same however it is written: RAVDESS's default preset is `tuned`, whose units are
-    # 128, and DenseNet121 its backbone.
+    # 512, and DenseNet121 its backbone.
     short = SHORT.replace("demo", "ravdess")
-    (first,) = expanded(short + "overrides: {units: 128, dropout: 0.1}\n")
+    (first,) = expanded(short + "overrides: {units: 512, dropout: 0.1}\n")
     second = expanded(
         "title: B\ncorpora: [ravdess, demo]\npresets: [tuned]\nbackbones: [densenet121]\n"
         "seeds: [1, 0]\nweights: imagenet\naugmentations: [cutmix, none]\n"
@@ -142,7 +142,7 @@ def test_folds_weights_and_overrides_of_a_configuration(expanded, tmp_path):
     # The words of one give its settings again.
     (config,) = expanded(
         f"{SHORT}overrides: {{mel_max_hz: 4000, top_db: null, trim: on, feature_layer: stride4,\n"
-        "  weight_decay: 1.0e-6, patience: 3}\n"
+        "  pooling: global, weight_decay: 1.0e-6, patience: 3}\n"
     )
     assert settings.parse_overrides(config.override_words()) == dict(config.overrides)
     used = job(config).settings
