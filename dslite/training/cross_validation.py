@@ -175,9 +175,10 @@ def _tested(summary: Summary) -> tuple[pd.DataFrame, list[str]]:
     """Predictions of all test files, and the digests of the folds' manifests."""
     k = summary.record["k"]
     folds = [runs.load(summary.folder / f"fold{i}") for i in range(1, k + 1)]
-    tables = [run.predictions for run in folds if run.predictions is not None]
-    tested = pd.concat(tables or [pd.DataFrame(columns=runs.TEXTS)]).query("partition == 'test'")
-    return tested, [run.record["manifest"] for run in folds if run.predictions is not None]
+    if any(run.predictions is None for run in folds):  # a record of private files
+        return pd.DataFrame(), []
+    tested = pd.concat([run.predictions[list(runs.TEXTS)] for run in folds])
+    return tested.query("partition == 'test'"), [run.record["manifest"] for run in folds]
 
 
 def pooled_table(gathered: Sequence[Summary]) -> pd.DataFrame:
