@@ -123,7 +123,7 @@ def main() -> None:
     )
     asked = parser.parse_args()
     card = cards.load("demo")
-    used = cards.settings_of(card, weights="random")
+    used = cards.settings_of(card, "paper", "top_db=80", weights="random")
     keras.utils.set_random_seed(SEED)
     mel, targets = spectrograms(asked.clips, SEED, used)
     held_mel, held = spectrograms(500, SEED + 1, used)

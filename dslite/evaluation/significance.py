@@ -23,6 +23,7 @@ ALPHA = 0.05  # of a verdict, after the correction
 ENOUGH = 6
 BETTER, WORSE, UNDECIDED, UNKNOWN = "better", "worse", "not told apart", "unknown"
 AGREE, MIXED = "all speakers agree", "mixed"  # verdicts where nothing is tested
+EQUAL = "the same files"  # are recognised: two configurations kept the same network
 COLUMNS = {  # of `compared`, behind those that say what is compared
     **{"files": int, "seeds": int},
     **dict.fromkeys(["difference", "low", "high", "low_speakers", "high_speakers"], float),
@@ -194,7 +195,7 @@ def compared(
         `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or `UNKNOWN` where
         there is nothing to compare (no label, no seed in common); and ``speakers_better,
         speakers_worse``, whose own UAR is. On fewer than `ENOUGH` speakers nothing is tested: no
-        p, and the verdict is `AGREE` or `MIXED`.
+        p, and the verdict is `AGREE` or `MIXED`; `EQUAL` where both recognise the same files.
 
     Raises
     ------
@@ -226,7 +227,8 @@ def compared(
     side = np.where(table["difference"] > 0, BETTER, WORSE)
     tested = np.where(table["p_holm"] < ALPHA, side, UNDECIDED)
     agree = table[["speakers_better", "speakers_worse"]].max(axis=1) == table["units"]
-    verdicts = {AGREE: few & agree, MIXED: few, UNKNOWN: table["p"].isna()}
+    equal = table["difference"].notna() & table["only_baseline"].add(table["only_this"]).eq(0)
+    verdicts = {EQUAL: equal, AGREE: few & agree, MIXED: few, UNKNOWN: table["p"].isna()}
     return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), tested))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from dslite import provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.evaluation.significance import AGREE, MIXED
+from dslite.evaluation.significance import AGREE, EQUAL, MIXED
 from dslite.paper import published
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
@@ -26,7 +26,7 @@ PARTITION = "test partition"  # the protocol of a run; that of a cross-validatio
 FINE_TUNING = "Does the network beat a support vector machine on its frozen features?"
 ACOUSTICS = "Does the network beat a support vector machine on acoustic statistics?"
 AUGMENTATION = "Does augmentation help?"
-PRESETS = "Do the tuned settings beat the printed ones?"
+PRESETS = "Does our recipe (tuned) beat the paper's method (paper)?"
 QUESTIONS = (FINE_TUNING, AUGMENTATION, PRESETS, ACOUSTICS)
 BASELINE = {FINE_TUNING: SVM, AUGMENTATION: NONE, ACOUSTICS: LIBROSA}  # of PRESETS: paper
 WHERE = ["dataset", "protocol", "backbone", "preset"]
@@ -118,7 +118,7 @@ def _compared(
 BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not edit -->"
 END = "<!-- results: end -->"
 RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
-SETTINGS = {"paper": "with Table 2's settings", "tuned": "with our settings (tuned)"}
+SETTINGS = {"paper": "with the paper's method (paper)", "tuned": "with our recipe (tuned)"}
 AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
 
 
@@ -185,7 +185,8 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
     sentences = []
     for dataset, rows in answers[answers["question"] == question].groupby("dataset", sort=False):
         few = rows["verdict"].isin([AGREE, MIXED])
-        counts, parts = rows.loc[~few, "verdict"].value_counts().sort_index(), []
+        equal = rows["verdict"] == EQUAL
+        counts, parts = rows.loc[~few & ~equal, "verdict"].value_counts().sort_index(), []
         if len(counts):
             outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
             plural = "" if counts.sum() == 1 else "s"
@@ -200,6 +201,9 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
             outcomes += [f"{mixed} mixed"] * bool(mixed)
             too_few = f"of {few.sum()} comparisons on {speakers} speakers, too few for a test, "
             parts.append(too_few + ", ".join(outcomes))
+        if n := equal.sum():
+            which = f"in {n} comparisons" if n > 1 else "in 1 comparison"
+            parts.append(f"{which} both recognise the same files")
         sentences.append(f"On {NAMES.get(dataset, dataset)}, {'; '.join(parts)}.")
     return " ".join(sentences)
 

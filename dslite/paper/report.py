@@ -34,6 +34,7 @@ TABLES = (3, 4, 5, 1, 2)  # results before circumstances
 CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
 MEANS = [*WHERE, "configuration", "seeds", "files", "speakers", "test", "deviation"]
 # Letters stay letters, in a font that every system has or measures alike
+RECIPES = "paper: the paper's method, tuned: ours"  # presets, in titles
 SVG = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
 UNRUN = {published.RESTRICTED, published.WEIGHTS, published.NOT_RUN}
 
@@ -122,7 +123,7 @@ def results(material: Material, everything: bool = True) -> dict[str, pd.DataFra
     """
     printed = published.scores().groupby("dataset")
     means = material.means.groupby("dataset", sort=False)
-    title = "{}: mean ± deviation over seeds".format
+    title = f"{{}}: mean ± deviation over seeds; {RECIPES}".format
     parts = {title(NAMES[d]): tables.scores_table(of, printed.get_group(d)) for d, of in means}
     answers = material.answers if everything else comparisons.deciding(material.answers)
     asked = [(of, answers[answers["question"] == of]) for of in comparisons.QUESTIONS]

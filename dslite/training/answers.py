@@ -103,12 +103,14 @@ def ablation_answers(finished: Sequence[Run]) -> list[str]:
     gains = {name: _gain(run, plain) for name, run in networks.items() if name != PLAIN}
     helping = [name for name, (gain, noise) in gains.items() if gain > noise]
     parts = []
-    for name in helping or gains:
+    for name in helping or [name for name in gains if any(gains[name])]:
         gain, noise = _points(gains[name][0], best), _points(gains[name][1], best, "")
         parts.append(f"{LABELS[name]} {gain} (noise {noise})")
-    if gains:
-        verb = "helps here" if helping else "does not help here, beyond noise"
+    verb = "helps here" if helping else "does not help here, beyond noise"
+    if parts:
         lines.append(f"Augmentation {verb}: on devel, against none, {', '.join(parts)}.")
+    elif gains:
+        lines.append("Augmentation changes nothing here: all configurations recognise the same.")
     if phases := [run for run in networks.values() if run.record.get("kept")]:
         gaining = [_label(run) for run in phases if run.record["kept"]["phase"] == 2]
         lines.append(

@@ -205,9 +205,9 @@ def test_who_learns():
     rows = [mean("none", 82.0), mean("cutmix", 80.0), mean("none", 21.0, preset="paper")]
     rows += [mean("svm", 75.0), mean("none", 60.0, protocol="5 folds")]
     assert comparisons.learning(pd.DataFrame(rows), 16.67) == [
-        "On RAVDESS, MobileNetV2 with our settings (tuned) learns: "
+        "On RAVDESS, MobileNetV2 with our recipe (tuned) learns: "
         "test UAR 80.0 to 82.0 % (chance 16.7 %).",
-        "On RAVDESS, MobileNetV2 with Table 2's settings learns next to nothing: "
+        "On RAVDESS, MobileNetV2 with the paper's method (paper) learns next to nothing: "
         "test UAR 21.0 % (chance 16.7 %).",
     ]
 

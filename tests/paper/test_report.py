@@ -335,7 +335,7 @@ def test_the_headlines_say_what_the_tables_say(material):
     assert sum(map(int, counts)) == results
     learns = "learns: test UAR 71.2 to 85.0 % (chance 16.7 %)."
     assert lines[1] == (
-        f"On RAVDESS, MobileNetV2 with our settings (tuned) {learns} Best on test is MobileNetV2, "
+        f"On RAVDESS, MobileNetV2 with our recipe (tuned) {learns} Best on test is MobileNetV2, "
         "tuned, CutMix+SpecAugment with 85.0 %; the paper prints 75.0 to 81.3 % for DenseNet121."
     )
     failed = (~material.findings["holds"]).sum()

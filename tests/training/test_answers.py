@@ -103,7 +103,13 @@ def test_a_baseline_that_wins_comes_first_and_augmentation_is_judged_by_paired_f
     assert lines[3].startswith("Absolute level alone reaches 83.0 % on held-out training speakers")
     assert "may carry how a class was recorded" in lines[3]
     lines = answers.ablation_answers(finished[1:3])
-    assert lines[0].startswith("Augmentation does not help here, beyond noise: on devel, against")
+    assert lines[0].startswith("Augmentation changes nothing here: all configurations recognise")
+    worse = made(configuration="cutmix+specaugment", devel=0.4, **of)
+    lines = answers.ablation_answers([finished[1], worse])
+    assert lines[0].startswith(
+        "Augmentation does not help here, beyond noise: on devel, against none, CutMix+SpecAugment "
+        "-10.0 points (noise "
+    )
 
 
 def test_the_network_wins_where_no_baseline_is_better(made):
