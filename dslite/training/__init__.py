@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("level_line", "phase_kept"),
         ],
         "baselines": ["train_baseline"],
-        "cross_validation": ["cross_validate", "pooled_table"],
+        "cross_validation": ["against_baselines", "cross_validate", "pooled_table"],
         "experiment": ["best_run", "train"],
         "loop": ["fit"],
         "plots": ["learning_curves"],
