@@ -48,7 +48,8 @@ def test_phase_1_is_one_solved_row(chosen):
     assert row["devel_loss"] == pytest.approx(-np.log(outputs[np.arange(24), classes]).mean(), 1e-2)
     fused = outputs.reshape(-1, 2, 3).mean(axis=1).argmax(axis=1)
     uar = recall_score(classes[::2], fused, average="macro")
-    assert row["devel_score"] == pytest.approx(uar) == pytest.approx(1, abs=0.25)
+    assert row["devel_score"] == pytest.approx(uar)
+    assert uar > 0.8
     assert row["train_loss"] < row["devel_loss"] + 0.3
     assert any(line.startswith("head all: strength ") for line in lines)
     (head,) = history.attrs["heads"]
