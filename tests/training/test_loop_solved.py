@@ -19,6 +19,15 @@ BOTH = SOLVED | {"epochs_phase2": 3, "trained_share": 0.5}
 SEGMENTS = {"picture": "clip+level", "mel_bands": 32, "columns": 32, "pooling": "segments"}
 
 
+def hard(settings, per_class=(8, 8, 8)):
+    """Make a toy task in which every fifth file has the label of another."""
+    task = toy(settings, per_class)
+    labels = task.store.files["label"].to_numpy(object)
+    labels = np.where(np.arange(len(labels)) % 5, labels, np.roll(labels, 8))
+    files = task.store.files.assign(label=labels)
+    return steps.task_of(task.card, settings, replace(task.store, files=files))
+
+
 @pytest.fixture
 def scripted(monkeypatch):
     """Makes up which devel files each epoch recognises; gives the weights after it."""
@@ -39,7 +48,7 @@ def scripted(monkeypatch):
 
 
 def test_phase_1_is_one_solved_row(chosen):
-    task, lines = toy(chosen(**SOLVED)), []
+    task, lines = hard(chosen(**SOLVED)), []
     network, history = trained(task, log=lines.append)
     (row,) = history.to_dict("records")
     assert (row["epoch"], row["phase"], row["learning_rate"], row["best"]) == (1, 1, 0.0, True)
@@ -49,7 +58,7 @@ def test_phase_1_is_one_solved_row(chosen):
     fused = outputs.reshape(-1, 2, 3).mean(axis=1).argmax(axis=1)
     uar = recall_score(classes[::2], fused, average="macro")
     assert row["devel_score"] == pytest.approx(uar)
-    assert uar > 0.8
+    assert 0.5 < uar < 1
     assert row["train_loss"] < row["devel_loss"] + 0.3
     assert any(line.startswith("head all: strength ") for line in lines)
     (head,) = history.attrs["heads"]
@@ -62,7 +71,7 @@ def test_phase_1_is_one_solved_row(chosen):
 def test_the_losses_are_one_function_of_the_logits(chosen):
     """Train and devel loss of the same chunks are equal in phase 1, and hardly differ after it."""
     differs = {"learning_rate_phase2": 1e-12, "dropout": 0.5, "epochs_phase2": 1}
-    task = toy(chosen(**BOTH | differs), (8, 6, 3))
+    task = hard(chosen(**BOTH | differs), (8, 6, 3))
     train = task.store.chunks("train")
     network = loop.build_model(task, train, 0)
     history = loop.fit(network, task, train, 0, devel=train, log=quiet)
@@ -201,7 +210,7 @@ def test_of_several_depths_every_head_is_solved(cache):
     assert 2 * features * 30 in {file.stat().st_size for file in cache.rglob("activations.bin")}
 
 
-def test_what_names_stored_activations(chosen, monkeypatch):
+def test_what_names_stored_activations(monkeypatch):
     """Segments and the kind of number; the picture's settings are in the spectrograms' key."""
     keys = []
 
