@@ -31,6 +31,7 @@ from dslite.training.runs import BASELINES, LABELS
 EXPLAINED = ("explanation/shap_confident.png", "explanation/shap_confident.svg")  # Figure 2
 WIDEST, COLOURS = 1250, 48  # of a PNG
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
+POOLINGS["segments"] = "means of parts of the time and deviation, of the picture and three depths"
 GAINS = ("cutmix", "specaugment", "cutmix+specaugment")
 SPEAKERS = ["low_speakers", "high_speakers"]
 Drawing = Figure | str | bytes

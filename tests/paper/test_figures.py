@@ -240,6 +240,10 @@ def test_figure_1_says_what_was_measured():
     assert "MobileNetV2, up to stride4, frozen: no layer trained" in whole
     layers = FACTS["layers"] | {"trained": 9}
     assert "frozen but for the last 9 of 30 layers" in " ".join(texts(layers=layers))
+    solved = FACTS["settings"] | {"head": "ridge", "picture": "clip"}
+    written = texts(settings=solved)
+    assert {"solved", "224 rows × 247 columns"} <= set(written)
+    assert "128 units" not in written
 
 
 def test_what_was_not_measured_stays_empty():

@@ -244,7 +244,7 @@ def test_the_two_recipes_are_laid_beside_each_other(page, material):
     table = report.recipes(material)["RAVDESS"].set_index("setting")
     assert list(table) == ["paper", "tuned"]
     assert table.loc["optimizer", ["paper", "tuned"]].tolist() == ["adadelta", "adam"]
-    assert "units" not in table.index  # the same in both
+    assert "sample_rate" not in table.index  # the same in both
     box = words_of(page.split("Two recipes.")[1].split("</details>")[0])
     assert f"They differ in {len(table)} settings on RAVDESS" in box
     assert "optimizer" in box
