@@ -64,13 +64,15 @@ def test_nothing_and_different_protocols_give_no_answer():
     assert comparisons.answers(comparisons.predictions("birds")).empty
 
 
-def test_equals_are_not_told_apart_and_the_worse_is_worse():
+def test_equals_recognise_the_same_files_and_the_worse_is_worse():
     shares = {"none": 0.8, "cutmix": 0.8, "specaugment": 0.3}
     table = answers(*(predicted(shares[c], s, configuration=c) for s in (0, 1) for c in shares))
     assert set(table["question"]) == {comparisons.AUGMENTATION}
-    # The same chances give the same draws here: not a difference that could be told.
+    # The same chances give the same draws here.
     verdicts_of = table.set_index("this")["verdict"].to_dict()
-    assert verdicts_of == {"cutmix": significance.UNDECIDED, "specaugment": significance.WORSE}
+    assert verdicts_of == {"cutmix": significance.EQUAL, "specaugment": significance.WORSE}
+    sentence = comparisons.summarise(comparisons.AUGMENTATION, table)
+    assert "of 1 tested comparison 1 worse; in 1 comparison both recognise the same" in sentence
     assert (table["comparisons"] == 2).all()
 
 
