@@ -1,6 +1,7 @@
 """Convert a trained network to TensorFlow Lite, quantised or not (paper 2.2 and 3.4).
 
-The spectrogram stays in float32: quantised, its logarithm and its minimum and maximum are lost.
+The spectrogram is computed in float32: quantised, its logarithm and its minimum and maximum are
+lost. So are statistics over the time: of small deviations the squares would be 0.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from dslite import paths, tensorflow_logging
 from dslite.deployment import runtime
 from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, file_name
 from dslite.features import spectrogram
-from dslite.models import classifier
+from dslite.models import classifier, pooling
 from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
 from dslite.training.runs import Run
@@ -29,6 +30,9 @@ from dslite.training.runs import Run
 # `dslite.models.classifier` names its network so, and thereby the tensors in it.
 SCOPE = r".*dslite_.*"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute them
+HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)})_.*"  # see `divide_head`
+FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels: half of such a file, were they float32
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
@@ -39,7 +43,7 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     -> probabilities.
     """
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
-    shape = [1, settings.mel_bands, spectrogram.frames(settings)]
+    shape = [1, *spectrogram.shape(settings)]
     image = tf.TensorSpec(shape, tf.uint8, name="mel")
 
     @tf.function(input_signature=[wave], autograph=False)
@@ -56,6 +60,32 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
         return {"output": network(pictures, training=False)}
 
     return {"model": whole, "cnn": cnn, "spectrogram": mel}
+
+
+def divide_head(network: keras.Model) -> keras.Model:
+    """Return a network that applies its head to each block of features on its own, and adds up.
+
+    Weights of blocks differ in size by a hundred: with one scale of 8 bits for all, most were 0. A
+    network without blocks is returned as it is.
+    """
+    blocks = list(pooling.statistics(network))
+    if not blocks:
+        return network
+    place = 1 + [layer.name for layer in network.layers].index("pooling")
+    dense, *behind = network.layers[place:]
+    kernel, bias = dense.get_weights()
+    parts, first = [], 0
+    for block in blocks:
+        features = block.output.shape[1]
+        part = keras.layers.Dense(len(bias), use_bias=not parts, name=f"output_{block.name}")
+        parts.append(part(block.output))
+        offset = [bias] if part.use_bias else []
+        part.set_weights([kernel[first : first + features], *offset])
+        first += features
+    x = keras.layers.Activation(dense.activation)(keras.layers.Add()(parts))
+    for layer in behind:
+        x = layer(x)
+    return keras.Model(network.input, x, name=network.name)
 
 
 def convert(function: Callable, network: keras.Model) -> bytes:
@@ -88,6 +118,7 @@ def convert_parts(
     ``calibration`` are training chunks: waveforms float32 [samples], Mel spectrograms uint8
     [mel_bands, frames].
     """
+    network = divide_head(network)
     waveforms, mels = ([sample[None] for sample in of] for of in zip(*calibration, strict=True))
     inputs = {"model": waveforms, "cnn": mels, "spectrogram": waveforms}
     return {
@@ -190,15 +221,17 @@ class Quantiser:
 
         recipe, kind = quantizer.Quantizer(bytearray(self._content)), qtyping.TFLOperationName
         update = recipe.update_quantization_recipe
+        halves = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(
+                16, dtype=qtyping.TensorDataType.FLOAT
+            ),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        update(FILTERS, kind.FULLY_CONNECTED, halves, AlgorithmName.FLOAT_CASTING)
         if variant == FLOAT16:
-            halves = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
-            config = qtyping.OpQuantizationConfig(
-                weight_tensor_config=halves,
-                compute_precision=qtyping.ComputePrecision.FLOAT,
-                explicit_dequantize=True,
-            )
             for name in WEIGHTED:
-                update(SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING)
+                update(SCOPE, kind(name), halves, AlgorithmName.FLOAT_CASTING)
         elif variant == DYNAMIC:
             # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
             for name in ("CONV_2D", "FULLY_CONNECTED"):
@@ -209,6 +242,10 @@ class Quantiser:
             )
             # 256 steps are too few for probabilities near 0 and 1.
             update(SCOPE, kind.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            update(STATISTICS, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        if variant != FLOAT16:  # features of many scales: only the weights are of 8 bits
+            update(HEAD, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            recipe.add_weight_only_config(HEAD, kind.FULLY_CONNECTED, num_bits=8)
         for name in keep:
             update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         return recipe

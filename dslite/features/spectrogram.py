@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VERSION = 2  # part of the key of stored spectrograms: raise it when a stored value would change
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
 POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
+FILTERS = "mel_filters"  # name of the operation that applies a panel's
 
 
 class Bands(NamedTuple):
@@ -176,11 +177,11 @@ def _stretched_power(waveforms: "tf.Tensor", settings: Settings, panel: int) -> 
     padded = tf.pad(waveforms, [[0, 0], [used.window // 2, used.window // 2]])
     windows = tf.gather(padded, starts[..., None] + tf.range(used.window), batch_dims=1)
     spectrum = tf.signal.rfft(windows * tf.signal.hann_window(used.window), [used.fft])
-    spectrum = spectrum[..., : len(used.filters)]
-    power = tf.math.square(tf.math.real(spectrum)) + tf.math.square(tf.math.imag(spectrum))
-    power = tf.matmul(power, tf.constant(used.filters))
-    pairs = tf.reshape(power, [-1, settings.columns, 2, settings.mel_bands])
-    return tf.reduce_mean(pairs, axis=2)
+    parts = tf.math.real(spectrum), tf.math.imag(spectrum)
+    # The device cannot cut complex numbers.
+    power = sum(tf.math.square(part[..., : len(used.filters)]) for part in parts)
+    pairs = tf.reshape(power, [-1, settings.columns, 2, len(used.filters)])
+    return tf.matmul(tf.reduce_mean(pairs, axis=2), tf.constant(used.filters), name=FILTERS)
 
 
 def _decibels(power: "tf.Tensor") -> "tf.Tensor":

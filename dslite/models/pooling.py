@@ -34,6 +34,9 @@ class Block(NamedTuple):
         return f"{('relative', 'level')[self.panel]}_{self.source}"
 
 
+NAMES = ("brightness", "pooling", *(Block(i, *of).name for i in range(2) for of in BLOCKS[i]))
+
+
 def blocks(settings: Settings) -> list[Block]:
     """List the blocks of features in the order in which they are joined."""
     return [Block(i, *of) for i in range(settings.panels) for of in BLOCKS[i]]
