@@ -31,7 +31,7 @@ from dslite.training.runs import Run
 SCOPE = r".*dslite_.*"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute them
-HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)})_.*"  # see `divide_head`
+HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)}|sum)_.*"  # see `divide_head`
 FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels: half of such a file, were they float32
 
 
@@ -82,7 +82,7 @@ def divide_head(network: keras.Model) -> keras.Model:
         offset = [bias] if part.use_bias else []
         part.set_weights([kernel[first : first + features], *offset])
         first += features
-    x = keras.layers.Activation(dense.activation)(keras.layers.Add()(parts))
+    x = keras.layers.Activation(dense.activation)(keras.layers.Add(name="output_sum")(parts))
     for layer in behind:
         x = layer(x)
     return keras.Model(network.input, x, name=network.name)
