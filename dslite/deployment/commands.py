@@ -131,7 +131,7 @@ def stream(
         typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
     ] = None,
     hop: Annotated[
-        float | None, typer.Option(min=0.1, help="seconds between decisions; else the model's")
+        float | None, typer.Option(min=0.1, help="seconds between decisions")
     ] = None,
     smooth: Annotated[int, typer.Option(min=1, help="mean of the last so many chunks")] = 3,
     rate: Annotated[

@@ -39,7 +39,7 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     """Return what goes on the device, as TensorFlow functions of one chunk.
 
     ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its two halves for Table
-    5: ``spectrogram``: waveform -> Mel image uint8 [1, mel_bands, frames], and ``cnn``: Mel image
+    5: ``spectrogram``: waveform -> Mel image uint8 [1, rows, columns], and ``cnn``: Mel image
     -> probabilities.
     """
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
@@ -116,7 +116,7 @@ def convert_parts(
     """Convert each part, see `functions`.
 
     ``calibration`` are training chunks: waveforms float32 [samples], Mel spectrograms uint8
-    [mel_bands, frames].
+    [rows, columns].
     """
     network = divide_head(network)
     waveforms, mels = ([sample[None] for sample in of] for of in zip(*calibration, strict=True))
@@ -151,13 +151,15 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
     """Return the facts of `dslite.deployment.runtime.Metadata`."""
     record, settings = run.record, run.settings
     waveform = f"waveform, float32 [1, {settings.chunk_samples}]"
-    mel = f"Mel spectrogram, uint8 [1, {settings.mel_bands}, {spectrogram.frames(settings)}]"
+    rows, columns = spectrogram.shape(settings)
+    mel = f"Mel spectrogram, uint8 [1, {rows}, {columns}]"
     inputs = {"model": f"{waveform}, {settings.sample_rate} Hz", "cnn": mel}
     licence = f"that of {Path(settings.weights).name}, not known here"
     if settings.random_weights:
         licence = "none: trained from random weights"
     elif settings.weights == "imagenet":
         licence = IMAGENET[settings.backbone].licence
+    typical = {"typical_s": record["typical_s"]} if "typical_s" in record else {}
     return {
         **{"dataset": record["dataset"], "run": run.folder.name, "identity": record["identity"]},
         **{"part": part, "variant": variant, "task": run.task, "classes": list(run.classes)},
@@ -165,6 +167,7 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
         "weights": record["weights"] | {"licence": licence},
         "input": inputs.get(part, waveform),
         "version": dslite.__version__,
+        **typical,
     }
 
 

@@ -36,6 +36,7 @@ class Predictor:
     classes: tuple[str, ...]  # in the order of the outputs; empty: a regression
     # Waveforms float32 [chunks, samples] -> float32 [chunks, outputs], probabilities or the number
     outputs: Callable[[np.ndarray], np.ndarray]
+    typical_s: float | None = None  # median length of a clip's sound in training
 
 
 def load_model(place: str | Path) -> Predictor:
@@ -49,14 +50,18 @@ def load_model(place: str | Path) -> Predictor:
         file = paths.find(place)
         metadata, predict = runtime.read_metadata(file), runtime.runner(file)
         settings, classes = metadata.settings, metadata.classes
+        typical_s = metadata.facts.get("typical_s")
 
         def outputs(waveforms: np.ndarray) -> np.ndarray:
             return np.concatenate([predict(waveform[None]) for waveform in waveforms])
 
     else:
-        settings, classes, outputs = _load_keras(runs.load(place))
+        run = runs.load(place)
+        settings, classes, outputs = _load_keras(run)
+        typical_s = run.record.get("typical_s")
     # Dropping a user's short file helps nobody.
-    return Predictor(settings.model_copy(update={"tail": "keep"}), classes, outputs)
+    settings = settings.model_copy(update={"tail": "keep"})
+    return Predictor(settings, classes, outputs, typical_s)
 
 
 def _load_keras(run: runs.Run) -> tuple[Settings, tuple[str, ...], Callable]:

@@ -95,7 +95,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
         "run = runs.load(sys.argv[1])\n"
         "network = classifier.load_classifier(run.folder / 'model.keras')\n"
         "call = classifier.predictor(network, run.settings)\n"
-        "shape = (1, run.settings.mel_bands, spectrogram.frames(run.settings))\n"
+        "shape = (1, *spectrogram.shape(run.settings))\n"
         "mel = numpy.zeros(shape, numpy.uint8)",
         "call(mel).numpy()",
         str(run.folder),
@@ -179,18 +179,20 @@ def tensorflow_threads() -> int:
 def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     """Draw a spectrogram as the older Deep Spectrum did: librosa's, plotted by matplotlib.
 
-    From float32 [samples] to uint8 [image_size, image_size, 3], low frequencies at the bottom.
+    From float32 [samples] to uint8 [height, width, 3], low frequencies at the bottom; one panel, of
+    the whole chunk.
     """
     import librosa.display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     lengths = {"win_length": settings.window_samples, "hop_length": settings.hop_samples}
     lengths |= {"n_fft": spectrogram.fft_length(settings), "center": False}
-    bands = {"fmin": settings.mel_min_hz, "fmax": settings.mel_max_hz, "n_mels": settings.mel_bands}
+    bands = {"fmin": settings.mel_min_hz, "fmax": settings.highest_hz, "n_mels": settings.mel_bands}
     rate = settings.sample_rate
     mel = librosa.feature.melspectrogram(y=waveform, sr=rate, **lengths, **bands)
     level = librosa.power_to_db(mel, ref=np.max, top_db=settings.top_db)
-    figure = Figure(figsize=(settings.image_size / 100,) * 2, dpi=100)
+    height, width = settings.picture_shape
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     librosa.display.specshow(level, ax=axes, cmap="viridis", y_axis=None, x_axis=None)
@@ -255,9 +257,12 @@ def _architecture(
     network: "keras.Model", mel: np.ndarray, settings: Settings
 ) -> dict[str, dict[str, Any]]:
     """Return numbers of ``layers`` and parameters, and the ``shapes`` of a chunk on its way."""
+    import keras
+
     from dslite.models import classifier
 
-    backbone, hidden = classifier.backbone_of(network), network.get_layer("hidden")
+    backbone = classifier.backbone_of(network)
+    dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     count = len(backbone.layers)
     layers = {
         "backbone": count,
@@ -265,8 +270,13 @@ def _architecture(
         "backbone_parameters": backbone.count_params(),
         "head_parameters": network.count_params() - backbone.count_params(),
     }
-    steps = {"mel": mel, "picture": classifier.inputs(mel, settings), "features": backbone.output}
-    steps |= {"pooled": hidden.input, "hidden": hidden.output, "output": network.output}
+    # Of several depths the last one's maps; without a hidden layer, the pooling is followed by the
+    # output.
+    maps = keras.tree.flatten(backbone.output)[-1]
+    steps = {"mel": mel, "picture": classifier.inputs(mel, settings), "features": maps}
+    steps |= {"pooled": dense[0].input}
+    steps |= {"hidden": dense[0].output} if len(dense) > 1 else {}
+    steps |= {"output": network.output}
     shapes = {name: [int(length) for length in step.shape[1:]] for name, step in steps.items()}
     return {"layers": layers, "shapes": {"samples": [settings.chunk_samples], **shapes}}
 

@@ -40,6 +40,19 @@ class Metadata:
     facts: dict[str, Any]
 
 
+def stream_window(settings: Settings, typical_s: float | None) -> tuple[int, int]:
+    """Return length and hop of what a stream is decided on, in samples.
+
+    The model's chunks; where what sounds fills the picture, a window as long as the sound of a
+    typical clip in training (``typical_s``), since a longer one holds more than one, and half of
+    it.
+    """
+    if settings.picture == "chunk" or not typical_s:
+        return settings.chunk_samples, settings.chunk_hop_samples
+    window = min(settings.chunk_samples, max(1, round(typical_s * settings.sample_rate)))
+    return window, max(1, window // 2)
+
+
 def attach(content: bytes, facts: dict[str, Any]) -> bytes:
     """Append metadata, at least ``settings, classes, task``: the same bytes for the same facts."""
     buffer = io.BytesIO(content)

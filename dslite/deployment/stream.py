@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dslite import audio
-from dslite.deployment import predict
+from dslite.deployment import predict, runtime
 from dslite.deployment.predict import Predictor
 from dslite.errors import InputError
 
@@ -282,15 +282,17 @@ class Ring:
 class Stream:
     """Decisions on the blocks of a source, and their statistics.
 
-    They are ``hop_s`` seconds apart (None: the model's hop), each the mean of the outputs of the
-    last ``smooth`` chunks; ``log`` is called with messages on gaps and on being behind.
+    They are ``hop_s`` seconds apart (None: that of `runtime.stream_window`), each the mean of the
+    outputs of the last ``smooth`` chunks; ``log`` is called with messages on gaps and on being
+    behind. Zeros fill what a chunk is shorter than the model's.
     """
 
     def __init__(
         self, predictor: Predictor, source: Source, hop_s: float | None, smooth: int, log: Log
     ):
         self._predictor, self._source, self._log = predictor, source, log
-        self._rate, hop = predictor.settings.sample_rate, predictor.settings.chunk_hop_samples
+        settings, self._rate = predictor.settings, predictor.settings.sample_rate
+        self._window, hop = runtime.stream_window(settings, predictor.typical_s)
         self._hop = max(1, round(hop_s * self._rate)) if hop_s else hop
         self._outputs: deque[np.ndarray] = deque(maxlen=smooth)
         self._frames = self._lost = self._gaps = 0  # frames: of the source, with those lost
@@ -306,7 +308,7 @@ class Stream:
     def _restart(self) -> None:
         """Begin anew, at the beginning and behind a gap: no chunk lies across one."""
         self._offset_s = self._frames / self._source.rate
-        self._ring = Ring(self._predictor.settings.chunk_samples, self._hop)
+        self._ring = Ring(self._window, self._hop)
         self._mixer = audio.Mixer(self._source.rate, self._rate, self._source.name)
         self._outputs.clear()
 
@@ -372,7 +374,8 @@ class Stream:
 
     def _decision(self, end: int, chunk: np.ndarray, arrived: float) -> dict[str, Any]:
         """Predict a chunk and smooth."""
-        outputs = np.asarray(self._predictor.outputs(chunk[None])[0], np.float64)
+        filled = np.pad(chunk, (0, self._predictor.settings.chunk_samples - len(chunk)))
+        outputs = np.asarray(self._predictor.outputs(filled[None])[0], np.float64)
         end_s = self._offset_s + end / self._rate
         if not np.isfinite(outputs).all():
             raise InputError(f"the model yields NaN for the chunk that ends at {end_s:.2f} s")
@@ -465,9 +468,11 @@ def run(
     # The first time takes longer; nothing is to wait for it.
     predictor.outputs(np.zeros((1, settings.chunk_samples), np.float32))
     with source as opened:
-        if settings.trim == "on":
+        if settings.trim == "on" and settings.picture == "chunk":
             log("note: the model knows files without the silence at their ends; a stream keeps it")
-        chunk_s, used_s = settings.chunk_length_s, hop_s or settings.chunk_hop_s or 0
+        window, hop = runtime.stream_window(settings, predictor.typical_s)
+        chunk_s, used_s = (count / settings.sample_rate for count in (window, hop))
+        used_s = hop_s or used_s
         if used_s > chunk_s:
             log(f"note: of every {used_s:g} s, {used_s - chunk_s:g} s are in no chunk")
         stream, reader_left = Stream(predictor, opened, hop_s, smooth, log), False

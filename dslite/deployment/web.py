@@ -114,12 +114,19 @@ def write_page(file: Path, folder: Path) -> Path:
 def description(metadata: Metadata) -> dict[str, Any]:
     """Return what the page needs to know of a model, as JSON holds it.
 
-    All lengths are in samples, so that the page rounds nothing; ``mel_hz`` are the centres of the
-    bands and ``colours`` viridis, 256 times red, green, blue from 0 to 255.
+    All lengths are in samples, so that the page rounds nothing: chunks and hop of a file, and of
+    the microphone. ``sound`` says how the picture's first and last column are found where what
+    sounds fills it. Of each panel, ``mel_hz`` are the centres of the bands and ``colours`` those of
+    0 to 255: red, green, blue.
     """
     facts, settings = metadata.facts, metadata.settings
     frame, hop = audio.level_frames(settings.sample_rate)
-    trim = {"frame": frame, "hop": hop, "db": audio.SILENCE_DB}
+    of_clip = settings.picture != "chunk"
+    sound = {"frame": frame, "hop": hop, "db": settings.trim_db}
+    trim = sound | {"margin": audio.MARGIN * hop * of_clip}
+    window, window_hop = runtime.stream_window(settings, facts.get("typical_s"))
+    gray = [[shade] * 3 for shade in range(256)]
+    colours = (spectrogram.colours().astype(int).tolist(), gray)
     return {
         **{"dataset": facts["dataset"], "run": facts["run"]},
         **{"variant": facts.get("variant", ""), "version": facts.get("version", "")},
@@ -129,9 +136,16 @@ def description(metadata: Metadata) -> dict[str, Any]:
         "rate": settings.sample_rate,
         "chunk": settings.chunk_samples,
         "hop": settings.chunk_hop_samples,
+        **{"window": window, "window_hop": window_hop},
         "trim": trim if settings.trim == "on" else None,
-        "mel_hz": [round(float(hz), 2) for hz in spectrogram.mel_frequencies(settings)],
-        "colours": spectrogram.colours().astype(int).tolist(),
+        "sound": sound if of_clip else None,
+        "panels": [
+            {
+                "mel_hz": [round(float(hz), 2) for hz in spectrogram.mel_frequencies(settings, i)],
+                "colours": colours[i],
+            }
+            for i in range(settings.panels)
+        ],
     }
 
 

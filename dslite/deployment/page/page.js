@@ -2,7 +2,7 @@
 // `?file=clip.wav` opens a file that lies beside the page, for demonstrations and tests.
 import {Tensor, loadAndCompile, loadLiteRt} from './litert/index.js';
 import {draw} from './picture.js';
-import {chunkStarts, cut, fuse, largest, mixed, resampled, sounding, storedRate} from './sound.js';
+import {chunkStarts, cut, fuse, largest, mixed, resampled, sounding, storedRate, trimmed} from './sound.js';
 
 const at = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -70,10 +70,13 @@ function showTimes(decisions, pictures) {
   Object.assign(at('time').dataset, {decision, picture});
 }
 
-function showPicture(mel, span, unit, caption) {
+/** Draw a chunk that begins at `from`, in samples: all of it, or what sounds in it. */
+function showPicture(mel, chunk, from, unit, caption) {
+  const span = model.sound ? sounding(chunk, model.sound) : [0, chunk.length];
+  const times = span.map((sample) => (from + sample) / model.rate);
   at('picture').hidden = false;
   at('caption').textContent = caption;
-  shown = () => draw(at('spectrogram'), mel, model, span, unit);
+  shown = () => draw(at('spectrogram'), mel, model.panels, times, unit);
   shown();
 }
 
@@ -109,7 +112,7 @@ async function open(content, name) {
     return;
   }
   const whole = sound.waveform;
-  const [begin, end] = model.trim ? sounding(whole, model.trim) : [0, whole.length];
+  const [begin, end] = model.trim ? trimmed(whole, model.trim) : [0, whole.length];
   const waveform = whole.subarray(begin, end);
   const starts = chunkStarts(waveform.length, model.chunk, model.hop);
   const outputs = [], times = [];
@@ -138,13 +141,14 @@ async function open(content, name) {
 /** Draw one chunk of the file; gives the time it took. */
 async function showChunk(index) {
   const {waveform, begin, starts, outputs} = opened;
-  const {values, took} = await depict(cut(waveform, starts[index], model.chunk));
+  const chunk = cut(waveform, starts[index], model.chunk);
+  const {values, took} = await depict(chunk);
   const from = begin + starts[index], row = outputs[index], best = largest(row);
   const last = Math.min(from + model.chunk, begin + waveform.length);
   const said = model.classes.length ? `${model.classes[best]} ${percent(row[best])}` : Number(row[0].toPrecision(4));
-  const padded = last < from + model.chunk ? ', then zeros' : '';
+  const padded = last < from + model.chunk && !model.sound ? ', then zeros' : '';
   const caption = `Chunk ${index + 1} of ${starts.length}, ${seconds(from)} to ${seconds(last)} s${padded}: ${said}`;
-  showPicture(values, [from / model.rate, (from + model.chunk) / model.rate], 's', caption);
+  showPicture(values, chunk, from, 's', caption);
   at('chunk').setAttribute('aria-valuetext', caption);
   return took;
 }
@@ -209,10 +213,12 @@ async function stop() {
   await context?.close();
 }
 
-/** A decision every hop on the last chunk heard; in between, the picture as often as it is cheap. */
+/** A decision every hop on the last window heard; in between, the picture as often as it is cheap. */
 function hear(port, mine) {
   const rate = mine.context.sampleRate;
-  const last = new Float32Array(Math.round(model.chunk * rate / model.rate));
+  const length = model.window / model.rate;
+  const last = new Float32Array(Math.round(model.window * rate / model.rate));
+  // Zeros fill what a window is shorter than the model's chunk.
   const chunk = () => cut(resampled(last, rate, model.rate), 0, model.chunk);
   const decisions = [], pictures = [];
   let heard = 0, decided = -Infinity, next = 0, busy = false;  // samples heard, decided at; ms
@@ -225,7 +231,7 @@ function hear(port, mine) {
     busy = true;
     try {
       await look();
-      if (heard >= last.length && heard - decided >= model.hop * rate / model.rate) await judge();
+      if (heard >= last.length && heard - decided >= model.window_hop * rate / model.rate) await judge();
     } catch (error) {
       say(`The model failed (${error.message}).`, 'failed');
       await stop();
@@ -236,13 +242,13 @@ function hear(port, mine) {
   async function look() {
     const began = performance.now();
     if (began < next) return;
-    const {values, took} = await depict(chunk());
+    const seen = chunk();
+    const {values, took} = await depict(seen);
     if (microphone !== mine) return;
     next = began + Math.max(100, 4 * (performance.now() - began));
     pictures.push(took);
     if (pictures.length > 9) pictures.shift();
-    const length = model.chunk / model.rate;
-    showPicture(values, [-length, 0], 's from now', `The last ${length} s`);
+    showPicture(values, seen, -model.window, 's from now', `The last ${length} s`);
     if (heard < last.length) say(`Listening, the first decision after ${length} s …`, 'listening');
   }
 
@@ -252,7 +258,7 @@ function hear(port, mine) {
     if (microphone !== mine) return;
     decisions.push(took);
     if (decisions.length > 9) decisions.shift();
-    showOutputs(Array.from(values), `Microphone, the last ${model.chunk / model.rate} s`);
+    showOutputs(Array.from(values), `Microphone, the last ${length} s`);
     showTimes(decisions, pictures);
     say('Listening …', 'listening');
   }
@@ -265,8 +271,10 @@ function describe() {
   document.title = `${title} – dslite`;
   at('title').textContent = title;
   const what = model.classes.length ? `One of ${model.classes.length} classes` : 'A number';
-  const [chunk, hop] = [model.chunk / model.rate, model.hop / model.rate];
-  at('about').textContent = `${what} for every ${chunk} s of sound at ${model.rate / 1000} kHz, ` +
+  const lengths = [model.chunk, model.window, model.window_hop].map((count) => count / model.rate);
+  const [chunk, window, hop] = lengths;
+  const long = model.sound ? `a clip of up to ${chunk} s, or ${window} s of the microphone,` : `${chunk} s of sound`;
+  at('about').textContent = `${what} for every ${long} at ${model.rate / 1000} kHz, ` +
     `a decision every ${hop} s. Model: ${model.variant || 'float32'}.`;
   at('licence').textContent = `Licence of the pre-trained weights: ${model.licence}. Made with ` +
     `dslite ${model.version}; runs on LiteRT.js (Apache-2.0).`;

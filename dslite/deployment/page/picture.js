@@ -1,6 +1,7 @@
-// A Mel spectrogram in viridis with its axes, low frequencies at the bottom.
+// Mel spectrograms, one above the other, with their axes, low frequencies at the bottom.
 
 const MARGIN = {left: 48, right: 14, top: 8, bottom: 34};  // for the labels, CSS pixels
+const GAP = 8;  // between two
 const HERTZ = [100, 200, 500, 1000, 2000, 4000, 8000, 16000];
 
 /** Height of a frequency, 0 (bottom) to 1 (top), by the centres of the bands; else undefined. */
@@ -33,34 +34,39 @@ function pixels(mel, bands, colours) {
   return small;
 }
 
-/** Draw a chunk that lies between two times, in seconds. */
-export function draw(canvas, mel, {mel_hz: centres, colours}, [from, to], unit) {
+/** Draw panels of a chunk that lies between two times, in seconds. */
+export function draw(canvas, mel, panels, [from, to], unit) {
   const scale = window.devicePixelRatio || 1;
   const {clientWidth: width, clientHeight: tall} = canvas;
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(tall * scale);
   const context = canvas.getContext('2d');
   context.scale(scale, scale);
-  const wide = width - MARGIN.left - MARGIN.right, high = tall - MARGIN.top - MARGIN.bottom;
+  const wide = width - MARGIN.left - MARGIN.right, bottom = tall - MARGIN.bottom;
+  const high = (bottom - MARGIN.top - GAP * (panels.length - 1)) / panels.length;
   context.imageSmoothingEnabled = false;
-  context.drawImage(pixels(mel, centres.length, colours), MARGIN.left, MARGIN.top, wide, high);
 
   const style = getComputedStyle(canvas);
   context.fillStyle = context.strokeStyle = style.color;
   context.font = `12px ${style.fontFamily}`;
   context.textAlign = 'right';
   context.textBaseline = 'middle';
-  let free = Infinity;  // so high that no label hides the one before
-  for (const hz of HERTZ) {
-    const up = height(hz, centres);
-    const y = MARGIN.top + high * (1 - up);
-    if (up === undefined || y > free) continue;
-    free = y - 14;
-    context.fillRect(MARGIN.left - 4, y, 4, 1);
-    context.fillText(hz < 1000 ? hz : `${hz / 1000}k`, MARGIN.left - 7, y);
-  }
+  panels.forEach(({mel_hz: centres, colours}, i) => {
+    const top = MARGIN.top + i * (high + GAP), size = mel.length / panels.length;
+    const values = mel.subarray(i * size, (i + 1) * size);
+    context.drawImage(pixels(values, centres.length, colours), MARGIN.left, top, wide, high);
+    let free = Infinity;  // so high that no label hides the one before
+    for (const hz of HERTZ) {
+      const up = height(hz, centres);
+      const y = top + high * (1 - up);
+      if (up === undefined || y > free) continue;
+      free = y - 14;
+      context.fillRect(MARGIN.left - 4, y, 4, 1);
+      context.fillText(hz < 1000 ? hz : `${hz / 1000}k`, MARGIN.left - 7, y);
+    }
+  });
   context.save();
-  context.translate(9, MARGIN.top + high / 2);
+  context.translate(9, (MARGIN.top + bottom) / 2);
   context.rotate(-Math.PI / 2);
   context.textAlign = 'center';
   context.fillText('Hz', 0, 0);
@@ -72,8 +78,8 @@ export function draw(canvas, mel, {mel_hz: centres, colours}, [from, to], unit) 
   const digits = Math.max(0, -Math.floor(Math.log10(apart) + 1e-9));
   for (let k = Math.ceil(from / apart - 1e-9); k * apart <= to + 1e-9; k++) {
     const x = MARGIN.left + wide * (k * apart - from) / (to - from);
-    context.fillRect(x, MARGIN.top + high, 1, 4);
-    context.fillText((k * apart).toFixed(digits).replace('-', '−'), x, MARGIN.top + high + 6);
+    context.fillRect(x, bottom, 1, 4);
+    context.fillText((k * apart).toFixed(digits).replace('-', '−'), x, bottom + 6);
   }
-  context.fillText(unit, MARGIN.left + wide / 2, MARGIN.top + high + 20);
+  context.fillText(unit, MARGIN.left + wide / 2, bottom + 20);
 }

@@ -62,6 +62,12 @@ export function sounding(waveform, {frame, hop, db}) {
   return end > begin ? [begin, end] : [0, length];
 }
 
+/** Where the sound is that is analysed: some samples beside it are kept, `margin`. */
+export function trimmed(waveform, {margin, ...how}) {
+  const [begin, end] = sounding(waveform, how);
+  return [Math.max(0, begin - margin), Math.min(waveform.length, end + margin)];
+}
+
 /** First samples of the chunks: every hop, and one that ends with the file. */
 export function chunkStarts(length, chunk, hop) {
   const starts = [];
