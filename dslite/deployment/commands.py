@@ -130,9 +130,7 @@ def stream(
         str | None,
         typer.Argument(help="a file, or - for raw 16-bit samples; not given: the microphone"),
     ] = None,
-    hop: Annotated[
-        float | None, typer.Option(min=0.1, help="seconds between decisions")
-    ] = None,
+    hop: Annotated[float | None, typer.Option(min=0.1, help="seconds between decisions")] = None,
     smooth: Annotated[int, typer.Option(min=1, help="mean of the last so many chunks")] = 3,
     rate: Annotated[
         int | None, typer.Option(min=1000, help="Hz of - (else the model's) or the microphone")

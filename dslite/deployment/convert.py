@@ -32,7 +32,7 @@ SCOPE = r".*dslite_.*"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute them
 HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)}|sum)_.*"  # see `divide_head`
-FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels: half of such a file, were they float32
+FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
@@ -224,17 +224,16 @@ class Quantiser:
 
         recipe, kind = quantizer.Quantizer(bytearray(self._content)), qtyping.TFLOperationName
         update = recipe.update_quantization_recipe
-        halves = qtyping.OpQuantizationConfig(
-            weight_tensor_config=qtyping.TensorQuantizationConfig(
-                16, dtype=qtyping.TensorDataType.FLOAT
-            ),
-            compute_precision=qtyping.ComputePrecision.FLOAT,
-            explicit_dequantize=True,
-        )
-        update(FILTERS, kind.FULLY_CONNECTED, halves, AlgorithmName.FLOAT_CASTING)
         if variant == FLOAT16:
+            halves = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
+            config = qtyping.OpQuantizationConfig(
+                weight_tensor_config=halves,
+                compute_precision=qtyping.ComputePrecision.FLOAT,
+                explicit_dequantize=True,
+            )
             for name in WEIGHTED:
-                update(SCOPE, kind(name), halves, AlgorithmName.FLOAT_CASTING)
+                update(SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING)
+            update(FILTERS, kind.FULLY_CONNECTED, config, AlgorithmName.FLOAT_CASTING)
         elif variant == DYNAMIC:
             # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
             for name in ("CONV_2D", "FULLY_CONNECTED"):
@@ -248,7 +247,8 @@ class Quantiser:
             update(STATISTICS, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         if variant != FLOAT16:  # features of many scales: only the weights are of 8 bits
             update(HEAD, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-            recipe.add_weight_only_config(HEAD, kind.FULLY_CONNECTED, num_bits=8)
+            for scope in (HEAD, FILTERS):
+                recipe.add_weight_only_config(scope, kind.FULLY_CONNECTED, num_bits=8)
         for name in keep:
             update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         return recipe
