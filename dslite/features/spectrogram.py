@@ -149,13 +149,16 @@ def _levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     return tf.nn.avg_pool1d(squares[..., None], frame, hop, "VALID")[..., 0]
 
 
-def _sounding(
-    power: "tf.Tensor", samples: int, settings: Settings
-) -> tuple["tf.Tensor", "tf.Tensor"]:
+def sounding(waveforms: "tf.Tensor", settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
     """Find where the sound of each chunk begins and ends, as `dslite.audio.sounding` does.
 
-    From what `_levels` computes to two float32 [batch], in samples.
+    From float32 [batch, samples] to two float32 [batch], in samples.
     """
+    return _edges(_levels(waveforms, settings), waveforms.shape[1], settings)
+
+
+def _edges(power: "tf.Tensor", samples: int, settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """From `_levels` to what `sounding` finds."""
     import tensorflow as tf
 
     hop = audio.level_frames(settings.sample_rate)[1]
@@ -188,7 +191,7 @@ def _stretched_power(
     places = tf.range(count, dtype=tf.float32) / (count - 1)
     panels = []
     for used, square in zip(every, (tf.square(gain), tf.ones_like(gain)), strict=False):
-        begin, end = _sounding(levels * square, waveforms.shape[1], settings)
+        begin, end = _edges(levels * square, waveforms.shape[1], settings)
         centres = begin[:, None] + (end - begin - 1)[:, None] * places
         starts = tf.cast(tf.round(centres), tf.int32) + half - used.window // 2
         pairs = _spectra(source, starts, used)

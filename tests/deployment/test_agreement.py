@@ -109,7 +109,7 @@ def loss(content):
 # The last is not enough, and twice as many are more than there are.
 @pytest.mark.parametrize(
     ("scale", "restored"),
-    [(0.0005, ""), (0.001, "b"), (0.002, "bd"), (0.01, "bdea"), (1.0, "bdea")],
+    [(0.0003, ""), (0.0005, "b"), (0.001, "bd"), (0.005, "bdea"), (1.0, "bdea")],
 )
 def test_the_most_sensitive_layers_are_restored_until_little_is_lost(monkeypatch, scale, restored):
     lines = []
