@@ -1,6 +1,6 @@
 """What the files for the device cost against float32 and against Keras, by backbone and variant.
 
-    python tests/benchmarks/device.py [--runs 50] [--weights MOBILENET_V2.weights.h5]
+    python tests/benchmarks/device.py [--runs 50] [--weights MOBILENET_V2.weights.h5] [--only tuned]
 
 DenseNet121 (random weights) and MobileNetV2 with a head of 6 classes are converted in every
 variant, calibrated on noise, and timed by `dslite.deployment.profile_run`; ``litert-benchmark``,
@@ -10,6 +10,11 @@ table, writes ``results/benchmarks/device.json``; the last line is its content.
 Ratios are of medians: ``x float32`` says how many times as fast (or small) a file is as the float32
 one of the same part on as many threads; ``keras / ...`` how many times as long Keras takes as the
 float32 network. What the weights are makes no difference to the time.
+
+``tuned``: MobileNetV2's whole file of preset ``tuned``, clip to classes, against that of ``paper``
+on one thread in turn: medians and sizes, and ratios of the time per second of audio. A file of
+``paper`` takes 4 s of it; of ``tuned``, all that its buffer holds (6 s), or the sound of a typical
+clip (2.7 s, RAVDESS's), with which it costs the same. With ``--only tuned`` the other figures stay.
 """
 
 import argparse
@@ -28,9 +33,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pandas as pd
-from timing import FOLDER, seconds
+from timing import FOLDER, in_turn, seconds
 
-from dslite import paths, provenance, settings, tensorflow_logging
+from dslite import cards, paths, provenance, settings, tensorflow_logging
 from dslite.deployment import convert, profile, runtime
 from dslite.features import spectrogram
 from dslite.models import classifier
@@ -39,11 +44,11 @@ from dslite.training import runs
 CLASSES = ("angry", "calm", "fearful", "happy", "neutral", "sad")
 THREADS = (1, 2)
 CALIBRATION = 8
+TYPICAL_S = 2.7  # of sound in a clip: RAVDESS's median, as `dslite train` writes it down
 
 
-def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
-    """An untrained network as a finished run, converted in every variant."""
-    used = settings.Settings(backbone=backbone, weights=weights)
+def a_run(folder: Path, used: settings.Settings, variants=runtime.VARIANTS) -> runs.Run:
+    """An untrained network as a finished run, converted."""
     keras.utils.set_random_seed(0)
     network = classifier.build_classifier(used, len(CLASSES))
     folder.mkdir()
@@ -58,7 +63,7 @@ def a_run(folder: Path, backbone: str, weights: str) -> runs.Run:
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
     parts = convert.convert_parts(run, network, list(zip(waves, mels, strict=True)))
-    convert.write(run, parts, dict.fromkeys(runtime.VARIANTS, ()))
+    convert.write(run, parts, dict.fromkeys(variants, ()))
     return run
 
 
@@ -100,7 +105,8 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     results: dict[str, Any] = {}
 
     def convert_it():
-        results["run"] = a_run(folder / backbone, backbone, weights)
+        used = settings.Settings(backbone=backbone, weights=weights)
+        results["run"] = a_run(folder / backbone, used)
 
     def measure_it():
         results["profile"] = profile.profile_run(results["run"], THREADS, repeats)
@@ -123,6 +129,32 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     }
 
 
+def tuned(folder: Path, repeats: int) -> dict[str, Any]:
+    """Figures of preset tuned against paper, see the module."""
+    network, variants = {"backbone": "mobilenet_v2", "weights": "random"}, runtime.VARIANTS[::3]
+    used = {
+        "paper": settings.Settings(**network),
+        "tuned": settings.Settings(**cards.TUNED | network),
+    }
+    made = {preset: a_run(folder / preset, of, variants) for preset, of in used.items()}
+    calls, figures = {}, {}
+    for (preset, run), variant in itertools.product(made.items(), variants):
+        for part in ("model", "spectrogram") if variant == runtime.FLOAT32 else ("model",):
+            file, name = run.folder / runtime.file_name(part, variant), f"{preset} {part} {variant}"
+            value, call = runtime.example_input(file), runtime.runner(file, 1)
+            calls[name] = lambda call=call, value=value: call(value)
+            figures[f"{name}, MB"] = file.stat().st_size / 1e6
+    in_turn(calls, 5)
+    ms = {name: 1000 * float(np.median(of)) for name, of in in_turn(calls, 4 * repeats).items()}
+    for variant in variants:
+        paper, ours = (ms[f"{preset} model {variant}"] for preset in ("paper", "tuned"))
+        per_s = paper / used["paper"].chunk_length_s
+        for name, length_s in (("buffer", used["tuned"].chunk_length_s), ("clip", TYPICAL_S)):
+            figures[f"tuned / paper, {variant}, per s of {name}"] = ours / length_s / per_s
+    figures |= {f"{name}, ms": value for name, value in ms.items()}
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
 def main() -> None:
     """Measure, print, write."""
     sibling = paths.ROOT.parent / "shared" / "weights"
@@ -131,12 +163,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50, help="that each figure is over")
     default = str(file) if file.is_file() else "random"
     parser.add_argument("--weights", default=default, help="of MobileNetV2")
+    parser.add_argument("--only", choices=["tuned"], help="measure no other")
     options = parser.parse_args()
     tensorflow_logging.import_tensorflow()
     machine = "{processor}, {cores} cores".format(**provenance.hardware())
     figures: dict[str, Any] = {"date": provenance.now(), "hardware": machine}
+    if options.only:
+        older = json.loads((FOLDER / "device.json").read_text("utf-8"))
+        figures = older | {"tuned": figures}
     with tempfile.TemporaryDirectory() as folder:
-        for backbone, weights in (("densenet121", "random"), ("mobilenet_v2", options.weights)):
+        figures["tuned"] = figures.get("tuned", {}) | tuned(Path(folder), options.runs)
+        others = (("densenet121", "random"), ("mobilenet_v2", options.weights))
+        for backbone, weights in () if options.only else others:
             figures[backbone] = measured(Path(folder), backbone, weights, options.runs)
     provenance.write_json(FOLDER / "device.json", figures)
     print(f"\n{json.dumps(figures)}")

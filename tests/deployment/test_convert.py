@@ -104,6 +104,7 @@ def test_metadata(converted_run, variant):
     assert (facts["dataset"], facts["run"]) == ("small", converted_run.folder.name)
     assert facts["identity"] == converted_run.record["identity"]
     assert tuple(facts["classes"]) == converted_run.classes
+    assert facts.get("typical_s") == converted_run.record.get("typical_s")
     assert "small.weights.h5" in facts["weights"]["licence"]
     assert str(converted_run.settings.chunk_samples) in facts["input"]
     settings = runtime.read_metadata(file).settings.model_dump(exclude={"weights"})

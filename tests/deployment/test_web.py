@@ -100,7 +100,7 @@ def test_the_page_is_whole(model, registry, tmp_path):
     assert (folder / "page.js").read_bytes() == (PAGE / "page.js").read_bytes()
     text = json.loads((folder / "model.json").read_text())
     assert (text["rate"], text["chunk"], text["hop"]) == (8000, 12000, 6000)
-    assert text["trim"] == {"frame": 1024, "hop": 256, "db": 60}
+    assert text["trim"] == {"frame": 1024, "hop": 256, "db": 60, "margin": 0}
     assert (text["classes"], text["fusion"]) == (["quiet", "loud"], "vote")
 
 
