@@ -65,7 +65,8 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
 def divide_head(network: keras.Model) -> keras.Model:
     """Return a network that applies its head to each block of features on its own, and adds up.
 
-    Weights of blocks differ in size by a hundred: with one scale of 8 bits for all, most were 0. A
+    Weights of blocks differ in size by a hundred: with one scale of 8 bits for all, most were 0.
+    Blocks that the head does not use are left out, and what of the backbone only they need. A
     network without blocks is returned as it is.
     """
     blocks = list(pooling.statistics(network))
@@ -74,15 +75,15 @@ def divide_head(network: keras.Model) -> keras.Model:
     place = 1 + [layer.name for layer in network.layers].index("pooling")
     dense, *behind = network.layers[place:]
     kernel, bias = dense.get_weights()
-    parts, first = [], 0
-    for block in blocks:
-        features = block.output.shape[1]
+    ends = np.cumsum([block.output.shape[1] for block in blocks])[:-1]
+    pairs = list(zip(blocks, np.split(kernel, ends), strict=True))
+    parts = []
+    for block, weights in [pair for pair in pairs if pair[1].any()] or pairs[:1]:
         part = keras.layers.Dense(len(bias), use_bias=not parts, name=f"output_{block.name}")
         parts.append(part(block.output))
-        offset = [bias] if part.use_bias else []
-        part.set_weights([kernel[first : first + features], *offset])
-        first += features
-    x = keras.layers.Activation(dense.activation)(keras.layers.Add(name="output_sum")(parts))
+        part.set_weights([weights, bias] if part.use_bias else [weights])
+    x = keras.layers.Add(name="output_sum")(parts) if len(parts) > 1 else parts[0]
+    x = keras.layers.Activation(dense.activation)(x)
     for layer in behind:
         x = layer(x)
     return keras.Model(network.input, x, name=network.name)

@@ -51,6 +51,8 @@ def a_run(folder: Path, used: settings.Settings, variants=runtime.VARIANTS) -> r
     """An untrained network as a finished run, converted."""
     keras.utils.set_random_seed(0)
     network = classifier.build_classifier(used, len(CLASSES))
+    head = network.layers[-1].kernel  # a solved one is zero at first
+    head.assign(keras.random.normal(head.shape, stddev=0.01))
     folder.mkdir()
     network.save(folder / "model.keras")
     described = {

@@ -63,6 +63,24 @@ def test_a_head_in_parts_is_the_same_head(rng, scale):
     np.testing.assert_allclose(divided(pictures), network(pictures), rtol=1e-4, atol=1e-5)
 
 
+def test_what_the_head_does_not_use_is_left_out(network, rng):
+    dense = network.get_layer("output")
+    before = kernel, bias = dense.get_weights()
+    blocks = {layer.name: layer for layer in convert.pooling.statistics(network)}
+    used = list(blocks).index("level_rows")
+    first = sum(layer.output.shape[1] for layer in list(blocks.values())[:used])
+    kernel = np.zeros_like(kernel)
+    kernel[first : first + blocks["level_rows"].output.shape[1]] = 0.1
+    pictures = rng.uniform(-1, 1, (2, *network.input_shape[1:])).astype(np.float32)
+    try:
+        dense.set_weights([kernel, bias])
+        divided = convert.divide_head(network)
+        np.testing.assert_allclose(divided(pictures), network(pictures), rtol=1e-4, atol=1e-5)
+    finally:
+        dense.set_weights(before)
+    assert not [layer for layer in divided.layers if isinstance(layer, keras.Model)]
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_variant_agrees_with_keras(network, quantisers, rng, variant):
     content = quantisers["model"].make(variant)
