@@ -1,51 +1,75 @@
 """Attributions over spectrogram pictures in numbers: joined in time, by frequency, by time.
 
 An attribution is float [H, W] over a picture whose row 0 is the highest frequency, summed over the
-colour channels; positive values raise the explained output.
+colour channels; positive values raise the explained output. Of a picture of two panels, that of
+absolute level is the lower half.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import interp1d
 
 from dslite.features.spectrogram import mel_axis
 
 FREQUENCY, TIME = ("low_hz", "high_hz"), ("from_share", "to_share")  # edges in `class_table`
 
 
-def _added(
-    parts: np.ndarray, starts_s: np.ndarray, chunk_s: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Chunks [chunks, H, W, ...] summed on the file's time axis, and how many cover a column."""
-    parts, starts = np.asarray(parts, np.float64), np.asarray(starts_s, float)
-    if starts.size == 0 or starts.min() < 0 or len(parts) != len(starts):
-        raise ValueError(f"expected {len(parts)} chunks' starts, 0 s or later, found {starts!r}")
-    width = parts.shape[2]
-    first = np.round(starts * width / chunk_s).astype(np.int64)  # the nearest column
-    columns = first[:, None] + np.arange(width)
-    total = np.zeros((parts.shape[1], columns.max() + 1, *parts.shape[3:]))
-    for part, at in zip(parts, columns, strict=True):
-        total[:, at] += part
-    return total, np.bincount(columns.ravel())
+def _resampled(part: np.ndarray, count: int) -> np.ndarray:
+    """Means of [H, W, ...] over equal parts of its columns: [H, count, ...]."""
+    width = part.shape[1]
+    if count == width:
+        return part
+    integral = np.insert(part.cumsum(axis=1), 0, 0, axis=1)
+    ends = interp1d(np.arange(width + 1), integral, axis=1)(np.linspace(0, width, count + 1))
+    return np.diff(ends, axis=1) * count / width
 
 
-def stitch_values(parts: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
+def _placed(
+    parts: np.ndarray, spans_s: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Chunks [chunks, H, W, ...] at a common rate, their first columns, and the covering ones."""
+    # The rate is that of the median chunk: a short one, stretched in its own picture, shrinks.
+    parts, spans = np.asarray(parts, np.float64), np.asarray(spans_s, float)
+    if spans.shape != (len(parts), 2) or not len(parts):
+        raise ValueError(f"expected {len(parts)} chunks' begin and end, found {spans!r}")
+    lengths = spans[:, 1] - spans[:, 0]
+    rate = parts.shape[2] / np.median(lengths)
+    counts = np.maximum(1, np.round(lengths * rate)).astype(np.int64)
+    first = np.round((spans[:, 0] - spans[:, 0].min()) * rate).astype(np.int64)  # the nearest
+    covering = np.zeros((first + counts).max())
+    for at, count in zip(first, counts, strict=True):
+        covering[at : at + count] += 1
+    placed = [_resampled(part, count) for part, count in zip(parts, counts, strict=True)]
+    return placed, first, covering
+
+
+def stitch_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
     """Join the attributions of a file's chunks to that of the file's score.
 
-    From float [chunks, H, W] to float64 [H, columns], 0 where no chunk lies. The score is the mean
-    of n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError
-    without a chunk, for a start below 0 and for another number of starts.
+    From float [chunks, H, W], which last from and to so many seconds, [chunks, 2], to float64 [H,
+    columns], from the first begin to the last end, 0 where no chunk lies. The score is the mean of
+    n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError without a
+    chunk and for another number of spans.
     """
-    return _added(parts, starts_s, chunk_s)[0] / len(parts)
+    placed, first, covering = _placed(parts, spans_s)
+    total = np.zeros((len(placed[0]), len(covering)))
+    for part, at in zip(placed, first, strict=True):
+        share = np.shape(parts)[2] / part.shape[1]  # a chunk's sum stays
+        total[:, at : at + part.shape[1]] += part * share
+    return total / len(parts)
 
 
-def stitch_pictures(pictures: np.ndarray, starts_s: np.ndarray, chunk_s: float) -> np.ndarray:
+def stitch_pictures(pictures: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
     """Join the pictures of a file's chunks: the mean of the chunks that cover a column.
 
     From float [chunks, H, W, 3] to float32 [H, columns, 3], NaN where no chunk lies.
     """
-    total, covering = _added(pictures, starts_s, chunk_s)
+    placed, first, covering = _placed(pictures, spans_s)
+    total = np.zeros((len(placed[0]), len(covering), 3))
+    for part, at in zip(placed, first, strict=True):
+        total[:, at : at + part.shape[1]] += part
     with np.errstate(invalid="ignore"):  # 0 / 0, where no chunk lies
         return (total / covering[:, None]).astype(np.float32)
 
@@ -87,20 +111,27 @@ def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
     return _binned(columns, bins, valid * len(columns))
 
 
-def cells(height: int, width: int, grid: int) -> np.ndarray:
-    """Return the cell of every pixel, int64 [height, width], line by line from 0 to grid ** 2 - 1.
+def level_share(values: np.ndarray) -> float:
+    """Compute which share of the absolute attribution lies in the lower of two panels."""
+    size = np.abs(values)
+    return float(size[len(size) // 2 :].sum() / (size.sum() or 1.0))
 
-    Pixel p of a side of n lies in cell floor(p * grid / n); with fewer pixels than cells, some are
+
+def cells(height: int, width: int, grid: tuple[int, int]) -> np.ndarray:
+    """Return the cell of every pixel, int64 [height, width], line by line of a grid from 0 on.
+
+    Pixel p of a side of n lies in cell floor(p * count / n); with fewer pixels than cells, some are
     empty. `dslite.explanation.methods.hide` divides a picture in the same way.
     """
-    row, column = (np.arange(side) * grid // side for side in (height, width))
-    return row[:, None] * grid + column
+    sides = zip((height, width), grid, strict=True)
+    row, column = (np.arange(side) * count // side for side, count in sides)
+    return row[:, None] * grid[1] + column
 
 
-def regions(values: np.ndarray, grid: int) -> np.ndarray:
-    """Sum float [H, W] over the `cells` of a grid: float64 [grid, grid]."""
+def regions(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Sum float [H, W] over the `cells` of a grid, rows and columns: float64 [rows, columns]."""
     cell = cells(*np.shape(values), grid).ravel()
-    return np.bincount(cell, np.ravel(values), minlength=grid**2).reshape(grid, grid)
+    return np.bincount(cell, np.ravel(values), minlength=np.prod(grid)).reshape(grid)
 
 
 def class_table(

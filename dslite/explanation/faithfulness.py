@@ -8,8 +8,8 @@
   head has drawn new weights must be another one.
 - Stability: the same explanation whatever the seed of the method's own draws.
 
-All of it on a grid of regions, 14 to a side, the same for every method. What is hidden is hidden by
-the model's masker; a method that asks with the same masker has that much of an advantage.
+All of it on a grid of regions, 14 to a panel's side, the same for every method. What is hidden is
+hidden by the model's masker; a method that asks with the same masker has that much of an advantage.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,22 +25,25 @@ from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, Explanation
 
 CURVES = {"deletion": -1, "insertion": 1}  # name -> sign of what is better
-STEPS = 28  # of a curve: of 14 x 14 regions, 7 each
+STEPS = 28  # of a curve: of 14 x 14 regions, 7 each; of two panels 14
 RANDOM_ORDERS = 10  # a picture, whose mean a method is compared with
 SEEDS = 3
 DRAWS = 1000  # of the bootstrap over pictures
 
 
 def _curves(
-    outputs_of: Callable[[np.ndarray], np.ndarray], orders: np.ndarray, output: int
+    outputs_of: Callable[[np.ndarray], np.ndarray],
+    orders: np.ndarray,
+    output: int,
+    grid: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Deletion and insertion curves [n, steps + 1] of a masked picture by orders [n, regions]."""
     # The output when 0, 1/steps, ..., all of the regions are hidden, or shown.
     regions = orders.shape[1]
-    side, steps = int(np.sqrt(regions)), min(STEPS, regions)
+    steps = min(STEPS, regions)
     counts = np.arange(steps + 1) * regions // steps
     rank = np.argsort(orders, axis=1)  # of every region in the order
-    first = (rank[:, None, :] < counts[:, None]).reshape(-1, side, side)
+    first = (rank[:, None, :] < counts[:, None]).reshape(-1, *grid)
     shape = (len(orders), steps + 1)
     deletion, insertion = (outputs_of(of)[:, output].reshape(shape) for of in (~first, first))
     return deletion, insertion
@@ -55,8 +58,7 @@ def _with_random_head(network: keras.Model, seed: int) -> keras.Model:
     """A copy whose head's dense layers are drawn anew; the attention ReLU between them stays."""
     copy = keras.models.clone_model(network)
     copy.set_weights(network.get_weights())
-    first = copy.layers.index(copy.get_layer("hidden"))
-    dense = [layer for layer in copy.layers[first:] if isinstance(layer, keras.layers.Dense)]
+    dense = [layer for layer in copy.layers if isinstance(layer, keras.layers.Dense)]
     for number, layer in enumerate(dense):
         initializer = keras.initializers.GlorotUniform(seed=seed + number)
         layer.kernel.assign(initializer(layer.kernel.shape))
@@ -75,7 +77,7 @@ def assess(
 ) -> pd.DataFrame:
     """Put every method to every test.
 
-    Takes a model with a background, pictures float32 [n, image_size, image_size, 3] and which
+    Takes a model with a background, pictures float32 [n, height, width, 3] and which
     output of each is explained. The seed is that of the methods, random orders and random head.
 
     Gives a row for each picture and ``method``, ``random`` (the mean of random orders) last:
@@ -95,18 +97,18 @@ def assess(
 
 def _assess_one(model, random, picture, output, evaluations, seed, rng) -> list[dict[str, Any]]:
     """Rows of `assess` of one picture."""
-    side = min(len(picture), methods.GRID)
+    grid = methods.grid(model.settings, methods.GRID)
 
     def explained(method: str, of: ExplainedModel = model, seed: int = seed) -> Explanation:
         return methods.explain(method, of, picture, [output], evaluations, seed)[0]
 
     def regions(explanation: Explanation) -> np.ndarray:
-        return attributions.regions(explanation.values, side).ravel()
+        return attributions.regions(explanation.values, grid).ravel()
 
     true = {method: explained(method) for method in methods.METHODS}
     orders = [np.argsort(-regions(one), kind="stable") for one in true.values()]
-    orders += [rng.permutation(side**2) for _ in range(RANDOM_ORDERS)]
-    curves = _curves(model.masked(picture), np.array(orders), output)
+    orders += [rng.permutation(np.prod(grid)) for _ in range(RANDOM_ORDERS)]
+    curves = _curves(model.masked(picture), np.array(orders), output, grid)
     rows = []
     for method, deletion, insertion in zip(methods.METHODS, *curves, strict=False):
         row = {"method": method, "deletion": deletion, "insertion": insertion}

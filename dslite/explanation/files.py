@@ -16,7 +16,7 @@ from dslite.errors import InputError
 from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, Explanation
 from dslite.features import spectrogram
-from dslite.features.store import Store
+from dslite.features.store import Store, sounding_s
 from dslite.models import classifier
 from dslite.settings import Settings
 from dslite.training import runs
@@ -39,8 +39,8 @@ class ExplainedFile:
     predicted: str
     probability: float  # of the predicted class, the chunks' mean; a regression's prediction
     waveform: np.ndarray  # float32 [samples], what the chunks were cut from
-    picture: np.ndarray  # float32 [image_size, columns, 3], RGB from 0 to 255
-    seconds: float  # of the picture; more than of the waveform, if this is shorter than a chunk
+    picture: np.ndarray  # float32 [height, columns, 3], RGB from 0 to 255
+    span_s: tuple[float, float]  # of the picture in the waveform, or beyond it: of a padded chunk
     explanations: dict[str, Explanation]  # by class, of the whole file
 
     @property
@@ -172,7 +172,7 @@ def explain_files(
         path = store.folder / row.file if row.file in paths else Path(row.file)
         clip = audio.clip(path, settings)
         cut = audio.cut(clip.waveform, clip.starts, settings.chunk_samples)
-        starts_s = clip.starts / settings.sample_rate
+        spans_s = (clip.starts / settings.sample_rate)[:, None] + sounding_s(cut, settings)
         pictures = model.pictures(compute(cut).numpy())
         log(f"explaining {row.file}: {len(cut)} chunk{'s' if len(cut) > 1 else ''}")
         scores = model.outputs(pictures).mean(axis=0)
@@ -183,7 +183,6 @@ def explain_files(
             methods.explain(method, model, picture, outputs, evaluations, seed)
             for picture in pictures
         ]
-        picture = attributions.stitch_pictures(pictures, starts_s, settings.chunk_length_s)
         files.append(
             ExplainedFile(
                 name=row.file,
@@ -192,10 +191,10 @@ def explain_files(
                 predicted=names[best] if run.classes else f"{scores[0]:.4g}",
                 probability=float(scores[best]),
                 waveform=clip.waveform,
-                picture=picture,
-                seconds=picture.shape[1] * settings.chunk_length_s / settings.image_size,
+                picture=attributions.stitch_pictures(pictures, spans_s),
+                span_s=(float(spans_s.min()), float(spans_s.max())),
                 explanations={
-                    names[output]: join(of_output, starts_s, settings)
+                    names[output]: join(of_output, spans_s)
                     for output, of_output in zip(outputs, zip(*parts, strict=True), strict=True)
                 },
             )
@@ -203,11 +202,11 @@ def explain_files(
     return files
 
 
-def join(parts: Sequence[Explanation], starts_s: np.ndarray, settings: Settings) -> Explanation:
+def join(parts: Sequence[Explanation], spans_s: np.ndarray) -> Explanation:
     """Join the explanations of a file's chunks to that of its score, the mean over the chunks."""
     values = np.stack([part.values for part in parts])
     return Explanation(
-        attributions.stitch_values(values, starts_s, settings.chunk_length_s),
+        attributions.stitch_values(values, spans_s),
         float(np.mean([part.base for part in parts])),
         float(np.mean([part.output for part in parts])),
     )
@@ -253,22 +252,24 @@ def _stft_mask(
 def split_sound(file: ExplainedFile, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Split a clip into what raised its predicted class most (`top_regions`), and the rest.
 
-    float32 [samples] each, which sum to the file's waveform.
+    float32 [samples] each, which sum to the file's waveform. Of two panels, what is among the top
+    in either of them.
     """
     mask = top_regions(next(iter(file.explanations.values())).values)
-    hz, window_s = spectrogram.mel_frequencies(settings), settings.window_ms / 1000
-    return _split(file.waveform, mask, hz, settings.sample_rate, window_s, file.seconds)
+    masks, hz = np.split(mask, settings.panels), spectrogram.panel_frequencies(settings)
+    window_s = settings.window_ms / 1000
+    return _split(file.waveform, masks, hz, settings.sample_rate, window_s, file.span_s)
 
 
 def _split(
     waveform: np.ndarray,
-    mask: np.ndarray,
-    mel_frequencies_hz: np.ndarray,
+    masks: Sequence[np.ndarray],
+    mel_frequencies_hz: Sequence[np.ndarray],
     sample_rate: int,
     window_s: float,
-    seconds: float,
+    span_s: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a mask [H, W] over a picture of so many seconds keeps of a clip, and what it removes."""
+    """What the masks [H, W] of panels over a span of a clip keep of it, and what they remove."""
     # The STFT has a Hann window, moved by a quarter of it; a shorter one clicks.
     import librosa  # here: it takes seconds to import
 
@@ -279,10 +280,12 @@ def _split(
     options = {"hop_length": hop, "n_fft": n_fft, "window": "hann", "center": True}
     spectrum = librosa.stft(padded, **options)
     # Frames in the padding reach back into the clip: they count as its last moment.
-    times = np.minimum(np.arange(spectrum.shape[1]) * hop, n) / (sample_rate * seconds)
+    times = np.minimum(np.arange(spectrum.shape[1]) * hop, n) / sample_rate
+    times = (times - span_s[0]) / (span_s[1] - span_s[0])
     hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    gain = _stft_mask(mask, mel_frequencies_hz, hz, times).astype(np.float32)
-    retained = librosa.istft(spectrum * gain, length=len(padded), **options)[:n]
+    panels = zip(masks, mel_frequencies_hz, strict=True)
+    gain = np.max([_stft_mask(mask, centres, hz, times) for mask, centres in panels], axis=0)
+    retained = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **options)[:n]
     # The inverse STFT is linear: the inverse of what the mask leaves out is the difference.
     return retained, waveform - retained
 

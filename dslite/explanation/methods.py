@@ -3,6 +3,10 @@
 Paper 3.5, Figure 2. Two of them hide parts of the picture: a mask is a coarse map of cells, True
 where the picture stays. Masked pictures are drawn inside the graph that also runs the network, so
 that of each only its cells travel.
+
+A picture of two panels is masked as a whole, each cell in one panel: values tell what the network
+takes from which of the two. What is hidden in one panel may still show in the other, so that they
+are no values of the sound itself, and where both panels tell the same, they share it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +27,10 @@ from dslite.models import backbones, classifier, pooling, split
 from dslite.settings import Settings, nearest
 
 MASKERS = ("mean", "blur")
-CELLS = 56  # to a side of a mask: 4 pixels of a picture of 224; a small picture's are its pixels
+CELLS = 56  # to a panel's side in a mask: 4 pixels of 224; a small picture's are its pixels
 BATCH = 32  # masked pictures a call of the network
 DRAWS = 200  # of `gradient`: backgrounds and places on the way from them
-GRID = 14  # regions to a side that `occlusion` hides
+GRID = 14  # regions to a panel's side that `occlusion` hides
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Explanation:
     the base is NaN for a method whose values do not sum to anything.
     """
 
-    values: np.ndarray  # float64 [image_size, image_size], over colours; positive raises the output
+    values: np.ndarray  # float64 [height, width], over colours; positive raises the output
     base: float  # output for what they start from: masked picture, or the background's mean
     output: float  # of the whole picture
 
@@ -47,33 +51,47 @@ class Explanation:
         return abs(self.base + float(self.values.sum()) - self.output)
 
 
-def filling(picture: np.ndarray, masker: str) -> np.ndarray:
-    """Return what stands in the place of hidden cells, float32 [side, side, 3] like the picture.
+def grid(settings: Settings, count: int) -> tuple[int, int]:
+    """Return rows and columns of a mask: ``count`` to a panel's shorter side, at most its pixels."""
+    height, width = settings.picture_shape
+    height //= settings.panels
+    rows, columns = (min(side, side * count // min(height, width)) for side in (height, width))
+    return settings.panels * rows, columns
 
-    ``mean``: its mean colour; ``blur``: its moving average, as wide as a quarter of it.
+
+def filling(picture: np.ndarray, masker: str, panels: int = 1) -> np.ndarray:
+    """Return what stands in the place of hidden cells, float32 [height, width, 3] like the picture.
+
+    ``mean``: the mean colour of each panel; ``blur``: its moving average, as wide as a quarter of
+    its height.
     """
-    if masker == "mean":
-        return np.broadcast_to(picture.mean(axis=(0, 1)), picture.shape).astype(np.float32)
-    width = max(2, len(picture) // 4)
-    return uniform_filter(picture, (width, width, 0), mode="mirror").astype(np.float32)
+    filled = []
+    for panel in np.split(picture, panels):
+        if masker == "mean":
+            filled.append(np.broadcast_to(panel.mean(axis=(0, 1)), panel.shape))
+        else:
+            width = max(2, len(panel) // 4)
+            filled.append(uniform_filter(panel, (width, width, 0), mode="mirror"))
+    return np.concatenate(filled).astype(np.float32)
 
 
 def hide(picture: tf.Tensor, fill: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-    """Return pictures with their hidden cells filled, float32 [n, side, side, 3].
+    """Return pictures with their hidden cells filled, float32 [n, height, width, 3].
 
-    Takes float32 [side, side, 3], its `filling`, and bool [n, cells, cells], row 0 at the top.
+    Takes float32 [height, width, 3], its `filling`, and bool [n, rows, columns], row 0 at the top.
     """
-    side = picture.shape[0]
-    cell = tf.range(side) * tf.shape(visible)[1] // side
-    visible = tf.gather(tf.gather(visible, cell, axis=1), cell, axis=2)[..., None]
-    return tf.where(visible, picture, fill)
+    for axis in (1, 2):
+        side = picture.shape[axis - 1]
+        cell = tf.range(side) * tf.shape(visible)[axis] // side
+        visible = tf.gather(visible, cell, axis=axis)
+    return tf.where(visible[..., None], picture, fill)
 
 
 class ExplainedModel:
     """A network under explanation: it sees whole pictures and pictures with hidden cells.
 
     ``masker`` is what stands in their place (see `filling`), ``background`` pictures of training
-    chunks, float32 [n, image_size, image_size, 3], RGB from 0 to 255, which ``gradient`` needs.
+    chunks, float32 [n, height, width, 3], RGB from 0 to 255, which ``gradient`` needs.
     """
 
     def __init__(
@@ -87,12 +105,12 @@ class ExplainedModel:
         self.network, self.settings, self.masker = network, settings, masker
         self.background = background
         self.scale = backbones.BACKBONES[settings.backbone].scale
-        side = settings.image_size
-        picture = tf.TensorSpec([side, side, 3], tf.float32)
+        shape = (*settings.picture_shape, 3)
+        picture = tf.TensorSpec(shape, tf.float32)
         visible = tf.TensorSpec([None, None, None], tf.bool)
         self._hide = tf.function(hide, input_signature=[picture, picture, visible], autograph=False)
         self._network = split.frozen(
-            lambda pictures: network(self.scale(pictures), training=False), side, side, 3
+            lambda pictures: network(self.scale(pictures), training=False), *shape
         )
 
     @cached_property
@@ -110,17 +128,18 @@ class ExplainedModel:
         return self.outputs(self.background).mean(axis=0)
 
     def outputs(self, pictures: np.ndarray) -> np.ndarray:
-        """Compute outputs, float64 [n, outputs], of pictures [n, image_size, image_size, 3]."""
+        """Compute outputs, float64 [n, outputs], of pictures float32 [n, height, width, 3]."""
         whole = np.ones((1, 1, 1), bool)
         return np.concatenate([self.masked(picture)(whole) for picture in pictures])
 
     def pictures(self, mel: np.ndarray) -> np.ndarray:
-        """Turn spectrograms uint8 [n, mel_bands, frames] into pictures float32."""
+        """Turn spectrograms uint8 [n, rows, columns] into pictures float32."""
         return spectrogram.picture(tf.constant(mel), self.settings).numpy()
 
     def masked(self, picture: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from visible cells, bool [n, rows, columns], to [n, outputs]."""
-        whole, fill = tf.constant(picture), tf.constant(filling(picture, self.masker))
+        fill = tf.constant(filling(picture, self.masker, self.settings.panels))
+        whole = tf.constant(picture)
 
         def outputs(visible: np.ndarray) -> np.ndarray:
             parts = [visible[i : i + BATCH].astype(bool) for i in range(0, len(visible), BATCH)]
@@ -141,27 +160,26 @@ def _partition(
     # The picture is halved again and again, most often where the outputs change most. The values
     # are Owen values of this hierarchy, that of shap's own image masker, exact for its regions. As
     # that splits colours apart only below single pixels, a region hides its pixels in all colours.
-    side, outputs_of = model.settings.image_size, model.masked(picture)
-    count = min(side, CELLS)
-    whole = np.ones((1, count, count, 1))
+    outputs_of, shape = model.masked(picture), grid(model.settings, CELLS)
+    whole = np.ones((1, *shape, 1))
     # shap masks a picture of ones; the cells that stay 1 are shown of the real one
     masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
     explainer = shap.PartitionExplainer(lambda cells: outputs_of(cells[..., 0]), masker)
     options = {"max_evals": max(3, evaluations), "batch_size": BATCH, "silent": True}
     with _numpy_seeded(seed):
         explained = explainer(whole, outputs=np.asarray(outputs), **options)
-    values = _pixel_values(explained.hierarchical_values[0], explained.clustering[0], side)
+    cell = attributions.cells(*picture.shape[:2], shape)
+    values = _pixel_values(explained.hierarchical_values[0], explained.clustering[0], cell)
     return np.moveaxis(values, -1, 0), np.ravel(explained.base_values)
 
 
-def _pixel_values(nodes: np.ndarray, tree: np.ndarray, side: int) -> np.ndarray:
-    """Values [side, side, outputs] of a hierarchy's regions, each evenly on its pixels."""
+def _pixel_values(nodes: np.ndarray, tree: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Values [height, width, outputs] of a hierarchy's regions, each evenly on its pixels."""
     # ``nodes`` [2 * cells - 1, outputs]: what each region (first the cells, the whole last) has
     # beyond its parts; ``tree`` [cells - 1, 4]: the two parts of each region, as scipy's linkage.
     # shap itself spreads a region's value evenly on its cells. Where these are not of one size,
-    # that draws lines through a region.
+    # that draws lines through a region. ``cell``: of every pixel.
     leaves = len(tree) + 1
-    cell = attributions.cells(side, side, round(leaves**0.5))
     area = np.zeros(len(nodes))
     area[:leaves] = np.bincount(cell.ravel(), minlength=leaves)
     parts = tree[:, :2].astype(int)
@@ -184,9 +202,9 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
         np.random.set_state(before)  # noqa: NPY002
 
 
-def _spread(values: np.ndarray, side: int) -> np.ndarray:
-    """Values of cells [rows, columns] evenly on their pixels [side, side]; sums stay."""
-    cell = attributions.cells(side, side, len(values))
+def _spread(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Values of cells [rows, columns] evenly on their pixels [height, width]; sums stay."""
+    cell = attributions.cells(*picture.shape[:2], values.shape)
     pixels = np.bincount(cell.ravel(), minlength=values.size)
     return (values.ravel() / pixels)[cell]
 
@@ -198,34 +216,43 @@ def _gradient(
     # The mean of gradient times difference over places on the straight way from training pictures
     # to this one. `DRAWS` are drawn, so the values sum to the output less the background's mean
     # only nearly. They are summed over cells: those of single pixels are mostly noise.
-    explainer, side = model.gradient_explainer, model.settings.image_size
+    explainer, shape = model.gradient_explainer, grid(model.settings, CELLS)
     scaled, ranked = np.asarray(model.scale(picture[None])), np.asarray(outputs)[None]
     options = {"ranked_outputs": ranked, "output_rank_order": "custom", "rseed": seed}
     with _numpy_seeded(seed):
         explained, _ = explainer.shap_values(scaled, nsamples=DRAWS, **options)
     values = np.moveaxis(np.asarray(explained)[0].sum(axis=2), -1, 0)  # summed over colours
-    cells = [attributions.regions(of, min(side, CELLS)) for of in values]
-    return [_spread(of, side) for of in cells], model.expected_outputs[list(outputs)]
+    cells = [attributions.regions(of, shape) for of in values]
+    return [_spread(of, picture) for of in cells], model.expected_outputs[list(outputs)]
 
 
 def _grad_cam(
     model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
 ) -> Attributed:
-    """Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) of the backbone's last maps."""
+    """Grad-CAM (Selvaraju et al. 2017, 10.1109/ICCV.2017.74) of all maps that are pooled."""
     # Without its final ReLU, so that what lowers the class shows too: gradient of the class's score
     # before the softmax times activation, summed over the maps and enlarged to the picture. Under
-    # ``pooling: global`` the gradient is the same all over a map, as in Grad-CAM; under ``time`` it
-    # is not, and the product is HiResCAM's (Draelos and Carin 2020, arXiv:2011.08891).
+    # ``pooling: global`` the gradient is the same all over a map, as in Grad-CAM; else it is not,
+    # and the product is HiResCAM's (Draelos and Carin 2020, arXiv:2011.08891). Of several depths,
+    # and of the picture's own rows, each is taken along its direct way to the head, and a place's
+    # product is shared by the pixels that it covers: so many of them weigh no more in a deep map.
     scaled = model.scale(tf.constant(picture[None]))
-    maps = classifier.backbone_of(model.network)(scaled, training=False)
+    maps = keras.tree.flatten(classifier.backbone_of(model.network)(scaled, training=False))
+    sources = [scaled, *maps]
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(maps)
-        scores = _scores(model.network, pooling.pool(model.network, scaled, [maps]))
+        tape.watch(sources)
+        scores = _scores(model.network, pooling.pool(model.network, scaled, maps))
         chosen = [scores[0, output] for output in outputs]
-    sides = [model.settings.image_size] * 2
-    products = [tf.reduce_sum(tape.gradient(of, maps) * maps, -1, keepdims=True) for of in chosen]
-    enlarged = [tf.image.resize(of, sides)[0, ..., 0] for of in products]  # bilinear
-    values = [of.numpy().astype(np.float64) for of in enlarged]
+    unused = tf.UnconnectedGradients.ZERO  # the picture, unless its own rows are pooled
+    shape, values = picture.shape[:2], []
+    for score in chosen:
+        total = np.zeros(shape)
+        slopes = tape.gradient(score, sources, unconnected_gradients=unused)
+        for source, slope in zip(sources, slopes, strict=True):
+            product = tf.reduce_sum(slope * source, -1, keepdims=True)
+            share = product.shape[1] * product.shape[2] / total.size
+            total += share * tf.image.resize(product, shape)[0, ..., 0].numpy()  # bilinear
+        values.append(total)
     return values, [np.nan] * len(values)
 
 
@@ -241,12 +268,11 @@ def _scores(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
 def _occlusion(
     model: ExplainedModel, picture: np.ndarray, outputs: Sequence[int], evaluations: int, seed: int
 ) -> Attributed:
-    """Output less the output without one of 14 x 14 regions (Zeiler and Fergus 2014)."""
-    side = model.settings.image_size
-    count = min(side, GRID)
-    all_but_one = ~np.eye(count**2, dtype=bool).reshape(-1, count, count)
+    """Output less the output without one of a grid's regions (Zeiler and Fergus 2014)."""
+    shape = grid(model.settings, GRID)
+    all_but_one = ~np.eye(np.prod(shape), dtype=bool).reshape(-1, *shape)
     drops = model.outputs(picture[None]) - model.masked(picture)(all_but_one)
-    values = [_spread(drops[:, output].reshape(count, count), side) for output in outputs]
+    values = [_spread(drops[:, output].reshape(shape), picture) for output in outputs]
     return values, [np.nan] * len(values)
 
 
@@ -278,7 +304,7 @@ def explain(
     ----------
     method : {"partition", "gradient", "grad-cam", "occlusion"}
         InputError for another one, or for ``gradient`` without a background.
-    picture : ndarray of float32, shape [image_size, image_size, 3]
+    picture : ndarray of float32, shape [height, width, 3]
         RGB from 0 to 255, see `ExplainedModel.pictures`.
     outputs : sequence of int
         Explained from the same masked pictures; each has an explanation in the result.

@@ -83,26 +83,29 @@ def _largest(values: Sequence[np.ndarray]) -> float:
     return max(float(np.abs(panel).max()) for panel in values) or 1.0
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Means over squares of a 28th of the height, so that a contour encloses no single pixels."""
-    return uniform_filter(np.asarray(values, dtype=float), max(1, len(values) // 28))
+def _smooth(values: np.ndarray, panels: int) -> np.ndarray:
+    """Means over squares of a 28th of a panel, so that a contour encloses no single pixels."""
+    parts = np.split(np.asarray(values, dtype=float), panels)
+    return np.concatenate([uniform_filter(part, max(1, len(part) // 28)) for part in parts])
 
 
 def _overlay(
     axes: Axes, file: "ExplainedFile", values: np.ndarray, row: Sequence[np.ndarray], hz: np.ndarray
 ) -> AxesImage:
     """Attributions in colour over the grey spectrogram, in the scale of all of a row's."""
-    limit, level = _largest(row), _largest([_smooth(each) for each in row]) / 2
+    hz = np.atleast_2d(hz)
+    limit, level = _largest(row), _largest([_smooth(each, len(hz)) for each in row]) / 2
     grey = _unit(file.picture) @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
-    draw_mel(axes, grey, 0, file.seconds, hz, cmap="gray", vmin=-1, vmax=1)
+    draw_mel(axes, grey, *file.span_s, hz, cmap="gray", vmin=-1, vmax=1)
     scale = {"cmap": COLOUR_MAP, "vmin": -limit, "vmax": limit}
-    image = draw_mel(axes, values, 0, file.seconds, hz, **scale)
+    image = draw_mel(axes, values, *file.span_s, hz, **scale)
     # Around what exceeds half of the largest smoothed value: solid where it raises.
     height, width = values.shape
-    times = (np.arange(width) + 0.5) * file.seconds / width
-    places = len(hz) - 0.5 - (np.arange(height) + 0.5) * len(hz) / height
+    (begin, end), bands = file.span_s, hz.size
+    times = begin + (np.arange(width) + 0.5) * (end - begin) / width
+    places = bands - 0.5 - (np.arange(height) + 0.5) * bands / height
     for sign, dash in ((1, "solid"), (-1, "dashed")):
-        smooth = sign * _smooth(values)
+        smooth = sign * _smooth(values, len(hz))
         if smooth.max() > level > smooth.min():
             style = {"colors": "black", "linestyles": dash, "linewidths": 0.6}
             axes.contour(times, places, smooth, [level], **style)
@@ -123,22 +126,24 @@ def _edge(axes: Axes, left: bool, bottom: bool, times: bool) -> None:
     axes.tick_params(axis="y", labelleft=left)
     axes.tick_params(axis="x", labelbottom=times)
     axes.set_xlabel("Time (s)" if bottom else "", fontsize=TEXT)
-    axes.set_ylabel("Frequency (Hz)" if left else "", fontsize=TEXT)
+    axes.set_ylabel(axes.get_ylabel() if left else "", fontsize=TEXT)
 
 
 @styled
 def overlays(files: Sequence["ExplainedFile"], mel_frequencies_hz: np.ndarray) -> Figure:
     """Draw spectrograms and attributions over them, a line and a colour scale a file (Figure 2).
 
-    A line's scale is symmetric about 0 and ends at its largest absolute value.
+    A line's scale is symmetric about 0 and ends at its largest absolute value. Takes the bands'
+    centres, float [mel] or, of pictures of two panels, [2, mel].
     """
     most = max(len(file.explanations) for file in files)
     ratios = {"squeeze": False, "width_ratios": (*(1,) * (1 + most), 0.04)}
-    figure, grid = panels(0.3 + ROW * len(files), len(files), 2 + most, **ratios)
-    same = len({file.seconds for file in files}) == 1
+    height = ROW * (1.5 if len(np.atleast_2d(mel_frequencies_hz)) > 1 else 1)
+    figure, grid = panels(0.3 + height * len(files), len(files), 2 + most, **ratios)
+    same = len({file.span_s for file in files}) == 1
     for line, file in zip(grid, files, strict=True):
         left, *right, scale = line
-        draw_mel(left, _unit(file.picture), 0, file.seconds, mel_frequencies_hz)
+        draw_mel(left, _unit(file.picture), *file.span_s, mel_frequencies_hz)
         _entitle(left, file.title, 1 + most)
         values = [part.values for part in file.explanations.values()]
         for axes in right[len(values) :]:
@@ -165,8 +170,9 @@ def method_overlays(
     n = 1 + len(values)
     columns = n if n < 4 else -(-n // 2)
     lines = -(-n // columns)
-    figure, grid = panels(0.5 + 2 * lines, lines, columns, squeeze=False)
-    draw_mel(grid[0, 0], _unit(file.picture), 0, file.seconds, mel_frequencies_hz)
+    height = 2.8 if len(np.atleast_2d(mel_frequencies_hz)) > 1 else 2
+    figure, grid = panels(0.5 + height * lines, lines, columns, squeeze=False)
+    draw_mel(grid[0, 0], _unit(file.picture), *file.span_s, mel_frequencies_hz)
     _entitle(grid[0, 0], file.title, columns)
     for axes, (name, panel) in zip(grid.flat[1:], values.items(), strict=False):
         image = _overlay(axes, file, panel, [panel], mel_frequencies_hz)
@@ -218,8 +224,11 @@ def _small_multiples(
 
 
 @styled
-def frequencies(table: pd.DataFrame) -> Figure:
-    """Draw a `class_table` of bands: mean absolute SHAP values by frequency, on the Mel axis."""
+def frequencies(table: pd.DataFrame, panel: str = "") -> Figure:
+    """Draw a `class_table` of bands: mean absolute SHAP values by frequency, on the Mel axis.
+
+    ``panel`` names the one that it is of.
+    """
     first = table[table["class"] == table["class"].iloc[0]]
     edges = np.array([first["low_hz"].iloc[0], *first["high_hz"]], dtype=float)
     last = len(edges) - 1
@@ -233,7 +242,7 @@ def frequencies(table: pd.DataFrame) -> Figure:
     places, texts = zip(*shown, strict=True)
     grid[0].set_xticks(np.clip(places, 0, last), texts)
     grid[0].set_xlim(0, last)
-    figure.supxlabel("Frequency (Hz)", fontsize=TEXT)
+    figure.supxlabel(f"Frequency (Hz){panel and f', {panel}'}", fontsize=TEXT)
     return figure
 
 

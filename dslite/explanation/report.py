@@ -23,7 +23,13 @@ from dslite.training import runs
 PARTITION = "test"  # that is explained
 TIME_BINS, BANDS = 10, 8  # of a summary: what the regions of so many evaluations tell apart
 SUMMARY_EVALUATIONS = 100
-ROWS = 6  # of a figure: as many as an A4 page holds
+ROWS = 6  # of a figure: as many as an A4 page holds; of pictures of two panels 4
+# What lies in the panel of absolute level, from where on the report says what that may mean
+LEVEL_SHARE = 0.6
+LEVEL_WARNING = (
+    "how loud a class was recorded (distance, gain, room) may be part of what is recognised; test "
+    "it on recordings made otherwise"
+)
 DPI = 300
 SVG_DPI = 110  # of the pictures in it, near their own resolution
 # Rule of `dslite.explanation.files` -> part of a figure's name; a file that a user names has none.
@@ -45,12 +51,13 @@ def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
 
     It has a row for each explained class, with the sounds that `save_sounds` writes of the first.
     """
-    figures, hz = {}, spectrogram.mel_frequencies(settings)
+    figures, hz = {}, spectrogram.panel_frequencies(settings)
+    page = ROWS if settings.panels == 1 else max(1, ROWS * 2 // 3)
     for rule in {file.rule: None for file in explained}:
         same = [file for file in explained if file.rule == rule]
-        for start in range(0, len(same), ROWS):
-            name = f"shap_{NAMES[rule]}" + (f"_{start // ROWS + 1}" if start else "")
-            figures[name] = plots.overlays(same[start : start + ROWS], hz)
+        for start in range(0, len(same), page):
+            name = f"shap_{NAMES[rule]}" + (f"_{start // page + 1}" if start else "")
+            figures[name] = plots.overlays(same[start : start + page], hz)
     rows = []
     for number, file in enumerate(explained, 1):
         shared = {name: getattr(file, name) for name in ("rule", "true", "predicted")}
@@ -58,6 +65,8 @@ def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
         for name, part in file.explanations.items():
             row = {"file": file.name} | shared | {"explained": name, "expected": part.base}
             row |= {"output": part.output, "additivity_error": part.additivity_error}
+            if settings.panels > 1:
+                row["level_share"] = attributions.level_share(part.values)
             rows.append(row | sounds)
             sounds = dict.fromkeys(sounds, "")
     return Report(figures, {"samples": pd.DataFrame(rows)})
@@ -84,7 +93,7 @@ def of_methods(
         if name != method:
             of, *_ = files.explain_files(run, store, model, chosen, method=name, **options)
         values[title] = next(iter(of.explanations.values())).values  # of the predicted class
-    hz = spectrogram.mel_frequencies(run.settings)
+    hz = spectrogram.panel_frequencies(run.settings)
     return Report({"methods": plots.method_overlays(file, values, hz)}, {})
 
 
@@ -101,7 +110,8 @@ def of_partition(
 
     Each file is explained for its true class (for the predicted one where labels are blinded) by
     SHAP's Partition explainer, without what is padded behind a short file. ``count`` files are
-    drawn with ``seed``, of each class the same number; 0: all.
+    drawn with ``seed``, of each class the same number; 0: all. Of pictures of two panels also which
+    share of it lies in that of absolute level, and the heads that training chose from.
     """
     settings = run.settings
     table = run.predictions.query("partition == @PARTITION")
@@ -113,26 +123,44 @@ def of_partition(
         drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
         names, labels = names[drawn], labels[drawn]
     classes, paths = run.classes or ("prediction",), store.files["path"].tolist()
-    by_frequency, by_time = [], []
+    by_frequency, by_time, shares = [[] for _ in range(settings.panels)], [], []
+    evaluations = SUMMARY_EVALUATIONS * settings.panels
     for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
         row = paths.index(name)
         chunks = np.flatnonzero(store.file == row)
-        how = ([classes.index(label)], SUMMARY_EVALUATIONS, seed)
+        how = ([classes.index(label)], evaluations, seed)
         pictures = model.pictures(store.mel[chunks])
         parts = [methods.explain("partition", model, each, *how)[0] for each in pictures]
-        whole = files.join(parts, store.start_s[chunks], settings)
-        seconds = whole.values.shape[1] * settings.chunk_length_s / settings.image_size
-        valid = min(1.0, _duration_s(store, row, chunks, settings) / seconds)
-        by_frequency.append(attributions.by_frequency(whole.values, BANDS))
-        by_time.append(attributions.by_time(whole.values, TIME_BINS, valid))
+        spans_s = store.start_s[chunks][:, None] + store.sound_s[chunks]
+        values, valid = files.join(parts, spans_s).values, 1.0
+        if settings.picture == "chunk":
+            valid = min(1.0, _duration_s(store, row, chunks, settings) / spans_s.max())
+        for bands, panel in zip(by_frequency, np.split(values, settings.panels), strict=True):
+            bands.append(attributions.by_frequency(panel, BANDS))
+        by_time.append(attributions.by_time(values, TIME_BINS, valid))
+        shares.append(attributions.level_share(values))
         if number % 50 == 0:
             log(f"summary: {number} of {len(labels)} files")
-    edges_hz = attributions.band_edges(spectrogram.mel_frequencies(settings), BANDS)
-    shares, of = np.linspace(0, 1, TIME_BINS + 1), (labels, classes)
-    frequencies = attributions.class_table(by_frequency, *of, attributions.FREQUENCY, edges_hz)
-    times = attributions.class_table(by_time, *of, attributions.TIME, shares)
-    figures = {"frequencies": plots.frequencies(frequencies), "times": plots.times(times)}
-    return Report(figures, {"frequencies": frequencies, "times": times})
+    of, report = (labels, classes), Report({}, {})
+    names = ("frequencies", "frequencies_level")
+    for name, bands, hz in zip(
+        names, by_frequency, spectrogram.panel_frequencies(settings), strict=False
+    ):
+        edges_hz = attributions.band_edges(hz, BANDS)
+        table = attributions.class_table(bands, *of, attributions.FREQUENCY, edges_hz)
+        panel = f"{('relative', 'level')[name != names[0]]} panel" if settings.panels > 1 else ""
+        report.tables[name], report.figures[name] = table, plots.frequencies(table, panel)
+    edges = np.linspace(0, 1, TIME_BINS + 1)
+    times = attributions.class_table(by_time, *of, attributions.TIME, edges)
+    report.tables["times"], report.figures["times"] = times, plots.times(times)
+    if settings.panels > 1:
+        shared = pd.DataFrame({"class": pd.Categorical(labels, classes), "share": shares})
+        shared = shared.groupby("class", observed=True)["share"]
+        table = shared.agg(level_share="mean", standard_error="sem", files="size").reset_index()
+        report.tables["panels"] = table
+        if heads := run.record.get("heads"):
+            report.tables["heads"] = pd.DataFrame(heads)
+    return report
 
 
 def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) -> float:
@@ -222,13 +250,29 @@ def merge(*reports: Report) -> Report:
     return merged
 
 
+def level_lines(report: Report) -> list[str]:
+    """Describe which share lies in the panel of absolute level, and what that may mean."""
+    if "panels" not in report.tables:
+        return []
+    panels, heads = report.tables["panels"], report.tables.get("heads")
+    share = np.average(panels["level_share"], weights=panels["files"])
+    lines = [f"level share: {share:.0%} of the absolute attribution is in the panel of level"]
+    chosen = [] if heads is None else heads.loc[heads["chosen"], "head"].tolist()
+    if chosen:
+        lines[0] += f" (heads: {', '.join(chosen)})"
+    if share > LEVEL_SHARE or "level" in chosen:
+        lines.append(f"note: {LEVEL_WARNING}")
+    return lines
+
+
 def summary_lines(report: Report) -> list[str]:
-    """Describe a report: the largest additivity error, and each method's faithfulness."""
+    """Describe a report: its largest additivity error, `level_lines`, how faithful methods are."""
     lines = []
     if "samples" in report.tables:
         errors = report.tables["samples"]["additivity_error"]
         if errors.notna().any():
             lines.append(f"largest additivity error of the explained files: {errors.max():.1e}")
+    lines += level_lines(report)
     if "scrutiny" in report.tables:
         lines += report.tables["scrutiny"].round(3).to_string(index=False, na_rep="").split("\n")
     return lines

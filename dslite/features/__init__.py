@@ -5,9 +5,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "spectrogram": ["mel_frequencies", "mel_image", "picture"],
+        "spectrogram": ["mel_image", "panel_frequencies", "picture"],
         "store": ["first_chunks", "load_spectrograms", "waveforms"],
         "functionals": ["acoustic_features"],
-        "plots": ["colour_maps", "images_row", "waveform_and_mel"],
+        "plots": ["colour_maps", "images_row", "pictures", "waveform_and_mel"],
     },
 )

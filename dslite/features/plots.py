@@ -17,6 +17,8 @@ from dslite.plots import panels, styled
 
 COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
 COLUMNS = 4  # images in a line
+# Of a picture of two panels: colour map and what it shows
+PANELS = (("viridis", "relative to the clip's own range"), ("gray", "absolute level"))
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -31,16 +33,38 @@ def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return np.clip(np.interp(hz, axis_hz, positions), -0.5, positions[-1] - 0.5), texts
 
 
+def _panel_ticks(panels_hz: np.ndarray) -> tuple[list[float], list[str]]:
+    """`hz_ticks` of panels [panels, mel], the first on top; of several as many as are readable."""
+    if len(panels_hz) == 1:
+        return hz_ticks(panels_hz[0])
+    bands, shown = panels_hz.shape[1], []
+    for panel, hz in enumerate(panels_hz):
+        bottom = (len(panels_hz) - 1 - panel) * bands
+        for place, text in reversed(list(zip(*hz_ticks(hz), strict=True))):
+            # Where two panels meet, the upper end of the lower one is what is worth to know.
+            above_next = bottom == 0 or place > 0.08 * bands
+            if above_next and (not shown or shown[-1][0] - bottom - place > 0.12 * bands):
+                shown.append((bottom + place, text))
+    places, texts = zip(*shown, strict=True)
+    return list(places), list(texts)
+
+
 def draw_mel(
     axes: Axes, image: np.ndarray, start_s: float, end_s: float, hz: np.ndarray, **how: Any
 ) -> AxesImage:
     """Draw bands [mel, frames] with origin="lower", or an image [H, W(, 3)], between two times.
 
-    The axes are in s and, of the bands' centres ``hz``, float [mel], in bands with ticks in Hz.
+    The axes are in s and, of the bands' centres ``hz``, float [mel] or [panels, mel], in bands with
+    ticks in Hz. The first of two panels is the upper half of an image.
     """
-    drawn = axes.imshow(image, extent=(start_s, end_s, -0.5, len(hz) - 0.5), aspect="auto", **how)
-    axes.set_yticks(*hz_ticks(hz))
-    axes.set(xlabel="Time (s)", ylabel="Frequency (Hz)")
+    hz = np.atleast_2d(hz)
+    extent = (start_s, end_s, -0.5, hz.size - 0.5)
+    drawn = axes.imshow(image, extent=extent, aspect="auto", **how)
+    axes.set_yticks(*_panel_ticks(hz))
+    label = "Frequency (Hz)" if len(hz) == 1 else "Level (Hz)  |  Relative (Hz)"
+    axes.set(xlabel="Time (s)", ylabel=label)
+    if len(hz) > 1:
+        axes.axhline(hz.shape[1] - 0.5, color="white", lw=1.5)
     return drawn
 
 
@@ -50,29 +74,58 @@ def waveform_and_mel(
     sample_rate: int,
     mel: np.ndarray,
     mel_frequencies_hz: np.ndarray,
-    hop_s: float,
+    span_s: tuple[float, float],
     title: str = "",
 ) -> Figure:
-    """Draw a waveform float [n] in full scale, above its Mel spectrogram uint8 [mel, frames]."""
-    figure, (above, below) = panels(4.2, 2, sharex=True, height_ratios=(1, 2))
-    end = len(waveform) / sample_rate
+    """Draw a waveform float [n] in full scale, above its Mel spectrogram uint8 [rows, frames].
+
+    Each panel of a clip's picture, whose bands' centres are float [panels, mel], has axes of its
+    own. ``span_s``: where in the waveform the spectrogram begins and ends.
+    """
+    hz = np.atleast_2d(mel_frequencies_hz)
+    heights = (1, *(2,) * len(hz))
+    figure, (above, *below) = panels(
+        2.4 + 1.8 * len(hz), 1 + len(hz), sharex=True, height_ratios=heights
+    )
     above.plot(np.arange(len(waveform)) / sample_rate, waveform, lw=0.5, rasterized=True)
     above.set(ylabel="Amplitude", title=title)
-    # Whether or not the signal was padded, its frames lie symmetrically in it.
-    margin = (end - mel.shape[1] * hop_s) / 2
-    how = {"origin": "lower", "vmin": 0, "vmax": 255}
-    draw_mel(below, mel, margin, end - margin, mel_frequencies_hz, **how)
-    below.set_xlim(0, end)
+    drawn = zip(below, np.split(mel, len(hz)), hz, PANELS, strict=False)
+    for axes, bands, centres, (colours, shows) in drawn:
+        how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": colours}
+        draw_mel(axes, bands, *span_s, centres, **how)
+        if len(hz) > 1:
+            axes.set_title(shows)
+        axes.label_outer()
+    below[-1].set_xlim(0, len(waveform) / sample_rate)
     return figure
 
 
 @styled
-def colour_maps(mel: np.ndarray, mel_frequencies_hz: np.ndarray, hop_s: float) -> Figure:
+def pictures(
+    images: Sequence[np.ndarray],
+    spans_s: Sequence[tuple[float, float]],
+    mel_frequencies_hz: Sequence[np.ndarray],
+    titles: Sequence[str],
+) -> Figure:
+    """Draw pictures float [H, W, 3] of 0 to 255 beside each other, as `draw_mel` does."""
+    figure, row = panels(3.4, 1, len(images))
+    for axes, image, span, hz, title in zip(
+        row, images, spans_s, mel_frequencies_hz, titles, strict=True
+    ):
+        draw_mel(axes, np.clip(image / 255, 0, 1), *span, hz)
+        axes.set_title(title)
+    return figure
+
+
+@styled
+def colour_maps(
+    mel: np.ndarray, mel_frequencies_hz: np.ndarray, span_s: tuple[float, float]
+) -> Figure:
     """Draw a Mel spectrogram uint8 [mel, frames] in `COLOUR_MAPS`, each even to the eye."""
     figure, row = panels(2.2, 1, len(COLOUR_MAPS))
     for axes, name in zip(row, COLOUR_MAPS, strict=True):
         how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
-        draw_mel(axes, mel, 0, mel.shape[1] * hop_s, mel_frequencies_hz, **how)
+        draw_mel(axes, mel, *span_s, mel_frequencies_hz, **how)
         axes.set_title(name)
         axes.label_outer()
     return figure
@@ -84,7 +137,8 @@ def images_row(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     lines = -(-len(images) // COLUMNS)
     columns = -(-len(images) // lines)
     width = min(7, 1.8 * columns)
-    figure, grid = panels((width / columns + 0.2) * lines, lines, columns, width, squeeze=False)
+    height = width / columns * min(1.3, np.divide(*images[0].shape[:2])) + 0.2  # of a line
+    figure, grid = panels(height * lines, lines, columns, width, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, image, title in zip(grid.flat, images, titles, strict=False):

@@ -110,6 +110,11 @@ def mel_frequencies(settings: Settings, panel: int = 0) -> np.ndarray:
     return edges[1:-1]
 
 
+def panel_frequencies(settings: Settings) -> np.ndarray:
+    """Return the `mel_frequencies` of all panels, the relative one first: [panels, mel_bands]."""
+    return np.stack([mel_frequencies(settings, panel) for panel in range(settings.panels)])
+
+
 def mel_axis(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a Mel spectrogram's frequency axis, from its bands' ascending centres in Hz.
 
