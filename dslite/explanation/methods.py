@@ -52,7 +52,7 @@ class Explanation:
 
 
 def grid(settings: Settings, count: int) -> tuple[int, int]:
-    """Return rows and columns of a mask: ``count`` to a panel's shorter side, at most its pixels."""
+    """Return a mask's rows and columns: ``count`` to a panel's shorter side, or its pixels."""
     height, width = settings.picture_shape
     height //= settings.panels
     rows, columns = (min(side, side * count // min(height, width)) for side in (height, width))

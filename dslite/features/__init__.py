@@ -6,7 +6,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "spectrogram": ["mel_image", "panel_frequencies", "picture"],
-        "store": ["first_chunks", "load_spectrograms", "waveforms"],
+        "store": [
+            *("first_chunks", "load_spectrograms", "of_corpus", "sounding_s", "waveforms"),
+        ],
         "functionals": ["acoustic_features"],
         "plots": ["colour_maps", "images_row", "pictures", "waveform_and_mel"],
     },

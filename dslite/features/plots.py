@@ -108,7 +108,7 @@ def pictures(
     titles: Sequence[str],
 ) -> Figure:
     """Draw pictures float [H, W, 3] of 0 to 255 beside each other, as `draw_mel` does."""
-    figure, row = panels(3.4, 1, len(images))
+    figure, (row,) = panels(3.4, 1, len(images), squeeze=False)
     for axes, image, span, hz, title in zip(
         row, images, spans_s, mel_frequencies_hz, titles, strict=True
     ):

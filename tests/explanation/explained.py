@@ -31,6 +31,13 @@ SMALL = Settings(
 )
 
 
+# Two panels of 32 x 64 pixels, one above the other
+PANELS = SMALL.model_copy(
+    update={"picture": "clip+level", "mel_bands": 32, "columns": 64, "level_max_hz": 1000.0}
+    | {"pooling": "segments", "head": "ridge", "trim_db": 30.0, "hop_ms": 16.0}
+)
+
+
 def silent(line):
     """In the place of ``log``."""
 
@@ -40,11 +47,11 @@ def network(settings=SMALL, outputs=3, seed=0, scale=None):
     return alive(classifier.build_classifier(settings, outputs, scale), seed, first=1 / 60)
 
 
-def noise(rng, count=1, side=SIDE):
-    """Pictures of noise in blocks, float32 [count, side, side, 3], so that no mean hides them."""
+def noise(rng, count=1, side=SIDE, width=None):
+    """Pictures of noise in blocks, float32 [count, side, width, 3], so that no mean hides them."""
     blocks = rng.uniform(0, 255, (count, 8, 8, 3))
-    place = np.arange(side) * 8 // side
-    return blocks[:, place][:, :, place].astype(np.float32)
+    rows, columns = (np.arange(of) * 8 // of for of in (side, width or side))
+    return blocks[:, rows][:, :, columns].astype(np.float32)
 
 
 def looking_at(rows, columns, side=SIDE):
@@ -75,7 +82,7 @@ def waveform(seconds, hz=440.0, rate=SMALL.sample_rate):
 
 def a_store(folder, rows, settings=SMALL):
     """A store of files (name, partition, label, seconds), whose tones differ."""
-    owner, start_s, cut = [], [], []
+    owner, start_s, cut, sound_s = [], [], [], []
     for number, (name, _, _, seconds) in enumerate(rows):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,9 +91,11 @@ def a_store(folder, rows, settings=SMALL):
         owner += [number] * len(starts)
         start_s += starts.tolist()
         cut.append(chunks)
+        sound_s += store.sounding_s(chunks, settings)
     mel = spectrogram.compiled_mel_image(settings)(np.concatenate(cut)).numpy()
     files = pd.DataFrame(rows, columns=["path", "partition", "label", "duration_s"])
-    return store.Store(mel, np.array(owner), np.array(start_s), files, folder, (), "")
+    places = np.array(owner), np.array(start_s)
+    return store.Store(mel, *places, files, folder, (), "", np.array(sound_s))
 
 
 def predictions(rows, classes=CLASSES):
@@ -120,5 +129,5 @@ def explained_file(name, explanations, **changed):
     shape = (*part.values.shape, 3)
     fields = {"name": name, "rule": "", "true": last, "predicted": first}
     fields |= {"probability": 0.7, "waveform": waveform(1.0)}
-    fields |= {"picture": np.full(shape, 99, np.float32), "seconds": 1.0}
+    fields |= {"picture": np.full(shape, 99, np.float32), "span_s": (0.0, 1.0)}
     return ExplainedFile(**fields | {"explanations": explanations} | changed)

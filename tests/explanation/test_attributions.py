@@ -18,18 +18,30 @@ FINITE = st.floats(-10, 10, width=32)
 def test_chunks_that_overlap_by_half_or_leave_a_gap():
     parts = np.array([[[1.0, 2, 3, 4]], [[10, 20, 30, 40]]])
     pictures = np.repeat(parts[..., None], 3, axis=-1)
-    values = attributions.stitch_values(parts, [0, 1], 2.0)
+    values = attributions.stitch_values(parts, [(0, 2), (1, 3)])
     np.testing.assert_allclose(values, [[0.5, 1, 6.5, 12, 15, 20]])
-    picture = attributions.stitch_pictures(pictures, [0, 1], 2.0)
+    picture = attributions.stitch_pictures(pictures, [(0, 2), (1, 3)])
     assert (picture.shape, picture.dtype) == ((1, 6, 3), np.float32)
     np.testing.assert_allclose(picture[0, :, 1], [1, 2, 6.5, 12, 30, 40])
-    values = attributions.stitch_values(parts, [0.0, 2.6], 2.0)  # from 2.6 s: column 5
+    values = attributions.stitch_values(parts, [(0, 2), (2.6, 4.6)])  # from 2.6 s: column 5
     np.testing.assert_array_equal(values, [[0.5, 1, 1.5, 2, 0, 5, 10, 15, 20]])
-    picture = attributions.stitch_pictures(pictures, [0.0, 2.6], 2.0)
+    picture = attributions.stitch_pictures(pictures, [(0, 2), (2.6, 4.6)])
     np.testing.assert_array_equal(picture[0, :, 0], [1, 2, 3, 4, np.nan, 10, 20, 30, 40])
-    for starts in ([], [-0.1, 0], [0]):
-        with pytest.raises(ValueError, match=r"chunks|start"):
-            attributions.stitch_values(parts, starts, 1.0)
+    for spans in ([], [(0, 2)], [0, 1]):
+        with pytest.raises(ValueError, match="chunks' begin"):
+            attributions.stitch_values(parts, spans)
+    with pytest.raises(ValueError, match="0 chunks"):
+        attributions.stitch_values(parts[:0], np.zeros((0, 2)))
+
+
+def test_a_short_chunk_s_columns_are_those_of_its_time():
+    # Two of 2 s, of four columns each, and one of 1 s, which is stretched in its own picture.
+    parts = np.array([[[1.0, 2, 3, 4]]] * 2 + [[[10, 20, 30, 50]]])
+    spans = [(0.5, 2.5), (2.5, 4.5), (4, 5)]
+    pictures = attributions.stitch_pictures(np.repeat(parts[..., None], 3, axis=-1), spans)
+    np.testing.assert_allclose(pictures[0, :, 2], [1, 2, 3, 4, 1, 2, 3, (4 + 15) / 2, 40])
+    values = attributions.stitch_values(parts, spans)
+    np.testing.assert_allclose(3 * values, [[1, 2, 3, 4, 1, 2, 3, 4 + 30, 80]])
 
 
 @settings(deadline=None)
@@ -39,11 +51,12 @@ def test_the_file_s_values_lead_from_the_mean_base_to_the_mean_output(data):
     parts = data.draw(arrays.arrays(np.float64, (n, height, width), elements=FINITE))
     bases = data.draw(arrays.arrays(np.float64, n, elements=FINITE))
     starts = data.draw(arrays.arrays(np.float64, n, elements=st.floats(0, 9)))
-    chunk_s = data.draw(st.floats(0.5, 4))
+    lengths = data.draw(arrays.arrays(np.float64, n, elements=st.floats(0.5, 4)))
     outputs = bases + parts.sum(axis=(1, 2))
-    values = attributions.stitch_values(parts, starts, chunk_s)
+    values = attributions.stitch_values(parts, np.stack([starts, starts + lengths], axis=1))
     assert values.sum() + bases.mean() == pytest.approx(outputs.mean(), abs=1e-9)
-    assert values.shape == (height, round(starts.max() * width / chunk_s) + width)
+    columns = np.ptp([starts, starts + lengths]) * width / np.median(lengths)
+    assert values.shape == (height, pytest.approx(columns, abs=1.001))
 
 
 def test_the_top_row_is_the_highest_band():
@@ -93,14 +106,23 @@ def test_time_ends_with_the_clip():
 @settings(deadline=None)
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=FINITE),
-    st.integers(1, 14),
+    st.tuples(st.integers(1, 14), st.integers(1, 14)),
 )
 def test_regions_begin_where_their_cells_do(values, grid):
     # Pixel p lies in cell i if i <= p * grid / n < i + 1: from ceil(i * n / grid) on.
-    rows, columns = ([-(-i * n // grid) for i in range(grid + 1)] for n in values.shape)
+    rows, columns = (
+        [-(-i * n // count) for i in range(count + 1)]
+        for n, count in zip(values.shape, grid, strict=True)
+    )
     strips = [values[slice(*ends)] for ends in pairwise(rows)]
     expected = [[of[:, slice(*ends)].sum() for ends in pairwise(columns)] for of in strips]
     np.testing.assert_allclose(attributions.regions(values, grid), expected, atol=1e-9)
+
+
+def test_the_share_of_the_lower_panel():
+    values = np.array([[1.0, -2], [0, 0], [-3, 3], [0, 3]])
+    assert attributions.level_share(values) == pytest.approx(9 / 12)
+    assert attributions.level_share(0 * values) == 0
 
 
 def test_tables_hold_a_class_s_mean_and_standard_error_over_its_files():

@@ -22,7 +22,7 @@ def test_curves_of_four_regions_by_hand():
         sums = (visible * weights).sum(axis=(1, 2))
         return np.stack([np.full(len(visible), 9.0), sums], axis=1)
 
-    curves = faithfulness._curves(outputs, np.array([[0, 2, 3, 1], [1, 3, 2, 0]]), 1)
+    curves = faithfulness._curves(outputs, np.array([[0, 2, 3, 1], [1, 3, 2, 0]]), 1, (2, 2))
     np.testing.assert_allclose(curves[0], [[10, 6, 3, 1, 0], [10, 9, 7, 4, 0]])  # deletion
     np.testing.assert_allclose(curves[1], [[0, 4, 7, 9, 10], [0, 1, 3, 6, 10]])  # insertion
     areas = [faithfulness._area(of) for of in curves]

@@ -10,6 +10,7 @@ from dslite.explanation import attributions, files, methods
 from dslite.models import classifier
 from tests.explanation.explained import (
     CLASSES,
+    PANELS,
     SIDE,
     SMALL,
     a_run,
@@ -181,9 +182,9 @@ def test_the_chunks_of_a_long_file_are_joined(explain, store, method):
     assert file.predicted == CLASSES[mean.argmax()]
     assert file.probability == pytest.approx(mean.max(), abs=1e-5)
     width = round(1.1 * SIDE) + SIDE
-    assert file.seconds == pytest.approx(width / SIDE)
+    assert file.span_s == pytest.approx((0, 2.1))
     pictures = explain.model.pictures(store.mel[:3])
-    joined = attributions.stitch_pictures(pictures, [0, 0.75, 1.1], 1.0)
+    joined = attributions.stitch_pictures(pictures, [(0, 1), (0.75, 1.75), (1.1, 2.1)])
     np.testing.assert_allclose(file.picture, joined, atol=1e-3)
     explained = [CLASSES.index(name) for name in file.explanations]
     expected = np.zeros((SIDE, width))
@@ -215,7 +216,7 @@ def test_a_file_shorter_than_a_chunk_and_one_from_elsewhere(explain, store, tmp_
     # A run that drops short files explains one that is asked for all the same.
     short, other = explain("a/short.wav", elsewhere, tail="drop")
     for file in (short, other):
-        assert (file.picture.shape, file.seconds) == ((SIDE, SIDE, 3), 1)
+        assert (file.picture.shape, file.span_s) == ((SIDE, SIDE, 3), (0, 1))
         assert len(file.waveform) == round(0.6 * SMALL.sample_rate)
     assert (other.name, other.true, other.rule) == (str(elsewhere), "", "")
     assert list(other.explanations) == [other.predicted]
@@ -254,3 +255,22 @@ def test_a_number_is_explained_as_the_prediction(tiny, store, tmp_path):
             limit = 0.25 * np.abs(part.values).sum() if method == "gradient" else 1e-3
             assert part.additivity_error < limit
     assert file.title == f"calm, predicted {file.predicted}\na/long.wav"
+
+
+def test_a_clip_s_picture_stands_where_it_sounds(tiny_depths, tmp_path):
+    rate, quiet = PANELS.sample_rate, np.zeros(int(0.3 * PANELS.sample_rate), np.float32)
+    store = a_store(tmp_path, [("a.wav", "train", "calm", 0.5)], PANELS)
+    sound = np.concatenate([quiet, waveform(0.5), quiet])
+    soundfile.write(tmp_path / "b.wav", sound, rate)  # 1.1 s: a chunk of 1 s and one of its end
+    run = a_run(tmp_path / "run", predictions([]), settings=PANELS, network=network(PANELS))
+    model = files.load_model(run, store)
+    chosen = files.choose_by_name(store, [str(tmp_path / "b.wav")])
+    (file,) = files.explain_files(run, store, model, chosen, evaluations=20, log=silent)
+    assert file.span_s == pytest.approx((0.3, 0.8), abs=0.1)
+    assert file.picture.shape[0] == PANELS.picture_shape[0]
+    (part, *_) = file.explanations.values()
+    assert part.values.shape == file.picture.shape[:2]
+    assert part.additivity_error < 1e-4
+    retained, removed = files.split_sound(file, PANELS)
+    np.testing.assert_allclose(retained + removed, file.waveform, atol=1e-6)
+    assert np.square(retained[: int(0.15 * rate)]).sum() < 1e-9

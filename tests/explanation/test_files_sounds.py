@@ -19,6 +19,11 @@ RATE = 16000
 WINDOW = 0.064
 
 
+def split(waveform, mask, hz, seconds, rate=RATE):
+    """What a mask over a picture of one panel, of so many seconds, keeps and removes."""
+    return files._split(waveform, [mask], [hz], rate, WINDOW, (0.0, seconds))
+
+
 def correlation(one, other):
     return np.corrcoef(one, other)[0, 1]
 
@@ -62,7 +67,7 @@ def test_kept_and_removed_are_the_original(n, seed, rate):
     rng = np.random.default_rng(seed)
     waveform = rng.uniform(-1, 1, n).astype(np.float32)
     mask = rng.random((14, 9)) < 0.3
-    retained, removed = files._split(waveform, mask, np.linspace(100, 3900, 20), rate, WINDOW, 0.25)
+    retained, removed = split(waveform, mask, np.linspace(100, 3900, 20), 0.25, rate)
     assert retained.shape == removed.shape == (n,)
     assert retained.dtype == removed.dtype == np.float32
     np.testing.assert_allclose(retained + removed, waveform, atol=1e-5)
@@ -74,7 +79,7 @@ def test_all_is_kept_or_removed(rng, hz, n):
     waveform = rng.uniform(-1, 1, n).astype(np.float32)
     for every in (True, False):
         mask = np.full((20, 300), every)
-        parts = files._split(waveform, mask, hz, RATE, WINDOW, 1.0)
+        parts = split(waveform, mask, hz, 1.0)
         whole, nothing = parts if every else parts[::-1]
         np.testing.assert_allclose(whole, waveform, atol=1e-5)
         np.testing.assert_allclose(nothing, 0, atol=1e-5)
@@ -82,9 +87,24 @@ def test_all_is_kept_or_removed(rng, hz, n):
 
 def test_after_the_picture_all_is_removed(rng, hz):
     waveform = rng.uniform(-1, 1, RATE).astype(np.float32)
-    retained, removed = files._split(waveform, np.ones((8, 8)), hz, RATE, WINDOW, 0.5)
+    retained, removed = split(waveform, np.ones((8, 8)), hz, 0.5)
     np.testing.assert_allclose(retained[:7400], waveform[:7400], atol=1e-5)
     np.testing.assert_allclose(removed[9200:], waveform[9200:], atol=1e-5)
+
+
+def test_what_either_panel_marks_is_kept_from_where_the_picture_begins(hz):
+    t = np.arange(RATE) / RATE
+    tones = [np.sin(2 * np.pi * of * t) / 2 for of in (440, 3000)]
+    low, high = np.zeros((2, 128, 50), bool)
+    low[64:], high[:64] = True, True
+    panels = [low, high & False], [high & False, low]
+    for masks in panels:
+        retained, _ = files._split(sum(tones), masks, [hz, hz], RATE, WINDOW, (0.0, 1.0))
+        assert correlation(retained, tones[0]) > 0.99
+    whole = [low, high]
+    retained, removed = files._split(sum(tones), whole, [hz, hz], RATE, WINDOW, (0.5, 1.0))
+    np.testing.assert_allclose(retained[9200:], sum(tones)[9200:], atol=1e-5)
+    np.testing.assert_allclose(removed[:7400], sum(tones)[:7400], atol=1e-5)
 
 
 def test_one_of_two_sines_and_one_of_two_clicks(hz):
@@ -95,7 +115,7 @@ def test_one_of_two_sines_and_one_of_two_clicks(hz):
     low, first = np.zeros((2, 128, 50), bool)
     low[64:], first[:, :25] = True, True  # below about 1770 Hz, and in the first half
     for (one, other), mask in ((sines, low), (sines[::-1], ~low), (clicks, first)):
-        retained, removed = files._split(one + other, mask, hz, RATE, WINDOW, 1.0)
+        retained, removed = split(one + other, mask, hz, 1.0)
         assert correlation(retained, one) > 0.99
         assert correlation(removed, other) > 0.99
         assert abs(correlation(retained, other)) < 0.05
@@ -119,7 +139,7 @@ def test_files_hold_what_they_are_called_and_too_loud_a_part_lowers_both(tmp_pat
 
 def explained(values, **changed):
     parts = {"sad": Explanation(values, 0.25, 0.9), "calm": Explanation(-values, 0.0, 0.1)}
-    return explained_file("a/b.wav", parts, seconds=1.25, **changed)
+    return explained_file("a/b.wav", parts, span_s=(0.0, 1.25), **changed)
 
 
 @pytest.mark.parametrize("seconds", [1.25, 0.6])

@@ -9,8 +9,8 @@ import tensorflow as tf
 from dslite.errors import InputError
 from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, Explanation, explain
-from dslite.models import backbones, classifier
-from tests.explanation.explained import HALVES, SIDE, SMALL, looking_at, network, noise
+from dslite.models import backbones, classifier, pooling
+from tests.explanation.explained import HALVES, PANELS, SIDE, SMALL, looking_at, network, noise
 
 SCALE = backbones.BACKBONES["squeezenet"].scale
 
@@ -118,7 +118,7 @@ def test_what_is_visible_stays_to_the_bit(rng, masker, side, count):
     filling = methods.filling(picture, masker)
     pictures = methods.hide(*map(tf.constant, (picture, filling, visible))).numpy()
     assert (pictures.shape, pictures.dtype) == ((3, side, side, 3), np.float32)
-    pixels = visible.reshape(3, -1)[:, attributions.cells(side, side, count)]
+    pixels = visible.reshape(3, -1)[:, attributions.cells(side, side, (count, count))]
     for masked, mask in zip(pictures, pixels, strict=True):
         np.testing.assert_array_equal(masked[mask], picture[mask])
         np.testing.assert_array_equal(masked[~mask], filling[~mask])
@@ -136,6 +136,78 @@ def test_the_mean_is_of_the_whole_picture_and_the_blur_of_a_quarter_of_the_side(
         expected = padded[row : row + 8, column : column + 8].mean(axis=(0, 1))
         np.testing.assert_allclose(blurred[row, column], expected, atol=1e-3)
     assert blurred.std() < picture.std() / 2
+
+
+# Two panels
+
+
+def test_a_mask_s_cells_are_square_and_lie_in_one_panel():
+    wide = PANELS.model_copy(update={"mel_bands": 48, "columns": 128})
+    for settings, count, expected in (
+        (SMALL, 14, (14, 14)),
+        (SMALL, 56, (32, 32)),
+        (PANELS, 14, (28, 28)),
+        (PANELS, 56, (64, 56)),
+        (wide, 14, (28, 37)),
+    ):
+        grid = methods.grid(settings, count)
+        assert grid == expected
+        cell = attributions.cells(*settings.picture_shape, grid)
+        halves = np.split(cell, settings.panels)
+        assert len(halves) == 1 or not set(halves[0].ravel()) & set(halves[1].ravel())
+
+
+@pytest.mark.parametrize("masker", methods.MASKERS)
+def test_each_panel_is_filled_from_itself(rng, masker):
+    picture = noise(rng, side=64)[0]
+    picture[:32] = 200.0
+    filled = methods.filling(picture, masker, panels=2)
+    np.testing.assert_allclose(filled[:32], 200.0, rtol=1e-5)
+    np.testing.assert_allclose(filled[32:], methods.filling(picture[32:], masker), rtol=1e-5)
+
+
+def test_every_method_on_two_panels_and_several_depths(tiny_depths, rng, monkeypatch):
+    monkeypatch.setattr(methods, "DRAWS", 300)
+    whole = network(PANELS)
+    picture, *background = noise(rng, 5, *PANELS.picture_shape)
+    model = ExplainedModel(whole, PANELS, background=np.stack(background))
+    full = keras_outputs(whole, picture[None])[0]
+    for method in methods.METHODS:
+        one, other, _ = explain(method, model, picture, [0, 1, 2], 100)
+        assert one.values.shape == PANELS.picture_shape
+        assert one.output == pytest.approx(full[0], abs=1e-5)
+        for values in (*np.split(one.values, 2), *np.split(other.values, 2)):
+            assert np.abs(values).sum() > 0
+        if method == "partition":
+            assert one.additivity_error < 1e-5
+        if method == "gradient":
+            assert one.additivity_error < 0.2 * np.abs(one.values).sum()
+
+
+def test_grad_cam_leads_to_the_score_along_all_depths(tiny_depths, rng):
+    """Features are averages and deviations: gradient times activation sums up to their share."""
+    whole = network(PANELS)
+    (picture,) = noise(rng, 1, *PANELS.picture_shape)
+    kernel, bias = whole.get_layer("output").get_weights()
+    # The brightness has an offset of its own; the features of black are left out.
+    scaled = SCALE(tf.constant(picture[None]))
+    maps = keras.tree.flatten(classifier.backbone_of(whole)(scaled, training=False))
+    score = methods._scores(whole, pooling.pool(whole, scaled, maps)).numpy()[0]
+    nothing = [tf.zeros_like(of) for of in (scaled, *maps)]
+    start = methods._scores(whole, pooling.pool(whole, nothing[0], nothing[1:])).numpy()[0]
+    explained = explain("grad-cam", ExplainedModel(whole, PANELS), picture, range(3))
+    sums = [one.values.sum() for one in explained]
+    assert np.abs(score - start).max() > 0.01
+    np.testing.assert_allclose(sums, score - start, atol=0.1 * np.abs(score - start).max())
+    # A panel's features depend on its own maps alone: without its weights nothing is left there.
+    edges = np.cumsum([0, *(layer.output.shape[1] for layer in pooling.statistics(whole))])
+    level = [layer.name.startswith("level") for layer in pooling.statistics(whole)]
+    for without, first, last in zip(level, edges, edges[1:], strict=False):
+        kernel[first:last] *= not without
+    whole.get_layer("output").set_weights([kernel, bias])
+    (one,) = explain("grad-cam", ExplainedModel(whole, PANELS), picture, [0])
+    above, below = np.split(np.abs(one.values), 2)
+    assert below[4:].max() < 1e-9 < above.max()
 
 
 # Partition
@@ -225,7 +297,7 @@ def test_gradients_of_a_linear_network_are_exact(rng, side, monkeypatch):
     explained = explain("gradient", model, picture, [1, 0])
     moved = (SCALE(picture) - SCALE(background)).numpy()
     base = keras_outputs(whole, background[None])[0]
-    cell = attributions.cells(side, side, min(side, methods.CELLS))
+    cell = attributions.cells(side, side, methods.grid(settings, methods.CELLS))
     for one, output in zip(explained, (1, 0), strict=True):
         exact = (weights[..., output] * moved).sum(axis=2)
         sums = np.bincount(cell.ravel(), exact.ravel())
@@ -279,6 +351,7 @@ def test_grad_cam_by_hand(tiny, rng, pooling, task):
             product = (maps * gradient / (rows * columns)).sum(axis=-1)
         else:
             product = (maps * gradient.reshape(rows, 1, depth) / columns).sum(axis=-1)
+        product *= product.size / SIDE**2  # a place's value is shared by its pixels
         enlarged = tf.image.resize(product[..., None], [SIDE, SIDE])[..., 0].numpy()
         assert np.abs(enlarged).max() > 0
         np.testing.assert_allclose(one.values, enlarged, atol=1e-4 * np.abs(enlarged).max())

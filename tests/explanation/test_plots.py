@@ -24,7 +24,7 @@ def file(rng, panels=1, name="a/b.wav", **changed):
         panels = [i * rng.normal(size=(SIDE, SIDE)) for i in range(1, panels + 1)]
     parts = {f"class {i}": Explanation(of, 0.25, 0.7) for i, of in enumerate(panels)}
     picture = rng.uniform(0, 255, (*panels[0].shape, 3)).astype(np.float32)
-    return explained_file(name, parts, **{"picture": picture, "seconds": 4.0} | changed)
+    return explained_file(name, parts, **{"picture": picture, "span_s": (0.0, 4.0)} | changed)
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +96,31 @@ def test_a_file_s_panels_share_a_scale_that_is_symmetric_about_zero(rng, hz):
     assert title(right[1]) == "for class 1\noutput 0.50"  # its values sum to nothing
 
 
+def test_two_panels_stand_on_one_time_axis_each_with_its_frequencies(rng, hz):
+    values = np.zeros((2 * SIDE, SIDE))
+    values[40:56, 4:20] = 1.0  # low in the panel of level
+    of = file(rng, [values], span_s=(0.5, 2.5))
+    both = np.stack([hz, hz / 2])
+    for figure in (plots.overlays([of], both), plots.method_overlays(of, {"a": values}, both)):
+        left, right, *_ = drawn(figure)
+        assert left.get_images()[0].get_extent() == [0.5, 2.5, -0.5, 2 * BANDS - 0.5]
+        assert left.get_ylabel() == "Level (Hz)  |  Relative (Hz)"
+        ticks = dict(zip(left.get_yticks(), tick_texts(left.yaxis), strict=True))
+        below = [text for at, text in ticks.items() if at < BANDS]
+        above = [text for at, text in ticks.items() if at >= BANDS]
+        assert {"0", "1k", "2k", "4k"} <= set(below)
+        assert {"1k", "2k", "4k", "8k"} <= set(above)
+        boxes = [text.get_window_extent() for text in left.get_yticklabels()]
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+        (contour,) = right.collections
+        (x0, y0), (x1, y1) = contour.get_paths()[0].get_extents().get_points()
+        np.testing.assert_allclose([x0, x1], [0.5 + 2 * 4 / 32, 0.5 + 2 * 20 / 32], atol=0.1)
+        np.testing.assert_allclose([y0, y1], [2 * (64 - 56) - 0.5, 2 * (64 - 40) - 0.5], atol=2)
+
+
 @pytest.mark.parametrize(("seconds", "times"), [(4.0, [False, True]), (9.0, [True, True])])
 def test_time_stands_below_the_last_row_or_below_each_where_they_differ(rng, hz, seconds, times):
-    lines = grid(plots.overlays([file(rng, 2), file(rng, 1, seconds=seconds)], hz), 4)
+    lines = grid(plots.overlays([file(rng, 2), file(rng, 1, span_s=(0.0, seconds))], hz), 4)
     assert [line[0].get_xlabel() for line in lines] == ["", "Time (s)"]
     assert [any(tick_texts(line[0].xaxis)) for line in lines] == times
     shown = [[axes.axison for axes in line] for line in lines]
@@ -118,10 +140,11 @@ def test_no_effect_at_all_is_see_through(rng, hz):
 
 def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
     picture = rng.uniform(0, 255, (2, SIDE, SIDE, 3))
-    joined = attributions.stitch_pictures(picture, [0, 8], 4.0)
-    values = attributions.stitch_values(picture[..., 0], [0, 8], 4.0)
+    spans = [(0, 4), (8, 12)]
+    joined = attributions.stitch_pictures(picture, spans)
+    values = attributions.stitch_values(picture[..., 0], spans)
     ((left, right, _),) = grid(
-        plots.overlays([file(rng, [values], picture=joined, seconds=12.0)], hz), 3
+        plots.overlays([file(rng, [values], picture=joined, span_s=(0.0, 12.0))], hz), 3
     )
     assert (left.get_images()[0].get_array()[:, SIDE:-SIDE] == 1).all()
     np.testing.assert_allclose(right.get_images()[0].get_array()[:, SIDE:-SIDE], 1)

@@ -36,7 +36,7 @@ def test_hz_ticks_lie_where_interpolation_puts_them(hz):
 def test_low_frequencies_lie_at_the_bottom_in_step_with_the_waveform(hz):
     mel = np.zeros((BANDS, 40), np.uint8)
     mel[0] = 255  # the lowest band
-    figure = plots.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025, "a title")
+    figure = plots.waveform_and_mel(np.zeros(16000), 16000, mel, hz, (0, 1), "a title")
     above, below = axes_of(figure)
     image = below.get_images()[0]
     assert image.origin == "lower"
@@ -50,25 +50,48 @@ def test_low_frequencies_lie_at_the_bottom_in_step_with_the_waveform(hz):
     assert above.get_title(loc="left") == "a title"
 
 
-@pytest.mark.parametrize(("frames", "start"), [(41, -0.0125), (39, 0.0125)])
-def test_frames_of_padded_and_unpadded_signals_lie_symmetrically(hz, frames, start):
-    mel = np.zeros((BANDS, frames), np.uint8)
-    _, below = axes_of(plots.waveform_and_mel(np.zeros(16000), 16000, mel, hz, 0.025))
-    assert below.get_images()[0].get_extent()[:2] == pytest.approx([start, 1 - start])
+def test_two_panels_stand_below_the_waveform_where_it_sounds(rng, hz):
+    mel = rng.integers(0, 256, (2 * BANDS, 40), dtype=np.uint8)
+    both = np.stack([hz, hz / 2])
+    figure = plots.waveform_and_mel(np.zeros(16000), 16000, mel, both, (0.25, 0.75))
+    _, relative, level = axes_of(figure)
+    for axes, colours, bands in ((relative, "viridis", mel[:BANDS]), (level, "gray", mel[BANDS:])):
+        (image,) = axes.get_images()
+        assert image.get_cmap().name == colours
+        assert image.get_extent()[:2] == [0.25, 0.75]
+        np.testing.assert_array_equal(image.get_array(), bands)
+        assert axes.get_xlim() == (0, 1)
+    assert level.get_title(loc="left") == "absolute level"
+    assert [text.get_text() for text in level.get_yticklabels()][-1] == "4k"
+    np.testing.assert_allclose(level.get_yticks(), plots.hz_ticks(hz / 2)[0])
+
+
+def test_pictures_beside_each_other_have_their_own_axes(rng, hz):
+    images = [rng.uniform(0, 255, shape) for shape in ((32, 32, 3), (128, 64, 3))]
+    both = np.stack([hz, hz / 2])
+    one, two = axes_of(plots.pictures(images, [(0, 4), (0.1, 2)], [hz, both], ["a", "b"]))
+    assert (one.get_ylabel(), two.get_ylabel()) == (
+        "Frequency (Hz)",
+        "Level (Hz)  |  Relative (Hz)",
+    )
+    assert one.get_images()[0].get_extent() == [0, 4, -0.5, BANDS - 0.5]
+    assert two.get_images()[0].get_extent() == [0.1, 2, -0.5, 2 * BANDS - 0.5]
+    assert axes_of(plots.pictures(images[:1], [(0, 4)], [hz], ["a"]))
 
 
 def test_five_colour_maps_of_the_same_image(rng, hz):
     mel = rng.integers(0, 256, (BANDS, 40), dtype=np.uint8)
-    axes = axes_of(plots.colour_maps(mel, hz, 0.016))
+    axes = axes_of(plots.colour_maps(mel, hz, (0.2, 0.9)))
     assert [of.get_images()[0].get_cmap().name for of in axes] == list(plots.COLOUR_MAPS)
     assert all(of.get_images()[0].origin == "lower" for of in axes)
+    assert axes[0].get_images()[0].get_extent()[:2] == [0.2, 0.9]
     assert axes[0].get_ylabel() == "Frequency (Hz)"
     assert axes[1].get_ylabel() == ""
 
 
-@pytest.mark.parametrize("n", [1, 4, 5, 8])
-def test_images_with_their_titles(rng, n):
-    images, titles = rng.random((n, 8, 8, 3)) * 1.2, [f"image {i}" for i in range(n)]
+@pytest.mark.parametrize(("n", "height"), [(1, 8), (4, 8), (5, 16), (8, 8)])
+def test_images_with_their_titles(rng, n, height):
+    images, titles = rng.random((n, height, 8, 3)) * 1.2, [f"image {i}" for i in range(n)]
     drawn = [of for of in axes_of(plots.images_row(images, titles)) if of.get_images()]
     assert [of.get_title(loc="left") for of in drawn] == titles
     # Augmentation may leave the range a little.
