@@ -273,7 +273,7 @@ function describe() {
   const what = model.classes.length ? `One of ${model.classes.length} classes` : 'A number';
   const lengths = [model.chunk, model.window, model.window_hop].map((count) => count / model.rate);
   const [chunk, window, hop] = lengths;
-  const long = model.sound ? `a clip of up to ${chunk} s, or ${window} s of the microphone,` : `${chunk} s of sound`;
+  const long = model.sound ? `clip of up to ${chunk} s, or ${window} s of the microphone,` : `${chunk} s of sound`;
   at('about').textContent = `${what} for every ${long} at ${model.rate / 1000} kHz, ` +
     `a decision every ${hop} s. Model: ${model.variant || 'float32'}.`;
   at('licence').textContent = `Licence of the pre-trained weights: ${model.licence}. Made with ` +
