@@ -78,11 +78,14 @@ class _Work:
         history = loop.fit(network, self.task, chunks, self.seed, **options)
         return network, history.assign(training=name)
 
-    def score(self, network: keras.Model, chunks: np.ndarray) -> Scores:
-        """Metrics and predictions of some chunks' files."""
+    def score(self, network: keras.Model, chunks: np.ndarray, epochs: dict[int, int]) -> Scores:
+        """Metrics and predictions of some chunks' files after so many epochs of each phase."""
         task = self.task
-        predictor = classifier.predictor(network, task.settings)
-        outputs = feature_store.predict(predictor, task.store.mel, chunks)
+        if task.settings.head == "ridge" and 2 not in epochs:  # features as they were stored
+            outputs = steps.predictor(network, self.trunks.stage(network, 0), task)(chunks)
+        else:
+            predictor = classifier.predictor(network, task.settings)
+            outputs = feature_store.predict(predictor, task.store.mel, chunks)
         files, owner = task.store.files, task.store.file[chunks]
         return metrics.score(files, task.card, task.settings, owner, outputs, self.seed)
 
@@ -90,7 +93,7 @@ class _Work:
         """History of the first training, on train, and the scores of its best epoch on devel."""
         train, devel = (self.task.store.chunks(part) for part in ("train", "devel"))
         network, history = self.train("train", train, devel=devel)
-        return history, self.score(network, devel)
+        return history, self.score(network, devel, loop.epochs_to_best(history))
 
 
 def train(
@@ -123,7 +126,7 @@ def train(
     both = np.concatenate([train_chunks, devel_chunks])
     described |= _of_training(work.task, first, both, log)
     network, final = work.train("train+devel", both, epochs=epochs)
-    scores = {"devel": devel, "test": work.score(network, test_chunks)}
+    scores = {"devel": devel, "test": work.score(network, test_chunks, epochs)}
     # Part of this cost, and written down with the candidate already.
     before = runs.load_cost(work.checkpoints / CANDIDATE)
     described |= {"epochs": total, "candidate_cost": before and asdict(before)}

@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits
 from dslite.datasets import partitions
 from dslite.evaluation import metrics
 
-STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.25)  # times the mean squared norm of a sample
-START = 10  # the place of the strength that is tried first
+STRENGTHS = 10.0 ** np.arange(-3, 1.01, 0.5)  # times the mean squared norm of a sample
+START = 5  # the place of the strength that is tried first
 INNER = 5  # divisions of the training speakers
 LANDMARKS = 3072  # samples that span the solution: all of them, up to so many (exact)
 DRAWN = 2048  # of more; what they do not span is left out (Nystroem's subset of regressors)
@@ -156,7 +156,7 @@ def _head(
     part: np.ndarray,
     classification: bool,
 ) -> _Head:
-    """Solve a head at several strengths, by halves of a decade and then quarters downhill."""
+    """Solve a head at one strength after another, as long as the loss falls."""
     exact = len(landmarks) == len(gram)
     learnt = (targets.astype(np.float64), weights, part)
     system = _Exact(gram, *learnt) if exact else _Spanned(gram, landmarks, *learnt)
@@ -170,11 +170,10 @@ def _head(
         return min(tried, key=lambda i: tried[i][0])
 
     attempt(START)
-    for step in (2, 1):
-        place = None
-        while place != (place := lowest()):
-            for i in {place - step, place + step} & set(range(len(STRENGTHS))) - set(tried):
-                attempt(i)
+    place = None
+    while place != (place := lowest()):
+        for i in {place - 1, place + 1} & set(range(len(STRENGTHS))) - set(tried):
+            attempt(i)
     strength = float(STRENGTHS[place])
     return _Head(name, parts, strength, *tried[place], *system.final(strength))
 
@@ -234,14 +233,15 @@ class _Spanned:
         inner = (inner + inner.T) / 2  # equal but for the rounding of float32, which `JITTER` tops
         inner[np.diag_indices(len(inner))] += JITTER * max(np.trace(inner) / len(inner), TINY)
         self._root = cholesky(inner, lower=True, overwrite_a=True)
-        self._x = np.ones((len(gram), len(landmarks) + 1))  # the last column is the offset's
+        self._x = np.ones((len(gram), len(landmarks) + 1), np.float32)  # the last is the offset's
         self._y, self._part, self._products = y, part, []
         for i in range(part.max() + 1):
             rows = np.flatnonzero(part == i)
             spanned = solve_triangular(self._root, gram[rows].T.astype(np.float64), lower=True)
             self._x[rows, :-1] = spanned.T
-            x, w = self._x[rows], np.sqrt(weights[rows])[:, None]
-            self._products.append(((w * x).T @ (w * x), (w * x).T @ (w * y[rows])))
+            w = np.sqrt(weights[rows])[:, None]
+            x = w * np.column_stack([spanned.T, np.ones(len(rows))])
+            self._products.append((x.T @ x, x.T @ (w * y[rows])))
         self._whole = [sum(each) for each in zip(*self._products, strict=True)]
         self._unit = max(float(np.trace(self._whole[0][:-1, :-1])) / len(gram), TINY)
 
