@@ -47,7 +47,7 @@ def test_run_json_says_how_the_head_was_solved(recipe, corpus):
     outputs = network(classifier.inputs(store.mel[chunks], run.settings)).numpy()
     fused = pd.DataFrame(outputs).groupby(store.file[chunks]).mean().to_numpy()
     table = run.predictions.query("partition == 'test'")
-    np.testing.assert_allclose(table[CLASSES], fused, atol=2e-5)
+    np.testing.assert_allclose(table[CLASSES], fused, atol=5e-3)  # of features in half precision
     # Asked for again, with the edge left to the corpus or named, it is not repeated.
     for again in (used, used.model_copy(update={"mel_max_hz": 8000.0})):
         described = runs.look_up(built, again, 0, "", runs.NETWORK)[0]
