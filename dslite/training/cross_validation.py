@@ -160,7 +160,7 @@ def against_baselines(summary: Summary) -> list[str]:
         label, *pair = (frame.set_index("file").sort_index() for frame in (ours, theirs, ours))
         guesses = [frame["prediction"].to_numpy(str) for frame in pair]
         true, speakers = label["label"].to_numpy(str), label["speaker"].to_numpy(str)
-        gains = 100 * significance.speaker_gains(true, *guesses, speakers).sort_values()
+        gains = 100 * significance.speaker_gains(true, *guesses, speakers).sort_values() + 0.0
         lines.append(
             f"  network less baseline: {row.difference:+.1f} points [{row.low_speakers:+.1f}, "
             f"{row.high_speakers:+.1f}] drawing speakers; {row.speakers_better} of {len(gains)} "
