@@ -138,9 +138,9 @@ def tuned(folder: Path, repeats: int) -> dict[str, Any]:
         "paper": settings.Settings(**network),
         "tuned": settings.Settings(**cards.TUNED | network),
     }
-    made = {preset: a_run(folder / preset, of, variants) for preset, of in used.items()}
+    converted = {preset: a_run(folder / preset, of, variants) for preset, of in used.items()}
     calls, figures = {}, {}
-    for (preset, run), variant in itertools.product(made.items(), variants):
+    for (preset, run), variant in itertools.product(converted.items(), variants):
         for part in ("model", "spectrogram") if variant == runtime.FLOAT32 else ("model",):
             file, name = run.folder / runtime.file_name(part, variant), f"{preset} {part} {variant}"
             value, call = runtime.example_input(file), runtime.runner(file, 1)
