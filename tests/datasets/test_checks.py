@@ -170,7 +170,7 @@ def test_chunks_with_and_without_the_tail(table):
     # 15 files of 1 s have a chunk and one that ends with the file, the short one is padded
     counted = {"chunks": 31, "shorter": 1, "dropped": [], "padded": ["a0.wav"], "unheard_s": 0}
     assert whole["chunks"].items() >= counted.items()
-    assert "1 files are shorter than a chunk and padded with zeros" in checks.report(whole)
+    assert "1 files are shorter than a chunk and one picture each" in checks.report(whole)
     cut = findings(table, **how, tail="drop", trim="on")
     chunks = cut["chunks"]
     assert (chunks["chunks"], chunks["padded"], chunks["dropped"]) == (15, [], ["a0.wav"])
