@@ -147,7 +147,7 @@ def test_a_mask_s_cells_are_square_and_lie_in_one_panel():
         (SMALL, 14, (14, 14)),
         (SMALL, 56, (32, 32)),
         (PANELS, 14, (28, 28)),
-        (PANELS, 56, (64, 56)),
+        (PANELS, 56, (64, 64)),
         (wide, 14, (28, 37)),
     ):
         grid = methods.grid(settings, count)
