@@ -207,7 +207,7 @@ def _stretched_power(
     return panels
 
 
-# The device's own FFT takes two thirds of the whole network's time. Windows are therefore gathered
+# The device's own FFT makes the picture take about twice as long. Windows are therefore gathered
 # with every 32nd sample next to each other, and transformed by matrices in two steps (Cooley and
 # Tukey 1965, doi:10.1090/S0025-5718-1965-0178586-1).
 
