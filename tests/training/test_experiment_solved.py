@@ -39,7 +39,6 @@ def test_run_json_says_how_the_head_was_solved(recipe, corpus):
     history = run.history
     assert history["phase"].tolist()[:2] == [1, 2]
     assert len(history) == 2 + record["epochs"]
-    assert run.metrics["test"]["file"]["score"] > 0.4  # chance 0.25
     # The saved model gives what is written down.
     network = classifier.load_classifier(run.folder / "model.keras")
     store = feature_store.load_spectrograms(built, used)
