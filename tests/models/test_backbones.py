@@ -272,16 +272,14 @@ def test_imagenet_weights_tell_spectrograms_apart(rng, name, file):
     assert (features.std(axis=0) > 0.01 * features.std()).sum() >= 100
 
 
-# One to five minutes each, most of it the tracing and conversion of hundreds of layers, of which
-# smaller networks of the list have all kinds.
-HUGE = {"vgg19", "densenet169", "densenet201", "nasnet_mobile", "nasnet_large"} | {
-    "inception_resnet_v2"
-}
+# The others take half a minute to five minutes each, most of it the tracing and conversion of
+# hundreds of layers.
+LEAN = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small", "squeezenet"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.huge) if n in HUGE else n for n in BACKBONE_NAMES]
+    "name", [n if n in LEAN else pytest.param(n, marks=pytest.mark.huge) for n in BACKBONE_NAMES]
 )
 def test_from_the_registry_to_the_device(name, cache, tmp_path):
     # A process of its own: TensorFlow keeps the graphs of all networks, many GiB for sixteen.
