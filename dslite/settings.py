@@ -156,11 +156,8 @@ class Settings(Strict):
         if self.pooling == "segments":
             self._require_segments()
         fine_tuned = self.trained_whole or self.trained_share > 0
-        if (
-            self.head == "arelu"
-            and not self.epochs_phase1
-            and not (self.epochs_phase2 and fine_tuned)
-        ):
+        learns = self.epochs_phase1 or (self.epochs_phase2 and fine_tuned)
+        if self.head == "arelu" and not learns:
             raise ValueError("no epoch to train: raise epochs_phase1 or epochs_phase2")
         return self
 

@@ -4,6 +4,7 @@ Two configurations are compared on the same files. A configuration trained with 
 judged by the mean over them, never by its best one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,12 @@ def _share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     if predictions.shape[1:] != labels.shape or not labels.size:
         raise ValueError(f"labels {labels.shape}, predictions {predictions.shape}")
     return (predictions == labels).mean(axis=0)
+
+
+def paired_gain(difference: np.ndarray) -> tuple[float, float]:
+    """Compute the mean difference of paired files, float [files], and twice its standard error."""
+    difference = np.asarray(difference, dtype=float)
+    return float(difference.mean()), 2 * float(difference.std()) / math.sqrt(len(difference))
 
 
 def uar_difference(

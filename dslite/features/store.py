@@ -94,8 +94,8 @@ def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
     file, start_s = np.array(index["file"], np.int64), np.array(index["start_s"], np.float64)
     sound_s = np.array(index["sound_s"], np.float64).reshape(-1, 2)
     dropped = tuple(index["dropped"])
-    place = manifest.folder
-    store = Store(mel, file, start_s, manifest.table, place, dropped, key, sound_s)
+    of_files = (manifest.table, manifest.folder, dropped, key)
+    store = Store(mel, file, start_s, *of_files, sound_s)
     _require_chunks(store, manifest, settings)
     return store
 

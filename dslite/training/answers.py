@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dslite.evaluation import metrics
+from dslite.evaluation import metrics, significance
 from dslite.training import ridge, runs
 from dslite.training.runs import LABELS, Run
 
@@ -175,8 +175,7 @@ def _points(value: float, run: Run, sign: str = "+") -> str:
 
 def _gain(run: Run, other: Run) -> tuple[float, float]:
     """By how much a run is better than another on devel, and twice the standard error of that."""
-    difference = _credit(run) - _credit(other)
-    return difference.mean(), 2 * difference.std(ddof=0) / math.sqrt(len(difference))
+    return significance.paired_gain(_credit(run) - _credit(other))
 
 
 def _credit(run: Run) -> pd.Series:

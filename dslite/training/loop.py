@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 
 from dslite import paths, provenance
-from dslite.evaluation import metrics
+from dslite.evaluation import metrics, significance
 from dslite.features import store
 from dslite.models import classifier, pooling
 from dslite.settings import Settings
@@ -276,9 +276,8 @@ def _devel_score(
 def _gain(right: list[float], solved: list[float], task: Task) -> Row:
     """By how much phase 2 is better on devel than the solved head, and twice its standard error."""
     # Of paired files: only those count on which the two differ.
-    difference = np.asarray(right) - np.asarray(solved)
-    noise = 2 * float(difference.std()) / math.sqrt(len(difference))
-    return {"gain": float(difference.mean()), "noise": noise}
+    gain, noise = significance.paired_gain(np.asarray(right) - np.asarray(solved))
+    return {"gain": gain, "noise": noise}
 
 
 def _head_layer(network: keras.Model) -> keras.layers.Dense:

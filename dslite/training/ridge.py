@@ -17,6 +17,7 @@ from scipy.linalg import solve as solve_linear
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
+from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
 from dslite.datasets import partitions
@@ -277,11 +278,8 @@ def _in_threads(function: Callable, arguments: Iterable[tuple]) -> list:
 
 def _weights(targets: np.ndarray, balance: bool) -> np.ndarray:
     """Weight of each sample, 1 on average."""
-    if not balance:
-        return np.ones(len(targets))
-    counts = np.maximum(targets.sum(axis=0), 1)
-    weights = (1 / counts)[targets.argmax(axis=1)]
-    return weights / weights.mean()
+    classes = targets.argmax(axis=1)
+    return compute_sample_weight("balanced", classes) if balance else np.ones(len(targets))
 
 
 def _divide(groups: np.ndarray, targets: np.ndarray, classification: bool) -> np.ndarray:

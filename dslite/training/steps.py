@@ -157,12 +157,23 @@ class Trunks:
         stage = self.stage(network, 0)
         if stage.stored is not None:
             return stage.stored
-        settings, mel = self.task.settings, self.task.store.mel
-        parts = feature_store.batches([mel], np.arange(len(mel)), settings.batch_size)
-        computed = [stage.trunk(classifier.inputs(part, settings)).numpy() for (part,) in parts]
-        largest = np.finfo(feature_store.FEATURES_DTYPE).max
-        computed = [part.clip(-largest, largest) for part in computed]
-        return np.concatenate(computed).astype(feature_store.FEATURES_DTYPE)
+        mel, dtype = self.task.store.mel, feature_store.FEATURES_DTYPE
+        compute = self._computing(stage.trunk, dtype)
+        parts = feature_store.batches([mel], np.arange(len(mel)), self.task.settings.batch_size)
+        return np.concatenate([compute(part).numpy().astype(dtype) for (part,) in parts])
+
+    def _computing(self, trunk: Callable, dtype: type) -> Callable:
+        """Compile a trunk for stored spectrograms; its output stays within the range of a type."""
+        # Compiled, drawing included, and in batches of the training's size: as a step without
+        # the store would compute it, to the last bit. A difference in the last bit is enough
+        # for two trainings at a high rate to part after some steps.
+        settings, largest = self.task.settings, float(np.finfo(dtype).max)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
+        def compute(mel):
+            return tf.clip_by_value(trunk(classifier.inputs(mel, settings)), -largest, largest)
+
+        return compute
 
     def _store(
         self, size: int, frozen: keras.Model, place: int | str, trunk: Callable
@@ -178,14 +189,7 @@ class Trunks:
         described |= {"batch": settings.batch_size, "dtype": np.dtype(dtype).name}
         key = provenance.digest([feature_store.ACTIVATIONS_VERSION, described])[:16]
 
-        # Compiled, drawing included, and in batches of the training's size: as a step without
-        # the store would compute it, to the last bit. A difference in the last bit is enough
-        # for two trainings at a high rate to part after some steps.
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)], autograph=False)
-        def compute(mel):
-            largest = float(np.finfo(dtype).max)
-            return tf.clip_by_value(trunk(classifier.inputs(mel, settings)), -largest, largest)
-
+        compute = self._computing(trunk, dtype)
         return feature_store.load_activations(
             paths.cache() / "activations" / self.task.card.dataset / key,
             (len(mel), size),

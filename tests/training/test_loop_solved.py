@@ -104,11 +104,11 @@ def test_phase_2_counts_where_its_gain_is_more_than_noise(chosen, scripted, rows
     for mine, other in zip(network.get_weights(), weights[best - 1], strict=True):
         np.testing.assert_array_equal(mine, other)
     assert loop.epochs_to_best(history) == ({1: 1, 2: best - 1} if best > 1 else {1: 1})
-    kept = experiment._of_training(toy(chosen(**BOTH)), history, np.arange(3), quiet)["kept"]
-    assert kept["phase"] == (2 if best > 1 else 1)
+    facts = experiment._of_training(toy(chosen(**BOTH)), history, np.arange(3), quiet)
+    assert facts["kept"]["phase"] == (2 if best > 1 else 1)
     expected = gains[best - 2] if best > 1 else np.nanmax(gains)
-    assert kept["gain"] == pytest.approx(expected)
-    json.dumps(kept, allow_nan=False)
+    assert facts["kept"]["gain"] == pytest.approx(expected)
+    json.dumps(facts, allow_nan=False)
 
 
 def test_only_the_last_layers_learn_after_the_head(chosen):
