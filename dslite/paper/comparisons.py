@@ -208,12 +208,6 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def deciding(answers: pd.DataFrame) -> pd.DataFrame:
-    """Select of each question the comparisons on the most speakers, which can tell most."""
-    most = answers.groupby(["dataset", "question"])["units"].transform("max")
-    return answers[answers["units"] == most]
-
-
 def learning(means: pd.DataFrame, chance: float) -> list[str]:
     """Say of each network and preset of a corpus whether it is above chance (in percent) at all."""
     networks = means[~means["configuration"].isin(BASELINES) & (means["protocol"] == PARTITION)]

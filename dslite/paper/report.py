@@ -116,18 +116,20 @@ def recipes(material: Material) -> dict[str, pd.DataFrame]:
     return parts
 
 
-def results(material: Material, everything: bool = True) -> dict[str, pd.DataFrame]:
-    """Return scores of each corpus that we have runs of, and tested comparisons, as texts.
-
-    If not ``everything``, then of each question only the comparisons on the most speakers.
-    """
+def scores(material: Material) -> dict[str, pd.DataFrame]:
+    """Return the scores of each corpus that we have runs of, as texts."""
     printed = published.scores().groupby("dataset")
     means = material.means.groupby("dataset", sort=False)
     title = f"{{}}: mean ± deviation over seeds; {RECIPES}".format
-    parts = {title(NAMES[d]): tables.scores_table(of, printed.get_group(d)) for d, of in means}
-    answers = material.answers if everything else comparisons.deciding(material.answers)
-    asked = [(of, answers[answers["question"] == of]) for of in comparisons.QUESTIONS]
-    return parts | {of: comparisons.answers_table(rows) for of, rows in asked if len(rows)}
+    return {title(NAMES[d]): tables.scores_table(of, printed.get_group(d)) for d, of in means}
+
+
+def results(material: Material) -> dict[str, pd.DataFrame]:
+    """Return the scores and the tested comparisons of each question, as texts."""
+    asked = dict(list(material.answers.groupby("question")))
+    return scores(material) | {
+        of: comparisons.answers_table(asked[of]) for of in comparisons.QUESTIONS if of in asked
+    }
 
 
 # Files
@@ -166,9 +168,9 @@ def _write(file: Path, text: str) -> None:
 
 
 def readme_section(material: Material, name: str = README) -> str:
-    """Write the results as one of `READMES` has them: of the project's, only what decides."""
+    """Write the results as one of `READMES` has them: of the project's, the scores alone."""
     lead = [f"- {line}" for line in [*headlines(material), comparisons.cost(material.runs)]]
-    return comparisons.section(lead, results(material, everything=name != README))
+    return comparisons.section(lead, (scores if name == README else results)(material))
 
 
 def update_readmes(material: Material) -> list[Path]:

@@ -198,11 +198,6 @@ def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
     )
 
 
-def test_the_test_on_most_speakers_decides():
-    rows = pd.DataFrame([answer(units=4), answer(), answer(question=comparisons.PRESETS, units=4)])
-    assert comparisons.deciding(rows).index.tolist() == [1, 2]
-
-
 def test_who_learns():
     rows = [mean("none", 82.0), mean("cutmix", 80.0), mean("none", 21.0, preset="paper")]
     rows += [mean("svm", 75.0), mean("none", 60.0, protocol="5 folds")]
