@@ -20,7 +20,6 @@ BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
 FRAMES = 4096  # levels computed at a time, of two minutes
 MARGIN = 2  # hops of the level's frames that are kept beside what sounds
-SILENCE_DB = 60  # what lies more than this below the loudest frame counts as silence
 
 
 @contextmanager
@@ -115,7 +114,7 @@ def level_frames(sample_rate: int) -> tuple[int, int]:
     return max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
 
 
-def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> tuple[int, int]:
+def sounding(waveform: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:
     """Find where the sound begins and ends: a slice without the silence at its ends, never empty.
 
     Takes float32 [samples]; of the levels over `level_frames`, what lies more than ``top_db`` below
@@ -134,12 +133,6 @@ def sounding(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB)
         return 0, len(waveform)
     begin, end = int(loud[0]) * hop, min(len(waveform), (int(loud[-1]) + 1) * hop)
     return (begin, end) if end > begin else (0, len(waveform))
-
-
-def trim_silence(waveform: np.ndarray, sample_rate: int, top_db: float = SILENCE_DB) -> np.ndarray:
-    """Return the part of a waveform that `sounding` finds: float32 [samples], a view, not empty."""
-    begin, end = sounding(waveform, sample_rate, top_db)
-    return waveform[begin:end]
 
 
 def chunk_starts(

@@ -18,34 +18,7 @@ from dslite.settings import Settings, nearest
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
 ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
-# The HTML page
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>
-:root { color-scheme: light dark; --line: #8884; --dim: #777; }
-body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
-nav { position: fixed; top: 0; bottom: 0; width: 15rem; overflow: auto; padding: 1rem;
-      border-right: 1px solid var(--line); box-sizing: border-box; font-size: .9rem; }
-nav ol { padding-left: 1.2rem; } nav li { margin: .3rem 0; }
-main { margin-left: 15rem; padding: 1rem 2rem; max-width: 60rem; }
-section { border-top: 2px solid var(--line); margin-top: 3rem; }
-details.code { color: var(--dim); font-size: .85rem; margin: .5rem 0; }
-.highlight, .output_stream pre, .output_stdout pre { background: #8881; border-radius: 4px; }
-pre { padding: .5rem; overflow-x: auto; font-size: .82rem; white-space: pre-wrap; margin: .3rem 0; }
-table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: .2rem .6rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-.output_png img, .jp-OutputArea-output img { background: white; }
-img { max-width: 100%; height: auto; } .prompt, .anchor-link { display: none; }
-@media (max-width: 50rem) { nav { position: static; width: auto; } main { margin: 0; } }
-@media print { nav { display: none; } main { margin: 0; } details.code { display: none; } }
-@media (prefers-color-scheme: light) { {{ code }} }
-</style></head>
-<body><nav><strong>{{ title }}</strong><ol>{% for name in sections -%}
-<li><a href="#{{ name }}">{{ name }}</a></li>{% endfor %}</ol></nav>
-<main><h1>{{ title }}</h1>{% for name, body in sections.items() -%}
-<section id="{{ name }}">{{ body }}</section>{% endfor %}</main></body></html>
-"""
+PAGE = Path(__file__).with_suffix(".html.j2")  # of executed notebooks
 TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
 {% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
 {% endblock %}"""
@@ -252,7 +225,8 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
             pieces[i] = re.sub(r'(?<=alt=")No description[^"]*', heading.replace("\\", ""), piece)
         sections[anchor] = "".join(pieces)
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
-    page = jinja2.Template(PAGE).render(title=html.escape(title), code=code, sections=sections)
+    page = jinja2.Template(PAGE.read_text("utf-8"))
+    page = page.render(title=html.escape(title), code=code, sections=sections)
     with paths.replacing(output) as draft:
         draft.write_text(page, encoding="utf-8")
     return Path(output)

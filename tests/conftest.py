@@ -211,7 +211,7 @@ def tiny(monkeypatch, tmp_path):
             x = layers.ReLU(name=f"relu{i}")(layers.BatchNormalization(name=f"bn{i}")(x))
         return keras.Model(image, layers.Conv2D(16, 3, name="conv3")(x), name="tiny")
 
-    small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale, None)
+    small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale)
     monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
     path = tmp_path / "tiny.weights.h5"
     _save_filters_that_pass_a_signal(build(32, 32), path)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -15,7 +14,6 @@ import soundfile
 
 from dslite import cards, cli, paths
 from dslite.datasets import load_manifest, manifest
-from dslite.features import store
 from dslite.training import runs
 from tests.refusals import assert_refused
 
@@ -93,27 +91,6 @@ def test_no_space_on_the_way_of_a_run_and_then_it_goes_on(disk, train):
     assert before.items() <= tree(paths.results()).items()
 
 
-@pytest.mark.parametrize("spare", [1 << 30, -(1 << 40)])  # seen before, and while writing
-def test_no_space_for_the_trunk_cache(disk, table, monkeypatch, spare):
-    folder = paths.cache() / "activations"
-    lines = []
-
-    def load():
-        values = np.ones((50, 1000), np.float32)
-        options = (values.shape, lambda part: values[part], 10, 1.0, lines.append)
-        return store.load_activations(folder / "small" / "key", *options)
-
-    monkeypatch.setattr(store, "SPARE", spare)
-    disk(folder, "64k")
-    assert load() is None
-    (message,) = [line for line in lines if "the frozen layers run at every step" in line]
-    assert (FULL if spare < 0 else "are free on the disk") in message
-    assert tree(folder) == {}
-    monkeypatch.setattr(store, "SPARE", 0)
-    disk(folder, LARGE)
-    assert load() is not None
-
-
 @pytest.mark.notebooks
 def test_no_space_for_a_notebook(command, disk, table):
     folder = paths.results("small") / "notebooks"
@@ -182,7 +159,7 @@ STARTS = "import subprocess, sys; subprocess.run(sys.argv[2:])"
 
 @pytest.mark.parametrize(
     ("name", "shell", "ends"),
-    [("snakemake", "", True), ("snakemake", " && true", True), ("not-snakemake", "", False)],
+    [("snakemake", " && true", True), ("not-snakemake", "", False)],
 )
 def test_a_job_ends_with_the_workflow_that_started_it(tmp_path, name, shell, ends):
     """A command that lasts, below a process whose command line holds that name."""

@@ -107,18 +107,6 @@ def test_accepted_values(user_card, override, value):
     assert type(accepted) is type(value)
 
 
-@pytest.mark.parametrize(
-    ("choice", "reason"),
-    [
-        ({"overrides": ["unit=1"]}, "unknown key 'unit'; did you mean 'units'?"),
-        ({"overrides": {3: 1}}, "unknown key '3'; there is: sample_rate, "),
-        ({"preset": "third"}, "my has no preset 'third'; there is: paper, tuned, first, second"),
-    ],
-)
-def test_unknown_keys(user_card, choice, reason):
-    assert reason in refusal(cards.settings_of, user_card(CARD), **choice)
-
-
 def test_weights_by_path_or_beside_the_table(user_card, tmp_path, monkeypatch):
     plain = user_card()
     (tmp_path / "w.h5").write_text("")

@@ -6,7 +6,6 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,6 @@ class Archive:
     md5: str  # hexadecimal, as published; what has another one is never unpacked
     size: int  # bytes
     unpacked: int  # bytes of the files to unpack
-    licence: str  # put beside the audio as LICENSE.txt
     files: int = 1012  # that match `MEMBER`
 
     @property
@@ -42,16 +40,6 @@ ARCHIVES = {
         md5="5411230427d67a21e18aa4d466e6d1b9",
         size=225_505_317,
         unpacked=491_763_598,
-        licence=(
-            "The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS), song,\n"
-            "audio only, version 1.0.0, https://doi.org/10.5281/zenodo.1188976\n\n"
-            "Licence: Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International\n"
-            "(CC BY-NC-SA 4.0), https://creativecommons.org/licenses/by-nc-sa/4.0/\n\n"
-            "To be cited as: Livingstone, S. R. and Russo, F. A. (2018). The Ryerson Audio-Visual\n"
-            "Database of Emotional Speech and Song (RAVDESS): a dynamic, multimodal set of facial\n"
-            "and vocal expressions in North American English. PLoS ONE 13(5): e0196391.\n"
-            "https://doi.org/10.1371/journal.pone.0196391\n"
-        ),
     )
 }
 
@@ -89,18 +77,19 @@ def fetch(dataset: str) -> Path:
 
     InputError where the corpus cannot be downloaded by a program, or the download failed.
     """
+    card = cards.load(dataset)
     if dataset not in ARCHIVES:
-        card = cards.load(dataset)
         advice = [card.obtain or "Its card does not say where it comes from.", card.place]
         if card.layout != "demo":
             advice.append(f"Expected in: {paths.shown(listing.home(card))}")
         words = " ".join(" ".join(advice).split())
         raise InputError(f"`dslite fetch` has no download for {dataset}. {words}")
-    return fetch_archive(ARCHIVES[dataset], paths.raw(dataset))
+    licence = f"{card.title}\n\nLicence: {card.licence}\n\nTo be cited as: {card.citation}\n"
+    return fetch_archive(ARCHIVES[dataset], paths.raw(dataset), licence)
 
 
-def fetch_archive(archive: Archive, target: Path) -> Path:
-    """Download an archive to the cache and unpack it as ``target``, which is returned.
+def fetch_archive(archive: Archive, target: Path, licence: str) -> Path:
+    """Download an archive to the cache and unpack it as ``target``, with its licence as a file.
 
     A folder ``target`` with all files is left alone, and so is a verified archive in the cache (it
     may have been put there by hand). Two commands that fetch the same wait for each other.
@@ -123,23 +112,19 @@ def fetch_archive(archive: Archive, target: Path) -> Path:
         for killed in downloads.glob("tmp????????"):  # pooch's downloads
             killed.unlink()
         downloaded = file.is_file() and file.stat().st_size == archive.size
-        _require_space(
-            {downloads: 0 if downloaded else archive.size, target.parent: archive.unpacked}
-        )
+        _require_space(archive.unpacked + archive.size * (not downloaded), downloads, target.parent)
         remedy = (
             f"try again later, or get the file ({size_in_words(archive.size)}) in another way, "
             f"put it at {file} and give the same command again"
         )
         retrieve(archive.url, f"md5:{archive.md5}", file, remedy)
-        _unpack(file, archive, target)
+        _unpack(file, archive, target, licence)
     return target
 
 
-def _require_space(needed: Mapping[Path, int]) -> None:
-    """Raise where so many bytes in some folders would not fit on their disks."""
-    disks = {folder: folder.stat().st_dev for folder in needed}
-    for folder, disk in disks.items():
-        size = sum(of for other, of in needed.items() if disks[other] == disk)
+def _require_space(size: int, *folders: Path) -> None:
+    """Raise where one of the disks does not have so many bytes: the two may be one."""
+    for folder in folders:
         free = shutil.disk_usage(folder).free
         if size > free:
             raise InputError(
@@ -153,7 +138,7 @@ def _count_audio(folder: Path) -> int:
     return sum(listing.is_audio(f) for depth in ("*/*", "*/*/*") for f in folder.glob(depth))
 
 
-def _unpack(file: Path, archive: Archive, target: Path) -> None:
+def _unpack(file: Path, archive: Archive, target: Path, licence: str) -> None:
     """Unpack under a temporary name, which becomes ``target`` when everything is there."""
     try:
         with zipfile.ZipFile(file) as bundle, paths.replacing(target) as draft:
@@ -165,6 +150,6 @@ def _unpack(file: Path, archive: Archive, target: Path) -> None:
                 )
             for name in members:
                 bundle.extract(name, draft)
-            (draft / "LICENSE.txt").write_text(archive.licence, encoding="utf-8")
+            (draft / "LICENSE.txt").write_text(licence, encoding="utf-8")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

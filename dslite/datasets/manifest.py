@@ -1,8 +1,6 @@
 """The manifest: one row for each file of a corpus, before anything is computed from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,22 +18,15 @@ RESERVED |= {"duration_s", "start_s", "end_s"}
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(listing.Listing):
     """A corpus: its files, what is in them, and how they are divided.
 
     ``table`` [files, `COLUMNS`] holds the columns of a `Listing` and of `scan.Facts`; its index
     counts from 0, so that row i stands in row i + 2 of a CSV file with a header.
     """
 
-    card: Card  # its classes are never empty in a classification
-    folder: Path  # what the paths are relative to
-    table: pd.DataFrame
-    partition_source: str = listing.CARD_LISTS  # in words, with the seed where it was drawn
+    card: Card = field(kw_only=True)  # its classes are never empty in a classification
     fold: str = ""  # ``5folds/fold2``: where below a run's usual place its results lie
-    problems: tuple[str, ...] = ()
-    surplus: tuple[str, ...] = ()
-    excluded: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,7 +41,7 @@ def build(card: Card) -> Manifest:
     corpus is not there or not in its layout.
     """
     listed = listing.read(card)
-    folder, table = listed.folder, listed.table.reset_index(drop=True)
+    table = listed.table.reset_index(drop=True)
     if card.task == "classification":
         classes = card.classes or tuple(sorted(set(table["label"]) - {""}))
         taken = sorted(RESERVED.intersection(classes))
@@ -61,16 +52,10 @@ def build(card: Card) -> Manifest:
             )
         card = card.model_copy(update={"classes": classes})
     # What leads out of the corpus's folder is not even opened.
-    files = [folder / path for path in table["path"]]
+    files = [listed.folder / path for path in table["path"]]
     files = [None if listing.leads_out(listing.home(card), file) else file for file in files]
     facts = scan.gather(files, card.dataset)
-    return Manifest(
-        card,
-        folder,
-        table.join(facts)[list(COLUMNS)],
-        listed.partition_source,
-        **{name: getattr(listed, name) for name in ("problems", "surplus", "excluded", "notes")},
-    )
+    return Manifest(**vars(listed) | {"table": table.join(facts)[list(COLUMNS)]}, card=card)
 
 
 def digest(manifest: Manifest) -> str:
@@ -89,7 +74,7 @@ def table1_row(manifest: Manifest) -> dict[str, float]:
     --------
     >>> from dslite import cards
     >>> table = pd.DataFrame({"speaker": ["a", "b"], "duration_s": [1.0, 2.0]})
-    >>> row = table1_row(Manifest(cards.load("demo"), Path(), table))
+    >>> row = table1_row(Manifest(paths.ROOT, table, card=cards.load("demo")))
     >>> {key: round(value, 3) for key, value in row.items()}
     {'files': 2, 'classes': 4, 'speakers': 2, 'minutes': 0.05, 'mean_s': 1.5, 'std_s': 0.5}
     """
@@ -109,7 +94,7 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
     >>> from dslite import cards
     >>> rows = [("calm", "train"), ("sad", "train"), ("calm", "test")]
     >>> table = pd.DataFrame(rows, columns=["label", "partition"])
-    >>> counts(Manifest(cards.load("demo"), Path(), table), "label").to_dict()
+    >>> counts(Manifest(paths.ROOT, table, card=cards.load("demo")), "label").to_dict()
     {'train': {'calm': 1, 'sad': 1}, 'test': {'calm': 1, 'sad': 0}}
     """
     values = manifest.table[column].replace("", "unknown")

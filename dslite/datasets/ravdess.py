@@ -8,10 +8,6 @@ from dslite.datasets import partitions
 from dslite.datasets.listing import Listing, audio_files, file_problem, is_audio
 from dslite.errors import InputError
 
-EMOTIONS = {
-    **{"01": "neutral", "02": "calm", "03": "happy"},
-    **{"04": "sad", "05": "angry", "06": "fearful"},
-}
 NESTED = ("Audio_Song_Actors_01-24", "archive")  # unpacked with its name; as mirrors nest it
 
 # modality - channel - emotion - intensity - statement - repetition - actor
@@ -45,7 +41,7 @@ def read(card: Card, folder: Path) -> Listing:
             left_out.append(place.as_posix())
         elif problem := file_problem(place):
             problems.append(problem)
-        elif match[3] not in EMOTIONS:
+        elif match[3] not in card.labels:
             problems.append(
                 f"{place}: emotion {match[3]} does not occur in song (01 to 06); move the file away"
             )
@@ -63,6 +59,5 @@ def read(card: Card, folder: Path) -> Listing:
             f"DSLITE_DATA name the folder that holds {card.dataset}/Actor_01, Actor_02, ..."
         )
     excluded = {"speech, or sound of a video": len(left_out)} if left_out else {}
-    card = card.model_copy(update={"labels": EMOTIONS})
     facts = {"surplus": tuple(surplus), "excluded": excluded}
     return partitions.place(card, (folder, home), files, left_out, problems, **facts)

@@ -83,7 +83,8 @@ def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     >>> int(features[120:132].argmax())  # of the chroma, C to B: A
     9
     """
-    rows = descriptors(audio.trim_silence(waveform, sample_rate, TRIM_DB), sample_rate)
+    begin, end = audio.sounding(waveform, sample_rate, TRIM_DB)
+    rows = descriptors(waveform[begin:end], sample_rate)
     return np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite.errors import InputError
-from dslite.models.weights import IMAGENET, REGISTRY, WeightsFile, fetch
+from dslite.models.weights import IMAGENET, REGISTRY, fetch
 from dslite.settings import nearest
 
 
@@ -32,7 +32,6 @@ class Backbone:
     title: str
     build: Callable[..., keras.Model]
     scale: Callable[[tf.Tensor], tf.Tensor]
-    imagenet: WeightsFile
     smallest: int = 32
 
 
@@ -75,7 +74,6 @@ BACKBONES = {
         row["title"],
         _squeezenet if name == "squeezenet" else partial(_build_application, row["title"]),
         SCALES[row["scale"]],
-        IMAGENET[name],
         int(row["smallest"]),
     )
     for name, row in REGISTRY.items()
@@ -112,7 +110,7 @@ def build_backbone(
     named = [layer for layer in feature_layers if layer]
     maps = [_feature_maps(model, entry.title, layer) for layer in named]
     if weights != "random":
-        path = fetch(entry.imagenet) if weights == "imagenet" else Path(weights)
+        path = fetch(IMAGENET[name]) if weights == "imagenet" else Path(weights)
         _load_weights(model, entry.title, path)
     if not maps:
         return model

@@ -1,7 +1,7 @@
 """The check of a corpus: every problem and warning, and the report of `dslite check`."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from dslite import cards
-from dslite.datasets import Manifest, checks, load_manifest, manifest
+from dslite.datasets import checks, load_manifest, manifest
 from dslite.errors import InputError
 from tests.datasets import trees
 from tests.datasets.trees import with_cells
@@ -27,7 +27,7 @@ def problems(corpus) -> list[str]:
 def test_a_sound_corpus_is_loaded(card, corpus):
     pd.testing.assert_frame_equal(load_manifest(card).table, corpus.table)
     checks.require_sound(with_cells(corpus, label=(slice(6, 7), "")))  # a blinded test partition
-    unknown = dataclasses.replace(corpus, table=corpus.table.assign(speaker=""))
+    unknown = replace(corpus, table=corpus.table.assign(speaker=""))
     checks.require_sound(unknown)  # no leak
     assert manifest.table1_row(unknown)["speakers"] == 0
 
@@ -72,20 +72,22 @@ def test_problems_of_a_row(corpus, column, row, value, words):
 def test_regression_needs_numbers(corpus):
     card = corpus.card.model_copy(update={"task": "regression", "classes": ()})
     table = corpus.table.assign(label=["1", "2.5", "-3", "1e2", "nan", "inf", "x", ""])
-    assert [line.split(" is ")[0] for line in problems(Manifest(card, corpus.folder, table))] == [
+    assert [
+        line.split(" is ")[0] for line in problems(replace(corpus, card=card, table=table))
+    ] == [
         "  - row 6, s20.wav: label 'nan'",
         "  - row 7, s21.wav: label 'inf'",
         "  - row 8, s30.wav: label 'x'",
     ]
-    checks.require_sound(Manifest(card, corpus.folder, corpus.table.assign(label="1")))
+    checks.require_sound(replace(corpus, card=card, table=corpus.table.assign(label="1")))
 
 
 def test_an_empty_partition_and_a_single_class(corpus):
     table = corpus.table[corpus.table["partition"] != "devel"].reset_index(drop=True)
-    empty = dataclasses.replace(corpus, table=table)
+    empty = replace(corpus, table=table)
     assert problems(empty) == ["  - partition devel is empty; it needs files of every class"]
     card = corpus.card.model_copy(update={"classes": ("no",)})
-    single = Manifest(card, corpus.folder, corpus.table.assign(label="no"))
+    single = replace(corpus, card=card, table=corpus.table.assign(label="no"))
     assert problems(single) == ["  - all labels are 'no'; two classes are needed"]
 
 
@@ -109,7 +111,7 @@ def test_warnings(card, corpus):
 
 def test_long_lists_are_cut(corpus):
     table = pd.concat([corpus.table] * 4, ignore_index=True)
-    lines = problems(dataclasses.replace(corpus, table=table))
+    lines = problems(replace(corpus, table=table))
     assert len(lines) == 21
     assert lines[-1] == "  ... and 4 more"
     kinds = {"clipped": [f"row {i}" for i in range(25)], "labels": ["x"]}

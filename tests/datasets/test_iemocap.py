@@ -53,6 +53,11 @@ def evaluation(tmp_path):
 
 GOOD_LINE = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
 
+NO_NAMES = """
+Ses01F_impro01_X000 Ses06F_impro01_F000 Ses01F_impro01_1_F000 Ses01F_script01_F000
+Ses01F_script01_1B_F000 Ses01F_impro01 ses01F_impro01_F000 Ses01F_impro01_F000.wav
+"""
+
 
 @pytest.mark.parametrize(
     ("line", "words"),
@@ -63,16 +68,7 @@ GOOD_LINE = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.500
         ("[", "neither time"),
         *(
             (GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time")
-            for name in (
-                "Ses01F_impro01_X000",
-                "Ses06F_impro01_F000",
-                "Ses01F_impro01_1_F000",
-                "Ses01F_script01_F000",
-                "Ses01F_script01_1B_F000",
-                "Ses01F_impro01",
-                "ses01F_impro01_F000",
-                "Ses01F_impro01_F000.wav",
-            )
+            for name in NO_NAMES.split()
         ),
         (GOOD_LINE.replace("neu", "bored"), "label 'bored' of Ses01F_impro01_F000 is not known"),
         (GOOD_LINE.replace("neu", "NEU"), "label 'NEU'"),

@@ -65,33 +65,19 @@ def test_what_is_wrong_is_named_and_nothing_else(tmp_path, name, tree):
     [
         (
             "demos",
-            [
-                "PR_m_23_tri00a (1).wav",
-                "PR_m_23_TRI00a.wav",
-                "PR_m_23_tri00d.wav",
-                "PR_x_23_tri00a.wav",
-                "XX_m_23_tri00a.wav",
-                "m_23_tri00a.wav",
-                "pr_m_23_tri00a.wav",
-                "x PR_m_23_tri00a.mp3",
-            ],
+            "PR_m_23_tri00a (1).wav, PR_m_23_TRI00a.wav, PR_m_23_tri00d.wav, PR_x_23_tri00a.wav, "
+            "XX_m_23_tri00a.wav, m_23_tri00a.wav, pr_m_23_tri00a.wav, x PR_m_23_tri00a.mp3",
         ),
         (
             "ravdess",
-            [
-                "03-02-01-01-00-01-01.wav",
-                "03-02-01-01-01-01.wav",
-                "03-02-01-01-01-01-01-01.wav",
-                "03-02-01-03-01-01-01.wav",
-                "03-02-02-01-01-01-01 (copy).wav",
-                "03-03-01-01-01-01-01.wav",
-                "04-02-01-01-01-01-01.wav",
-                "take.mp3",
-            ],
+            "03-02-01-01-00-01-01.wav, 03-02-01-01-01-01.wav, 03-02-01-01-01-01-01-01.wav, "
+            "03-02-01-03-01-01-01.wav, 03-02-02-01-01-01-01 (copy).wav, "
+            "03-03-01-01-01-01-01.wav, 04-02-01-01-01-01-01.wav, take.mp3",
         ),
     ],
 )
 def test_audio_of_another_name_is_surplus(tmp_path, name, files):
+    files = files.split(", ")
     card = trees.good(name, tmp_path)
     expected = listed(card)
     for file in files:

@@ -113,7 +113,7 @@ def division(files, **of_card):
     table["audio_hash"] = [f"{i:064x}" for i in range(len(table))]
     table["partition"] = pd.Series("train", table.index, dtype="str")
     names = {"dataset": "drawn", "layout": "table", "title": "", "classes": CLASSES}
-    return Manifest(cards.Card(**names | of_card), paths.ROOT, table)
+    return Manifest(paths.ROOT, table, card=cards.Card(**names | of_card))
 
 
 def balanced(speakers=6, takes=2, **of_card):

@@ -91,15 +91,8 @@ def test_what_a_run_is(tmp_path):
     assert stored(tmp_path / "c.wav", np.full(2, 32767, np.int16)).clipped == 0
 
 
-CONTAINERS = [
-    ("wav", "PCM_16"),
-    ("wav", "PCM_24"),
-    ("wav", "FLOAT"),
-    ("aiff", "PCM_16"),
-    ("ogg", "VORBIS"),
-    ("mp3", None),
-    ("flac", None),
-]
+CONTAINERS = [*(("wav", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT"))]
+CONTAINERS += [("aiff", "PCM_16"), ("ogg", "VORBIS"), ("mp3", None), ("flac", None)]
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), CONTAINERS)

@@ -177,16 +177,8 @@ def test_many_labels_ask_for_the_task(tmp_path):
 def test_audio_that_the_table_does_not_list_is_surplus(tmp_path, card):
     """In the folders of listed files only: a table may lie in anybody's home folder."""
     home = tmp_path / "sub" if card else tmp_path
-    for name in (
-        "x/a.wav",
-        "x/B.WAV",
-        "x/new.flac",
-        "x/.hidden.wav",
-        "x/b.txt",
-        "y/c.wav",
-        "x/deep/d.wav",
-        "e.wav",
-    ):
+    files = "x/a.wav x/B.WAV x/new.flac x/.hidden.wav x/b.txt y/c.wav x/deep/d.wav e.wav"
+    for name in files.split():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(b"")
     text = FULL.replace("a.wav", "x/a.wav").replace("b.wav", "./x/../x/B.WAV")

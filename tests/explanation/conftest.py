@@ -25,5 +25,5 @@ def tiny_depths(monkeypatch):
             x = keras.layers.ReLU(name=f"relu{i}")(x)
         return keras.Model(image, x, name="depths")
 
-    small = backbones.Backbone("Depths", build, backbones.BACKBONES["squeezenet"].scale, None)
+    small = backbones.Backbone("Depths", build, backbones.BACKBONES["squeezenet"].scale)
     monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)

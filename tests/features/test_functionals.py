@@ -1,6 +1,7 @@
 """Acoustic features of known signals, of hardly any signal, and what the cache keeps."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,16 +21,6 @@ CHROMA = slice(120, 132)
 def tone(hz, seconds=1.0, rate=RATE):
     """A sine of half the full scale, float32."""
     return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype("f4")
-
-
-@pytest.mark.parametrize(("hz", "pitch_class"), [(880, 9), (523.25, 0)])
-@pytest.mark.parametrize("rate", [16000, 44100])
-def test_the_chroma_of_a_tone_is_largest_at_its_pitch_class(hz, pitch_class, rate):
-    # Without the frames that reach past the waveform's ends
-    chroma = functionals.descriptors(tone(hz, rate=rate), rate)[CHROMA, 8:-8]
-    assert (chroma.argmax(axis=0) == pitch_class).all()
-    assert chroma[pitch_class] == pytest.approx(1)
-    assert chroma[(pitch_class + 6) % 12].max() < 0.2
 
 
 def noise(rng):
@@ -52,21 +43,6 @@ def test_functionals_are_mean_and_deviation_over_time(rng):
     values = functionals.summarise(noise(np.random.default_rng(0)), RATE)
     expected = np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_level_is_in_the_first_coefficient_and_its_rise_in_the_derivative(rng):
-    """Ten times the amplitude is 20 dB in all 128 bands; the DCT is orthonormal."""
-    rise = 20 * np.sqrt(128)
-    quiet, loud = (
-        functionals.descriptors(w, RATE)[:40] for w in noise(rng) * np.float32([[1], [10]])
-    )
-    np.testing.assert_allclose(loud[0] - quiet[0], rise, rtol=1e-3)
-    np.testing.assert_allclose(loud[1:], quiet[1:], atol=0.02)
-    # A noise that rises by 20 dB a second: frames are 16 ms apart.
-    rising = (noise(rng) * 10 ** (np.arange(RATE) / RATE - 2)).astype(np.float32)
-    rows = functionals.descriptors(rising, RATE)[:, 8:-8]
-    assert rows[40].mean() == pytest.approx(rise * 0.016, rel=0.1)
-    assert abs(rows[80].mean()) < 0.1 * rows[40].mean()  # the second one
 
 
 def test_silence_at_the_ends_does_not_count(rng):
@@ -104,7 +80,7 @@ def built(tmp_path, cache):
         soundfile.write(tmp_path / f"{name}.wav", waveform, RATE)
         rows.append((f"{name}.wav", scan.of_file(tmp_path / f"{name}.wav").audio_hash))
     table = pd.DataFrame(rows, columns=["path", "audio_hash"])
-    return Manifest(cards.load("demo"), tmp_path, table)
+    return Manifest(tmp_path, table, card=cards.load("demo"))
 
 
 def test_features_are_computed_once_for_a_content_a_rate_and_a_version(
@@ -114,7 +90,7 @@ def test_features_are_computed_once_for_a_content_a_rate_and_a_version(
 
     def features(rate=RATE, **columns):
         table = built.table.assign(**columns)
-        return functionals.acoustic_features(Manifest(built.card, built.folder, table), rate)
+        return functionals.acoustic_features(replace(built, table=table), rate)
 
     monkeypatch.setattr(functionals, "summarise", lambda *of: calls.append(0) or summarise(*of))
     first = features()

@@ -60,7 +60,6 @@ def test_squeezenet_is_the_published_network(networks):
 def test_the_registry_holds_every_backbone_of_the_settings():
     assert tuple(backbones.BACKBONES) == BACKBONE_NAMES
     for name, entry in backbones.BACKBONES.items():
-        assert entry.imagenet is weights.IMAGENET[name]
         plain = "".join(c for c in entry.title.lower().removesuffix(" 1.1") if c.isalnum())
         assert plain == name.replace("_", "")
 
@@ -148,7 +147,7 @@ def test_names_of_layers_do_not_depend_on_what_was_built_before(monkeypatch):
             x = keras.layers.ReLU()(keras.layers.Conv2D(4, 3)(x))
         return keras.Model(image, x)
 
-    entry = backbones.Backbone("Unnamed", unnamed, tf.identity, None)
+    entry = backbones.Backbone("Unnamed", unnamed, tf.identity)
     monkeypatch.setitem(backbones.BACKBONES, "unnamed", entry)
     for _ in range(2):
         network = backbones.build_backbone("unnamed", "random", SIDE, "conv2d_1")
@@ -168,7 +167,7 @@ def test_a_layer_without_feature_maps(monkeypatch, name, layer, reason, hint):
     image = keras.Input((SIDE, SIDE, 3))
     maps = keras.layers.Conv2D(4, 3, name="maps")(image)
     pooled = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pooling")(maps))
-    entry = backbones.Backbone("Pooled", lambda *size: pooled, tf.identity, None)
+    entry = backbones.Backbone("Pooled", lambda *size: pooled, tf.identity)
     monkeypatch.setitem(backbones.BACKBONES, "pooled", entry)
     monkeypatch.setattr(backbones, "fetch", lambda source: pytest.fail("fetched"))
     message = refusal(backbones.build_backbone, name, "imagenet", SIDE, layer)
@@ -182,12 +181,10 @@ def same_weights(one, other) -> None:
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-@pytest.mark.parametrize("name", ["squeezenet", "mobilenet_v2"])
-def test_weights_fit_every_image_size(networks, files, name):
-    keras.utils.set_random_seed(0)  # SqueezeNet is born with the file's values, and no stranger
-    loaded = backbones.build_backbone(name, str(files[name]), 64)
-    assert loaded.output_shape[1] > networks[name].output_shape[1]
-    same_weights(loaded, networks[name])
+def test_weights_fit_every_image_size(networks, files):
+    loaded = backbones.build_backbone("squeezenet", str(files["squeezenet"]), 64)
+    assert loaded.output_shape[1] > networks["squeezenet"].output_shape[1]
+    same_weights(loaded, networks["squeezenet"])
 
 
 @pytest.mark.parametrize(

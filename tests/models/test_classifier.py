@@ -145,21 +145,6 @@ def test_predictor_takes_any_batch_without_dropout(rng):
     assert (predict(mel).numpy()[:, 0] > 0.9).all()
 
 
-@pytest.mark.parametrize(("alpha", "reached"), [(0.5, 1), (0.9, 1), (-0.5, 0), (1.5, 0)])
-def test_gradients_reach_alpha_and_beta(rng, alpha, reached):
-    x = rng.normal(size=(3, 7)).astype(np.float32)
-    layer = classifier.AReLU()
-    layer.build(x.shape)
-    layer.alpha.assign(alpha)
-    layer.beta.assign(1.0)
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(layer(x))
-    gradients = tape.gradient(total, [layer.alpha.value, layer.beta.value])
-    gate = 1 / (1 + np.exp(-1.0))
-    expected = [reached * x[x < 0].sum(), x[x > 0].sum() * gate * (1 - gate)]
-    np.testing.assert_allclose(gradients, expected, rtol=1e-4)
-
-
 @pytest.mark.parametrize("scale", [(10.0, 2.5), (-3.0, 0.1)])
 def test_regression_undoes_the_standardisation(rng, scale):
     network = classifier.build_classifier(chosen(), 1, scale)
@@ -168,23 +153,6 @@ def test_regression_undoes_the_standardisation(rng, scale):
     assert np.ptp(inner) > 0
     expected = inner.astype(np.float64) * scale[1] + scale[0]
     np.testing.assert_allclose(network(images), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("scale", [None, (3.0, 2.0)])
-def test_a_stored_model_is_the_same(rng, tmp_path, scale):
-    network = classifier.build_classifier(chosen(), 3 if scale is None else 1, scale)
-    for variable, value in zip(network.get_layer("arelu").variables, (0.3, -1.0), strict=True):
-        variable.assign(value)
-    network.save(tmp_path / "a.keras")
-    loaded, images = classifier.load_classifier(tmp_path / "a.keras"), pictures(rng)
-    np.testing.assert_array_equal(loaded(images), network(images))
-    assert classifier.backbone_of(loaded).name == "squeezenet"
-
-
-def learning(network, images):
-    """The network as a step of training computes it (see `dslite.training.steps`)."""
-    maps = classifier.backbone_of(network)(images, training=False)
-    return classifier.head(network, pooling.pool(network, None, [maps]), True)
 
 
 @pytest.mark.parametrize("source", ["file", "random"])
@@ -198,7 +166,8 @@ def test_statistics_of_random_weights_alone_are_learnt(rng, files, source):
     classifier.set_trained(network, 154)
     images = tf.constant(pictures(rng))
     network(images, training=False)
-    learning(network, images)
+    maps = classifier.backbone_of(network)(images, training=False)  # as a step of training does
+    classifier.head(network, pooling.pool(network, None, [maps]), True)
     assert all((v.numpy() == old).all() for v, old in zip(statistics, before, strict=True))
     if source == "random":
         network(images, training=True)
