@@ -32,7 +32,6 @@ class Stage:
     settings: Settings
     preset: str
     seed: int
-    augmentation: str = ""
 
     def summary(self) -> str:
         """Return the corpus, the preset and every difference from the preset as Markdown."""
@@ -41,9 +40,10 @@ class Stage:
             f"**{self.card.title}** (`{self.card.dataset}`), "
             f"licence {self.card.licence or 'unknown'}",
             f"Preset `{self.preset or 'defaults'}`, backbone `{used.backbone}`, "
-            f"weights `{weights}`, seed {self.seed}"
-            + (f", augmentation `{self.augmentation}`" if self.augmentation else ""),
+            f"weights `{weights}`, seed {self.seed}",
         ]
+        if used.augmentation != "none":
+            lines[-1] += f", augmentation `{used.augmentation}`"
         if used.random_weights:
             lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
         changed = cards.overridden(self.card, used, self.preset)
@@ -84,7 +84,7 @@ def begin(
             _check_names([node.targets[0].id for node in assigned], parameters)
     card = cards.load(dataset)
     chosen = cards.settings_of(card, preset, overrides, **named)
-    return Stage(card, chosen, preset or card.default_preset, seed, named.get("augmentation", ""))
+    return Stage(card, chosen, preset or card.default_preset, seed)
 
 
 def _check_names(names: Iterable[str], parameters: Iterable[str]) -> None:

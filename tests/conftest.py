@@ -151,8 +151,10 @@ def small_corpus(once):
 
     def make(place):
         folder = place / "small"
-        demo.generate(folder, takes=2)
-        table = demo.read(cards.load("demo"), folder).table
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(demo, "TAKES", 2)
+            demo.generate(folder)
+            table = demo.read(cards.load("demo"), folder).table
         table.drop(columns="source_label").to_csv(folder / "small.csv", index=False)
         weights = folder / "small.weights.h5"  # "pre-trained", so that both phases are run
         network = backbones.build_backbone("squeezenet", "random", 32)

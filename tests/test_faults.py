@@ -65,6 +65,7 @@ def tree(folder):
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_no_space_on_the_way_of_a_run_and_then_it_goes_on(disk, train):
     stores, checkpoints = paths.cache() / "spectrograms", paths.cache() / "checkpoints"
     disk(stores, "128k")
@@ -89,19 +90,6 @@ def test_no_space_on_the_way_of_a_run_and_then_it_goes_on(disk, train):
     assert "phase 1 epoch" not in out  # nothing of the training was lost with the folder
     assert len(list(paths.results("small").glob("squeezenet-*/run.json"))) == 1
     assert before.items() <= tree(paths.results()).items()
-
-
-@pytest.mark.notebooks
-def test_no_space_for_a_notebook(command, disk, table):
-    folder = paths.results("small") / "notebooks"
-    disk(folder, "12k")
-    words = ("notebook", "1_partition", folder / "1_partition.ipynb", "-p", f"dataset={table}")
-    refused(command(*words), str(folder / "1_partition.ipynb"), FULL, "make room")
-    assert not (folder / "1_partition.ipynb").exists()
-    assert not list(folder.glob(".*"))
-    disk(folder, LARGE)
-    assert command(*words)[0] == 0
-    assert list(tree(folder)) == ["1_partition.ipynb"]
 
 
 def test_a_read_only_folder_is_refused_before_any_work(command, disk, table, train):

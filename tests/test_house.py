@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from dslite import paths
+from dslite.plots import PICTURE_BYTES
 
 PACKAGE = paths.ROOT / "dslite"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -114,3 +115,15 @@ def test_every_test_lies_where_its_module_does_and_contributing_shows_every_modu
     text = (paths.ROOT / "CONTRIBUTING.md").read_text("utf-8")
     shown = set(re.findall(r"\w+", text[text.index("```\ndslite/") : text.index("notebooks/  1_")]))
     assert {file.stem for file in FILES} - {"__init__"} <= shown
+
+
+def test_committed_results_are_few_and_small():
+    words = ["git", "-C", str(paths.ROOT), "ls-files", "-z", "results"]
+    listed = subprocess.run(words, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no clone of the repository")
+    files = [file for name in listed.stdout.split("\0") if (file := paths.ROOT / name).is_file()]
+    assert len(files) <= 120
+    assert sum(file.stat().st_size for file in files) <= 8_000_000
+    pictures = [file for file in files if file.suffix == ".png"]
+    assert not [file for file in pictures if file.stat().st_size > PICTURE_BYTES]

@@ -330,38 +330,32 @@ def clip(number: int, affect: str, take: int) -> np.ndarray:
     return synthesise(speaker(number), draw_expression(affect, rng), duration_s, rng)
 
 
-def _marker(takes: int) -> dict[str, int]:
-    files = SPEAKERS * len(AFFECTS) * takes
-    return {"version": VERSION, "seed": SEED, "takes": takes, "files": files}
+def _marker() -> dict[str, int]:
+    files = SPEAKERS * len(AFFECTS) * TAKES
+    return {"version": VERSION, "seed": SEED, "takes": TAKES, "files": files}
 
 
-def finished_takes(folder: Path) -> int:
-    """Return how many takes the corpus in ``folder`` has; 0: it is not finished, or another's."""
+def _is_finished(folder: Path) -> bool:
+    """Whether the corpus is there as it is made today, with all of its files."""
     try:
         marker = provenance.read_json(folder / MARKER)
-        takes = marker["takes"]
-    except (InputError, TypeError, KeyError):
-        return 0
-    whole = marker == _marker(takes) and len(list(folder.glob("*/*.wav"))) == marker["files"]
-    return takes if whole else 0
+    except InputError:
+        return False
+    return marker == _marker() and len(list(folder.glob("*/*.wav"))) == marker["files"]
 
 
-def generate(folder: Path, takes: int = TAKES) -> None:
-    """Make the corpus, unless it is there already.
+def generate(folder: Path) -> None:
+    """Make the corpus: ``spk01/spk01_calm_01.wav`` and so on (16 kHz, mono, 16 bits), and a marker.
 
-    ``folder`` becomes ``spk01/spk01_calm_01.wav`` and so on (16 kHz, mono, 16 bits) and a marker;
-    what an interrupted run, another version or another number of takes left there is replaced.
-    Fewer ``takes``, clips of each speaker and class, give the first ones of the whole corpus.
+    What an interrupted run or another version left in the folder is replaced.
     """
-    if finished_takes(folder) == takes:
-        return
-    todo = list(itertools.product(range(1, SPEAKERS + 1), AFFECTS, range(1, takes + 1)))
+    todo = list(itertools.product(range(1, SPEAKERS + 1), AFFECTS, range(1, TAKES + 1)))
     with paths.replacing(folder) as draft:
         for number, affect, take in tqdm(todo, "voices", leave=False, disable=None):
             file = draft / f"spk{number:02d}" / f"spk{number:02d}_{affect}_{take:02d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(file, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16")
-        provenance.write_json(draft / MARKER, _marker(takes))
+        provenance.write_json(draft / MARKER, _marker())
 
 
 def is_present(card: Card, folder: Path) -> bool:
@@ -371,7 +365,7 @@ def is_present(card: Card, folder: Path) -> bool:
 
 def read(card: Card, folder: Path) -> Listing:
     """List the corpus; make it if it is not there."""
-    if not finished_takes(folder):
+    if not _is_finished(folder):
         print("making the demo corpus ...", file=sys.stderr, flush=True)
         generate(folder)
     names = [file.relative_to(folder).as_posix() for file in sorted(folder.glob("*/*.wav"))]

@@ -139,6 +139,13 @@ def parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:
     return part
 
 
+def bins(labels: pd.Series, count: int = BINS) -> pd.Series:
+    """Return each regression label's quantile bin; -1 of no number, which is for the check."""
+    values = pd.to_numeric(labels, errors="coerce").where(np.isfinite)
+    edges = np.unique(values.quantile(np.arange(1, count) / count).dropna())
+    return pd.Series(np.where(values.isna(), -1, np.searchsorted(edges, values)), labels.index)
+
+
 def divide(manifest: Manifest, k: int) -> list[Manifest]:
     """Divide a corpus for a cross-validation by speakers: every file is tested once.
 
@@ -163,10 +170,8 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     groups = _groups(card, table["speaker"], where)
     _require_enough(card, groups, table["label"], k, where)
     strata = table["label"]
-    if card.task == "regression":  # quantile bins, each of which must have a file for each part
-        bins = max(1, min(BINS, len(table) // k))
-        strata = pd.qcut(pd.to_numeric(strata), bins, labels=False, duplicates="drop")
-        strata = strata.fillna(0)  # one value for all has no bins
+    if card.task == "regression":  # each bin must have a file for each part
+        strata = bins(strata, max(1, min(BINS, len(table) // k)))
     part = parts(groups, strata, k)
     for i, j in listing.in_two_partitions(table.assign(partition=part), "audio_hash"):
         raise InputError(

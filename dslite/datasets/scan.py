@@ -24,7 +24,6 @@ COLUMNS = {
     **{"duration_s": "float64", "sample_rate": "int64", "channels": "int64", "peak": "float64"},
     **{"clipped": "int64", "truncated": "int64", "audio_hash": "str"},
 }
-QUIET = 200  # files decoded without a progress bar
 
 State = tuple[str, int, int]  # a file is decoded again when any of these changed:
 STATE = {"path": "str", "size": "int64", "mtime_ns": "int64"}
@@ -159,10 +158,7 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     cached = _load(store)
     states = [_state(file) for file in files]
     todo = {s: file for s, file in zip(states, files, strict=True) if s and s not in cached}
-    if len(todo) > QUIET and not sys.stderr.isatty():
-        print(f"decoding {dataset}: {len(todo)} files ...", file=sys.stderr, flush=True)
-    hidden = True if len(todo) <= QUIET else None  # None: only where somebody watches
-    bar = {"desc": f"decoding {dataset}", "unit": "file", "leave": False, "disable": hidden}
+    bar = {"desc": f"decoding {dataset}", "unit": "file", "leave": False, "disable": None}
     with ThreadPoolExecutor() as pool:  # decoding and hashing release Python's lock
         facts = tqdm(pool.map(_facts_or_none, todo.values()), total=len(todo), **bar)
         decoded = {state: of for state, of in zip(todo, facts, strict=True) if of}

@@ -15,7 +15,6 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS, nearest
 
 FOLDS = 5  # of which one becomes test and one devel: about 60 / 20 / 20
-REGRESSION_BINS = 5  # quantile bins of a regression label, so that partitions have its whole range
 MANY_CLASSES = 50  # more labels than this look like the values of a regression
 REQUIRED = ("path", "label")
 OPTIONAL = ("speaker", "partition")
@@ -102,7 +101,7 @@ def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
     unknown = np.flatnonzero(columns["label"] == UNKNOWN)
     text = f"a label is unknown ({UNKNOWN}), so the table needs a column 'partition' that puts such"
     _require_none(columns, [(i, f"{text} files into test") for i in unknown], table)
-    labels = _bins(columns["label"]) if card.task == "regression" else columns["label"]
+    labels = partitions.bins(columns["label"]) if card.task == "regression" else columns["label"]
     # Files of one path stay together, so that a file listed twice is one problem, not two.
     groups = columns["speaker"] if "speaker" in columns else columns["path"]
     most = labels.value_counts().max()
@@ -116,14 +115,6 @@ def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
         )
     part = partitions.parts(groups, labels, folds)
     return pd.Series(np.select([part == 0, part == 1], ["test", "devel"], "train"))
-
-
-def _bins(labels: pd.Series) -> pd.Series:
-    """Quantile bin of each regression label; -1 for what is no number, which is for the check."""
-    values = pd.to_numeric(labels, errors="coerce").where(np.isfinite)
-    edges = np.unique(values.quantile(np.arange(1, REGRESSION_BINS) / REGRESSION_BINS).dropna())
-    bins = np.searchsorted(edges, values)
-    return pd.Series(np.where(values.isna(), -1, bins), index=labels.index)
 
 
 def _surplus(folder: Path, listed: pd.Series) -> tuple[str, ...]:

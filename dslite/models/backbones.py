@@ -23,10 +23,9 @@ from dslite.settings import nearest
 class Backbone:
     """An image CNN of the registry.
 
-    ``build`` takes the image's height and width in pixels, ``smallest`` at the least (one number: a
-    square), and returns the network without top and with random weights. ``scale`` maps RGB from 0
-    to 255 to what the network was pre-trained on, where the mean of ImageNet (or of the value
-    range) is 0.
+    ``build`` takes the image's height and width in pixels, ``smallest`` at the least, and returns
+    the network without top and with random weights. ``scale`` maps RGB from 0 to 255 to what the
+    network was pre-trained on, where the mean of ImageNet (or of the value range) is 0.
     """
 
     title: str
@@ -35,10 +34,10 @@ class Backbone:
     smallest: int = 32
 
 
-def _squeezenet(height: int, width: int | None = None) -> keras.Model:
+def _squeezenet(height: int, width: int) -> keras.Model:
     """Build SqueezeNet 1.1 (Iandola et al. 2016) up to fire9, without the classes' convolution."""
     conv, number = partial(keras.layers.Conv2D, activation="relu"), 2
-    image = keras.Input((height, width or height, 3), name="image")
+    image = keras.Input((height, width, 3), name="image")
     x = conv(64, 3, strides=2, name="conv1")(image)
     for block in ([(16, 64)] * 2, [(32, 128)] * 2, [(48, 192)] * 2 + [(64, 256)] * 2):
         x = keras.layers.MaxPooling2D(3, strides=2, name=f"pool{number - 1}")(x)
@@ -51,13 +50,12 @@ def _squeezenet(height: int, width: int | None = None) -> keras.Model:
     return keras.Model(image, x, name="squeezenet")
 
 
-def _build_application(title: str, height: int, width: int | None = None) -> keras.Model:
+def _build_application(title: str, height: int, width: int) -> keras.Model:
     """Build the network of this title in `keras.applications`."""
     # Scaling lies outside, as it does for every network.
     options = {"include_preprocessing": False} if title in SCALED_INSIDE else {}
     network = getattr(keras.applications, title)
-    shape = (height, width or height, 3)
-    return network(include_top=False, weights=None, input_shape=shape, **options)
+    return network(include_top=False, weights=None, input_shape=(height, width, 3), **options)
 
 
 SCALED_INSIDE = ("EfficientNetV2B0", "MobileNetV3Small")

@@ -9,17 +9,14 @@ from dslite import paths
 from dslite.datasets.download import retrieve
 from dslite.errors import InputError
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"  # the first eight bytes (HDF5 file format specification, II.A)
-
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A published file of weights; without a ``checksum`` its ``size`` in bytes is compared."""
+    """A published file of weights."""
 
     url: str
     licence: str
-    checksum: str | None = None  # md5:... or sha256:...
-    size: int = 0
+    checksum: str | None = None  # md5:... or sha256:..., where one is published
 
     @property
     def name(self) -> str:
@@ -27,41 +24,31 @@ class WeightsFile:
         return self.url.rpartition("/")[2]
 
 
-# Names and checksums: keras/src/applications of Keras 3.15, which has none for the two MobileNets;
-# their sizes are what Keras shows while it downloads them. Of SqueezeNet a commit, since a branch
-# may change. Licences: keras.io/api/applications (up to Keras 2.3), for later networks those of the
-# repositories they were published in.
+# Names and checksums: keras/src/applications of Keras 3.15, which has none for the two MobileNets.
+# Of SqueezeNet a commit, since a branch may change. Licences: keras.io/api/applications (up to
+# Keras 2.3), for later networks those of the repositories they were published in.
 with (resources.files("dslite.models") / "backbones.csv").open(encoding="utf-8") as _table:
     REGISTRY = {row["name"]: row for row in csv.DictReader(_table)}
 
 IMAGENET = {
-    name: WeightsFile(row["url"], row["licence"], row["checksum"] or None, int(row["size"] or 0))
+    name: WeightsFile(row["url"], row["licence"], row["checksum"] or None)
     for name, row in REGISTRY.items()
 }
 
 
 def fetch(source: WeightsFile) -> Path:
     """Download weights once, into the cache; an InputError of `retrieve` where that fails."""
+    import h5py  # here, since only a download needs it
+
     file = paths.cache() / "weights" / source.name
     remedy = (
         f"get the file in another way and give its path (weights=.../{source.name}), "
         "or do without it (weights=random)"
     )
-    if file.is_file() and _fault(file, source):
-        file.unlink()
+    if not h5py.is_hdf5(file):  # pooch compares a checksum, where there is one
+        file.unlink(missing_ok=True)
     retrieve(source.url, source.checksum, file, remedy)
-    if fault := _fault(file, source):
+    if not h5py.is_hdf5(file):
         file.unlink()
-        raise InputError(f"{source.url} {fault}; {remedy}")
+        raise InputError(f"{source.url} is not an HDF5 file; {remedy}")
     return file
-
-
-def _fault(file: Path, source: WeightsFile) -> str:
-    """Return what is wrong with a file that has no checksum; empty if nothing is."""
-    if source.checksum:
-        return ""  # pooch compares it
-    size = file.stat().st_size
-    if source.size and size != source.size:
-        return f"has {size} bytes instead of {source.size}"
-    with file.open("rb") as content:
-        return "" if content.read(len(_HDF5)) == _HDF5 else "is not an HDF5 file"

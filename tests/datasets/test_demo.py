@@ -1,6 +1,8 @@
 """The demo corpus: what it consists of, that it can be repeated, and how hard it is."""
 
 import json
+import runpy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from dslite import audio, cards
+from dslite import audio, cards, paths
 from dslite.datasets import demo, listing, manifest
 from dslite.features import functionals
 
@@ -23,12 +25,15 @@ def card():
     return cards.load("demo")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture
+def one_take(monkeypatch):
+    monkeypatch.setattr(demo, "TAKES", 1)
+
+
+@pytest.fixture
+def folder(one_take, once):
     """One take of the corpus. Tests only read it."""
-    folder = tmp_path_factory.mktemp("corpus") / "demo"
-    demo.generate(folder, takes=1)
-    return folder
+    return once("one_take", lambda place: demo.generate(place / "demo")) / "demo"
 
 
 def contents(folder):
@@ -68,7 +73,7 @@ def test_the_listing_is_balanced_and_speaker_independent(folder, card):
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(one_take, monkeypatch):
     """A clip is made in no time, and of no voice; gives the clips that were made."""
     clips = []
 
@@ -80,10 +85,10 @@ def quick(monkeypatch):
     return clips
 
 
-@pytest.mark.parametrize("damage", ["none", "marker", "version", "file", "takes", "no numbers"])
-def test_a_corpus_that_is_not_the_whole_one_is_made_anew(tmp_path, quick, damage):
+@pytest.mark.parametrize("damage", ["none", "marker", "version", "file", "no numbers"])
+def test_a_corpus_that_is_not_the_whole_one_is_made_anew(tmp_path, card, quick, damage):
     folder = tmp_path / "demo"
-    demo.generate(folder, takes=1)
+    demo.read(card, folder)
     before = contents(folder)
     marker = folder / demo.MARKER
     if damage == "marker":
@@ -94,11 +99,8 @@ def test_a_corpus_that_is_not_the_whole_one_is_made_anew(tmp_path, quick, damage
         (folder / "spk01" / "spk01_calm_01.wav").unlink()
     elif damage == "no numbers":
         marker.write_text("[]")
-    elif damage == "takes":
-        demo.generate(folder, takes=2)
-        assert len(contents(folder)) == 97
     quick.clear()
-    demo.generate(folder, takes=1)
+    demo.read(card, folder)
     assert len(quick) == (0 if damage == "none" else 48)
     assert contents(folder) == before
 
@@ -119,3 +121,19 @@ def test_the_corpus_is_neither_trivial_nor_impossible(cache, card):
     # Chance is 0.25; "not train" are the six speakers of devel and test.
     assert uar(KNeighborsClassifier(1), features[:, :40]) < 0.5  # means of the MFCCs
     assert uar(LinearSVC(C=0.01), features) > 0.5
+
+
+def test_the_pretraining_set_is_repeatable_and_not_the_demo():
+    script = paths.ROOT / "data" / "weights" / "pretrain_demo.py"
+    pretrain = SimpleNamespace(**runpy.run_path(str(script)))
+    waves, targets = pretrain.pretraining_set(12, seed=demo.SEED)
+    again, _ = pretrain.pretraining_set(6, seed=demo.SEED)
+    other, _ = pretrain.pretraining_set(6, seed=1)
+    assert (waves.shape, waves.dtype) == ((12, 32000), np.float32)
+    np.testing.assert_array_equal(waves[:6], again)
+    assert not np.array_equal(other, again)
+    assert targets.shape == (12, len(pretrain.HEADS))
+    assert set(np.unique(targets)) == {0, 1, 2}
+    clips = [demo.clip(number, "calm", take)[:16000] for number in (1, 7, 12) for take in (1, 2)]
+    similar = [np.abs(np.corrcoef(a[:16000], b)[0, 1]) for a in waves for b in clips]
+    assert max(similar) < 0.5

@@ -6,7 +6,8 @@ import pytest
 
 from dslite.datasets import listing
 from tests.datasets import trees
-from tests.datasets.trees import listed, refusal
+from tests.datasets.trees import listed
+from tests.refusals import refusal
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -45,4 +46,5 @@ def test_without_neutral_files_and_at_most_three_folders_deep(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "DEMoS").rename(tmp_path / "a" / "b" / "DEMoS")
     assert not listing.is_present(card)
-    assert "folders DEMOS and NEU with files like PR_m_23_tri00a.wav, at most 3" in refusal(card)
+    message = refusal(listing.read, card)
+    assert "folders DEMOS and NEU with files like PR_m_23_tri00a.wav, at most 3" in message

@@ -102,8 +102,7 @@ def test_counts_and_durations(corpus):
 
 
 def test_demo_is_generated_on_first_use(cache, monkeypatch, capsys):
-    generate = demo.generate
-    monkeypatch.setattr(demo, "generate", lambda folder: generate(folder, takes=1))
+    monkeypatch.setattr(demo, "TAKES", 1)
     monkeypatch.setattr(demo, "synthesise", lambda *_: np.linspace(-0.1, 0.1, 99))
     corpus = manifest.build(cards.load("demo"))
     assert corpus.folder == cache / "demo"

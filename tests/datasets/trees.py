@@ -11,12 +11,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 
 from dslite import cards
 from dslite.datasets import checks, listing, manifest
-from dslite.errors import InputError
 
 # Labels as the organisers write them, digits in a file's number, rows and header of a label file.
 PACKAGES = {
@@ -339,9 +337,3 @@ def layout_problem(card) -> str:
     assert set(problems) <= {"layout", "partitions"}
     (problem,) = problems["layout"]
     return problem
-
-
-def refusal(card) -> str:
-    with pytest.raises(InputError) as error:
-        listing.read(card)
-    return str(error.value)

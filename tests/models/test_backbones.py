@@ -54,7 +54,7 @@ def test_squeezenet_is_the_published_network(networks):
     }
     assert pools == {f"fire{number}_squeeze1x1": ((3, 3), (2, 2)) for number in (2, 4, 6)}
     # 224 -> conv1 111 -> pools 55, 27, 13
-    assert backbones.BACKBONES["squeezenet"].build(224).output_shape == (None, 13, 13, 512)
+    assert backbones.BACKBONES["squeezenet"].build(224, 224).output_shape == (None, 13, 13, 512)
 
 
 def test_the_registry_holds_every_backbone_of_the_settings():
@@ -113,7 +113,7 @@ def test_scaling_is_that_inside_the_published_network(rng, name):
 def test_an_image_that_is_too_small(name):
     entry = backbones.BACKBONES[name]
     with pytest.raises(ValueError, match=r"at least|zero or negative"):
-        entry.build(entry.smallest - 1)  # what Keras says without us
+        entry.build(*[entry.smallest - 1] * 2)  # what Keras says without us
     message = refusal(backbones.build_backbone, name, "imagenet", entry.smallest - 1)
     assert message == (
         f"image_size {entry.smallest - 1} is too small for {entry.title} (backbone={name}), "

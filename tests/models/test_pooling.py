@@ -112,16 +112,9 @@ def test_depths_are_told_by_their_stride():
     assert pooling.depths(Settings(feature_layer="stride16")) == ("stride16",)
 
 
-@pytest.mark.parametrize(
-    ("differs", "scale"),
-    [
-        ({}, None),
-        ({"backbone": "mobilenet_v2"}, (30.0, 5.0)),
-        ({"head": "arelu", "units": 4}, None),
-    ],
-)
-def test_a_stored_model_is_the_same(rng, tmp_path, differs, scale):
-    settings = chosen(**differs)
+@pytest.mark.parametrize(("head", "scale"), [("ridge", (30.0, 5.0)), ("arelu", None)])
+def test_a_stored_model_is_the_same(rng, tmp_path, head, scale):
+    settings = chosen(head=head, units=4)
     network = alive(classifier.build_classifier(settings, 1 if scale else 3, scale), first=1 / 60)
     network.save(tmp_path / "model.keras")
     again = classifier.load_classifier(tmp_path / "model.keras")
