@@ -209,6 +209,11 @@ def some_sad(speakers, sad):
     )
 
 
+DOUBLED = with_cells(balanced(), audio_hash=([0, 40], "same"))
+TWO_UNKNOWN = with_cells(balanced(), speaker=([3, 4], ""))
+UNKNOWN = with_cells(balanced(), speaker=(range(48), ""))
+
+
 @pytest.mark.parametrize(
     ("corpus", "k", "words"),
     [
@@ -219,21 +224,9 @@ def some_sad(speakers, sad):
         (balanced(2), 3, ["there are 2 speakers", "a fold needs 3"]),
         (some_sad(8, (1, 2, 5)), 5, ["'sad'", "3 speakers only", "take at most 3 folds"]),
         (some_sad(8, (0, 1)), 3, ["'sad'", "2 speakers only", "no cross-validation"]),
-        (
-            with_cells(balanced(), audio_hash=([0, 40], "same")),
-            6,
-            ["0.wav and 40.wav", "same audio"],
-        ),
-        (
-            with_cells(balanced(), speaker=([3, 4], "")),
-            3,
-            ["in 2 of 48 files", "give every file a speaker"],
-        ),
-        (
-            with_cells(balanced(), speaker=(range(48), "")),
-            3,
-            ["drawn, 3 folds", "does not say who speaks, so folds"],
-        ),
+        (DOUBLED, 6, ["0.wav and 40.wav", "same audio"]),
+        (TWO_UNKNOWN, 3, ["in 2 of 48 files", "give every file a speaker"]),
+        (UNKNOWN, 3, ["drawn, 3 folds", "does not say who speaks, so folds"]),
         *(
             (balanced(fold_group=pattern), 3, [words, f"fold_group '{pattern}'"])
             for pattern, words in (
