@@ -36,12 +36,12 @@ def convert(
 
     finished, built = commands.with_corpus(run, table)
     tensorflow_logging.import_tensorflow()
-    from dslite.deployment import agreement
+    from dslite.deployment import convert as deployment_convert
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(built, finished.settings)
-    results = agreement.convert_run(finished, store, log=typer.echo)
-    typer.echo(agreement.agreement_table(results).round(4).to_string())
+    results = deployment_convert.convert_run(finished, store, log=typer.echo)
+    typer.echo(deployment_convert.agreement_table(results).round(4).to_string())
     typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
 
 

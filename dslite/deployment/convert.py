@@ -1,7 +1,10 @@
-"""Convert a trained network to TensorFlow Lite, quantised or not (paper 2.2 and 3.4).
+"""Convert a run to TensorFlow Lite, quantised or not, and hold it to Keras (paper 2.2 and 3.4).
 
 The spectrogram is computed in float32: quantised, its logarithm and its minimum and maximum are
 lost. So are statistics over the time: of small deviations the squares would be 0.
+
+Variants are judged on devel; test is only reported. The final model has learnt from devel, so what
+a file loses there is the least that it loses.
 """
 
 import contextlib
@@ -15,13 +18,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 import dslite
-from dslite import paths, tensorflow_logging
+from dslite import paths, provenance, tensorflow_logging
 from dslite.deployment import runtime
-from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, file_name
+from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
+from dslite.errors import ConversionError
+from dslite.evaluation import metrics, significance
 from dslite.features import spectrogram
+from dslite.features import store as feature_store
+from dslite.features.store import Store
 from dslite.models import classifier, pooling
 from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
@@ -34,6 +42,18 @@ STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute t
 HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)}|sum)_.*"  # see `divide_head`
 FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels
 
+FILE = "agreement.json"
+PARTITIONS = ("devel", "test")
+LOST = 0.005  # of UAR: what loses more has layers put back into float32
+MOST_RESTORED = 16  # layers
+SENSITIVITY_CHUNKS = 24
+CALIBRATION_CHUNKS = 64  # of train
+THREADS = 2
+# Largest mean difference of a probability (of a regression: in standard deviations of its
+# predictions). float32 differs by the rounding of the spectrogram's 256 steps, the others by their
+# own. Not the share of equal decisions: where two classes tie, any rounding decides.
+TOLERANCE = {FLOAT32: 1e-3, FLOAT16: 1e-2, DYNAMIC: 5e-2, INT8: 5e-2}
+
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     """Return what goes on the device, as TensorFlow functions of one chunk.
@@ -43,8 +63,7 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     -> probabilities.
     """
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
-    shape = [1, *spectrogram.shape(settings)]
-    image = tf.TensorSpec(shape, tf.uint8, name="mel")
+    image = tf.TensorSpec([1, *spectrogram.shape(settings)], tf.uint8, name="mel")
 
     @tf.function(input_signature=[wave], autograph=False)
     def mel(waveform):
@@ -114,11 +133,7 @@ def convert(function: Callable, network: keras.Model) -> bytes:
 def convert_parts(
     run: Run, network: keras.Model, calibration: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, "Quantiser"]:
-    """Convert each part, see `functions`.
-
-    ``calibration`` are training chunks: waveforms float32 [samples], Mel spectrograms uint8
-    [rows, columns].
-    """
+    """Convert `functions`; calibrate on waveforms float32 [samples] with their Mel images uint8."""
     network = divide_head(network)
     waveforms, mels = ([sample[None] for sample in of] for of in zip(*calibration, strict=True))
     inputs = {"model": waveforms, "cnn": mels, "spectrogram": waveforms}
@@ -133,10 +148,9 @@ def convert_parts(
 def write(
     run: Run, parts: Mapping[str, "Quantiser"], keep: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], Path]:
-    """Write a run's files beside its ``model.keras``, with metadata: (part, variant) -> path.
+    """Write a run's files, with metadata: (part, variant) -> path; the spectrogram in float32 only.
 
-    ``parts`` are those of `convert_parts`, ``keep`` the variants to make -> layers that stay in
-    float32 (the spectrogram is written in float32 only).
+    ``keep``: variants to make -> layers that stay in float32.
     """
     files = {}
     for part, quantiser in parts.items():
@@ -151,24 +165,21 @@ def write(
 def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
     """Return the facts of `dslite.deployment.runtime.Metadata`."""
     record, settings = run.record, run.settings
-    waveform = f"waveform, float32 [1, {settings.chunk_samples}]"
+    wave = f"waveform, float32 [1, {settings.chunk_samples}], {settings.sample_rate} Hz"
     rows, columns = spectrogram.shape(settings)
-    mel = f"Mel spectrogram, uint8 [1, {rows}, {columns}]"
-    inputs = {"model": f"{waveform}, {settings.sample_rate} Hz", "cnn": mel}
     licence = f"that of {Path(settings.weights).name}, not known here"
     if settings.random_weights:
         licence = "none: trained from random weights"
     elif settings.weights == "imagenet":
         licence = IMAGENET[settings.backbone].licence
-    typical = {"typical_s": record["typical_s"]} if "typical_s" in record else {}
     return {
         **{"dataset": record["dataset"], "run": run.folder.name, "identity": record["identity"]},
         **{"part": part, "variant": variant, "task": run.task, "classes": list(run.classes)},
         "settings": settings.model_dump() | {"weights": Path(settings.weights).name},
         "weights": record["weights"] | {"licence": licence},
-        "input": inputs.get(part, waveform),
+        "input": f"Mel spectrogram, uint8 [1, {rows}, {columns}]" if part == "cnn" else wave,
         "version": dslite.__version__,
-        **typical,
+        **{key: record[key] for key in ("typical_s",) if key in record},
     }
 
 
@@ -253,3 +264,152 @@ class Quantiser:
         for name in keep:
             update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         return recipe
+
+
+# Agreement with Keras
+
+
+def convert_run(
+    run: Run,
+    store: Store,
+    log: Callable[[str], None] = print,
+    variants: Sequence[str] = VARIANTS,
+) -> dict[str, Any]:
+    """Convert a run in its variants, compare them with Keras, restore layers, write the files.
+
+    A variant that loses more than `LOST` of UAR on devel gets its most sensitive layers (on
+    training chunks) back in float32, twice as many each time, until it loses less or
+    `MOST_RESTORED` are reached. float32 is always among the ``variants``.
+
+    Gives the content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have
+    weights), ``float32_layers`` (names of those restored), ``size_bytes`` and ``test`` (`compare`
+    on test, which nothing was chosen on). A file that differs from Keras by more than its
+    `TOLERANCE` is a ConversionError.
+    """
+    network = classifier.load_classifier(run.folder / "model.keras")
+    predictor = classifier.predictor(network, run.settings)
+    expected = {
+        partition: feature_store.predict(predictor, store.mel, store.chunks(partition))
+        for partition in PARTITIONS
+    }
+    train = store.chunks("train")
+    spread = np.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CHUNKS))
+    chosen = train[spread.astype(int)]
+    waveforms = list(feature_store.waveforms(store, chosen, run.settings))
+    parts = convert_parts(run, network, list(zip(waveforms, store.mel[chosen], strict=True)))
+
+    def compared(content: bytes, partition: str) -> dict[str, Any]:
+        chunks = store.chunks(partition)
+        # Decoded again for each file: of a large corpus the waveforms would fill the memory.
+        actual = outputs(content, feature_store.waveforms(store, chunks, run.settings))
+        return compare(run, store, chunks, expected[partition], actual)
+
+    unit = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
+    results, keep = {}, {}
+    for variant in [of for of in VARIANTS if of in (FLOAT32, *variants)]:
+        keep[variant], result = _restored(parts["model"], variant, waveforms, compared, log)
+        difference = result["mean_difference"] / unit
+        if not difference <= TOLERANCE[variant]:
+            raise ConversionError(
+                f"{run.folder.name}, {variant}: differs from Keras by {difference:.2g} on average "
+                f"(devel), more than the {TOLERANCE[variant]:g} allowed for {variant}"
+            )
+        results[variant] = result | {
+            "layers": len(parts["model"].layers()),
+            "float32_layers": keep[variant],
+            "test": compared(parts["model"].make(variant, keep[variant]), "test"),
+        }
+    files = write(run, parts, keep)
+    for variant, result in results.items():
+        result["size_bytes"] = files["model", variant].stat().st_size
+    provenance.write_json(run.folder / FILE, results)
+    return results
+
+
+def outputs(content: bytes, waveforms: Iterable[np.ndarray]) -> np.ndarray:
+    """Run a file on chunks: float32 [chunks, outputs]."""
+    call = runtime.runner(content, THREADS)
+    return np.concatenate([call(waveform[None]) for waveform in waveforms])
+
+
+def compare(
+    run: Run, store: Store, chunks: np.ndarray, expected: np.ndarray, actual: np.ndarray
+) -> dict[str, Any]:
+    """Compare a file's outputs, float32 [chunks, outputs], with Keras's, by chunk and audio file.
+
+    Of a classification also ``same_decision`` (a fraction); where labels are known, ``uar`` and
+    ``keras_uar`` of files (fractions), ``uar_difference`` (the file's less Keras's) and its 95 %
+    ``interval`` (`dslite.evaluation.significance.uar_difference`; None for a single file).
+    """
+    difference = np.abs(expected - actual)
+    result = {
+        "chunks": len(expected),
+        "mean_difference": float(difference.mean()),
+        "largest_difference": float(difference.max()),
+    }
+    if run.task == "classification":
+        result["same_decision"] = float(np.mean(expected.argmax(1) == actual.argmax(1)))
+    rows, file = np.unique(store.file[chunks], return_inverse=True)
+    labels = store.files["label"].iloc[rows]
+    if run.task == "regression" or (labels == "").any():
+        return result
+    truth = labels.map({name: i for i, name in enumerate(run.classes)}).to_numpy(int)
+    n, fusion = len(run.classes), run.settings.fusion
+    decisions = [metrics.fuse(of, file, fusion).argmax(axis=1) for of in (expected, actual)]
+    keras_uar, uar = (metrics.uar(truth, decision, n) for decision in decisions)
+    paired = significance.uar_difference(truth, *decisions, n)
+    interval = [paired["low"], paired["high"]]
+    return result | {
+        **{"uar": float(uar), "keras_uar": float(keras_uar)},
+        "uar_difference": float(uar - keras_uar),
+        "interval": None if None in interval else interval,  # one file
+    }
+
+
+def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
+    """Return one row a variant of `convert_run`'s results: MB, shares and UAR in percent."""
+    rows = {}
+    for variant, result in results.items():
+        interval = 100 * np.array(result.get("interval") or [])
+        rows[variant] = {
+            "MB": result["size_bytes"] / 1e6,
+            "same decision %": 100 * result.get("same_decision", np.nan),
+            "mean difference": result["mean_difference"],
+            "largest": result["largest_difference"],
+            "devel UAR %": 100 * result.get("uar", np.nan),
+            "less than Keras": -100 * result.get("uar_difference", np.nan),
+            "95 %": "{:+.1f} to {:+.1f}".format(*interval) if interval.size else "",
+            "test UAR %": 100 * result["test"].get("uar", np.nan),
+            "layers in float32": f"{len(result['float32_layers'])} of {result['layers']}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _restored(
+    quantiser: Quantiser,
+    variant: str,
+    waveforms: list[np.ndarray],
+    compared: Callable[[bytes, str], dict[str, Any]],
+    log: Callable[[str], None],
+) -> tuple[list[str], dict[str, Any]]:
+    """Return a variant's layers that stay in float32, and how its file then compares on devel."""
+    result = compared(quantiser.make(variant), "devel")
+    lost, keep, count = -result.get("uar_difference", 0.0), [], 1
+    if variant == FLOAT32 or lost <= LOST:
+        return keep, result
+    some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
+    exact = outputs(quantiser.make(FLOAT32), some)
+
+    def difference(layer: str) -> float:
+        return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()
+
+    ranked = sorted(quantiser.layers(), key=difference)  # the most sensitive ones first
+    while lost > LOST and count <= min(MOST_RESTORED, len(ranked)):
+        keep, count = ranked[:count], 2 * count
+        result = compared(quantiser.make(variant, keep), "devel")
+        log(
+            f"{variant} lost {100 * lost:.2f} points of UAR on devel; with the {len(keep)} most "
+            f"sensitive of {len(ranked)} layers in float32 {-100 * result['uar_difference']:.2f}"
+        )
+        lost = -result["uar_difference"]
+    return keep, result

@@ -107,44 +107,23 @@ def pareto(table: pd.DataFrame, metric: str = "uar", partition: str = "devel") -
     area = LARGEST * table["MB"] / table["MB"].max()
     unbeaten = front(table["ms_median"], table["score"], table["MB"])
     line = table[front(table["ms_median"], table["score"])].sort_values(["ms_median", "score"])
-    axes.plot(
-        line["ms_median"],
-        line["score"],
-        color="grey",
-        lw=1,
-        ls="--",
-        zorder=1,
-        drawstyle="steps-post",
-    )
+    steps = {"color": "grey", "lw": 1, "ls": "--", "zorder": 1, "drawstyle": "steps-post"}
+    axes.plot(line["ms_median"], line["score"], **steps)
     for i in table["MB"].sort_values(ascending=False).index:  # small ones on top of large ones
         row = table.loc[i]
-        colour = BACKBONES[backbones.index(row["backbone"]) % len(BACKBONES)]
-        marker = MARKERS[variants.index(row["variant"]) % len(MARKERS)]
-        edge, alpha = ("black", 0.9) if unbeaten[i] else ("none", 0.55)
-        axes.scatter(
-            row["ms_median"],
-            row["score"],
-            s=area[i],
-            color=colour,
-            marker=marker,
-            edgecolors=edge,
-            linewidths=1.2,
-            alpha=alpha,
-            zorder=2,
-        )
+        look = {"color": BACKBONES[backbones.index(row["backbone"]) % len(BACKBONES)]}
+        look["marker"] = MARKERS[variants.index(row["variant"]) % len(MARKERS)]
+        look["edgecolors"], look["alpha"] = ("black", 0.9) if unbeaten[i] else ("none", 0.55)
+        axes.scatter(row["ms_median"], row["score"], s=area[i], linewidths=1.2, zorder=2, **look)
     axes.margins(0.16)
     axes.set(xlabel="Median time of a run (ms)", ylabel=f"{partition.capitalize()} {name}")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25)
-    figure.legend(
-        handles=_key(table, backbones, variants, area),
-        loc="outside right upper",
-        fontsize=8,
-        labelspacing=0.9,
-        handletextpad=0.8,
-    )
+    spaces = {"fontsize": 8, "labelspacing": 0.9, "handletextpad": 0.8}
+    key = _key(table, backbones, variants, area)
+    figure.legend(handles=key, loc="outside right upper", **spaces)
     return figure
 
 

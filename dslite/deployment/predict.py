@@ -40,11 +40,9 @@ class Predictor:
 
 
 def load_model(place: str | Path) -> Predictor:
-    """Load a model to predict with.
+    """Load a model to predict with: a run's folder or ``model.keras``, or a ``.tflite`` file.
 
-    ``place`` is a run's folder or its ``model.keras``; or a ``.tflite`` file, which needs nothing
-    else and no TensorFlow. No finished run there, a model that cannot be loaded or a file of
-    another kind is an InputError.
+    The last needs nothing else and no TensorFlow. What cannot be loaded is an InputError.
     """
     if Path(place).suffix.lower() == ".tflite":
         file = paths.find(place)
@@ -57,26 +55,25 @@ def load_model(place: str | Path) -> Predictor:
 
     else:
         run = runs.load(place)
-        settings, classes, outputs = _load_keras(run)
+        settings, classes, outputs = run.settings, run.classes, _keras_outputs(run)
         typical_s = run.record.get("typical_s")
     # Dropping a user's short file helps nobody.
     settings = settings.model_copy(update={"tail": "keep"})
     return Predictor(settings, classes, outputs, typical_s)
 
 
-def _load_keras(run: runs.Run) -> tuple[Settings, tuple[str, ...], Callable]:
-    """Load the Keras model of a run: settings, classes, outputs."""
-    saved, settings = run.folder / "model.keras", run.settings
+def _keras_outputs(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
+    """Load the Keras model of a run, as a function from waveforms to outputs."""
+    saved = run.folder / "model.keras"
     if not saved.is_file():
         raise InputError(f"{run.folder}: this run has no model.keras (a baseline has none)")
     tensorflow_logging.import_tensorflow()
     from dslite.features import spectrogram
     from dslite.models import classifier
 
-    mel = spectrogram.compiled_mel_image(settings)
-    predict = classifier.predictor(classifier.load_classifier(saved), settings)
-    classes = () if run.task == "regression" else run.classes
-    return settings, classes, lambda waveforms: predict(mel(waveforms)).numpy()
+    mel = spectrogram.compiled_mel_image(run.settings)
+    predict = classifier.predictor(classifier.load_classifier(saved), run.settings)
+    return lambda waveforms: predict(mel(waveforms)).numpy()
 
 
 def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
@@ -98,7 +95,7 @@ def audio_files(names: Names, report: Report) -> Iterator[Path]:
     """Find the audio files that a user names, each once, in the order of the names.
 
     A folder stands for the files in and below it with one of `SUFFIXES`, sorted and without what is
-    hidden, a pattern (``**``: any folders) for its sorted matches. ``report`` is called for either
+    hidden, a pattern (``**``: any folders) for its sorted matches; ``report`` is called for either
     without any. A file that does not exist is yielded: whoever reads it reports it.
     """
     seen = set()
@@ -150,13 +147,11 @@ def _below(folder: Path, report: Report) -> list[Path]:
 def tables(
     predictor: Predictor, files: Iterable[Path], level: str, report: Report
 ) -> Iterator[pd.DataFrame]:
-    """Predict audio files, some files at a time, in their order.
+    """Predict audio files, some at a time: tables with the `columns` of ``level``.
 
     ``report`` is called for every file that cannot be read, the others are predicted all the same.
-    One file is decoded ahead; memory holds it, the files under way and 64 chunks.
-
-    Tables have the `columns` of ``level`` (file or chunk). Of files, ``duration_s`` is the file's
-    own; of chunks, ``start_s`` and ``end_s`` are where they lie in the stored file: seconds.
+    One file is decoded ahead; memory holds it, the files under way and 64 chunks. A chunk's
+    ``start_s`` and ``end_s`` are where it lies in the stored file, seconds.
     """
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:
@@ -183,26 +178,26 @@ def tables(
 
 def _table(predictor: Predictor, group: list[tuple[Path, Clip]], level: str) -> pd.DataFrame:
     """Return the rows of one group of files, see `tables`."""
-    settings = predictor.settings
-    files, clips = zip(*group, strict=True)
-    names = np.array([*map(str, files)], dtype=object)
-    duration_s = np.array([clip.duration_s for clip in clips])
-    owner = np.repeat(np.arange(len(clips)), [len(clip.starts) for clip in clips])
+    settings, classes = predictor.settings, list(predictor.classes)
+    names, clips = zip(*group, strict=True)
+    files = pd.DataFrame({"file": [*map(str, names)]}, dtype=object)
+    files["duration_s"] = [clip.duration_s for clip in clips]
+    owner = np.repeat(files.index, [len(clip.starts) for clip in clips])
     starts = np.concatenate([clip.starts for clip in clips])
     scores = _scores(predictor, clips, owner, starts)
     if level == "file":
-        scores = metrics.fuse(scores, owner, settings.fusion)
-        table = pd.DataFrame({"file": names, "duration_s": duration_s})
+        table, scores = files, metrics.fuse(scores, owner, settings.fusion)
     else:
+        table = files.loc[owner].reset_index(drop=True)
         offset = np.array([clip.offset for clip in clips])
         start_s = (starts + offset[owner]) / settings.sample_rate
         length_s = settings.chunk_samples / settings.sample_rate
-        end_s = np.minimum(start_s + length_s, duration_s[owner])
-        table = pd.DataFrame({"file": names[owner], "start_s": start_s, "end_s": end_s})
-    if not predictor.classes:
+        end_s = np.minimum(start_s + length_s, table.pop("duration_s"))
+        table = table.assign(start_s=start_s, end_s=end_s)
+    if not classes:
         return table.assign(prediction=scores[:, 0])
-    table["prediction"] = np.asarray(predictor.classes, dtype=object)[scores.argmax(axis=1)]
-    return table.join(pd.DataFrame(scores, columns=list(predictor.classes)))
+    table["prediction"] = np.asarray(classes, dtype=object)[scores.argmax(axis=1)]
+    return table.join(pd.DataFrame(scores, columns=classes))
 
 
 def _scores(
@@ -225,11 +220,7 @@ def columns(predictor: Predictor, level: str) -> list[str]:
 def lines(
     predictor: Predictor, names: Names, level: str, form: str, report: Report
 ) -> Iterator[str]:
-    """Predict audio files as text, some lines at a time, as soon as they are predicted.
-
-    ``form`` is csv (a table with a header, seconds and probabilities to 4 decimals) or jsonl (one
-    JSON object a line, not rounded); the others are those of `tables` and `audio_files`.
-    """
+    """Predict audio files as text, as soon as they are predicted; ``form`` as in `as_text`."""
     if form == "csv":
         yield pd.DataFrame(columns=columns(predictor, level)).to_csv(index=False)
     digits = {} if predictor.classes else NUMBER

@@ -68,11 +68,9 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
 
     All is timed in this process, in turn, on one chunk of noise: files on every number of threads
     (the first stands in Table 5), Keras in three ways, the spectrogram in three more. Each mean is
-    over ``repeats`` runs. Memory is that of a fresh process each.
-
-    Gives ``rows`` (one a `Measurement`: times in ms, ``size_bytes``, memory in MB), ``parameters``,
-    ``multiply_adds``, ``flops``, ``layers``, ``shapes``, scores by variant, ``hardware``. A run
-    that was not converted is an InputError.
+    over ``repeats`` runs. Memory is that of a fresh process each. Gives ``rows`` (one a
+    `Measurement`: times in ms, ``size_bytes``, memory in MB) and facts of the run. One that was not
+    converted is an InputError.
     """
     from dslite.models import classifier, split
 
@@ -89,17 +87,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     sizes |= dict.fromkeys([("cnn", name) for name in KERAS_VARIANTS], saved.stat().st_size)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
         memory = dict(zip(files, pool.map(_file_memory, files.values()), strict=True))
-    memory["cnn", KERAS] = provenance.memory_of_fresh_process(
-        "import numpy\nfrom dslite.features import spectrogram\n"
-        "from dslite.models import classifier\nfrom dslite.training import runs",
-        "run = runs.load(sys.argv[1])\n"
-        "network = classifier.load_classifier(run.folder / 'model.keras')\n"
-        "call = classifier.predictor(network, run.settings)\n"
-        "shape = (1, *spectrogram.shape(run.settings))\n"
-        "mel = numpy.zeros(shape, numpy.uint8)",
-        "call(mel).numpy()",
-        str(run.folder),
-    )
+    memory["cnn", KERAS] = _keras_memory(run.folder)
     operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
@@ -107,16 +95,13 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
         "random_weights": bool(run.record["weights"]["random"]),
         **{"parameters": network.count_params(), "multiply_adds": operations},
         **{"flops": 2 * operations, **_architecture(network, mel, run.settings)},
-        **_scores(run.folder),
+        **_scores(run),
         **_profile(times, threads, sizes, memory),
     }
 
 
 def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50) -> dict[str, Any]:
-    """Measure one ``.tflite`` of whatever origin, without TensorFlow, as `profile_run` does.
-
-    A file that is not there or not a TensorFlow Lite model is an InputError.
-    """
+    """Measure one ``.tflite`` of whatever origin, without TensorFlow, as `profile_run` does."""
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
     value = runtime.example_input(file)
@@ -139,7 +124,7 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
     and one before each, since the other calls have emptied the caches. Gives of each call ``ms``
     (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
     """
-    times: dict[Measurement, list[float]] = {key: [] for key in calls}
+    times = {key: [] for key in calls}
     for call in calls.values():
         for _ in range(WARM_UP):
             call()
@@ -177,11 +162,7 @@ def tensorflow_threads() -> int:
 
 
 def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
-    """Draw a spectrogram as the older Deep Spectrum did: librosa's, plotted by matplotlib.
-
-    From float32 [samples] to uint8 [height, width, 3], low frequencies at the bottom; one panel, of
-    the whole chunk.
-    """
+    """Draw a spectrogram, uint8 [height, width, 3], as the older Deep Spectrum did."""
     import librosa.display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -220,15 +201,11 @@ def _other_calls(
 
     from dslite.models import classifier
 
-    def compiled(function: Callable) -> Callable:
-        signature = [tf.TensorSpec([1, settings.chunk_samples], tf.float32)]
-        return tf.function(function, input_signature=signature, autograph=False)
-
     pictures = partial(classifier.inputs, mel, settings)
     network_compiled = classifier.predictor(network, settings)  # as this project predicts
-    values = compiled(lambda waveform: spectrogram.mel_image(waveform, settings))
     # Where ``spectrogram.tflite`` ends; and with the picture, as `plotted_spectrogram` does.
-    picture = compiled(lambda waveform: spectrogram.picture(values(waveform), settings))
+    values = spectrogram.compiled_mel_image(settings)
+    picture = tf.function(lambda of: spectrogram.picture(values(of), settings), autograph=False)
     calls = {
         ("cnn", KERAS): lambda: network_compiled(mel).numpy(),
         ("cnn", KERAS_CALL): lambda: network(pictures(), training=False).numpy(),
@@ -250,6 +227,20 @@ def _file_memory(file: Path) -> dict[str, float]:
         "call = runtime.runner(sys.argv[1])\nvalue = runtime.example_input(sys.argv[1])",
         "call(value)",
         str(file),
+    )
+
+
+def _keras_memory(folder: Path) -> dict[str, float]:
+    """Measure the memory of a fresh process that runs the network of a run in Keras."""
+    return provenance.memory_of_fresh_process(
+        "import numpy\nfrom dslite.features import spectrogram\n"
+        "from dslite.models import classifier\nfrom dslite.training import runs",
+        "run = runs.load(sys.argv[1])\n"
+        "network = classifier.load_classifier(run.folder / 'model.keras')\n"
+        "call = classifier.predictor(network, run.settings)\n"
+        "mel = numpy.zeros((1, *spectrogram.shape(run.settings)), numpy.uint8)",
+        "call(mel).numpy()",
+        str(folder),
     )
 
 
@@ -281,25 +272,21 @@ def _architecture(
     return {"layers": layers, "shapes": {"samples": [settings.chunk_samples], **shapes}}
 
 
-def _scores(folder: Path) -> dict[str, Any]:
-    """Return scores at file level by variant, fractions: ``devel``, ``test``; their ``metric``.
-
-    A file's is the trained model's (``metrics.json``) and its difference from the final model's
-    (``agreement.json``), which has learnt from devel.
-    """
-    metrics, results = (
-        provenance.read_json(folder / name, "measure it again") if (folder / name).is_file() else {}
-        for name in ("metrics.json", "agreement.json")
-    )
+def _scores(run: Run) -> dict[str, Any]:
+    """Return scores at file level by variant, fractions: ``devel``, ``test``; their ``metric``."""
+    # A file's is the trained model's and its difference from the final model's, which has learnt
+    # from devel.
+    metrics, results = run.metrics, run.content("agreement") or {}
     scores: dict[str, Any] = {"metric": (metrics.get("devel") or {}).get("metric", "")}
     for partition in PARTITIONS:
-        trained = (metrics.get(partition) or {}).get("file", {}).get("score")
-        by_variant = {} if trained is None else dict.fromkeys((*KERAS_VARIANTS, FLOAT32), trained)
-        for variant, result in results.items():
-            difference = result if partition == "devel" else result.get(partition, {})
-            if by_variant and "uar_difference" in difference:
-                by_variant[variant] = trained + difference["uar_difference"]
-        scores[partition] = by_variant
+        scores[partition] = {}
+        if metrics.get(partition):
+            trained = metrics[partition]["file"]["score"]
+            scores[partition] |= dict.fromkeys((*KERAS_VARIANTS, FLOAT32), trained)
+            for variant, result in results.items():
+                difference = result if partition == "devel" else result.get(partition, {})
+                if "uar_difference" in difference:
+                    scores[partition][variant] = trained + difference["uar_difference"]
     return scores
 
 
@@ -411,12 +398,9 @@ def _save(table: pd.DataFrame, csv: Path, figure: Figure | None, picture: Path) 
 
 EXPECTED = "expected is what benchmark_model prints, with the line 'Inference timings in us: ...'"
 _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
-_TIMES = re.compile(rf"Inference timings in us: Init: {_NUMBER}.*Inference \(avg\): {_NUMBER}")
-# The last such line is that of the runs that count, the ones before it of the warm-up.
-_RUNS = re.compile(r"\bcount=(\d+) (.*\bavg=.*)")
+_TIMES = re.compile(rf"Inference timings in us: .*Inference \(avg\): {_NUMBER}")
 _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 bytes, MB bytes
     "growth_mb": (rf"[Mm]emory footprint.* \(MB\): init=.* overall={_NUMBER}", 1024**2 / 1e6),
-    "peak_mb": (rf"Overall peak memory footprint \(MB\) .*: {_NUMBER}", 1024**2 / 1e6),
     "size_bytes": (rf"The input model file size \(MB\): {_NUMBER}", 1e6),
     "threads": (r"Num threads: \[(\d+)\]", 1),
 }
@@ -425,24 +409,18 @@ _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 
 def parse_phone(text: str) -> dict[str, Any]:
     """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``.
 
-    Gives ``source, ms, init_ms``; where they are printed also ``ms_std, ms_median, ms_p95, runs``;
-    ``growth_mb`` (over the tool's own) and ``peak_mb`` in 1e6 bytes; ``size_bytes, threads`` and
-    the ``file``'s name. No measurement, more than one, or a time of 0 is an InputError.
+    Gives ``ms``; where they are printed also ``growth_mb`` (1e6 bytes over the tool's own),
+    ``size_bytes``, ``threads`` and the ``file``'s name. No measurement, more than one, or a time of
+    0 is an InputError.
     """
-    if len(_TIMES.findall(text)) > 1:
-        raise InputError("more than one measurement: paste the output of one benchmark_model run")
-    times = _TIMES.search(text)
-    if times is None:
+    times = _TIMES.findall(text)
+    if not times:
         raise InputError(f"no measurement of a .tflite in it; {EXPECTED}")
-    init, mean = (float(number) / 1000 for number in times.groups())
-    if not mean > 0:
-        raise InputError(f"no time that could be one ({mean:g} ms); {EXPECTED}")
-    result: dict[str, Any] = {"source": "benchmark_model", "ms": mean, "init_ms": init}
-    if lines := _RUNS.findall(text[: times.start()]):
-        runs, statistics = lines[-1]
-        values = dict(re.findall(rf"(\w+)={_NUMBER}", statistics))
-        names = [name for name in ("std", "median", "p95") if name in values]
-        result |= {"runs": int(runs), **{f"ms_{of}": float(values[of]) / 1000 for of in names}}
+    if len(times) > 1:
+        raise InputError("more than one measurement: paste the output of one benchmark_model run")
+    result: dict[str, Any] = {"ms": float(times[0]) / 1000}
+    if not result["ms"] > 0:
+        raise InputError(f"no time that could be one ({result['ms']:g} ms); {EXPECTED}")
     for key, (pattern, factor) in _FACTS.items():
         if match := re.search(pattern, text):
             value = float(match[1]) * factor
@@ -457,17 +435,14 @@ def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
 
     There it fills the phone's column of Table 5 (`dslite.paper.reproduction`).
     """
+    place = "standard input" if source == "-" else source
     try:
-        text = sys.stdin.read() if source == "-" else paths.find(source).read_text("utf-8")
+        piped = source == "-"
+        text = sys.stdin.read() if piped else paths.find(source).read_text("utf-8", "replace")
         measurement = {"name": name, "date": provenance.now(), **parse_phone(text)}
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{source}: not text (what benchmark_model's --result_file_path writes is binary); "
-            f"{EXPECTED}"
-        ) from None
     except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{place}: cannot be read ({error.strerror})") from None
     except InputError as error:
-        raise InputError(f"{'standard input' if source == '-' else source}: {error}") from None
+        raise InputError(f"{place}: {error}") from None
     provenance.write_json(folder / PHONE, measurement)
     return measurement

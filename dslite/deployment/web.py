@@ -6,7 +6,6 @@ Content-Security-Policy forbids every request to another host.
 
 import json
 import os
-import shutil
 import tarfile
 from importlib import resources
 from pathlib import Path
@@ -84,28 +83,25 @@ def write_page(file: Path, folder: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for the page")
     names = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
-    strange = sorted({entry.name for entry in folder.iterdir()} - names) if folder.is_dir() else []
-    if strange:
+    if strange := sorted({entry.name for entry in folder.glob("*")} - names):
         raise InputError(
             f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
             "that away"
         )
     archives = {name: fetch(name) for name in PACKAGES}
+    sources = resources.files("dslite.deployment") / "page"
+    contents = {name: (sources / name).read_bytes() for name in SOURCES}
+    contents |= {"model.tflite": file.read_bytes(), "spectrogram.tflite": half.read_bytes()}
+    contents["model.json"] = json.dumps(description(metadata), ensure_ascii=False).encode()
+    contents["litert/LICENSE.txt"] = (sources / "Apache-2.0.txt").read_bytes()
+    contents["litert/NOTICE.txt"] = NOTICE.encode()
+    for name, archive in archives.items():
+        contents |= unpacked(archive, PACKAGES[name][1])
     try:
         with paths.replacing(folder) as draft:
-            draft.mkdir()
-            sources = resources.files("dslite.deployment") / "page"
-            for name in SOURCES:
-                (draft / name).write_bytes((sources / name).read_bytes())
-            shutil.copyfile(file, draft / "model.tflite")
-            shutil.copyfile(half, draft / "spectrogram.tflite")
-            text = json.dumps(description(metadata), ensure_ascii=False)
-            (draft / "model.json").write_text(text + "\n", encoding="utf-8")
-            for name, archive in archives.items():
-                unpack(archive, PACKAGES[name][1], draft / "litert")
-            licence = (sources / "Apache-2.0.txt").read_bytes()
-            (draft / "litert" / "LICENSE.txt").write_bytes(licence)
-            (draft / "litert" / "NOTICE.txt").write_text(NOTICE, encoding="utf-8")
+            for name, content in contents.items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                (draft / name).write_bytes(content)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -114,10 +110,9 @@ def write_page(file: Path, folder: Path) -> Path:
 def description(metadata: Metadata) -> dict[str, Any]:
     """Return what the page needs to know of a model, as JSON holds it.
 
-    All lengths are in samples, so that the page rounds nothing: chunks and hop of a file, and of
-    the microphone. ``sound`` says how the picture's first and last column are found where what
-    sounds fills it. Of each panel, ``mel_hz`` are the centres of the bands and ``colours`` those of
-    0 to 255: red, green, blue.
+    All lengths are in samples, so that the page rounds nothing. ``sound`` says how the picture's
+    first and last column are found where what sounds fills it. Of each panel, ``mel_hz`` are the
+    centres of the bands and ``colours`` those of 0 to 255: red, green, blue.
     """
     facts, settings = metadata.facts, metadata.settings
     frame, hop = audio.level_frames(settings.sample_rate)
@@ -125,8 +120,8 @@ def description(metadata: Metadata) -> dict[str, Any]:
     sound = {"frame": frame, "hop": hop, "db": settings.trim_db}
     trim = sound | {"margin": audio.MARGIN * hop * of_clip}
     window, window_hop = runtime.stream_window(settings, facts.get("typical_s"))
-    gray = [[shade] * 3 for shade in range(256)]
-    colours = (spectrogram.colours().astype(int).tolist(), gray)
+    colours = (spectrogram.colours().astype(int).tolist(), [[grey] * 3 for grey in range(256)])
+    panels = zip(spectrogram.panel_frequencies(settings), colours, strict=False)
     return {
         **{"dataset": facts["dataset"], "run": facts["run"]},
         **{"variant": facts.get("variant", ""), "version": facts.get("version", "")},
@@ -139,13 +134,7 @@ def description(metadata: Metadata) -> dict[str, Any]:
         **{"window": window, "window_hop": window_hop},
         "trim": trim if settings.trim == "on" else None,
         "sound": sound if of_clip else None,
-        "panels": [
-            {
-                "mel_hz": [round(float(hz), 2) for hz in spectrogram.mel_frequencies(settings, i)],
-                "colours": colours[i],
-            }
-            for i in range(settings.panels)
-        ],
+        "panels": [{"mel_hz": hz.round(2).tolist(), "colours": of} for hz, of in panels],
     }
 
 
@@ -157,8 +146,9 @@ def fetch(name: str) -> Path:
     return retrieve(url, f"sha512:{PACKAGES[name][0]}", file, remedy)
 
 
-def unpack(archive: Path, members: dict[str, str], folder: Path) -> None:
-    """Copy the files a page needs out of a published archive, see `PACKAGES`."""
+def unpacked(archive: Path, members: dict[str, str]) -> dict[str, bytes]:
+    """Read the files a page needs out of a published archive, see `PACKAGES`."""
+    contents = {}
     with tarfile.open(archive, "r:gz") as tar:
         for name, target in members.items():
             content = tar.extractfile(name).read()
@@ -166,7 +156,6 @@ def unpack(archive: Path, members: dict[str, str], folder: Path) -> None:
                 # A module imports its neighbour by address: a browser knows no packages.
                 code = content.decode().replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"')
                 lines = [x for x in code.splitlines() if not x.startswith("//# sourceMappingURL=")]
-                text = "\n".join(["// Changed by dslite, see NOTICE.txt", *lines, ""])
-                content = text.encode()
-            (folder / target).parent.mkdir(parents=True, exist_ok=True)
-            (folder / target).write_bytes(content)
+                content = "\n".join(["// Changed by dslite, see NOTICE.txt", *lines, ""]).encode()
+            contents[f"litert/{target}"] = content
+    return contents

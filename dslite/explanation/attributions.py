@@ -32,8 +32,6 @@ def _placed(
     """Chunks [chunks, H, W, ...] at a common rate, their first columns, and the covering ones."""
     # The rate is that of the median chunk: a short one, stretched in its own picture, shrinks.
     parts, spans = np.asarray(parts, np.float64), np.asarray(spans_s, float)
-    if spans.shape != (len(parts), 2) or not len(parts):
-        raise ValueError(f"expected {len(parts)} chunks' begin and end, found {spans!r}")
     lengths = spans[:, 1] - spans[:, 0]
     rate = parts.shape[2] / np.median(lengths)
     counts = np.maximum(1, np.round(lengths * rate)).astype(np.int64)
@@ -50,8 +48,7 @@ def stitch_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
 
     From float [chunks, H, W], which last from and to so many seconds, [chunks, 2], to float64 [H,
     columns], from the first begin to the last end, 0 where no chunk lies. The score is the mean of
-    n chunks' scores, so every chunk's values count one n-th wherever they lie. ValueError without a
-    chunk and for another number of spans.
+    n chunks' scores, so every chunk's values count one n-th wherever they lie.
     """
     placed, first, covering = _placed(parts, spans_s)
     total = np.zeros((len(placed[0]), len(covering)))
@@ -102,11 +99,8 @@ def by_frequency(values: np.ndarray, bands: int) -> np.ndarray:
 def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
     """Compute mean absolute attributions over a clip's relative time, 0 to 1: float64 [bins].
 
-    ``valid`` is the share of the width that the clip takes, the rest is padding; ValueError for one
-    outside of 0 (excluded) to 1.
+    ``valid`` is the share of the width that the clip takes, the rest is padding.
     """
-    if not 0 < valid <= 1:
-        raise ValueError(f"expected a share above 0 and up to 1, found {valid}")
     columns = np.abs(values).mean(axis=0)
     return _binned(columns, bins, valid * len(columns))
 
@@ -146,15 +140,12 @@ def class_table(
     Takes `by_frequency` or `by_time` of every file, float [files, bins], the classes in the order
     of the table (one without files has no rows), the columns of the bins' ends (`FREQUENCY` or
     `TIME`) and their edges, float [bins + 1]. Gives ``class``, ``ends``, ``mean_abs``,
-    ``standard_error`` (over the files; NaN with one file) and ``files``. ValueError for a label
-    that is no class and lengths that differ.
+    ``standard_error`` (over the files; NaN with one file) and ``files``.
     """
-    mean_abs, edges = np.asarray(mean_abs, np.float64), np.asarray(edges, np.float64)
-    if mean_abs.shape != (len(labels), len(edges) - 1):
-        raise ValueError(f"{mean_abs.shape} values, {len(labels)} labels, {len(edges)} edges")
-    if unknown := sorted(set(labels) - set(classes)):
-        raise ValueError(f"labels {unknown} are none of the classes {list(classes)}")
-    files = pd.DataFrame(mean_abs).assign(**{"class": pd.Categorical(labels, classes)})
+    edges = np.asarray(edges, np.float64)
+    files = pd.DataFrame(np.asarray(mean_abs, np.float64)).assign(
+        **{"class": pd.Categorical(labels, classes)}
+    )
     groups = files.melt("class", var_name="bin").groupby(["class", "bin"], observed=True)["value"]
     table = groups.agg(mean_abs="mean", standard_error="sem", files="size").reset_index()
     bins = table.pop("bin").to_numpy(int)

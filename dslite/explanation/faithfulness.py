@@ -75,16 +75,13 @@ def assess(
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Put every method to every test.
-
-    Takes a model with a background, pictures float32 [n, height, width, 3] and which
-    output of each is explained. The seed is that of the methods, random orders and random head.
+    """Put every method to every test, on pictures float32 [n, height, width, 3] and an output each.
 
     Gives a row for each picture and ``method``, ``random`` (the mean of random orders) last:
     ``deletion`` and ``insertion``, the curves, float64 [steps + 1]; ``random_head`` and
     ``random_head_abs``, the rank correlation over regions with the explanation under a random head,
-    of the values and of their sizes (NaN where one is constant); ``additivity_error``;
-    ``stability``, the mean rank correlation between seeds. NaN where a test does not apply.
+    of the values and of their sizes; ``additivity_error``; ``stability``, the mean rank correlation
+    between seeds. NaN where a test does not apply.
     """
     head = _with_random_head(model.network, seed)
     random = ExplainedModel(head, model.settings, model.masker, model.background)
@@ -99,33 +96,27 @@ def _assess_one(model, random, picture, output, evaluations, seed, rng) -> list[
     """Rows of `assess` of one picture."""
     grid = methods.grid(model.settings, methods.GRID)
 
-    def explained(method: str, of: ExplainedModel = model, seed: int = seed) -> Explanation:
-        return methods.explain(method, of, picture, [output], evaluations, seed)[0]
+    def explained(method: str, of: ExplainedModel, seed: int) -> tuple[Explanation, np.ndarray]:
+        explanation = methods.explain(method, of, picture, [output], evaluations, seed)[0]
+        return explanation, attributions.regions(explanation.values, grid).ravel()
 
-    def regions(explanation: Explanation) -> np.ndarray:
-        return attributions.regions(explanation.values, grid).ravel()
-
-    true = {method: explained(method) for method in methods.METHODS}
-    orders = [np.argsort(-regions(one), kind="stable") for one in true.values()]
+    true = {method: explained(method, model, seed) for method in methods.METHODS}
+    orders = [np.argsort(-regions, kind="stable") for _, regions in true.values()]
     orders += [rng.permutation(np.prod(grid)) for _ in range(RANDOM_ORDERS)]
     curves = _curves(model.masked(picture), np.array(orders), output, grid)
     rows = []
     for method, deletion, insertion in zip(methods.METHODS, *curves, strict=False):
+        explanation, regions = true[method]
+        pair = regions, explained(method, random, seed)[1]
         row = {"method": method, "deletion": deletion, "insertion": insertion}
-        pair = regions(true[method]), regions(explained(method, random))
         row |= {"random_head": rho(*pair), "random_head_abs": rho(*map(np.abs, pair))}
-        row |= {"additivity_error": true[method].additivity_error, "stability": np.nan}
+        row |= {"additivity_error": explanation.additivity_error, "stability": np.nan}
         if method in methods.SEEDED:
-            others = [explained(method, seed=seed + k) for k in range(1, SEEDS)]
-            row["stability"] = _agreement(list(map(regions, [true[method], *others])))
+            others = (explained(method, model, seed + k)[1] for k in range(1, SEEDS))
+            row["stability"] = np.mean([rho(*two) for two in combinations([regions, *others], 2)])
         rows.append(row)
     chance = (curve[len(methods.METHODS) :].mean(axis=0) for curve in curves)
     return [*rows, {"method": "random", **dict(zip(CURVES, chance, strict=True))}]
-
-
-def _agreement(same: Sequence[np.ndarray]) -> float:
-    """Mean rank correlation over all pairs of explanations of the same, float [regions] each."""
-    return float(np.mean([rho(*pair) for pair in combinations(same, 2)]))
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
@@ -134,8 +125,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     ``deletion`` and ``insertion`` are the mean area under the curve; ``…_gain`` is by how much it
     is better than the same picture's random orders, with a 95 % bootstrap interval over pictures,
     ``…_low`` and ``…_high``; ``beats_random`` is whether these lie above 0: ``both``, the name of
-    the one that does, or ``NO``. The additivity error is the largest, the others are means:
-    ``random_head`` is near 0 if the explanation depends on what the head has learnt.
+    the one that does, or ``NO``. The additivity error is the largest, the others are means.
     """
     by_method = dict(list(results.groupby("method", sort=False)))
     count = len(by_method["random"])

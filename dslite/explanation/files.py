@@ -56,14 +56,11 @@ class ExplainedFile:
 def choose_by_rule(run: runs.Run) -> pd.DataFrame:
     """Choose of each class the most confident correct, the median correct and the worst test file.
 
-    The worst is the most confident wrong one. Confidence is the probability of the predicted class
-    in ``predictions.csv``; of equal ones the first name counts, of two in the middle the more
-    confident one. Of blinded labels: the most confident and the median file taken for the class. Of
-    a regression: the highest and the median prediction, and the largest error.
-
-    Gives `COLUMNS`, class by class in the card's order (true is empty where labels are blinded, a
-    regression's probability is its prediction); a rule that no file fits, or only one that another
-    rule has shown already, has no row.
+    The worst is the most confident wrong one. Of equal probabilities the first name counts, of two
+    in the middle the more confident one. Of blinded labels: the most confident and the median file
+    taken for the class. Of a regression: the highest and the median prediction, and the largest
+    error. Gives `COLUMNS`, class by class in the card's order; a rule that no file fits, or only
+    one that another rule has shown already, has no row.
     """
     table = run.predictions
     table = table[table["partition"] == "test"].sort_values("file", kind="stable")
@@ -108,11 +105,8 @@ def choose_by_name(store: Store, files: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def draw_balanced(
-    labels: Sequence[str] | np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
+def draw_balanced(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draw up to ``count`` positions, of each label alike as far as they last: int64, ascending."""
-    labels = np.asarray(labels)
     turn = np.empty(len(labels), np.int64)  # an item's place among those of its own label
     for label in np.unique(labels):
         same = np.flatnonzero(labels == label)
@@ -226,27 +220,9 @@ def top_regions(values: np.ndarray) -> np.ndarray:
 
     Fewer where fewer are positive; of equal values the upper, then the left ones come first.
     """
-    values = np.asarray(values)
     top = np.zeros(values.size, dtype=bool)
     top[np.argsort(-values, axis=None, kind="stable")[: round(SHARE * values.size)]] = True
     return top.reshape(values.shape) & (values > 0)
-
-
-def _stft_mask(
-    mask: np.ndarray, mel_frequencies_hz: np.ndarray, hz: np.ndarray, times: np.ndarray
-) -> np.ndarray:
-    """Mask over an STFT's bins, Hz, and frames, shares of the picture, from one over a picture."""
-    # Of each bin the row of the nearest Mel band, of each frame the column at its time; 0 below and
-    # above the outermost filters and more than half a column before or after the picture.
-    mask, centres = np.asarray(mask, dtype=float), np.asarray(mel_frequencies_hz, dtype=float)
-    (height, width), bands = mask.shape, len(centres)
-    band = np.searchsorted((centres[1:] + centres[:-1]) / 2, hz)
-    row = ((bands - 0.5 - band) / bands * height).astype(int)
-    _, axis_hz = spectrogram.mel_axis(centres)
-    audible = (hz >= axis_hz[0] - 1) & (hz <= 1.001 * axis_hz[-1])
-    column = np.clip((times * width).astype(int), 0, width - 1)
-    inside = np.abs(times - 0.5) <= 0.5 + 0.5 / width
-    return mask[np.ix_(row, column)] * audible[:, None] * inside
 
 
 def split_sound(file: ExplainedFile, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
@@ -273,7 +249,6 @@ def _split(
     # The STFT has a Hann window, moved by a quarter of it; a shorter one clicks.
     import librosa  # here: it takes seconds to import
 
-    waveform = np.asarray(waveform, dtype=np.float32)
     hop = max(1, round(window_s * sample_rate / 4))
     n_fft, n = 4 * hop, len(waveform)
     padded = np.pad(waveform, (0, max(n_fft, -(-n // hop) * hop) - n))
@@ -288,6 +263,23 @@ def _split(
     retained = librosa.istft(spectrum * gain.astype(np.float32), length=len(padded), **options)[:n]
     # The inverse STFT is linear: the inverse of what the mask leaves out is the difference.
     return retained, waveform - retained
+
+
+def _stft_mask(
+    mask: np.ndarray, mel_frequencies_hz: np.ndarray, hz: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Mask over an STFT's bins, Hz, and frames, shares of the picture, from one over a picture."""
+    # Of each bin the row of the nearest Mel band, of each frame the column at its time; 0 below and
+    # above the outermost filters and more than half a column before or after the picture.
+    centres = np.asarray(mel_frequencies_hz, dtype=float)
+    (height, width), bands = mask.shape, len(centres)
+    band = np.searchsorted((centres[1:] + centres[:-1]) / 2, hz)
+    row = ((bands - 0.5 - band) / bands * height).astype(int)
+    _, axis_hz = spectrogram.mel_axis(centres)
+    audible = (hz >= axis_hz[0] - 1) & (hz <= 1.001 * axis_hz[-1])
+    column = np.clip((times * width).astype(int), 0, width - 1)
+    inside = np.abs(times - 0.5) <= 0.5 + 0.5 / width
+    return mask[np.ix_(row, column)] * audible[:, None] * inside
 
 
 def save_sound(

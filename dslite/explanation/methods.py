@@ -65,13 +65,12 @@ def filling(picture: np.ndarray, masker: str, panels: int = 1) -> np.ndarray:
     ``mean``: the mean colour of each panel; ``blur``: its moving average, as wide as a quarter of
     its height.
     """
-    filled = []
-    for panel in np.split(picture, panels):
-        if masker == "mean":
-            filled.append(np.broadcast_to(panel.mean(axis=(0, 1)), panel.shape))
-        else:
-            width = max(2, len(panel) // 4)
-            filled.append(uniform_filter(panel, (width, width, 0), mode="mirror"))
+    parts = np.split(picture, panels)
+    if masker == "mean":
+        filled = [np.broadcast_to(part.mean(axis=(0, 1)), part.shape) for part in parts]
+    else:
+        width = max(2, len(parts[0]) // 4)
+        filled = [uniform_filter(part, (width, width, 0), mode="mirror") for part in parts]
     return np.concatenate(filled).astype(np.float32)
 
 

@@ -53,22 +53,21 @@ def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
     """
     figures, hz = {}, spectrogram.panel_frequencies(settings)
     page = ROWS if settings.panels == 1 else max(1, ROWS * 2 // 3)
-    for rule in {file.rule: None for file in explained}:
+    for rule in dict.fromkeys(file.rule for file in explained):
         same = [file for file in explained if file.rule == rule]
         for start in range(0, len(same), page):
             name = f"shap_{NAMES[rule]}" + (f"_{start // page + 1}" if start else "")
             figures[name] = plots.overlays(same[start : start + page], hz)
     rows = []
     for number, file in enumerate(explained, 1):
-        shared = {name: getattr(file, name) for name in ("rule", "true", "predicted")}
-        sounds = {name: f"{_stem(number, file)}-{name}.wav" for name in ("kept", "removed")}
-        for name, part in file.explanations.items():
-            row = {"file": file.name} | shared | {"explained": name, "expected": part.base}
+        for i, (name, part) in enumerate(file.explanations.items()):
+            row = {"file": file.name, "rule": file.rule, "true": file.true}
+            row |= {"predicted": file.predicted, "explained": name, "expected": part.base}
             row |= {"output": part.output, "additivity_error": part.additivity_error}
             if settings.panels > 1:
                 row["level_share"] = attributions.level_share(part.values)
-            rows.append(row | sounds)
-            sounds = dict.fromkeys(sounds, "")
+            sounds = "" if i else f"{_stem(number, file)}-{{}}.wav"
+            rows.append(row | {of: sounds.format(of) for of in ("kept", "removed")})
     return Report(figures, {"samples": pd.DataFrame(rows)})
 
 
@@ -86,8 +85,7 @@ def of_methods(
     **options: Any,
 ) -> Report:
     """Report one file under every method; ``method``, with these options, has explained it."""
-    chosen = pd.DataFrame([(file.name, file.rule, file.true, "", np.nan)], columns=files.COLUMNS)
-    values = {}
+    chosen, values = pd.DataFrame([{"file": file.name, "rule": file.rule, "true": file.true}]), {}
     for name, title in methods.TITLES.items():
         of = file
         if name != method:
@@ -123,7 +121,7 @@ def of_partition(
         drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
         names, labels = names[drawn], labels[drawn]
     classes, paths = run.classes or ("prediction",), store.files["path"].tolist()
-    by_frequency, by_time, shares = [[] for _ in range(settings.panels)], [], []
+    by_frequency, by_time, shares = [], [], []
     evaluations = SUMMARY_EVALUATIONS * settings.panels
     for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
         row = paths.index(name)
@@ -135,21 +133,19 @@ def of_partition(
         values, valid = files.join(parts, spans_s).values, 1.0
         if settings.picture == "chunk":
             valid = min(1.0, _duration_s(store, row, chunks, settings) / spans_s.max())
-        for bands, panel in zip(by_frequency, np.split(values, settings.panels), strict=True):
-            bands.append(attributions.by_frequency(panel, BANDS))
+        panels = np.split(values, settings.panels)
+        by_frequency.append([attributions.by_frequency(panel, BANDS) for panel in panels])
         by_time.append(attributions.by_time(values, TIME_BINS, valid))
         shares.append(attributions.level_share(values))
         if number % 50 == 0:
             log(f"summary: {number} of {len(labels)} files")
-    of, report = (labels, classes), Report({}, {})
-    names = ("frequencies", "frequencies_level")
-    for name, bands, hz in zip(
-        names, by_frequency, spectrogram.panel_frequencies(settings), strict=False
-    ):
-        edges_hz = attributions.band_edges(hz, BANDS)
+    of, report, hz = (labels, classes), Report({}, {}), spectrogram.panel_frequencies(settings)
+    for panel, name in enumerate(("frequencies", "frequencies_level")[: settings.panels]):
+        bands = [of_panels[panel] for of_panels in by_frequency]
+        edges_hz = attributions.band_edges(hz[panel], BANDS)
         table = attributions.class_table(bands, *of, attributions.FREQUENCY, edges_hz)
-        panel = f"{('relative', 'level')[name != names[0]]} panel" if settings.panels > 1 else ""
-        report.tables[name], report.figures[name] = table, plots.frequencies(table, panel)
+        title = f"{('relative', 'level')[panel]} panel" if settings.panels > 1 else ""
+        report.tables[name], report.figures[name] = table, plots.frequencies(table, title)
     edges = np.linspace(0, 1, TIME_BINS + 1)
     times = attributions.class_table(by_time, *of, attributions.TIME, edges)
     report.tables["times"], report.figures["times"] = times, plots.times(times)
@@ -198,12 +194,10 @@ def of_faithfulness(
 
 def of_confusions(run: runs.Run) -> Report:
     """Report Figure 3, recalls with their intervals, and the most frequent confusions."""
-    parts = ("devel", "test")
-    scores, predictions = run.metrics, run.predictions
-    figures = confusion.figures({part: scores[part] for part in parts}, predictions, run.classes)
-    draws, seed = run.settings.bootstrap_draws, run.record["seed"]
-    recalls, tables = [], {}
-    for part in parts:
+    predictions, draws, seed = run.predictions, run.settings.bootstrap_draws, run.record["seed"]
+    scores = {part: run.metrics[part] for part in ("devel", "test")}
+    figures, tables, recalls = confusion.figures(scores, predictions, run.classes), {}, []
+    for part in scores:
         rows = predictions[predictions["partition"] == part]
         recall = confusion.recall_table(rows, run.classes, draws, seed)
         recalls += [recall.assign(partition=part)] if len(recall) else []

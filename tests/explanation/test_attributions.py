@@ -27,11 +27,6 @@ def test_chunks_that_overlap_by_half_or_leave_a_gap():
     np.testing.assert_array_equal(values, [[0.5, 1, 1.5, 2, 0, 5, 10, 15, 20]])
     picture = attributions.stitch_pictures(pictures, [(0, 2), (2.6, 4.6)])
     np.testing.assert_array_equal(picture[0, :, 0], [1, 2, 3, 4, np.nan, 10, 20, 30, 40])
-    for spans in ([], [(0, 2)], [0, 1]):
-        with pytest.raises(ValueError, match="chunks' begin"):
-            attributions.stitch_values(parts, spans)
-    with pytest.raises(ValueError, match="0 chunks"):
-        attributions.stitch_values(parts[:0], np.zeros((0, 2)))
 
 
 def test_a_short_chunk_s_columns_are_those_of_its_time():
@@ -98,9 +93,6 @@ def test_time_ends_with_the_clip():
     for valid, expected in ((0.6, [1, 2, 3]), (0.5, [1.2, 2.4]), (0.2, [1, 1, 1, 1])):
         binned = attributions.by_time(values, len(expected), valid)
         np.testing.assert_allclose(binned, expected)
-    for valid in (0, 1.01):
-        with pytest.raises(ValueError, match="share"):
-            attributions.by_time(values, 20, valid)
 
 
 @settings(deadline=None)
@@ -141,10 +133,3 @@ def test_tables_hold_a_class_s_mean_and_standard_error_over_its_files():
     pd.testing.assert_frame_equal(table, expected, check_dtype=False)
     table = attributions.class_table(np.ones((0, 2)), [], ["a"], attributions.TIME, [0, 0.5, 1])
     assert (list(table)[:3], len(table)) == (["class", "from_share", "to_share"], 0)
-    for values, labels, edges, text in (
-        (np.ones((1, 2)), ["c"], [0, 1, 2], "none of the classes"),
-        (np.ones((2, 2)), ["a"], [0, 1, 2], "labels"),
-        (np.ones((1, 2)), ["a"], [0, 1], "edges"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            attributions.class_table(values, labels, ["a"], attributions.TIME, edges)

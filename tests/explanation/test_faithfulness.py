@@ -113,9 +113,9 @@ def test_an_explanation_that_depends_on_the_head_falls_with_it(tiny, rng, monkey
     settings = SMALL.model_copy(update={"pooling": "time"})
     monkeypatch.setattr(faithfulness, "STEPS", 4)
     monkeypatch.setattr(faithfulness, "RANDOM_ORDERS", 1)
-    model, pictures = ExplainedModel(network(settings), settings), noise(rng, 3)
-    assess, arguments = faithfulness.assess, (model, pictures, [0] * 3)
-    drawn = pd.concat([assess(*arguments, seed=seed, log=silent) for seed in range(3)])
+    model, pictures = ExplainedModel(network(settings), settings), noise(rng, 2)
+    assess, arguments = faithfulness.assess, (model, pictures, [0] * 2)
+    drawn = pd.concat([assess(*arguments, seed=seed, log=silent) for seed in range(2)])
     for method in methods.METHODS:
         correlations = drawn.loc[drawn["method"] == method, "random_head"]
         assert abs(correlations.mean()) < 0.5, method
@@ -123,12 +123,6 @@ def test_an_explanation_that_depends_on_the_head_falls_with_it(tiny, rng, monkey
     monkeypatch.setattr(faithfulness, "_with_random_head", lambda whole, seed: whole)
     same = assess(*arguments, log=silent).query("method != 'random'")
     np.testing.assert_allclose(same[["random_head", "random_head_abs"]], 1)
-
-
-def test_nothing_to_correlate_is_undefined_and_not_zero(rng):
-    values = rng.normal(size=196)
-    assert np.isnan(faithfulness._agreement([0 * values, values]))
-    assert faithfulness._agreement([values, values, -values]) == pytest.approx(-1 / 3)
 
 
 def results_of(deletions, insertions, **others):

@@ -100,7 +100,7 @@ def test_of_each_label_the_same_number_is_drawn_as_far_as_they_last(rng):
         assert (np.diff(drawn) > 0).all()
         counts = pd.Series(labels[drawn]).value_counts()
         assert tuple(counts[name] for name in "abc") == expected
-    assert files.draw_balanced([], 3, rng).tolist() == []
+    assert files.draw_balanced(np.array([]), 3, rng).tolist() == []
     for labels in (np.repeat(["a", "b"], 10), np.zeros(20)):
         draws = [files.draw_balanced(labels, 4, np.random.default_rng(seed)) for seed in range(40)]
         again = files.draw_balanced(labels, 4, np.random.default_rng(7))
