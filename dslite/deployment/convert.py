@@ -58,9 +58,8 @@ TOLERANCE = {FLOAT32: 1e-3, FLOAT16: 1e-2, DYNAMIC: 5e-2, INT8: 5e-2}
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     """Return what goes on the device, as TensorFlow functions of one chunk.
 
-    ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its two halves for Table
-    5: ``spectrogram``: waveform -> Mel image uint8 [1, rows, columns], and ``cnn``: Mel image
-    -> probabilities.
+    ``model``: waveform float32 [1, samples] -> probabilities [1, outputs]; its halves for Table 5:
+    ``spectrogram``: waveform -> Mel image uint8 [1, rows, columns], ``cnn``: from there.
     """
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
     image = tf.TensorSpec([1, *spectrogram.shape(settings)], tf.uint8, name="mel")
@@ -109,11 +108,9 @@ def divide_head(network: keras.Model) -> keras.Model:
 
 
 def convert(function: Callable, network: keras.Model) -> bytes:
-    """Convert one of `functions` to a float32 TensorFlow Lite file of built-in operators only.
-
-    It goes through a SavedModel that tracks the variables: converted directly, or exported with the
-    model itself, Keras 3 leaves its weights outside. A file too small for them is a RuntimeError.
-    """
+    """Convert one of `functions` to a float32 file of built-in operators only."""
+    # Through a SavedModel that tracks the variables: converted directly, or exported with the model
+    # itself, Keras 3 leaves its weights outside.
     holder = tf.Module()
     holder.weights = [variable.value for variable in network.variables]
     holder.function = function
@@ -121,13 +118,7 @@ def convert(function: Callable, network: keras.Model) -> bytes:
         tf.saved_model.save(holder, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        content = converter.convert()
-    captured = {id(v): v for v in function.get_concrete_function().variables}
-    weights = 4 * sum(int(np.prod(v.shape)) for v in captured.values())
-    # Folding batch normalisation into convolutions saves a few per cent, never a tenth.
-    if len(content) < 0.9 * weights:
-        raise RuntimeError(f"{len(content)} bytes cannot hold {weights} bytes of weights")
-    return content
+        return converter.convert()
 
 
 def convert_parts(
@@ -148,10 +139,7 @@ def convert_parts(
 def write(
     run: Run, parts: Mapping[str, "Quantiser"], keep: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], Path]:
-    """Write a run's files, with metadata: (part, variant) -> path; the spectrogram in float32 only.
-
-    ``keep``: variants to make -> layers that stay in float32.
-    """
+    """Write a run's files, the layers in ``keep`` in float32: (part, variant) -> path."""
     files = {}
     for part, quantiser in parts.items():
         for variant in keep if part != "spectrogram" else (FLOAT32,):
@@ -184,11 +172,7 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
 
 
 class Quantiser:
-    """A float32 file, from which smaller ones are made; calibrated once.
-
-    For `INT8` the range of every tensor is taken over ``samples``, inputs of the file of the name
-    ``input_name``: training data, never the test partition's.
-    """
+    """A float32 file, from which smaller ones are made; calibrated once, on training data."""
 
     def __init__(self, content: bytes, samples: Iterable[np.ndarray], input_name: str = "waveform"):
         self._content = content
@@ -207,7 +191,7 @@ class Quantiser:
         return [name for name in outputs if re.match(SCOPE, name)]
 
     def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
-        """Return the file in one of `VARIANTS`, the layers to ``keep`` (see `layers`) in float32.
+        """Return the file in a variant, the layers to ``keep`` (see `layers`) in float32.
 
         `FLOAT16`: weights of 16 bits, computed in float32. `DYNAMIC`: weights of 8 bits but for
         depthwise layers, activations quantised as they come. `INT8`: both, by the ranges seen in
@@ -337,9 +321,8 @@ def compare(
 ) -> dict[str, Any]:
     """Compare a file's outputs, float32 [chunks, outputs], with Keras's, by chunk and audio file.
 
-    Of a classification also ``same_decision`` (a fraction); where labels are known, ``uar`` and
-    ``keras_uar`` of files (fractions), ``uar_difference`` (the file's less Keras's) and its 95 %
-    ``interval`` (`dslite.evaluation.significance.uar_difference`; None for a single file).
+    UARs are of files, fractions; ``uar_difference`` is the file's less Keras's, ``interval`` its
+    95 % interval (`dslite.evaluation.significance.uar_difference`; None for a single file).
     """
     difference = np.abs(expected - actual)
     result = {

@@ -75,16 +75,7 @@ def _draw_bars(axes: Axes, block: pd.DataFrame) -> None:
 
 
 def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
-    """Return which of some models no other beats: bool [models].
-
-    One beats another if it is nowhere slower, nowhere lower in score and in no cost higher, and
-    better in at least one of them.
-
-    Examples
-    --------
-    >>> front(np.array([1.0, 2.0, 2.0]), np.array([0.5, 0.6, 0.4])).tolist()
-    [True, True, False]
-    """
+    """Return which of some models none beats: nowhere worse, somewhere better; bool [models]."""
     values = np.column_stack([ms, -np.asarray(score), *costs])
     no_worse = (values[:, None] <= values[None]).all(axis=2)
     better = (values[:, None] < values[None]).any(axis=2)

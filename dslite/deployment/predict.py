@@ -94,9 +94,9 @@ def predict_files(place: str | Path, names: Names) -> pd.DataFrame:
 def audio_files(names: Names, report: Report) -> Iterator[Path]:
     """Find the audio files that a user names, each once, in the order of the names.
 
-    A folder stands for the files in and below it with one of `SUFFIXES`, sorted and without what is
-    hidden, a pattern (``**``: any folders) for its sorted matches; ``report`` is called for either
-    without any. A file that does not exist is yielded: whoever reads it reports it.
+    A folder stands for the audio in and below it, without what is hidden, a pattern for its
+    matches; ``report`` is called for either without any. A file that does not exist is yielded:
+    whoever reads it reports it.
     """
     seen = set()
     for name in map(os.fspath, names):

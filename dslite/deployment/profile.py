@@ -83,11 +83,10 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     calls = _lite_calls(files, {"model": wave, "spectrogram": wave, "cnn": mel}, threads)
     calls |= _other_calls(network, run.settings, wave, mel)
     times = time_in_turn(calls, repeats)
-    sizes = {key: file.stat().st_size for key, file in files.items()}
-    sizes |= dict.fromkeys([("cnn", name) for name in KERAS_VARIANTS], saved.stat().st_size)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
-        memory = dict(zip(files, pool.map(_file_memory, files.values()), strict=True))
-    memory["cnn", KERAS] = _keras_memory(run.folder)
+        costs = dict(zip(files, pool.map(_file_costs, files.values()), strict=True))
+    costs |= {("cnn", name): {"size_bytes": saved.stat().st_size} for name in KERAS_VARIANTS}
+    costs["cnn", KERAS] |= _keras_memory(run.folder)
     operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
@@ -96,7 +95,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
         **{"parameters": network.count_params(), "multiply_adds": operations},
         **{"flops": 2 * operations, **_architecture(network, mel, run.settings)},
         **_scores(run),
-        **_profile(times, threads, sizes, memory),
+        **_profile(times, threads, costs),
     }
 
 
@@ -113,7 +112,7 @@ def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50
     times = time_in_turn(_lite_calls({key: file}, {key[0]: value}, threads), repeats)
     return {
         **{"dataset": facts.get("dataset", ""), "run": facts.get("run", ""), "backbone": ""},
-        **_profile(times, threads, {key: file.stat().st_size}, {key: _file_memory(file)}),
+        **_profile(times, threads, {key: _file_costs(file)}),
     }
 
 
@@ -121,8 +120,7 @@ def time_in_turn(calls: Calls, repeats: int) -> dict[Measurement, dict[str, floa
     """Time several calls in turn, so that a noisy minute of the machine disturbs all alike.
 
     Of each call ``repeats`` count, over `ROUNDS` turns; `WARM_UP` more go before the first turn,
-    and one before each, since the other calls have emptied the caches. Gives of each call ``ms``
-    (mean), ``ms_std``, ``ms_median``, ``ms_p95`` (milliseconds) and ``runs``.
+    and one before each, since the other calls have emptied the caches. Gives milliseconds.
     """
     times = {key: [] for key in calls}
     for call in calls.values():
@@ -220,9 +218,9 @@ def _other_calls(
     }
 
 
-def _file_memory(file: Path) -> dict[str, float]:
-    """Measure the memory of a fresh process that runs a file on one thread."""
-    return provenance.memory_of_fresh_process(
+def _file_costs(file: Path) -> dict[str, float]:
+    """Measure a file's size and the memory of a fresh process that runs it on one thread."""
+    return {"size_bytes": file.stat().st_size} | provenance.memory_of_fresh_process(
         "import ai_edge_litert.interpreter\nfrom dslite.deployment import runtime",
         "call = runtime.runner(sys.argv[1])\nvalue = runtime.example_input(sys.argv[1])",
         "call(value)",
@@ -293,14 +291,10 @@ def _scores(run: Run) -> dict[str, Any]:
 def _profile(
     times: Mapping[Measurement, Mapping[str, float]],
     threads: Sequence[int],
-    sizes: Mapping[tuple[str, str], int],
-    memory: Mapping[tuple[str, str], Mapping[str, float]],
+    costs: Mapping[tuple[str, str], Mapping[str, float]],
 ) -> dict[str, Any]:
     """Return one row a measurement: its times, its file's size and memory; and where and when."""
-    rows = []
-    for of, statistics in times.items():
-        size = {"size_bytes": sizes[of[:2]]} if of[:2] in sizes else {}
-        rows.append(of._asdict() | statistics | size | memory.get(of[:2], {}))
+    rows = [of._asdict() | numbers | costs.get(of[:2], {}) for of, numbers in times.items()]
     hardware = "{processor}, {cores} cores".format(**provenance.hardware())
     date = provenance.now()
     return {"hardware": hardware, "date": date, "threads": list(threads), "rows": rows}
@@ -355,8 +349,8 @@ def operations_text(table: pd.DataFrame) -> str:
 def pareto_figure(table: pd.DataFrame) -> Figure | None:
     """Draw score against time against size of every end-to-end file, on the fewest threads.
 
-    The score is that on test where all have one: on devel, from which the network has learnt, only
-    the loss by conversion is measured. None where no run has a score on devel.
+    None where no run has a score. On devel, from which the network has learnt, only the loss by
+    conversion is measured.
     """
     whole = table[(table["part"] == "model") & table["devel"].notna()]
     if whole.empty:
@@ -367,10 +361,9 @@ def pareto_figure(table: pd.DataFrame) -> Figure | None:
 
 
 def write(profile: Mapping[str, Any], target: Path) -> list[Path]:
-    """Write a profile into its run's folder or beside its file; return the files.
+    """Write a profile to its run's folder or beside its file, JSON, CSV and PNG; return the files.
 
-    ``profile.json``, ``.csv``, ``.png`` (bars of the times); for a run in the results' folder also
-    the corpus's ``profile.csv`` and, where there are scores, ``pareto.png``.
+    For a run in the results' folder also the corpus's ``profile.csv`` and ``pareto.png``.
     """
     stem = target / "profile" if target.is_dir() else target.with_name(f"{target.stem}.profile")
     content, csv, picture = (stem.with_name(f"{stem.name}.{of}") for of in ("json", "csv", "png"))
@@ -407,12 +400,7 @@ _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 
 
 
 def parse_phone(text: str) -> dict[str, Any]:
-    """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``.
-
-    Gives ``ms``; where they are printed also ``growth_mb`` (1e6 bytes over the tool's own),
-    ``size_bytes``, ``threads`` and the ``file``'s name. No measurement, more than one, or a time of
-    0 is an InputError.
-    """
+    """Parse one measurement of a file as ``benchmark_model`` prints it, also in ``adb logcat``."""
     times = _TIMES.findall(text)
     if not times:
         raise InputError(f"no measurement of a .tflite in it; {EXPECTED}")
@@ -431,10 +419,7 @@ def parse_phone(text: str) -> dict[str, Any]:
 
 
 def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
-    """Parse a measurement from a file, or from standard input (``-``), and store it with a run.
-
-    There it fills the phone's column of Table 5 (`dslite.paper.reproduction`).
-    """
+    """Store a measurement, of a file or stdin (``-``), for the phone's column of Table 5."""
     place = "standard input" if source == "-" else source
     try:
         piped = source == "-"

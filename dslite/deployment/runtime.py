@@ -41,11 +41,10 @@ class Metadata:
 
 
 def stream_window(settings: Settings, typical_s: float | None) -> tuple[int, int]:
-    """Return length and hop of what a stream is decided on, in samples.
+    """Return length and hop of what a stream is decided on, in samples: the model's chunks.
 
-    The model's chunks; where what sounds fills the picture, a window as long as the sound of a
-    typical clip in training (``typical_s``), since a longer one holds more than one, and half of
-    it.
+    Where what sounds fills the picture, a window as long as the sound of a typical clip in training
+    (``typical_s``), since a longer one holds more than one, and half of it.
     """
     if settings.picture == "chunk" or not typical_s:
         return settings.chunk_samples, settings.chunk_hop_samples
@@ -64,10 +63,7 @@ def attach(content: bytes, facts: dict[str, Any]) -> bytes:
 
 
 def read_metadata(file: str | os.PathLike) -> Metadata:
-    """Read the metadata of a ``.tflite`` that ``dslite convert`` wrote.
-
-    A file that is not there, or holds none of this project or damaged ones, is an InputError.
-    """
+    """Read the metadata of a ``.tflite`` that ``dslite convert`` wrote."""
     if not Path(file).is_file():
         raise InputError(f"{file}: there is no such file")
     try:

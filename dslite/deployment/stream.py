@@ -93,10 +93,7 @@ class Source:
 def open_source(
     name: str | None, rate: int | None, channels: int | None, model_rate: int, log: Log
 ) -> AbstractContextManager[Source]:
-    """Open what a user names: a file, ``-`` for standard input, or nothing for the microphone.
-
-    Raw samples and the microphone have ``rate`` (Hz; raw: else the model's) and ``channels``.
-    """
+    """Open what a user names: a file, ``-`` for standard input, or nothing for the microphone."""
     if name is None:
         return microphone(rate, channels or 1)
     if name != "-":
@@ -124,10 +121,7 @@ def audio_file(path: str | PathLike) -> Iterator[Source]:
 
 
 def raw_blocks(raw: BinaryIO, rate: int, channels: int, log: Log) -> Iterator[Block]:
-    """Read raw 16-bit little-endian samples, channels interleaved; a full pipe holds its writer.
-
-    What cannot be read, or is the beginning of an audio file, is an InputError.
-    """
+    """Read raw 16-bit little-endian samples, channels interleaved; a full pipe holds its writer."""
     size, position = 2 * channels * _block_frames(rate), 0
     try:
         while content := raw.read(size):
@@ -149,10 +143,7 @@ def raw_blocks(raw: BinaryIO, rate: int, channels: int, log: Log) -> Iterator[Bl
 
 @contextmanager
 def microphone(rate: int | None, channels: int) -> Iterator[Source]:
-    """Open the system's default input device, at its own rate if none is given (Hz).
-
-    Where sounddevice, PortAudio or a device that does this is missing, it is an InputError.
-    """
+    """Open the system's default input device, at its own rate if none is given (Hz)."""
     try:
         import sounddevice as device
     except (ImportError, OSError) as error:
@@ -194,10 +185,7 @@ def _block_frames(rate: int) -> int:
 
 
 class Ring:
-    """Hold the last samples of a waveform, and yield the chunks that become full.
-
-    They are those of `audio.chunk_starts` under "keep", the last one ends with the input.
-    """
+    """Hold a waveform's last samples; yield its `audio.chunk_starts` chunks as they become full."""
 
     def __init__(self, chunk: int, hop: int):
         self._chunk, self._hop = chunk, hop
@@ -223,8 +211,7 @@ class Stream:
     """Decisions on the blocks of a source, and their statistics.
 
     They are ``hop_s`` seconds apart (None: that of `runtime.stream_window`), each the mean of the
-    outputs of the last ``smooth`` chunks; ``log`` is called with messages on gaps and on being
-    behind. Zeros fill what a chunk is shorter than the model's.
+    outputs of the last ``smooth`` chunks. Zeros fill what a chunk is shorter than the model's.
     """
 
     def __init__(
@@ -254,8 +241,7 @@ class Stream:
         """Yield decisions as soon as they can be made.
 
         ``end_s`` is where a chunk ends in the input, ``latency_ms`` from its last sample's arrival
-        to the decision, ``behind_s`` audio that waits. No audio, NaN or what cannot be read is an
-        InputError.
+        to the decision, ``behind_s`` audio that waits.
         """
         for block in self._blocks():
             if block.lost or block.overflow:
@@ -374,9 +360,7 @@ def run(
 ) -> None:
     """Analyse a source to its end, or until interrupted, and log a summary in either case.
 
-    ``source`` is one of `open_source`; ``write`` is called with each decision as text, a header of
-    CSV before the first. ``form`` is csv (4 decimals) or jsonl (with all probabilities, not
-    rounded).
+    ``write`` is called with each decision as csv or jsonl (with all probabilities, not rounded).
     """
     settings = predictor.settings
     digits = {"latency_ms": ".1f", "behind_s": ".2f"}

@@ -108,11 +108,10 @@ def write_page(file: Path, folder: Path) -> Path:
 
 
 def description(metadata: Metadata) -> dict[str, Any]:
-    """Return what the page needs to know of a model, as JSON holds it.
+    """Return what the page needs to know of a model; lengths in samples, so that it rounds nothing.
 
-    All lengths are in samples, so that the page rounds nothing. ``sound`` says how the picture's
-    first and last column are found where what sounds fills it. Of each panel, ``mel_hz`` are the
-    centres of the bands and ``colours`` those of 0 to 255: red, green, blue.
+    ``sound``: how the picture's ends are found where what sounds fills it. Of a panel, ``mel_hz``
+    are the centres of the bands, ``colours`` those of 0 to 255: red, green, blue.
     """
     facts, settings = metadata.facts, metadata.settings
     frame, hop = audio.level_frames(settings.sample_rate)

@@ -26,21 +26,23 @@ def _resampled(part: np.ndarray, count: int) -> np.ndarray:
     return np.diff(ends, axis=1) * count / width
 
 
-def _placed(
-    parts: np.ndarray, spans_s: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Chunks [chunks, H, W, ...] at a common rate, their first columns, and the covering ones."""
+def _stitched(
+    parts: np.ndarray, spans_s: np.ndarray, keep_sums: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of chunks [chunks, H, W, ...] where they lie, and how many cover each column."""
     # The rate is that of the median chunk: a short one, stretched in its own picture, shrinks.
     parts, spans = np.asarray(parts, np.float64), np.asarray(spans_s, float)
-    lengths = spans[:, 1] - spans[:, 0]
-    rate = parts.shape[2] / np.median(lengths)
+    lengths, width = spans[:, 1] - spans[:, 0], parts.shape[2]
+    rate = width / np.median(lengths)
     counts = np.maximum(1, np.round(lengths * rate)).astype(np.int64)
     first = np.round((spans[:, 0] - spans[:, 0].min()) * rate).astype(np.int64)  # the nearest
     covering = np.zeros((first + counts).max())
-    for at, count in zip(first, counts, strict=True):
+    total = np.zeros((parts.shape[1], len(covering), *parts.shape[3:]))
+    for part, at, count in zip(parts, first, counts, strict=True):
+        scale = width / count if keep_sums else 1
+        total[:, at : at + count] += _resampled(part, count) * scale
         covering[at : at + count] += 1
-    placed = [_resampled(part, count) for part, count in zip(parts, counts, strict=True)]
-    return placed, first, covering
+    return total, covering
 
 
 def stitch_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
@@ -50,12 +52,7 @@ def stitch_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
     columns], from the first begin to the last end, 0 where no chunk lies. The score is the mean of
     n chunks' scores, so every chunk's values count one n-th wherever they lie.
     """
-    placed, first, covering = _placed(parts, spans_s)
-    total = np.zeros((len(placed[0]), len(covering)))
-    for part, at in zip(placed, first, strict=True):
-        share = np.shape(parts)[2] / part.shape[1]  # a chunk's sum stays
-        total[:, at : at + part.shape[1]] += part * share
-    return total / len(parts)
+    return _stitched(parts, spans_s, keep_sums=True)[0] / len(parts)
 
 
 def stitch_pictures(pictures: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
@@ -63,10 +60,7 @@ def stitch_pictures(pictures: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
 
     From float [chunks, H, W, 3] to float32 [H, columns, 3], NaN where no chunk lies.
     """
-    placed, first, covering = _placed(pictures, spans_s)
-    total = np.zeros((len(placed[0]), len(covering), 3))
-    for part, at in zip(placed, first, strict=True):
-        total[:, at : at + part.shape[1]] += part
+    total, covering = _stitched(pictures, spans_s, keep_sums=False)
     with np.errstate(invalid="ignore"):  # 0 / 0, where no chunk lies
         return (total / covering[:, None]).astype(np.float32)
 
@@ -81,10 +75,7 @@ def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
 
 
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
-    """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height.
-
-    The picture ends half a band beyond the ascending centres of its Mel bands.
-    """
+    """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height."""
     positions, axis_hz = mel_axis(mel_frequencies_hz)
     hz = np.interp(np.linspace(-0.5, positions[-1] - 0.5, bands + 1), positions, axis_hz)
     return np.maximum(hz, 0)
@@ -112,11 +103,7 @@ def level_share(values: np.ndarray) -> float:
 
 
 def cells(height: int, width: int, grid: tuple[int, int]) -> np.ndarray:
-    """Return the cell of every pixel, int64 [height, width], line by line of a grid from 0 on.
-
-    Pixel p of a side of n lies in cell floor(p * count / n); with fewer pixels than cells, some are
-    empty. `dslite.explanation.methods.hide` divides a picture in the same way.
-    """
+    """Return the cell of every pixel, int64 [height, width], line by line of a grid from 0 on."""
     sides = zip((height, width), grid, strict=True)
     row, column = (np.arange(side) * count // side for side, count in sides)
     return row[:, None] * grid[1] + column
@@ -137,10 +124,9 @@ def class_table(
 ) -> pd.DataFrame:
     """Tabulate the mean absolute attribution of every class and bin over its files.
 
-    Takes `by_frequency` or `by_time` of every file, float [files, bins], the classes in the order
-    of the table (one without files has no rows), the columns of the bins' ends (`FREQUENCY` or
-    `TIME`) and their edges, float [bins + 1]. Gives ``class``, ``ends``, ``mean_abs``,
-    ``standard_error`` (over the files; NaN with one file) and ``files``.
+    Takes `by_frequency` or `by_time` of every file, float [files, bins], and the bins' edges,
+    float [bins + 1], whose columns are ``ends`` (`FREQUENCY` or `TIME`). The standard error is over
+    the files; a class without files has no rows.
     """
     edges = np.asarray(edges, np.float64)
     files = pd.DataFrame(np.asarray(mean_abs, np.float64)).assign(

@@ -77,11 +77,9 @@ def assess(
 ) -> pd.DataFrame:
     """Put every method to every test, on pictures float32 [n, height, width, 3] and an output each.
 
-    Gives a row for each picture and ``method``, ``random`` (the mean of random orders) last:
-    ``deletion`` and ``insertion``, the curves, float64 [steps + 1]; ``random_head`` and
-    ``random_head_abs``, the rank correlation over regions with the explanation under a random head,
-    of the values and of their sizes; ``additivity_error``; ``stability``, the mean rank correlation
-    between seeds. NaN where a test does not apply.
+    Gives a row for each picture and ``method``, ``random`` (the mean of random orders) last, NaN
+    where a test does not apply: curves, float64 [steps + 1], rank correlations over regions with
+    the explanation under a random head (``_abs``: of sizes) and between seeds (``stability``).
     """
     head = _with_random_head(model.network, seed)
     random = ExplainedModel(head, model.settings, model.masker, model.background)

@@ -216,10 +216,7 @@ def clips(store: Store, files: Sequence[str], settings: Settings) -> Iterator[np
 
 
 def top_regions(values: np.ndarray) -> np.ndarray:
-    """Return the 20 % of all pixels that raise the output most, bool [H, W] like the values.
-
-    Fewer where fewer are positive; of equal values the upper, then the left ones come first.
-    """
+    """Return the 20 % of all pixels that raise the output most, or fewer: bool [H, W]."""
     top = np.zeros(values.size, dtype=bool)
     top[np.argsort(-values, axis=None, kind="stable")[: round(SHARE * values.size)]] = True
     return top.reshape(values.shape) & (values > 0)
@@ -285,10 +282,7 @@ def _stft_mask(
 def save_sound(
     folder: str | PathLike, stem: str, retained: np.ndarray, removed: np.ndarray, sample_rate: int
 ) -> None:
-    """Write ``<stem>-kept.wav`` and ``<stem>-removed.wav``, 16 bit, from float [n] in full scale.
-
-    Where a peak exceeds it, both are divided by the larger one: their loudness can be compared.
-    """
+    """Write a split sound, float [n], as WAV; a peak beyond full scale lowers both alike."""
     peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (retained, removed)))
     for name, part in (("kept", retained), ("removed", removed)):
         with paths.replacing(Path(folder) / f"{stem}-{name}.wav") as draft:

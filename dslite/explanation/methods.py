@@ -1,8 +1,7 @@
 """Methods that tell how much each part of a spectrogram raised or lowered a network's output.
 
 Paper 3.5, Figure 2. Two of them hide parts of the picture: a mask is a coarse map of cells, True
-where the picture stays. Masked pictures are drawn inside the graph that also runs the network, so
-that of each only its cells travel.
+where the picture stays.
 
 A picture of two panels is masked as a whole, each cell in one panel: values tell what the network
 takes from which of the two. What is hidden in one panel may still show in the other, so that they
@@ -60,10 +59,9 @@ def grid(settings: Settings, count: int) -> tuple[int, int]:
 
 
 def filling(picture: np.ndarray, masker: str, panels: int = 1) -> np.ndarray:
-    """Return what stands in the place of hidden cells, float32 [height, width, 3] like the picture.
+    """Return what stands in the place of hidden cells, float32 [height, width, 3].
 
-    ``mean``: the mean colour of each panel; ``blur``: its moving average, as wide as a quarter of
-    its height.
+    The mean colour of each panel, or (blur) its moving average, a quarter of its height wide.
     """
     parts = np.split(picture, panels)
     if masker == "mean":
@@ -74,16 +72,11 @@ def filling(picture: np.ndarray, masker: str, panels: int = 1) -> np.ndarray:
     return np.concatenate(filled).astype(np.float32)
 
 
-def hide(picture: tf.Tensor, fill: tf.Tensor, visible: tf.Tensor) -> tf.Tensor:
-    """Return pictures with their hidden cells filled, float32 [n, height, width, 3].
-
-    Takes float32 [height, width, 3], its `filling`, and bool [n, rows, columns], row 0 at the top.
-    """
-    for axis in (1, 2):
-        side = picture.shape[axis - 1]
-        cell = tf.range(side) * tf.shape(visible)[axis] // side
-        visible = tf.gather(visible, cell, axis=axis)
-    return tf.where(visible[..., None], picture, fill)
+def hide(picture: np.ndarray, fill: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """Return pictures float32 [n, height, width, 3], filled but for bool [n, rows, columns]."""
+    cell = attributions.cells(*picture.shape[:2], visible.shape[1:])
+    pixels = visible.astype(bool).reshape(len(visible), -1)[:, cell]
+    return np.where(pixels[..., None], picture, fill)
 
 
 class ExplainedModel:
@@ -104,12 +97,10 @@ class ExplainedModel:
         self.network, self.settings, self.masker = network, settings, masker
         self.background = background
         self.scale = backbones.BACKBONES[settings.backbone].scale
-        shape = (*settings.picture_shape, 3)
-        picture = tf.TensorSpec(shape, tf.float32)
-        visible = tf.TensorSpec([None, None, None], tf.bool)
-        self._hide = tf.function(hide, input_signature=[picture, picture, visible], autograph=False)
         self._network = split.frozen(
-            lambda pictures: network(self.scale(pictures), training=False), *shape
+            lambda pictures: network(self.scale(pictures), training=False),
+            *settings.picture_shape,
+            3,
         )
 
     @cached_property
@@ -137,13 +128,12 @@ class ExplainedModel:
 
     def masked(self, picture: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function from visible cells, bool [n, rows, columns], to [n, outputs]."""
-        fill = tf.constant(filling(picture, self.masker, self.settings.panels))
-        whole = tf.constant(picture)
+        fill = filling(picture, self.masker, self.settings.panels)
 
         def outputs(visible: np.ndarray) -> np.ndarray:
-            parts = [visible[i : i + BATCH].astype(bool) for i in range(0, len(visible), BATCH)]
-            pictures = (self._hide(whole, fill, tf.constant(part)) for part in parts)
-            scores = [self._network(part).numpy() for part in pictures]
+            parts = (visible[i : i + BATCH] for i in range(0, len(visible), BATCH))
+            pictures = (tf.constant(hide(picture, fill, part)) for part in parts)
+            scores = [self._network(batch).numpy() for batch in pictures]
             return np.concatenate(scores).astype(np.float64)
 
         return outputs

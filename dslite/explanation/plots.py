@@ -42,15 +42,15 @@ MARKERS = "os^Dv*"
 
 
 def _fitted(text: str, width: float) -> str:
-    """Break a text's first line in two and shorten what is wider than ``width`` inches then."""
-    letters = int(72 * width / (0.62 * TEXT))  # of the font's mean width
+    """Break a text's first line, and shorten what is wider than ``width`` inches even then."""
+    letters = int(72 * width / (0.57 * TEXT))  # of the font's mean width
 
     def shortened(line: str) -> str:  # a file's name loses its middle
         half = (letters - 1) // 2
         return line if len(line) <= letters else f"{line[:half]}…{line[-half:]}"
 
     first, *rest = (" ".join(line.split()) for line in text.split("\n", 1))
-    lines = textwrap.wrap(first, letters, max_lines=2, placeholder="…", break_long_words=False)
+    lines = textwrap.wrap(first, letters, break_long_words=False)
     return "\n".join(map(shortened, (*lines, *rest)))
 
 

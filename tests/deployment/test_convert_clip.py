@@ -96,10 +96,7 @@ def test_each_variant_agrees_with_keras(network, quantisers, rng, variant):
     types = {t["index"]: np.dtype(t["dtype"]).name for t in loaded.get_tensor_details()}
     operations = [(of["op_name"], types[of["outputs"][0]]) for of in loaded._get_ops_details()]
     assert not [name for name, _ in operations if name.startswith("Flex") or "CUSTOM" in name]
-    for (
-        name,
-        dtype,
-    ) in operations:  # statistics, spectrogram and head: whatever is not a convolution
+    for name, dtype in operations:  # statistics, spectrogram, head: whatever is no convolution
         if name in ("MEAN", "SQRT", "LOG", "FULLY_CONNECTED", "SOFTMAX"):
             assert dtype == "float32", name
         if "CONV_2D" in name:

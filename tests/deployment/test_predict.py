@@ -201,16 +201,6 @@ def test_a_long_file_takes_little_more_than_its_waveform(tmp_path, trim):
     np.testing.assert_allclose(middle["loud"], expected, atol=1e-3)
 
 
-def test_two_long_files_are_never_held_with_a_third(tmp_path):
-    """One is predicted while the next one is decoded."""
-    seconds = 300
-    files = [long_file(tmp_path / "long.wav", seconds)] * 5
-    tables = predict.tables(predictor(), files, "file", pytest.fail)
-    lengths, peak = peak_memory(lambda: [len(table) for table in tables])
-    assert lengths == [1] * 5
-    assert peak < 4 * 4 * seconds * RATE  # while it is put together, a waveform counts twice
-
-
 @pytest.mark.parametrize("level", ["file", "chunk"])
 def test_both_formats_say_the_same(tmp_path, level):
     odd = [noise(tmp_path / name) for name in ('comma, "quotes".wav', "Müller\nzwei.wav")]

@@ -157,25 +157,6 @@ def test_the_command_and_which_model_is_meant(command, refused, model, registry,
     assert "neither" in refused("web", tmp_path / "gone")
 
 
-def test_an_archive_is_downloaded_once_and_its_checksum_compared(tmp_path, cache, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "*")
-    original, archive = tmp_path / "core-2.5.3.tgz", cache / "litertjs" / "2.5.3" / "core-2.5.3.tgz"
-    publish(monkeypatch, core=(b"archive", {}))
-    with browser.serving(tmp_path) as (address, asked):
-        monkeypatch.setenv("DSLITE_MIRROR", address)
-        original.write_bytes(b"something else")
-        message = message_of(web.fetch, "core")
-        assert "its checksum is not the published one" in message
-        assert str(archive) in message
-        assert not list(archive.parent.iterdir())
-        original.write_bytes(b"archive")
-        assert web.fetch("core") == archive
-        assert web.fetch("core").read_bytes() == b"archive"
-        assert asked == ["/core-2.5.3.tgz"] * 2
-        archive.write_bytes(b"damaged")
-        assert web.fetch("core").read_bytes() == b"archive"
-
-
 # In a browser
 
 
