@@ -271,7 +271,8 @@ class Stream:
             waited_s = (self._arrived - begin) * self._source.live
             self._waited_s += waited_s
             length_s = (self._frames + block.lost + len(block.samples)) / self._source.rate
-            if not self._frames or waited_s > BLOCK_S / 2:  # nothing waits: it has just come
+            # Where it was waited for, nothing else waits: it has just come, as all of a file.
+            if waited_s > BLOCK_S / 2 or not self._frames or not self._source.live:
                 self._input_began = self._arrived - length_s
             self._due = self._input_began + length_s  # if it comes in real time
             yield block

@@ -3,15 +3,13 @@
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 import tensorflow as tf
 
-from dslite import audio, paths
+from dslite import audio
 from dslite.errors import InputError
 from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, Explanation
@@ -277,13 +275,3 @@ def _stft_mask(
     column = np.clip((times * width).astype(int), 0, width - 1)
     inside = np.abs(times - 0.5) <= 0.5 + 0.5 / width
     return mask[np.ix_(row, column)] * audible[:, None] * inside
-
-
-def save_sound(
-    folder: str | PathLike, stem: str, retained: np.ndarray, removed: np.ndarray, sample_rate: int
-) -> None:
-    """Write a split sound, float [n], as WAV; a peak beyond full scale lowers both alike."""
-    peak = max(1.0, *(float(np.abs(part).max(initial=0)) for part in (retained, removed)))
-    for name, part in (("kept", retained), ("removed", removed)):
-        with paths.replacing(Path(folder) / f"{stem}-{name}.wav") as draft:
-            soundfile.write(draft, part / peak, sample_rate, subtype="PCM_16")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import soundfile
 from matplotlib.figure import Figure
 
 from dslite import audio
@@ -66,8 +67,9 @@ def of_files(explained: Sequence[ExplainedFile], settings: Settings) -> Report:
             row |= {"output": part.output, "additivity_error": part.additivity_error}
             if settings.panels > 1:
                 row["level_share"] = attributions.level_share(part.values)
-            sounds = "" if i else f"{_stem(number, file)}-{{}}.wav"
-            rows.append(row | {of: sounds.format(of) for of in ("kept", "removed")})
+            for sound in ("kept", "removed"):
+                row[sound] = "" if i else f"{_stem(number, file)}-{sound}.wav"
+            rows.append(row)
     return Report(figures, {"samples": pd.DataFrame(rows)})
 
 
@@ -283,8 +285,14 @@ def save(report: Report, folder: Path) -> None:
 
 
 def save_sounds(explained: Sequence[ExplainedFile], settings: Settings, folder: Path) -> None:
-    """Write as WAV what speaks for the predicted class of each file, and the file without it."""
+    """Write as WAV what speaks for the predicted class of each file, and the file without it.
+
+    A peak beyond full scale lowers both alike: their loudness can be compared.
+    """
     folder.mkdir(exist_ok=True)
     for number, file in enumerate(explained, 1):
         sounds = files.split_sound(file, settings)
-        files.save_sound(folder, _stem(number, file), *sounds, settings.sample_rate)
+        peak = max(1.0, *(float(np.abs(sound).max(initial=0)) for sound in sounds))
+        for name, sound in zip(("kept", "removed"), sounds, strict=True):
+            target = folder / f"{_stem(number, file)}-{name}.wav"
+            soundfile.write(target, sound / peak, settings.sample_rate, subtype="PCM_16")

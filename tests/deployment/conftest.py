@@ -35,6 +35,7 @@ def conversion(once, small_run, small_corpus, small_cache):
             patched.setenv("DSLITE_CACHE", str(small_cache))
             # Restoring layers is tried in test_convert_agreement, on a stand-in that costs nothing.
             patched.setattr("dslite.deployment.convert.LOST", 1.0)
+            patched.setattr("dslite.deployment.convert.CALIBRATION_CHUNKS", 16)
             words = ["dslite", "convert", str(run), "--table", str(small_corpus)]
             patched.setattr(sys, "argv", words)
             with contextlib.suppress(SystemExit):

@@ -1,10 +1,17 @@
 """Fixtures of the tests of explanations."""
 
 import keras
+import numba
 import numpy as np
 import pytest
 
 from dslite.models import backbones
+
+# Compiling shap's loops takes a process longer than all of these tests run them.
+numba.config.DISABLE_JIT = True
+import shap  # noqa: E402, F401
+
+numba.config.DISABLE_JIT = False
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from tests.explanation.explained import (
     explained_file,
     predictions,
     silent,
+    waveform,
 )
 
 
@@ -67,7 +68,7 @@ def test_a_row_of_the_table_for_each_class_of_a_file_and_two_sounds_that_sum_to_
 ):
     several = [
         explained(rng, "a/x.wav", files.WRONG, ("calm", "happy")),
-        explained(rng, "b/x.flac", base=float("nan")),
+        explained(rng, "b/x.flac", base=float("nan"), waveform=8 * waveform(1.0)),  # too loud
     ]
     table = report.of_files(several, SMALL).tables["samples"]
     sounds = [[f"0{i}-x-{part}.wav" for part in ("kept", "removed")] for i in (1, 2)]
@@ -89,7 +90,11 @@ def test_a_row_of_the_table_for_each_class_of_a_file_and_two_sounds_that_sum_to_
         halves = [soundfile.read(tmp_path / "sounds" / name) for name in names]
         assert {rate for _, rate in halves} == {SMALL.sample_rate}
         assert all(np.abs(sound).max() > 0.01 for sound, _ in halves)
-        np.testing.assert_allclose(halves[0][0] + halves[1][0], file.waveform, atol=2 / 32768)
+        peak = max(1, *(np.abs(part).max() for part in files.split_sound(file, SMALL)))
+        both = halves[0][0] + halves[1][0]
+        np.testing.assert_allclose(both, file.waveform / peak, atol=2 / 32768)
+    assert peak > 1.2
+    assert soundfile.info(tmp_path / "sounds" / sounds[0][0]).subtype == "PCM_16"
 
 
 @pytest.mark.parametrize("predicted", ["calm", "3.5"])  # of a regression it is no name
