@@ -192,7 +192,7 @@ def test_a_long_file_takes_little_more_than_its_waveform(tmp_path, trim):
     """10 minutes as 6,000 chunks: cut at once they would take 384 MB, the waveform takes 38 MB."""
     seconds, of = 600, predictor(chunk_hop_s=0.1, trim=trim)
     long_file(tmp_path / "long.wav", seconds)
-    audio.sounding(np.ones(RATE, np.float32), RATE)  # imports librosa
+    audio.sounding(np.ones(RATE, np.float32), RATE, 60)  # imports librosa
     (table, _), peak = peak_memory(lambda: predicted([tmp_path / "long.wav"], "chunk", of))
     assert len(table) == 5991
     assert peak < 3 * 4 * seconds * RATE
