@@ -64,20 +64,20 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
     wave = tf.TensorSpec([1, settings.chunk_samples], tf.float32, name="waveform")
     image = tf.TensorSpec([1, *spectrogram.shape(settings)], tf.uint8, name="mel")
 
-    @tf.function(input_signature=[wave], autograph=False)
     def mel(waveform):
         return {"mel": spectrogram.mel_image(waveform, settings)}
 
-    @tf.function(input_signature=[image], autograph=False)
     def cnn(mel):
         return {"output": network(classifier.inputs(mel, settings), training=False)}
 
-    @tf.function(input_signature=[wave], autograph=False)
     def whole(waveform):
-        pictures = classifier.inputs(spectrogram.mel_image(waveform, settings), settings)
-        return {"output": network(pictures, training=False)}
+        return cnn(**mel(waveform))
 
-    return {"model": whole, "cnn": cnn, "spectrogram": mel}
+    signatures = {"model": (whole, wave), "cnn": (cnn, image), "spectrogram": (mel, wave)}
+    return {
+        part: tf.function(function, input_signature=[spec], autograph=False)
+        for part, (function, spec) in signatures.items()
+    }
 
 
 def divide_head(network: keras.Model) -> keras.Model:

@@ -8,8 +8,7 @@ takes from which of the two. What is hidden in one panel may still show in the o
 are no values of the sound itself, and where both panels tell the same, they share it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -155,8 +154,8 @@ def _partition(
     masker = shap.maskers.Image(np.zeros(whole.shape[1:]), whole.shape[1:])
     explainer = shap.PartitionExplainer(lambda cells: outputs_of(cells[..., 0]), masker)
     options = {"max_evals": max(3, evaluations), "batch_size": BATCH, "silent": True}
-    with _numpy_seeded(seed):
-        explained = explainer(whole, outputs=np.asarray(outputs), **options)
+    np.random.seed(seed)  # noqa: NPY002, shap draws from numpy's global generator
+    explained = explainer(whole, outputs=np.asarray(outputs), **options)
     cell = attributions.cells(*picture.shape[:2], shape)
     values = _pixel_values(explained.hierarchical_values[0], explained.clustering[0], cell)
     return np.moveaxis(values, -1, 0), np.ravel(explained.base_values)
@@ -180,17 +179,6 @@ def _pixel_values(nodes: np.ndarray, tree: np.ndarray, cell: np.ndarray) -> np.n
     return density[cell]
 
 
-@contextmanager
-def _numpy_seeded(seed: int) -> Iterator[None]:
-    """Seed numpy's global generator, from which shap draws, and put it back as it was."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-
-
 def _spread(values: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Values of cells [rows, columns] evenly on their pixels [height, width]; sums stay."""
     cell = attributions.cells(*picture.shape[:2], values.shape)
@@ -208,8 +196,7 @@ def _gradient(
     explainer, shape = model.gradient_explainer, grid(model.settings, CELLS)
     scaled, ranked = np.asarray(model.scale(picture[None])), np.asarray(outputs)[None]
     options = {"ranked_outputs": ranked, "output_rank_order": "custom", "rseed": seed}
-    with _numpy_seeded(seed):
-        explained, _ = explainer.shap_values(scaled, nsamples=DRAWS, **options)
+    explained, _ = explainer.shap_values(scaled, nsamples=DRAWS, **options)
     values = np.moveaxis(np.asarray(explained)[0].sum(axis=2), -1, 0)  # summed over colours
     cells = [attributions.regions(of, shape) for of in values]
     return [_spread(of, picture) for of in cells], model.expected_outputs[list(outputs)]

@@ -140,11 +140,3 @@ def test_a_file_that_differs_too_much_is_a_failure_and_older_files_stay(
     assert (status, err.startswith("error: ")) == (1, True)
     assert "float32: differs from Keras" in err
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_another_corpus_is_refused(small_run, small_corpus, workplace, refused):
-    other = small_corpus.with_name("fewer.csv")
-    pd.read_csv(small_corpus, dtype=str).drop(index=0).to_csv(other, index=False)
-    shutil.copy(small_corpus.with_suffix(".yaml"), other.with_suffix(".yaml"))
-    error = refused("convert", small_run.folder, "--table", other)
-    assert "the corpus is not the one of this run" in error

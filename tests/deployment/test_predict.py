@@ -241,18 +241,6 @@ def test_what_cannot_be_read_is_named_the_rest_predicted_and_the_status_1(comman
     assert err == f"error: {tmp_path}/gone .wav: there is no such audio file\n"
 
 
-@pytest.mark.parametrize("words", [["--level", "word"], ["--format", "xml"]])
-def test_a_level_or_format_there_is_not(refused, words):
-    assert f"'{words[1]}' is not one of" in refused("predict", "model", "x.wav", *words)
-
-
-@pytest.mark.parametrize("content", ["", "{}", '{"settings": {"unit": 1}}'])
-def test_a_damaged_record_of_a_run(refused, tmp_path, content):
-    (tmp_path / "run.json").write_text(content)
-    error = refused("predict", tmp_path, "x.wav")
-    assert error.startswith(f"error: {tmp_path / 'run.json'}: not the record of a run")
-
-
 def test_a_tflite_needs_no_tensorflow(converted_run, small_corpus):
     wav = next(small_corpus.parent.glob("spk01/*.wav"))
     file = converted_run.folder / "model-int8.tflite"

@@ -391,8 +391,6 @@ def test_nan_is_refused_and_what_was_before_is_decided(tmp_path):
         (["gone.wav"], "there is no such audio file"),
         (["no.wav"], "not readable as audio"),
         (["no.wav", "--rate", "8000"], "--rate and --channels are for raw samples"),
-        (["no.wav", "--hop", "0.01"], "--hop"),
-        (["no.wav", "--smooth", "0"], "--smooth"),
     ],
 )
 def test_what_is_refused(refused, quick, monkeypatch, tmp_path, words, message):

@@ -14,6 +14,12 @@ import shap  # noqa: E402, F401
 numba.config.DISABLE_JIT = False
 
 
+@pytest.fixture(autouse=True)
+def plain_lists(monkeypatch):
+    """What is not compiled has lists of Python's own."""
+    monkeypatch.setattr("numba.typed.List", list)
+
+
 @pytest.fixture
 def hz():
     """Centres of 64 bands, evenly spaced on the HTK Mel scale, of a filter bank of 0 to 8 kHz."""
