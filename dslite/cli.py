@@ -113,11 +113,7 @@ def run() -> None:
 
 
 def _end_with_workflow() -> None:
-    """End with SIGTERM soon after the Snakemake that this command is a job of has been killed.
-
-    Snakemake ends its jobs itself in every case but SIGKILL. Between the two there may be a shell,
-    which goes on. Nothing happens in a process that is no job of a workflow.
-    """
+    """End with SIGTERM when the Snakemake whose job this is dies by SIGKILL and leaves its jobs."""
     import psutil
 
     def watch(workflow: psutil.Process) -> None:

@@ -47,13 +47,8 @@ ARCHIVES = {
 def retrieve(url: str, checksum: str | None, file: Path, remedy: str) -> Path:
     """Download a file behind its checksum (``md5:...``, or None), unless it is there; return it.
 
-    ``DSLITE_MIRROR`` may name another address at which the publishers' files lie.
-
-    Raises
-    ------
-    InputError
-        No connection, another file than the published one, or no place to write it; with
-        ``remedy``, what the user can do.
+    ``DSLITE_MIRROR`` may name another address at which the publishers' files lie. No connection,
+    another file than the published one or no place to write it is an InputError with the remedy.
     """
     import pooch  # here, since only a download needs it
 

@@ -51,22 +51,11 @@ def place(
 ) -> Listing:
     """List the files of a corpus that comes without partitions, each with its partition.
 
-    A table ``partition.csv`` (columns ``path`` and ``partition``, others are ignored, so a
-    published manifest will do) in the first of the folders that has one goes before the card's
-    lists of speakers. Its paths may be given without folders and with another suffix.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        What the user named and, where archives put folders around the audio, the one that holds
-        it, which is the last.
-    files : mapping
-        Path of a file -> speaker, and label as the corpus writes it (see the card's ``labels``).
-    left_out : iterable of str
-        Paths of files that are not used, and that a list of the whole corpus may hold.
-    problems, **facts
-        Of the `Listing`; to the problems come files or speakers in no partition, which are not in
-        its table, and listed files that are not there.
+    ``folders`` are what the user named and, last, what holds the audio; ``files``: path -> speaker
+    and label as the corpus writes it; ``left_out``: files that a list of the whole corpus may hold;
+    the rest is of the `Listing`, whose problems also name what is in no partition or not there. A
+    table ``partition.csv`` (columns ``path`` and ``partition``; a published manifest will do) in
+    one of the folders goes before the card's speakers. Its paths need neither folders nor suffix.
     """
     listed = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
     if listed:
