@@ -53,7 +53,7 @@ def write_run(
         if share is None:  # blinded
             scored[partition], table["label"] = None, ""
         tables.append(table)
-    folder = home / dataset / runs.name(chosen, seed, kind if kind == runs.SVM else "", preset)
+    folder = home / dataset / runs.name(chosen, seed, kind, preset)
     folder.mkdir(parents=True)
     shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
     content = {key: described[key] for key in shared} | {
@@ -65,6 +65,31 @@ def write_run(
         pd.concat(tables).to_csv(folder / "predictions.csv", index=False)
     origin = {"date": f"2026-01-0{seed + 1}", "commit": "abc", "hardware": MACHINE, "seconds": 10.5}
     (folder / "run.json").write_text(json.dumps(described | origin))
+    return folder
+
+
+def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
+    """What a run writes down of a partition with this score."""
+    level = {"n": 176, "score": score, "interval_files": [score - 0.05, score + 0.05]}
+    level |= {"interval_speakers": speakers and list(speakers), "recall": {}, "confusion": []}
+    return {"metric": metric, "chance": chance, "file": level, "chunk": level}
+
+
+def write_metrics(results, configuration="none", dataset="ravdess", **changes):
+    """The ``metrics.json`` of a run, which is enough for a table; ``changes`` replace entries."""
+    baseline, acoustic = configuration in runs.BASELINES, configuration == runs.LIBROSA
+    content = {
+        **{"dataset": dataset, "kind": configuration if baseline else runs.NETWORK},
+        **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": 0},
+        **{"random_weights": False, "weights": "" if acoustic else "imagenet"},
+        **{"augmentation": "none" if baseline else configuration},
+        **{"overrides": {}, "task": "classification", "classes": ["calm", "sad"]},
+        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
+    } | changes
+    folder = results / dataset
+    folder /= f"{content['backbone'] or 'acoustic'}-{configuration}-s{content['seed']}"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(content))
     return folder
 
 

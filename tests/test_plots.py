@@ -94,3 +94,52 @@ def test_the_same_picture_gives_the_same_file_and_leaves_no_trace(tmp_path, suff
         assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((200, 200), abs=0.1)
         plots.save(figure, tmp_path / "a.png", dpi=50)
         assert Image.open(tmp_path / "a.png").info["dpi"] == pytest.approx((50, 50), abs=0.1)
+
+
+# A training
+
+
+@pytest.fixture
+def history():
+    """Five epochs, two of them in phase 1; the fourth is the best."""
+    losses = {"train_loss": [2.0, 1.5, 1.2, 1.0, 0.9], "devel_loss": [2.1, 1.8, 1.6, 1.5, 1.6]}
+    epochs = {"epoch": [1, 2, 3, 4, 5], "phase": [1, 1, 2, 2, 2]}
+    best = {"devel_score": [0.2, 0.3, 0.35, 0.5, 0.45], "best": [False, False, False, True, False]}
+    return pd.DataFrame(epochs | losses | best)
+
+
+def legend(axes):
+    return words(axes.get_legend().get_texts())
+
+
+def test_learning_curves_mark_the_second_phase_and_the_best_epoch(history):
+    loss, score = plots.learning_curves(history).axes
+    assert legend(loss) == ["train", "devel", "phase 2 begins"]
+    assert loss.get_lines()[2].get_xdata()[0] == 2.5
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("Epoch", "Loss")
+    assert score.get_ylabel() == "Devel UAR (%)"
+    np.testing.assert_allclose(score.get_lines()[0].get_ydata(), [20, 30, 35, 50, 45])
+    star = score.get_lines()[1]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (4, 50)
+    assert "best: 50.0 in epoch 4" in legend(score)
+    _, score = plots.learning_curves(history, "spearman").axes
+    assert score.get_ylabel() == "Devel Spearman's ρ"
+    assert "best: 0.50 in epoch 4" in legend(score)
+
+
+def test_phase_2_starts_from_the_solved_head_and_has_to_rise_above_its_noise(history):
+    solved = {"phase": [1, 2, 2, 2, 2], "learning_rate": [0.0, 1e-4, 1e-4, 1e-4, 1e-4]}
+    solved |= {"noise": [np.nan, 0.2, 0.2, 0.3, 0.3], "best": [True, *[False] * 4]}
+    loss, score = plots.learning_curves(history.assign(**solved)).axes
+    assert legend(loss) == ["train", "devel", "phase 1, solved"]
+    assert loss.get_lines()[2].get_xydata().tolist() == [[1, 2.0], [1, 2.1]]
+    assert legend(score) == ["kept: 20.0 in epoch 1", "phase 1 + noise"]
+    np.testing.assert_allclose(score.get_lines()[2].get_ydata()[1:], [40, 40, 50, 50])
+
+
+def test_learning_curves_without_devel_or_second_phase(history):
+    final = history.assign(devel_loss=np.nan, devel_score=np.nan)
+    (loss,) = plots.learning_curves(final).axes
+    assert legend(loss) == ["train", "phase 2 begins"]
+    loss, _ = plots.learning_curves(history[:2].assign(best=[False, True])).axes
+    assert legend(loss) == ["train", "devel"]

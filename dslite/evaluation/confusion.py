@@ -54,7 +54,7 @@ def recall_table(
     table = {"class": list(classes), "n": matrix.sum(axis=1), "recognised": np.diagonal(matrix)}
     table["recall"] = metrics.recalls(*pair, n_classes)
     draw = partial(metrics.bootstrap_recalls, *pair, n_classes, draws=draws, seed=seed)
-    speakers = metrics.known_speakers(predictions["speaker"], len(predictions))
+    speakers = metrics.known_speakers(predictions["speaker"])
     by_speakers = [None] * n_classes if speakers is None else draw(speakers)
     for suffix, intervals in (("", draw()), ("_speakers", by_speakers)):
         ends = np.array([interval or (np.nan, np.nan) for interval in intervals])
@@ -106,12 +106,10 @@ def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
 def figures(
     scores: Mapping[str, Any], predictions: pd.DataFrame, classes: Sequence[str]
 ) -> dict[str, Figure]:
-    """Draw Figure 3 of the labelled ones of some partitions.
+    """Draw Figure 3 of the labelled ones of some partitions: file name without suffix -> figure.
 
-    ``scores`` are partition -> what `dslite.evaluation.metrics.evaluate` gives (None: blinded), and
-    the predictions of all of these have a column ``partition``. Returns file name without suffix ->
-    figure: ``confusion_<partition>`` of files and ``confusion_<partition>_chunks``; of a regression
-    ``predicted_<partition>``, of files.
+    ``scores`` are partition -> what `dslite.evaluation.metrics.evaluate` gives (None: blinded); the
+    predictions have a column ``partition``.
     """
     drawn = {}
     for partition, score in scores.items():

@@ -63,29 +63,18 @@ def uar(labels: np.ndarray, predictions: np.ndarray, n_classes: int) -> float:
 
 
 def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndarray:
-    """Fuse the scores of a file's chunks into the file's: float64 [files, C].
+    """Fuse the scores of a file's chunks, float [chunks, C], into the file's: float64 [files, C].
 
-    Parameters
-    ----------
-    scores : float [chunks, C]
-        Class probabilities, or one predicted number (C = 1).
-    files : int [chunks]
-        The file of every chunk, 0 to files - 1; a file's chunks need not be neighbours.
-    fusion : {"mean", "vote"}
-        Mean over a file's chunks, or every class's share of the chunks whose largest score it is:
-        a millionth of the weight lies on the mean, which breaks ties and changes no other order.
-        InputError for any other, and for votes on a number.
+    ``files``, int [chunks], is the file of every chunk, 0 to files - 1. Fusion is the "mean" over
+    a file's chunks, or by "vote" every class's share of the chunks whose largest score it is: a
+    millionth of the weight lies on the mean, which breaks ties and changes no other order.
     """
     scores, files = np.asarray(scores, dtype=np.float64), np.asarray(files)
     if fusion not in ("mean", "vote"):
         raise InputError(f"fusion '{fusion}': there is 'mean' and 'vote'")
     if fusion == "vote" and scores.shape[1] == 1:
         raise InputError("fusion 'vote' needs classes; use fusion=mean for regression")
-    if len(files) != len(scores):
-        raise ValueError(f"{len(scores)} chunks with scores, {len(files)} with a file")
     chunks = np.bincount(files)
-    if not chunks.all():
-        raise ValueError(f"file {int(np.argmin(chunks))} has no chunk")
 
     def mean(of_chunks: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(chunks), scores.shape[1]))
@@ -120,11 +109,11 @@ def _drawn_recalls(
         confusion_matrix(labels, of_seed, n_classes)  # refuses what is no class
     # Only the number of times that a unit was drawn matters, and these numbers are multinomial.
     # Files with the same label and predictions are interchangeable and drawn together.
-    units = len(labels)
+    units = len(labels) if groups is None else len(np.unique(groups))
+    if units < 2:
+        return None
     if groups is not None:
-        names, unit = np.unique(groups, return_inverse=True)
-        units = len(names)
-        shares = np.full(units, 1 / units)
+        unit, shares = np.unique(groups, return_inverse=True)[1], np.full(units, 1 / units)
     elif predictions.ndim == 1:
         unit = labels * n_classes + predictions
         shares = np.bincount(unit, minlength=n_classes**2) / units
@@ -132,8 +121,6 @@ def _drawn_recalls(
         columns = np.column_stack([labels, *predictions])
         unit = np.unique(columns, axis=0, return_inverse=True)[1]
         shares = np.bincount(unit) / units
-    if units < 2:
-        return None
     right = (np.atleast_2d(predictions) == labels).mean(axis=0)  # share of the seeds
     files, hits = np.zeros((2, len(shares), n_classes))
     if groups is None:
@@ -192,9 +179,9 @@ def bootstrap_recalls(
 
 
 def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Compute the expected calibration error of the predicted classes' probabilities [n].
+    """Compute the mean distance of probabilities [n] and the share of ``right`` ones, within bins.
 
-    The mean distance of probability and share of ``right`` ones within bins (Guo et al. 2017).
+    The expected calibration error of the predicted classes (Guo et al. 2017).
 
     Examples
     --------
@@ -252,13 +239,10 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def known_speakers(speakers: Sequence[str] | None, n_files: int) -> np.ndarray | None:
+def known_speakers(speakers: Sequence[str] | None) -> np.ndarray | None:
     """Return the speakers [files], or None if the speaker of any file is unknown."""
     names = [] if speakers is None else list(speakers)
-    if len(names) not in (0, n_files):
-        raise ValueError(f"{len(names)} speakers for {n_files} files")
-    complete = names and all(isinstance(name, str) and name.strip() for name in names)
-    return np.array(names) if complete else None
+    return np.array(names) if names and all(map(str.strip, names)) else None
 
 
 def _measures(labels: np.ndarray, scores: np.ndarray, task: str) -> dict[str, Any]:
@@ -319,15 +303,13 @@ def evaluate(
     """
     labels, scores, files = np.asarray(labels), np.asarray(scores), np.asarray(files)
     regression = task == "regression"
-    if scores.shape != (len(labels), 1 if regression else len(classes)):
-        raise ValueError(f"scores {scores.shape} of {len(labels)} chunks, classes {classes}")
     if not np.isfinite(scores).all():
         raise InputError("the scores are not finite: training diverged; lower learning_rate")
     fused = fuse(scores, files, fusion)
     truth = labels[np.unique(files, return_index=True)[1]]
     if (truth[files] != labels).any():
         raise ValueError("chunks of one file have different labels")
-    groups = known_speakers(speakers, len(truth))
+    groups = known_speakers(speakers)
 
     def interval(by: np.ndarray | None) -> Interval | None:
         if regression:
@@ -356,11 +338,10 @@ def score(
     scores: np.ndarray,
     seed: int,
 ) -> tuple[dict[str, Any] | None, pd.DataFrame]:
-    """Evaluate one partition's chunk scores, float32 [chunks, outputs].
+    """Evaluate one partition's chunk scores, float32 [chunks, outputs]; None where blinded.
 
     ``files`` is the manifest's table and ``chunk_file``, int64 [chunks], its row of each chunk.
-    Returns what `evaluate` does (None where labels are blinded), and the predictions, one row a
-    file: ``file``, ``speaker``, ``partition``, ``label``, ``prediction``, each class's fused score.
+    Also gives the predictions, one row a file, with each class's fused score.
     """
     rows, file = np.unique(chunk_file, return_inverse=True)
     files = files.iloc[rows].reset_index(drop=True)

@@ -36,10 +36,13 @@ COLUMNS = {  # of `compared`, behind those that say what is compared
 
 def _share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Share of the seeds that recognise each file: float64 [files]."""
-    predictions = np.atleast_2d(np.asarray(predictions))
-    if predictions.shape[1:] != labels.shape or not labels.size:
-        raise ValueError(f"labels {labels.shape}, predictions {predictions.shape}")
-    return (predictions == labels).mean(axis=0)
+    return (np.atleast_2d(predictions) == labels).mean(axis=0)
+
+
+def recall_shares(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Compute what each file [n] adds to the UAR of the classes that occur, which is their mean."""
+    _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return (labels == predictions) / counts[of] * (len(labels) / len(counts))
 
 
 def paired_gain(difference: np.ndarray) -> tuple[float, float]:
@@ -58,11 +61,10 @@ def uar_difference(
 ) -> dict[str, Any]:
     """Test by a paired bootstrap how much better the second configuration's UAR is.
 
-    Takes labels int [files], predictions int [files] or [seeds, files] (the seeds need not be
-    equally many) and ``groups``, as in `dslite.evaluation.metrics.bootstrap_interval`. Returns the
-    ``difference`` (second less first, a fraction), its expanded 95 % percentile interval ``low``
-    and ``high``, a two-sided ``p``, and the number of files or speakers drawn from, ``units``.
-    Interval and p are None with fewer than two units, where nothing varies.
+    Takes arrays as `dslite.evaluation.metrics.bootstrap_interval`; the seeds need not be equally
+    many. Returns the ``difference`` (second less first, a fraction), its expanded 95 % percentile
+    interval ``low`` and ``high``, a two-sided ``p`` (None with fewer than two units, where nothing
+    varies), and the number of files or speakers drawn from, ``units``.
 
     Notes
     -----
@@ -80,13 +82,8 @@ def uar_difference(
 
     labels, draws = np.asarray(labels), draws or DRAWS
     difference = _share_right(labels, second) - _share_right(labels, first)
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"expected class indices 0 to {n_classes - 1}, found {labels!r}")
-    names, unit = np.unique(
-        np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True
-    )
-    if unit.shape != labels.shape:
-        raise ValueError(f"{len(unit)} speakers for {len(labels)} files")
+    every = np.arange(len(labels))
+    names, unit = np.unique(every if groups is None else groups, return_inverse=True)
     units = len(names)
     gains, counts = np.zeros((2, units, n_classes))
     np.add.at(gains, (unit, labels), difference.round(12))
@@ -123,9 +120,6 @@ def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     """Test by McNemar (1947, 10.1007/BF02295996) the files that only one of two recognises.
 
-    Returns ``only_first``, ``only_second`` (files) and the two-sided exact binomial ``p``, 1 where
-    no file tells the two apart.
-
     With several seeds a file counts once, for the configuration that recognises it in the larger
     share of its seeds, and for none where the shares are equal: the sign test. Files of one speaker
     are taken as independent, so p is too small where speakers differ.
@@ -156,9 +150,8 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFrame:
     """Compute what several trainings of each configuration say together, from one row a run.
 
-    Returns columns ``by``, ``mean``, ``deviation`` (of a sample, ddof 1), ``low`` and ``high``
-    (95 % interval of the mean by Student's t: where the mean of many more seeds would lie, on these
-    same files) and ``n``. NaN for what one seed cannot tell, and where a score is undefined.
+    ``low`` to ``high`` is the 95 % interval of the mean by Student's t: where the mean of many more
+    seeds would lie, on these same files. NaN for what one seed cannot tell.
     """
     from scipy.stats import t
 
@@ -175,39 +168,26 @@ def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFram
 def compared(
     predictions: pd.DataFrame, varied: str, baseline: str, by: Sequence[str] = ("dataset",)
 ) -> pd.DataFrame:
-    """Compare every configuration with a named one, wherever all else is equal.
+    """Compare every configuration with a named one, wherever all else (``by``) is equal.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        One row a file, seed and configuration: the columns ``by``, ``varied``, ``seed``, ``file``,
-        ``speaker`` (empty: unknown), ``label`` (empty: blinded, passed over) and ``prediction``;
-        of one partition, or all test files of a cross-validation. Classification only.
-    varied : str
-        The column that tells the configurations apart: ``augmentation``, ``backbone``, ...
-    baseline : str
-        Its value that all others are compared with: ``none``.
-    by : sequence of str
-        What two compared configurations share: ``("dataset", "backbone", "preset")``.
+    Takes one row a file, seed and configuration: the columns ``by``, ``varied`` (the configuration,
+    one of which is the ``baseline``), ``seed``, ``file``, ``speaker`` (empty: unknown), ``label``
+    (empty: blinded, passed over) and ``prediction``.
 
     Returns
     -------
     DataFrame
-        One row a comparison, in the order of the table: ``by``, ``varied``, ``baseline``,
-        ``files``, ``seeds`` (those that both have), ``difference`` (points of UAR), the 95 %
-        intervals ``low, high`` over files and ``low_speakers, high_speakers`` over speakers; the
-        ``unit`` (speaker where all are known, else file) and the number of ``units`` of ``p``;
-        ``p_holm``; McNemar's ``only_baseline, only_this`` (files), ``p_mcnemar,
-        p_mcnemar_holm``; the number of ``comparisons`` that were corrected for; the ``verdict``:
-        `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or `UNKNOWN` where
-        there is nothing to compare (no label, no seed in common); and ``speakers_better,
-        speakers_worse``, whose own UAR is. On fewer than `ENOUGH` speakers nothing is tested: no
-        p, and the verdict is `AGREE` or `MIXED`; `EQUAL` where both recognise the same files.
+        One row a comparison: ``by``, ``varied``, ``baseline``, the number of ``files`` and of
+        ``seeds`` that both have, ``difference`` (points of UAR), 95 % intervals ``low, high`` over
+        files and ``low_speakers, high_speakers``; the ``unit`` (speaker where all are known, else
+        file) and the ``units`` of ``p``; McNemar's ``only_baseline, only_this`` (files) and
+        ``p_mcnemar``; both p as corrected (``_holm``) for the number of ``comparisons``; the
+        ``verdict``: `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or
+        `UNKNOWN` without a label or a seed in common; and ``speakers_better, speakers_worse``,
+        whose own UAR is. On fewer than `ENOUGH` speakers nothing is tested, and the verdict is
+        `AGREE` or `MIXED`; `EQUAL` where both recognise the same files.
 
-    Raises
-    ------
-    InputError
-        The baseline is missing from a group, or two configurations predict other files or labels.
+    Raises an InputError where the baseline is missing or two predict other files or labels.
     """
     keys = list(by)
     configurations = predictions.drop_duplicates([*keys, varied])
@@ -270,10 +250,6 @@ def speaker_gains(
 ) -> pd.Series:
     """Compute by how much each speaker's own UAR is better with the second: fractions by speaker.
 
-    Takes labels and predictions as `uar_difference`, and the speakers, str [files].
-
-    Examples
-    --------
     >>> speakers = np.array(["a", "a", "b"])
     >>> speaker_gains(np.array([0, 1, 0]), [0, 0, 1], [0, 1, 1], speakers).to_dict()
     {'a': 0.5, 'b': 0.0}

@@ -37,11 +37,9 @@ COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "
 
 
 def predictions(dataset: str) -> pd.DataFrame:
-    """Read the test predictions of every finished run and cross-validation of a corpus.
+    """Read the test predictions of every finished run and cross-validation of a corpus: `COLUMNS`.
 
-    Runs that start from random weights, or with settings of their own beside backbone and weights,
-    answer other questions and are left out. Gives `COLUMNS`, strings but for ``seed``, one row a
-    file of a run; ``backbone`` and ``preset`` of acoustic statistics are empty: they have none.
+    Runs from random weights or with settings of their own answer other questions: left out.
     """
     runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
     # Statistics of the audio have no preset: those that were run under several are the same.
@@ -65,9 +63,8 @@ def predictions(dataset: str) -> pd.DataFrame:
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Answer every question of `QUESTIONS` that these predictions can answer.
 
-    Gives ``question, protocol, dataset, backbone, preset, configuration, this, baseline``
-    (configurations, or presets), then the columns of `dslite.evaluation.significance.compared` from
-    ``files`` on. A question that nothing answers has no row.
+    One row a comparison, see `dslite.evaluation.significance.compared`; ``this`` and ``baseline``
+    are configurations, or presets.
     """
     parts = [pd.DataFrame(columns=["question", "protocol", "dataset", "units"])]
     for _, same in predictions.groupby("protocol", sort=False):
@@ -150,11 +147,7 @@ def network(row: Mapping[str, Any]) -> str:
 
 
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """Write `answers` as a reader wants them: texts.
-
-    Intervals are over files where speakers are unknown; ``p`` is Holm's, and the verdict follows
-    it; ``p over files`` is McNemar's, as if files of one speaker were independent.
-    """
+    """Write `answers` as texts; ``p over files`` is McNemar's, as if files were independent."""
     rows = []
     for row in answers.to_dict("records"):
         unit = "" if np.isnan(row["low_speakers"]) else "_speakers"

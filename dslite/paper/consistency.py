@@ -1,10 +1,8 @@
 """What the paper says against itself: its tables and claims, checked without any run.
 
-Five rules are applied to every row of the tables: a sentence that repeats a number, the total of
-Table 1, the chance level, the middle of an interval, and the choice on devel. What was derived of a
-single place stands in ``data/paper/``: in ``claims.csv`` where it holds (``derived``), else in
-``contradictions.csv``. Printed numbers are rounded: a rule asks whether there are exact values
-behind them with which it would hold.
+Five rules are applied to every row of the tables. What was derived of a single place stands in
+``data/paper/``: in ``claims.csv`` where it holds (``derived``), else in ``contradictions.csv``.
+Printed numbers are rounded: a rule asks whether exact values behind them could hold.
 """
 
 from collections.abc import Iterator
@@ -35,12 +33,10 @@ CENTRED = 0.25
 
 
 def findings() -> pd.DataFrame:
-    """Derive what can be derived from the published tables and claims alone.
+    """Derive what can be derived from the published tables and claims alone: `COLUMNS`.
 
-    Gives ``id`` (a claim's, where the finding decides one), ``place, printed, derived`` in words,
-    ``holds`` (bool), ``grade`` (of `GRADES`, empty where it holds), ``explanation`` and ``keys``,
-    joined by ";": the numbers of `dslite.paper.published.numbers` that cannot all be right, less
-    those that a claim of the text bears out or that were counted (`COUNTED`).
+    ``id`` is a claim's, where the finding decides one; ``keys``, joined by ";", are the numbers
+    that cannot all be right, less those that a claim bears out or that were counted (`COUNTED`).
     """
     counts, scores = published.table(1), published.scores()
     rules = [
@@ -63,12 +59,7 @@ def findings() -> pd.DataFrame:
 
 
 def claims_checked(findings: pd.DataFrame) -> pd.DataFrame:
-    """Decide the claims of the text by what `findings` gives.
-
-    ``claims.csv`` with what was ``derived`` and the ``outcome``: `HOLDS`, `FAILS`, "not testable
-    here: <why>" or, where the text merely says how something was done, `SETTING`. InputError for a
-    claim that nothing decides.
-    """
+    """Decide the claims of the text by `findings`: what was ``derived``, and the ``outcome``."""
     claims, decided = published.texts("claims"), findings.drop_duplicates("id").set_index("id")
     derived, holds = (claims["id"].map(decided[column]) for column in ("derived", "holds"))
     check, outcome = claims["check"], holds.map({True: HOLDS, False: FAILS})

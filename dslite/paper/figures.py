@@ -1,8 +1,4 @@
-"""The figures of the report, from finished runs alone: no model, no audio, no training.
-
-Scores and gains come in per cent, as the paper prints them; only the devel scores of a run's
-history are fractions.
-"""
+"""The figures of the report, from finished runs alone; scores and gains are in per cent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +20,6 @@ from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
 from dslite.paper.tables import environment, words
 from dslite.provenance import size_in_words
-from dslite.training import plots as training_plots
 from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS
 
@@ -58,11 +53,7 @@ def datasets(runs: pd.DataFrame) -> Sequence[str]:
 def figures(
     runs: pd.DataFrame, numbers: pd.DataFrame, scores: pd.DataFrame, answers: pd.DataFrame
 ) -> list[PaperFigure]:
-    """Draw every figure that the results at hand allow, the paper's first.
-
-    Takes what `dslite.training.runs.all_runs`, `dslite.paper.reproduction.numbers`,
-    `dslite.paper.tables.scores` and `dslite.paper.comparisons.answers` give.
-    """
+    """Draw every figure that the results at hand allow, the paper's first."""
     printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
     drawn = (of for name in datasets(runs) for of in _of_corpus(runs, printed, scores, name))
     every = _figure("published", plot_published(printed, numbers[numbers["column"] == "chance"]))
@@ -129,30 +120,22 @@ def _picture(file: Path) -> str | bytes:
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
     """Read the histories of networks, as `plot_curves` draws them."""
-    loaded = [(run, training_runs.load(run["folder"]).history) for run in runs.to_dict("records")]
-    parts = [
-        history.assign(
-            configuration=LABELS[run["configuration"]], source=network(run), seed=run["seed"]
-        )
-        for run, history in loaded
-        if history is not None
-    ]
-    return pd.concat(parts or [pd.DataFrame()], ignore_index=True)
+    parts = [pd.DataFrame()]
+    for run in runs.to_dict("records"):
+        history = training_runs.load(run["folder"]).history
+        if history is not None:
+            of = {"configuration": LABELS[run["configuration"]], "source": network(run)}
+            parts.append(history.assign(**of, seed=run["seed"]))
+    return pd.concat(parts, ignore_index=True)
 
 
 def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Read what ``figure1.svg.j2`` fills in, of the profiled network that is best on devel.
-
-    None where no profile says its shapes.
-    """
-    shaped = [
-        (c.get("devel", {}).get("float32") or 0, name, c)
-        for name, c in profiles.items()
-        if "shapes" in c
-    ]
+    """Read what ``figure1.svg.j2`` fills in, of the profiled network that is best on devel."""
+    shaped = {name: content for name, content in profiles.items() if "shapes" in content}
     if not shaped:
         return None
-    *_, content = max(shaped, key=lambda one: one[:2])
+    devel = {name: of.get("devel", {}).get("float32") or 0 for name, of in shaped.items()}
+    content = shaped[max(shaped, key=lambda name: (devel[name], name))]
     record, threads = content["record"], content["threads"][0]
     rows = [row for row in content["rows"] if row["threads"] == threads]
     lite = {row["part"]: row for row in rows if row["variant"] == "float32"}
@@ -180,11 +163,7 @@ def _printed(rows: pd.DataFrame) -> pd.DataFrame:
 
 @plots.styled
 def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> Figure:
-    """Draw one corpus's published test UAR and, below it, everything that was run here.
-
-    Takes the corpus's rows of `dslite.paper.published.numbers` and of
-    `dslite.paper.tables.scores`, and the UAR of guessing in percent.
-    """
+    """Draw one corpus's published test UAR and, below it, everything that was run here."""
     seeds = scores["seeds"].map(lambda n: f" ({n} seeds)" if n > 1 else "")
     ours = scores.rename(columns={"test": "value"}).assign(
         group=scores["network"].replace("", "acoustic statistics") + ", " + scores["protocol"],
@@ -225,10 +204,7 @@ def plot_published(printed: pd.DataFrame, chances: pd.DataFrame) -> Figure:
 
 @plots.styled
 def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
-    """Draw what each augmentation adds to the test UAR: published differences, ours with intervals.
-
-    Takes published test scores and `dslite.paper.comparisons.answers`.
-    """
+    """Draw what each augmentation adds to the test UAR: published, and ours with intervals."""
     bare = printed[printed["configuration"] == "none"].set_index("dataset")["value"]
     theirs = printed.rename(columns={"configuration": "this"}).assign(
         value=printed["value"] - printed["dataset"].map(bare),
@@ -255,11 +231,7 @@ def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
 
 @plots.styled
 def plot_curves(history: pd.DataFrame, chance: float) -> Figure:
-    """Draw the devel UAR over the epochs: a panel a network and preset, a line a configuration.
-
-    Columns: ``source`` (a panel each), ``configuration``, ``seed``, ``epoch``, ``phase`` (1, 2),
-    ``devel_score`` (a fraction; NaN where devel was trained on, too). ``chance`` is in percent.
-    """
+    """Draw the devel UAR over the epochs: a panel a ``source``, a line a ``configuration``."""
     history = history[history["devel_score"].notna()]
     sources = history["source"].unique()
     shape = -(-len(sources) // 2), min(2, len(sources))
@@ -269,7 +241,7 @@ def plot_curves(history: pd.DataFrame, chance: float) -> Figure:
         for i, label in enumerate(LABELS.values()):
             of = runs[runs["configuration"] == label]
             if len(of):
-                training_plots.draw_scores(axes, of, i - len(BASELINES), label)
+                plots.draw_scores(axes, of, i - len(BASELINES), label)
         # Of runs that stopped at different epochs, each begins its second phase at its own.
         second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
         for epoch in second.unique():

@@ -75,13 +75,8 @@ def texts(name: str) -> pd.DataFrame:
 def numbers() -> pd.DataFrame:
     """Read every number that Tables 1 to 5 print, one a row; an empty cell is none.
 
-    Returns
-    -------
-    DataFrame
-        ``key, table`` (int), ``dataset, configuration, column`` (as in the key, empty where there
-        is none; of Table 5 the quantity is the ``configuration``), ``value``, ``low`` and ``high``
-        (published 95 % interval: column ``test`` only, else NaN), ``unit`` and ``status``:
-        ``published``, or ``assumed`` where the value is printed but not for which column.
+    Of Table 5 the quantity is the ``configuration``; the 95 % interval ``low`` to ``high`` stands
+    at ``test`` only; ``status`` is ``assumed`` where it is not printed for which column.
     """
     scored, names = scores(), ["dataset", "configuration", "column"]
     chances = scored.drop_duplicates("dataset").melt(["table", "dataset"], ["chance"], "column")
@@ -124,15 +119,11 @@ def rule(
     ours_interval: Interval | None,
     decimals: int,
 ) -> str:
-    """Judge a published number by ours, both with a 95 % interval or None.
+    """Judge a published number by ours, rounded to the ``decimals`` that are printed.
 
-    Everything is compared after rounding to the printed ``decimals``, since what is printed is
-    known no better. Without an interval ours cannot vary (a count, a size).
-
-    `REPRODUCED` if each number lies in the other's interval (bounds included), `OVERLAPPING` if
-    only the intervals have something in common, else `CONTRADICTED`. Where no interval is
-    published: `REPRODUCED` if the number lies in ours, else `CONTRADICTED`. ValueError for a number
-    that is not finite, or an interval that ends before it begins.
+    `REPRODUCED` if each number lies in the other's 95 % interval (bounds included), `OVERLAPPING`
+    if only the intervals have something in common, else `CONTRADICTED`. Where no interval is
+    published: `REPRODUCED` if the number lies in ours. Without one, ours cannot vary (a count).
     """
 
     def rounded(low: float, high: float) -> list[float]:

@@ -1,8 +1,7 @@
 """The report on the paper: every table, figure and page in ``results/paper``.
 
-The page, ``report.html``, needs no other file and no network: style, script and pictures stand in
-it, and its Content-Security-Policy forbids everything else. Without the script nothing is missing
-but the filter.
+The page, ``report.html``, needs no other file and no network, and its Content-Security-Policy
+forbids everything else.
 """
 
 import base64

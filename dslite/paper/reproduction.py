@@ -63,10 +63,7 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
     """Lay what was reproduced beside every number of Tables 1 to 5, with a verdict.
 
     Takes what `dslite.training.runs.all_runs`, `dslite.paper.consistency.findings` and
-    `substitutes` give. Adds to `dslite.paper.published.numbers` what was ``reproduced``, its 95 %
-    interval ``reproduced_ci_low``, ``reproduced_ci_high`` (over files, of the mean over seeds),
-    ``verdict``, ``remark``, ``runs`` (``dataset/run``, joined by ``;``), the ``command`` that
-    makes it again, ``date``, ``commit``, ``hardware`` and ``seconds`` of the runs.
+    `substitutes` give. Adds the columns `EMPTY`; an interval is over files, of the mean over seeds.
     """
     printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]
     corpora = {name: _corpus(name) for name in published.NAMES}
@@ -212,11 +209,9 @@ def _not_run(
 def substitutes(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay runs that are not the paper's beside the numbers that they stand in for.
 
-    One row a published score (columns ``devel`` and ``test`` of Tables 3 and 4) and group of runs
-    that differ in nothing but the seed: the columns `SUBSTITUTES`, scores in percent.
-    ``agreement`` is that of `dslite.paper.published`: a substitute reproduces nothing. What no
-    published row has (another configuration, a regression) is left out, and so is a run with fewer
-    epochs than its preset.
+    One row a published score (``devel`` and ``test`` of Tables 3 and 4) and group of runs that
+    differ in nothing but the seed. ``agreement`` is that of `dslite.paper.published`: a substitute
+    reproduces nothing. What no published row has is left out.
     """
     others = runs[~_is_papers(runs) & (runs["metric"] == "uar")]
     # A shortened run was made for something else (its cost, a trial) and says nothing of a score.
@@ -232,7 +227,6 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     printed = printed[printed["column"].isin(("devel", "test"))]
     cells, rows = dict(list(printed.groupby(["dataset", "configuration"]))), []
     chances = published.scores().drop_duplicates("dataset").set_index("dataset")["chance"]
-    kind = ["backbone", "preset", "overrides", "random_weights"]
     for key, group in runs.groupby(by, sort=False):
         group = group.sort_values("seed")
         run = group.iloc[0]
@@ -240,7 +234,7 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         shared = _origin(group, seeds[0])
         for cell in cells.get(key[:2], printed.iloc[:0]).to_dict("records"):
             row = cell | shared | _mean_score(seeds, cell["column"])
-            remarks = published.differences(*run[kind])
+            remarks = published.differences(*run[GROUP[:4]])
             if "weights" in run["overrides_and_weights"]:
                 remarks.append(f"weights of the file {run['weights']}")
             if abs(run["chance"] - chances[row["dataset"]]) > 0.1:
@@ -296,20 +290,18 @@ def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
 
 
 def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int [files] and predictions int [seeds, files], files in the first run's order."""
-    whole = [run.predictions for run in seeds]
-    tables = [of[(of["partition"] == partition) & (of["label"] != "")] for of in whole]
-    labels = tables[0].set_index("file")["label"]
-    codes, classes = [], pd.Index(seeds[0].classes)
-    for run, table in zip(seeds, tables, strict=True):
-        rows = table.set_index("file").reindex(labels.index)
-        if len(table) != len(labels) or not rows["label"].equals(labels):
-            raise InputError(
-                f"{run.record['dataset']}/{run.folder.name}: scored on other files or labels than "
-                f"{seeds[0].folder.name}; repeat the runs that were made before the corpus changed"
-            )
-        codes.append(classes.get_indexer(rows["prediction"]))
-    return classes.get_indexer(labels), np.stack(codes)
+    """Labels int [files] and predictions int [seeds, files]."""
+    rows = pd.concat([run.predictions.assign(run=run.name) for run in seeds])
+    rows = rows[(rows["partition"] == partition) & (rows["label"] != "")]
+    wide = rows.pivot(index=["file", "label"], columns="run", values="prediction")
+    if wide.isna().any(axis=None):
+        raise InputError(
+            f"{', '.join(wide.columns)}: scored on different files or labels; repeat the runs that "
+            "were made before the corpus changed"
+        )
+    classes = pd.Index(seeds[0].classes)
+    predictions = np.stack([classes.get_indexer(wide[run.name]) for run in seeds])
+    return classes.get_indexer(wide.index.get_level_values("label")), predictions
 
 
 def _command(
@@ -360,13 +352,11 @@ def _measured() -> tuple[tuple[str, dict[str, Any], pd.DataFrame] | None, str]:
 
 
 def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
-    """Lay out one corpus's block of Table 3 or 4 from finished runs alone.
+    """Lay out one corpus's block of Table 3 or 4 from finished runs alone, as texts.
 
-    The four networks differ in nothing but the augmentation: of several groups that share
-    backbone, preset, weights, seed and overrides, the one with the most configurations is shown,
-    and of equals the one nearest to the paper's settings, never by the score. The baselines beside
-    it share its preset, and the one that has a backbone that too. Strings: percent (regression:
-    rho), ``–`` where there is none; ``attrs["caption"]`` names the group.
+    The four networks differ in nothing but the augmentation: of several groups of settings the one
+    with the most configurations is shown, and of equals the one nearest to the paper's, never by
+    the score. ``attrs["caption"]`` names it.
     """
     other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
     order = ["random_weights", "other", "n_overrides", "backbone", "preset", "seed", "run"]
@@ -412,11 +402,7 @@ def profiles() -> dict[str, tuple[Run, dict[str, Any]]]:
 
 
 def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
-    """Lay one profile (a run and its ``profile.json``) out like Table 5, in its units.
-
-    Rows are quantities, NaN where nothing was measured: ``remark`` says why. What was measured on a
-    phone fills its column.
-    """
+    """Lay one profile (a run and its ``profile.json``) out like Table 5; ``remark``: what lacks."""
     device = run.content("device") or {}
     stages = {column: _stage(content, *which) for column, which in STAGES.items()}
     stages["tf_model"] |= {key: content.get(key) for key in ("parameters", "multiply_adds")}
@@ -455,10 +441,7 @@ def _threads(n: int) -> str:
 
 
 def measurements(datasets: Collection[str]) -> pd.DataFrame:
-    """Read what was measured of these corpora's pre-trained networks, in the units of Table 5.
-
-    ``label`` (``dataset/run``), ``quantity, column`` (as there), ``reproduced``, ``hardware``.
-    """
+    """Read what was measured of these corpora's pre-trained networks, in the units of Table 5."""
     empty = pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware", "other"])
     tables = [
         measured(*of)
@@ -474,11 +457,10 @@ def measurements(datasets: Collection[str]) -> pd.DataFrame:
 
 
 def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
-    """Choose the measured run whose network is the published one, or the nearest to it.
+    """Choose the measured run whose network is the published one: name, ``run.json``, `measured`.
 
     The backbone counts as a whole and at the paper's size of picture; then a head of `UNITS` units
-    goes before others, and pre-trained weights before random ones. Folds are passed over. Gives its
-    name, ``run.json`` with the date as ``measured``, and `measured`; None if there is none.
+    goes before others, and pre-trained weights before random ones.
     """
     whole, named = Settings().model_dump(include=set(SHAPE)), profiles()
     candidates = [
@@ -496,10 +478,7 @@ def of_papers_network() -> tuple[str, dict[str, Any], pd.DataFrame] | None:
 def cost_judged(
     row: Mapping[str, Any], nearest: tuple[str, dict[str, Any], pd.DataFrame] | None
 ) -> dict[str, Any]:
-    """Judge a number of Table 5 by what `of_papers_network` gives.
-
-    Counts and sizes are equal as printed or not; a time or a memory is another machine's.
-    """
+    """Judge a number of Table 5: a count or size by rounding; a time is another machine's."""
     if nearest is None:
         return {"verdict": published.NOT_RUN, "remark": f"no profile of {BACKBONE}"}
     name, record, table = nearest

@@ -57,11 +57,7 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of texts: ``"3"``, or ``"3b"``, what was run here on the corpora of Table 3.
-
-    Rows of ``frame`` have a name, or a group and a name; columns too. The last name of its
-    ``columns`` stands above the rows' names.
-    """
+    """A table of texts, ``"3"`` or (what was run here) ``"3b"``; rows may be in groups."""
 
     name: str
     frame: pd.DataFrame
@@ -146,11 +142,7 @@ def to_markdown(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    r"""Set a table with ``booktabs``, as a float that other text can ``\input`` and ``\ref``.
-
-    Its label is ``tab:dslite-<name>``. One of more than `WIDE` columns spans both columns of a page
-    (``table*``); what is wider than its place is scaled down to it (``graphicx``).
-    """
+    """Set a table with ``booktabs`` and ``graphicx``, as a float ``tab:dslite-<name>``."""
     write = _writer(lambda text: text.translate(LATEX), r"\textbf{", "}")
     levels, columns = sheet.frame.index.nlevels, sheet.frame.shape[1]
     tabular = _styled(sheet.frame, write).to_latex(
@@ -231,11 +223,7 @@ def _legend(numbers: pd.DataFrame, n: int) -> list[str]:
 def all_tables(
     numbers: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame
 ) -> dict[str, Sheet]:
-    """Return Tables 1 to 5 by their names, and 3b and 4b where there are runs.
-
-    Takes what `dslite.paper.reproduction.numbers`, `scores` and `measurements`
-    (of networks that are not the paper's) give.
-    """
+    """Return Tables 1 to 5 by their names, and 3b and 4b where there are runs."""
     sheets = [table1(numbers), table2(numbers)]
     for n in (3, 4):
         ours = scores[scores["dataset"].isin(published.table(n)["dataset"])]
@@ -297,16 +285,9 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """Score everything that was run here: mean and deviation over the seeds, both intervals.
 
     Takes `dslite.training.runs.all_runs`, of which those with fewer epochs than their preset are
-    left out, and `dslite.paper.comparisons.predictions`. Where these are private, means of the
-    seeds' own bounds stand for those of their mean.
-
-    Returns
-    -------
-    DataFrame
-        `KEY` (``network``: backbone, preset, overrides; empty of acoustic statistics), ``seeds,
-        files, speakers`` (0: private), ``backbone, preset``, in percent ``devel, devel_deviation,
-        test, deviation``, the 95 % intervals on test `BOUNDS`, and ``of_seeds``: the test score of
-        each. Rows are in the order of Table 4b; by their index, in that of the runs' names.
+    left out, and `dslite.paper.comparisons.predictions`. Where these are private (``files`` is 0),
+    means of the seeds' own bounds stand for those of their mean. Scores are in percent. Rows are in
+    the order of Table 4b; by their index, in that of the runs' names.
     """
     folds, by = predictions[predictions["protocol"] != PARTITION], ["dataset", "run"]
     right = folds.assign(test=folds["label"] == folds["prediction"])
@@ -395,11 +376,7 @@ def _texts(scores: pd.DataFrame, form: str, first: str, second: str) -> list[str
 
 
 def scores_table(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns.
-
-    Takes its rows of the report's ``means`` and of Table 3 or 4; gives texts, ``–`` where there is
-    none.
-    """
+    """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns."""
     columns = {PRINTED: printed.set_index("configuration")["test"].map("{:.1f}".format)}
     acoustic, by = means["backbone"] == "", ["protocol", "backbone", "preset"]
     for (protocol, *of), rows in means[~acoustic].groupby(by, sort=False):

@@ -1,7 +1,6 @@
 """What is published of a study: a record to be committed, or the same as an archive.
 
-Both are an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1): tables (`dslite.training.records`) and a
-description, in which each run is a ``CreateAction``. It names no agent: that is for its publisher.
+Both are an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1), in which a run is a ``CreateAction``.
 """
 
 import mimetypes
@@ -28,7 +27,8 @@ from dslite.training import cross_validation, records
 # Of a run's folder, beside what is in the tables
 EXPLANATION = ("explanation/*.csv", "explanation/shap_confident.png")
 MODELS = ("model.keras", "*.tflite")
-NOT_OPEN = "the card of the corpus does not say `publish: true`"
+NOT_OPEN = "predictions, explanations and models: the card of the corpus does not say "
+NOT_OPEN += "`publish: true`"
 TABLES = {".csv", ".json", ".md"}
 ENVIRONMENT = "requirements.lock"
 
@@ -69,11 +69,7 @@ class Contents:
 
 
 def collect(study: str | Path, models: bool = False) -> Contents:
-    """Gather what is published of a study, by name or path, as far as it is finished.
-
-    With ``models``, whose weights have licences of their own. Raises an InputError of an unknown
-    study, or one of which no run is finished.
-    """
+    """Gather what is published of a study, by name or path, as far as it is finished."""
     loaded = load_study(study)
     contents = Contents(loaded, study_runs(loaded), {})
     if not any(run.finished for run in contents.runs):
@@ -88,13 +84,12 @@ def collect(study: str | Path, models: bool = False) -> Contents:
             if not _is_open(run.card):
                 contents.values[one.name].pop("predictions", None)
                 continue
-            files = [file for pattern in patterns for file in sorted(one.folder.glob(pattern))]
-            contents.files |= {f"{one.name}/{file.relative_to(one.folder)}": file for file in files}
+            for file in [file for pattern in patterns for file in one.folder.glob(pattern)]:
+                contents.files[f"{one.name}/{file.relative_to(one.folder)}"] = file
         if run.config.folds:
             contents.values[run.name] = cross_validation.contents(run.folder)
     private = sorted({run.dataset for run in contents.runs if not _is_open(run.card)})
-    what = f"predictions, explanations and models: {NOT_OPEN}"
-    contents.left_out = [f"{dataset}: {what}" for dataset in private]
+    contents.left_out = [f"{dataset}: {NOT_OPEN}" for dataset in private]
     contents.files |= {source(study).name: source(study)} | {
         f"tables/{file.name}": file
         for file in sorted(tables_folder(loaded).glob("*"))
@@ -126,11 +121,7 @@ def write_record(contents: Contents) -> Path:
 
 
 def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
-    """Write a record, the cards, the licence and the environment as one ZIP.
-
-    Without an output it is ``results/studies/<study>.zip``; InputError if that is no ``.zip`` or
-    cannot be written.
-    """
+    """Write a record, the cards, the licence and the environment as one ZIP."""
     place = paths.results("studies") / f"{contents.study.name}.zip"
     place = Path(output).expanduser().absolute() if output else place
     if place.suffix.lower() != ".zip" or place.is_dir():

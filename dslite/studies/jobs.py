@@ -1,7 +1,6 @@
 """A study as jobs: what the workflow runs, in which words, what each has left, what is chosen.
 
-What lies in a folder counts only if its record is that of the job. With which versions and manifest
-it was made does not matter here: results stay readable after an upgrade, or without the corpus.
+What lies in a folder counts only if its record is that of the job, of whatever versions.
 """
 
 import json
@@ -10,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dslite import cards, paths
@@ -121,9 +119,9 @@ def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
     settings = cards.settings_of(card, config.preset, config.override_words(), **named)
     if config.kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
-    kind = config.kind if role == BASELINE else ""
     fold = f"{config.folds}folds" if config.folds else ""
-    folder = runs.folder(card, settings, config.seed, kind, config.preset, fold, role == CANDIDATE)
+    where = (config.seed, config.kind, config.preset, fold, role == CANDIDATE)
+    folder = runs.folder(card, settings, *where)
     return Job(role, config, card, settings, folder)
 
 
@@ -161,11 +159,7 @@ def groups(jobs: Iterable[Job]) -> list[str]:
 
 
 def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
-    """Return the trainings of each network, of which the best on devel is converted.
-
-    Those with the study's first seed; none of a cross-validation, which has no final model, and
-    none of a grid, whose point is chosen first.
-    """
+    """Return the trainings of each network, with the first seed: the best on devel is converted."""
     by_network: dict[str, list[Job]] = {}
     for one in jobs.values():
         if one.by_notebook and one.config.seed == study.seeds[0] and study.variants:
@@ -175,10 +169,7 @@ def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
 
 
 def study_runs(study: Study) -> list[Job]:
-    """Look up every run of a study: the trainings in its order, the baselines, the grids' choices.
-
-    Of a choice that cannot be made yet, the configuration is the grid's first one.
-    """
+    """Look up every run of a study: trainings in its order, the grids' choices, baselines."""
     every = [look_up(one) for one in _all_jobs(study)]
     choices = [_chosen(candidates(every, group)) for group in groups(every)]
     return sorted([*every, *choices], key=lambda one: one.role == BASELINE)
@@ -250,21 +241,13 @@ def candidates(jobs: Sequence[Job], group: str) -> list[Job]:
 def rank(candidates: Sequence[Job]) -> pd.DataFrame:
     """Rank the candidates of one grid by their devel score, of equals the first one first.
 
-    Returns
-    -------
-    DataFrame
-        One row a candidate: the columns `GROUP`, ``weights`` (the name), ``overrides``, ``point``
-        (its place in the grid), ``devel`` (UAR or rho; NaN: undefined), ``run`` (its folder in
-        results/), ``chosen`` (bool) and ``rank`` (from 1).
-
     Raises an InputError if a candidate is not finished, or none has a score.
     """
     for one in candidates:
         if not one.finished:
             raise InputError(f"{one.name}: this point of the grid is not finished")
-    scores = [one.runs[0].metrics["devel"]["file"]["score"] for one in candidates]
     table = pd.DataFrame([one.row() for one in candidates])
-    table = table.assign(point=range(len(table)), devel=np.array(scores, float))
+    table = table.assign(point=table.index, devel=[one.runs[0].devel for one in candidates])
     table = table[[*GROUP, "weights", "overrides", "point", "devel", "run"]]
     if table["devel"].isna().all():
         shared = ", ".join(str(table[key][0]) for key in GROUP[:5])

@@ -49,9 +49,8 @@ def load(folder: str | os.PathLike) -> runs.Run:
 def plan(original: runs.Run, manifest: Manifest, weights: str = "") -> tuple[Manifest, Settings]:
     """Return of what and with which settings a run of `load` was made.
 
-    Without ``weights`` (a file, or the folder that holds it under the name in the record) they are
-    looked for where the corpus's card has them, and among the downloads. Raises an InputError if
-    corpus or card have changed, or the weights are not there or have other content.
+    ``weights`` are a file, or the folder that holds it under the name in the record; without, they
+    are looked for where the corpus's card has them, and among the downloads.
     """
     record, card = original.record, manifest.card
     if [record["task"], record["classes"]] != [card.task, list(card.classes)]:
@@ -94,10 +93,7 @@ def _weights(card: cards.Card, original: runs.Run, typed: str) -> str:
 
 @contextmanager
 def workshop(keep: bool = False) -> Iterator[Path]:
-    """Let results and cache lie in a temporary folder below the cache, removed at the end.
-
-    Nothing of the original is taken up but published weights. With ``keep`` the results stay.
-    """
+    """Let results and cache lie in a temporary folder, with the published weights of the cache."""
     cache = paths.cache()
     for name in ("repetitions", "weights"):
         (cache / name).mkdir(parents=True, exist_ok=True)

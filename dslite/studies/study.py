@@ -1,8 +1,4 @@
-"""Studies: which configurations of which corpora belong together, read from ``data/studies/``.
-
-What is equal in two studies is an equal configuration, however it was written down, so that they
-can share its files.
-"""
+"""Studies: which configurations of which corpora belong together, read from ``data/studies/``."""
 
 import itertools
 from collections.abc import Mapping
@@ -121,8 +117,7 @@ def source(name: str | Path) -> Path:
 def load_study(name: str | Path) -> Study:
     """Read a study by name, or a user's own by the path of its YAML file.
 
-    Raises an InputError of an unknown name, key or value, a missing file, or a configuration that a
-    corpus's card does not allow: every one is tried.
+    Raises an InputError of whatever it or a corpus's card does not allow: everything is tried.
     """
     path = source(name)
     values = dslite_settings.read_yaml(path)
@@ -196,7 +191,7 @@ def _recipes(study: Study) -> list[Recipe]:
 def _config(
     study: Study, recipe: Recipe, augmentation: str, seed: int, tried: Mapping[str, Any]
 ) -> Config:
-    """Bring a configuration into the form in which equal ones are equal."""
+    """Bring a configuration into the form in which equal ones are equal, of whatever study."""
     card, dataset, preset, backbone = recipe
     weights = study.weights if isinstance(study.weights, str) else study.weights[backbone]
     named = {"weights": weights, "augmentation": augmentation, "backbone": backbone}

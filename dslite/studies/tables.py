@@ -37,10 +37,7 @@ def folder(study: Study) -> Path:
 
 
 def write_tables(study: Study) -> Path:
-    """Write all tables as CSV and, together, as ``README.md``; ``runs.csv`` last.
-
-    Returns the folder; raises an InputError if nothing of the study is finished.
-    """
+    """Write all tables as CSV and, together, as ``README.md`` into the folder that is returned."""
     runs = _runs_table(study_runs(study))
     if not (runs["status"] == FINISHED).any():
         raise InputError(f"study {study.name}: none of its {len(runs)} runs is finished")
@@ -93,10 +90,7 @@ def _scores(finished: Job) -> dict[str, Any]:
 
 
 def _cost(finished: Job) -> dict[str, float]:
-    """Cost of a run, or of all folds together; unknown where one of them is. Of memory, the most.
-
-    Without that of the candidate that a run went on from, which has a row of its own.
-    """
+    """Cost of a run or all its folds, less that of its candidate, which has a row of its own."""
     records = [run.record for run in finished.runs]
     spent, before = (
         pd.DataFrame([record.get(part) or {} for record in records], columns=COST, dtype=float)
@@ -118,10 +112,7 @@ def seeds_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Compare every augmentation with none on the same test files, see `significance.compared`.
-
-    A group whose baseline has not been run is left out, and so is a regression.
-    """
+    """Compare every augmentation with none on the same test files; a regression is left out."""
     # A candidate of a grid is finished and has never seen test; blinded labels have no score.
     tested = runs[runs["test"].notna() & (runs["metric"] == "uar")]
     tested = tested[~tested["augmentation"].isin(BASELINES)]

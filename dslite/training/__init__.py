@@ -6,14 +6,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "answers": [
-            *("ablation_answers", "ablation_gains", "calibration_table", "heads_table"),
-            *("level_line", "phase_kept"),
+            *("ablation_answers", "ablation_gains", "level_line", "phase_kept"),
         ],
         "baselines": ["train_baseline"],
-        "cross_validation": ["against_baselines", "cross_validate", "pooled_table"],
+        "cross_validation": ["against_baselines", "cross_validate"],
         "experiment": ["best_run", "train"],
         "loop": ["fit"],
-        "plots": ["learning_curves"],
         "runs": ["all_runs", "headline", "score_table"],
     },
 )

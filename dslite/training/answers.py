@@ -1,49 +1,20 @@
-"""What finished runs say: how phase 1 was solved, which phase was kept, what helps on this corpus.
+"""What finished runs say: which phase was kept, what helps on this corpus, what level carries.
 
 Everything is computed from runs of either head; gains are paired, of the same devel files.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from dslite.evaluation import metrics, significance
-from dslite.training import ridge, runs
+from dslite.evaluation import significance
+from dslite.training import runs
 from dslite.training.runs import LABELS, Run
 
 FAR = 0.05  # of UAR or rho: by so much heads of absolute level are better "by far"
 PLAIN = "none"
-
-
-def heads_table(run: Run) -> pd.DataFrame:
-    """Tabulate the heads that phase 1 solved for the final model; empty where it was trained."""
-    score = "rho" if run.task == "regression" else "UAR (%)"
-    factor = 1 if run.task == "regression" else 100
-    rows = [
-        {
-            "head": head["head"],
-            "sees": ", ".join(ridge.HEADS.get(head["head"], ["all features"])).replace("_", " "),
-            "strength": f"{head['strength']:.3g}",
-            "held-out loss": round(head["loss"], 3),
-            f"held-out {score}": round(factor * head["score"], 3 if factor == 1 else 1),
-            "averaged": "yes" if head["chosen"] else "",
-        }
-        for head in run.record.get("heads", [])
-    ]
-    return pd.DataFrame(rows)
-
-
-def calibration_table(run: Run) -> pd.DataFrame:
-    """Tabulate how far probabilities are from what comes true, in percent; a row a partition."""
-    rows = []
-    for partition, files in run.predictions.query("label != ''").groupby("partition", sort=False):
-        probabilities = files[list(run.classes)].to_numpy(float)
-        right = (files["label"] == files["prediction"]).to_numpy()
-        error = metrics.calibration_error(probabilities.max(axis=1), right)
-        row = {"partition": partition, "mean probability": probabilities.max(axis=1).mean()}
-        rows.append(row | {"recognised": right.mean(), "calibration error": error})
-    return (100 * pd.DataFrame(rows).set_index("partition")).round(1)
 
 
 def phase_kept(run: Run) -> str:
@@ -55,10 +26,15 @@ def phase_kept(run: Run) -> str:
             f"Both phases are trained: epoch {best['epoch']} of {len(history)} (phase "
             f"{best['phase']}) was best on devel and is kept."
         )
-    if not (chosen := run.record.get("kept")):
+    if "kept" not in run.record:
         return "Phase 1 is kept: there was no phase 2."
-    gain, noise = _points(chosen["gain"], run), _points(chosen["noise"], run, "")
-    if chosen["phase"] == 2:
+    return gain_of_phase_2(run.record["kept"], run.task)
+
+
+def gain_of_phase_2(phase: Mapping[str, Any], task: str) -> str:
+    """Say of ``phase``, ``gain`` and ``noise`` of a run's record which phase is kept, and why."""
+    gain, noise = (_points(phase[key], task, sign) for key, sign in (("gain", "+"), ("noise", "")))
+    if phase["phase"] == 2:
         return f"Phase 2 is kept: {gain} on devel, more than its noise ({noise})."
     return f"Phase 1 is kept: phase 2 gained at best {gain} on devel, within its noise ({noise})."
 
@@ -70,48 +46,43 @@ def ablation_gains(finished: Sequence[Run]) -> pd.DataFrame:
     standard error over the files that both see; a regression's gains are of the squared error.
     """
     plain, rows = _networks(finished)[PLAIN], []
+    texts = ["phase kept", "gain of phase 2", "against no augmentation"]
     for run in finished:
-        row = dict.fromkeys(["phase kept", "gain of phase 2", "its noise"], "")
-        if chosen := run.record.get("kept"):
-            row = {"phase kept": str(chosen["phase"])}
-            row["gain of phase 2"] = _points(chosen["gain"], run)
-            row["its noise"] = _points(chosen["noise"], run, "")
+        row = {"configuration": _label(run), "devel": _score(run.devel, run)}
+        row |= dict.fromkeys(texts, "")
+        if phase := run.record.get("kept"):
+            row["phase kept"] = str(phase["phase"])
+            row["gain of phase 2"] = _with_noise(phase["gain"], phase["noise"], run)
         if run is not plain:
-            gain, noise = _gain(run, plain)
-            row["against no augmentation"] = _points(gain, run)
-            row["noise"] = _points(noise, run, "")
-        devel = run.metrics["devel"]["file"]["score"]
-        shown = "" if devel is None else _score(devel, run)
-        rows.append({"configuration": _label(run), "devel": shown} | row)
-    return pd.DataFrame(rows).fillna("").set_index("configuration")
+            row["against no augmentation"] = _with_noise(*_gain(run, plain), run)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("configuration")
 
 
 def ablation_answers(finished: Sequence[Run]) -> list[str]:
     """Say what wins on devel, a baseline first, whether augmentation helps, what level carries."""
-    networks = _networks(finished)
-    plain, scored = networks[PLAIN], [run for run in finished if not math.isnan(_devel(run))]
-    best = max(networks.values(), key=_devel)
-    others = [run for run in scored if run.record["kind"] in runs.BASELINES]
-    lines, ours = [], f"the best network ({_label(best)}) {_score(_devel(best), best)}"
-    if others:
-        other = max(others, key=_devel)
-        theirs = f"{_label(other)} {_score(_devel(other), other)}"
-        if _devel(other) > _devel(best):
-            lines.append(f"**A baseline wins on devel:** {theirs}, {ours}.")
-        else:
-            lines.append(f"No baseline is better on devel: {ours}, {theirs}.")
-    gains = {name: _gain(run, plain) for name, run in networks.items() if name != PLAIN}
+    networks, lines = _networks(finished), []
+    best = runs.best_on_devel([*networks.values()])
+    if others := [run for run in finished if run.record["kind"] in runs.BASELINES]:
+        other = runs.best_on_devel(others)
+        ours = f"the best network ({_label(best)}) {_score(best.devel, best)}"
+        theirs = f"{_label(other)} {_score(other.devel, other)}"
+        lines.append(
+            f"**A baseline wins on devel:** {theirs}, {ours}."
+            if other.devel > best.devel
+            else f"No baseline is better on devel: {ours}, {theirs}."
+        )
+    gains = {name: _gain(run, networks[PLAIN]) for name, run in networks.items() if name != PLAIN}
     helping = [name for name, (gain, noise) in gains.items() if gain > noise]
-    parts = []
-    for name in helping or [name for name in gains if any(gains[name])]:
-        gain, noise = _points(gains[name][0], best), _points(gains[name][1], best, "")
-        parts.append(f"{LABELS[name]} {gain} (noise {noise})")
-    verb = "helps here" if helping else "does not help here, beyond noise"
-    if parts:
-        lines.append(f"Augmentation {verb}: on devel, against none, {', '.join(parts)}.")
+    differing = [name for name, pair in gains.items() if any(pair)]
+    if differing:
+        verb = "helps here" if helping else "does not help here, beyond noise"
+        names = helping or differing
+        texts = ", ".join(f"{LABELS[of]} {_with_noise(*gains[of], best)}" for of in names)
+        lines.append(f"Augmentation {verb}: on devel, against none, {texts}.")
     elif gains:
         lines.append("Augmentation changes nothing here: all configurations recognise the same.")
-    if phases := [run for run in networks.values() if run.record.get("kept")]:
+    if phases := [run for run in networks.values() if "kept" in run.record]:
         gaining = [_label(run) for run in phases if run.record["kept"]["phase"] == 2]
         lines.append(
             f"Phase 2 gained more than its noise with {', '.join(gaining)} and is kept there."
@@ -123,13 +94,14 @@ def ablation_answers(finished: Sequence[Run]) -> list[str]:
 
 def better_baselines(run: Run) -> list[str]:
     """Say which finished baselines of the same partitions are better on devel."""
-    table, lines = runs.all_runs(folds=True, dataset=run.record["dataset"]), []
-    for folder in table.loc[table["configuration"].isin(runs.BASELINES), "folder"]:
-        other = runs.load(folder)
-        same = other.record["manifest"] == run.record["manifest"] and other.metrics["devel"]
-        if same and _devel(other) > _devel(run):
-            scores = f"{_score(_devel(other), run)}, this network {_score(_devel(run), run)}"
-            lines.append(f"{_label(other)} is better on devel: {scores}")
+    table = runs.all_runs(dataset=run.record["dataset"])
+    table = table[table["configuration"].isin(runs.BASELINES) & (table["devel"] > 100 * run.devel)]
+    better = [other for folder in table["folder"] if _same(other := runs.load(folder), run)]
+    lines = [
+        f"{_label(other)} is better on devel: {_score(other.devel, run)}, this network "
+        f"{_score(run.devel, run)}"
+        for other in better
+    ]
     return list(dict.fromkeys(lines))
 
 
@@ -157,20 +129,22 @@ def _label(run: Run) -> str:
     return LABELS[kind if kind in runs.BASELINES else run.settings.augmentation]
 
 
-def _devel(run: Run) -> float:
-    score = run.metrics["devel"]["file"]["score"]
-    return math.nan if score is None else score
+def _same(run: Run, other: Run) -> bool:
+    return run.record["manifest"] == other.record["manifest"]
 
 
 def _score(value: float, run: Run) -> str:
+    if math.isnan(value):
+        return "undefined"
     return f"{value:.3f}" if run.task == "regression" else f"{100 * value:.1f} %"
 
 
-def _points(value: float, run: Run, sign: str = "+") -> str:
-    """A gain, with its sign, or a noise."""
-    if run.task == "regression":
-        return f"{value:{sign}.3g}"
-    return f"{100 * value:{sign}.1f} points"
+def _points(value: float, task: str, sign: str) -> str:
+    return f"{value:{sign}.3g}" if task == "regression" else f"{100 * value:{sign}.1f} points"
+
+
+def _with_noise(gain: float, noise: float, run: Run) -> str:
+    return f"{_points(gain, run.task, '+')} (noise {_points(noise, run.task, '')})"
 
 
 def _gain(run: Run, other: Run) -> tuple[float, float]:
@@ -183,5 +157,5 @@ def _credit(run: Run) -> pd.Series:
     files = run.predictions.query("partition == 'devel' and label != ''").set_index("file")
     if run.task == "regression":
         return -((files["label"].astype(float) - files["prediction"].astype(float)) ** 2)
-    right, classes = files["label"] == files["prediction"], files["label"]
-    return right * len(files) / classes.map(classes.value_counts()) / classes.nunique()
+    pair = (files[column].to_numpy() for column in ("label", "prediction"))
+    return pd.Series(significance.recall_shares(*pair), files.index)

@@ -1,9 +1,7 @@
 """Baselines: features of whole files and a support vector machine.
 
-Deep Spectrum features + linear SVM are the first row of the paper's Table 3: with any preset the
-features are those of the paper's picture and pooling (`runs.of_baseline`). Acoustic statistics
-(`dslite.features.functionals`) + an SVM with radial basis functions need neither an image nor a
-pre-trained network.
+Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Acoustic statistics
+(`dslite.features.functionals`) + an SVM with radial basis functions need no network.
 """
 
 import warnings
@@ -39,8 +37,7 @@ def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np
 def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
     """Make a pipeline of standardisation and a support vector machine that balances the classes.
 
-    Linear, or for `LIBROSA` with radial basis functions (gamma = 1 / (features x variance)), whose
-    regression also standardises the target.
+    Linear, or for `LIBROSA` with radial basis functions (gamma = 1 / (features x variance)).
     """
     if kind == runs.LIBROSA:
         if regression:
@@ -69,10 +66,9 @@ def devel_scores(
     seed: int,
     kind: str = runs.SVM,
 ) -> pd.DataFrame:
-    """Tabulate the devel score of every complexity: columns complexity, devel_score.
+    """Tabulate the devel score of every complexity; of a regression (no ``classes``), rho.
 
-    Takes features [files, features] and labels [files] of both partitions, and the number of
-    classes, 0 for a regression, whose score is NaN where all predictions are the same.
+    Takes features [files, features] and labels [files] of both partitions.
     """
     rows = []
     for complexity in COMPLEXITIES[kind]:
@@ -99,10 +95,9 @@ def train_baseline(
 ) -> runs.Run:
     """Choose the complexity on devel, train again on train + devel, evaluate once on test.
 
-    Parameters and files are those of `dslite.training.experiment.train`, but ``predictions.csv``
-    holds decision values instead of probabilities, ``history.csv`` the devel score of every
-    complexity. The kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic
-    statistics, radial basis functions), which uses no settings but `runs.ACOUSTIC`.
+    As `dslite.training.experiment.train`, but with decision values instead of probabilities. The
+    kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
+    basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
     acoustic, versions = kind == runs.LIBROSA, {}
     if acoustic:

@@ -1,10 +1,6 @@
-"""Speaker-independent cross-validation: a corpus divided k times, every file tested once.
+"""Speaker-independent cross-validation: a corpus divided k times, every file tested once."""
 
-With few test speakers a score depends on which they are. In each of k folds epochs and settings are
-chosen on devel, and a fold's run is a run like any other.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +35,9 @@ def cross_validate(
 ) -> Summary:
     """Run once for each of k folds and write what the runs say together.
 
-    Interrupted, it goes on where it was, as far as ``train_fold`` does not repeat what is finished:
-    `dslite.training.experiment.train` or `dslite.training.baselines.train_baseline` with all
-    arguments but the manifest. ``folds.json`` holds the folds' ``mean`` and ``deviation`` (standard
-    deviation of a sample, ddof 1), and of all files together ``pooled``.
+    ``train_fold`` is `train` or `train_baseline` with all arguments but the manifest.
+    ``folds.json`` holds the folds' ``mean`` and ``deviation`` (of a sample), and ``pooled``: the
+    score of all files together.
     """
     finished, rows, tested = [], [], []
     blinded = (manifest.table["label"] == "").sum()
@@ -54,11 +49,11 @@ def cross_validate(
         if run.record["identity"] not in identities(folder):
             # An older summary is not of this fold's run but of the one it replaced.
             (folder / LAST).unlink(missing_ok=True)
-        measured, partition = run.metrics, fold.table["partition"]
-        log(f"fold {i} of {k}, test: {runs.headline(measured['test'])}")
+        log(f"fold {i} of {k}, test: {runs.headline(run.metrics['test'])}")
+        partition, scored = fold.table["partition"], ("devel", "test")
         row = {"fold": i} | {name: int((partition == name).sum()) for name in PARTITIONS}
         row["test_speakers"] = fold.table["speaker"][partition == "test"].nunique()
-        row |= {f"{name}_score": measured[name]["file"]["score"] for name in ("devel", "test")}
+        row |= {f"{name}_score": run.metrics[name]["file"]["score"] for name in scored}
         finished.append(run)
         rows.append(row)
         tested.append(run.predictions.query("partition == 'test'").assign(fold=i))
@@ -157,10 +152,9 @@ def against_baselines(summary: Summary) -> list[str]:
         both = [ours.assign(kind="network"), theirs.assign(kind=kind)]
         both = pd.concat(both).assign(dataset=record["dataset"], seed=0)
         (row,) = significance.compared(both, "kind", kind).itertuples()
-        label, *pair = (frame.set_index("file").sort_index() for frame in (ours, theirs, ours))
-        guesses = [frame["prediction"].to_numpy(str) for frame in pair]
-        true, speakers = label["label"].to_numpy(str), label["speaker"].to_numpy(str)
-        gains = 100 * significance.speaker_gains(true, *guesses, speakers).sort_values() + 0.0
+        files = theirs[["file", "prediction"]].merge(ours, on="file")
+        columns = (files[name].to_numpy(str) for name in ("label", "prediction_x", "prediction_y"))
+        gains = 100 * significance.speaker_gains(*columns, files["speaker"]).sort_values() + 0.0
         lines.append(
             f"  network less baseline: {row.difference:+.1f} points [{row.low_speakers:+.1f}, "
             f"{row.high_speakers:+.1f}] drawing speakers; {row.speakers_better} of {len(gains)} "
@@ -181,30 +175,11 @@ def _tested(summary: Summary) -> tuple[pd.DataFrame, list[str]]:
     return tested.query("partition == 'test'"), [run.record["manifest"] for run in folds]
 
 
-def pooled_table(gathered: Sequence[Summary]) -> pd.DataFrame:
-    """Tabulate cross-validations as texts: over the folds, and over all files with intervals."""
-    rows = []
-    for summary in gathered:
-        record, pooled = summary.record, summary.record["pooled"]
-        factor, digits = (100, ".1f") if record["metric"] == "uar" else (1, ".3f")
-        row = {"": runs.LABELS.get(record["kind"], "network"), "folds": record["k"]}
-        for name in ("mean", "deviation"):
-            row[name] = "" if record[name] is None else f"{factor * record[name]:{digits}}"
-        row["pooled"] = f"{factor * pooled['score']:{digits}}"
-        for name in ("files", "speakers"):
-            ends = pooled[f"interval_{name}"] or ()
-            row[f"95 % over {name}"] = "–".join(f"{factor * end:{digits}}" for end in ends)
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("")
-
-
 def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
-    """Score all test predictions together, as if one model had made them.
+    """Score all test predictions together, as if one model had made them; any of the folds' runs.
 
-    Takes a row a file, as in ``predictions.csv``, and any of the folds' runs, for classes, draws
-    and seed of the bootstrap; gives ``metric``, ``chance`` and ``file`` of
-    `dslite.evaluation.metrics.evaluate`. What another division or another seed would change is not
-    in the intervals. A rank correlation also suffers from an offset between the folds' models.
+    What another division or another seed would change is not in the intervals. A rank correlation
+    also suffers from an offset between the folds' models.
     """
     classes, both = list(run.classes), predictions[["label", "prediction"]]
     if run.task == "regression":

@@ -1,8 +1,8 @@
 """One configuration from settings to results: chosen on devel, tested once (paper 3.3)."""
 
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from dslite import paths
+from dslite import paths, provenance
 from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
-from dslite.training import loop, runs, steps
+from dslite.training import answers, loop, runs, steps
 
 COST, CANDIDATE = "cost.json", "candidate.json"  # lie with the checkpoints
 Scores = tuple[dict[str, Any] | None, pd.DataFrame]  # metrics and predictions of a partition
@@ -41,7 +41,7 @@ class _Work:
         self.seed, self.log = seed, log
         self.checkpoints = paths.cache() / "checkpoints" / card.dataset / self.identity[:16]
         # A candidate's are those of the run that goes on with it.
-        place = runs.folder(card, settings, seed, "", described["preset"], manifest.fold)
+        place = runs.folder(card, settings, seed, runs.NETWORK, described["preset"], manifest.fold)
         settings = feature_store.of_corpus(settings, manifest)
         self.boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
         if force:
@@ -69,7 +69,7 @@ class _Work:
 
         def after_epoch(row: loop.Row) -> None:
             # With the checkpoint, so that a kill loses no more of the cost than of the training.
-            runs.save_cost(self.checkpoints / COST, self.meter.read())
+            provenance.write_json(self.checkpoints / COST, self.meter.read())
             board(row)
 
         network = loop.build_model(self.task, chunks, self.seed)
@@ -108,9 +108,8 @@ def train(
 
     The first training (train partition) gives the devel scores and the number of epochs; the
     second one (train + devel, as many epochs) the model and the test scores. Unless ``force``, a
-    finished run of the same identity is not repeated, an interrupted one goes on from its last
-    finished epoch, and so does one whose `candidate` is finished. The preset is only written down.
-    Files: ``run.json``, ``metrics.json``, ``predictions.csv``, ``history.csv``, ``model.keras``.
+    finished run of the same identity is not repeated, and an interrupted one or a finished
+    `candidate` is gone on with. The preset is only written down.
     """
     described, place, finished = runs.look_up(
         manifest, settings, seed, preset, runs.NETWORK, force=force, log=log
@@ -129,7 +128,7 @@ def train(
     scores = {"devel": devel, "test": work.score(network, test_chunks, epochs)}
     # Part of this cost, and written down with the candidate already.
     before = runs.load_cost(work.checkpoints / CANDIDATE)
-    described |= {"epochs": total, "candidate_cost": before and asdict(before)}
+    described |= {"epochs": total, "candidate_cost": before}
     described |= {"heads": final.attrs["heads"]} if final.attrs.get("heads") else {}
     history = pd.concat([first, final])
     write(place, described, scores, history, work.meter.read(), network)
@@ -148,12 +147,8 @@ def _of_training(
     if "gain" in history and history["gain"].notna().any():
         phase = int(history.loc[history["best"], "phase"].iloc[0])
         best = history.loc[history["best"].idxmax() if phase == 2 else history["gain"].idxmax()]
-        gain, noise = float(best["gain"]), float(best["noise"])
-        facts["kept"] = {"phase": phase, "gain": gain, "noise": noise}
-        verb = "is kept" if phase == 2 else "is not kept"
-        points = f"{100 * gain:+.1f} points" if not task.regression else f"{gain:+.4g}"
-        limit = f"{100 * noise:.1f}" if not task.regression else f"{noise:.4g}"
-        log(f"phase 2 {verb}: {points} on devel at its best, twice its standard error {limit}")
+        facts["kept"] = {"phase": phase, "gain": float(best["gain"]), "noise": float(best["noise"])}
+        log(answers.gain_of_phase_2(facts["kept"], task.card.task))
     return facts
 
 
@@ -165,11 +160,7 @@ def candidate(
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> runs.Run:
-    """Train on train alone: a point of a grid, to be compared with others on devel.
-
-    Test labels are taken out, and nothing is predicted of test. `train` goes on from what this
-    leaves in the cache. Files: a run's, without test and without a model.
-    """
+    """Train on train alone, without test or its labels: a point of a grid, compared on devel."""
     described, place, finished = runs.look_up(
         manifest, settings, seed, preset, runs.NETWORK, candidate=True, force=force, log=log
     )
@@ -180,8 +171,8 @@ def candidate(
     cost = work.meter.read()
     described |= {"epochs": sum(loop.epochs_to_best(history).values())}
     write(place, described, {"devel": devel}, history, cost)
-    runs.save_cost(work.checkpoints / COST, cost)
-    runs.save_cost(work.checkpoints / CANDIDATE, cost)
+    for name in (COST, CANDIDATE):
+        provenance.write_json(work.checkpoints / name, cost)
     return runs.load(place)
 
 
@@ -190,7 +181,7 @@ def write(
     described: dict[str, Any],
     scores: dict[str, Scores],
     history: pd.DataFrame,
-    cost: runs.Cost,
+    cost: Mapping[str, float],
     network: keras.Model | None = None,
 ) -> None:
     """Write a run's folder, all or nothing; a partition that is not scored has no metrics."""

@@ -46,20 +46,14 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
     >>> [(phase.epochs, phase.trained) for phase in schedule(Settings(), layers=427)]
     [(40, 0), (80, 42)]
     """
-    rate = settings.learning_rate
-    last = classifier.trained_layers(settings, layers)
-    if settings.head == "ridge":
-        phases = [Phase(1, 1, 0.0, 0)]
-        rate = settings.learning_rate_phase2 or rate / 10
-        return phases + [Phase(2, settings.epochs_phase2, rate, last)] * bool(
-            last and settings.epochs_phase2
-        )
+    rate, last = settings.learning_rate, classifier.trained_layers(settings, layers)
+    first, second = settings.epochs_phase1, settings.epochs_phase2
     if settings.trained_whole:
-        return [Phase(1, settings.epochs_phase1 + settings.epochs_phase2, rate, layers)]
-    phases = [Phase(1, settings.epochs_phase1, rate, 0)]
-    if last:
-        rate = settings.learning_rate_phase2 or rate / 10
-        phases.append(Phase(2, settings.epochs_phase2, rate, last))
+        return [Phase(1, first + second, rate, layers)]
+    phases = [
+        Phase(1, 1, 0.0, 0) if settings.head == "ridge" else Phase(1, first, rate, 0),
+        Phase(2, second if last else 0, settings.learning_rate_phase2 or rate / 10, last),
+    ]
     return [phase for phase in phases if phase.epochs]
 
 
@@ -89,7 +83,6 @@ def fit(
     ----------
     network : keras.Model
         Of `build_model`; changed in place.
-    task : Task
     train, devel : ndarray of int64
         Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
     seed : int
@@ -99,8 +92,7 @@ def fit(
     trunks : Trunks, optional
         Shared by trainings from the same weights.
     checkpoint : (path, identity), optional
-        File that holds the state after every epoch. Where it is one of the same identity, the
-        training goes on from there and ends with the numbers of an unbroken one.
+        File of the state after every epoch, from which one of the same identity goes on.
     after_epoch : callable
         Takes every row of the history.
 
@@ -108,8 +100,7 @@ def fit(
     -------
     DataFrame
         One row an epoch: epoch, phase, learning_rate, train_loss, devel_loss, devel_score,
-        images_per_s (of the training alone), seconds, best (whether its weights were the best on
-        devel by score, then by loss).
+        images_per_s (of the training alone), seconds, best (on devel by score, then by loss).
     """
     settings, trunks = task.settings, trunks or steps.Trunks(task, log)
     phases = schedule(settings, len(classifier.backbone_of(network).layers))
@@ -132,17 +123,6 @@ def fit(
         before, last = ranks[: -settings.patience], ranks[-settings.patience :]
         return bool(before) and max(last) <= max(before)
 
-    def finish(row: Row, begin: float, last: int) -> None:
-        """Write an epoch down; ``last`` is the number of the last one."""
-        row["seconds"] = time.perf_counter() - begin
-        history.append(row)
-        if checkpoint:
-            state.arrays["variables"] = _values(variables)
-            state.facts["order"] = rng.bit_generator.state
-            save_state(*checkpoint, state)
-        after_epoch(row)
-        log(line(row, last, task.regression))
-
     for place, (phase, length) in enumerate(zip(phases, lengths, strict=True)):
         done = sum(row["phase"] == phase.number for row in history)
         begun = any(row["phase"] > phase.number for row in history)  # a later one
@@ -150,42 +130,46 @@ def fit(
             continue
         classifier.set_trained(network, phase.trained)
         stage = trunks.stage(network, phase.trained)
-        if settings.head == "ridge" and phase.number == 1:
-            begin = time.perf_counter()
-            state.facts["heads"] = _solve(network, task, trunks, train, log)
-            predict = steps.predictor(network, stage, task)
-            row = {"epoch": 1, "phase": 1, "learning_rate": 0.0}
-            row["train_loss"] = _loss(task, network, train, predict(train))
-            row["images_per_s"] = len(train) / (time.perf_counter() - begin)
-            if devel is not None:
-                row |= (solved := _devel_score(task, network, devel, predict)).row
-                state.facts["solved"] = solved.right
-                state.arrays["best"] = _values(variables)
-            finish(row, begin, last=1 + sum(lengths[1:]))
-            continue
-        optimiser = steps.optimizer(settings, phase.rate, network.trainable_variables)
-        if done:
-            _assign(optimiser.variables, state.arrays["optimizer"])
-        step = steps.train_step(network, stage, task, optimiser)
         predict = steps.predictor(network, stage, task)
+        solved = settings.head == "ridge" and phase.number == 1
+        if not solved:
+            optimiser = steps.optimizer(settings, phase.rate, network.trainable_variables)
+            if done:
+                _assign(optimiser.variables, state.arrays["optimizer"])
+            step = steps.train_step(network, stage, task, optimiser)
         for epoch in range(done, length):
             begin = time.perf_counter()
             rate = steps.rate_at(settings, phase.rate, epoch, phase.epochs)
-            optimiser.learning_rate = rate
-            losses = np.concatenate(list(epoch_losses(step, stage, task, train, rng)))
             row = {"epoch": len(history) + 1, "phase": phase.number, "learning_rate": rate}
-            row["train_loss"] = float(losses.mean(dtype=np.float64))
+            if solved:
+                state.facts["heads"] = _solve(network, task, trunks, train, log)
+                losses = _losses(task, network, train, predict(train))
+                row["train_loss"] = float(losses.mean())
+            else:
+                optimiser.learning_rate = rate
+                losses = np.concatenate(list(epoch_losses(step, stage, task, train, rng)))
+                row["train_loss"] = float(losses.mean(dtype=np.float64))
+                state.arrays["optimizer"] = _values(optimiser.variables)
             row["images_per_s"] = len(losses) / (time.perf_counter() - begin)
             if devel is not None:
-                measured = _devel_score(task, network, devel, predict)
-                row |= measured.row
-                if settings.head == "ridge":
-                    row |= _gain(measured.right, state.facts["solved"], task)
+                score, shares = _devel_score(task, network, devel, predict)
+                row |= score
+                if solved:
+                    state.facts["solved"] = shares
+                elif settings.head == "ridge":  # paired with the solved head, file by file
+                    difference = np.subtract(shares, state.facts["solved"])
+                    row["gain"], row["noise"] = significance.paired_gain(difference)
                 if not history or _rank(row) > max(map(_rank, history)):
                     state.arrays["best"] = _values(variables)
-            state.arrays["optimizer"] = _values(optimiser.variables)
             last = len(history) + length - epoch + sum(lengths[place + 1 :])
-            finish(row, begin, last)
+            row["seconds"] = time.perf_counter() - begin
+            history.append(row)
+            if checkpoint:
+                state.arrays["variables"] = _values(variables)
+                state.facts["order"] = rng.bit_generator.state
+                save_state(*checkpoint, state)
+            after_epoch(row)
+            log(line(row, last, task.regression))
             if out_of_patience(phase):
                 log(f"phase {phase.number} ends early: devel does not get better")
                 break
@@ -242,42 +226,29 @@ def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> li
     return [*network.trainable_variables, *solved, *random_states]
 
 
-class _Measured(NamedTuple):
-    """What an epoch is on devel."""
-
-    row: Row  # devel_loss, devel_score
-    right: list[float]  # of each file: whether it was recognised; a regression's squared error
-
-
-def _loss(task: Task, network: keras.Model, chunks: np.ndarray, outputs: np.ndarray) -> float:
-    return float(np.mean(steps.loss_function(task, network)(task.targets[chunks], outputs)))
+def _losses(
+    task: Task, network: keras.Model, chunks: np.ndarray, outputs: np.ndarray
+) -> np.ndarray:
+    return steps.loss_function(task, network)(task.targets[chunks], outputs).numpy()
 
 
 def _devel_score(
     task: Task, network: keras.Model, chunks: np.ndarray, predict: Callable
-) -> _Measured:
-    """Loss and file-level score of the devel partition."""
+) -> tuple[Row, list[float]]:
+    """Loss and file-level score of the devel partition; what each file adds to the score."""
     outputs = predict(chunks)
-    loss = _loss(task, network, chunks, outputs)
+    loss = float(_losses(task, network, chunks, outputs).mean())
     _, file = np.unique(task.store.file[chunks], return_inverse=True)
     fused = metrics.fuse(outputs, file, task.settings.fusion)
     first = np.unique(file, return_index=True)[1]
     if task.regression:
         labels = task.targets[chunks][first, 0]
-        score, right = metrics.rho(labels, fused[:, 0]), -((labels - fused[:, 0]) ** 2)
+        score, shares = metrics.rho(labels, fused[:, 0]), -((labels - fused[:, 0]) ** 2)
     else:
-        labels, classes = task.classes[chunks][first], len(task.card.classes)
-        score = metrics.uar(labels, fused.argmax(1), classes)
-        right = (labels == fused.argmax(1)) / (np.bincount(labels, minlength=classes)[labels])
-        right *= len(labels) / classes  # so that their mean is the UAR
-    return _Measured({"devel_loss": loss, "devel_score": float(score)}, right.tolist())
-
-
-def _gain(right: list[float], solved: list[float], task: Task) -> Row:
-    """By how much phase 2 is better on devel than the solved head, and twice its standard error."""
-    # Of paired files: only those count on which the two differ.
-    gain, noise = significance.paired_gain(np.asarray(right) - np.asarray(solved))
-    return {"gain": gain, "noise": noise}
+        labels, predictions = task.classes[chunks][first], fused.argmax(1)
+        score = metrics.uar(labels, predictions, len(task.card.classes))
+        shares = significance.recall_shares(labels, predictions)
+    return {"devel_loss": loss, "devel_score": float(score)}, shares.tolist()
 
 
 def _head_layer(network: keras.Model) -> keras.layers.Dense:
@@ -373,19 +344,11 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
 
 @dataclass
 class State:
-    """Where a training stands.
+    """Where a training stands."""
 
-    Attributes
-    ----------
-    arrays : dict of str to list of ndarray
-        ``variables`` (all that training may change, the dropout's random state among them),
-        ``optimizer`` (of the phase under way) and ``best`` (weights of the best devel epoch).
-    facts : dict
-        What JSON can hold: history, phase, random state of the order of samples, ….
-    """
-
+    # All that training may change, the optimiser of the phase under way, the best devel epoch
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)  # what JSON can hold: the history, …
 
 
 def save_state(path: Path, identity: str, state: State) -> None:

@@ -1,8 +1,7 @@
 """Records: the small files of many runs as three tables, which are committed or archived.
 
-``runs.csv`` has a row a run and a column a value of its JSON files (``metrics.test.file.score``):
-JSON, but a text that is no JSON stands as it is. ``predictions.csv.gz`` and ``history.csv.gz`` have
-the rows of all runs. What was written is read back exactly, to the last digit.
+``runs.csv`` has a row a run and a column a value of its JSON files (``metrics.test.file.score``),
+``predictions.csv.gz`` and ``history.csv.gz`` the rows of all runs, to the last digit.
 """
 
 import json

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ LABELS = {  # configurations: a baseline's kind, a network's augmentation
 ACOUSTIC = ("sample_rate", "bootstrap_draws")
 ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "soxr")
 
+# What was spent over all sessions of a run: seconds of time and of processors (of the process and
+# of its children that have ended), most memory that a process has held, number of processes
+COST = ("wall_s", "cpu_s", "peak_mib", "sessions")
 SHORTENED = "fewer epochs"  # stands in ``overrides`` of a run with fewer than its preset
 PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
 RUN_COLUMNS = {
@@ -80,6 +83,12 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """Content of ``metrics.json``."""
         return self.content("metrics") or {}
+
+    @property
+    def devel(self) -> float:
+        """Score of the devel partition's files; NaN where it is undefined or blinded."""
+        score = (self.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
+        return np.nan if score is None else score
 
     @property
     def predictions(self) -> pd.DataFrame | None:
@@ -164,8 +173,7 @@ def look_up(
 ) -> tuple[dict[str, Any], Path, Run | None]:
     """Return what a run would be, where it would lie, and the run itself if it is not to be made.
 
-    The first is that of `describe`, with ``fold`` and ``candidate`` where it is one; the second is
-    that of `folder`; the third is None if it is not finished, or with ``force``.
+    See `describe` and `folder`; the third is None if it is not finished, or with ``force``.
     """
     card, fold = manifest.card, manifest.fold
     highest = feature_store.of_corpus(settings, manifest).mel_max_hz
@@ -174,8 +182,7 @@ def look_up(
     # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
     # candidate is the first half of the run, which goes on with it.
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
-    baseline = "" if kind == NETWORK else kind
-    place = folder(card, settings, seed, baseline, preset, fold, candidate)
+    place = folder(card, settings, seed, kind, preset, fold, candidate)
     try:
         identity = provenance.read_json(place / LAST)["identity"]
     except (InputError, KeyError):
@@ -262,7 +269,7 @@ def folder(
     card: Card,
     settings: Settings,
     seed: int,
-    kind: str = "",
+    kind: str = NETWORK,
     preset: str = "",
     fold: str = "",
     candidate: bool = False,
@@ -284,12 +291,9 @@ def folder(
     return place / (f"{run_name}-{fold}" if fold else run_name)
 
 
-def name(settings: Settings, seed: int, kind: str = "", variant: str = "") -> str:
-    """Return a run's name: ``<backbone>-<augmentation>-s<seed>``, or ``<backbone>-svm-s<seed>``.
-
-    The kind `LIBROSA` has no backbone: ``librosa-svm-s<seed>``. A ``variant`` stands at the end.
-    """
-    method = kind or settings.augmentation
+def name(settings: Settings, seed: int, kind: str = NETWORK, variant: str = "") -> str:
+    """Return ``<backbone>-<augmentation or svm>-s<seed>``, or ``librosa-svm-s<seed>``."""
+    method = settings.augmentation if kind == NETWORK else kind
     configuration = "librosa-svm" if kind == LIBROSA else f"{settings.backbone}-{method}"
     return "-".join(filter(None, (configuration, f"s{seed}", variant)))
 
@@ -313,41 +317,26 @@ def _recipe(card: Card, settings: Settings, kind: str, preset: str) -> str:
     return "-".join(filter(None, ("" if preset == card.default_preset else preset, digits)))
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What was spent, over all sessions of a run that was interrupted."""
-
-    wall_s: float
-    cpu_s: float  # of processor time, of the process and of its children that have ended
-    peak_mib: float  # most memory (resident, MiB of 2^20 bytes) that a process of it has held
-    sessions: int = 1  # processes that it took
-
-
 class Meter:
-    """Count what this process spends from here on; ``earlier`` sessions are part of a reading."""
+    """Count what this process spends from here on; `COST` of ``earlier`` sessions is part of it."""
 
-    def __init__(self, earlier: Cost | None = None):
-        self.earlier = earlier or Cost(0.0, 0.0, 0.0, 0)
-        self._wall, self._cpu = time.perf_counter(), sum(os.times()[:4])
+    def __init__(self, earlier: Mapping[str, float] | None = None):
+        self.earlier = earlier or dict.fromkeys(COST, 0)
+        self._start = time.perf_counter(), sum(os.times()[:4])
 
-    def read(self) -> Cost:
+    def read(self) -> dict[str, float]:
         """Return what was spent until now, sessions before included."""
-        wall = self.earlier.wall_s + time.perf_counter() - self._wall
-        cpu = self.earlier.cpu_s + sum(os.times()[:4]) - self._cpu
-        peak = max(self.earlier.peak_mib, provenance.peak_mb() * 1e6 / 2**20)
-        return Cost(wall, cpu, peak, self.earlier.sessions + 1)
+        wall, cpu = time.perf_counter() - self._start[0], sum(os.times()[:4]) - self._start[1]
+        peak = max(self.earlier["peak_mib"], provenance.peak_mb() * 1e6 / 2**20)
+        spent = {"wall_s": self.earlier["wall_s"] + wall, "cpu_s": self.earlier["cpu_s"] + cpu}
+        return spent | {"peak_mib": peak, "sessions": self.earlier["sessions"] + 1}
 
 
-def save_cost(path: Path, cost: Cost) -> None:
-    """Write what was spent so far."""
-    provenance.write_json(path, asdict(cost))
-
-
-def load_cost(path: Path) -> Cost | None:
-    """Read what was spent; None where there is no such file or it cannot be read."""
+def load_cost(path: Path) -> dict[str, float] | None:
+    """Read what a run has spent; None where there is no such file or it cannot be read."""
     try:
         stored = provenance.read_json(path)
-        return Cost(**{field.name: stored[field.name] for field in fields(Cost)})
+        return {key: stored[key] for key in COST}
     except (InputError, KeyError, TypeError):
         return None
 
@@ -357,7 +346,7 @@ def write(
     described: dict[str, Any],
     metrics: dict[str, dict[str, Any] | None],
     predictions: pd.DataFrame,
-    cost: Cost,
+    cost: Mapping[str, float],
 ) -> None:
     """Write what every kind of run leaves into its (temporary) folder, ``run.json`` last."""
     shared = ("dataset", "kind", "preset", "seed", "overrides", "task", "classes")
@@ -370,18 +359,13 @@ def write(
     }
     provenance.write_json(draft / "metrics.json", summary | metrics)
     predictions.to_csv(draft / "predictions.csv", index=False)
-    spent = {"seconds": round(cost.wall_s, 1), "cost": asdict(cost)}
+    spent = {"seconds": round(cost["wall_s"], 1), "cost": cost}
     provenance.write_json(draft / LAST, described | provenance.record() | spent)
 
 
 def best_on_devel(runs: Sequence[Run]) -> Run:
     """Return the run with the highest devel score, of equals the first."""
-
-    def devel(run: Run) -> float:
-        score = (run.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
-        return -np.inf if score is None else score
-
-    return max(runs, key=devel)
+    return max(runs, key=lambda run: np.nan_to_num(run.devel, nan=-np.inf))
 
 
 def headline(metrics: dict[str, Any] | None) -> str:
@@ -436,9 +420,9 @@ def _rounded(value: float | None, digits: str) -> float:
 def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     """Read every finished run in ``results/`` and its committed records into a table, one a row.
 
-    Of a run that is in both, the user's own counts. What is not finished is passed over, also a
-    cross-validation. With ``folds``, those of cross-validations are listed, too. ``chosen``: values
-    of columns that a run must have, ``dataset="ravdess", overridden=False``.
+    Of a run that is in both, the user's own counts. With ``folds``, those of finished
+    cross-validations are listed, too. ``chosen``: values of columns that a run must have,
+    ``dataset="ravdess", overridden=False``.
 
     Returns
     -------
@@ -456,7 +440,9 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
 
     Raises an InputError if a file of a run cannot be read.
     """
-    rows = [_table_row(name, *where) for name, where in _finished(folds).items()]
+    corpus = f"{chosen['dataset']}/" if "dataset" in chosen else ""
+    runs = {name: at for name, at in _finished(folds).items() if name.startswith(corpus)}
+    rows = [_table_row(name, *where) for name, where in runs.items()]
     table = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
     table = table.sort_values(["dataset", "run", "fold"], ignore_index=True)
     for column, value in chosen.items():

@@ -55,11 +55,10 @@ def smooth_labels(labels: tf.Tensor, share: float) -> tf.Tensor:
 
 
 def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw the order in which an epoch shows the chunks: positions in ``classes``, shuffled.
+    """Draw the order in which an epoch shows the chunks: positions in ``classes``, int64.
 
-    Takes the class of each chunk, int64 (all 0 for a regression). ``upsample`` shows every chunk,
-    and chunks of the smaller classes again, drawn without replacement as far as they last, until
-    all classes are as large as the largest.
+    ``upsample`` shows chunks of the smaller classes again, drawn without replacement as far as they
+    last, until all classes are as large as the largest.
     """
     if balance != "upsample":
         return rng.permutation(len(classes))
@@ -223,14 +222,10 @@ def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.T
 def train_step(
     network: keras.Model, stage: Stage, task: Task, optimiser: keras.optimizers.Optimizer
 ):
-    """Compile a step: rank, augment, learn.
+    """Compile a step: rank, augment, learn; it gives each sample's loss, augmented and weighted.
 
     Un-augmented pictures are ranked and learnt from as they were stored. Only those that the
     augmentation really alters are drawn and go through the trunk, gathered across the batch.
-
-    The function takes mel uint8 [batch, mel, frames], stored float32 [batch, size] (`sources` says
-    which may be empty), targets [batch, outputs], weights [batch] and a seed int32 [2]; it gives
-    the loss of each sample as learnt from, augmented and weighted.
     """
     settings = task.settings
     variables = network.trainable_variables
@@ -305,10 +300,7 @@ def train_step(
 
 
 def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a step reads of each chunk: spectrogram and stored activation.
-
-    The one that it does not need has no columns.
-    """
+    """Return spectrogram and stored activation of each chunk; what a step needs not is empty."""
     mel, stored = task.store.mel, stage.stored
     if stored is None:
         stored = np.zeros((len(mel), 0), np.float32)
@@ -318,10 +310,7 @@ def sources(stage: Stage, task: Task) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predictor(network: keras.Model, stage: Stage, task: Task):
-    """Compile a function from chunks (int64) to the network's output, dropout off.
-
-    Where the trunk's activations are stored only the tail is computed.
-    """
+    """Compile a function from chunks (int64) to the network's output, dropout off."""
     if stage.stored is None:
         whole = classifier.predictor(network, task.settings)
         return lambda chunks: feature_store.predict(whole, task.store.mel, chunks)

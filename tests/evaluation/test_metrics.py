@@ -228,12 +228,8 @@ def test_what_is_undefined_becomes_none(speakers):
     [
         (metrics.fuse, ([[0.5, 0.5]], [0], "median"), InputError, "'mean' and 'vote'"),
         (metrics.fuse, ([[0.5]], [0], "vote"), InputError, "regression"),
-        (metrics.fuse, ([[0.5, 0.5], [0.1, 0.9]], [0, 2]), ValueError, "file 1 has no chunk"),
-        (metrics.fuse, ([[0.5, 0.5], [0.1, 0.9]], [0]), ValueError, "2 chunks"),
         (metrics.evaluate, ([0], [[np.nan, 0.5]], [0], None), InputError, "diverged"),
         (metrics.evaluate, ([0, 1], np.eye(2), [0, 0], None), ValueError, "different labels"),
-        (metrics.evaluate, ([0], [[1, 0, 0]], [0], None), ValueError, "scores"),
-        (metrics.evaluate, ([0], [[1, 0]], [0], ["x", "y"]), ValueError, "2 speakers for 1 files"),
     ],
 )
 def test_what_is_refused(function, arrays, error, text):

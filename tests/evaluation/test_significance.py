@@ -128,16 +128,6 @@ def test_a_real_difference_is_found_but_few_unanimous_speakers_prove_nothing(rng
     assert (one["difference"], one["low"], one["high"], one["p"]) == (1, None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("files", "n_classes", "groups", "text"),
-    [(2, 2, None, "labels"), (3, 1, None, "class indices"), (3, 2, ["a", "b"], "2 speakers for 3")],
-)
-def test_arrays_that_do_not_fit(files, n_classes, groups, text):
-    labels = np.array([0, 1, 1])
-    with pytest.raises(ValueError, match=text):
-        significance.uar_difference(labels, labels, labels[:files], n_classes, groups)
-
-
 def predictions(rng, rights, dataset="d", seeds=(0, 1), speakers=10, n=120, **columns):
     """Rows as `compared` takes them; ``rights``: augmentation -> share recognised."""
     parts, names = [], np.array(list("xyz"))
@@ -168,16 +158,6 @@ def test_a_study_of_several_corpora(rng, monkeypatch):
         assert table[f"{p}_holm"].tolist() == significance.holm(table[p]).tolist()
     assert table["only_this"][0] > table["only_baseline"][0]
     assert 20 < table["difference"][0] < 40  # points, not fractions
-
-
-def test_backbones_are_compared_in_the_same_way(rng):
-    rows = pd.concat(
-        predictions(rng, {"none": right, "cutmix": right}, backbone=name)
-        for name, right in (("small", 0.5), ("large", 0.9))
-    )
-    table = significance.compared(rows, "backbone", "small", ("dataset", "augmentation"))
-    expected = [["none", "large", "better"], ["cutmix", "large", "better"]]
-    assert table[["augmentation", "backbone", "verdict"]].values.tolist() == expected
 
 
 def test_only_seeds_and_labels_that_both_have_are_compared(rng):
@@ -218,14 +198,6 @@ def test_runs_that_do_not_fit_together_are_refused(rng, change, text):
     rows = change(predictions(rng, {"none": 0.5, "cutmix": 0.6}))
     with pytest.raises(InputError, match=text):
         significance.compared(rows, "augmentation", "none")
-
-
-def test_holm_rejects_what_the_closed_test_by_bonferroni_rejects(rng):
-    """A hypothesis falls when every set that holds it falls by Bonferroni."""
-    p = rng.uniform(0, 0.2, 5)
-    sets = [of for n in range(1, 6) for of in itertools.combinations(range(5), n)]
-    closed = [max(min(1, len(of) * min(p[list(of)])) for of in sets if i in of) for i in range(5)]
-    assert significance.holm(p) == pytest.approx(closed)
 
 
 def test_the_interval_covers_the_true_difference(rng):

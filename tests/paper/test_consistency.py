@@ -1,7 +1,5 @@
 """What the published tables and claims say of each other, and the same rules on made-up ones."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,49 +93,6 @@ def test_the_readme_names_the_place_of_every_failing_finding(findings):
         head, *rest = row.place.split(", ")
         corpora = [name for name in NAMES.values() if name in rest]
         assert all(part in mistakes for part in [head.split(" and ")[0], *corpora]), row.place
-
-
-# What is derived in claims.csv and contradictions.csv, once more from the tables
-
-
-def derived_numbers():
-    """Numbers by the id of what they were derived for: a sample, from Tables 3 to 5."""
-    scores, claims = published.scores(), published.texts("claims").set_index("id")["value"]
-    test = scores.pivot(index="dataset", columns="configuration", values="test")
-    best, none, svm = test.drop(columns="svm").max(axis=1), test["none"], test["svm"].dropna()
-    gain = 100 * (test[METHODS].max(axis=1) / none - 1)
-    small = claims["small-corpora"].split()
-    both = test["cutmix+specaugment"] > test[["cutmix", "specaugment"]].max(axis=1)
-    outside = (scores["devel"] < scores["ci_low"]) | (scores["devel"] > scores["ci_high"])
-    ms, *_, size = published.table(5).drop(columns=["quantity", "unit"]).to_numpy()
-    recalls = [float(claims[f"css-{kind}"]) for kind in ("sensitivity", "specificity")]
-    bases = [*svm.items(), ("mpssc", none["mpssc"])]
-    improved = {name: [best[name], base, 100 * (best[name] / base - 1)] for name, base in bases}
-    lag = [ms[0], ms[3], ms[0] + ms[3]]
-    assert gain.idxmax() == claims["largest-gain"]
-    return {f"improvement-{name}": numbers for name, numbers in improved.items()} | {
-        "augmentation-every": [(test[METHODS].min(axis=1) > none).sum(), len(test)],
-        "small-corpora": [gain[small].median(), gain.drop(small).median()],
-        "fusion-superior": [both.sum(), len(both)],
-        "size-factor": [size[1], size[2], size[1] / size[2]],
-        "time-difference": [ms[1], ms[2], ms[1] - ms[2]],
-        "css-sensitivity": [*recalls, 2, sum(recalls) / 2],
-        "devel-test-gap": [outside.sum(), len(scores)],
-        **dict.fromkeys(["quarter-second", "real-time", "abstract-latency"], lag),
-        "figure2-frequency": [0, 1000 * float(claims["sample-rate"]) / 2],
-        "row-epochs_phase2": [len(test)],
-    }
-
-
-def test_what_is_derived_in_the_files_follows_from_the_tables(findings):
-    claims, wrong = (published.texts(name) for name in ("claims", "contradictions"))
-    texts = pd.concat([claims[claims["derived"] != ""], wrong]).set_index("id")["derived"]
-    for name, expected in derived_numbers().items():
-        words = re.findall(r"(?<![\d.])\d+(?:\.\d+)?", texts[name])
-        decimals = [len(word.partition(".")[2]) for word in words]
-        rounded = [round(float(x), n) for x, n in zip(expected, decimals, strict=True)]
-        assert [float(word) for word in words] == pytest.approx(rounded), name
-    assert not set(wrong["id"]) & set(findings.loc[findings["holds"], "id"])
 
 
 # The claims

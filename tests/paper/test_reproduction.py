@@ -1,7 +1,5 @@
 """Every published number beside made-up runs: each verdict, and what a substitute may be called."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +8,8 @@ from dslite import paths
 from dslite.errors import InputError
 from dslite.paper import published, reproduction
 from dslite.training import runs
-from dslite.training.runs import BASELINES, LABELS, all_runs
-from tests.finished_runs import write_run
+from dslite.training.runs import LABELS, all_runs
+from tests.finished_runs import evaluation, write_metrics, write_run
 
 NO_FINDINGS = pd.DataFrame(columns=["id", "holds", "explanation", "keys"])
 
@@ -190,7 +188,7 @@ def test_seeds_of_other_files_are_refused(results):
     write_run(results)
     changed = write_run(results, seed=1) / "predictions.csv"
     changed.write_text(changed.read_text().replace("test7,", "test7b,"))
-    with pytest.raises(InputError, match="densenet121-none-s1-paper: scored on other files"):
+    with pytest.raises(InputError, match="densenet121-none-s1-paper: scored on different files"):
         judged()
 
 
@@ -238,28 +236,6 @@ def test_a_number_that_the_paper_contradicts_keeps_ours(results):
 
 def block_of(dataset):
     return reproduction.ablation_block(dataset, all_runs())
-
-
-def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
-    level = {"n": 176, "score": score, "interval_files": [score - 0.05, score + 0.05]}
-    level |= {"interval_speakers": speakers and list(speakers), "recall": {}, "confusion": []}
-    return {"metric": metric, "chance": chance, "file": level, "chunk": level}
-
-
-def write_metrics(results, configuration="none", dataset="ravdess", **changes):
-    """One finished run; `changes` replaces entries of its metrics."""
-    baseline, acoustic = configuration in BASELINES, configuration == "librosa"
-    content = {
-        **{"dataset": dataset, "kind": configuration if baseline else "deepspectrumlite"},
-        **{"backbone": "" if acoustic else "densenet121", "preset": "paper", "seed": 0},
-        **{"random_weights": False, "weights": "" if acoustic else "imagenet"},
-        **{"augmentation": "none" if baseline else configuration},
-        **{"overrides": {}, "task": "classification", "classes": ["calm", "sad"]},
-        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
-    } | changes
-    name = f"{content['backbone'] or 'acoustic'}-{configuration}-s{content['seed']}"
-    (results / dataset / name).mkdir(parents=True)
-    (results / dataset / name / "metrics.json").write_text(json.dumps(content))
 
 
 def test_ablation_block(results):

@@ -36,7 +36,7 @@ def test_a_training_has_the_notebook_s_parameters(jobs_of, tmp_path):
         named = {key: words[key] for key in ("backbone", "augmentation")}
         assert "weights" not in words  # those of the card, which may lie elsewhere tomorrow
         used = cards.settings_of(card, words["preset"], words["overrides"], **named)
-        assert runs.folder(card, used, int(words["seed"]), "", words["preset"]) == job.folder
+        assert runs.folder(card, used, int(words["seed"]), NETWORK, words["preset"]) == job.folder
         assert job.folder == paths.results() / job.key
     jobs = jobs_of(backbones=["squeezenet"], weights="imagenet")  # named by the study: passed on
     assert all("weights=imagenet" in job.words() for job in jobs.values())

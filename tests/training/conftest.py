@@ -7,6 +7,7 @@ import tensorflow as tf
 from dslite import cards
 from dslite.datasets import load_manifest
 from dslite.settings import Settings
+from dslite.training import loop
 
 SHORT = {"epochs_phase1": 1, "epochs_phase2": 1, "trained_share": 0.5, "units": 4}
 
@@ -37,6 +38,24 @@ def short(tiny, workplace):
         return cards.settings_of(built.card, "", SHORT | {"weights": str(tiny)} | differs)
 
     return make
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Makes up loss, score and shares of the files on devel; gives the weights after each epoch."""
+
+    def script(rows):
+        weights, rows = [], iter(rows)
+
+        def devel_score(task, network, chunks, predict):
+            weights.append(network.get_weights())
+            loss, score, *shares = next(rows)
+            return {"devel_loss": loss, "devel_score": score}, shares
+
+        monkeypatch.setattr(loop, "_devel_score", devel_score)
+        return weights
+
+    return script
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from dslite import cards, paths
+from dslite import cards, paths, provenance
 from dslite.datasets import load_manifest
 from dslite.deployment import predict
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, Settings
-from dslite.training import experiment, loop, runs, steps
+from dslite.studies import jobs, study
+from dslite.training import experiment, loop, ridge, runs, steps
 from tests.changed_labels import blinded, shuffled_test_labels
 from tests.training.toy import quiet
 
@@ -59,10 +60,10 @@ def test_run_json_says_how_it_came_about(small_run):
     expected = {"seed": 0, "preset": "tuned", "overrides": {}, "classes": CLASSES}
     expected |= {"weights": {"name": "small.weights.h5", "random": False}}
     assert record | expected == record
-    cost = runs.Cost(**record["cost"])
-    assert (cost.sessions, round(cost.wall_s, 1)) == (1, record["seconds"])
-    assert cost.cpu_s > 0
-    assert cost.peak_mib > 50
+    cost = record["cost"]
+    assert (cost["sessions"], round(cost["wall_s"], 1)) == (1, record["seconds"])
+    assert cost["cpu_s"] > 0
+    assert cost["peak_mib"] > 50
 
 
 def test_no_file_tells_where_this_machine_keeps_things(small_run, small_corpus):
@@ -115,26 +116,6 @@ def test_test_predictions_are_the_saved_models_and_devels_are_not(small_run, sma
         assert difference < 2e-6 if partition == "test" else difference > 1e-3
     assert again["prediction"].tolist() == table["prediction"].tolist()
     assert again[CLASSES].to_numpy().std(axis=0).max() > 1e-4, "a constant would agree as well"
-
-
-def test_devel_is_the_first_trainings_and_test_the_final_ones(short, corpus):
-    """The final training begins anew, on train + devel, for as many epochs as were best."""
-    built = corpus()
-    used = short(built)
-    run = experiment.train(built, used, 1, log=quiet)
-    task = steps.task_of(built.card, used, feature_store.load_spectrograms(built, used))
-    train, devel = task.store.chunks("train"), task.store.chunks("devel")
-    both, epochs = np.concatenate([train, devel]), None
-    for partition, learnt, choice in (("devel", train, devel), ("test", both, None)):
-        network = loop.build_model(task, learnt, 1)
-        history = loop.fit(network, task, learnt, 1, choice, epochs, log=quiet)
-        epochs = loop.epochs_to_best(history) if choice is not None else None
-        chunks = task.store.chunks(partition)
-        pictures = classifier.inputs(task.store.mel[chunks], used)
-        outputs = pd.DataFrame(network(pictures, training=False).numpy())
-        fused = outputs.groupby(task.store.file[chunks]).mean().to_numpy()
-        table = run.predictions.query("partition == @partition")
-        np.testing.assert_allclose(table[CLASSES], fused, atol=2e-6)
 
 
 def test_test_labels_decide_nothing(short, corpus):
@@ -318,6 +299,102 @@ def test_a_regression_corpus(short, ages):
     assert metrics["file"]["score"] == pytest.approx(true.corr(predicted, "spearman"), abs=1e-3)
     assert 0 < predicted.mean() < 100
     assert runs.headline(metrics).startswith("rho")
+
+
+# The recipe `tuned`, made small
+
+SMALL = {"mel_bands": 32, "columns": 32, "chunk_length_s": 3.0, "epochs_phase2": 1}
+
+
+@pytest.fixture
+def recipe(workplace):
+    """Settings of `tuned` with a small picture, of a manifest whose card has presets of its own."""
+
+    def make(built, **differs):
+        return cards.settings_of(built.card, "", cards.TUNED | SMALL | differs)
+
+    return make
+
+
+def test_run_json_says_how_the_head_was_solved(recipe, corpus):
+    built, lines = corpus(), []
+    used = recipe(built)
+    assert (used.panels, used.picture_shape, used.label_smoothing) == (2, (64, 32), 0)
+    run = experiment.train(built, used, 0, log=lines.append)
+    record = run.record
+    assert 1 < record["typical_s"] < 2
+    assert record["kept"].keys() == {"phase", "gain", "noise"}
+    assert [head["head"] for head in record["heads"]] == list(ridge.HEADS)
+    assert record["settings"]["mel_max_hz"] == 8000  # what the corpus has
+    assert any(line.startswith("Phase ") for line in lines)
+    history = run.history
+    assert history["phase"].tolist()[:2] == [1, 2]
+    assert len(history) == 2 + record["epochs"]
+    # The saved model gives what is written down.
+    network = classifier.load_classifier(run.folder / "model.keras")
+    store = feature_store.load_spectrograms(built, used)
+    chunks = store.chunks("test")
+    outputs = network(classifier.inputs(store.mel[chunks], run.settings)).numpy()
+    fused = pd.DataFrame(outputs).groupby(store.file[chunks]).mean().to_numpy()
+    table = run.predictions.query("partition == 'test'")
+    np.testing.assert_allclose(table[CLASSES], fused, atol=5e-3)  # of features in half precision
+    # Asked for again, with the edge left to the corpus or named, it is not repeated.
+    for again in (used, used.model_copy(update={"mel_max_hz": 8000.0})):
+        described = runs.look_up(built, again, 0, "", runs.NETWORK)[0]
+        assert described["identity"] == record["identity"]
+    assert runs.look_up(built, used, 0, "", runs.NETWORK)[2].folder == run.folder
+
+
+def test_a_study_knows_the_run_though_it_left_the_edge_to_the_corpus(recipe, corpus, monkeypatch):
+    built = corpus()
+    card = built.card.model_copy(update={"presets": {"tuned": cards.TUNED | SMALL}})
+    config = study.Config(
+        **{"dataset": card.table, "preset": "tuned", "backbone": "squeezenet", "seed": 0},
+        weights=card.settings["weights"],
+    )
+    job = jobs.job(config, card=card)
+    assert job.settings.mel_max_hz == "corpus"
+    assert jobs.look_up(job).state == jobs.MISSING
+    described = runs.describe(card, job.settings, 0, "tuned", "any", runs.NETWORK, 4000.0)
+    assert described["settings"]["mel_max_hz"] == 4000
+    job.folder.mkdir(parents=True)
+    provenance.write_json(job.folder / "run.json", described)
+    assert jobs.look_up(job).state == jobs.FINISHED
+    described["settings"]["columns"] = 64
+    provenance.write_json(job.folder / "run.json", described)
+    assert "columns" in jobs.look_up(job).state
+
+
+def test_a_candidate_is_gone_on_with(recipe, corpus, tmp_path, monkeypatch):
+    """The head of train alone is not solved again, and the run is the same as in one go."""
+    built = corpus()
+    used, solved, solve = recipe(built), [], loop._solve
+
+    def counted(network, task, trunks, train, log):
+        solved.append(len(train))
+        return solve(network, task, trunks, train, log)
+
+    monkeypatch.setattr(loop, "_solve", counted)
+    plain = experiment.train(built, used, 0, log=quiet)
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "other"))
+    tried = experiment.candidate(built, used, 0, log=quiet)
+    assert tried.metrics["devel"] == plain.metrics["devel"]
+    assert "model.keras" not in contents(tried.folder)
+    run = experiment.train(built, used, 0, log=quiet)
+    assert_same(plain, run)
+    assert run.metrics["test"] == plain.metrics["test"]
+    assert solved == [48, 72, 48, 72]  # in each the first head and the final one
+    assert run.record["heads"] == plain.record["heads"]
+
+
+def test_a_regression_of_the_recipe(recipe, ages):
+    run = experiment.train(ages, recipe(ages, epochs_phase2=0), 0, log=quiet)
+    table = run.predictions.query("partition == 'test'")
+    predicted = table["prediction"].astype(float)
+    assert 20 < predicted.mean() < 60
+    assert run.metrics["test"]["file"]["score"] > 0.2
+    assert "kept" not in run.record
+    assert run.record["epochs"] == 1
 
 
 # Real audio and real weights

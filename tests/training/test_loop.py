@@ -146,25 +146,6 @@ def test_the_head_is_learnt_and_exactly_the_last_layers(chosen, cache, differs, 
 # Choosing
 
 
-@pytest.fixture
-def scripted(monkeypatch):
-    """Makes the losses and scores on devel up; gives the weights after each epoch."""
-    weights = []
-
-    def script(rows):
-        rows = iter(rows)
-
-        def devel_score(task, network, chunks, predictor):
-            weights.append(network.get_weights())
-            loss, score = next(rows)
-            return loop._Measured({"devel_loss": loss, "devel_score": score}, [])
-
-        monkeypatch.setattr(loop, "_devel_score", devel_score)
-        return weights
-
-    return script
-
-
 def epochs_with_weights_of(network, weights):
     """Numbers of the epochs after which these were the network's weights."""
     now = network.get_weights()
@@ -387,14 +368,6 @@ def test_a_line_an_epoch():
     for score, words in ((0.4567, "0.457"), (float("nan"), "nan")):
         assert f"  devel rho {words}  " in loop.line(ROW | {"devel_score": score}, 120, True)
     assert loop.line(ROW, 7, False).endswith("123 images/s  30.0 s")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "0 s"), (89, "89 s"), (90, "1.5 minutes"), (7199, "2 hours")],
-)
-def test_the_time_left(seconds, words):
-    assert loop.line(ROW | {"seconds": seconds}, 8, False).endswith(f"  {words} left")
 
 
 def test_tensorboard_holds_every_number_as_soon_as_it_is_written(tmp_path):

@@ -28,25 +28,6 @@ def hard(settings, per_class=(8, 8, 8)):
     return steps.task_of(task.card, settings, replace(task.store, files=files))
 
 
-@pytest.fixture
-def scripted(monkeypatch):
-    """Makes up which devel files each epoch recognises; gives the weights after it."""
-    weights = []
-
-    def script(rows):
-        rows = iter(rows)
-
-        def devel_score(task, network, chunks, predict):
-            weights.append(network.get_weights())
-            right = next(rows)
-            return loop._Measured({"devel_loss": 1.0, "devel_score": np.mean(right)}, right)
-
-        monkeypatch.setattr(loop, "_devel_score", devel_score)
-        return weights
-
-    return script
-
-
 def test_phase_1_is_one_solved_row(chosen):
     task, lines = hard(chosen(**SOLVED)), []
     network, history = trained(task, log=lines.append)
@@ -95,7 +76,7 @@ HALF = [1.0, 0.0] * 6
     ],
 )
 def test_phase_2_counts_where_its_gain_is_more_than_noise(chosen, scripted, rows, best, gains):
-    weights = scripted(rows)
+    weights = scripted([(1.0, np.mean(shares), *shares) for shares in rows])
     network, history = trained(toy(chosen(**BOTH), (4, 4, 4)))
     np.testing.assert_allclose(history["gain"][1:], gains, atol=1e-9)
     for noise, right in zip(history["noise"][1:], rows[1:], strict=True):

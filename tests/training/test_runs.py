@@ -16,10 +16,10 @@ from dslite.datasets import load_manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
-from tests.finished_runs import into_record
+from tests.finished_runs import evaluation, into_record, write_metrics
 
 
-def name(preset="", kind="", card="ravdess", fold="", **overrides):
+def name(preset="", kind=runs.NETWORK, card="ravdess", fold="", **overrides):
     """The name of a run of a card with some overrides."""
     card = cards.load(card)
     used = cards.settings_of(card, preset, overrides)
@@ -136,31 +136,31 @@ def test_what_nobody_chose_replaces_what_was_there(small_corpus, workplace):
 
 
 def test_a_reading_includes_ended_children_and_the_sessions_before():
-    meter, together = runs.Meter(), runs.Meter(runs.Cost(1000.0, 2000.0, 1e9, 4))
+    earlier = {"wall_s": 1000.0, "cpu_s": 2000.0, "peak_mib": 1e9, "sessions": 4}
+    meter, together = runs.Meter(), runs.Meter(earlier)
     script = (
-        "from dslite.training import runs\nmeter = runs.Meter()\nbefore = meter.read().peak_mib\n"
-        "held = b'x' * (300 * 2**20)\nprint(meter.read().peak_mib - before)"
+        "from dslite.training import runs\nmeter = runs.Meter()\n"
+        "before = meter.read()['peak_mib']\nheld = b'x' * (300 * 2**20)\n"
+        "print(meter.read()['peak_mib'] - before)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 290 < float(done.stdout) < 310  # mebibytes
     one, whole = meter.read(), together.read()
-    assert one.cpu_s > 0.25  # far more than this process needs, and below the child's
-    assert (one.sessions, whole.sessions, whole.peak_mib) == (1, 5, 1e9)
-    assert whole.wall_s > 1000 > one.wall_s
-    assert whole.cpu_s > 2000
+    assert one["cpu_s"] > 0.25  # far more than this process needs, and below the child's
+    assert (one["sessions"], whole["sessions"], whole["peak_mib"]) == (1, 5, 1e9)
+    assert whole["wall_s"] > 1000 > one["wall_s"]
+    assert whole["cpu_s"] > 2000
 
 
 def test_a_cost_is_read_again_and_what_is_damaged_is_none(tmp_path):
-    cost, file = runs.Cost(1.5, 2.5, 300.0, 3), tmp_path / "cost.json"
+    file = tmp_path / "cost.json"
     assert runs.load_cost(file) is None
-    runs.save_cost(file, cost)
-    assert runs.load_cost(file) == cost
-    content = json.loads(file.read_text())
+    cost = {"wall_s": 1.5, "cpu_s": 2.5, "peak_mib": 300.0, "sessions": 3}
     # As older versions wrote it: with an energy that no counter told.
-    file.write_text(json.dumps(content | {"energy_j": None, "energy_note": "unknown"}))
+    file.write_text(json.dumps(cost | {"energy_j": None, "energy_note": "unknown"}))
     assert runs.load_cost(file) == cost
-    for damaged in ("{", "[]", "7", json.dumps({k: v for k, v in content.items() if k != "cpu_s"})):
+    for damaged in ("{", "[]", "7", json.dumps({k: v for k, v in cost.items() if k != "cpu_s"})):
         file.write_text(damaged)
         assert runs.load_cost(file) is None
 
@@ -207,26 +207,6 @@ def test_a_regression_has_errors_in_the_labels_unit(tmp_path):
 def results(tmp_path, monkeypatch):
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
     return tmp_path / "results"
-
-
-def evaluation(score, speakers=(0.5, 0.9)):
-    file = {"score": score, "interval_files": [score - 0.05, score + 0.05]}
-    return {"metric": "uar", "chance": 1 / 6, "file": file | {"interval_speakers": speakers}}
-
-
-def write_metrics(results, configuration="none", seed=0, **changes):
-    """The ``metrics.json`` of a run of RAVDESS; ``changes`` replace entries of it."""
-    kind = configuration if configuration in runs.BASELINES else runs.NETWORK
-    content = {
-        **{"kind": kind, "backbone": "densenet121", "preset": "paper", "seed": seed},
-        **{"augmentation": configuration if kind == runs.NETWORK else "none", "overrides": {}},
-        **{"random_weights": False, "weights": "imagenet"},
-        **{"devel": evaluation(0.7), "test": evaluation(0.766)},
-    }
-    folder = results / "ravdess" / f"densenet121-{configuration}-s{seed}"
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(content | changes))
-    return folder
 
 
 def test_finished_runs_are_read_others_passed_over(results):

@@ -274,22 +274,6 @@ def test_optimisers_by_name(name, decay):
         assert (optimiser.momentum, optimiser.nesterov) == (0.9, True)
 
 
-@pytest.mark.parametrize(
-    ("differs", "rates"),
-    [
-        ({}, [0.8] * 4),
-        ({"warmup_epochs": 3}, [0.2, 0.4, 0.6, 0.8, 0.8, 0.8]),
-        ({"schedule": "cosine"}, 0.4 * (1 + np.cos(np.pi * np.arange(12) / 12))),
-        ({"schedule": "cosine", "warmup_epochs": 9}, [0.08, 0.16, 0.24, 0.32]),
-    ],
-)
-def test_rates(differs, rates):
-    used, epochs = Settings(**differs), len(rates)
-    computed = [steps.rate_at(used, 0.8, epoch, epochs) for epoch in range(epochs)]
-    np.testing.assert_allclose(computed, rates)
-    assert min(computed) > 0
-
-
 # Order and weights of an epoch
 
 
@@ -313,12 +297,3 @@ def test_every_chunk_of_a_small_class_is_drawn_again_equally_often():
         extra += np.bincount(order, minlength=14)[10:] - 2  # 10 = 2 x 4 + 2 drawn
     low, high = scipy.stats.binom.interval(1 - 1e-6, 300, 0.5)
     assert ((extra >= low) & (extra <= high)).all()
-
-
-def test_an_epoch_is_shuffled():
-    classes = np.repeat([0, 1], [500, 250])
-    order = steps.epoch_order(classes, "upsample", np.random.default_rng(0))
-    assert 0.4 < classes[order[:500]].mean() < 0.6
-    # The first show of a chunk is not before all second ones.
-    places = [np.flatnonzero(order == chunk) for chunk in range(500, 750)]
-    assert 0.3 < np.mean([place[0] < 500 for place in places]) < 0.95
