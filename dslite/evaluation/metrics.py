@@ -143,17 +143,11 @@ def bootstrap_interval(
 ) -> Interval | None:
     """Compute the 95 % percentile bootstrap interval of the UAR (paper 3.3): low and high.
 
-    None with fewer than two files or groups, where nothing varies. A class absent from a draw is
-    left out of that draw's mean.
-
-    Parameters
-    ----------
-    labels : int [files]
-    predictions : int [files] or [seeds, files]
-        Of several seeds: the interval of the mean of their UARs. A draw takes the same files for
-        all; a recall is linear in each file's share of seeds that recognise it.
-    groups : str or int [files], optional
-        Speaker of every file: draws whole speakers, whose files are not independent, not files.
+    Takes labels int [files] and predictions int [files], or [seeds, files] for the mean of their
+    UARs: a draw takes the same files for all, and a recall is linear in each file's share of seeds
+    that recognise it. ``groups``: speakers [files], to draw whole speakers, whose files are not
+    independent. None with fewer than two files or groups, where nothing varies. A class absent from
+    a draw is left out of that draw's mean.
 
     Examples
     --------
@@ -276,15 +270,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compute everything a run records about one partition, ready for JSON.
 
-    Parameters
-    ----------
-    labels : int or float [chunks]
-        Class index, or the number to predict; the same in all chunks of a file.
-    scores, files, fusion
-        As in `fuse`; the fused scores decide ``score``, the recalls and the intervals. InputError
-        where scores are not finite (training diverged).
-    speakers : str [files] or None
-        None, empty, or with an empty name where speakers are unknown: no interval over speakers.
+    Takes the label of every chunk (class index, or the number to predict; the same in all chunks
+    of a file), scores, files and fusion as `fuse`, and the speakers, str [files], None or an empty
+    name where they are unknown.
 
     Returns
     -------

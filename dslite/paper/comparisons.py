@@ -5,7 +5,7 @@ The paper compares scores by eye. Here each question is asked of the predictions
 a p that is corrected for the number of comparisons of its question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from dslite.evaluation.significance import AGREE, EQUAL, MIXED
 from dslite.paper import published
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
-from dslite.studies.tables import to_markdown
 from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, all_runs, load
 
 NONE = "none"
@@ -221,12 +220,6 @@ def cost(runs: pd.DataFrame) -> str:
     took = provenance.duration_in_words(runs["seconds"].sum())
     machines = ", ".join(sorted(set(filter(None, runs["hardware"]))))
     return f"{len(runs)} runs took {took}, added up, on {machines}."
-
-
-def section(lead: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> str:
-    """Write the README's results: markers around sentences, and tables under bold titles."""
-    tables = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
-    return "\n".join([BEGIN, *lead, *tables, END])
 
 
 def inserted(text: str, results: str, name: str = "README.md") -> str:

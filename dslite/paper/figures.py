@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from dslite import cards, plots
 from dslite.deployment import profile
@@ -24,7 +22,6 @@ from dslite.training import runs as training_runs
 from dslite.training.runs import BASELINES, LABELS
 
 EXPLAINED = ("explanation/shap_confident.png", "explanation/shap_confident.svg")  # Figure 2
-WIDEST, COLOURS = 1250, 48  # of a PNG
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
 POOLINGS["segments"] = "means of parts of the time and deviation, of the picture and three depths"
 GAINS = ("cutmix", "specaugment", "cutmix+specaugment")
@@ -84,7 +81,9 @@ def _of_corpus(
     for run in runs.sort_values("devel", ascending=False).to_dict("records"):
         files = [file for name in EXPLAINED if (file := Path(run["folder"], name)).is_file()]
         if files:
-            yield _figure("figure2", _picture(files[0]), dataset, run=f"{dataset}/{run['run']}")
+            is_text = files[0].suffix == ".svg"
+            drawn = files[0].read_text("utf-8") if is_text else plots.reduced(files[0])
+            yield _figure("figure2", drawn, dataset, run=f"{dataset}/{run['run']}")
             break
     networks = runs[~runs["random_weights"] & ~runs["configuration"].isin(BASELINES)]
     tested = networks[networks["test"].notna() & networks["devel"].notna()]
@@ -102,20 +101,6 @@ def _of_corpus(
     measured = [profile.profile_table(content) for content in profiles.values()]
     if measured and (pareto := profile.pareto_figure(pd.concat(measured, ignore_index=True))):
         yield _figure("pareto", pareto, dataset)
-
-
-def _picture(file: Path) -> str | bytes:
-    """A drawn figure as it was left, a PNG in fewer pixels and colours."""
-    if file.suffix == ".svg":
-        return file.read_text(encoding="utf-8")
-    smaller = BytesIO()
-    with Image.open(file) as picture:
-        picture = picture.convert("RGB")
-        picture.thumbnail((WIDEST, picture.height), Image.Resampling.LANCZOS)
-        # Of the methods, the one that keeps the few strong reds
-        picture = picture.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        picture.save(smaller, "PNG", optimize=True)
-    return smaller.getvalue()
 
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:

@@ -21,12 +21,6 @@ NAMES = {  # corpora as the paper abbreviates them
     **{"ccs": "CCS", "css": "CSS", "demos": "DEMoS", "ess": "ESS", "iemocap": "IEMOCAP"},
     **{"mpssc": "MPSSC", "ravdess": "RAVDESS", "sleep": "SLEEP"},
 }
-HYPERPARAMETERS = {  # rows of Table 2 as printed
-    **{"units": "Classifier units", "dropout": "Dropout rate"},
-    **{"learning_rate": "Initial learning rate", "epochs_phase1": "Epochs of first phase"},
-    **{"epochs_phase2": "Epochs of second phase", "fine_tuned_layers": "Fine-tuned layers"},
-    **{"chunk_length_s": "Audio chunk length [s]"},
-}
 UNITS = {
     **{"files": "files", "classes": "classes", "speakers": "speakers", "minutes": "min"},
     **dict.fromkeys(["mean_s", "std_s", "chunk_length_s"], "s"),

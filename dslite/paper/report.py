@@ -25,6 +25,7 @@ from dslite.paper.published import NAMES, PRESET
 from dslite.paper.reproduction import COUNT_DECIMALS
 from dslite.paper.tables import Sheet
 from dslite.provenance import duration_in_words
+from dslite.studies import to_markdown
 from dslite.training.runs import LABELS, all_runs
 
 README = "README.md"
@@ -169,7 +170,9 @@ def _write(file: Path, text: str) -> None:
 def readme_section(material: Material, name: str = README) -> str:
     """Write the results as one of `READMES` has them: of the project's, the scores alone."""
     lead = [f"- {line}" for line in [*headlines(material), comparisons.cost(material.runs)]]
-    return comparisons.section(lead, (scores if name == README else results)(material))
+    parts = (scores if name == README else results)(material)
+    shown = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
+    return "\n".join([comparisons.BEGIN, *lead, *shown, comparisons.END])
 
 
 def update_readmes(material: Material) -> list[Path]:

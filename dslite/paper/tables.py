@@ -22,7 +22,7 @@ from dslite import cards
 from dslite.evaluation import metrics
 from dslite.paper import published
 from dslite.paper.comparisons import PARTITION, WHERE, network
-from dslite.paper.published import HYPERPARAMETERS, NAMES, ORDER
+from dslite.paper.published import NAMES, ORDER
 from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
 from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM
 
@@ -246,9 +246,9 @@ def table1(numbers: pd.DataFrame) -> Sheet:
 
 def table2(numbers: pd.DataFrame) -> Sheet:
     """Return the hyperparameters as printed, ``*`` where a cell is assumed."""
-    rows = _marked(numbers, 2)
+    rows, titles = _marked(numbers, 2), words("tables")["2"]["rows"]
     wide = rows.set_index(["column", "name"])["text"].unstack(sort=False).fillna(f"{NONE}*")
-    wide = wide.reindex(HYPERPARAMETERS).rename(index=HYPERPARAMETERS).rename_axis(None)
+    wide = wide.reindex(titles).rename(index=titles).rename_axis(None)
     return _sheet("2", wide, "Hyperparameter", _legend(rows, 2))
 
 

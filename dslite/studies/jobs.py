@@ -117,8 +117,6 @@ def job(config: Config, role: str = TRAINING, card: Card | None = None) -> Job:
     card = card or cards.load(config.dataset)
     named = {key: getattr(config, key) for key in AXES}
     settings = cards.settings_of(card, config.preset, config.override_words(), **named)
-    if config.kind == runs.LIBROSA:
-        settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
     fold = f"{config.folds}folds" if config.folds else ""
     where = (config.seed, config.kind, config.preset, fold, role == CANDIDATE)
     folder = runs.folder(card, settings, *where)

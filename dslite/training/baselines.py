@@ -99,14 +99,13 @@ def train_baseline(
     kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
     basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    acoustic, versions = kind == runs.LIBROSA, {}
+    acoustic = kind == runs.LIBROSA
     if acoustic:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
-        versions = {"acoustics": functionals.VERSION}
     else:
         settings = settings.model_copy(update={"augmentation": "none"})
     described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, kind, force=force, log=log, **versions
+        manifest, settings, seed, preset, kind, force=force, log=log
     )
     if finished:
         return finished

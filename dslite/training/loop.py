@@ -4,7 +4,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,8 @@ from dslite.training import ridge, steps
 from dslite.training.steps import Task
 
 Row = dict[str, Any]  # of the history that `fit` returns
+# Of a state: what training may change, the optimiser of the phase under way, the best devel epoch
+Arrays = dict[str, list[np.ndarray]]
 
 
 class Phase(NamedTuple):
@@ -40,11 +41,6 @@ def schedule(settings: Settings, layers: int) -> list[Phase]:
     Phase 2 has a tenth of the learning rate, unless it has one of its own; without fine-tuned
     layers there is none. With random weights one phase trains the whole network. Phase 1 of the
     head ``ridge`` is one step, its solution.
-
-    Examples
-    --------
-    >>> [(phase.epochs, phase.trained) for phase in schedule(Settings(), layers=427)]
-    [(40, 0), (80, 42)]
     """
     rate, last = settings.learning_rate, classifier.trained_layers(settings, layers)
     first, second = settings.epochs_phase1, settings.epochs_phase2
@@ -85,22 +81,16 @@ def fit(
         Of `build_model`; changed in place.
     train, devel : ndarray of int64
         Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
-    seed : int
-        Of the order of samples, of augmentation and dropout.
     epochs : dict, optional
         Phase -> number of its epochs, instead of the settings' (see `epochs_to_best`).
-    trunks : Trunks, optional
-        Shared by trainings from the same weights.
     checkpoint : (path, identity), optional
         File of the state after every epoch, from which one of the same identity goes on.
-    after_epoch : callable
-        Takes every row of the history.
 
     Returns
     -------
     DataFrame
-        One row an epoch: epoch, phase, learning_rate, train_loss, devel_loss, devel_score,
-        images_per_s (of the training alone), seconds, best (on devel by score, then by loss).
+        One row an epoch, as ``after_epoch`` takes them; images_per_s are those of the training
+        alone, best is the epoch that is it on devel by score, then by loss.
     """
     settings, trunks = task.settings, trunks or steps.Trunks(task, log)
     phases = schedule(settings, len(classifier.backbone_of(network).layers))
@@ -108,11 +98,11 @@ def fit(
     variables = _learnt(network, phases, settings)
     rng = np.random.default_rng(seed)
     stored = load_state(*checkpoint) if checkpoint else None
-    state = stored or State({"best": []}, {"history": []})
-    history: list[Row] = state.facts["history"]
+    arrays, facts = stored or ({"best": []}, {"history": []})
+    history: list[Row] = facts["history"]
     if stored:
-        _assign(variables, stored.arrays["variables"])
-        rng.bit_generator.state = stored.facts["order"]
+        _assign(variables, arrays["variables"])
+        rng.bit_generator.state = facts["order"]
         log(f"going on after epoch {len(history)}, where it was interrupted")
 
     def out_of_patience(phase: Phase) -> bool:
@@ -135,61 +125,55 @@ def fit(
         if not solved:
             optimiser = steps.optimizer(settings, phase.rate, network.trainable_variables)
             if done:
-                _assign(optimiser.variables, state.arrays["optimizer"])
+                _assign(optimiser.variables, arrays["optimizer"])
             step = steps.train_step(network, stage, task, optimiser)
         for epoch in range(done, length):
             begin = time.perf_counter()
             rate = steps.rate_at(settings, phase.rate, epoch, phase.epochs)
             row = {"epoch": len(history) + 1, "phase": phase.number, "learning_rate": rate}
             if solved:
-                state.facts["heads"] = _solve(network, task, trunks, train, log)
+                facts["heads"] = _solve(network, task, trunks, train, log)
                 losses = _losses(task, network, train, predict(train))
                 row["train_loss"] = float(losses.mean())
             else:
                 optimiser.learning_rate = rate
                 losses = np.concatenate(list(epoch_losses(step, stage, task, train, rng)))
                 row["train_loss"] = float(losses.mean(dtype=np.float64))
-                state.arrays["optimizer"] = _values(optimiser.variables)
+                arrays["optimizer"] = _values(optimiser.variables)
             row["images_per_s"] = len(losses) / (time.perf_counter() - begin)
             if devel is not None:
                 score, shares = _devel_score(task, network, devel, predict)
                 row |= score
                 if solved:
-                    state.facts["solved"] = shares
+                    facts["solved"] = shares
                 elif settings.head == "ridge":  # paired with the solved head, file by file
-                    difference = np.subtract(shares, state.facts["solved"])
+                    difference = np.subtract(shares, facts["solved"])
                     row["gain"], row["noise"] = significance.paired_gain(difference)
                 if not history or _rank(row) > max(map(_rank, history)):
-                    state.arrays["best"] = _values(variables)
+                    arrays["best"] = _values(variables)
             last = len(history) + length - epoch + sum(lengths[place + 1 :])
             row["seconds"] = time.perf_counter() - begin
             history.append(row)
             if checkpoint:
-                state.arrays["variables"] = _values(variables)
-                state.facts["order"] = rng.bit_generator.state
-                save_state(*checkpoint, state)
+                arrays["variables"] = _values(variables)
+                facts["order"] = rng.bit_generator.state
+                save_state(*checkpoint, arrays, facts)
             after_epoch(row)
             log(line(row, last, task.regression))
             if out_of_patience(phase):
                 log(f"phase {phase.number} ends early: devel does not get better")
                 break
     table = pd.DataFrame(history)
-    table.attrs["heads"] = state.facts.get("heads", [])
+    table.attrs["heads"] = facts.get("heads", [])
     if devel is not None and history:
-        _assign(variables, state.arrays["best"])
+        _assign(variables, arrays["best"])
         ranks = [_rank(row) for row in history]
         table["best"] = table.index == ranks.index(max(ranks))
     return table
 
 
 def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
-    """Return the epochs of each phase up to the best one on devel: what the final model takes.
-
-    Examples
-    --------
-    >>> epochs_to_best(pd.DataFrame({"phase": [1, 1, 2, 2], "best": [False, False, True, False]}))
-    {1: 2, 2: 1}
-    """
+    """Return the epochs of each phase up to the best one on devel: what the final model takes."""
     if not len(history):
         return {}
     taken = history.iloc[: int(np.flatnonzero(history["best"])[0]) + 1]
@@ -307,14 +291,7 @@ def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
 
 
 def line(row: Row, last: int, regression: bool) -> str:
-    """Return one epoch in words, and how long as many like it take as are left until ``last``.
-
-    Examples
-    --------
-    >>> row = {"phase": 1, "epoch": 3, "train_loss": 1.25, "images_per_s": 210.0, "seconds": 30.0}
-    >>> line(row, last=5, regression=False)
-    'phase 1 epoch   3/5  train loss 1.250  210 images/s  30.0 s  60 s left'
-    """
+    """Return one epoch in words, and how long as many like it take as are left until ``last``."""
     text = f"phase {row['phase']} epoch {row['epoch']:3d}/{last}"
     text += f"  train loss {row['train_loss']:.3f}"
     if "devel_score" in row:
@@ -342,29 +319,16 @@ def tensorboard(folder: Path) -> Callable[[Row], None]:
     return write
 
 
-@dataclass
-class State:
-    """Where a training stands."""
-
-    # All that training may change, the optimiser of the phase under way, the best devel epoch
-    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)  # what JSON can hold: the history, …
-
-
-def save_state(path: Path, identity: str, state: State) -> None:
+def save_state(path: Path, identity: str, arrays: Arrays, facts: Row) -> None:
     """Write a state under a temporary name and rename it: there is always one whole file."""
-    named = {
-        f"{group}.{number}": array
-        for group, arrays in state.arrays.items()
-        for number, array in enumerate(arrays)
-    }
-    lengths = {group: len(arrays) for group, arrays in state.arrays.items()}
-    facts = json.dumps({"identity": identity, "lengths": lengths, "facts": state.facts})
+    named = {f"{group}.{i}": array for group in arrays for i, array in enumerate(arrays[group])}
+    lengths = {group: len(of) for group, of in arrays.items()}
+    content = json.dumps({"identity": identity, "lengths": lengths, "facts": facts})
     with paths.replacing(path) as draft, draft.open("wb") as file:
-        np.savez(file, json=np.frombuffer(facts.encode(), np.uint8), **named)
+        np.savez(file, json=np.frombuffer(content.encode(), np.uint8), **named)
 
 
-def load_state(path: Path, identity: str) -> State | None:
+def load_state(path: Path, identity: str) -> tuple[Arrays, Row] | None:
     """Read a state; None where there is none, it is another training's or it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -379,4 +343,4 @@ def load_state(path: Path, identity: str) -> State | None:
             }
     except Exception:  # not there, or damaged in whatever way
         return None
-    return State(arrays, content["facts"])
+    return arrays, content["facts"]

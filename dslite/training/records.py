@@ -104,13 +104,7 @@ def _names(frame: pd.DataFrame) -> pd.Series:
 
 
 def cells(content: Any, name: str = "") -> dict[str, str]:
-    """Write nested mappings as cells by dotted names; one with dots in a key stays whole.
-
-    Examples
-    --------
-    >>> cells({"file": {"score": 0.5, "interval": [0, 1]}, "metric": "uar"})
-    {'file.score': '0.5', 'file.interval': '[0, 1]', 'metric': 'uar'}
-    """
+    """Write nested mappings as cells by dotted names; one with dots in a key stays whole."""
     if isinstance(content, dict) and content and not any("." in key for key in content):
         start = f"{name}." if name else ""
         parts = [cells(value, f"{start}{key}") for key, value in content.items()]

@@ -17,6 +17,7 @@ from dslite import paths, provenance
 from dslite.cards import Card, overridden, settings_of
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
+from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.settings import Settings
 from dslite.training import records
@@ -102,7 +103,10 @@ class Run:
 
     def content(self, name: str) -> dict[str, Any] | None:
         """Read ``<name>.json``: metrics, profile, agreement or device; None if it has none."""
-        return _content(self.folder, self.home, name)
+        if self.home:
+            return records.read(self.home)[self.name].get(name)
+        file = self.folder / f"{name}.json"
+        return provenance.read_json(file, "run it again") if file.is_file() else None
 
     def _table(self, name: str, **how: Any) -> pd.DataFrame | None:
         file = self.folder / f"{name}.csv"
@@ -116,18 +120,6 @@ class Run:
             raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
 
 
-def _content(folder: Path, home: Path | None, name: str) -> dict[str, Any] | None:
-    """Content of one of the JSON files of a run; None where it has none."""
-    if home:
-        return records.read(home)[_in(folder, home)].get(name)
-    file = folder / f"{name}.json"
-    return provenance.read_json(file, "run it again") if file.is_file() else None
-
-
-def _in(folder: Path, home: Path) -> str:
-    return folder.relative_to(home).as_posix()
-
-
 def load(path: str | Path) -> Run:
     """Read a finished run; InputError if there is none, or if its record cannot be read.
 
@@ -135,7 +127,7 @@ def load(path: str | Path) -> Run:
     """
     place, home = _find(Path(path).expanduser())
     try:
-        record = _content(place, home, "run")
+        record = Run(place, {}, Settings(), home).content("run")
         return Run(place, record, Settings(**record["settings"]), home)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -151,7 +143,7 @@ def _find(path: Path) -> tuple[Path, Path | None]:
     if (place / LAST).is_file():
         return place, None
     for above in path.parents:
-        home, name = paths.find(above), _in(path, above)
+        home, name = paths.find(above), path.relative_to(above).as_posix()
         if (home / records.RUNS).is_file() and name in records.read(home):
             return home / name, home
     raise InputError(
@@ -169,7 +161,6 @@ def look_up(
     candidate: bool = False,
     force: bool = False,
     log: Callable[[str], None] | None = None,
-    **features: Any,
 ) -> tuple[dict[str, Any], Path, Run | None]:
     """Return what a run would be, where it would lie, and the run itself if it is not to be made.
 
@@ -177,8 +168,7 @@ def look_up(
     """
     card, fold = manifest.card, manifest.fold
     highest = feature_store.of_corpus(settings, manifest).mel_max_hz
-    content = (digest(manifest), kind, highest)
-    described = describe(card, settings, seed, preset, *content, **features)
+    described = describe(card, settings, seed, preset, digest(manifest), kind, highest)
     # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
     # candidate is the first half of the run, which goes on with it.
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
@@ -202,12 +192,11 @@ def describe(
     manifest_digest: str,
     kind: str,
     highest_hz: float | None = None,
-    **features: Any,
 ) -> dict[str, Any]:
     """Return everything that can change a run's numbers, and its hash as ``identity``.
 
     Of the settings of a `LIBROSA` run only `ACOUSTIC` count, an `SVM` has those of `of_baseline`.
-    ``highest_hz``: the edge that settings leave to the corpus; ``features``: what else counts.
+    ``highest_hz``: the edge that settings leave to the corpus.
     """
     acoustic, changed = kind == LIBROSA, overridden(card, settings, preset)
     if kind == SVM:
@@ -231,7 +220,7 @@ def describe(
         "task": card.task,
         "manifest": manifest_digest,
         "versions": versions,
-        **features,
+        **({"acoustics": functionals.VERSION} if acoustic else {}),
     }
     overrides = {
         key: [Path(weights).name for weights in pair] if key == "weights" else list(pair)
@@ -276,15 +265,7 @@ def folder(
 ) -> Path:
     """Return where a run's files lie: ``<name>``, at its end what was changed of the preset.
 
-    One deeper than a run lie a fold (``<name>-5folds/fold2``) and a candidate
-    (``candidates/<name>``).
-
-    Examples
-    --------
-    >>> from dslite import cards
-    >>> card = cards.load("ravdess")
-    >>> folder(card, cards.settings_of(card), seed=0).name
-    'densenet121-none-s0'
+    One deeper lie a fold (``<name>-5folds/fold2``) and a candidate (``candidates/<name>``).
     """
     run_name = name(settings, seed, kind, _recipe(card, settings, kind, preset))
     place = paths.results(card.dataset) / ("candidates" if candidate else "")
@@ -459,14 +440,16 @@ def _finished(folds: bool) -> dict[str, tuple[Path, Path | None]]:
     files = [*results.glob("*/*/metrics.json")]
     for gathered in results.glob("*/*/folds.json"):
         files += gathered.parent.glob("fold*/metrics.json")
-    finished |= {_in(file.parent, results): (file.parent, None) for file in files}
+    folders = [file.parent for file in files]
+    finished |= {folder.relative_to(results).as_posix(): (folder, None) for folder in folders}
     names = {name: NAME.fullmatch(name) for name in finished}
     return {name: finished[name] for name, at in names.items() if at and (folds or not at["fold"])}
 
 
 def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
     """One row of `all_runs`."""
-    run, record = (_content(folder, home, part) or {} for part in ("metrics", "run"))
+    finished = Run(folder, {}, Settings(), home)
+    run, record = (finished.content(part) or {} for part in ("metrics", "run"))
     devel, test = (run.get(part) or {} for part in ("devel", "test"))
     files, either = test.get("file", {}), devel or test
     columns = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())

@@ -34,12 +34,6 @@ def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
 
     Over ``warmup_epochs`` it rises linearly to ``rate``; then it stays, or falls along half a
     cosine towards 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    Examples
-    --------
-    >>> used = Settings(schedule="cosine", warmup_epochs=1)
-    >>> [round(rate_at(used, 0.8, epoch, epochs=5), 3) for epoch in range(5)]
-    [0.4, 0.8, 0.683, 0.4, 0.117]
     """
     warm = settings.warmup_epochs
     if epoch < warm:
@@ -47,11 +41,6 @@ def rate_at(settings: Settings, rate: float, epoch: int, epochs: int) -> float:
     if settings.schedule == "constant":
         return rate
     return rate * 0.5 * (1 + float(np.cos(np.pi * (epoch - warm) / max(1, epochs - warm))))
-
-
-def smooth_labels(labels: tf.Tensor, share: float) -> tf.Tensor:
-    """Spread a share of one-hot labels evenly over all classes (Szegedy et al. 2016)."""
-    return labels * (1.0 - share) + share / tf.cast(tf.shape(labels)[1], tf.float32)
 
 
 def epoch_order(classes: np.ndarray, balance: str, rng: np.random.Generator) -> np.ndarray:
@@ -208,7 +197,9 @@ def _weights_digest(network: keras.Model) -> str:
     return content.hexdigest()
 
 
-def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def loss_function(
+    task: Task, network: keras.Model, label_smoothing: float = 0.0
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Return the loss of each sample, a function [batch, outputs] twice -> [batch].
 
     Cross-entropy (paper 3.2), or the squared error of the standardised target.
@@ -216,7 +207,8 @@ def loss_function(task: Task, network: keras.Model) -> Callable[[tf.Tensor, tf.T
     if task.regression:
         deviation = network.get_layer("output").scale
         return lambda labels, outputs: tf.reduce_mean(((labels - outputs) / deviation) ** 2, -1)
-    return keras.losses.CategoricalCrossentropy(reduction="none")
+    smooth = {"label_smoothing": label_smoothing}  # Szegedy et al. 2016
+    return keras.losses.CategoricalCrossentropy(reduction="none", **smooth)
 
 
 def train_step(
@@ -230,6 +222,7 @@ def train_step(
     settings = task.settings
     variables = network.trainable_variables
     loss_of = loss_function(task, network)
+    loss_learnt = loss_function(task, network, settings.label_smoothing)
     batch_norm = settings.trained_whole  # learns, see `classifier.build_classifier`
 
     def augmented(mel, labels, pooled, seed) -> tuple[tf.Tensor, ...]:
@@ -288,9 +281,7 @@ def train_step(
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             pooled, labels = learnt_from(crossing, mel, labels, seed, tape)
-            if settings.label_smoothing and not task.regression:
-                labels = smooth_labels(labels, settings.label_smoothing)
-            losses = weights * loss_of(labels, classifier.head(network, pooled, True))
+            losses = weights * loss_learnt(labels, classifier.head(network, pooled, True))
             mean = tf.reduce_mean(losses)
         gradients = tape.gradient(mean, [variable.value for variable in variables])
         optimiser.apply(gradients, variables)

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 import pytest
+from seaborn.utils import relative_luminance
 
 from dslite import paths
 from dslite.paper import comparisons, figures, published, report, tables
@@ -292,20 +293,13 @@ def test_what_is_not_there_leaves_no_empty_part(evil):
 # Words and colours
 
 
-def luminance(colour):
-    """Relative luminance of WCAG 2.2."""
-    shares = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
 def test_text_can_be_read_on_both_grounds():
     blocks = re.findall(r":root \{([^}]*)\}", STYLE)[:2]
     light, dark = (dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block)) for block in blocks)
     assert set(light) == set(dark)
     for of in (light, dark):
         for name, ground in product(set(of) - {"ground", "card", "line"}, ("ground", "card")):
-            low, high = sorted([luminance(of[name]), luminance(of[ground])])
+            low, high = sorted(map(relative_luminance, (of[name], of[ground])))
             assert (high + 0.05) / (low + 0.05) >= 4.5, f"{name} on {ground} {of[ground]}"
 
 

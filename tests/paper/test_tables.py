@@ -103,9 +103,9 @@ def test_every_number_of_tables_1_2_and_5_stands_where_the_paper_has_it(numbers)
             decimals = reproduction.COUNT_DECIMALS[column]
             assert text == (f"{row[column]:.{decimals}f}" if decimals else f"{row[column]:,.0f}")
     cells = published_cells(sheets["2"])
-    printed = published.table(2).dropna(subset="value")
+    printed, rows = published.table(2).dropna(subset="value"), tables.words("tables")["2"]["rows"]
     for row in printed.itertuples():
-        text = cells[published.HYPERPARAMETERS[row.hyperparameter], published.NAMES[row.dataset]]
+        text = cells[rows[row.hyperparameter], published.NAMES[row.dataset]]
         assert float(text) == row.value
     cells, rows = published_cells(sheets["5"]), tables.words("tables")["5"]["rows"]
     for row in published.table(5).to_dict("records"):
@@ -236,7 +236,7 @@ def test_what_is_assumed_is_marked(numbers):
     starred = {(r, c) for r in frame.index for c in frame if frame.loc[r, c].endswith("*")}
     assumed = transcribed[transcribed["status"] == "assumed"]
     names = assumed["dataset"].map(published.NAMES)
-    labels = assumed["hyperparameter"].map(published.HYPERPARAMETERS)
+    labels = assumed["hyperparameter"].map(tables.words("tables")["2"]["rows"])
     assert starred == set(zip(labels, names, strict=True))
     assert (frame == "–*").sum().sum() == assumed["value"].isna().sum()
     texts = tables.table5(numbers, COSTS).frame.to_numpy().ravel()

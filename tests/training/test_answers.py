@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 
-from dslite import paths
 from dslite.training import answers, runs
 from tests.finished_runs import write_run
 
@@ -18,13 +17,12 @@ KEPT = {"phase": 1, "gain": 0.005, "noise": 0.0104}
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
+def made(results):
     """Write a run and load it; ``history``: phase of each epoch, and whether it was best."""
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
 
     def make(record=(), history=((1, True),), **named):
         named = {"backbone": "mobilenet_v2", "preset": "tuned"} | named
-        folder = write_run(paths.results(), **named)
+        folder = write_run(results, **named)
         file = folder / "run.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | dict(record)))
         rows = [{"epoch": i, "phase": p, "best": b} for i, (p, b) in enumerate(history, start=1)]

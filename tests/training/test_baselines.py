@@ -10,7 +10,6 @@ from sklearn.svm import SVC
 
 from dslite import cards, settings
 from dslite.deployment import predict
-from dslite.evaluation import metrics
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
@@ -90,32 +89,6 @@ def test_test_labels_decide_nothing(corpus, compute, kind):
         assert other.metrics["devel"] == measured["devel"]
         assert other.metrics["test"] != measured["test"]
     assert other.metrics["test"] is None
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_features_that_tell_classes_apart_are_learnt(rng, kind):
-    """For radial basis functions a ring around a disc, which no line separates."""
-    angle, radius = rng.uniform(0, 2 * np.pi, 200), np.repeat([1.0, 4.0], 100)
-    values = np.stack([1000 * radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    if kind == runs.SVM:
-        values[:, 0] = radius + rng.normal(0, 0.5, 200)
-    labels, order = np.repeat([0, 1], 100), rng.permutation(200)
-    values, labels = values[order], labels[order]
-    parts = [(values[:100], labels[:100]), (values[100:], labels[100:])]
-    assert baselines.devel_scores(*parts, 2, 0, kind)["devel_score"].max() > 0.95
-    if kind == runs.LIBROSA:
-        assert baselines.devel_scores(*parts, 2, 0, runs.SVM)["devel_score"].max() < 0.8
-
-
-def test_a_regression_does_not_depend_on_the_unit(rng):
-    values = rng.normal(size=(80, 5))
-    labels = values[:, 0] + 0.1 * rng.normal(size=80)
-    machine = baselines.support_vector_machine(1, True, 0, runs.LIBROSA)
-    seconds, milliseconds = (
-        machine.fit(values, unit * labels).predict(values) for unit in (1, 1000)
-    )
-    np.testing.assert_allclose(milliseconds, 1000 * seconds, rtol=1e-3, atol=1)
-    assert metrics.rho(labels, seconds) > 0.9
 
 
 def test_deep_spectrum_features_are_pooled_activations_averaged_over_chunks(corpus, short):

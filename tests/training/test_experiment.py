@@ -1,9 +1,7 @@
 """A run's files, what is chosen on what, and that an interruption leaves nothing half done."""
 
 import json
-import os
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from dslite import cards, paths, provenance
-from dslite.datasets import load_manifest
 from dslite.deployment import predict
 from dslite.features import store as feature_store
 from dslite.models import classifier
@@ -25,10 +22,6 @@ from tests.training.toy import quiet
 COLUMNS = ["file", "speaker", "partition", "label", "prediction"]
 CLASSES = ["calm", "happy", "sad", "angry"]
 FILES = ["history.csv", "metrics.json", "model.keras", "predictions.csv", "run.json"]
-SHARED = paths.ROOT.parent / "shared"
-CORPORA = Path(os.environ.get("DSLITE_REAL_DATA", SHARED / "corpora"))
-WEIGHTS = Path(os.environ.get("DSLITE_REAL_WEIGHTS", SHARED / "weights"))
-SQUEEZENET = WEIGHTS / "squeezenet_v1.1.weights.h5"
 
 
 def contents(folder):
@@ -363,58 +356,3 @@ def test_a_study_knows_the_run_though_it_left_the_edge_to_the_corpus(recipe, cor
     described["settings"]["columns"] = 64
     provenance.write_json(job.folder / "run.json", described)
     assert "columns" in jobs.look_up(job).state
-
-
-def test_a_candidate_is_gone_on_with(recipe, corpus, tmp_path, monkeypatch):
-    """The head of train alone is not solved again, and the run is the same as in one go."""
-    built = corpus()
-    used, solved, solve = recipe(built), [], loop._solve
-
-    def counted(network, task, trunks, train, log):
-        solved.append(len(train))
-        return solve(network, task, trunks, train, log)
-
-    monkeypatch.setattr(loop, "_solve", counted)
-    plain = experiment.train(built, used, 0, log=quiet)
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "other"))
-    tried = experiment.candidate(built, used, 0, log=quiet)
-    assert tried.metrics["devel"] == plain.metrics["devel"]
-    assert "model.keras" not in contents(tried.folder)
-    run = experiment.train(built, used, 0, log=quiet)
-    assert_same(plain, run)
-    assert run.metrics["test"] == plain.metrics["test"]
-    assert solved == [48, 72, 48, 72]  # in each the first head and the final one
-    assert run.record["heads"] == plain.record["heads"]
-
-
-def test_a_regression_of_the_recipe(recipe, ages):
-    run = experiment.train(ages, recipe(ages, epochs_phase2=0), 0, log=quiet)
-    table = run.predictions.query("partition == 'test'")
-    predicted = table["prediction"].astype(float)
-    assert 20 < predicted.mean() < 60
-    assert run.metrics["test"]["file"]["score"] > 0.2
-    assert "kept" not in run.record
-    assert run.record["epochs"] == 1
-
-
-# Real audio and real weights
-
-
-@pytest.mark.real
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not (CORPORA / "ravdess").is_dir() or not SQUEEZENET.is_file(),
-    reason="the real corpus or the real weights are not on this machine",
-)
-def test_two_epochs_on_ravdess_beat_chance(cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_DATA", str(CORPORA))
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    card = cards.load("ravdess")
-    overrides = "image_size=96 epochs_phase1=1 epochs_phase2=1 trained_share=0.2"
-    named = {"backbone": "squeezenet", "weights": str(SQUEEZENET)}
-    used = cards.settings_of(card, "tuned", overrides, augmentation="cutmix+specaugment", **named)
-    run = experiment.train(load_manifest(card), used, seed=0, log=quiet)
-    assert run.metrics["devel"]["file"]["n"] == run.metrics["test"]["file"]["n"] == 176
-    for partition in ("devel", "test"):
-        score = run.metrics[partition]["file"]["score"]
-        assert score > 1.4 / 6, f"{partition}: UAR {score:.3f}, chance {1 / 6:.3f}"

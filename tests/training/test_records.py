@@ -22,12 +22,6 @@ VALUES = st.recursive(
 )
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
-    return tmp_path
-
-
 @given(st.lists(st.dictionaries(TEXT, VALUES, min_size=1, max_size=3), min_size=1, max_size=3))
 def test_values_are_read_back_exactly(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("record")
@@ -57,16 +51,6 @@ def test_a_run_of_a_record_is_the_run_that_was_recorded(results, small_run, monk
     assert runs.load(recorded[0].relative_to(results)).record == values[0][0]
     with pytest.raises(InputError, match="no finished run here"):
         runs.load(recorded[0].with_name("other"))
-
-
-def test_the_same_runs_give_the_same_bytes(results):
-    written = []
-    for study in ("one", "two"):
-        into_record(write_run(results), write_run(results, seed=1), study=study)
-        folder = paths.records() / study
-        written.append({file.name: file.read_bytes() for file in folder.iterdir()})
-    assert written[0] == written[1]
-    assert set(written[0]) == {"runs.csv", "predictions.csv.gz"}
 
 
 def test_private_predictions_are_none_and_a_damaged_table_is_named(results):

@@ -203,12 +203,6 @@ def test_a_regression_has_errors_in_the_labels_unit(tmp_path):
 # All runs
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    return tmp_path / "results"
-
-
 def test_finished_runs_are_read_others_passed_over(results):
     write_metrics(results)
     write_metrics(results, "svm", devel=evaluation(0.6, speakers=None), test=None)
