@@ -236,8 +236,8 @@ def _pair(
     unit, test = list(tests.items())[-1]
     row |= {"difference": 100 * test["difference"], "unit": unit, "units": test["units"]}
     for key in ("low", "high"):
-        row |= {key: _points(tests["file"][key])}
-        row |= {f"{key}_speakers": _points(tests.get("speaker", {}).get(key))}
+        ends = np.array([of.get(key) for of in (tests["file"], tests.get("speaker", {}))], float)
+        row |= dict(zip((key, f"{key}_speakers"), 100 * ends, strict=True))
     gains = speaker_gains(labels, *pair, speakers).drop("", errors="ignore")
     row |= {"speakers_better": int((gains > 0).sum()), "speakers_worse": int((gains < 0).sum())}
     signs = mcnemar(labels, *pair)
@@ -283,8 +283,3 @@ def _arrays(
     codes = dict(zip(classes, range(len(classes)), strict=True))
     labels, *pair = (np.vectorize(codes.get, otypes=[int])(text) for text in texts)
     return rows[0], labels, [predictions.T for predictions in pair]
-
-
-def _points(share: float | None) -> float:
-    """Points of per cent; NaN for None."""
-    return np.nan if share is None else 100 * share

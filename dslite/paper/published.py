@@ -6,7 +6,6 @@ Transcribed in ``data/paper/``; nothing here is measured by this project. Keys:
 and ``5/<quantity>/<column>``.
 """
 
-import math
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -119,20 +118,12 @@ def rule(
     if only the intervals have something in common, else `CONTRADICTED`. Where no interval is
     published: `REPRODUCED` if the number lies in ours. Without one, ours cannot vary (a count).
     """
-
-    def rounded(low: float, high: float) -> list[float]:
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"expected finite numbers, found {low} and {high}")
-        if low > high:
-            raise ValueError(f"the interval {low} to {high} ends before it begins")
-        return [round(float(bound), decimals) for bound in (low, high)]
-
-    (printed, _), (reproduced, _) = rounded(published, published), rounded(ours, ours)
-    low, high = rounded(*(ours_interval or (ours, ours)))
+    ends = [published, ours, *(ours_interval or (ours, ours)), *(published_interval or ())]
+    printed, reproduced, low, high, *theirs = (round(float(end), decimals) for end in ends)
     inside_ours = low <= printed <= high
-    if published_interval is None:
+    if not theirs:
         return REPRODUCED if inside_ours else CONTRADICTED
-    bottom, top = rounded(*published_interval)
+    bottom, top = theirs
     if max(low, bottom) > min(high, top):
         return CONTRADICTED
     return REPRODUCED if inside_ours and bottom <= reproduced <= top else OVERLAPPING

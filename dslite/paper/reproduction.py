@@ -359,24 +359,22 @@ def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
     the score. ``attrs["caption"]`` names it.
     """
     other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
-    order = ["random_weights", "other", "n_overrides", "backbone", "preset", "seed", "run"]
-    runs = runs.assign(other=other)[runs["dataset"] == dataset].sort_values(order)
-    networks = runs[~runs["configuration"].isin(BASELINES)]
-    svm, acoustic = (runs[runs["configuration"] == kind] for kind in BASELINES)
-    leading = next((rows for rows in (networks, svm, acoustic) if len(rows)), networks)
-    cells, caption = {}, "not run"
-    if len(leading):
+    order = ["acoustic", "random_weights", "other", "n_overrides", "backbone", "preset", "seed"]
+    runs = runs.assign(other=other, acoustic=runs["configuration"] == LIBROSA)
+    runs = runs[runs["dataset"] == dataset].sort_values([*order, "run"])
+    baselines, cells, caption = runs["configuration"].isin(BASELINES), {}, "not run"
+    if len(runs):
         shared = ["backbone", "preset", "random_weights", "seed", "overrides_and_weights"]
+        leading = runs if baselines.all() else runs[~baselines]
         configurations = leading.groupby(shared, sort=False)["configuration"].nunique()
-        group = pd.Series(dict(zip(shared, configurations.idxmax(), strict=True)))
-        rows = [networks[(networks[shared] == group).all(axis=1)]]
+        group = dict(zip(shared, configurations.idxmax(), strict=True))
+        equal = runs[shared] == pd.Series(group)
         # A baseline hardly depends on the seed and not at all on epochs and the like.
-        for of, same in ((svm, shared[:3]), (acoustic, ["preset"])):
-            fits = of[(of[same] == group[same]).all(axis=1)]
-            by = ["overrides_and_weights", "seed"]  # first those of the group itself
-            first = {"kind": "stable", "key": lambda column: column != group[column.name]}
-            rows.append(fits.sort_values(by, **first).head(1))
-        chosen = pd.concat(rows)
+        fits = equal.all(axis=1) | (runs["configuration"] == LIBROSA) & equal["preset"]
+        fits |= (runs["configuration"] == SVM) & equal[shared[:3]].all(axis=1)
+        nearest = 2 * equal["overrides_and_weights"] + equal["seed"]
+        order = nearest[fits].sort_values(ascending=False, kind="stable").index
+        chosen = runs.loc[order].drop_duplicates("configuration")
         for run in chosen.itertuples():
             form, unit = ("{:.1f}", 1) if run.metric == "uar" else ("{:.2f}", 100)
             values = [[run.devel], [run.test], [run.low, run.high]]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 
@@ -99,16 +100,12 @@ def workshop(keep: bool = False) -> Iterator[Path]:
         (cache / name).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=cache / "repetitions"))
     moved = {"DSLITE_CACHE": str(folder / "cache"), "DSLITE_RESULTS": str(folder / "results")}
-    before = {name: os.environ.pop(name) for name in moved if name in os.environ}
     try:
         (folder / "cache").mkdir()
         (folder / "cache" / "weights").symlink_to((cache / "weights").absolute())
-        os.environ.update(moved)
-        yield folder
+        with mock.patch.dict(os.environ, moved):
+            yield folder
     finally:
-        for name in moved:
-            os.environ.pop(name, None)
-        os.environ.update(before)
         shutil.rmtree(folder / "cache" if keep else folder, ignore_errors=True)
 
 
