@@ -40,8 +40,9 @@ def named(small_corpus):
     """Name of a run's folder: a digest of what was overridden is part of it."""
 
     def name(augmentation="none", seed=0, overrides=QUICK):
-        kind = augmentation if augmentation in BASELINES else ""
-        card, method = cards.load(str(small_corpus)), "none" if kind else augmentation
+        is_baseline = augmentation in BASELINES
+        kind, method = (augmentation, "none") if is_baseline else (runs.NETWORK, augmentation)
+        card = cards.load(str(small_corpus))
         settings = cards.settings_of(card, "", overrides, augmentation=method)
         return runs.folder(card, settings, seed, kind).name
 
