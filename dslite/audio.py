@@ -111,7 +111,8 @@ def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
 
 def level_frames(sample_rate: int) -> tuple[int, int]:
     """Return length and hop of the frames whose level is taken, in samples: librosa's at 16 kHz."""
-    return max(2, round(0.128 * sample_rate)), max(1, round(0.032 * sample_rate))
+    hop = max(1, round(0.032 * sample_rate))
+    return 4 * hop, hop
 
 
 def sounding(waveform: np.ndarray, sample_rate: int, top_db: float) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from dslite.settings import Settings
 if TYPE_CHECKING:
     import tensorflow as tf
 
-VERSION = 2  # part of the key of stored spectrograms: raise it when a stored value would change
+VERSION = 3  # part of the key of stored spectrograms: raise it when a stored value would change
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
 POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 FILTERS = "mel_filters"  # name of the operation that applies a panel's
@@ -150,8 +150,10 @@ def _levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     import tensorflow as tf
 
     frame, hop = audio.level_frames(settings.sample_rate)
-    squares = tf.pad(tf.square(waveforms), [[0, 0], [frame // 2, frame // 2]])
-    return tf.nn.avg_pool1d(squares[..., None], frame, hop, "VALID")[..., 0]
+    hops, samples = frame // hop + waveforms.shape[1] // hop, waveforms.shape[1]
+    padded = tf.pad(waveforms, [[0, 0], [frame // 2, hops * hop - samples - frame // 2]])
+    means = tf.reduce_mean(tf.reshape(tf.square(padded), [-1, hops, hop]), axis=2)
+    return tf.nn.avg_pool1d(means[..., None], frame // hop, 1, "VALID")[..., 0]
 
 
 def sounding(waveforms: "tf.Tensor", settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
@@ -178,125 +180,92 @@ def _edges(power: "tf.Tensor", samples: int, settings: Settings) -> tuple["tf.Te
     return tf.where(whole, 0.0, begin), tf.where(whole, float(samples), end)
 
 
+# The device's own FFT takes twice as long. Windows are therefore transformed by matrices, in two
+# steps (Cooley and Tukey 1965, doi:10.1090/S0025-5718-1965-0178586-1).
+
+STRIDE = 32  # samples; windows begin at multiples of it, so that they are gathered in rows of it
+
+
+class _Transform(NamedTuple):
+    """From windows [rows, STRIDE] to Mel power."""
+
+    hann: np.ndarray  # [rows, STRIDE]
+    first: np.ndarray  # [2 * f, rows]: cosines above sines times -1
+    turn: tuple[np.ndarray, np.ndarray]  # [f, STRIDE] each: cosines, sines
+    last: np.ndarray  # [2 * STRIDE, 2 * h]: real and imaginary parts from both
+    filters: np.ndarray  # [f * h, mel_bands]
+
+
+@cache
+def _transform(settings: Settings, panel: int) -> _Transform:
+    """Compute the matrices of a panel, all float32."""
+    window, fft, filters = bands(settings, panel)
+    rows, p = -(-window // STRIDE), fft // STRIDE
+    hann = np.zeros(STRIDE * rows)
+    period = window - window % 2  # as TensorFlow's
+    hann[:window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / period)
+    fast, phase, slow = np.arange(p // 2 + 1), np.arange(STRIDE), np.arange(STRIDE)
+    first = 2 * np.pi * np.outer(fast, np.arange(rows)) / p
+    turn = 2 * np.pi * np.outer(fast, phase) / fft
+    half = -(-len(filters) // p)  # bin = fast + p * slow, the upper half of which is mirrored
+    slow = slow if 2 * half >= STRIDE else np.r_[slow[:half], slow[-half:]]
+    last = 2 * np.pi * np.outer(phase, slow) / STRIDE
+    last = np.block([[np.cos(last), -np.sin(last)], [np.sin(last), np.cos(last)]])
+    bins = (fast[:, None] + p * slow).ravel()
+    bins, places = np.unique(np.minimum(bins, fft - bins), return_index=True)  # each counts once
+    spread = np.zeros((len(fast) * len(slow), filters.shape[1]), np.float32)
+    spread[places[: len(filters)]] = filters[bins[: len(filters)]]
+    matrices = hann.reshape(rows, STRIDE), np.vstack([np.cos(first), -np.sin(first)])
+    hann, first, cosines, sines, last = (
+        np.float32(each) for each in (*matrices, np.cos(turn), np.sin(turn), last)
+    )
+    return _Transform(hann, first, (cosines, sines), last, spread)
+
+
 def _stretched_power(
     waveforms: "tf.Tensor", gain: "tf.Tensor", settings: Settings
 ) -> list["tf.Tensor"]:
-    """Compute Mel power of what sounds in each chunk, spread over the columns.
+    """Compute Mel power of windows that are spread evenly over what sounds in each chunk.
 
-    Each column is the mean of two windows, so that of a long clip little falls between them. From
-    float32 [batch, samples], of which ``gain`` [batch, 1] is applied for the first panel, to
+    From float32 [batch, samples], of which ``gain`` [batch, 1] is applied for the first panel, to
     float32 [batch, columns, mel_bands] of each panel.
     """
     import tensorflow as tf
 
-    levels, count = _levels(waveforms, settings), 2 * settings.columns
-    every = [bands(settings, panel) for panel in range(settings.panels)]
-    half = max(used.window for used in every) // 2
-    source = _strided(tf.pad(waveforms, [[0, 0], [half, half + 4 * STRIDE * RUN]]))
-    places = tf.range(count, dtype=tf.float32) / (count - 1)
+    levels = _levels(waveforms, settings)
+    half = max(bands(settings, panel).window for panel in range(settings.panels)) // 2
+    padded = tf.pad(waveforms, [[0, 0], [half, half + (-waveforms.shape[1] - 2 * half) % STRIDE]])
+    source = tf.reshape(padded, [-1, padded.shape[1] // STRIDE, STRIDE])
     panels = []
-    for used, square in zip(every, (tf.square(gain), tf.ones_like(gain)), strict=False):
+    for panel, square in zip(
+        range(settings.panels), (tf.square(gain), tf.ones_like(gain)), strict=False
+    ):
         begin, end = _edges(levels * square, waveforms.shape[1], settings)
+        places = tf.constant(np.linspace(0, 1, settings.columns, dtype=np.float32))
         centres = begin[:, None] + (end - begin - 1)[:, None] * places
-        starts = tf.cast(tf.round(centres), tf.int32) + half - used.window // 2
-        pairs = _spectra(source, starts, used)
-        pairs = tf.reshape(pairs, [-1, settings.columns, 2, pairs.shape[2]])
-        filters = tf.constant(_steps(used.window, used.fft, len(used.filters)).spread(used.filters))
-        panels.append(tf.matmul(tf.reduce_mean(pairs, axis=2), filters, name=FILTERS))
-        panels[-1] *= square[..., None]
+        first = centres + float(half - bands(settings, panel).window // 2)
+        rows = tf.cast(tf.round(first / STRIDE), tf.int32)
+        transform = _transform(settings, panel)
+        power = tf.matmul(_power(source, rows, transform), transform.filters, name=FILTERS)
+        panels.append(power * square[..., None])
     return panels
 
 
-# The device's own FFT makes the picture take about twice as long. Windows are therefore gathered
-# with every 32nd sample next to each other, and transformed by matrices in two steps (Cooley and
-# Tukey 1965, doi:10.1090/S0025-5718-1965-0178586-1).
+def _power(source: "tf.Tensor", first: "tf.Tensor", transform: _Transform) -> "tf.Tensor":
+    """Compute the squared magnitude of windows: float32 [batch, n, f * h].
 
-STRIDE = 32
-RUN = 8  # samples that are gathered at a time
-
-
-class _Steps(NamedTuple):
-    """Matrices of a transform of windows [STRIDE, rows]."""
-
-    window: np.ndarray  # [STRIDE, rows], Hann
-    first: np.ndarray  # [rows, 2 * f]: cosines, and sines times -1
-    turn: tuple[np.ndarray, np.ndarray]  # [f, 2 * STRIDE] each: cosines, sines
-    last: tuple[np.ndarray, np.ndarray]  # [2 * STRIDE, 2 * h] each: for both
-    bins: np.ndarray  # [f * h], the bin of each number that comes out
-
-    def spread(self, filters: np.ndarray) -> np.ndarray:
-        """Return Mel filters [bins, bands] for what comes out: each bin counts once."""
-        bins, places = np.unique(self.bins, return_index=True)
-        used = bins < len(filters)
-        spread = np.zeros((len(self.bins), filters.shape[1]), np.float32)
-        spread[places[used]] = filters[bins[used]]
-        return spread
-
-
-@cache
-def _steps(window: int, fft: int, highest: int) -> _Steps:
-    """Make the matrices for a window and an FFT length, in samples, and the bins to be had."""
-    rows, p = RUN * -(-window // (STRIDE * RUN)), fft // STRIDE
-    hann = np.zeros(STRIDE * rows)
-    period = window - window % 2  # as TensorFlow's
-    hann[:window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / period)
-    fast, phase = np.arange(p // 2 + 1), np.arange(STRIDE)
-    angle = 2 * np.pi * np.outer(np.arange(rows), fast) / p
-    first = np.hstack([np.cos(angle), -np.sin(angle)])
-    angle = np.tile(2 * np.pi * np.outer(fast, phase) / fft, 2)
-    turn = np.cos(angle), np.sin(angle)
-    half = -(-highest // p)  # bin = fast + p * slow, the upper half of which is mirrored
-    slow = np.arange(STRIDE)
-    slow = slow if 2 * half >= STRIDE else np.r_[slow[:half], slow[-half:]]
-    angle = 2 * np.pi * np.outer(phase, slow) / STRIDE
-    c, s = np.cos(angle), np.sin(angle)
-    last = np.block([[c, -s], [s, c]]), np.block([[-s, -c], [c, -s]])
-    bins = (fast[:, None] + p * slow).ravel()
-
-    def narrow(arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        return tuple(each.astype(np.float32) for each in arrays)
-
-    scaled = narrow((hann.reshape(rows, STRIDE).T, first))
-    return _Steps(*scaled, narrow(turn), narrow(last), np.minimum(bins, fft - bins))
-
-
-def _strided(waveforms: "tf.Tensor") -> "tf.Tensor":
-    """Arrange samples so that runs of every `STRIDE`-th one, from any on, can be gathered.
-
-    From float32 [batch, samples] to [batch, RUN (first of a run) * STRIDE * runs, RUN].
+    ``source`` [batch, rows, STRIDE] are samples, ``first`` int32 [batch, n] the windows' rows.
     """
     import tensorflow as tf
 
-    runs = waveforms.shape[1] // (STRIDE * RUN) - 1
-    used = waveforms[:, : (runs + 1) * STRIDE * RUN]
-    columns = tf.transpose(tf.reshape(used, [-1, (runs + 1) * RUN, STRIDE]), [0, 2, 1])
-    shifted = [columns[:, :, shift : shift + runs * RUN] for shift in range(RUN)]
-    return tf.concat([tf.reshape(part, [-1, STRIDE * runs, RUN]) for part in shifted], axis=1)
-
-
-def _spectra(source: "tf.Tensor", starts: "tf.Tensor", used: Bands) -> "tf.Tensor":
-    """Compute the squared magnitude of windows that begin at int32 [batch, n]: [batch, n, bins].
-
-    ``source`` is of `_strided`; which bins they are says `_Steps`.
-    """
-    import tensorflow as tf
-
-    steps = _steps(used.window, used.fft, len(used.filters))
-    runs = source.shape[1] // (STRIDE * RUN)
-    sample = starts[..., None] + tf.range(STRIDE)
-    phase, place = sample % STRIDE, sample // STRIDE
-    first = ((place % RUN) * STRIDE + phase) * runs + place // RUN
-    rows = len(steps.first)
-    windows = tf.gather(source, first[..., None] + tf.range(rows // RUN), batch_dims=1)
-    windows = tf.reshape(windows, [-1, starts.shape[1], STRIDE, rows]) * steps.window
-    x = tf.matmul(windows, steps.first)
-    x = tf.reshape(x, [-1, starts.shape[1], STRIDE, 2, steps.first.shape[1] // 2])
-    x = tf.transpose(x, [0, 1, 4, 3, 2])
-    x = tf.reshape(x, [-1, starts.shape[1], x.shape[2], 2 * STRIDE])
-    turned = zip(steps.turn, steps.last, strict=True)
-    x = tf.square(sum(tf.matmul(x * turn, last) for turn, last in turned))
-    middle = x.shape[3] // 2
-    return tf.reshape(x[..., :middle] + x[..., middle:], [-1, starts.shape[1], len(steps.bins)])
+    rows, f = len(transform.hann), len(transform.turn[0])
+    windows = tf.gather(source, first[..., None] + tf.range(rows), batch_dims=1)
+    x = tf.matmul(transform.first, windows * transform.hann)
+    (real, imaginary), (cosines, sines) = (x[..., :f, :], x[..., f:, :]), transform.turn
+    turned = [real * cosines + imaginary * sines, imaginary * cosines - real * sines]
+    x = tf.square(tf.matmul(tf.concat(turned, axis=-1), transform.last))
+    middle = x.shape[-1] // 2
+    return tf.reshape(x[..., :middle] + x[..., middle:], [-1, first.shape[1], f * middle])
 
 
 def _decibels(power: "tf.Tensor") -> "tf.Tensor":

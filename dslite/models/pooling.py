@@ -64,7 +64,8 @@ class Brightness(keras.layers.Layer):
         """Apply each panel's factors to its rows."""
         height = x.shape[1] // len(self.weights_of)
         panels = [
-            keras.ops.sum(x[:, i * height : (i + 1) * height] * of[:3], -1, keepdims=True) + of[3]
+            keras.ops.matmul(x[:, i * height : (i + 1) * height], np.float32(of[:3])[:, None])
+            + of[3]
             for i, of in enumerate(self.weights_of)
         ]
         return panels[0] if len(panels) == 1 else keras.ops.concatenate(panels, axis=1)
