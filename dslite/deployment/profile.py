@@ -165,7 +165,7 @@ def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     lengths = {"win_length": settings.window_samples, "hop_length": settings.hop_samples}
-    lengths |= {"n_fft": spectrogram.fft_length(settings), "center": False}
+    lengths |= {"n_fft": spectrogram.bands(settings).fft, "center": False}
     bands = {"fmin": settings.mel_min_hz, "fmax": settings.highest_hz, "n_mels": settings.mel_bands}
     rate = settings.sample_rate
     mel = librosa.feature.melspectrogram(y=waveform, sr=rate, **lengths, **bands)

@@ -28,7 +28,9 @@ class Bands(NamedTuple):
     """What a panel of a picture is computed with."""
 
     window: int  # samples
-    fft: int  # samples, see `fft_length`
+    # Samples, a power of two (the device's FFT needs one) that holds a window and leaves no band
+    # empty: zero padding interpolates where Mel bands lie closer than the window's own bins
+    fft: int
     filters: np.ndarray  # float32 [bins, mel_bands]: triangles on Slaney's scale, area 1
 
 
@@ -57,15 +59,6 @@ def bands(settings: Settings, panel: int = 0) -> Bands:
     return Bands(window, length, filters)
 
 
-def fft_length(settings: Settings) -> int:
-    """Return the FFT's length: the least power of two that holds a window and leaves no band empty.
-
-    The device's FFT needs a power of two. Zero padding interpolates the spectrum where many Mel
-    bands lie closer together than the window's own frequency bins.
-    """
-    return bands(settings).fft
-
-
 def _filters(settings: Settings, length: int, highest_hz: float) -> np.ndarray:
     """Return librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
     with warnings.catch_warnings():  # librosa warns of empty filters, which `bands` avoids
@@ -88,11 +81,6 @@ def frames(settings: Settings) -> int:
 def shape(settings: Settings) -> tuple[int, int]:
     """Return rows and columns of a stored spectrogram; of two panels the relative one is first."""
     return settings.panels * settings.mel_bands, frames(settings)
-
-
-def mel_filters(settings: Settings) -> np.ndarray:
-    """Return the relative panel's filters, float32 [bins, mel_bands], see `bands`."""
-    return bands(settings).filters
 
 
 def mel_frequencies(settings: Settings, panel: int = 0) -> np.ndarray:
@@ -137,12 +125,12 @@ def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
         waveforms,
         frame_length=settings.window_samples,
         frame_step=settings.hop_samples,
-        fft_length=fft_length(settings),
+        fft_length=bands(settings).fft,
         window_fn=tf.signal.hann_window,
     )
     # Not tf.abs()**2: the square root in between costs time and precision.
     power = tf.math.square(tf.math.real(spectrum)) + tf.math.square(tf.math.imag(spectrum))
-    return tf.matmul(power, tf.constant(mel_filters(settings)))
+    return tf.matmul(power, bands(settings).filters)
 
 
 def _levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":

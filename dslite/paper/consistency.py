@@ -79,7 +79,7 @@ def counted(findings: pd.DataFrame) -> str:
     """Say in how many places the paper contradicts itself, by grade."""
     grades = findings.loc[~findings["holds"], "grade"].value_counts()
     parts = [f"{grades[grade]} by {grade}" for grade in GRADES if grade in grades]
-    places = f"The paper contradicts itself in {grades.sum()} places, listed below"
+    places = f"The paper contradicts itself in {grades.sum()} places"
     return f"{places}: {', '.join(parts)}."
 
 

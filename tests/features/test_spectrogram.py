@@ -58,7 +58,7 @@ def image(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     ("bands", "top", "bins"), [(40, 8e3, 257), (64, 8e3, 257), (128, 8e3, 257), (128, 1e3, 1025)]
 )
 def test_no_filter_is_empty(bands, top, bins):
-    filters = spectrogram.mel_filters(Settings(mel_bands=bands, mel_max_hz=top))
+    filters = spectrogram.bands(Settings(mel_bands=bands, mel_max_hz=top)).filters
     assert filters.shape == (bins, bands)
     assert (filters.max(axis=0) > 0).all()
     assert (filters >= 0).all()

@@ -82,7 +82,7 @@ def test_contradictions_are_counted_as_facts_and_graded(findings):
     assumed = wrong.index[wrong["grade"] == consistency.READING]
     assert {"abstract-latency", "figure2-frequency"} <= set(assumed)
     assert consistency.counted(findings) == (
-        "The paper contradicts itself in 19 places, listed below: 9 by arithmetic, 6 by wording, "
+        "The paper contradicts itself in 19 places: 9 by arithmetic, 6 by wording, "
         "4 by our reading."
     )
 
