@@ -270,7 +270,7 @@ def convert_run(
     on test, which nothing was chosen on). A file that differs from Keras by more than its
     `TOLERANCE` is a ConversionError.
     """
-    network = classifier.load_classifier(run.folder / "model.keras")
+    network = classifier.load_classifier(run.model_file())
     predictor = classifier.predictor(network, run.settings)
     expected = {
         partition: feature_store.predict(predictor, store.mel, store.chunks(partition))

@@ -64,9 +64,7 @@ def load_model(place: str | Path) -> Predictor:
 
 def _keras_outputs(run: runs.Run) -> Callable[[np.ndarray], np.ndarray]:
     """Load the Keras model of a run, as a function from waveforms to outputs."""
-    saved = run.folder / "model.keras"
-    if not saved.is_file():
-        raise InputError(f"{run.folder}: this run has no model.keras (a baseline has none)")
+    saved = run.model_file()  # before TensorFlow is waited for
     tensorflow_logging.import_tensorflow()
     from dslite.features import spectrogram
     from dslite.models import classifier

@@ -37,11 +37,7 @@ WARM_UP = 5  # calls that trace, allocate and fill caches
 ROUNDS = 5
 PARTITIONS = ("devel", "test")
 # Values of the column `variant` that are not computed by TensorFlow Lite
-KERAS_VARIANTS = ("Keras, compiled", "Keras, call", "Keras, predict")
-KERAS, KERAS_CALL, KERAS_PREDICT = KERAS_VARIANTS
-TENSORFLOW, PICTURE = "TensorFlow", "TensorFlow, picture"
-PLOTTED = "librosa + matplotlib, picture"
-NOT_LITE = (*KERAS_VARIANTS, TENSORFLOW, PICTURE, PLOTTED)
+NOT_LITE = KERAS, TENSORFLOW = ("Keras, compiled", "TensorFlow")
 COLUMNS = (
     *("dataset", "run", "backbone", "random_weights", "part", "variant", "threads"),
     *("ms", "ms_median", "ms_p95", "ms_std", "runs", "MB", "peak_mb", "growth_mb"),
@@ -67,26 +63,29 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     """Measure Table 5's quantities for a run that was converted, in every variant there is.
 
     All is timed in this process, in turn, on one chunk of noise: files on every number of threads
-    (the first stands in Table 5), Keras in three ways, the spectrogram in three more. Each mean is
+    (the first stands in Table 5), the network in Keras, the spectrogram in TensorFlow. Each mean is
     over ``repeats`` runs. Memory is that of a fresh process each. Gives ``rows`` (one a
     `Measurement`: times in ms, ``size_bytes``, memory in MB) and facts of the run. One that was not
     converted is an InputError.
     """
     from dslite.models import classifier, split
 
-    files, saved = converted_files(run.folder), run.folder / "model.keras"
+    files, saved = converted_files(run.folder), run.model_file()
     network = classifier.load_classifier(saved)
+    predict = classifier.predictor(network, run.settings)  # as this project predicts
+    mel_image = spectrogram.compiled_mel_image(run.settings)
     # What a chunk sounds like makes no difference to the time.
     noise = np.random.default_rng(0).standard_normal((1, run.settings.chunk_samples))
     wave = (noise / 10).astype(np.float32)
-    mel = spectrogram.mel_image(wave, run.settings).numpy()
+    mel = mel_image(wave).numpy()
     calls = _lite_calls(files, {"model": wave, "spectrogram": wave, "cnn": mel}, threads)
-    calls |= _other_calls(network, run.settings, wave, mel)
+    most = tensorflow_threads()
+    calls[Measurement("cnn", KERAS, most)] = lambda: predict(mel).numpy()
+    calls[Measurement("spectrogram", TENSORFLOW, most)] = lambda: mel_image(wave).numpy()
     times = time_in_turn(calls, repeats)
     with ThreadPoolExecutor(2) as pool:  # each a process of its own, and none is timed
         costs = dict(zip(files, pool.map(_file_costs, files.values()), strict=True))
-    costs |= {("cnn", name): {"size_bytes": saved.stat().st_size} for name in KERAS_VARIANTS}
-    costs["cnn", KERAS] |= _keras_memory(run.folder)
+    costs["cnn", KERAS] = {"size_bytes": saved.stat().st_size} | _keras_memory(run.folder)
     operations = split.multiply_adds(network)
     return {
         **{"dataset": run.record["dataset"], "run": run.folder.name},
@@ -159,27 +158,6 @@ def tensorflow_threads() -> int:
     return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
 
 
-def plotted_spectrogram(waveform: np.ndarray, settings: Settings) -> np.ndarray:
-    """Draw a spectrogram, uint8 [height, width, 3], as the older Deep Spectrum did."""
-    import librosa.display
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    lengths = {"win_length": settings.window_samples, "hop_length": settings.hop_samples}
-    lengths |= {"n_fft": spectrogram.bands(settings).fft, "center": False}
-    bands = {"fmin": settings.mel_min_hz, "fmax": settings.highest_hz, "n_mels": settings.mel_bands}
-    rate = settings.sample_rate
-    mel = librosa.feature.melspectrogram(y=waveform, sr=rate, **lengths, **bands)
-    level = librosa.power_to_db(mel, ref=np.max, top_db=settings.top_db)
-    height, width = settings.picture_shape
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    librosa.display.specshow(level, ax=axes, cmap="viridis", y_axis=None, x_axis=None)
-    axes.set_axis_off()
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
 def _lite_calls(
     files: Mapping[tuple[str, str], Path], inputs: Mapping[str, np.ndarray], threads: Sequence[int]
 ) -> Calls:
@@ -188,33 +166,6 @@ def _lite_calls(
         Measurement(part, variant, count): partial(runtime.runner(file, count), inputs[part])
         for (part, variant), file in files.items()
         for count in threads
-    }
-
-
-def _other_calls(
-    network: "keras.Model", settings: Settings, wave: np.ndarray, mel: np.ndarray
-) -> Calls:
-    """Return the calls without TensorFlow Lite: the network in Keras, the spectrogram's stages."""
-    import tensorflow as tf
-
-    from dslite.models import classifier
-
-    pictures = partial(classifier.inputs, mel, settings)
-    network_compiled = classifier.predictor(network, settings)  # as this project predicts
-    # Where ``spectrogram.tflite`` ends; and with the picture, as `plotted_spectrogram` does.
-    values = spectrogram.compiled_mel_image(settings)
-    picture = tf.function(lambda of: spectrogram.picture(values(of), settings), autograph=False)
-    calls = {
-        ("cnn", KERAS): lambda: network_compiled(mel).numpy(),
-        ("cnn", KERAS_CALL): lambda: network(pictures(), training=False).numpy(),
-        # ``predict`` is made for many samples.
-        ("cnn", KERAS_PREDICT): lambda: network.predict(pictures(), verbose=0),
-        ("spectrogram", TENSORFLOW): lambda: values(wave).numpy(),
-        ("spectrogram", PICTURE): lambda: picture(wave).numpy(),
-    }
-    threads = tensorflow_threads()
-    return {Measurement(*key, threads): call for key, call in calls.items()} | {
-        Measurement("spectrogram", PLOTTED, 1): lambda: plotted_spectrogram(wave[0], settings)
     }
 
 
@@ -234,7 +185,7 @@ def _keras_memory(folder: Path) -> dict[str, float]:
         "import numpy\nfrom dslite.features import spectrogram\n"
         "from dslite.models import classifier\nfrom dslite.training import runs",
         "run = runs.load(sys.argv[1])\n"
-        "network = classifier.load_classifier(run.folder / 'model.keras')\n"
+        "network = classifier.load_classifier(run.model_file())\n"
         "call = classifier.predictor(network, run.settings)\n"
         "mel = numpy.zeros((1, *spectrogram.shape(run.settings)), numpy.uint8)",
         "call(mel).numpy()",
@@ -280,7 +231,7 @@ def _scores(run: Run) -> dict[str, Any]:
         scores[partition] = {}
         if metrics.get(partition):
             trained = metrics[partition]["file"]["score"]
-            scores[partition] |= dict.fromkeys((*KERAS_VARIANTS, FLOAT32), trained)
+            scores[partition] |= dict.fromkeys((KERAS, FLOAT32), trained)
             for variant, result in results.items():
                 difference = result if partition == "devel" else result.get(partition, {})
                 if "uar_difference" in difference:

@@ -35,7 +35,7 @@ def explain(
 
     # Before the whole corpus is decoded
     methods.require(method, masker)
-    files.model_file(finished)
+    finished.model_file()
     store = feature_store.load_spectrograms(built, finished.settings)
     chosen = files.choose_by_name(store, file) if file else None
     inputs = (finished, store, files.load_model(finished, store, masker))

@@ -120,20 +120,12 @@ def draw_chunks(run: runs.Run, store: Store, partition: str, count: int, seed: i
     return chunks[draw_balanced(labels, count, np.random.default_rng(seed))]
 
 
-def model_file(run: runs.Run) -> Path:
-    """Return the file of a run's final model; InputError for a run that keeps none."""
-    file = run.folder / "model.keras"
-    if not file.is_file():
-        raise InputError(f"{run.folder}: this run has no model.keras (a baseline keeps none)")
-    return file
-
-
 def load_model(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0) -> ExplainedModel:
     """Load the final model of a run, ready to be explained.
 
     ``masker`` is "mean" or "blur"; the seed draws the pictures that expected gradients start from.
     """
-    network = classifier.load_classifier(model_file(run))
+    network = classifier.load_classifier(run.model_file())
     chosen = draw_chunks(run, store, "train", BACKGROUND, seed)
     pictures = spectrogram.picture(tf.constant(store.mel[chosen]), run.settings).numpy()
     return ExplainedModel(network, run.settings, masker, pictures)

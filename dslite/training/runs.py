@@ -108,6 +108,13 @@ class Run:
         file = self.folder / f"{name}.json"
         return provenance.read_json(file, "run it again") if file.is_file() else None
 
+    def model_file(self) -> Path:
+        """Return the file of the final model; an InputError for a run that keeps none."""
+        file = self.folder / "model.keras"
+        if not file.is_file():
+            raise InputError(f"{self.folder}: this run has no model.keras (a baseline has none)")
+        return file
+
     def _table(self, name: str, **how: Any) -> pd.DataFrame | None:
         file = self.folder / f"{name}.csv"
         if self.home:

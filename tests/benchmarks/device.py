@@ -8,8 +8,8 @@ which comes with the runtime, times one of the files in a process of its own, as
 table, writes ``results/benchmarks/device.json``; the last line is its content.
 
 Ratios are of medians: ``x float32`` says how many times as fast (or small) a file is as the float32
-one of the same part on as many threads; ``keras / ...`` how many times as long Keras takes as the
-float32 network. What the weights are makes no difference to the time.
+one of the same part on as many threads; ``Keras, compiled / ...`` how many times as long Keras
+takes as the float32 network. What the weights are makes no difference to the time.
 
 ``tuned``: MobileNetV2's whole file of preset ``tuned``, clip to classes, against that of ``paper``
 on one thread in turn: medians and sizes, and ratios of the time per second of audio. A file of
@@ -91,14 +91,11 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
         for n in THREADS:
             values[f"{name}, {n} threads"] = ms[part, one, n] / ms[part, variant, n]
         values[f"{name}, size"] = size[part, one] / size[part, variant]
-    for variant, n in itertools.product(profile.KERAS_VARIANTS, THREADS):
-        name = f"{variant} / TFLite network, {n} threads"
-        values[name] = ms["cnn", variant, threads] / ms["cnn", one, n]
-    mel, drawn = ms["spectrogram", one, 1], ms["spectrogram", profile.PLOTTED, 1]
-    values["drawn / TFLite spectrogram"] = drawn / mel
-    values["drawn / TensorFlow picture"] = drawn / ms["spectrogram", profile.PICTURE, threads]
+    for n in THREADS:
+        name = f"{profile.KERAS} / TFLite network, {n} threads"
+        values[name] = ms["cnn", profile.KERAS, threads] / ms["cnn", one, n]
     tensorflow = ms["spectrogram", profile.TENSORFLOW, threads]
-    values["TensorFlow / TFLite spectrogram"] = tensorflow / mel
+    values["TensorFlow / TFLite spectrogram"] = tensorflow / ms["spectrogram", one, 1]
     return {name: round(float(value), 3) for name, value in values.items()}
 
 

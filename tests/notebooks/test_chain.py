@@ -107,7 +107,7 @@ def test_overrides_reach_the_runs_their_scores_the_table_and_the_best_the_device
     assert set(table["run"]) == {measured.parent.name}
     assert (table["ms"] > 0).all()
     whole = pd.read_csv(chain.results / "small" / "profile.csv")
-    assert set(whole["variant"]) == set(table["variant"]) > {"float32", "int8", "Keras, predict"}
+    assert set(whole["variant"]) == set(table["variant"]) > {"float32", "int8", "Keras, compiled"}
 
 
 def test_a_second_call_has_nothing_to_do_and_a_mistyped_key_is_named(chain):
