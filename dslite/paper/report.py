@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dslite import cards, paths, plots
-from dslite.paper import comparisons, consistency, figures, published, reproduction, tables
+from dslite.paper import comparisons, figures, published, reproduction, tables
 from dslite.paper.comparisons import WHERE, network
 from dslite.paper.figures import PaperFigure
 from dslite.paper.published import NAMES, PRESET
@@ -59,7 +59,7 @@ class Material:
 
 def gather() -> Material:
     """Read the published tables and every finished run, and compare them."""
-    runs, findings = all_runs(), consistency.findings()
+    runs, findings = all_runs(), published.findings()
     others, corpora = reproduction.substitutes(runs), figures.datasets(runs)
     predictions = [comparisons.predictions(name) for name in corpora]
     nothing = pd.DataFrame(columns=comparisons.COLUMNS)
@@ -70,7 +70,7 @@ def gather() -> Material:
         numbers=reproduction.numbers(runs, findings, others),
         substitutes=others,
         findings=findings,
-        claims=consistency.claims_checked(findings),
+        claims=published.claims_checked(findings),
         answers=comparisons.answers(predictions),
         scores=tables.scores(papers, predictions),
     )
@@ -101,7 +101,7 @@ def headlines(material: Material) -> list[str]:
     for question in (comparisons.AUGMENTATION, comparisons.PRESETS):
         if question in set(material.answers["question"]):
             texts.append(f"{question} {comparisons.summarise(question, material.answers)}")
-    return [*texts, consistency.counted(material.findings)]
+    return [*texts, published.counted(material.findings)]
 
 
 def recipes(material: Material) -> dict[str, pd.DataFrame]:

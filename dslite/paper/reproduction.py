@@ -62,7 +62,7 @@ SHAPE = ("feature_layer", "pooling", "image_size")  # settings that make another
 def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFrame) -> pd.DataFrame:
     """Lay what was reproduced beside every number of Tables 1 to 5, with a verdict.
 
-    Takes what `dslite.training.runs.all_runs`, `dslite.paper.consistency.findings` and
+    Takes what `dslite.training.runs.all_runs`, `dslite.paper.published.findings` and
     `substitutes` give. Adds the columns `EMPTY`; an interval is over files, of the mean over seeds.
     """
     printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]

@@ -19,7 +19,6 @@ from dslite.models.weights import IMAGENET
 from dslite.settings import Settings
 from dslite.training import records, runs
 
-NEEDED = ("dataset", "kind", "preset", "seed", "weights", "classes", "task", "manifest")
 TIMES = ["seconds", "images_per_s"]  # of a history: no two runs have the same
 # Parts of a record that may explain a difference
 SURROUNDINGS = ("versions", "hardware", "commit", "acoustics")
@@ -27,23 +26,12 @@ LISTED = 5  # differences of the metrics
 
 
 def load(folder: str | os.PathLike) -> runs.Run:
-    """Read a finished run; InputError if its record and files do not suffice to repeat it."""
+    """Read a finished run; InputError if there is nothing to compare a repetition with."""
     run = runs.load(folder)
-    where = run.folder / runs.LAST
-    lacking = [key for key in NEEDED if key not in run.record]
-    if lacking:
-        raise InputError(f"{where}: the record lacks '{lacking[0]}', so nothing can be repeated")
-    if run.record["kind"] not in (runs.NETWORK, runs.SVM, runs.LIBROSA):
-        raise InputError(f"{where}: unknown kind of run '{run.record['kind']}'")
-    try:
-        _ = run.metrics["devel"], run.metrics["test"]
-        if run.predictions is None or run.history is None:
-            raise LookupError("they are not there")
-    except (ValueError, LookupError) as error:
-        raise InputError(
-            f"{run.folder}: metrics, predictions or history cannot be read, so nothing can be "
-            f"compared ({' '.join(str(error).split())[:200]})"
-        ) from None
+    parts = {"metrics": run.metrics, "predictions": run.predictions, "history": run.history}
+    for name, content in parts.items():
+        if content is None or not len(content):
+            raise InputError(f"{run.folder}: there are no {name}, so nothing can be compared")
     return run
 
 
@@ -119,8 +107,7 @@ def repeat(
     made_of = (manifest, settings, record["seed"], record["preset"])
     if record["kind"] != runs.NETWORK:
         return baselines.train_baseline(*made_of, log=log, kind=record["kind"])
-    train = experiment.candidate if record.get("candidate") else experiment.train
-    return train(*made_of, log=log)
+    return experiment.train(*made_of, log=log, candidate=record.get("candidate", False))
 
 
 def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:

@@ -54,7 +54,7 @@ def train(
     options = (chosen, seed, preset, force, typer.echo)
     if devel_only:  # also in every fold, each with a choice of its own: nothing to be averaged
         for part in [built] if folds is None else divide(built, folds):
-            _print_run(experiment.candidate(part, *options))
+            _print_run(experiment.train(part, *options, candidate=True))
     else:
         _run(built, folds, lambda part: experiment.train(part, *options))
 

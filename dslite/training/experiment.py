@@ -103,23 +103,32 @@ def train(
     preset: str = "",
     force: bool = False,
     log: Callable[[str], None] = print,
+    candidate: bool = False,
 ) -> runs.Run:
     """Choose on devel, train the final model, evaluate it once on test (paper 3.3).
 
     The first training (train partition) gives the devel scores and the number of epochs; the
     second one (train + devel, as many epochs) the model and the test scores. Unless ``force``, a
     finished run of the same identity is not repeated, and an interrupted one or a finished
-    `candidate` is gone on with. The preset is only written down.
+    candidate is gone on with. A ``candidate`` is a point of a grid, compared on devel: the first
+    training alone, without test or its labels. The preset is only written down.
     """
     described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, runs.NETWORK, force=force, log=log
+        manifest, settings, seed, preset, runs.NETWORK, candidate, force, log
     )
     if finished:
         return finished
-    work = _Work(manifest, settings, seed, described, force, log)
+    work = _Work(manifest, settings, seed, described, force, log, "test" if candidate else "")
     first, devel = work.choose()
     epochs = loop.epochs_to_best(first)
     total = sum(epochs.values())
+    described |= {"epochs": total}
+    if candidate:
+        cost = work.meter.read()
+        write(place, described, {"devel": devel}, first, cost)
+        for name in (COST, CANDIDATE):
+            provenance.write_json(work.checkpoints / name, cost)
+        return runs.load(place)
     log(f"training on train + devel for the {total} epochs that were best on devel")
     train_chunks, devel_chunks, test_chunks = map(work.task.store.chunks, PARTITIONS)
     both = np.concatenate([train_chunks, devel_chunks])
@@ -128,7 +137,7 @@ def train(
     scores = {"devel": devel, "test": work.score(network, test_chunks, epochs)}
     # Part of this cost, and written down with the candidate already.
     before = runs.load_cost(work.checkpoints / CANDIDATE)
-    described |= {"epochs": total, "candidate_cost": before}
+    described |= {"candidate_cost": before}
     described |= {"heads": final.attrs["heads"]} if final.attrs.get("heads") else {}
     history = pd.concat([first, final])
     write(place, described, scores, history, work.meter.read(), network)
@@ -150,30 +159,6 @@ def _of_training(
         facts["kept"] = {"phase": phase, "gain": float(best["gain"]), "noise": float(best["noise"])}
         log(answers.gain_of_phase_2(facts["kept"], task.card.task))
     return facts
-
-
-def candidate(
-    manifest: Manifest,
-    settings: Settings,
-    seed: int,
-    preset: str = "",
-    force: bool = False,
-    log: Callable[[str], None] = print,
-) -> runs.Run:
-    """Train on train alone, without test or its labels: a point of a grid, compared on devel."""
-    described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, runs.NETWORK, candidate=True, force=force, log=log
-    )
-    if finished:
-        return finished
-    work = _Work(manifest, settings, seed, described, force, log, hidden="test")
-    history, devel = work.choose()
-    cost = work.meter.read()
-    described |= {"epochs": sum(loop.epochs_to_best(history).values())}
-    write(place, described, {"devel": devel}, history, cost)
-    for name in (COST, CANDIDATE):
-        provenance.write_json(work.checkpoints / name, cost)
-    return runs.load(place)
 
 
 def write(

@@ -311,7 +311,7 @@ def test_without_any_run_every_number_still_has_a_verdict_and_a_command(results)
     numbers, printed = nothing.numbers, published.numbers()
     pd.testing.assert_frame_equal(numbers[printed.columns], printed)
     assert numbers["verdict"].isin(published.ORDER).all()
-    assert numbers["verdict"].eq(published.ITSELF).any()  # by `dslite.paper.consistency`
+    assert numbers["verdict"].eq(published.ITSELF).any()  # by `published.findings`
     assert numbers["command"].str.startswith(("dslite ", "for seed in ")).all()
     page = report.html(nothing, report.sheets(nothing), [])
     assert "not run: corpus restricted" in page

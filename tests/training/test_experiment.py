@@ -215,7 +215,7 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
             feature_store, "predict", lambda *args: looked.append(args[2]) or predict_chunks(*args)
         )
         watching.setattr(steps, "task_of", lambda *args: looked.append(args[2]) or task_of(*args))
-        tried = experiment.candidate(built, used, 2, log=quiet)
+        tried = experiment.train(built, used, 2, log=quiet, candidate=True)
     # Nothing of test is looked at, neither labels nor pictures.
     store, *chunks = looked
     test = store.files["partition"] == "test"
@@ -232,7 +232,7 @@ def test_a_candidate_is_the_first_half_of_the_run_and_is_gone_on_with(
     devel = plain.predictions.query("partition == 'devel'")
     pd.testing.assert_frame_equal(tried.predictions, devel, check_exact=True)
     # A second time nothing is learnt, and the run learns only from train + devel.
-    experiment.candidate(built, used, 2, log=quiet)
+    experiment.train(built, used, 2, log=quiet, candidate=True)
     assert len(learnt) == first == 2
     run = experiment.train(built, used, 2, log=quiet)
     assert len(learnt) == first + plain.record["epochs"]
