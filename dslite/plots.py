@@ -6,7 +6,6 @@ Scores come in as fractions, a UAR is drawn in per cent.
 """
 
 import io
-from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -61,21 +60,6 @@ def reduced(picture: str | Path) -> bytes:
         small.save(buffer, "PNG", optimize=True)
         content = buffer.getvalue()
     return content
-
-
-@styled
-def durations(durations_s: Mapping[str, np.ndarray], chunk_length_s: float) -> Figure:
-    """Draw a histogram of durations in s, float [files] of a partition, and the chunk's length."""
-    figure, axes = panels(2.7)
-    values = [np.asarray(of, dtype=float) for of in durations_s.values()]
-    bins = np.histogram_bin_edges(np.concatenate(values), bins=40)
-    labels = [f"{name} ({len(of)} files)" for name, of in durations_s.items()]
-    axes.hist(values, bins, stacked=True, label=labels, color=COLOURS[: len(values)])
-    axes.axvline(chunk_length_s, color="black", ls="--", label=f"chunk ({chunk_length_s:g} s)")
-    axes.set(xlabel="Duration of a file (s)", ylabel="Files")
-    axes.yaxis.set_major_locator(whole_ticks())
-    figure.legend(loc="outside upper right", ncols=len(values) + 1)
-    return figure
 
 
 @styled
@@ -145,30 +129,6 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
     axes.set_ylim(max(ticks) + 0.6, -0.9)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
-
-
-@styled
-def ablation(table: pd.DataFrame, chance: float, metric: str = "uar") -> Figure:
-    """Draw scores with their intervals: a line per configuration, a mark per partition.
-
-    Columns: ``configuration``, ``partition``, ``score``, ``low``, ``high`` (fractions; an interval
-    may be missing; `metric` is a key of `METRICS`). `chance` is the score of guessing.
-    """
-    label, factor, digits = METRICS[metric]
-    names, partitions = (list(table[of].unique()) for of in ("configuration", "partition"))
-    figure, axes = panels(1 + 0.3 * len(names) * max(2, len(partitions)))
-    axes.axvline(factor * chance, color="grey", ls="--", lw=1, label="chance")
-    for i, partition in enumerate(partitions):
-        rows = table[table["partition"] == partition]
-        shift = 0.6 * ((i + 0.5) / len(partitions) - 0.5)
-        places = np.array([names.index(name) for name in rows["configuration"]]) + shift
-        score, low, high = factor * rows[["score", "low", "high"]].to_numpy(dtype=float).T
-        draw_intervals(axes, places, score, (low, high), i, partition, digits)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.6))
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper right", ncols=len(partitions) + 1)
-    return figure
 
 
 def draw_scores(

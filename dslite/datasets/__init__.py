@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "checks": ["findings", "load_manifest", "require_sound"],
         "download": ["fetch"],
-        "manifest": ["Manifest", "counts", "durations", "table1_row", "write_partition"],
+        "manifest": ["Manifest", "counts", "table1_row", "write_partition"],
         "partitions": ["divide"],
     },
 )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
 from dslite import paths, provenance
@@ -109,12 +108,6 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
     return crossed.loc[order, partitions].rename_axis(index=column, columns=None)
 
 
-def durations(manifest: Manifest) -> dict[str, np.ndarray]:
-    """Return the durations of each partition's files, float64 [files] in seconds."""
-    seconds, partition = manifest.table["duration_s"], manifest.table["partition"]
-    return {name: seconds[partition == name].to_numpy() for name in PARTITIONS}
-
-
 def write_partition(manifest: Manifest) -> dict[str, float]:
     """Write ``manifest.csv``, ``table1.csv`` and ``partition.json``; return the row of Table 1."""
     folder = paths.results(manifest.card.dataset)
@@ -122,7 +115,7 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
         with paths.replacing(folder / f"{name}.csv") as draft:
             table.to_csv(draft, index=False)
-    files = {name: len(seconds) for name, seconds in durations(manifest).items()}
+    files = counts(manifest, "label").sum().to_dict()
     origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}
     provenance.write_json(folder / "partition.json", origin)
     return row

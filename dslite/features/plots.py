@@ -4,7 +4,6 @@ Mel arrays have the lowest band first; RGB images have row 0 at the top. Low fre
 drawn at the bottom.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from matplotlib.image import AxesImage
 from dslite.features.spectrogram import mel_axis
 from dslite.plots import panels, styled
 
-COLOUR_MAPS = ("viridis", "magma", "plasma", "inferno", "cividis")
-COLUMNS = 4  # images in a line
 # Of a picture of two panels: colour map and what it shows
 PANELS = (("viridis", "relative to the clip's own range"), ("gray", "absolute level"))
 
@@ -97,51 +94,4 @@ def waveform_and_mel(
             axes.set_title(shows)
         axes.label_outer()
     below[-1].set_xlim(0, len(waveform) / sample_rate)
-    return figure
-
-
-@styled
-def pictures(
-    images: Sequence[np.ndarray],
-    spans_s: Sequence[tuple[float, float]],
-    mel_frequencies_hz: Sequence[np.ndarray],
-    titles: Sequence[str],
-) -> Figure:
-    """Draw pictures float [H, W, 3] of 0 to 255 beside each other, as `draw_mel` does."""
-    figure, (row,) = panels(3.4, 1, len(images), squeeze=False)
-    for axes, image, span, hz, title in zip(
-        row, images, spans_s, mel_frequencies_hz, titles, strict=True
-    ):
-        draw_mel(axes, np.clip(image / 255, 0, 1), *span, hz)
-        axes.set_title(title)
-    return figure
-
-
-@styled
-def colour_maps(
-    mel: np.ndarray, mel_frequencies_hz: np.ndarray, span_s: tuple[float, float]
-) -> Figure:
-    """Draw a Mel spectrogram uint8 [mel, frames] in `COLOUR_MAPS`, each even to the eye."""
-    figure, row = panels(2.2, 1, len(COLOUR_MAPS))
-    for axes, name in zip(row, COLOUR_MAPS, strict=True):
-        how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": name}
-        draw_mel(axes, mel, *span_s, mel_frequencies_hz, **how)
-        axes.set_title(name)
-        axes.label_outer()
-    return figure
-
-
-@styled
-def images_row(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Draw images float [H, W, 3] of 0 to 1, row 0 at the top, up to `COLUMNS` to a line."""
-    lines = -(-len(images) // COLUMNS)
-    columns = -(-len(images) // lines)
-    width = min(7, 1.8 * columns)
-    height = width / columns * min(1.3, np.divide(*images[0].shape[:2])) + 0.2  # of a line
-    figure, grid = panels(height * lines, lines, columns, width, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(np.clip(image, 0, 1))
-        axes.set_title(title, fontsize=7)
     return figure

@@ -82,16 +82,11 @@ def test_table_1_and_write_partition(corpus):
     assert origin["manifest"] == manifest.digest(corpus)
 
 
-def test_counts_and_durations(corpus):
+def test_counts(corpus):
     counts = manifest.counts(corpus, "label")
     assert counts.index.tolist() == list(corpus.classes)
     assert counts.columns.tolist() == ["train", "devel", "test"]
     assert counts.to_numpy().tolist() == [[2, 1, 1], [2, 1, 1]]
-    seconds = manifest.durations(corpus)
-    assert [(part, len(of)) for part, of in seconds.items()] == [
-        *(("train", 4), ("devel", 2), ("test", 2))
-    ]
-    assert sum(values.sum() for values in seconds.values()) == corpus.table["duration_s"].sum()
     # Of a blinded regression
     card = corpus.card.model_copy(update={"task": "regression", "classes": ()})
     table = corpus.table.assign(label=["1", "2", "3", "4", "5", "6", "", ""])

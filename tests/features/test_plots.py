@@ -77,22 +77,3 @@ def test_pictures_beside_each_other_have_their_own_axes(rng, hz):
     assert one.get_images()[0].get_extent() == [0, 4, -0.5, BANDS - 0.5]
     assert two.get_images()[0].get_extent() == [0.1, 2, -0.5, 2 * BANDS - 0.5]
     assert axes_of(plots.pictures(images[:1], [(0, 4)], [hz], ["a"]))
-
-
-def test_five_colour_maps_of_the_same_image(rng, hz):
-    mel = rng.integers(0, 256, (BANDS, 40), dtype=np.uint8)
-    axes = axes_of(plots.colour_maps(mel, hz, (0.2, 0.9)))
-    assert [of.get_images()[0].get_cmap().name for of in axes] == list(plots.COLOUR_MAPS)
-    assert all(of.get_images()[0].origin == "lower" for of in axes)
-    assert axes[0].get_images()[0].get_extent()[:2] == [0.2, 0.9]
-    assert axes[0].get_ylabel() == "Frequency (Hz)"
-    assert axes[1].get_ylabel() == ""
-
-
-@pytest.mark.parametrize(("n", "height"), [(1, 8), (4, 8), (5, 16), (8, 8)])
-def test_images_with_their_titles(rng, n, height):
-    images, titles = rng.random((n, height, 8, 3)) * 1.2, [f"image {i}" for i in range(n)]
-    drawn = [of for of in axes_of(plots.images_row(images, titles)) if of.get_images()]
-    assert [of.get_title(loc="left") for of in drawn] == titles
-    # Augmentation may leave the range a little.
-    assert max(of.get_images()[0].get_array().max() for of in drawn) <= 1
