@@ -1,4 +1,4 @@
-"""The style of all figures, and those of a corpus's counts, of a training and of an ablation.
+"""The style of all figures, and parts that several of them have.
 
 Every function returns a `matplotlib.figure.Figure` that pyplot does not know, so a notebook (after
 ``%matplotlib inline``) shows it once, as the last expression of a cell, and nothing stays open.
@@ -145,38 +145,3 @@ def draw_scores(
     axes.set(xlabel="Epoch", ylabel=f"Devel {name}")
     axes.xaxis.set_major_locator(whole_ticks())
     return mean
-
-
-@styled
-def learning_curves(history: pd.DataFrame, metric: str = "uar") -> Figure:
-    """Draw losses and, unless it is NaN throughout, the devel score over the epochs of both phases.
-
-    Takes the history of `dslite.training.fit` and the metric, "uar" or "spearman". Phase 2 starts
-    from a solved phase 1 and has to gain more than its ``noise``.
-    """
-    scored = history["devel_score"].notna().any()
-    solved = "learning_rate" in history and history["learning_rate"].iloc[0] == 0
-    figure, row = panels(2.7, 1, 1 + scored, squeeze=False)
-    for name, dash in (("train", "-"), ("devel", "--")):
-        if history[f"{name}_loss"].notna().any():
-            row[0, 0].plot(history["epoch"], history[f"{name}_loss"], dash, label=name)
-    row[0, 0].set_ylabel("Loss")
-    if scored:
-        score, digits = draw_scores(row[0, 1], history, metric=metric), METRICS[metric][2]
-        epoch = history.loc[history["best"], "epoch"].iloc[0]
-        best = f"{'kept' if solved else 'best'}: {score[epoch]:{digits}} in epoch {epoch}"
-        row[0, 1].plot(epoch, score[epoch], "k*", ms=9, label=best)
-        if solved and metric == "uar" and "noise" in history:
-            above = score.iloc[0] + 100 * history["noise"]
-            row[0, 1].plot(history["epoch"], above, "k:", lw=1, label="phase 1 + noise")
-    if solved:
-        losses = history[["train_loss", "devel_loss"]].iloc[0]
-        row[0, 0].plot([history["epoch"].iloc[0]] * 2, losses, "kD", ms=4, label="phase 1, solved")
-    second = history.loc[history["phase"] == 2, "epoch"]
-    for axes in row[0]:
-        if 0 < len(second) < len(history) and not solved:
-            axes.axvline(second.min() - 0.5, color="grey", lw=1, ls=":", label="phase 2 begins")
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(whole_ticks())
-        axes.legend(fontsize=8)
-    return figure

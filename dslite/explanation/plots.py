@@ -18,7 +18,7 @@ from scipy.ndimage import uniform_filter
 
 from dslite import plots
 from dslite.explanation.attributions import FREQUENCY, TIME
-from dslite.features.plots import draw_mel, hz_ticks
+from dslite.features.plots import draw_mel, hz_ticks, readable
 from dslite.plots import panels, styled
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -223,11 +223,8 @@ def frequencies(table: pd.DataFrame, panel: str = "") -> Figure:
     figure, grid = _small_multiples(table, FREQUENCY, np.arange(last + 1))
     # The filter bank's ends, which are the round ones, lie a little outside of the picture. Where
     # the axis is short, texts at its linear end would overlap.
-    gap, shown = 0.12 * last * (len(grid) > 1), []
-    for place, text in reversed(list(zip(*hz_ticks(edges), strict=True))):
-        if -0.3 < place < last + 0.3 and (not shown or shown[-1][0] - place > gap):
-            shown.append((place, text))
-    places, texts = zip(*shown, strict=True)
+    ticks = [tick for tick in zip(*hz_ticks(edges), strict=True) if -0.3 < tick[0] < last + 0.3]
+    places, texts = readable(ticks, 0.12 * last * (len(grid) > 1))
     grid[0].set_xticks(np.clip(places, 0, last), texts)
     grid[0].set_xlim(0, last)
     figure.supxlabel(f"Frequency (Hz){panel and f', {panel}'}", fontsize=TEXT)

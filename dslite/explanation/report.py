@@ -122,19 +122,19 @@ def of_partition(
     if count:
         drawn = files.draw_balanced(labels, count, np.random.default_rng(seed))
         names, labels = names[drawn], labels[drawn]
-    classes, paths = run.classes or ("prediction",), store.files["path"].tolist()
+    classes, rows = run.classes or ("prediction",), store.files["path"].tolist()
     by_frequency, by_time, shares = [], [], []
     evaluations = SUMMARY_EVALUATIONS * settings.panels
     for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
-        row = paths.index(name)
-        chunks = np.flatnonzero(store.file == row)
+        chunks = np.flatnonzero(store.file == rows.index(name))
         how = ([classes.index(label)], evaluations, seed)
         pictures = model.pictures(store.mel[chunks])
         parts = [methods.explain("partition", model, each, *how)[0] for each in pictures]
         spans_s = store.start_s[chunks][:, None] + store.sound_s[chunks]
         values, valid = files.join(parts, spans_s).values, 1.0
-        if settings.picture == "chunk":
-            valid = min(1.0, _duration_s(store, row, chunks, settings) / spans_s.max())
+        if settings.picture == "chunk":  # what is padded counts for nothing
+            clip = audio.clip(store.folder / name, settings)
+            valid = min(1.0, len(clip.waveform) / settings.sample_rate / spans_s.max())
         panels = np.split(values, settings.panels)
         by_frequency.append([attributions.by_frequency(panel, BANDS) for panel in panels])
         by_time.append(attributions.by_time(values, TIME_BINS, valid))
@@ -159,16 +159,6 @@ def of_partition(
         if heads := run.record.get("heads"):
             report.tables["heads"] = pd.DataFrame(heads)
     return report
-
-
-def _duration_s(store: Store, row: int, chunks: np.ndarray, settings: Settings) -> float:
-    """How much of a file there is to hear, seconds; without its silent ends where trimmed."""
-    if len(chunks) > 1:
-        return float(store.start_s[chunks[-1]]) + settings.chunk_length_s
-    if settings.trim == "off":
-        return float(store.files["duration_s"].iloc[row])
-    clip = audio.clip(store.folder / store.files["path"].iloc[row], settings)
-    return len(clip.waveform) / settings.sample_rate
 
 
 def of_faithfulness(

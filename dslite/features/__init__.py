@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("first_chunks", "load_spectrograms", "of_corpus", "sounding_s", "waveforms"),
         ],
         "functionals": ["acoustic_features"],
-        "plots": ["draw_mel", "waveform_and_mel"],
+        "plots": ["draw_mel"],
     },
 )

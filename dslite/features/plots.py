@@ -1,21 +1,16 @@
-"""Pictures of sound: one function per kind, in the style of `dslite.plots`.
+"""Draw spectrograms: low frequencies at the bottom, on a Mel axis in Hz.
 
-Mel arrays have the lowest band first; RGB images have row 0 at the top. Low frequencies are
-drawn at the bottom.
+Mel arrays have the lowest band first; RGB images have row 0 at the top.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from dslite.features.spectrogram import mel_axis
-from dslite.plots import panels, styled
-
-# Of a picture of two panels: colour map and what it shows
-PANELS = (("viridis", "relative to the clip's own range"), ("gray", "absolute level"))
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -30,20 +25,28 @@ def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return np.clip(np.interp(hz, axis_hz, positions), -0.5, positions[-1] - 0.5), texts
 
 
+def readable(ticks: Iterable[tuple[float, str]], gap: float) -> tuple[list[float], list[str]]:
+    """Return places and texts of ticks, from the highest on, without those nearer than ``gap``."""
+    shown = []
+    for place, text in sorted(ticks, reverse=True):
+        if not shown or shown[-1][0] - place > gap:
+            shown.append((place, text))
+    return [place for place, _ in shown], [text for _, text in shown]
+
+
 def _panel_ticks(panels_hz: np.ndarray) -> tuple[list[float], list[str]]:
     """`hz_ticks` of panels [panels, mel], the first on top; of several as many as are readable."""
     if len(panels_hz) == 1:
         return hz_ticks(panels_hz[0])
-    bands, shown = panels_hz.shape[1], []
-    for panel, hz in enumerate(panels_hz):
-        bottom = (len(panels_hz) - 1 - panel) * bands
-        for place, text in reversed(list(zip(*hz_ticks(hz), strict=True))):
-            # Where two panels meet, the upper end of the lower one is what is worth to know.
-            above_next = bottom == 0 or place > 0.08 * bands
-            if above_next and (not shown or shown[-1][0] - bottom - place > 0.12 * bands):
-                shown.append((bottom + place, text))
-    places, texts = zip(*shown, strict=True)
-    return list(places), list(texts)
+    bands = panels_hz.shape[1]
+    # Where two panels meet, the upper end of the lower one is what is worth to know.
+    ticks = [
+        (bottom * bands + place, text)
+        for bottom, hz in enumerate(panels_hz[::-1])
+        for place, text in zip(*hz_ticks(hz), strict=True)
+        if bottom == 0 or place > 0.08 * bands
+    ]
+    return readable(ticks, 0.12 * bands)
 
 
 def draw_mel(
@@ -63,35 +66,3 @@ def draw_mel(
     if len(hz) > 1:
         axes.axhline(hz.shape[1] - 0.5, color="white", lw=1.5)
     return drawn
-
-
-@styled
-def waveform_and_mel(
-    waveform: np.ndarray,
-    sample_rate: int,
-    mel: np.ndarray,
-    mel_frequencies_hz: np.ndarray,
-    span_s: tuple[float, float],
-    title: str = "",
-) -> Figure:
-    """Draw a waveform float [n] in full scale, above its Mel spectrogram uint8 [rows, frames].
-
-    Each panel of a clip's picture, whose bands' centres are float [panels, mel], has axes of its
-    own. ``span_s``: where in the waveform the spectrogram begins and ends.
-    """
-    hz = np.atleast_2d(mel_frequencies_hz)
-    heights = (1, *(2,) * len(hz))
-    figure, (above, *below) = panels(
-        2.4 + 1.8 * len(hz), 1 + len(hz), sharex=True, height_ratios=heights
-    )
-    above.plot(np.arange(len(waveform)) / sample_rate, waveform, lw=0.5, rasterized=True)
-    above.set(ylabel="Amplitude", title=title)
-    drawn = zip(below, np.split(mel, len(hz)), hz, PANELS, strict=False)
-    for axes, bands, centres, (colours, shows) in drawn:
-        how = {"origin": "lower", "vmin": 0, "vmax": 255, "cmap": colours}
-        draw_mel(axes, bands, *span_s, centres, **how)
-        if len(hz) > 1:
-            axes.set_title(shows)
-        axes.label_outer()
-    below[-1].set_xlim(0, len(waveform) / sample_rate)
-    return figure

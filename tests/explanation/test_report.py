@@ -218,18 +218,6 @@ def test_of_each_class_the_same_number_is_drawn_and_of_many_it_tells_how_far_it_
     assert lines == ["summary: 50 of 101 files", "summary: 100 of 101 files"]
 
 
-def test_trimmed_files_end_where_their_sound_does(tmp_path):
-    store = a_store(tmp_path, [("a.wav", "test", "calm", 0.5)])
-    trimmed = SMALL.model_copy(update={"trim": "on"})
-    whole = report._duration_s(store, 0, np.array([0]), trimmed)
-    sound, rate = soundfile.read(tmp_path / "a.wav")
-    silence = np.zeros(2000)
-    soundfile.write(tmp_path / "a.wav", np.concatenate([silence, sound, silence]), rate)  # 1.5 s
-    padded = report._duration_s(store, 0, np.array([0]), trimmed)
-    assert 0 < whole <= padded < 0.75  # some silence stays at the ends
-    assert report._duration_s(store, 0, np.array([0]), SMALL) == 0.5  # of the manifest
-
-
 @pytest.fixture
 def tested(store, tmp_path, monkeypatch):
     """Report of methods that were tested, and what they were tested on."""
