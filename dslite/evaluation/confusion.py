@@ -175,33 +175,22 @@ def _plot_predicted(predictions: pd.DataFrame, title: str) -> Figure:
 
 @plots.styled
 def plot_recalls(table: pd.DataFrame) -> Figure:
-    """Draw every class's recall with its intervals, a line per class, and their mean, the UAR.
+    """Draw every class's recall with its intervals, and their mean, the UAR.
 
-    Takes `recall_table`, of several partitions with a column ``partition``, a mark each.
+    Takes `recall_table` with a column ``partition``, a group of lines each.
     """
-    table = table if "partition" in table else table.assign(partition="")
-    names, partitions = (list(table[of].unique()) for of in ("class", "partition"))
-    figure, axes = plots.panels(1.1 + 0.34 * len(names) * max(1.2, len(partitions)))
-    files = [[] for _ in names]
-    for i, partition in enumerate(partitions):
-        rows, colour = table[table["partition"] == partition], plots.COLOURS[i]
-        lines = np.array([names.index(name) for name in rows["class"]])
-        places = lines + 0.7 * ((i + 0.5) / len(partitions) - 0.5)
-        ends = ["low", "high", "low_speakers", "high_speakers"]
-        recall, *ends = 100 * rows[["recall", *ends]].to_numpy(dtype=float).T
-        named = (partition or "recall", ".1f")
-        plots.draw_intervals(axes, places, recall, ends[:2], i, *named, ends[2:])
-        uar = np.nanmean(recall)
+    percent = ["recall", "low", "high", "low_speakers", "high_speakers"]
+    label = table["class"] + table["n"].map(" (n = {})".format)
+    rows = table.assign(label=label, **100 * table[percent].astype(float))
+    rows = rows.rename(columns={"recall": "value", "partition": "group"})
+    uars = rows.groupby("group", sort=False)["value"].mean()
+    figure, axes = plots.panels(1 + 0.24 * (len(rows) + len(uars)))
+    plots.forest(axes, rows)
+    for colour, uar in zip(plots.COLOURS, uars, strict=False):
         axes.axvline(uar, color=colour, ls="--", lw=1, label=f"UAR {uar:.1f} %")
-        for line, n in zip(lines, rows["n"], strict=True):
-            files[line].append(f"{n} {partition}" if partitions[1:] else f"{n}")
     axes.plot([], color="grey", lw=2.5, label="95 % over files")
     if table["low_speakers"].notna().any():
         axes.plot([], color="grey", lw=0.7, label="95 % over speakers")
-    pattern = "{}\nn = {}" if partitions[1:] else "{} (n = {})"
-    texts = [pattern.format(name, ", ".join(of)) for name, of in zip(names, files, strict=True)]
-    axes.set_yticks(range(len(names)), texts)
-    axes.set(xlabel="Recall (%)", xlim=(-2, 102), ylim=(len(names) - 0.5, -0.6))
-    axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper right", ncols=len(partitions) + 1 if partitions[1:] else 4)
+    axes.set(xlabel="Recall (%)", xlim=(-2, 102))
+    figure.legend(loc="outside upper right", ncols=2 + len(uars))
     return figure

@@ -87,6 +87,32 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     return (1 - VOTE_TIE) * mean(votes) + VOTE_TIE * mean(scores)
 
 
+def by_seed(
+    predictions: pd.DataFrame, classes: Sequence[str], where: str, by: Sequence[str] = ("seed",)
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Lay the rows ``file, seed, label, prediction`` of labelled files out, in the files' order.
+
+    Returns a row of each file, labels int [files] and predictions int [seeds, files]; what is none
+    of the ``classes`` is -1. Raises an InputError where two seeds predict other files or labels.
+    """
+    rows = predictions[predictions["label"].astype(str) != ""]
+    wide = rows.pivot(index=["file", "label"], columns=list(by), values="prediction")
+    wide = wide.sort_index(axis=0).sort_index(axis=1)  # pivot leaves several keys as they come
+    if wide.isna().any(axis=None):
+        raise InputError(
+            f"{where}: predictions of other files or labels; repeat the runs that were made before "
+            "the corpus changed"
+        )
+    files = rows.drop_duplicates("file").set_index("file").loc[wide.index.get_level_values("file")]
+    codes = pd.Index(classes).get_indexer
+    return files, codes(files["label"]), codes(wide.to_numpy().T.ravel()).reshape(wide.shape[::-1])
+
+
+def share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Compute the share of the seeds that recognise each file: float64 [files]."""
+    return (np.atleast_2d(predictions) == labels).mean(axis=0)
+
+
 def _percentiles(draws: np.ndarray) -> Interval | None:
     """Percentile interval of the draws in which the score is defined."""
     if np.isnan(draws).all():
@@ -121,7 +147,7 @@ def _drawn_recalls(
         columns = np.column_stack([labels, *predictions])
         unit = np.unique(columns, axis=0, return_inverse=True)[1]
         shares = np.bincount(unit) / units
-    right = (np.atleast_2d(predictions) == labels).mean(axis=0)  # share of the seeds
+    right = share_right(labels, predictions)
     files, hits = np.zeros((2, len(shares), n_classes))
     if groups is None:
         files[unit, labels], hits[unit, labels] = 1, right

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dslite.errors import InputError
-from dslite.evaluation.metrics import LEVEL
+from dslite.evaluation.metrics import LEVEL, by_seed, share_right
 
 DRAWS = 20_000  # no p is below 2 / (draws + 1): 1,000 would not do for 25 comparisons
 DRAWS_PER_COMPARISON = 200  # keeps the smallest p that the correction can give at 0.01
@@ -32,11 +32,6 @@ COLUMNS = {  # of `compared`, behind those that say what is compared
     **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
     **{"comparisons": int, "verdict": str, "speakers_better": int, "speakers_worse": int},
 }
-
-
-def _share_right(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Share of the seeds that recognise each file: float64 [files]."""
-    return (np.atleast_2d(predictions) == labels).mean(axis=0)
 
 
 def recall_shares(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -81,7 +76,7 @@ def uar_difference(
     from scipy.stats import norm, t  # here: half a second that a prediction should not wait for
 
     labels, draws = np.asarray(labels), draws or DRAWS
-    difference = _share_right(labels, second) - _share_right(labels, first)
+    difference = share_right(labels, second) - share_right(labels, first)
     every = np.arange(len(labels))
     names, unit = np.unique(every if groups is None else groups, return_inverse=True)
     units = len(names)
@@ -127,7 +122,7 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[s
     from scipy.stats import binomtest
 
     labels = np.asarray(labels)
-    difference = (_share_right(labels, second) - _share_right(labels, first)).round(12)
+    difference = (share_right(labels, second) - share_right(labels, first)).round(12)
     only_first, only_second = int((difference < 0).sum()), int((difference > 0).sum())
     discordant = only_first + only_second
     p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
@@ -155,14 +150,10 @@ def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFram
     """
     from scipy.stats import t
 
-    rows = []
-    for key, same in scores.groupby(list(by), sort=False, dropna=False):
-        values = same[score].to_numpy(float)
-        n, mean = len(values), values.mean()
-        deviation = values.std(ddof=1) if n > 1 else np.nan
-        half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / np.sqrt(n)
-        rows.append([*key, mean, deviation, mean - half, mean + half, n])
-    return pd.DataFrame(rows, columns=[*by, "mean", "deviation", "low", "high", "n"])
+    seeds = scores.groupby(list(by), sort=False, dropna=False)[score]
+    table = seeds.agg(mean="mean", deviation="std", low="mean", high="mean", n="size").reset_index()
+    half = t.ppf((1 + LEVEL) / 2, table["n"] - 1) * table["deviation"] / np.sqrt(table["n"])
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
 
 
 def compared(
@@ -223,13 +214,18 @@ def _pair(
     first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any], draws: int
 ) -> dict[str, Any]:
     """One row of `compared`, less what depends on the other rows."""
-    seeds = sorted(set(first["seed"]) & set(second["seed"]))
-    files, labels, pair = _arrays(first, second, seeds, ", ".join(map(str, where.values())))
+    seeds = set(first["seed"]) & set(second["seed"])
+    both = pd.concat([first.assign(second=0), second.assign(second=1)])
+    both = both[both["seed"].isin(seeds)].sort_values("file")
+    classes = both.loc[both["label"].astype(str) != "", "label"].unique()
+    name = ", ".join(map(str, where.values()))
+    files, labels, predicted = by_seed(both, classes, name, ("second", "seed"))
+    pair = np.split(predicted, 2)
     row = {"files": len(files), "seeds": len(seeds), "unit": "", "units": 0}
     if files.empty:
         counts = ("only_baseline", "only_this", "speakers_better", "speakers_worse")
         return row | dict.fromkeys(counts, 0)
-    n_classes, speakers = labels.max() + 1, files["speaker"].fillna("").to_numpy(str)
+    n_classes, speakers = len(classes), files["speaker"].fillna("").to_numpy(str)
     tests = {"file": uar_difference(labels, *pair, n_classes, None, draws)}
     if (speakers != "").all():
         tests["speaker"] = uar_difference(labels, *pair, n_classes, speakers, draws)
@@ -254,32 +250,5 @@ def speaker_gains(
     >>> speaker_gains(np.array([0, 1, 0]), [0, 0, 1], [0, 1, 1], speakers).to_dict()
     {'a': 0.5, 'b': 0.0}
     """
-    gains = pd.Series(_share_right(labels, second) - _share_right(labels, first))
+    gains = pd.Series(share_right(labels, second) - share_right(labels, first))
     return gains.groupby([speakers, labels]).mean().groupby(level=0).mean().round(9)
-
-
-def _arrays(
-    first: pd.DataFrame, second: pd.DataFrame, seeds: list[Any], where: str
-) -> tuple[pd.DataFrame, np.ndarray, list[np.ndarray]]:
-    """The labelled files (their rows), labels int [files], twice predictions int [seeds, files]."""
-    tables, rows = [], []
-    for part in (first, second):
-        chosen = part[part["seed"].isin(seeds) & (part["label"].astype(str) != "")]
-        if chosen.duplicated(["seed", "file"]).any():
-            raise InputError(
-                f"{where}: one seed predicts a file twice; name in `by` what tells the runs apart"
-            )
-        tables.append(chosen.pivot(index="file", columns="seed", values="prediction"))
-        rows.append(chosen.drop_duplicates("file").set_index("file").loc[tables[-1].index])
-    same = rows[0][["label"]].equals(rows[1][["label"]])
-    if not same or any(table.isna().any(axis=None) for table in tables):
-        raise InputError(
-            f"{where}: tested on other files or labels than what it is compared with; repeat the "
-            "runs that were made before the corpus changed"
-        )
-    texts = [part.to_numpy(str) for part in (rows[0]["label"], *tables)]
-    # Labels first, so that what is predicted and never right is no class of the UAR.
-    classes = list(dict.fromkeys(name for text in texts for name in text.ravel()))
-    codes = dict(zip(classes, range(len(classes)), strict=True))
-    labels, *pair = (np.vectorize(codes.get, otypes=[int])(text) for text in texts)
-    return rows[0], labels, [predictions.T for predictions in pair]

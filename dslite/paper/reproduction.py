@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from dslite import cards, paths
-from dslite.errors import InputError
 from dslite.evaluation import metrics
 from dslite.models.weights import REGISTRY
 from dslite.paper import published
@@ -276,10 +275,12 @@ def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     deviation = shares.std(ddof=1) if len(seeds) > 1 else np.nan
     note = ""
     if all(run.predictions is not None for run in seeds):
-        labels, predictions = _arrays(seeds, partition)
+        rows = pd.concat([run.predictions.assign(seed=run.record["seed"]) for run in seeds])
+        rows, names = rows[rows["partition"] == partition], ", ".join(run.name for run in seeds)
+        classes = seeds[0].classes
+        _, labels, predictions = metrics.by_seed(rows, classes, names)
         drawn = {"draws": seeds[0].settings.bootstrap_draws, "seed": seeds[0].record["seed"]}
-        n_classes = len(seeds[0].classes)
-        interval = metrics.bootstrap_interval(labels, predictions, n_classes, **drawn)
+        interval = metrics.bootstrap_interval(labels, predictions, len(classes), **drawn)
     else:  # private file names: the runs' intervals stand for the mean's, which would be narrower
         intervals = [part["file"]["interval_files"] or (np.nan, np.nan) for part in parts]
         interval = tuple(np.mean(intervals, axis=0))
@@ -287,21 +288,6 @@ def _mean_score(seeds: Sequence[Run], partition: str) -> dict[str, Any]:
     low, high = interval or (np.nan, np.nan)
     percent = 100 * np.array([shares.mean(), deviation, low, high])
     return dict(zip(SCORES, percent.tolist(), strict=True)) | {"seeds": len(seeds), "note": note}
-
-
-def _arrays(seeds: Sequence[Run], partition: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels int [files] and predictions int [seeds, files]."""
-    rows = pd.concat([run.predictions.assign(run=run.name) for run in seeds])
-    rows = rows[(rows["partition"] == partition) & (rows["label"] != "")]
-    wide = rows.pivot(index=["file", "label"], columns="run", values="prediction")
-    if wide.isna().any(axis=None):
-        raise InputError(
-            f"{', '.join(wide.columns)}: scored on different files or labels; repeat the runs that "
-            "were made before the corpus changed"
-        )
-    classes = pd.Index(seeds[0].classes)
-    predictions = np.stack([classes.get_indexer(wide[run.name]) for run in seeds])
-    return classes.get_indexer(wide.index.get_level_values("label")), predictions
 
 
 def _command(

@@ -330,12 +330,9 @@ def _intervals(predictions: pd.DataFrame) -> dict[str, float]:
     """Both intervals of the mean over the seeds, and how many files and speakers there are."""
     if predictions.empty:
         return {}
-    classes = pd.Index(sorted(predictions["label"].unique()))
-    wide = predictions.pivot(index="file", columns="seed", values="prediction")
-    of_file = predictions.drop_duplicates("file").set_index("file").loc[wide.index]
-    speakers = of_file["speaker"].replace("", np.nan)
-    labels = classes.get_indexer(of_file["label"])
-    predicted = np.stack([classes.get_indexer(wide[seed]) for seed in wide])
+    classes, runs = sorted(predictions["label"].unique()), ", ".join(predictions["run"].unique())
+    files, labels, predicted = metrics.by_seed(predictions, classes, runs)
+    speakers = files["speaker"].replace("", np.nan)
     units = [None, *([speakers] if speakers.notna().all() else [])]
     drawn = [metrics.bootstrap_interval(labels, predicted, len(classes), of) for of in units]
     bounds = 100 * np.ravel([pair or (np.nan, np.nan) for pair in drawn])

@@ -190,7 +190,6 @@ def test_more_comparisons_take_more_draws(rng, monkeypatch):
         (lambda rows: rows[:-1], "d, cutmix: .*other files or labels"),
         (lambda rows: rows.assign(file=rows["augmentation"] + rows["file"]), "other files"),
         (lambda rows: rows.assign(label=rows["augmentation"] + rows["file"]), "other .*labels"),
-        (lambda rows: pd.concat([rows, rows.tail(1)]), "d, cutmix: .*one seed .* a file twice"),
         (lambda rows: rows[rows["augmentation"] != "none"], "d: no .* of augmentation none"),
     ],
 )
