@@ -167,6 +167,8 @@ def test_only_seeds_and_labels_that_both_have_are_compared(rng):
     expected = significance.compared(rows[rows["seed"] == 1], "augmentation", "none")
     pd.testing.assert_frame_equal(table, expected)
     assert table["seeds"].tolist() == [1]
+    mixed = [significance.compared(of, "augmentation", "none") for of in (rows, rows[::-1])]
+    pd.testing.assert_frame_equal(*mixed)  # in whatever order the files and seeds come
     blinded = rows.assign(label="", dataset="b")
     apart = rows[(rows["augmentation"] == "none") == (rows["seed"] == 0)].assign(dataset="a")
     table = significance.compared(pd.concat([blinded, apart, rows]), "augmentation", "none")
