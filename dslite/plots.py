@@ -62,26 +62,6 @@ def reduced(picture: str | Path) -> bytes:
     return content
 
 
-@styled
-def counts(table: pd.DataFrame) -> Figure:
-    """Draw stacked bars of files: index classes or speakers, columns partitions."""
-    figure, axes = panels(2.8)
-    texts = [str(name) for name in table.index]
-    turn = 90 if len(texts) > 12 or max(map(len, texts)) * len(texts) > 80 else 0
-    size = max(5, min(8, 380 / len(texts)))  # points, so that a letter is no higher than a bar
-    style = {"rot": turn, "fontsize": size, "width": 0.8, "color": COLOURS, "legend": False}
-    table.fillna(0).plot.bar(stacked=True, ax=axes, **style)
-    for colour, bars in zip(COLOURS, axes.containers, strict=False):
-        if len(texts) <= 12:
-            numbers = [f"{n:.0f}" if n else "" for n in bars.datavalues]
-            shade = "white" if colour == COLOURS[0] else "black"
-            axes.bar_label(bars, numbers, label_type="center", fontsize=8, color=shade)
-    axes.set(xlabel="", ylabel="Files", ylim=(0, 1.05 * max(1, table.sum(axis=1).max())))
-    axes.yaxis.set_major_locator(whole_ticks())
-    figure.legend(loc="outside upper right", ncols=table.shape[1])
-    return figure
-
-
 def draw_intervals(
     axes: Axes, places, values, ends, i: int, label: str, digits: str, wider=()
 ) -> None:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "methods": ["ExplainedModel", "Explanation", "explain"],
         "files": [
-            *("ExplainedFile", "choose_by_rule", "clips", "explain_files", "load_model"),
+            *("ExplainedFile", "choose_by_rule", "explain_files", "load_model"),
             "split_sound",
         ],
     },

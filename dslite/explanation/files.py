@@ -1,7 +1,7 @@
 """Single files explained by a finished run: chosen by rule or by name, seen and heard."""
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,12 +194,6 @@ def join(parts: Sequence[Explanation], spans_s: np.ndarray) -> Explanation:
         float(np.mean([part.base for part in parts])),
         float(np.mean([part.output for part in parts])),
     )
-
-
-def clips(store: Store, files: Sequence[str], settings: Settings) -> Iterator[np.ndarray]:
-    """Read the clips, float32 [samples], of some of the corpus's files."""
-    for file in files:
-        yield audio.clip(store.folder / file, settings).waveform
 
 
 # To listen to: a mask over the clip's own STFT keeps the recording itself, with its phases
