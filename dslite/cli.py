@@ -61,14 +61,14 @@ for command in (
 
 @app.command()
 def results(dataset: Dataset) -> None:
-    """Print a corpus's ablation table, its cross-validations, and where its report lies."""
+    """Print a corpus's finished runs, its cross-validations, and where its report lies."""
     from dslite import cards, paths
     from dslite.paper import reproduction
     from dslite.training import cross_validation, runs
 
     name = cards.load(dataset).dataset
-    block = reproduction.ablation_block(name, runs.all_runs())
-    typer.echo(f"{block.attrs['caption']}\n{block.to_string()}")
+    block = reproduction.ablation_block(runs.all_runs(dataset=name))
+    typer.echo(block.to_string() if len(block) else f"{name}: not run")
     for summary in cross_validation.summaries(name):
         typer.echo(f"{summary.folder.name}: " + "; ".join(cross_validation.headline(summary)))
     report_file = paths.results(name) / "report.html"

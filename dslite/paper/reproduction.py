@@ -17,7 +17,7 @@ from dslite.paper import published
 from dslite.paper.published import BACKBONE, PRESET
 from dslite.settings import Settings
 from dslite.training import runs as training_runs
-from dslite.training.runs import BASELINES, LABELS, LIBROSA, SHORTENED, SVM, Run, all_runs, load
+from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM, Run, all_runs, load
 
 COUNT_DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
 OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
@@ -317,6 +317,26 @@ def _options(record: Mapping[str, Any]) -> str:
     return "".join(f" {word}" for word in words)
 
 
+def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay finished runs of one corpus out like its block of Table 3 or 4, a row each, as texts.
+
+    Takes rows of `dslite.training.runs.all_runs`; the index is the configuration in words.
+    """
+    by = ["backbone", "preset", "overrides_and_weights", "seed"]
+    runs = runs.assign(order=runs["configuration"].map(list(LABELS).index))
+    runs = runs.sort_values(["order", *by, "run"])
+    scores, rows = [["devel"], ["test"], ["low", "high"], ["low_speakers", "high_speakers"]], []
+    for run in runs.to_dict("records"):
+        form, unit = ("{:.1f}", 1) if run["metric"] == "uar" else ("{:.2f}", 100)
+        texts = ["–".join(form.format(run[key] / unit) for key in keys) for keys in scores]
+        words = [run["backbone"], run["preset"], f"seed {run['seed']}", run[by[2]]]
+        words.append("random weights" * run["random_weights"])
+        rows.append([", ".join(filter(None, words)), *("–" if "nan" in of else of for of in texts)])
+    columns = ["Run", "Dev", "Test", "CI on test (files)", "CI (speakers)"]
+    index = pd.Index(runs["configuration"].map(LABELS), name="configuration")
+    return pd.DataFrame(rows, columns=columns, index=index)
+
+
 # Table 5
 
 
@@ -332,51 +352,6 @@ def _measured() -> tuple[tuple[str, dict[str, Any], pd.DataFrame] | None, str]:
     folder = f"results/{name}"  # also where DSLITE_RESULTS names another place
     line = _command(name.partition("/")[0], "none", preset, BACKBONE, [seed], added)
     return nearest, f"{line} && dslite convert {folder} && dslite profile {folder}"
-
-
-# One corpus's block of Table 3 or 4, from our runs alone
-
-
-def ablation_block(dataset: str, runs: pd.DataFrame) -> pd.DataFrame:
-    """Lay out one corpus's block of Table 3 or 4 from finished runs alone, as texts.
-
-    The four networks differ in nothing but the augmentation: of several groups of settings the one
-    with the most configurations is shown, and of equals the one nearest to the paper's, never by
-    the score. ``attrs["caption"]`` names it.
-    """
-    other = (runs["backbone"] != BACKBONE) | (runs["preset"] != PRESET)
-    order = ["acoustic", "random_weights", "other", "n_overrides", "backbone", "preset", "seed"]
-    runs = runs.assign(other=other, acoustic=runs["configuration"] == LIBROSA)
-    runs = runs[runs["dataset"] == dataset].sort_values([*order, "run"])
-    baselines, cells, caption = runs["configuration"].isin(BASELINES), {}, "not run"
-    if len(runs):
-        shared = ["backbone", "preset", "random_weights", "seed", "overrides_and_weights"]
-        leading = runs if baselines.all() else runs[~baselines]
-        configurations = leading.groupby(shared, sort=False)["configuration"].nunique()
-        group = dict(zip(shared, configurations.idxmax(), strict=True))
-        equal = runs[shared] == pd.Series(group)
-        # A baseline hardly depends on the seed and not at all on epochs and the like.
-        fits = equal.all(axis=1) | (runs["configuration"] == LIBROSA) & equal["preset"]
-        fits |= (runs["configuration"] == SVM) & equal[shared[:3]].all(axis=1)
-        nearest = 2 * equal["overrides_and_weights"] + equal["seed"]
-        order = nearest[fits].sort_values(ascending=False, kind="stable").index
-        chosen = runs.loc[order].drop_duplicates("configuration")
-        for run in chosen.itertuples():
-            form, unit = ("{:.1f}", 1) if run.metric == "uar" else ("{:.2f}", 100)
-            values = [[run.devel], [run.test], [run.low, run.high]]
-            values.append([run.low_speakers, run.high_speakers])
-            texts = ["–".join(form.format(value / unit) for value in pair) for pair in values]
-            cells[run.configuration] = ["–" if "nan" in text else text for text in texts]
-        words = [group["backbone"], f"preset {group['preset'] or 'none'}", f"seed {group['seed']}"]
-        words += [group["overrides_and_weights"], "random weights" * bool(group["random_weights"])]
-        blinded = chosen["devel"].notna().any() and chosen["test"].isna().all()
-        words += ["test labels blinded: predicted, not scored"] * bool(blinded)
-        caption = ", ".join(filter(None, words))
-    columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)"]
-    rows = [cells.get(configuration, ["–"] * 4) for configuration in LABELS]
-    frame = pd.DataFrame(rows, columns=columns, index=pd.Index(LABELS.values(), name=dataset))
-    frame.attrs["caption"] = f"{dataset}: {caption}"
-    return frame
 
 
 def profiles() -> dict[str, tuple[Run, dict[str, Any]]]:

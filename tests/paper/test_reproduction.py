@@ -190,7 +190,7 @@ def test_seeds_of_other_files_are_refused(results):
     write_run(results)
     changed = write_run(results, seed=1) / "predictions.csv"
     changed.write_text(changed.read_text().replace("test7,", "test7b,"))
-    with pytest.raises(InputError, match="densenet121-none-s1-paper: .*other files"):
+    with pytest.raises(InputError, match=r"densenet121-none-s1-paper: .*other files"):
         judged()
 
 
@@ -383,51 +383,24 @@ def test_the_published_head_is_preferred_and_no_cut_network(results):
     assert reproduction.of_papers_network()[0] == "ravdess/c"
 
 
-# One corpus's block
+# The finished runs of one corpus
 
 
-def block_of(dataset):
-    return reproduction.ablation_block(dataset, all_runs())
-
-
-def test_ablation_block(results):
-    write_metrics(results, "svm")
-    caption = "ravdess: densenet121, preset paper, seed 0"
-    assert block_of("ravdess").attrs["caption"] == caption  # of a baseline alone
-    for configuration in ("none", "cutmix"):
-        write_metrics(results, configuration)
+def test_finished_runs_are_laid_out_like_a_block_of_table_4(results):
     write_metrics(results, "specaugment", test=None)
-    write_metrics(results, "cutmix+specaugment", "demo")
-    block = block_of("ravdess")
-    assert list(block.index) == list(LABELS.values())
-    assert block.loc["CutMix"].tolist() == ["70.0", "76.6", "71.6–81.6", "50.0–90.0"]
-    assert block.loc["SpecAugment"].tolist() == ["70.0", "–", "–", "–"]
-    assert block.loc["CutMix+SpecAugment"].tolist() == ["–"] * 4
-    assert block.attrs["caption"] == caption
-
-
-def test_ablation_block_mixes_no_settings(results):
-    write_metrics(results)
-    other = {"backbone": "mobilenet_v2", "preset": "tuned", "test": evaluation(0.5)}
-    for configuration in ("svm", "none", "cutmix"):
-        write_metrics(results, configuration, **other)
-    write_metrics(results, "specaugment", **other, overrides={"units": [128, 64]})
-    block = block_of("ravdess")
-    assert block.attrs["caption"] == "ravdess: mobilenet_v2, preset tuned, seed 0"
-    assert block["Test"].tolist() == ["50.0", "–", "50.0", "50.0", "–", "–"]
-
-
-def test_ablation_block_takes_baselines_of_another_seed_and_statistics_of_any_backbone(results):
-    other = {"backbone": "mobilenet_v2"}
-    write_metrics(results, "svm", test=evaluation(0.4), **other)
-    write_metrics(results, "librosa", test=evaluation(0.9))
-    assert block_of("ravdess").attrs["caption"] == "ravdess: mobilenet_v2, preset paper, seed 0"
-    write_metrics(results, seed=2, overrides={"units": [128, 64]}, **other)
-    assert block_of("ravdess")["Test"].tolist()[:4] == ["40.0", "90.0", "76.6", "–"]
-
-
-def test_ablation_block_of_a_regression_shows_rho(results):
+    write_metrics(results, "none", seed=2, overrides={"units": [128, 64]})
+    for configuration in ("cutmix", "librosa", "none"):
+        write_metrics(results, configuration)
     scores = evaluation(0.31, "spearman", 0.0, speakers=None)
-    write_metrics(results, dataset="mine", devel=scores, test=scores)
-    row = block_of("mine").loc["no augmentation"]
-    assert row.tolist() == ["0.31", "0.31", "0.26–0.36", "–"]
+    write_metrics(results, dataset="mine", devel=scores, test=scores, random_weights=True)
+    block = reproduction.ablation_block(all_runs(dataset="ravdess"))
+    names = [LABELS[name] for name in ("librosa", "none", "none", "cutmix", "specaugment")]
+    assert list(block.index) == names
+    assert block.iloc[0, 0] == "paper, seed 0"
+    runs = ["densenet121, paper, seed 0", "densenet121, paper, seed 2, override units 128 -> 64"]
+    assert block.loc["no augmentation", "Run"].tolist() == runs
+    assert block.loc["CutMix"].tolist()[1:] == ["70.0", "76.6", "71.6–81.6", "50.0–90.0"]
+    assert block.loc["SpecAugment"].tolist()[1:] == ["70.0", "–", "–", "–"]
+    (row,) = reproduction.ablation_block(all_runs(dataset="mine")).to_numpy().tolist()
+    run = "densenet121, paper, seed 0, random weights"
+    assert row == [run, "0.31", "0.31", "0.26–0.36", "–"]
