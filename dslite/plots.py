@@ -62,27 +62,6 @@ def reduced(picture: str | Path) -> bytes:
     return content
 
 
-def draw_intervals(
-    axes: Axes, places, values, ends, i: int, label: str, digits: str, wider=()
-) -> None:
-    """Draw values and their intervals (two arrays) at places on the vertical axis as series i.
-
-    Series -1 is black; ``wider``: a second interval of each, as a thin line.
-    """
-    colour = COLOURS[i % len(COLOURS)] if i >= 0 else "black"
-    axes.hlines(places, *ends, color=colour, lw=2.5 if len(wider) else 1.5)
-    if len(wider):
-        axes.hlines(places, *wider, color=colour, lw=0.7)
-    axes.plot(values, places, "os^D"[i % 4], color=colour, ms=5, label=label)
-    above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center"}
-    above["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5}  # over the lines,
-    above["zorder"] = 1.5  # under the marks
-    for value, place in zip(values, places, strict=True):
-        if np.isfinite(value):
-            text = f"{value:{digits}}".replace("-", "−")
-            axes.annotate(text, (value, place), fontsize=7, **above)
-
-
 @styled
 def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
     """Draw values with one or two intervals: a line each, a heading above each group of them.
@@ -91,14 +70,23 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
     ``label``, ``value``, ``low``, ``high``, optionally ``low_speakers``, ``high_speakers`` (drawn
     thin) and ``dots`` (a list of further values: those of the seeds). Lines are one unit high.
     """
-    ticks, place = {}, 0.0
+    ticks, place, wider = {}, 0.0, "low_speakers" in rows
+    above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 7}
+    above["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5}  # over the lines,
+    above["zorder"] = 1.5  # under the marks
     first = -1 if rows["group"].iloc[0].startswith("paper") else 0
     for i, (group, of) in enumerate(rows.groupby("group", sort=False), first):
         if group:
             ticks[place] = group
         places = place + bool(group) + np.arange(len(of))
-        thin = (of["low_speakers"], of["high_speakers"]) if "low_speakers" in of else ()
-        draw_intervals(axes, places, of["value"], (of["low"], of["high"]), i, group, digits, thin)
+        colour = COLOURS[i % len(COLOURS)] if i >= 0 else "black"
+        axes.hlines(places, of["low"], of["high"], color=colour, lw=2.5 if wider else 1.5)
+        if wider:
+            axes.hlines(places, of["low_speakers"], of["high_speakers"], color=colour, lw=0.7)
+        axes.plot(of["value"], places, "os^D"[i % 4], color=colour, ms=5, label=group)
+        for value, at in zip(of["value"], places, strict=True):
+            if np.isfinite(value):
+                axes.annotate(f"{value:{digits}}".replace("-", "−"), (value, at), **above)
         for at, dots in zip(places, of.get("dots", []), strict=False):
             axes.plot(dots, np.full(np.shape(dots), at), "k.", ms=3)
         ticks |= dict(zip(places.tolist(), of["label"], strict=True))
