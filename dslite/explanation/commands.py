@@ -37,14 +37,20 @@ def explain(
     methods.require(method, masker)
     finished.model_file()
     store = feature_store.load_spectrograms(built, finished.settings)
-    chosen = files.choose_by_name(store, file) if file else None
+    chosen = files.choose_by_name(store, file) if file else files.choose_by_rule(finished)
     inputs = (finished, store, files.load_model(finished, store, masker))
-    options = {"method": method, "evaluations": evaluations, "log": typer.echo}
-    if file:
-        explained = files.explain_files(*inputs, chosen, **options)
-        reported = report.of_files(explained, finished.settings)
-    else:
-        reported, explained = report.of_run(*inputs, pictures=pictures, **options)
+    options = {"evaluations": evaluations, "log": typer.echo}
+    explained = files.explain_files(*inputs, chosen, method=method, **options)
+    parts = [report.of_files(explained, finished.settings)]
+    if not file:
+        parts += [
+            report.of_methods(*inputs, explained[0], method, **options),
+            report.of_partition(*inputs, log=typer.echo),
+            report.of_confusions(finished),
+        ]
+        if pictures:
+            parts.append(report.of_faithfulness(*inputs, pictures=pictures, **options))
+    reported = report.merge(*parts)
     folder = finished.folder / ("explanation_files" if file else "explanation")
     with paths.replacing(folder) as draft:
         draft.mkdir()

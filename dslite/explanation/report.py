@@ -152,10 +152,9 @@ def of_partition(
     times = attributions.class_table(by_time, *of, attributions.TIME, edges)
     report.tables["times"], report.figures["times"] = times, plots.times(times)
     if settings.panels > 1:
-        shared = pd.DataFrame({"class": pd.Categorical(labels, classes), "share": shares})
-        shared = shared.groupby("class", observed=True)["share"]
-        table = shared.agg(level_share="mean", standard_error="sem", files="size").reset_index()
-        report.tables["panels"] = table
+        table = attributions.class_table(np.c_[shares], *of, attributions.TIME, [0, 1])
+        table = table.drop(columns=[*attributions.TIME])
+        report.tables["panels"] = table.rename(columns={"mean_abs": "level_share"})
         if heads := run.record.get("heads"):
             report.tables["heads"] = pd.DataFrame(heads)
     return report
@@ -198,33 +197,6 @@ def of_confusions(run: runs.Run) -> Report:
         tables["recalls"] = pd.concat(recalls, ignore_index=True)
         figures["recalls"] = confusion.plot_recalls(tables["recalls"])
     return Report(figures, {name: table for name, table in tables.items() if len(table)})
-
-
-def of_run(
-    run: runs.Run,
-    store: Store,
-    model: ExplainedModel,
-    *,
-    method: str = "partition",
-    pictures: int = 12,
-    **options: Any,
-) -> tuple[Report, list[ExplainedFile]]:
-    """Report all of the above: files by rule, all methods on the first, the whole test partition.
-
-    ``pictures`` test chunks test the methods; 0: no tests. ``options``: ``evaluations``, ``log``.
-    The second value are the files, for `save_sounds`.
-    """
-    inputs = (run, store, model)
-    explained = files.explain_files(*inputs, files.choose_by_rule(run), method=method, **options)
-    parts = [
-        of_files(explained, run.settings),
-        of_methods(*inputs, explained[0], method, **options),
-        of_partition(*inputs, log=options.get("log", print)),
-        of_confusions(run),
-    ]
-    if pictures:
-        parts.append(of_faithfulness(*inputs, pictures=pictures, **options))
-    return merge(*parts), explained
 
 
 def merge(*reports: Report) -> Report:
