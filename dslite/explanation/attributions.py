@@ -16,14 +16,16 @@ from dslite.features.spectrogram import mel_axis
 FREQUENCY, TIME = ("low_hz", "high_hz"), ("from_share", "to_share")  # edges in `class_table`
 
 
-def _resampled(part: np.ndarray, count: int) -> np.ndarray:
-    """Means of [H, W, ...] over equal parts of its columns: [H, count, ...]."""
+def _resampled(part: np.ndarray, count: int, end: float | None = None) -> np.ndarray:
+    """Means of [H, W, ...] over equal parts of its columns, or of 0 to ``end``: [H, count, ...]."""
+    # A column in two parts counts in both by its shares: the mean of the parts is that of all.
     width = part.shape[1]
-    if count == width:
+    end = width if end is None else end
+    if count == width == end:
         return part
     integral = np.insert(part.cumsum(axis=1), 0, 0, axis=1)
-    ends = interp1d(np.arange(width + 1), integral, axis=1)(np.linspace(0, width, count + 1))
-    return np.diff(ends, axis=1) * count / width
+    ends = interp1d(np.arange(width + 1), integral, axis=1)(np.linspace(0, end, count + 1))
+    return np.diff(ends, axis=1) * count / end
 
 
 def _stitched(
@@ -65,15 +67,6 @@ def stitch_pictures(pictures: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
         return (total / covering[:, None]).astype(np.float32)
 
 
-def _binned(line: np.ndarray, bins: int, end: float) -> np.ndarray:
-    """Means of float [n], constant over each step, in equal bins of 0 to ``end`` steps."""
-    # A step in two bins counts in both by its shares: the mean of the bins is that of the line,
-    # and a line of fewer steps than bins has a value in each.
-    integral = np.concatenate([[0.0], np.cumsum(line)])
-    edges = np.linspace(0, end, bins + 1)
-    return np.diff(np.interp(edges, np.arange(len(line) + 1), integral)) * bins / end
-
-
 def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
     """Return the edges in Hz, float64 [bands + 1], of equal parts of a picture's height."""
     positions, axis_hz = mel_axis(mel_frequencies_hz)
@@ -84,7 +77,7 @@ def band_edges(mel_frequencies_hz: np.ndarray, bands: int) -> np.ndarray:
 def by_frequency(values: np.ndarray, bands: int) -> np.ndarray:
     """Compute mean absolute attributions of bands of equal height, low to high: float64 [bands]."""
     rows = np.abs(values).mean(axis=1)[::-1]  # row 0 is the highest frequency
-    return _binned(rows, bands, len(rows))
+    return _resampled(rows[None], bands)[0]
 
 
 def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
@@ -92,8 +85,8 @@ def by_time(values: np.ndarray, bins: int, valid: float = 1.0) -> np.ndarray:
 
     ``valid`` is the share of the width that the clip takes, the rest is padding.
     """
-    columns = np.abs(values).mean(axis=0)
-    return _binned(columns, bins, valid * len(columns))
+    columns = np.abs(values).mean(axis=0, keepdims=True)
+    return _resampled(columns, bins, valid * columns.size)[0]
 
 
 def level_share(values: np.ndarray) -> float:

@@ -49,11 +49,6 @@ def _curves(
     return deletion, insertion
 
 
-def _area(curve: np.ndarray) -> np.ndarray:
-    """Area under curves float [..., steps + 1] over 0 to 1, by the trapezoidal rule."""
-    return (curve[..., 1:] + curve[..., :-1]).mean(axis=-1) / 2
-
-
 def _with_random_head(network: keras.Model, seed: int) -> keras.Model:
     """A copy whose head's dense layers are drawn anew; the attention ReLU between them stays."""
     copy = keras.models.clone_model(network)
@@ -132,7 +127,8 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     for method, tested in by_method.items():
         row, better = {}, []
         for name, sign in CURVES.items():
-            area, chance = (_area(np.stack(of[name])) for of in (tested, by_method["random"]))
+            curves = (np.stack(of[name]) for of in (tested, by_method["random"]))
+            area, chance = (np.trapezoid(of, dx=1 / (of.shape[1] - 1)) for of in curves)
             row[name] = area.mean()
             if method == "random":
                 continue
