@@ -322,7 +322,7 @@ def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
 
     Takes rows of `dslite.training.runs.all_runs`; the index is the configuration in words.
     """
-    by = ["backbone", "preset", "overrides_and_weights", "seed"]
+    by = ["backbone", "preset", "overrides", "seed"]
     runs = runs.assign(order=runs["configuration"].map(list(LABELS).index))
     runs = runs.sort_values(["order", *by, "run"])
     scores, rows = [["devel"], ["test"], ["low", "high"], ["low_speakers", "high_speakers"]], []
@@ -331,8 +331,8 @@ def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
         texts = ["–".join(form.format(run[key] / unit) for key in keys) for keys in scores]
         words = [run["backbone"], run["preset"], f"seed {run['seed']}", run[by[2]]]
         words.append("random weights" * run["random_weights"])
-        rows.append([", ".join(filter(None, words)), *("–" if "nan" in of else of for of in texts)])
-    columns = ["Run", "Dev", "Test", "CI on test (files)", "CI (speakers)"]
+        rows.append([*("–" if "nan" in of else of for of in texts), ", ".join(filter(None, words))])
+    columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)", "Run"]
     index = pd.Index(runs["configuration"].map(LABELS), name="configuration")
     return pd.DataFrame(rows, columns=columns, index=index)
 
