@@ -67,9 +67,8 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
     printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]
     corpora = {name: _corpus(name) for name in published.NAMES}
     runs = runs[runs["metric"] == "uar"]
-    papers = runs[_is_papers(runs)].sort_values(["n_overrides", "run"])
-    papers = papers.drop_duplicates(["dataset", "configuration", "seed"])
-    scores = _scored(papers, ["dataset", "configuration"]).set_index("key").to_dict("index")
+    papers = _scored(runs[_is_papers(runs)], ["dataset", "configuration"])
+    scores = papers.set_index("key").to_dict("index")
     measured, rows = _measured(), []
     for row in printed.to_dict("records"):
         corpus = corpora.get(row["dataset"])
@@ -234,7 +233,7 @@ def _scored(runs: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         for cell in cells.get(key[:2], printed.iloc[:0]).to_dict("records"):
             row = cell | shared | _mean_score(seeds, cell["column"])
             remarks = published.differences(*run[GROUP[:4]])
-            if "weights" in run["overrides_and_weights"]:
+            if run["weights"] not in ("imagenet", "random"):
                 remarks.append(f"weights of the file {run['weights']}")
             if abs(run["chance"] - chances[row["dataset"]]) > 0.1:
                 chance = f"chance {run['chance']:.1f} instead of {chances[row['dataset']]:.1f}"

@@ -50,9 +50,8 @@ RUN_COLUMNS = {
     **{"dataset": str, "run": str, "fold": int, "configuration": str, "backbone": str},
     **{"preset": str, "seed": int, "random_weights": bool, "overridden": bool},
     **dict.fromkeys(PERCENT, float),
-    **{"metric": str, "n_overrides": int, "overrides": str, "overrides_and_weights": str},
-    **{"weights": str, "folder": str, "date": str, "commit": str, "hardware": str},
-    "seconds": float,
+    **{"metric": str, "overrides": str, "weights": str, "folder": str},
+    **{"date": str, "commit": str, "hardware": str, "seconds": float},
 }
 
 
@@ -422,8 +421,7 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
         ``low``, ``high``, ``low_speakers``, ``high_speakers``: 95 % intervals of the test score
         over files and over speakers; ``metric``, ``chance``: what it is, the score of guessing.
         ``overridden``, ``overrides``: whether settings of the preset were changed, and which, in
-        words, but for backbone, augmentation and weights, which have columns of their own;
-        ``overrides_and_weights`` also names a weights file, ``n_overrides`` counts it.
+        words, but for backbone, augmentation and weights, which have columns of their own.
         ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty without one.
 
     Raises an InputError if a file of a run cannot be read.
@@ -459,8 +457,9 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
     run, record = (finished.content(part) or {} for part in ("metrics", "run"))
     devel, test = (run.get(part) or {} for part in ("devel", "test"))
     files, either = test.get("file", {}), devel or test
-    columns = {"augmentation", "backbone"} | ({"weights"} if run["random_weights"] else set())
-    overrides = {k: v for k, v in (run.get("overrides") or {}).items() if k not in columns}
+    overrides = dict(run.get("overrides") or {})
+    for column in ("augmentation", "backbone", "weights"):
+        overrides.pop(column, None)
     pair = [np.nan, np.nan]
     shares = [
         *(devel.get("file", {}).get("score"), files.get("score")),
@@ -474,10 +473,7 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
         **{"dataset": at["dataset"], "run": at["run"], "fold": int(at["fold"] or 0)},
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
         "metric": either.get("metric", ""),
-        "overridden": bool(set(overrides) - {"weights"}),
-        "n_overrides": len(overrides),
-        "overrides": _in_words({k: v for k, v in overrides.items() if k != "weights"}),
-        "overrides_and_weights": _in_words(overrides),
+        **{"overridden": bool(overrides), "overrides": _in_words(overrides)},
         **{"weights": run.get("weights", ""), "folder": str(folder)},
         **{key: record.get(key) or "" for key in ("date", "commit")},
         "hardware": f"{machine['processor']}, {machine['cores']} cores" if machine else "",
@@ -488,9 +484,7 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
 def _in_words(overrides: Mapping[str, Any]) -> str:
     """Overrides as one phrase, fewer epochs first."""
     epochs, others = [], []
-    for key, values in sorted(overrides.items()):
-        # Where a user's weights file lies is nobody's business.
-        old, new = (Path(v).name for v in values) if key == "weights" else values
+    for key, (old, new) in sorted(overrides.items()):
         fewer = key.startswith("epochs_") and new < old
         (epochs if fewer else others).append(f"{key} {old} -> {new}")
     phrases = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
