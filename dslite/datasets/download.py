@@ -28,11 +28,6 @@ class Archive:
     unpacked: int  # bytes of the files to unpack
     files: int = 1012  # that match `MEMBER`
 
-    @property
-    def name(self) -> str:
-        """File name of the archive."""
-        return self.url.rsplit("/", 1)[-1]
-
 
 ARCHIVES = {
     "ravdess": Archive(
@@ -93,7 +88,7 @@ def fetch_archive(archive: Archive, target: Path, licence: str) -> Path:
     if _count_audio(target) >= archive.files:
         return target
     downloads = paths.cache() / "downloads"
-    file = downloads / archive.name
+    file = downloads / archive.url.rpartition("/")[2]
     with paths.alone(file), paths.alone(target):
         present = _count_audio(target)
         if present >= archive.files:

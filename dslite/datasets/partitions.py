@@ -218,9 +218,8 @@ def _groups(card: Card, speakers: pd.Series, where: str) -> pd.Series:
     if not card.fold_group:
         return speakers
     try:
-        matches = [re.search(card.fold_group, name) for name in speakers]
-        groups = pd.Series([match and match[1] for match in matches], dtype=object)
-    except (re.error, IndexError) as error:
+        groups = speakers.str.extract(card.fold_group).iloc[:, 0]
+    except (re.error, ValueError) as error:
         raise InputError(
             f"{where}: the card's fold_group '{card.fold_group}' is no regular expression with a "
             f"group: {error}"

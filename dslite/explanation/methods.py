@@ -254,8 +254,8 @@ def _occlusion(
 
 METHODS = {"partition": _partition, "gradient": _gradient}
 METHODS |= {"grad-cam": _grad_cam, "occlusion": _occlusion}
-NAMES = ("SHAP, Partition", "SHAP, expected gradients", "Grad-CAM", "Occlusion")
-TITLES = dict(zip(METHODS, NAMES, strict=True))
+TITLES = {"partition": "SHAP, Partition", "gradient": "SHAP, expected gradients"}
+TITLES |= {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
 SEEDED = ("partition", "gradient")  # they draw something
 
 
