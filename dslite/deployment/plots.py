@@ -1,6 +1,7 @@
 """Draw what models cost: bars of time, and score against time against size (Pareto)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -24,43 +25,32 @@ LARGEST = 330  # area of the largest file's mark, in square points
 
 
 @styled
-def times(table: pd.DataFrame, others: Collection[str] = ()) -> Figure:
+def times(table: pd.DataFrame) -> Figure:
     """Draw bars of the median time of a run, a line from each to its 95th percentile.
 
-    Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads``, ``ms_median``, ``ms_p95``.
-    Variants in ``others``, which do not run in TensorFlow Lite, are grey, their threads in words.
+    Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads`` (a colour each), ``ms_median``,
+    ``ms_p95``.
     """
     parts = [part for part in PARTS if part in set(table["part"])] or list(table["part"].unique())
-    lite = ~table["variant"].isin(others)
-    counts = sorted(table["threads"][lite].unique())
-    labels = {_threads(count): COLOURS[i % len(COLOURS)] for i, count in enumerate(counts)}
-    on = table["threads"].map(_threads)
-    table = table.assign(
-        colour=on.map(labels).where(lite, OTHER),
-        label=table["variant"].where(lite, table["variant"] + " (" + on + ")"),
-    )
+    colours = dict(zip(sorted(table["threads"].unique()), cycle(COLOURS), strict=False))
+    table = table.assign(colour=table["threads"].map(colours))
     blocks = [table[table["part"] == part] for part in parts]
-    heights = [0.5 + 0.5 * block["label"].nunique() + len(block) for block in blocks]
+    heights = [0.5 + 0.5 * block["variant"].nunique() + len(block) for block in blocks]
     height = 0.9 + 0.35 * len(parts) + 0.15 * sum(heights)
     figure, column = panels(height, len(parts), squeeze=False, height_ratios=heights)
     for axes, part, block in zip(column[:, 0], parts, blocks, strict=True):
         _draw_bars(axes, block)
         axes.set_title(PARTS.get(part, part))
     column[-1, 0].set_xlabel("Median time of one run (ms); line: to the 95th percentile")
-    labels |= {} if lite.all() else {"not TensorFlow Lite": OTHER}
+    labels = {f"{count} thread{'s' * (count > 1)}": colour for count, colour in colours.items()}
     handles = [Line2D([], [], lw=6, color=colour, label=of) for of, colour in labels.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
-def _threads(threads: int) -> str:
-    """Return ``1 thread``, ``2 threads``."""
-    return f"{threads} thread" if threads == 1 else f"{threads} threads"
-
-
 def _draw_bars(axes: Axes, block: pd.DataFrame) -> None:
     """Draw one part's bars, those of a variant together, each with its median as text."""
-    place = np.arange(len(block)) + 0.5 * (block["label"].factorize()[0])
+    place = np.arange(len(block)) + 0.5 * (block["variant"].factorize()[0])
     median, high = block["ms_median"].to_numpy(), block["ms_p95"].to_numpy()
     axes.barh(place, median, height=0.85, color=block["colour"])
     axes.hlines(place, median, high, color="black", lw=0.8)
@@ -68,7 +58,7 @@ def _draw_bars(axes: Axes, block: pd.DataFrame) -> None:
     ends = np.maximum(median, high)
     for value, end, at in zip(median, ends, place, strict=True):
         axes.annotate(f"{value:.3g}", (end, at), fontsize=7, **right)
-    middle = pd.Series(place).groupby(block["label"].to_numpy(), sort=False).mean()
+    middle = pd.Series(place).groupby(block["variant"].to_numpy(), sort=False).mean()
     axes.set_yticks(middle, middle.index)
     axes.set(xlim=(0, 1.1 * max(ends)), ylim=(max(place) + 0.7, -0.7))
     axes.tick_params(axis="y", length=0)

@@ -37,7 +37,7 @@ WARM_UP = 5  # calls that trace, allocate and fill caches
 ROUNDS = 5
 PARTITIONS = ("devel", "test")
 # Values of the column `variant` that are not computed by TensorFlow Lite
-NOT_LITE = KERAS, TENSORFLOW = ("Keras, compiled", "TensorFlow")
+KERAS, TENSORFLOW = "Keras, compiled", "TensorFlow"
 COLUMNS = (
     *("dataset", "run", "backbone", "random_weights", "part", "variant", "threads"),
     *("ms", "ms_median", "ms_p95", "ms_std", "runs", "MB", "peak_mb", "growth_mb"),
@@ -320,7 +320,7 @@ def write(profile: Mapping[str, Any], target: Path) -> list[Path]:
     content, csv, picture = (stem.with_name(f"{stem.name}.{of}") for of in ("json", "csv", "png"))
     table, dataset = profile_table(profile), profile["dataset"]
     provenance.write_json(content, profile)
-    files = [content, *_save(table, csv, plots.times(table, NOT_LITE), picture)]
+    files = [content, *_save(table, csv, plots.times(table), picture)]
     home = paths.results(dataset) if dataset else None
     if home and target.is_dir() and target.resolve().is_relative_to(home.resolve()):
         whole = all_profiles(dataset)

@@ -51,15 +51,14 @@ neither names its source map, which is not here. The files in wasm/ are as publi
 def find_model(place: str | os.PathLike) -> Path:
     """Find the ``.tflite`` that a user means: a file, or the whole model in a run's folder."""
     path = paths.find(place)
-    if path.suffix.lower() == ".tflite":
-        return path
-    if not path.is_dir():
+    file = path / "model.tflite" if path.is_dir() else path
+    if file.suffix.lower() != ".tflite":
         raise InputError(f"{place}: neither a run's folder nor a .tflite file")
-    if not (path / "model.tflite").is_file():
+    if path.is_dir() and not file.is_file():
         raise InputError(
-            f"{place}: holds no model.tflite; convert the run first (`dslite convert {place}`)"
+            f"{place}: holds no model.tflite; convert the run (`dslite convert {place}`)"
         )
-    return path / "model.tflite"
+    return file
 
 
 def write_page(file: Path, folder: Path) -> Path:

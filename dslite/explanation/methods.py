@@ -105,8 +105,6 @@ class ExplainedModel:
     @cached_property
     def gradient_explainer(self) -> shap.GradientExplainer:
         """SHAP's explainer over the background; made once, since making it traces the network."""
-        if self.background is None:
-            raise InputError("SHAP's GradientExplainer needs a background of training pictures")
         listed = keras.Model([self.network.input], self.network.output)  # as shap calls it
         scaled = np.asarray(self.scale(self.background))
         return shap.GradientExplainer(listed, scaled, batch_size=50)
@@ -279,7 +277,7 @@ def explain(
     Parameters
     ----------
     method : {"partition", "gradient", "grad-cam", "occlusion"}
-        InputError for another one, or for ``gradient`` without a background.
+        InputError for another one.
     picture : ndarray of float32, shape [height, width, 3]
         RGB from 0 to 255, see `ExplainedModel.pictures`.
     outputs : sequence of int

@@ -10,8 +10,6 @@ from matplotlib.colors import to_hex
 from dslite.deployment import plots
 from dslite.plots import COLOURS
 
-OTHERS = ("Keras", "drawn")
-
 
 def drawn(figure):
     figure.savefig(io.BytesIO(), format="png")
@@ -50,21 +48,21 @@ def models():
 
 
 def test_bars_of_time(measured):
-    figure = plots.times(measured, OTHERS)
+    figure = plots.times(measured)
     whole, network, _ = drawn(figure)
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(plots.PARTS.values())
     assert [bar.get_width() for bar in whole.patches] == [9.9, 6, 4.5, 2.7]
     colours = [to_hex(bar.get_facecolor()).upper() for bar in whole.patches]
     assert colours == [*COLOURS[:2]] * 2
     labels = [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes]
-    assert labels == [["float32", "int8"], ["float32", "Keras (2 threads)"], ["drawn (1 thread)"]]
-    assert to_hex(network.patches[1].get_facecolor()) == plots.OTHER
+    assert labels == [["float32", "int8"], ["float32", "Keras"], ["drawn"]]
+    assert to_hex(network.patches[1].get_facecolor()).upper() == COLOURS[1]  # two threads
     assert [text.get_text() for text in whole.texts] == ["9.9", "6", "4.5", "2.7"]
     lines = [line[:, 0].tolist() for line in whole.collections[0].get_segments()]
     assert lines == [[9.9, 12], [6, 7], [4.5, 5], [2.7, 3]]
     assert whole.yaxis_inverted()
     assert whole.get_xlim()[0] == 0
-    assert legend(figure) == ["1 thread", "2 threads", "not TensorFlow Lite"]
+    assert legend(figure) == ["1 thread", "2 threads"]
     # Of one file
     figure = plots.times(measured.head(1).assign(part="mine"))
     (axes,) = drawn(figure)

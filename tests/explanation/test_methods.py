@@ -57,13 +57,11 @@ def test_every_method_knows_the_output_its_kind_and_its_draws(tiny, rng):
             np.testing.assert_array_equal(first[0].values, other.values)
 
 
-def test_what_is_refused_names_the_nearest(tiny, rng):
+def test_what_is_refused_names_the_nearest():
     with pytest.raises(InputError, match="there is: partition, gradient, grad-cam, occlusion"):
         explain("lime", None, None, [0])
     with pytest.raises(InputError, match="masker 'means'; did you mean 'mean'"):
         ExplainedModel(None, SMALL, "means")
-    with pytest.raises(InputError, match="background of training pictures"):
-        explain("gradient", ExplainedModel(network(), SMALL), noise(rng)[0], [0])
 
 
 def test_the_model_s_outputs_and_pictures_are_keras_own(tiny, rng):
