@@ -214,8 +214,7 @@ def _architecture(
     # output.
     maps = keras.tree.flatten(backbone.output)[-1]
     steps = {"mel": mel, "picture": classifier.inputs(mel, settings), "features": maps}
-    steps |= {"pooled": dense[0].input}
-    steps |= {"hidden": dense[0].output} if len(dense) > 1 else {}
+    steps |= {"pooled": dense[0].input} | ({"hidden": dense[0].output} if len(dense) > 1 else {})
     steps |= {"output": network.output}
     shapes = {name: [int(length) for length in step.shape[1:]] for name, step in steps.items()}
     return {"layers": layers, "shapes": {"samples": [settings.chunk_samples], **shapes}}

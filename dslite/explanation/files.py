@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from dslite import audio
 from dslite.errors import InputError
@@ -125,10 +124,9 @@ def load_model(run: runs.Run, store: Store, masker: str = "mean", seed: int = 0)
 
     ``masker`` is "mean" or "blur"; the seed draws the pictures that expected gradients start from.
     """
-    network = classifier.load_classifier(run.model_file())
-    chosen = draw_chunks(run, store, "train", BACKGROUND, seed)
-    pictures = spectrogram.picture(tf.constant(store.mel[chosen]), run.settings).numpy()
-    return ExplainedModel(network, run.settings, masker, pictures)
+    model = ExplainedModel(classifier.load_classifier(run.model_file()), run.settings, masker)
+    model.background = model.pictures(store.mel[draw_chunks(run, store, "train", BACKGROUND, seed)])
+    return model
 
 
 def explain_files(
