@@ -227,6 +227,5 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     code = HtmlFormatter(style="default").get_style_defs(".highlight")
     page = jinja2.Template(PAGE.read_text("utf-8"))
     page = page.render(title=html.escape(title), code=code, sections=sections)
-    with paths.replacing(output) as draft:
-        draft.write_text(page, encoding="utf-8")
+    paths.write(output, page)
     return Path(output)

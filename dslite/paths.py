@@ -112,6 +112,12 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def write(target: str | os.PathLike, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with replacing(target) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+
+
 def clear_drafts(target: str | os.PathLike) -> None:
     """Remove the drafts of a target that killed processes left; those of living ones are locked.
 

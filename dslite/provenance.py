@@ -98,8 +98,7 @@ def record() -> dict[str, object]:
 
 def write_json(path: str | os.PathLike, content: object) -> None:
     """Write JSON under a temporary name and rename it."""
-    with paths.replacing(path) as draft:
-        draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    paths.write(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike, remedy: str = "delete it and repeat what wrote it") -> Any:

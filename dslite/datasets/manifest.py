@@ -113,8 +113,7 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
-        with paths.replacing(folder / f"{name}.csv") as draft:
-            table.to_csv(draft, index=False)
+        paths.write(folder / f"{name}.csv", table.to_csv(index=False))
     files = counts(manifest, "label").sum().to_dict()
     origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}
     provenance.write_json(folder / "partition.json", origin)

@@ -272,8 +272,7 @@ def publish(manifest: Manifest) -> Path:
         )
     rows = manifest.table[list(COLUMNS)].copy()
     rows[LEVELS] = [" ".join(f"{x:.1f}" for x in row) for row in _levels(manifest, rows["path"])]
-    with paths.replacing(published_file(card.dataset)) as draft:
-        rows.to_csv(draft, index=False)
+    paths.write(published_file(card.dataset), rows.to_csv(index=False))
     return published_file(card.dataset)
 
 

@@ -329,8 +329,7 @@ def write(profile: Mapping[str, Any], target: Path) -> list[Path]:
 
 def _save(table: pd.DataFrame, csv: Path, figure: Figure | None, picture: Path) -> list[Path]:
     """Write a table and, if there is one, a figure; return the files."""
-    with paths.replacing(csv) as draft:
-        table.to_csv(draft, index=False)
+    paths.write(csv, table.to_csv(index=False))
     if figure:
         with paths.replacing(picture) as draft:
             dslite_plots.save(figure, draft, DPI)

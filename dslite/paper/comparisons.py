@@ -41,14 +41,12 @@ def predictions(dataset: str) -> pd.DataFrame:
     Runs from random weights or with settings of their own answer other questions: left out.
     """
     runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
-    # Statistics of the audio have no preset: those that were run under several are the same.
-    acoustic = runs["configuration"] == LIBROSA
-    twice = runs.duplicated(["configuration", "seed", "fold"]) & (runs["fold"] == 0)
-    runs.loc[acoustic, ["backbone", "preset"]] = ""
-    runs = runs[~(acoustic & twice)]
     folds = runs.groupby("run")["fold"].transform("max")
     protocols = folds.map("{} folds".format).where(folds > 0, PARTITION)
     runs = runs.assign(protocol=protocols, folds=folds > 0).sort_values("folds", kind="stable")
+    # Statistics of the audio have no preset: those that were run under several are the same.
+    runs.loc[runs["configuration"] == LIBROSA, ["backbone", "preset"]] = ""
+    runs = runs.drop_duplicates([*WHERE, "configuration", "seed", "fold"])
     parts = [pd.DataFrame(columns=COLUMNS)]
     for run in runs.to_dict("records"):
         table = load(run["folder"]).predictions

@@ -139,14 +139,14 @@ def write_results(material: Material, folder: Path | None = None) -> Path:
     """Write everything into ``results/paper``, the page last; gives the path of the page."""
     folder, set_tables = folder or paths.results("paper"), sheets(material)
     for name, sheet in set_tables.items():
-        _write(folder / f"table{name}.md", tables.to_markdown(sheet))
-        _write(folder / f"table{name}.tex", tables.to_latex(sheet))
-        _write(folder / f"table{name}.csv", tables.to_csv(sheet))
+        paths.write(folder / f"table{name}.md", tables.to_markdown(sheet))
+        paths.write(folder / f"table{name}.tex", tables.to_latex(sheet))
+        paths.write(folder / f"table{name}.csv", tables.to_csv(sheet))
     for name in CSV:
-        _write(folder / f"{name}.csv", getattr(material, name).to_csv(index=False))
+        paths.write(folder / f"{name}.csv", getattr(material, name).to_csv(index=False))
     of = material.runs, material.numbers, material.scores, material.answers
     pictures = [_saved(figure, folder / "figures") for figure in figures.figures(*of)]
-    _write(folder / "report.html", html(material, set_tables, pictures))
+    paths.write(folder / "report.html", html(material, set_tables, pictures))
     return folder / "report.html"
 
 
@@ -162,11 +162,6 @@ def _saved(figure: PaperFigure, folder: Path) -> PaperFigure:
     return replace(figure, figure=file.read_bytes())
 
 
-def _write(file: Path, text: str) -> None:
-    with paths.replacing(file) as draft:
-        draft.write_text(text, encoding="utf-8")
-
-
 def readme_section(material: Material, name: str = README) -> str:
     """Write the results as one of `READMES` has them: of the project's, the scores alone."""
     lead = [f"- {line}" for line in [*headlines(material), comparisons.cost(material.runs)]]
@@ -180,7 +175,7 @@ def update_readmes(material: Material) -> list[Path]:
     for name in READMES:
         text = (paths.ROOT / name).read_text(encoding="utf-8")
         section = readme_section(material, name)
-        _write(paths.ROOT / name, comparisons.inserted(text, section, name))
+        paths.write(paths.ROOT / name, comparisons.inserted(text, section, name))
     return [paths.ROOT / name for name in READMES]
 
 

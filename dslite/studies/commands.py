@@ -99,8 +99,7 @@ def _choose(study, group: str) -> None:
     from dslite.training import experiment
 
     run = experiment.train(*of, best.config.preset, log=typer.echo)
-    with paths.replacing(tables.folder(study) / f"choice-{group}.csv") as draft:
-        ranked.to_csv(draft, index=False)
+    paths.write(tables.folder(study) / f"choice-{group}.csv", ranked.to_csv(index=False))
     typer.echo(f"chosen: {paths.shown(run.folder)}")
 
 
@@ -121,8 +120,8 @@ def _device(study, devices, name: str) -> None:
     store = feature_store.load_spectrograms(manifest, run.settings)
     assessed = convert.convert_run(run, store, log=typer.echo, variants=study.variants)
     table = convert.agreement_table(assessed).rename_axis("file").reset_index()
-    with paths.replacing(tables.folder(study) / f"device-{name}.csv") as draft:
-        table.assign(run=paths.shown(run.folder)).to_csv(draft, index=False)
+    table = table.assign(run=paths.shown(run.folder))
+    paths.write(tables.folder(study) / f"device-{name}.csv", table.to_csv(index=False))
     typer.echo(f"converted: {paths.shown(run.folder)}")
 
 

@@ -55,11 +55,9 @@ def write_tables(study: Study) -> Path:
         hidden = ["identity", *(DETAILS if name == "comparisons" else [])]
         shown = tables[name].drop(columns=hidden, errors="ignore").dropna(axis="columns", how="all")
         lines += ["", f"## {title}", "", to_markdown(shown)] if len(shown) else []
-    with paths.replacing(folder(study) / "README.md") as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    paths.write(folder(study) / "README.md", "\n".join(lines) + "\n")
     for name, table in tables.items():
-        with paths.replacing(folder(study) / f"{name}.csv") as draft:
-            table.to_csv(draft, index=False)
+        paths.write(folder(study) / f"{name}.csv", table.to_csv(index=False))
     return folder(study)
 
 

@@ -96,7 +96,8 @@ def better_baselines(run: Run) -> list[str]:
     """Say which finished baselines of the same partitions are better on devel."""
     table = runs.all_runs(dataset=run.record["dataset"])
     table = table[table["configuration"].isin(runs.BASELINES) & (table["devel"] > 100 * run.devel)]
-    better = [other for folder in table["folder"] if _same(other := runs.load(folder), run)]
+    others, manifest = map(runs.load, table["folder"]), run.record["manifest"]
+    better = [other for other in others if other.record["manifest"] == manifest]
     lines = [
         f"{_label(other)} is better on devel: {_score(other.devel, run)}, this network "
         f"{_score(run.devel, run)}"
@@ -127,10 +128,6 @@ def _networks(finished: Sequence[Run]) -> dict[str, Run]:
 def _label(run: Run) -> str:
     kind = run.record["kind"]
     return LABELS[kind if kind in runs.BASELINES else run.settings.augmentation]
-
-
-def _same(run: Run, other: Run) -> bool:
-    return run.record["manifest"] == other.record["manifest"]
 
 
 def _score(value: float, run: Run) -> str:

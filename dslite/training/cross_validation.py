@@ -76,8 +76,7 @@ def cross_validate(
         **provenance.record(),
     }
     for name, content in (("folds.csv", table), ("predictions.csv", predictions)):
-        with paths.replacing(folder / name) as draft:
-            content.to_csv(draft, index=False)
+        paths.write(folder / name, content.to_csv(index=False))
     provenance.write_json(folder / LAST, record)
     return Summary(folder, table, record)
 

@@ -47,8 +47,7 @@ def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
             tables[part].append(content[part].assign(**keys)[[*KEYS, *columns]])
             values[part] = {"columns": columns}
         rows.append(keys | cells(values))
-    with paths.replacing(folder / RUNS) as draft:
-        pd.DataFrame(rows).to_csv(draft, index=False)
+    paths.write(folder / RUNS, pd.DataFrame(rows).to_csv(index=False))
     for name, parts in tables.items():
         if parts:
             with paths.replacing(folder / f"{name}.csv.gz") as draft:
