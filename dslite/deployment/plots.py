@@ -42,7 +42,7 @@ def times(table: pd.DataFrame) -> Figure:
         _draw_bars(axes, block)
         axes.set_title(PARTS.get(part, part))
     column[-1, 0].set_xlabel("Median time of one run (ms); line: to the 95th percentile")
-    labels = {f"{count} thread{'s' * (count > 1)}": colour for count, colour in colours.items()}
+    labels = {f"{n} thread" if n == 1 else f"{n} threads": of for n, of in colours.items()}
     handles = [Line2D([], [], lw=6, color=colour, label=of) for of, colour in labels.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
