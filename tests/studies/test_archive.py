@@ -62,7 +62,7 @@ def test_what_is_in_it(lay_finished):
     (folder / "sounds").mkdir(parents=True)
     for name in ("samples.csv", "shap_confident.svg", "shap_median.png", "sounds/loud.wav"):
         (folder / name).touch()
-    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "shap_confident.png")
     explained = {f"{FIRST}/explanation/{name}" for name in ("samples.csv", "shap_confident.png")}
     members = archived(file)
