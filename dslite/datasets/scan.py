@@ -131,8 +131,9 @@ def _load(store: Path) -> dict[State, Facts]:
         text = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
         print(text, file=sys.stderr, flush=True)
         return {}
-    how = {"dtype": STATE | COLUMNS, "keep_default_na": False, "float_precision": "round_trip"}
-    rows = pd.read_csv(io.StringIO(rows), **how).itertuples(index=False, name=None)
+    # As strings first: read_csv's own floats may differ from the written ones in the last bit.
+    table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
+    rows = table.astype(STATE | COLUMNS).itertuples(index=False, name=None)
     return {row[:3]: Facts(*row[3:]) for row in rows}
 
 
