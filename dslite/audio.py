@@ -1,7 +1,7 @@
-"""Decode, mix down, resample, trim and cut audio."""
+"""Decode, mix down, resample, trim, vary and cut audio."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,13 @@ BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
 FRAMES = 4096  # levels computed at a time, of two minutes
 MARGIN = 2  # hops of the level's frames that are kept beside what sounds
+# How far an augmented copy may be from its file
+CUT = 0.1  # of the sound, at each end
+TILT = 3.0  # dB per octave
+WARP = 0.1  # of the tempo
+SCALE = 0.1  # of every frequency
+LOWEST_HZ = 62.5  # below it a tilted spectrum stays flat: four octaves under 1 kHz
+WARP_WINDOW = 0.032  # s
 
 
 @contextmanager
@@ -191,23 +198,83 @@ class Clip:
     duration_s: float  # of the whole file
 
 
-def clip(path: Path, settings: Settings) -> Clip:
-    """Read an audio file and find its chunks."""
+def clip(path: Path, settings: Settings, rng: np.random.Generator | None = None) -> Clip:
+    """Read an audio file and find its chunks; with ``rng``, those of an augmented copy of it."""
     waveform, duration_s = decode(path, settings.sample_rate)
     begin, end = 0, len(waveform)
     if settings.trim == "on":
         begin, end = sounding(waveform, settings.sample_rate, settings.trim_db)
-        if settings.picture != "chunk":  # its first and last columns are centred on the ends
+        # A clip's first and last columns are centred on the ends, and a copy is cut inside of them.
+        if settings.picture != "chunk" and rng is None:
             margin = MARGIN * level_frames(settings.sample_rate)[1]
             begin, end = max(0, begin - margin), min(len(waveform), end + margin)
+    waveform = waveform[begin:end]
+    if rng is not None:
+        waveform = augmented_copy(waveform, settings.sample_rate, rng)
     chunk, hop = settings.chunk_samples, settings.chunk_hop_samples
-    starts = chunk_starts(end - begin, chunk, hop, settings.tail)
-    return Clip(waveform[begin:end], starts, begin, duration_s)
+    starts = chunk_starts(len(waveform), chunk, hop, settings.tail)
+    return Clip(waveform, starts, begin, duration_s)
 
 
-def chunks_of(path: Path, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Read a file's chunks, float32 [chunks, samples], and their starts in the `Clip` in s."""
-    of = clip(path, settings)
+def augmented_copy(waveform: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a copy of a sound: its ends cut, tilted, warped in tempo and scaled in frequency.
+
+    From float32 [samples] to float32 [other number of samples].
+    """
+    shares = rng.uniform(0, CUT, 2)
+    slope, factor = rng.uniform(-TILT, TILT), rng.uniform(1 - SCALE, 1 + SCALE)
+    waves = rng.uniform(-WARP / 2, WARP / 2, 2)
+    first, last = (int(share * len(waveform)) for share in shares)
+    copy = tilt(waveform[first : len(waveform) - last], sample_rate, slope)
+    return scale_frequency(warp(copy, sample_rate, waves), sample_rate, factor)
+
+
+def tilt(waveform: np.ndarray, sample_rate: int, slope: float) -> np.ndarray:
+    """Tilt the spectrum of float32 [samples] by ``slope``, dB per octave; 1 kHz stays."""
+    from scipy import fft
+
+    length = fft.next_fast_len(len(waveform), real=True)
+    octaves = np.log2(np.maximum(fft.rfftfreq(length, 1 / sample_rate), LOWEST_HZ) / 1000)
+    gain = (10 ** (slope * octaves / 20)).astype(np.float32)
+    return fft.irfft(fft.rfft(waveform, length) * gain, length)[: len(waveform)]
+
+
+def warp(waveform: np.ndarray, sample_rate: int, waves: Sequence[float]) -> np.ndarray:
+    """Warp the tempo of float32 [samples] locally; length and pitch stay (a phase vocoder).
+
+    Over the sound, x from 0 to 1, the tempo is ``1 + waves[0] cos(pi x) + waves[1] cos(2 pi x)``.
+    What is shorter than a window stays as it is.
+    """
+    import librosa
+
+    window = 4 * round(WARP_WINDOW * sample_rate / 4)
+    if len(waveform) < window:
+        return waveform
+    spectra = librosa.stft(waveform, n_fft=window)
+    last = spectra.shape[1] - 1
+    x = np.linspace(0, 1, last + 1)
+    shift = sum(wave * np.sin(np.pi * i * x) / (np.pi * i) for i, wave in enumerate(waves, start=1))
+    places = np.clip((x + shift) * last, 0, last)
+    before = np.minimum(places.astype(int), last - 1)
+    share = (places - before).astype(np.float32)
+    size = np.abs(spectra)
+    size = (1 - share) * size[:, before] + share * size[:, before + 1]
+    # From frame to frame each phase advances as it does at that place of the sound.
+    advance = np.angle(spectra[:, before[:-1] + 1] * spectra[:, before[:-1]].conj())
+    phase = np.cumsum(np.column_stack([np.angle(spectra[:, 0]), advance]), axis=1)
+    return librosa.istft(size * np.exp(1j * phase), n_fft=window, length=len(waveform))
+
+
+def scale_frequency(waveform: np.ndarray, sample_rate: int, factor: float) -> np.ndarray:
+    """Multiply every frequency in float32 [samples] by a factor, which shortens it as much."""
+    return soxr.resample(waveform, factor * sample_rate, sample_rate)
+
+
+def chunks_of(
+    path: Path, settings: Settings, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a file's chunks, float32 [chunks, samples], and their starts in the `clip` in s."""
+    of = clip(path, settings, rng)
     chunks = cut(of.waveform, of.starts, settings.chunk_samples)
     return chunks, of.starts / settings.sample_rate
 

@@ -121,6 +121,9 @@ class Settings(Strict):
     trunk_cache: Literal["on", "off"] = "on"
     trunk_cache_gib: float = Field(20.0, ge=0)  # largest size of one such store
 
+    # Augmented copies of each training file, beside it where the head ``ridge`` is solved
+    copies: int = Field(0, ge=0, le=20)
+
     # Augmentation (paper 2.1 and 3.2)
     augmentation: Literal[AUGMENTATIONS] = "none"
     sap_a: float = Field(0.5, gt=0, lt=1)
@@ -159,6 +162,8 @@ class Settings(Strict):
         learns = self.epochs_phase1 or (self.epochs_phase2 and fine_tuned)
         if self.head == "arelu" and not learns:
             raise ValueError("no epoch to train: raise epochs_phase1 or epochs_phase2")
+        if self.copies and self.head != "ridge":
+            raise ValueError(f"copies {self.copies} belong to head ridge, not to {self.head}")
         return self
 
     def _require_segments(self) -> None:

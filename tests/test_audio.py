@@ -118,6 +118,78 @@ def test_a_clip_and_its_chunks(tmp_path, rng, trim):
     np.testing.assert_array_equal(chunks, audio.cut(clip.waveform, clip.starts, RATE // 2))
 
 
+# Augmented copies
+
+
+def loudest_hz(waveform):
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
+    return np.fft.rfftfreq(len(waveform), 1 / RATE)[spectrum.argmax()]
+
+
+TONE = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)
+
+
+@pytest.mark.parametrize("slope", [-3.0, 0.0, 1.5])
+def test_a_tilt_is_so_many_decibels_an_octave(rng, slope):
+    noise = rng.standard_normal(4 * RATE + 1).astype(np.float32)
+    tilted = audio.tilt(noise, RATE, slope)
+    assert (tilted.dtype, len(tilted)) == (np.float32, len(noise))
+    before, after = (np.abs(np.fft.rfft(x)) ** 2 for x in (noise, tilted))
+    frequencies = np.fft.rfftfreq(len(noise), 1 / RATE)
+    for octaves in (-4, -5, -3, -1, 0, 1, 2):  # flat at the bottom
+        band = np.abs(frequencies / (1000 * 2.0**octaves) - 1) < 0.05
+        gain = 10 * np.log10(after[band].sum() / before[band].sum())
+        assert gain == pytest.approx(slope * max(octaves, -4), abs=0.2)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
+def test_scaling_multiplies_frequencies(factor):
+    scaled = audio.scale_frequency(TONE, RATE, factor)
+    assert scaled.dtype == np.float32
+    assert len(scaled) == pytest.approx(RATE / factor, abs=1)
+    assert loudest_hz(scaled) == pytest.approx(440 * factor, abs=1)
+
+
+@pytest.mark.parametrize("waves", [(0.0, 0.0), (0.05, 0.05), (-0.05, 0.05)])
+def test_a_warp_moves_what_is_inside_and_keeps_ends_and_pitch(waves):
+    warped = audio.warp(TONE, RATE, waves)
+    assert (warped.dtype, len(warped)) == (np.float32, RATE)
+    assert loudest_hz(warped) == pytest.approx(440, abs=1)
+    assert np.abs(warped[1000:-1000]).max() == pytest.approx(1, abs=0.15)
+    clicks = np.zeros(4 * RATE, np.float32)
+    clicks[RATE // 2 :: RATE // 2] = 1
+    warped = audio.warp(clicks, RATE, waves)
+    for i in range(1, 8):  # where the map of the time axis takes it from
+        at = (i - 0.5) * RATE / 2
+        place = (int(at) + np.abs(warped[int(at) :][: RATE // 2]).argmax()) / len(clicks)
+        x = place + waves[0] * np.sin(np.pi * place) / np.pi
+        x += waves[1] * np.sin(2 * np.pi * place) / (2 * np.pi)
+        assert x == pytest.approx(i / 8, abs=0.005)
+    assert audio.warp(TONE[:300], RATE, waves) is not None  # shorter than a window
+
+
+def test_a_copy_is_the_seeds(tmp_path, rng):
+    """Between the bounds, never empty, the same from the same seed; without one nothing changes."""
+    noise = np.pad(rng.uniform(-0.5, 0.5, RATE).astype(np.float32), RATE)
+    soundfile.write(tmp_path / "a.wav", noise, RATE, subtype="FLOAT")
+    chosen = Settings(trim="on", picture="clip")
+    plain = audio.clip(tmp_path / "a.wav", chosen)
+    begin, end = audio.sounding(noise, RATE, chosen.trim_db)
+
+    def copy(seed):
+        return audio.clip(tmp_path / "a.wav", chosen, np.random.default_rng(seed)).waveform
+
+    np.testing.assert_array_equal(copy([0, 1, 1]), copy([0, 1, 1]))
+    lengths = {len(copy([seed, row, 1])) for seed in (0, 1) for row in range(5)}
+    assert len(lengths) == 10
+    assert 0.8 * (end - begin) / 1.1 - 2 <= min(lengths) < max(lengths) <= (end - begin) / 0.9 + 2
+    np.testing.assert_array_equal(plain.waveform, audio.clip(tmp_path / "a.wav", chosen).waveform)
+    for n_samples in (1, 2, 100, 511, 512):
+        short = audio.augmented_copy(noise[RATE:][:n_samples], RATE, np.random.default_rng(0))
+        assert len(short)
+        assert np.isfinite(short).all()
+
+
 def test_reading_ahead_keeps_the_order_and_few_results():
     begun, results = [], []
     with ThreadPoolExecutor(1) as pool:

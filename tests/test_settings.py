@@ -75,6 +75,8 @@ cutmix_reading=mine mask_reading=mine mel_min_hz=-1
         ("head=arelu epochs_phase1=0 epochs_phase2=0", "no epoch to train"),
         ("head=arelu epochs_phase1=0 trained_share=0", "no epoch to train"),
         ("feature_layer=conv1", "feature_layer belongs to pooling global or time, not to segments"),
+        ("copies=2 head=arelu", "copies 2 belong to head ridge, not to arelu"),
+        ("copies=-1", "copies = -1: "),
         ("picture=chunk", "pooling segments needs picture clip or clip+level"),
         ("columns=40", "columns 40 must be a multiple of 8 x segments (4), and mel_bands 96"),
         ("mel_bands=40", "mel_bands 40 one of 16"),

@@ -5,6 +5,7 @@ memory-mapped from then on. One that is not what was written is computed again.
 """
 
 import functools
+import itertools
 import json
 import shutil
 import time
@@ -33,6 +34,7 @@ KEY = (  # the settings that a stored spectrogram depends on
     *("window_ms", "hop_ms", "mel_bands", "mel_min_hz", "mel_max_hz", "top_db"),
     *("trim_db", "picture", "columns", "level_window_ms", "level_max_hz", "level_range_db"),
 )
+COPIES_VERSION = 1  # the same for spectrograms of augmented copies, `dslite.audio.augmented_copy`
 ACTIVATIONS_VERSION = 2  # part of the key: raise it when a stored value would change
 # float16 would move losses by 1e-3 (MobileNetV2), more than the 1e-4 to which a training with and
 # without the store has to agree.
@@ -57,11 +59,17 @@ class Store:
     key: str  # see `store_key`
     # float64 [chunks, 2]: where in a chunk its picture begins and ends, s; None: at its own ends
     sound_s: np.ndarray | None = None
+    originals: int | None = None  # first chunks that are no augmented copy's; None: all
 
     def chunks(self, *partitions: str) -> np.ndarray:
         """Indices of the chunks of one or more partitions, int64, ascending."""
         rows = np.flatnonzero(self.files["partition"].isin(partitions))
-        return np.flatnonzero(np.isin(self.file, rows))
+        return np.flatnonzero(np.isin(self.file[: self.originals], rows))
+
+    def copies(self, chunks: np.ndarray) -> np.ndarray:
+        """Indices of the chunks of the augmented copies of some chunks' files, int64, ascending."""
+        first = len(self.file) if self.originals is None else self.originals
+        return first + np.flatnonzero(np.isin(self.file[first:], self.file[chunks]))
 
 
 def of_corpus(settings: Settings, manifest: Manifest) -> Settings:
@@ -72,30 +80,33 @@ def of_corpus(settings: Settings, manifest: Manifest) -> Settings:
     return settings.model_copy(update={"mel_max_hz": float(highest)})
 
 
-def store_key(manifest: Manifest, settings: Settings) -> str:
+def store_key(manifest: Manifest, settings: Settings, seed: int | None = None) -> str:
     """Hash the audio's content and all that its spectrograms depend on."""
     content = manifest.table["audio_hash"].tolist()
     used = {key: getattr(settings, key) for key in KEY}
-    return provenance.digest([spectrogram.VERSION, used, content])
+    drawn = [] if seed is None else [COPIES_VERSION, settings.copies, seed]
+    return provenance.digest([spectrogram.VERSION, used, content, *drawn])
 
 
-def load_spectrograms(manifest: Manifest, settings: Settings) -> Store:
+def load_spectrograms(manifest: Manifest, settings: Settings, seed: int | None = None) -> Store:
     """Load the spectrograms of a corpus; compute and store them where they are not stored yet.
 
+    With a seed, those of the settings' augmented copies follow, in any partition.
     A file that cannot be read or changed meanwhile, a corpus that is not the one whose division
     lies in its results, or a partition without any chunk (``tail: drop``) is an InputError.
     """
     _require_as_divided(manifest)
     settings = of_corpus(settings, manifest)
-    key = store_key(manifest, settings)
+    seed = seed if settings.copies else None
+    key = store_key(manifest, settings, seed)
     folder = paths.cache() / "spectrograms" / manifest.card.dataset / key[:16]
-    compute = functools.partial(_compute_spectrograms, manifest, settings)
+    compute = functools.partial(_compute_spectrograms, manifest, settings, seed)
     mel, index = _load(folder, "mel.u8", np.uint8, compute)
     file, start_s = np.array(index["file"], np.int64), np.array(index["start_s"], np.float64)
     sound_s = np.array(index["sound_s"], np.float64).reshape(-1, 2)
     dropped = tuple(index["dropped"])
     of_files = (manifest.table, manifest.folder, dropped, key)
-    store = Store(mel, file, start_s, *of_files, sound_s)
+    store = Store(mel, file, start_s, *of_files, sound_s, index.get("originals"))
     _require_chunks(store, manifest, settings)
     return store
 
@@ -144,29 +155,38 @@ def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> Non
 
 
 def _compute_spectrograms(
-    manifest: Manifest, settings: Settings, index: dict[str, Any], damage: str
+    manifest: Manifest, settings: Settings, seed: int | None, index: dict[str, Any], damage: str
 ) -> Iterator[np.ndarray]:
-    """Cut every audio file and yield its spectrograms, uint8; fill their index."""
+    """Cut every audio file, then its copies; yield spectrograms, uint8, and fill their index."""
     if damage:
         print(f"{damage}: the spectrograms are computed again", flush=True)
     begin = time.perf_counter()
     audio_files = [manifest.folder / path for path in manifest.table["path"]]
     compute = spectrogram.compiled_mel_image(settings)
     owner, start_s, sound_s, dropped, waiting = [], [], [], [], []
+    copies = 0 if seed is None else settings.copies
+    sources = list(itertools.product(range(copies + 1), range(len(audio_files))))
+
+    def read(source: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        copy, row = source
+        rng = np.random.default_rng([seed, row, copy]) if copy else None
+        return audio.chunks_of(audio_files[row], settings, rng)
 
     # Decoding and resampling release the interpreter lock, so they run beside TensorFlow.
     with ThreadPoolExecutor(2) as pool:
-        cut = audio.read_ahead(pool, lambda path: audio.chunks_of(path, settings), audio_files)
-        for row, (chunks, starts) in enumerate(cut):
+        cut = audio.read_ahead(pool, read, sources)
+        for (copy, row), (chunks, starts) in zip(sources, cut, strict=True):
             owner.extend([row] * len(starts))
             start_s.extend(starts.tolist())
             sound_s.extend(sounding_s(chunks, settings))
             waiting.append(chunks)
-            if not len(starts):
+            if not copy and not len(starts):
                 dropped.append(str(manifest.table["path"].iloc[row]))
             if sum(map(len, waiting)) >= BATCH or row == len(audio_files) - 1:
                 yield compute(np.concatenate(waiting)).numpy()
                 waiting.clear()
+            if not copy:
+                index["originals"] = len(owner)
     name, table = manifest.card.dataset, manifest.table
     if not owner:
         raise InputError(f"{name}: no file is {TOO_SHORT.format(settings.chunk_length_s)}")
@@ -179,7 +199,8 @@ def _compute_spectrograms(
         )
     shape = (len(owner), *spectrogram.shape(settings))
     size = provenance.size_in_words(float(np.prod(shape)))
-    counts = f"{len(audio_files)} files -> {len(owner)} chunks of {settings.chunk_length_s} s"
+    counts = f"{len(audio_files)} files" + f", {copies} copies of each" * bool(copies)
+    counts += f" -> {len(owner)} chunks of {settings.chunk_length_s} s"
     print(f"spectrograms: {counts}, {size}, {time.perf_counter() - begin:.1f} s", flush=True)
     index |= {"shape": shape, "file": owner, "start_s": start_s, "dropped": dropped}
     index |= {"sound_s": sound_s}

@@ -53,7 +53,7 @@ class _Work:
         tf.config.experimental.enable_op_determinism()
         if settings.trained_whole:
             log("random weights: nothing is pre-trained, the whole network is trained")
-        store = feature_store.load_spectrograms(manifest, settings)
+        store = feature_store.load_spectrograms(manifest, settings, seed)
         labels = store.files["label"].mask(store.files["partition"] == hidden, "")
         store = replace(store, files=store.files.assign(label=labels))
         self.task = steps.task_of(card, settings, store)

@@ -247,26 +247,31 @@ def _solve(
     train: np.ndarray,
     log: Callable[[str], None],
 ) -> list[Row]:
-    """Solve the head on training chunks and write it into the network; how each head fared."""
+    """Solve the head on training chunks and write it into the network; how each head fared.
+
+    Augmented copies of the chunks' files are learnt from beside them.
+    """
     columns, begin = {}, 0
     for layer in pooling.statistics(network):
         columns[layer.name] = slice(begin, begin + layer.output.shape[-1])
         begin = columns[layer.name].stop
-    features, targets = trunks.features(network), task.targets[train]
+    rows = np.concatenate([train, task.store.copies(train)])
+    features, targets = trunks.features(network), task.targets[rows]
     dense = _head_layer(network)
     if task.regression:
         undone = network.get_layer("output")
         targets = (targets - undone.offset) / undone.scale
     # Where nobody is named, or all is one speaker's, a file is a group of its own.
-    files = task.store.files.iloc[task.store.file[train]]
+    files = task.store.files.iloc[task.store.file[rows]]
     groups = files["speaker"].where(files["speaker"] != "", files["path"])
     groups = (groups if groups.nunique() > 1 else files["path"]).to_numpy()
     solution = ridge.solve(
-        *(features, train, targets, groups),
+        *(features, rows, targets, groups),
         columns or {"all": slice(0, features.shape[1])},
         not task.regression,
         task.settings.balance != "none",
         log,
+        originals=len(train),
     )
     dense.kernel.assign(solution.kernel)
     dense.bias.assign(solution.bias)

@@ -69,6 +69,7 @@ def solve(
     classification: bool = True,
     balance: bool = True,
     log: Callable[[str], None] = lambda line: None,
+    originals: int | None = None,
 ) -> Solution:
     """Solve a head.
 
@@ -88,7 +89,10 @@ def solve(
         Whether the targets are classes, and a temperature is fitted.
     balance : bool
         Whether all classes count alike.
+    originals : int, optional
+        The first so many rows are scored where they are held out; the others are copies of them.
     """
+    scored = slice(originals)
     weights = _weights(targets, classification and balance)
     part = _divide(groups, targets, classification)
     scaling = _scaling(features, rows, blocks)
@@ -97,7 +101,7 @@ def solve(
 
     def solve_head(name: str, parts: Sequence[str]) -> _Head:
         gram = sum(grams[block] for block in parts)
-        return _head(name, parts, gram, landmarks, targets, weights, part, classification)
+        return _head(name, parts, gram, landmarks, targets, weights, part, classification, scored)
 
     solved = _in_threads(solve_head, heads(blocks).items())
     for head in solved:
@@ -108,7 +112,9 @@ def solve(
     deviations = [max(float(h.held_out.std()), TINY) if classification else 1.0 for h in chosen]
     factors = [1 / (len(chosen) * deviation) for deviation in deviations]
     mixed = sum(f * head.held_out for f, head in zip(factors, chosen, strict=True))
-    temperature = _temperature(mixed, targets, weights) if classification else 1.0
+    temperature = 1.0
+    if classification:
+        temperature = _temperature(mixed, targets[scored], weights[scored])
     weighted = [(temperature * f, head) for f, head in zip(factors, chosen, strict=True)]
     kernel = np.zeros((features.shape[1], targets.shape[1]))
     bias = sum(f * head.offset for f, head in weighted)
@@ -136,7 +142,7 @@ class _Head:
     strength: float
     loss: float
     score: float
-    held_out: np.ndarray  # float64 [n, outputs]: what is predicted of held-out samples
+    held_out: np.ndarray  # float64 [scored, outputs]: what is predicted of held-out samples
     dual: np.ndarray  # float64 [landmarks, outputs]: their coefficients
     offset: np.ndarray  # float64 [outputs]
 
@@ -156,6 +162,7 @@ def _head(
     weights: np.ndarray,
     part: np.ndarray,
     classification: bool,
+    scored: slice,
 ) -> _Head:
     """Solve a head at one strength after another, as long as the loss falls."""
     exact = len(landmarks) == len(gram)
@@ -164,8 +171,9 @@ def _head(
     tried = {}  # place of a strength -> loss, score, what is predicted
 
     def attempt(i: int) -> None:
-        predicted = system.held_out(STRENGTHS[i])
-        tried[i] = (*_criteria(predicted, targets, weights, classification), predicted)
+        predicted = system.held_out(STRENGTHS[i])[scored]
+        of = predicted, targets[scored], weights[scored], classification
+        tried[i] = (*_criteria(*of), predicted)
 
     def lowest() -> int:
         return min(tried, key=lambda i: tried[i][0])

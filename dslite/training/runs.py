@@ -220,7 +220,8 @@ def describe(
         "dataset": card.dataset,
         "kind": kind,
         "seed": seed,
-        "settings": used,
+        # Without copies, as before there was the setting: what was run then counts.
+        "settings": {key: value for key, value in used.items() if key != "copies" or value},
         "weights": weights,
         "classes": list(card.classes),
         "task": card.task,
@@ -246,6 +247,7 @@ def of_baseline(card: Card, settings: Settings, preset: str = "") -> Settings:
     if settings.picture == "chunk":
         return settings
     changed = {key: new for key, (_, new) in overridden(card, settings, preset).items()}
+    changed.pop("copies", None)  # which only a network learns from
     network = {"backbone": settings.backbone, "weights": settings.weights}
     return settings_of(card, "paper", changed | network)
 

@@ -168,6 +168,8 @@ class Trunks:
     ) -> np.ndarray | None:
         """The trunk's output for every picture, on disk; None where there is no room."""
         settings, mel = self.task.settings, self.task.store.mel
+        if place != "pooled":  # a head is solved from the copies, nothing else sees them
+            mel = mel[: self.task.store.originals]
         used = ("backbone", "feature_layer", "pooling", "segments", "image_size")
         described = {name: getattr(settings, name) for name in used}
         described |= {"place": place, "weights": _weights_digest(frozen)}

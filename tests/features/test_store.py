@@ -89,6 +89,37 @@ def test_store_holds_the_chunks_of_every_file(corpus, cache, monkeypatch, used, 
     pd.testing.assert_frame_equal(store.files, built.table)
 
 
+def test_copies_follow_the_files_and_belong_to_a_seed(corpus, cache, stored):
+    """The files' own chunks come first and are the same; without a seed there are no copies."""
+    built = corpus()
+    used = USED.model_copy(update={"copies": 2, "head": "ridge"})
+    assert feature_store.load_spectrograms(built, used).key == stored.key
+    assert feature_store.load_spectrograms(built, USED, seed=7).key == stored.key
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(feature_store, "BATCH", 3)  # parts end within files and copies
+        store = feature_store.load_spectrograms(built, used, seed=7)
+    n = store.originals
+    assert n == len(stored.mel) == stored.originals
+    np.testing.assert_array_equal(store.mel[:n], stored.mel)
+    for partitions in (("train",), ("devel", "test")):
+        chunks = store.chunks(*partitions)
+        np.testing.assert_array_equal(chunks, stored.chunks(*partitions))
+        copies = store.copies(chunks)
+        assert copies.min() >= n
+        assert set(store.file[copies]) == set(store.file[chunks])
+        assert len(stored.copies(chunks)) == 0
+    assert sorted(np.r_[store.copies(store.chunks(*PLACES)), :n]) == list(range(len(store.mel)))
+    # A file shorter than a chunk has one chunk, and so have its copies.
+    one, other = store.mel[n:][store.file[n:] == 1]
+    assert (one != other).mean() > 0.1
+    again = feature_store._compute_spectrograms(built, used, 7, {}, "")
+    np.testing.assert_array_equal(np.concatenate(list(again)), store.mel)
+    keys = {feature_store.store_key(built, used, seed) for seed in (None, 7, 8)}
+    keys |= {feature_store.store_key(built, used.model_copy(update={"copies": 1}), 7)}
+    assert len(keys) == 4
+    assert {stored.key, store.key} < keys
+
+
 @pytest.mark.parametrize("partitions", [("train",), ("test", "train"), ()])
 def test_chunks_of_partitions(stored, partitions):
     expected = [i for i, row in enumerate(stored.file) if PLACES[row] in partitions]
@@ -163,10 +194,10 @@ def test_a_file_that_changes_while_the_corpus_is_read(
 ):
     built, chunks_of = corpus(), audio.chunks_of
 
-    def changing(path, used):
+    def changing(path, used, rng):
         if path.name == "f4.wav":
             path.write_bytes(content or (tmp_path / "f5.wav").read_bytes())
-        return chunks_of(path, used)
+        return chunks_of(path, used, rng)
 
     monkeypatch.setattr(feature_store, "BATCH", 1)  # something has been written by then
     monkeypatch.setattr(audio, "chunks_of", changing)

@@ -187,6 +187,11 @@ def test_a_grid_is_tried_where_the_study_says_so(expanded, user_card, tmp_path, 
     user_card("grid: {units: [64, 0]}\n")
     with pytest.raises(InputError, match="units = 0"):
         expanded(text + "grid: true\n")
+    user_card("grid: {copies: [0, 2]}\n")
+    configs = expanded(text + "grid: true\n")
+    assert [config.overrides for config in configs] == [(), (("copies", 2),)]
+    with pytest.raises(InputError, match="copies 2 belong to head ridge, not to arelu"):
+        expanded(text + "grid: true\npresets: [paper]\n")
     # It may hold weights.
     (tmp_path / "w.h5").touch()
     user_card("grid: {weights: [random, w.h5]}\n")

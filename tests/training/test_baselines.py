@@ -168,10 +168,11 @@ def test_whatever_the_preset_the_features_are_the_papers(corpus, monkeypatch):
 
 def test_what_is_changed_of_a_preset_holds_for_its_features():
     card = cards.load("ravdess")
-    used = cards.settings_of(card, "", "chunk_length_s=3 trim_db=40", backbone="vgg16")
+    used = cards.settings_of(card, "", "chunk_length_s=3 trim_db=40 copies=2", backbone="vgg16")
     features = runs.of_baseline(card, used)
     assert (features.chunk_length_s, features.trim_db, features.trim) == (3.0, 40.0, "off")
     assert (features.backbone, features.picture, features.image_size) == ("vgg16", "chunk", 224)
+    assert features.copies == 0  # only a network learns from them
     paper = cards.settings_of(card, "paper", "mel_bands=64")
     assert runs.of_baseline(card, paper, "paper") is paper
 

@@ -44,7 +44,7 @@ def test_run_json_says_how_it_came_about(small_run):
     assert small_run.folder.name == "squeezenet-none-s0"
     record = json.loads((small_run.folder / "run.json").read_text("utf-8"))
     assert record["settings"] | {"units": 8, "epochs_phase2": 1, "top_db": 80} == record["settings"]
-    assert set(record["settings"]) == set(Settings.model_fields)
+    assert set(record["settings"]) == set(Settings.model_fields) - {"copies"}
     assert len(record["commit"].removesuffix("+changes")) in (0, 40)
     assert {"python", "tensorflow", "keras", "numpy"} <= set(record["versions"])
     assert {"processor", "cores", "memory_gib"} <= set(record["hardware"])
@@ -336,6 +336,41 @@ def test_run_json_says_how_the_head_was_solved(recipe, corpus):
         described = runs.look_up(built, again, 0, "", runs.NETWORK)[0]
         assert described["identity"] == record["identity"]
     assert runs.look_up(built, used, 0, "", runs.NETWORK)[2].folder == run.folder
+
+
+def test_copies_are_learnt_from_by_the_solved_head_alone(recipe, corpus, cache, monkeypatch):
+    """A point of a grid, then the run itself."""
+    solved, fitted, solve, sources = [], [], ridge.solve, steps.sources
+
+    def spy(features, rows, targets, groups, *rest, originals):
+        solved.append((rows, groups, originals))
+        return solve(features, rows, targets, groups, *rest, originals=originals)
+
+    def spy_sources(stage, task):
+        fitted.append(len(stage.stored))
+        return sources(stage, task)
+
+    monkeypatch.setattr(ridge, "solve", spy)
+    monkeypatch.setattr(steps, "sources", spy_sources)
+    built = corpus()
+    plain, used = recipe(built), recipe(built, copies=1)
+    candidates = [experiment.candidate(built, each, 0, log=quiet) for each in (plain, used)]
+    assert [c.record["settings"].get("copies") for c in candidates] == [None, 1]
+    assert candidates[1].record["overrides"]["copies"] == [0, 1]
+    assert candidates[0].folder != candidates[1].folder
+    run = experiment.train(built, used, 0, log=quiet)
+    assert run.settings.copies == 1
+    partition = built.table["partition"]
+    n_train, n_devel = (partition == "train").sum(), (partition == "devel").sum()
+    assert [n for *_, n in solved] == [n_train, n_train, n_train + n_devel]
+    for rows, groups, n in solved[1:]:
+        assert len(rows) == 2 * n  # each is as short as a chunk
+        np.testing.assert_array_equal(groups[:n], groups[n:])
+        np.testing.assert_array_equal(rows[:n], rows[n:] - len(built.table))
+    assert set(fitted) == {len(built.table)}  # phase 2
+    assert len(run.predictions) == len(candidates[1].predictions) + (partition == "test").sum()
+    difference = candidates[0].history["devel_loss"][0] - candidates[1].history["devel_loss"][0]
+    assert difference != 0
 
 
 def test_a_study_knows_the_run_though_it_left_the_edge_to_the_corpus(recipe, corpus, monkeypatch):

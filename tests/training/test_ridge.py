@@ -94,6 +94,28 @@ def test_speakers_are_not_learnt_by_heart(rng):
     assert head["loss"] > 0.5
 
 
+@pytest.mark.parametrize("landmarks", [3072, 250])
+def test_copies_are_held_out_with_their_speaker_and_not_scored(rng, monkeypatch, landmarks):
+    """Noise by heart: with its copies elsewhere, a held-out sample would be recognised."""
+    monkeypatch.setattr(ridge, "LANDMARKS", landmarks)
+    monkeypatch.setattr(ridge, "DRAWN", 200)
+    values = rng.normal(size=(100, 200)).astype(np.float32)
+    labels, groups = np.arange(100) % 2, np.array([f"s{i % 7}" for i in range(100)])
+    values, targets = np.tile(values, (3, 1)), np.eye(2)[np.tile(labels, 3)]
+    blocks = {"all": slice(0, 200)}
+
+    def score(groups, copies=values[100:]):
+        learnt = np.concatenate([values[:100], copies])
+        (head,) = solved(learnt, targets, groups, blocks, originals=100).heads
+        return head["score"]
+
+    assert score(np.tile(groups, 3)) < 0.7
+    assert score(np.r_[groups, np.repeat(["other", "one more"], 100)]) > 0.95
+    # Copies that nobody could recognise count for nothing in the score.
+    values[:100, :2] += 10 * targets[:100]
+    assert score(np.tile(groups, 3), rng.normal(size=(200, 200)).astype(np.float32)) > 0.9
+
+
 @pytest.mark.parametrize(
     ("groups", "labels"),
     [

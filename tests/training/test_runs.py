@@ -54,13 +54,14 @@ OTHER = {
     **{"cutmix_reading": "code", "mask_reading": "code", "fusion": "vote"},
     **{"bootstrap_draws": 77, "weights": "random", "trim_db": 40, "picture": "clip"},
     **{"columns": 64, "level_window_ms": 64, "level_max_hz": 3000, "level_range_db": 80},
-    **{"segments": 2, "head": "ridge"},
+    **{"segments": 2, "head": "ridge", "copies": 2},
 }
 
 
 def test_every_setting_tells_two_runs_apart():
     assert set(OTHER) == set(Settings.model_fields) - {"backbone", "augmentation"}
-    names = {key: name("paper", **{key: value}) for key, value in OTHER.items()}
+    needed = {"copies": {"head": "ridge"}}
+    names = {k: name("paper", **{k: value}, **needed.get(k, {})) for k, value in OTHER.items()}
     several = {"": {}, "two": {"units": 33, "dropout": 0.35}, "33": {"units": 34}}
     names |= {key: name("paper", **differs) for key, differs in several.items()}
     assert len(set(names.values())) == len(names)
