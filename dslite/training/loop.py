@@ -271,7 +271,7 @@ def _solve(
         not task.regression,
         task.settings.balance != "none",
         log,
-        originals=len(train),
+        len(train),
     )
     dense.kernel.assign(solution.kernel)
     dense.bias.assign(solution.bias)

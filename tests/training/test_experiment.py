@@ -342,9 +342,9 @@ def test_copies_are_learnt_from_by_the_solved_head_alone(recipe, corpus, cache, 
     """A point of a grid, then the run itself."""
     solved, fitted, solve, sources = [], [], ridge.solve, steps.sources
 
-    def spy(features, rows, targets, groups, *rest, originals):
-        solved.append((rows, groups, originals))
-        return solve(features, rows, targets, groups, *rest, originals=originals)
+    def spy(features, rows, targets, groups, *rest):
+        solved.append((rows, groups, rest[-1]))
+        return solve(features, rows, targets, groups, *rest)
 
     def spy_sources(stage, task):
         fitted.append(len(stage.stored))
