@@ -217,10 +217,7 @@ def clip(path: Path, settings: Settings, rng: np.random.Generator | None = None)
 
 
 def augmented_copy(waveform: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a copy of a sound: its ends cut, tilted, warped in tempo and scaled in frequency.
-
-    From float32 [samples] to float32 [other number of samples].
-    """
+    """Draw a copy of a sound: its ends cut, tilted, warped in tempo and scaled in frequency."""
     shares = rng.uniform(0, CUT, 2)
     slope, factor = rng.uniform(-TILT, TILT), rng.uniform(1 - SCALE, 1 + SCALE)
     waves = rng.uniform(-WARP / 2, WARP / 2, 2)

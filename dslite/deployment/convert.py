@@ -31,7 +31,7 @@ from dslite.features import spectrogram
 from dslite.features import store as feature_store
 from dslite.features.store import Store
 from dslite.models import classifier, pooling
-from dslite.models.weights import IMAGENET
+from dslite.models.weights import REGISTRY
 from dslite.settings import Settings
 from dslite.training.runs import Run
 
@@ -159,7 +159,7 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
     if settings.random_weights:
         licence = "none: trained from random weights"
     elif settings.weights == "imagenet":
-        licence = IMAGENET[settings.backbone].licence
+        licence = REGISTRY[settings.backbone]["licence"]
     return {
         **{"dataset": record["dataset"], "run": run.folder.name, "identity": record["identity"]},
         **{"part": part, "variant": variant, "task": run.task, "classes": list(run.classes)},

@@ -14,10 +14,7 @@ from dslite.features.spectrogram import mel_axis
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return positions, float [ticks] in bands, and texts of round frequencies on a Mel axis.
-
-    Takes the bands' ascending centres, float [mel] in Hz; the axis ends half a band beyond them.
-    """
+    """Return positions, in bands, and texts of round frequencies on the axis of `mel_axis`."""
     positions, axis_hz = mel_axis(mel_frequencies_hz)
     low, high = axis_hz[0] - 1, 1.001 * axis_hz[-1]
     hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low <= f <= high]

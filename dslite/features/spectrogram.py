@@ -69,10 +69,7 @@ def _filters(settings: Settings, length: int, highest_hz: float) -> np.ndarray:
 
 
 def frames(settings: Settings) -> int:
-    """Count a picture's columns before it is resized: the STFT frames in a chunk, or `columns`.
-
-    Only windows wholly inside a chunk count (no padding).
-    """
+    """Count a picture's columns before it is resized: STFT windows in a chunk, or `columns`."""
     if settings.picture != "chunk":
         return settings.columns
     return 1 + (settings.chunk_samples - settings.window_samples) // settings.hop_samples
@@ -133,7 +130,7 @@ def mel_power(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     return tf.matmul(power, bands(settings).filters)
 
 
-def _levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
+def levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """Compute the mean square of `dslite.audio.level_frames`: float32 [batch, hops]."""
     import tensorflow as tf
 
@@ -144,16 +141,13 @@ def _levels(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     return tf.nn.avg_pool1d(means[..., None], frame // hop, 1, "VALID")[..., 0]
 
 
-def sounding(waveforms: "tf.Tensor", settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
-    """Find where the sound of each chunk begins and ends, as `dslite.audio.sounding` does.
+def sounding(
+    power: "tf.Tensor", samples: int, settings: Settings
+) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """Find by `levels` where each chunk's sound begins and ends, in samples: float32 [batch] each.
 
-    From float32 [batch, samples] to two float32 [batch], in samples.
+    The same as `dslite.audio.sounding`.
     """
-    return _edges(_levels(waveforms, settings), waveforms.shape[1], settings)
-
-
-def _edges(power: "tf.Tensor", samples: int, settings: Settings) -> tuple["tf.Tensor", "tf.Tensor"]:
-    """From `_levels` to what `sounding` finds."""
     import tensorflow as tf
 
     hop = audio.level_frames(settings.sample_rate)[1]
@@ -220,7 +214,7 @@ def _stretched_power(
     """
     import tensorflow as tf
 
-    levels = _levels(waveforms, settings)
+    of_hops = levels(waveforms, settings)
     half = max(bands(settings, panel).window for panel in range(settings.panels)) // 2
     padded = tf.pad(waveforms, [[0, 0], [half, half + (-waveforms.shape[1] - 2 * half) % STRIDE]])
     source = tf.reshape(padded, [-1, padded.shape[1] // STRIDE, STRIDE])
@@ -228,7 +222,7 @@ def _stretched_power(
     for panel, square in zip(
         range(settings.panels), (tf.square(gain), tf.ones_like(gain)), strict=False
     ):
-        begin, end = _edges(levels * square, waveforms.shape[1], settings)
+        begin, end = sounding(of_hops * square, waveforms.shape[1], settings)
         places = tf.constant(np.linspace(0, 1, settings.columns, dtype=np.float32))
         centres = begin[:, None] + (end - begin - 1)[:, None] * places
         first = centres + float(half - bands(settings, panel).window // 2)

@@ -224,14 +224,10 @@ def load_activations(
     log: Callable[[str], None],
     dtype: type = ACTIVATIONS_DTYPE,
 ) -> np.ndarray | None:
-    """Load the stored activations of a corpus; compute and store them where they are not there yet.
+    """Load stored activations, a memmap; where there are none, compute and store them.
 
-    ``folder`` is named by a hash of all that they depend on: audio, settings, backbone, weights,
-    cut. ``compute``, a slice of ``batch`` chunks -> float32 [chunks, numbers], is called only where
-    nothing is stored; more than ``limit_gib`` is not written.
-
-    Gives a memmap of ``dtype`` in ``shape``, [chunks, numbers], or None: the frozen part has to run
-    at every step, and the reason was logged.
+    ``folder`` is named by a hash of all that they depend on; ``compute`` takes a slice of ``batch``
+    chunks. None, and the reason is logged, where there is no room for them.
     """
     size = shape[0] * shape[1] * np.dtype(dtype).itemsize
     takes = f"{size / 2**30:.2f} GiB"
@@ -332,10 +328,7 @@ def _json_crc32(content: dict[str, Any]) -> int:
 
 
 def targets(files: pd.DataFrame, classes: tuple[str, ...], task: str) -> np.ndarray:
-    """Return what the model is to learn for each file: float32 [files, classes] or [files, 1].
-
-    One-hot classes, or the value of a regression; zeros where a label is unknown.
-    """
+    """Return files' one-hot classes or numbers, float32 [files, outputs]; 0 of no label."""
     if task == "regression":
         return pd.to_numeric(files["label"]).fillna(0).to_numpy(np.float32)[:, None]
     labels = files["label"].to_numpy(object)[:, None]
@@ -361,11 +354,7 @@ def batches(
 
 
 def predict(predictor: Callable, source: np.ndarray, chunks: np.ndarray) -> np.ndarray:
-    """Return a compiled predictor's outputs, float32 [chunks, outputs], for what is stored.
-
-    ``source`` are spectrograms (`dslite.models.classifier.predictor`) or activations, [all chunks,
-    ...], of which ``chunks``, int64, are taken.
-    """
+    """Return a predictor's outputs, float32 [chunks, outputs], for some chunks of an array."""
     parts = [predictor(part).numpy() for (part,) in batches([source], chunks, BATCH)]
     return np.concatenate(parts)
 

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite.errors import InputError
-from dslite.models.weights import IMAGENET, REGISTRY, fetch
+from dslite.models.weights import REGISTRY, fetch
 from dslite.settings import nearest
 
 
@@ -108,7 +108,8 @@ def build_backbone(
     named = [layer for layer in feature_layers if layer]
     maps = [_feature_maps(model, entry.title, layer) for layer in named]
     if weights != "random":
-        path = fetch(IMAGENET[name]) if weights == "imagenet" else Path(weights)
+        published = REGISTRY[name]["url"], REGISTRY[name]["checksum"] or None
+        path = fetch(*published) if weights == "imagenet" else Path(weights)
         _load_weights(model, entry.title, path)
     if not maps:
         return model

@@ -154,10 +154,7 @@ def set_trained(model: keras.Model, last: int) -> None:
 
 
 def inputs(mel: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Draw, resize and scale stored Mel spectrograms: the model's input.
-
-    From uint8 [batch, rows, columns] to float32 [batch, height, width, 3].
-    """
+    """Draw, resize and scale spectrograms, uint8 [batch, rows, columns]: the model's input."""
     return backbones.BACKBONES[settings.backbone].scale(spectrogram.picture(mel, settings))
 
 

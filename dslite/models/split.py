@@ -53,10 +53,7 @@ class Cut:
         return flat[0] if len(flat) == 1 else tf.concat(flat, axis=1)
 
     def tail(self, crossing: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Compute the network's output from what crosses.
-
-        ``training`` is that of the batch normalisation: a pre-trained backbone's is never on.
-        """
+        """Compute the output from what crosses; ``training`` is the batch normalisation's."""
         parts = [crossing] if len(self.shapes) == 1 else tf.split(crossing, self.sizes, axis=1)
         tensors = [tf.reshape(p, [-1, *shape]) for p, shape in zip(parts, self.shapes, strict=True)]
         return self.last(tensors, training=training)

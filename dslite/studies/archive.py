@@ -17,7 +17,7 @@ from rocrate.rocrate import ROCrate
 from dslite import paths, plots, provenance
 from dslite.cards import Card
 from dslite.errors import InputError
-from dslite.models.weights import IMAGENET
+from dslite.models.weights import REGISTRY
 from dslite.settings import Settings
 from dslite.studies.jobs import MISSING, Job, study_runs
 from dslite.studies.study import Study, load_study, source
@@ -263,7 +263,8 @@ def _weights_licence(crate: ROCrate, settings: Settings) -> ContextEntity:
     if settings.random_weights:
         start, name = "random weights", "None: trained from random weights"
     elif settings.weights == "imagenet":
-        start, name = f"{settings.backbone}'s ImageNet weights", IMAGENET[settings.backbone].licence
+        start = f"{settings.backbone}'s ImageNet weights"
+        name = REGISTRY[settings.backbone]["licence"]
     about = f"The model was trained from {start}; the licence of the corpus that it has learnt "
     about += "from applies as well."
     at = f"#licence-weights-{settings.backbone}-{file}"

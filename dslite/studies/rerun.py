@@ -15,7 +15,7 @@ from dslite import cards, paths, provenance
 from dslite.datasets import partitions
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
-from dslite.models.weights import IMAGENET
+from dslite.models.weights import REGISTRY, cached
 from dslite.settings import Settings
 from dslite.training import records, runs
 
@@ -66,7 +66,7 @@ def _weights(card: cards.Card, original: runs.Run, typed: str) -> str:
     places = [path / name if path.is_dir() else path]
     if not typed:
         usual = cards.settings_of(card, original.record["preset"]).weights
-        download = paths.cache() / "weights" / IMAGENET[original.settings.backbone].name
+        download = cached(REGISTRY[original.settings.backbone]["url"])
         places = [paths.find(usual), download]
     files = [file for file in places if file.is_file()]
     if not files:

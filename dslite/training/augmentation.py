@@ -56,10 +56,7 @@ def strength(losses: tf.Tensor, a: float, s: float) -> tf.Tensor:
 
 
 def probability(lam: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """Compute the probability that a method is applied: min + (max - min) * lambda.
-
-    In the reading ``code`` it is min + max * lambda.
-    """
+    """Compute the probability that a method is applied, by the settings' reading of the paper."""
     low, high = settings.probability_min, settings.probability_max
     return low + (high if settings.probability_reading == "code" else high - low) * lam
 
@@ -130,10 +127,7 @@ def paste(images: tf.Tensor, partners: tf.Tensor, planned: Plan) -> tf.Tensor:
 
 
 def mask(images: tf.Tensor, planned: Plan, settings: Settings) -> tf.Tensor:
-    """Mask images scaled for the backbone, float32 [batch, rows, cols, 3]: SpecAugment.
-
-    What is masked takes the mean value, after the scaling 0.
-    """
+    """Mask scaled images, float32 [batch, rows, cols, 3], by their mean value, 0: SpecAugment."""
     low, high, early, late = tf.unstack(planned.mask, axis=1)
     frequency = _inside(low, high, images.shape[1])
     time = _inside(early, late, images.shape[2])

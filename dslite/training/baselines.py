@@ -35,10 +35,7 @@ def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np
 
 
 def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
-    """Make a pipeline of standardisation and a support vector machine that balances the classes.
-
-    Linear, or for `LIBROSA` with radial basis functions (gamma = 1 / (features x variance)).
-    """
+    """Make a pipeline of standardisation and an SVM, linear or for `LIBROSA` radial."""
     if kind == runs.LIBROSA:
         if regression:
             svm = TransformedTargetRegressor(SVR(C=complexity), transformer=StandardScaler())
@@ -66,10 +63,7 @@ def devel_scores(
     seed: int,
     kind: str = runs.SVM,
 ) -> pd.DataFrame:
-    """Tabulate the devel score of every complexity; of a regression (no ``classes``), rho.
-
-    Takes features [files, features] and labels [files] of both partitions.
-    """
+    """Tabulate every complexity's score on devel, from features and labels of both partitions."""
     rows = []
     for complexity in COMPLEXITIES[kind]:
         with warnings.catch_warnings():  # large complexities may stop early; devel decides

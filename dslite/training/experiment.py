@@ -40,14 +40,9 @@ class _Work:
         card, self.identity = manifest.card, described["identity"]
         self.seed, self.log = seed, log
         self.checkpoints = paths.cache() / "checkpoints" / card.dataset / self.identity[:16]
-        # A candidate's are those of the run that goes on with it.
-        place = runs.folder(card, settings, seed, runs.NETWORK, described["preset"], manifest.fold)
         settings = feature_store.of_corpus(settings, manifest)
-        self.boards = paths.cache() / "tensorboard" / place.relative_to(paths.results())
         if force:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-        if not self.checkpoints.exists():
-            shutil.rmtree(self.boards, ignore_errors=True)
         paths.require_writable(paths.results(card.dataset))
         self.meter = runs.Meter(runs.load_cost(self.checkpoints / COST))
         tf.config.experimental.enable_op_determinism()
@@ -65,12 +60,10 @@ class _Work:
         self, name: str, chunks: np.ndarray, **options: Any
     ) -> tuple[keras.Model, pd.DataFrame]:
         """A network and its history, from the start or from the last finished epoch."""
-        board = loop.tensorboard(self.boards / name)
 
         def after_epoch(row: loop.Row) -> None:
             # With the checkpoint, so that a kill loses no more of the cost than of the training.
             provenance.write_json(self.checkpoints / COST, self.meter.read())
-            board(row)
 
         network = loop.build_model(self.task, chunks, self.seed)
         options |= {"trunks": self.trunks, "after_epoch": after_epoch, "log": self.log}

@@ -4,14 +4,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from dslite import paths, provenance
 from dslite.evaluation import metrics, significance
@@ -247,10 +245,7 @@ def _solve(
     train: np.ndarray,
     log: Callable[[str], None],
 ) -> list[Row]:
-    """Solve the head on training chunks and write it into the network; how each head fared.
-
-    Augmented copies of the chunks' files are learnt from beside them.
-    """
+    """Solve the head on training chunks and copies, write it into the network; how heads fared."""
     columns, begin = {}, 0
     for layer in pooling.statistics(network):
         columns[layer.name] = slice(begin, begin + layer.output.shape[-1])
@@ -306,22 +301,6 @@ def line(row: Row, last: int, regression: bool) -> str:
     text += f"  {row['images_per_s']:.0f} images/s  {row['seconds']:.1f} s"
     left = (last - row["epoch"]) * row["seconds"]
     return f"{text}  {provenance.duration_in_words(left)} left" if left else text
-
-
-def tensorboard(folder: Path) -> Callable[[Row], None]:
-    """Return a function that writes a history's row, where ``dslite[tensorboard]`` is installed."""
-    if util.find_spec("tensorboard") is None:
-        return lambda row: None
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def write(row: Row) -> None:
-        with writer.as_default(step=row["epoch"]):
-            for name, value in row.items():
-                if name != "epoch":
-                    tf.summary.scalar(name, float(value))
-        writer.flush()
-
-    return write
 
 
 def save_state(path: Path, identity: str, arrays: Arrays, facts: Row) -> None:

@@ -71,37 +71,25 @@ def solve(
     log: Callable[[str], None] = lambda line: None,
     originals: int | None = None,
 ) -> Solution:
-    """Solve a head.
+    """Solve a head on some ``rows``, int64 [n], of features [samples, features], maybe on disk.
 
-    Parameters
-    ----------
-    features : ndarray, shape [samples, features]
-        Of any float type; may be memory-mapped.
-    rows : ndarray of int64, shape [n]
-        Samples to learn from.
-    targets : ndarray of float32, shape [n, outputs]
-        One-hot classes, or a regression's standardised target.
-    groups : ndarray, shape [n]
-        Speakers: no two parts of an inner division share one.
-    blocks : mapping
-        Name -> columns of the features.
-    classification : bool
-        Whether the targets are classes, and a temperature is fitted.
-    balance : bool
-        Whether all classes count alike.
-    originals : int, optional
-        The first so many rows are scored where they are held out; the others are copies of them.
+    ``targets``, float32 [n, outputs], are one-hot classes or a regression's standardised target,
+    ``blocks`` columns by name. No two parts of an inner division share one of the ``groups``,
+    speakers [n]. Rows behind the first ``originals`` are copies, which are never scored.
     """
-    scored = slice(originals)
     weights = _weights(targets, classification and balance)
     part = _divide(groups, targets, classification)
     scaling = _scaling(features, rows, blocks)
     landmarks = _landmarks(len(rows), targets)
     grams = _grams(features, rows, landmarks, blocks, scaling)
+    learnt = (targets.astype(np.float64), weights, part)
+    truth = (targets[:originals], weights[:originals])
 
     def solve_head(name: str, parts: Sequence[str]) -> _Head:
         gram = sum(grams[block] for block in parts)
-        return _head(name, parts, gram, landmarks, targets, weights, part, classification, scored)
+        exact = len(landmarks) == len(gram)
+        system = _Exact(gram, *learnt) if exact else _Spanned(gram, landmarks, *learnt)
+        return _head(name, parts, system, *truth, classification)
 
     solved = _in_threads(solve_head, heads(blocks).items())
     for head in solved:
@@ -112,9 +100,7 @@ def solve(
     deviations = [max(float(h.held_out.std()), TINY) if classification else 1.0 for h in chosen]
     factors = [1 / (len(chosen) * deviation) for deviation in deviations]
     mixed = sum(f * head.held_out for f, head in zip(factors, chosen, strict=True))
-    temperature = 1.0
-    if classification:
-        temperature = _temperature(mixed, targets[scored], weights[scored])
+    temperature = _temperature(mixed, *truth) if classification else 1.0
     weighted = [(temperature * f, head) for f, head in zip(factors, chosen, strict=True)]
     kernel = np.zeros((features.shape[1], targets.shape[1]))
     bias = sum(f * head.offset for f, head in weighted)
@@ -156,24 +142,17 @@ class _Head:
 def _head(
     name: str,
     parts: Sequence[str],
-    gram: np.ndarray,
-    landmarks: np.ndarray,
+    system: "_Exact | _Spanned",
     targets: np.ndarray,
     weights: np.ndarray,
-    part: np.ndarray,
     classification: bool,
-    scored: slice,
 ) -> _Head:
     """Solve a head at one strength after another, as long as the loss falls."""
-    exact = len(landmarks) == len(gram)
-    learnt = (targets.astype(np.float64), weights, part)
-    system = _Exact(gram, *learnt) if exact else _Spanned(gram, landmarks, *learnt)
     tried = {}  # place of a strength -> loss, score, what is predicted
 
     def attempt(i: int) -> None:
-        predicted = system.held_out(STRENGTHS[i])[scored]
-        of = predicted, targets[scored], weights[scored], classification
-        tried[i] = (*_criteria(*of), predicted)
+        predicted = system.held_out(STRENGTHS[i])[: len(targets)]
+        tried[i] = (*_criteria(predicted, targets, weights, classification), predicted)
 
     def lowest() -> int:
         return min(tried, key=lambda i: tried[i][0])

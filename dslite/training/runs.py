@@ -168,10 +168,7 @@ def look_up(
     force: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any], Path, Run | None]:
-    """Return what a run would be, where it would lie, and the run itself if it is not to be made.
-
-    See `describe` and `folder`; the third is None if it is not finished, or with ``force``.
-    """
+    """Return what a run would be, where it would lie, and the run, or None if it is to be made."""
     card, fold = manifest.card, manifest.fold
     highest = feature_store.of_corpus(settings, manifest).mel_max_hz
     described = describe(card, settings, seed, preset, digest(manifest), kind, highest)

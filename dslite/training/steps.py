@@ -202,10 +202,7 @@ def _weights_digest(network: keras.Model) -> str:
 def loss_function(
     task: Task, network: keras.Model, label_smoothing: float = 0.0
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the loss of each sample, a function [batch, outputs] twice -> [batch].
-
-    Cross-entropy (paper 3.2), or the squared error of the standardised target.
-    """
+    """Return a function of each sample's loss, [batch, outputs] twice -> [batch] (paper 3.2)."""
     if task.regression:
         deviation = network.get_layer("output").scale
         return lambda labels, outputs: tf.reduce_mean(((labels - outputs) / deviation) ** 2, -1)

@@ -55,16 +55,17 @@ WAVEFORMS = {
 @pytest.mark.parametrize("trim_db", [20, 30, 60])
 def test_the_graph_finds_the_sound_where_numpy_does(name, trim_db):
     waveform = WAVEFORMS[name].astype(np.float32)
-    begin, end = spectrogram.sounding(
-        waveform[None], CLIP.model_copy(update={"trim_db": float(trim_db)})
-    )
+    used = CLIP.model_copy(update={"trim_db": float(trim_db)})
+    levels = spectrogram.levels(waveform[None], used)
+    begin, end = spectrogram.sounding(levels, len(waveform), used)
     assert (int(begin[0]), int(end[0])) == audio.sounding(waveform, RATE, trim_db)
 
 
 def test_of_a_batch_each_chunk_has_ends_of_its_own(rng):
     batch = np.stack([padded(VOICE), padded(VOICE, 3 * HOP), rng.normal(size=32000)])
     batch = batch.astype(np.float32)
-    begin, end = (part.numpy() for part in spectrogram.sounding(batch, CLIP))
+    levels = spectrogram.levels(batch, CLIP)
+    begin, end = (part.numpy() for part in spectrogram.sounding(levels, batch.shape[1], CLIP))
     for i, waveform in enumerate(batch):
         assert (begin[i], end[i]) == audio.sounding(waveform, RATE, CLIP.trim_db)
     assert begin[1] - begin[0] == end[1] - end[0] == 3 * HOP

@@ -221,8 +221,8 @@ def test_weights_that_do_not_fit(files, tmp_path, name):
 
 
 def test_published_weights_are_fetched_and_loaded(networks, files, monkeypatch):
-    published = {weights.IMAGENET["mobilenet_v2"]: files["mobilenet_v2 legacy"]}
-    monkeypatch.setattr(backbones, "fetch", published.pop)
+    published = {weights.REGISTRY["mobilenet_v2"]["url"]: files["mobilenet_v2 legacy"]}
+    monkeypatch.setattr(backbones, "fetch", lambda url, checksum: published.pop(url))
     loaded = backbones.build_backbone("mobilenet_v2", "imagenet", SIDE)
     same_weights(loaded, networks["mobilenet_v2"])
 

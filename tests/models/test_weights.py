@@ -18,11 +18,11 @@ NAME = "network.h5"
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_every_registry_entry_can_be_checked_and_is_that_of_keras(name):
-    file = weights.IMAGENET[name]
-    assert re.fullmatch(r"https://.*/[^/]*no[-_]?top[^/]*\.h5", file.url)
-    assert file.licence in {"MIT", "Apache-2.0", "BSD-3-Clause", "CC-BY-4.0"}
-    if file.checksum:
-        assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum)
+    file = weights.REGISTRY[name]
+    assert re.fullmatch(r"https://.*/[^/]*no[-_]?top[^/]*\.h5", file["url"])
+    assert file["licence"] in {"MIT", "Apache-2.0", "BSD-3-Clause", "CC-BY-4.0"}
+    if file["checksum"]:
+        assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file["checksum"])
     else:
         assert name in ("mobilenet", "mobilenet_v2")
     if name == "squeezenet":
@@ -31,9 +31,9 @@ def test_every_registry_entry_can_be_checked_and_is_that_of_keras(name):
     title = backbones.BACKBONES[name].title
     source = Path(inspect.getfile(inspect.unwrap(getattr(keras.applications, title))))
     text = re.sub(r'"\s*f?"', "", source.read_text("utf-8"))  # strings over several lines
-    assert file.url.removesuffix(file.name) in text
-    if file.checksum:
-        checksum = file.checksum.removeprefix("md5:")
+    assert file["url"].rpartition("/")[0] in text
+    if file["checksum"]:
+        checksum = file["checksum"].removeprefix("md5:")
         before = text[: text.index(checksum)]
         kind = re.sub("[^a-z0-9]", "", name)
         near = {"efficientnetv2b0": "b0", "mobilenetv3small": "small22410float"}.get(kind, kind)
@@ -63,7 +63,7 @@ def test_a_download_happens_once_and_mends_a_damaged_copy(server, cache, facts, 
         path.parent.mkdir(parents=True)
         path.write_bytes(b"damaged")
     for _ in range(2):
-        assert weights.fetch(weights.WeightsFile(server.url, "MIT", **facts)) == path
+        assert weights.fetch(server.url, **facts) == path
         assert path.read_bytes() == HDF5
     assert server.asked == 1
     assert [each for each in cache.rglob("*") if each.is_file()] == [path]
@@ -83,7 +83,7 @@ PAGE = b"<html>Please log in</html>".ljust(700)  # what a hotel's network answer
 )
 def test_a_download_that_fails(server, cache, content, facts, reason):
     server.answers = [(content, 700 if content == HDF5[:350] else len(content or ""))]
-    message = refusal(weights.fetch, weights.WeightsFile(server.url, "MIT", **facts))
+    message = refusal(weights.fetch, server.url, **facts)
     assert message.startswith(f"{server.url}{reason}")
     remedy = f"give its path (weights=.../{NAME}), or do without it (weights=random)"
     assert message.endswith(f"; get the file in another way and {remedy}")
@@ -93,9 +93,8 @@ def test_a_download_that_fails(server, cache, content, facts, reason):
 def test_a_mirror_stands_in_for_every_host(server, monkeypatch):
     server.answers = [(HDF5, len(HDF5))]
     monkeypatch.setenv("DSLITE_MIRROR", server.url.removesuffix(NAME))
-    file = weights.WeightsFile(f"https://nobody.invalid/folder/{NAME}", "MIT")
-    assert weights.fetch(file).read_bytes() == HDF5
+    assert weights.fetch(f"https://nobody.invalid/folder/{NAME}").read_bytes() == HDF5
     monkeypatch.setenv("DSLITE_MIRROR", "http://127.0.0.1:9/files")  # nobody listens there
-    message = refusal(weights.fetch, weights.WeightsFile("https://nobody.invalid/other.h5", "MIT"))
+    message = refusal(weights.fetch, "https://nobody.invalid/other.h5")
     assert message.startswith("http://127.0.0.1:9/files/other.h5: ")
     assert "refused" in message

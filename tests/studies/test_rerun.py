@@ -10,7 +10,7 @@ import pytest
 
 from dslite import cards, paths, provenance
 from dslite.datasets import load_manifest, partitions
-from dslite.models.weights import IMAGENET
+from dslite.models.weights import REGISTRY, cached
 from dslite.studies import rerun
 from dslite.training import baselines, experiment, runs
 from tests.finished_runs import into_record
@@ -180,7 +180,7 @@ def test_weights_of_other_content(refused, copied, small, small_corpus, tmp_path
     # The card has other ones: those of the run may be among the downloads.
     edit(copied, weights={"name": "x.h5", "sha256": provenance.file_digest(other)})
     refused("other content than this run's weights x.h5", copied, *table)
-    download = paths.cache() / "weights" / IMAGENET["squeezenet"].name
+    download = cached(REGISTRY["squeezenet"]["url"])
     download.parent.mkdir(exist_ok=True)
     download.write_bytes(b"other")
     assert rerun.plan(rerun.load(copied), small)[1].weights == str(download)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dslite import cards, paths
+from dslite import cards
 from dslite.training import baselines, cross_validation, loop, runs
 from tests.training.conftest import SHORT
 
@@ -73,7 +73,7 @@ def test_what_the_baseline_refuses(command, corpus, workplace, words, message):
 
 
 def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, monkeypatch):
-    learnt, boards, histories, fit = [], [], [], loop.fit
+    learnt, histories, fit = [], [], loop.fit
 
     def watched(network, task, chunks, *args, devel=None, **options):
         """Both trainings of the first fold in earnest."""
@@ -83,9 +83,6 @@ def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, mon
         return histories[devel is None]
 
     monkeypatch.setattr(loop, "fit", watched)
-    monkeypatch.setattr(
-        loop, "tensorboard", lambda folder: boards.append(folder) or (lambda row: None)
-    )
     used = SHORT | {"epochs_phase2": 0}
     card = corpus().card
     librosa = ("baseline", card.table, "--features", "librosa", "--folds", 3)
@@ -103,11 +100,6 @@ def test_a_network_is_trained_in_each_fold(command, corpus, workplace, tiny, mon
         assert (place / f"fold{i}" / "model.keras").is_file()
         tested = set(predictions["file"][predictions["fold"] == i])
         assert learnt[2 * i - 1] == set(predictions["file"]) - tested
-    assert [board.relative_to(paths.cache() / "tensorboard").parts for board in boards] == [
-        ("small", place.name, f"fold{i}", training)
-        for i in (1, 2, 3)
-        for training in ("train", "train+devel")
-    ]
     lines = out.splitlines()
     (ours,) = (line for line in lines if line.startswith("pooled: UAR"))
     (pooled,) = (line.split(";")[0] for line in theirs if line.startswith("pooled: UAR"))

@@ -548,26 +548,3 @@ def test_a_line_an_epoch():
     for score, words in ((0.4567, "0.457"), (float("nan"), "nan")):
         assert f"  devel rho {words}  " in loop.line(ROW | {"devel_score": score}, 120, True)
     assert loop.line(ROW, 7, False).endswith("123 images/s  30.0 s")
-
-
-def test_tensorboard_holds_every_number_as_soon_as_it_is_written(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    write = loop.tensorboard(tmp_path / "board")
-    rows = [ROW, ROW | {"epoch": 8, "train_loss": 0.5, "devel_score": float("nan")}]
-    for row in rows:
-        write(row)
-    board = EventAccumulator(str(tmp_path / "board"))
-    board.Reload()
-    assert set(board.Tags()["tensors"]) == set(ROW) - {"epoch"}
-    for name in set(ROW) - {"epoch"}:
-        events = [(x.step, float(tf.make_ndarray(x.tensor_proto))) for x in board.Tensors(name)]
-        expected = [(row["epoch"], row[name]) for row in rows]
-        np.testing.assert_allclose(events, expected, rtol=1e-6)
-
-
-def test_without_tensorboard_nothing_happens(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.util, "find_spec", lambda name: None)
-    assert loop.tensorboard(tmp_path / "board")(ROW) is None
-    assert not (tmp_path / "board").exists()
