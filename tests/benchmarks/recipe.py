@@ -303,7 +303,8 @@ def main() -> None:
         solve(options.solve)
         return
     machine, file = provenance.hardware(), FOLDER / "recipe.md"
-    command = " ".join(["python tests/benchmarks/recipe.py", *sys.argv[1:]])
+    words = (re.sub("[^=]*/", "", word) for word in sys.argv[1:])  # files without their folders
+    command = " ".join(["python tests/benchmarks/recipe.py", *words])
     begun = f"{provenance.now()}, {machine['processor']}, {machine['cores']} cores: `{command}`"
     sections = {}
     if file.is_file():
