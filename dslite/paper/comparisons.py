@@ -204,7 +204,7 @@ def learning(means: pd.DataFrame, chance: float) -> list[str]:
     sentences, by = [], ["dataset", "backbone", "preset"]
     for (dataset, backbone, preset), scores in networks.groupby(by, sort=False)["test"]:
         low, high = scores.min(), scores.max()
-        span = f"{low:.1f} to {high:.1f} %" if len(scores) > 1 else f"{high:.1f} %"
+        span = f"{low:.1f} to {high:.1f} %" if high - low >= 0.05 else f"{high:.1f} %"
         settings = SETTINGS.get(preset, f"with the settings {preset}" if preset else "")
         who = " ".join(filter(None, [TITLES.get(backbone, backbone), settings]))
         verdict = "learns next to nothing" if high < chance + AT_CHANCE else "learns"
