@@ -24,7 +24,6 @@ from dslite.deployment import plots, runtime
 from dslite.deployment.runtime import FLOAT32, VARIANTS, file_name
 from dslite.errors import InputError
 from dslite.features import spectrogram
-from dslite.settings import Settings
 from dslite.training.runs import Run
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
         "backbone": run.settings.backbone,
         "random_weights": bool(run.record["weights"]["random"]),
         **{"parameters": network.count_params(), "multiply_adds": operations},
-        **{"flops": 2 * operations, **_architecture(network, mel, run.settings)},
+        **{"flops": 2 * operations, **_architecture(network, mel, run)},
         **_scores(run),
         **_profile(times, threads, costs),
     }
@@ -193,20 +192,19 @@ def _keras_memory(folder: Path) -> dict[str, float]:
     )
 
 
-def _architecture(
-    network: "keras.Model", mel: np.ndarray, settings: Settings
-) -> dict[str, dict[str, Any]]:
+def _architecture(network: "keras.Model", mel: np.ndarray, run: Run) -> dict[str, dict[str, Any]]:
     """Return numbers of ``layers`` and parameters, and the ``shapes`` of a chunk on its way."""
     import keras
 
     from dslite.models import classifier
 
-    backbone = classifier.backbone_of(network)
+    settings, backbone = run.settings, classifier.backbone_of(network)
     dense = [layer for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     count = len(backbone.layers)
+    frozen = not settings.epochs_phase2 or run.record.get("kept", {}).get("phase") == 1
     layers = {
         "backbone": count,
-        "trained": classifier.trained_layers(settings, count) if settings.epochs_phase2 else 0,
+        "trained": 0 if frozen else classifier.trained_layers(settings, count),
         "backbone_parameters": backbone.count_params(),
         "head_parameters": network.count_params() - backbone.count_params(),
     }

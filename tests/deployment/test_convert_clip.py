@@ -109,14 +109,17 @@ def test_each_variant_agrees_with_keras(network, quantisers, rng, variant):
 
 
 def test_the_halves_of_the_model_have_the_shape_of_its_pictures(network, quantisers):
-    shape = [1, *spectrogram.shape(SETTINGS)]
+    shape, backbone = [1, *spectrogram.shape(SETTINGS)], classifier.backbone_of(network)
     wave = sounds(SETTINGS, np.random.default_rng(0))[:1]
     mel = runtime.runner(quantisers["spectrogram"].make(FLOAT32))(wave)
     assert list(mel.shape) == shape == [1, 64, 32]
     assert np.abs(mel.astype(int) - spectrogram.mel_image(wave, SETTINGS).numpy()).max() <= 1
     result = runtime.runner(quantisers["cnn"].make(FLOAT32))(mel)
     np.testing.assert_allclose(result, outputs_of(network, wave), atol=1e-3)
-    shapes = profile._architecture(network, mel, SETTINGS)["shapes"]
+    for phase, trained in ((1, 0), (2, classifier.trained_layers(SETTINGS, len(backbone.layers)))):
+        run = SimpleNamespace(settings=SETTINGS, record={"kept": {"phase": phase}})
+        assert profile._architecture(network, mel, run)["layers"]["trained"] == trained
+    shapes = profile._architecture(network, mel, run)["shapes"]
     assert shapes["picture"] == [64, 32, 3]
     assert shapes["pooled"] == [network.get_layer("output").kernel.shape[0]]
     assert "hidden" not in shapes
