@@ -45,7 +45,8 @@ class Stage:
         if used.augmentation != "none":
             lines[-1] += f", augmentation `{used.augmentation}`"
         if used.random_weights:
-            lines.append("**Random weights:** nothing is pre-trained, the whole network is trained")
+            lines.append("**Random weights:** nothing is pre-trained")
+            lines[-1] += ", the whole network is trained" * used.trained_whole
         changed = cards.overridden(self.card, used, self.preset)
         changed.pop("augmentation", None)
         if changed:
