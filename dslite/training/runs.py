@@ -71,8 +71,8 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the model's outputs."""
-        return tuple(self.record["classes"])
+        """Class names in the order of the model's outputs; a regression has none."""
+        return () if self.task == "regression" else tuple(self.record["classes"])
 
     @property
     def task(self) -> str:

@@ -17,7 +17,7 @@ KEPT = {"phase": 1, "gain": 0.005, "noise": 0.0104}
 
 
 @pytest.fixture
-def made(results):
+def finished_run(results):
     """Write a run and load it; ``history``: phase of each epoch, and whether it was best."""
 
     def make(record=(), history=((1, True),), **named):
@@ -55,19 +55,21 @@ def made(results):
     ],
     ids=["first", "second", "only", "trained"],
 )
-def test_which_phase_was_kept_and_why(made, named, sentence):
-    assert answers.phase_kept(made(**named)) == sentence
+def test_which_phase_was_kept_and_why(finished_run, named, sentence):
+    assert answers.phase_kept(finished_run(**named)) == sentence
 
 
 @pytest.mark.parametrize("preset", ["tuned", "paper"])
-def test_a_baseline_that_wins_comes_first_and_augmentation_is_judged_by_paired_files(made, preset):
+def test_a_baseline_that_wins_comes_first_and_augmentation_is_judged_by_paired_files(
+    finished_run, preset
+):
     solved = {"kept": KEPT, "heads": HEADS} if preset == "tuned" else {}
     of = {"preset": preset, "record": solved}
     finished = [
-        made(configuration="svm", devel=0.9, preset=preset),
-        made(configuration="none", devel=0.5, **of),
-        made(configuration="cutmix", devel=0.5, **of),
-        made(configuration="specaugment", devel=0.7, **of),
+        finished_run(configuration="svm", devel=0.9, preset=preset),
+        finished_run(configuration="none", devel=0.5, **of),
+        finished_run(configuration="cutmix", devel=0.5, **of),
+        finished_run(configuration="specaugment", devel=0.7, **of),
     ]
     lines = answers.ablation_answers(finished)
     assert lines[0] == (
@@ -89,7 +91,7 @@ def test_a_baseline_that_wins_comes_first_and_augmentation_is_judged_by_paired_f
     assert "may carry how a class was recorded" in lines[3]
     lines = answers.ablation_answers(finished[1:3])
     assert lines[0].startswith("Augmentation changes nothing here: all configurations recognise")
-    worse = made(configuration="cutmix+specaugment", devel=0.4, **of)
+    worse = finished_run(configuration="cutmix+specaugment", devel=0.4, **of)
     lines = answers.ablation_answers([finished[1], worse])
     assert lines[0].startswith(
         "Augmentation does not help here, beyond noise: on devel, against none, CutMix+SpecAugment "
@@ -97,29 +99,34 @@ def test_a_baseline_that_wins_comes_first_and_augmentation_is_judged_by_paired_f
     )
 
 
-def test_the_network_wins_where_no_baseline_is_better(made):
-    finished = [made(configuration="svm", devel=0.4), made(configuration="none", devel=0.5)]
+def test_the_network_wins_where_no_baseline_is_better(finished_run):
+    finished = [
+        finished_run(configuration="svm", devel=0.4),
+        finished_run(configuration="none", devel=0.5),
+    ]
     assert answers.ablation_answers(finished)[0] == (
         "No baseline is better on devel: the best network (no augmentation) 50.0 %, Deep Spectrum "
         "+ linear SVM 40.0 %."
     )
 
 
-def test_level_is_named_only_where_it_is_better_by_far(made):
+def test_level_is_named_only_where_it_is_better_by_far(finished_run):
     close = [HEADS[0] | {"score": 0.80}, HEADS[1]]
-    assert answers.level_line(made({"heads": close})) == ""
-    assert answers.level_line(made({"heads": HEADS[1:]}, seed=1)) == ""  # nothing to compare
-    assert answers.level_line(made(preset="paper")) == ""
+    assert answers.level_line(finished_run({"heads": close})) == ""
+    assert (
+        answers.level_line(finished_run({"heads": HEADS[1:]}, seed=1)) == ""
+    )  # nothing to compare
+    assert answers.level_line(finished_run(preset="paper")) == ""
 
 
-def test_a_baseline_of_the_same_partitions_that_is_better_on_devel_is_named(made):
-    network = made(devel=0.5)
+def test_a_baseline_of_the_same_partitions_that_is_better_on_devel_is_named(finished_run):
+    network = finished_run(devel=0.5)
     assert answers.better_baselines(network) == []
-    made(configuration="svm", devel=0.4)
+    finished_run(configuration="svm", devel=0.4)
     assert answers.better_baselines(network) == []
-    made({"manifest": "other partitions"}, configuration="svm", devel=0.9, seed=1)
+    finished_run({"manifest": "other partitions"}, configuration="svm", devel=0.9, seed=1)
     assert answers.better_baselines(network) == []
-    made(configuration="svm", devel=0.6, seed=2)
+    finished_run(configuration="svm", devel=0.6, seed=2)
     assert answers.better_baselines(network) == [
         "Deep Spectrum + linear SVM is better on devel: 60.0 %, this network 50.0 %"
     ]
