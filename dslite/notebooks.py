@@ -2,6 +2,8 @@
 
 import ast
 import html
+import json
+import os
 import re
 import sys
 import tempfile
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import cards, paths
+from dslite import cards, paths, tensorflow_logging
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import Settings, nearest
@@ -28,64 +30,163 @@ TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
 class Stage:
     """The corpus, settings and seed that a notebook's parameters name."""
 
+    name: str  # of the notebook
     card: Card
     settings: Settings
     preset: str
     seed: int
+    parameters: tuple[str, ...]  # their names
 
     def summary(self) -> str:
-        """Return the corpus, the preset and every difference from the preset as Markdown."""
-        used, weights = self.settings, Path(self.settings.weights).name
-        lines = [
-            f"**{self.card.title}** (`{self.card.dataset}`), "
-            f"licence {self.card.licence or 'unknown'}",
-            f"Preset `{self.preset or 'defaults'}`, backbone `{used.backbone}`, "
-            f"weights `{weights}`, seed {self.seed}",
-        ]
-        if used.augmentation != "none":
-            lines[-1] += f", augmentation `{used.augmentation}`"
-        if used.random_weights:
-            lines.append("**Random weights:** nothing is pre-trained")
-            lines[-1] += ", the whole network is trained" * used.trained_whole
-        changed = cards.overridden(self.card, used, self.preset)
+        """Return the corpus, the recipe and what differs from the paper and the preset, Markdown.
+
+        A notebook without the parameter ``preset`` has no recipe.
+        """
+        licence = self.card.licence or "unknown"
+        corpus = f"**{self.card.title}** (`{self.card.dataset}`), licence {licence}"
+        if "preset" not in self.parameters:
+            return corpus
+        preset = f"Preset `{self.preset or 'defaults'}`, seed {self.seed}"
+        rows = [f"| {name} | {text} |" for name, text in _recipe(self.settings).items()]
+        rows.append(f"| Differs from the paper in | {self._changes('paper') or 'nothing'} |")
+        if self.preset != "paper":
+            changes = self._changes(self.preset) or "nothing"
+            rows.append(f"| Differs from preset `{self.preset}` in | {changes} |")
+        return "\n".join([f"{corpus}  \n{preset}\n", "| | |", "|:--|:--|", *rows])
+
+    def _changes(self, preset: str) -> str:
+        """The settings that a preset has otherwise, and its values."""
+        changed = cards.overridden(self.card, self.settings, preset)
         changed.pop("augmentation", None)
-        if changed:
-            changed |= {"weights": (changed["weights"][0], weights)} if "weights" in changed else {}
-            items = (f"`{key}` {was} → **{now}**" for key, (was, now) in changed.items())
-            lines.append(f"**Differs from the preset:** {', '.join(items)}")
-        return "  \n".join(lines)
+        if "weights" in changed:  # a path is for those who have that disk
+            changed["weights"] = [Path(value).name for value in changed["weights"]]
+        return ", ".join(f"`{key}` {was} → **{now}**" for key, (was, now) in changed.items())
+
+    def save(self, results: Mapping[str, Any] | None = None, written: Iterable[Path] = ()) -> None:
+        """Write a notebook's results into the corpus's folder, and list them with links.
+
+        Parameters
+        ----------
+        results
+            File name to `matplotlib.figure.Figure` or `pandas.DataFrame`, the latter written as
+            CSV without its index.
+        written
+            Files and folders that are there already, listed too.
+        """
+        from IPython.display import Markdown, display
+
+        from dslite import plots
+
+        folder, files = paths.results(self.card.dataset), []
+        for name, result in (results or {}).items():
+            with paths.replacing(folder / name) as draft:
+                if hasattr(result, "to_csv"):
+                    result.to_csv(draft, index=False)
+                else:
+                    plots.save(result, draft)
+            files.append(folder / name)
+        # Links of a notebook that is open in JupyterLab start where it lies, those of an executed
+        # copy where the report of all lies.
+        start = Path.cwd() if "JPY_SESSION_NAME" in os.environ else folder
+        links = {paths.shown(file): os.path.relpath(file, start) for file in (*files, *written)}
+        lines = [f"- [`{name}`](<{Path(link).as_posix()}>)" for name, link in links.items()]
+        display(Markdown("\n".join(["Written:\n", *lines])))
 
 
-def begin(
-    dataset: str,
-    preset: str = "",
-    seed: int = 0,
-    overrides: Any = "",
-    *,
-    others: Iterable[str] = (),
-    **named,
-) -> Stage:
-    """Check a notebook's parameters and turn them into settings, see `dslite.cards.settings_of`.
+def _recipe(used: Settings) -> dict[str, str]:
+    """What is drawn, which network sees it, and how that learns, in words."""
+    bands = f"{used.mel_bands} Mel bands up to {used.highest_hz / 1000:g} kHz"
+    height, width = used.picture_shape
+    chunks = f"chunks of {used.chunk_length_s:g} s"
+    if used.picture == "chunk":
+        windows = f"windows of {used.window_ms:g} ms every {used.hop_ms:g} ms"
+        picture = f"{chunks}, {bands}, {windows}, resized to {width} x {height} pixels"
+    else:
+        windows = f"{used.columns} windows of {used.window_ms:g} ms"
+        picture = f"what sounds in {chunks}: {bands}, {windows}"
+        level = f"; below it, the level up to {used.level_max_hz / 1000:g} kHz on a fixed scale"
+        picture += level * (used.panels > 1) + f"; {width} x {height} pixels"
+    pooled = {"global": "average over the picture", "time": "average over time"}
+    pooled["segments"] = f"statistics of {used.segments} parts of the time at several depths"
+    cut = f"up to `{used.feature_layer}`" if used.feature_layer else "without its top"
+    weights = Path(used.weights).name
+    network = f"`{used.backbone}` (weights: {weights}), "
+    network += (
+        pooled[used.pooling] if used.pooling == "segments" else f"{cut}, {pooled[used.pooling]}"
+    )
+    rate = f"{used.optimizer}, rate {used.learning_rate:g}, {used.epochs_phase1} epochs"
+    first = {"ridge": "the head, solved in closed form (ridge regression)"}
+    first["arelu"] = f"a head of {used.units} units with AReLU on frozen layers: {rate}"
+    if used.trained_whole:
+        first["arelu"] = f"head ({used.units} units with AReLU) and the whole network: {rate}"
+    later = used.learning_rate_phase2 or used.learning_rate / 10
+    part = "the same" if used.trained_whole else f"the last {used.trained_share:.0%} of layers too"
+    second = f"{part}: {used.optimizer}, rate {later:g}, {used.epochs_phase2} epochs"
+    second += ", kept only where devel gains" * (used.head == "ridge")
+    fine_tuned = used.epochs_phase2 and (used.trained_share or used.trained_whole)
+    phases = {"Phase 1": first[used.head], "Phase 2": second if fine_tuned else "none"}
+    return {"Picture": picture, "Network": network, **phases, "Augmentation": used.augmentation}
 
-    ``others`` names the notebook's parameters that are no settings. InputError where a parameter
-    was mistyped (papermill only warns of it) or has no valid value.
+
+def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
+    """Check a notebook's parameters, turn them into settings and get the notebook ready.
+
+    In a notebook, the summary is shown, figures appear below their cells, TensorFlow is imported
+    without its start-up lines where the notebook needs it, and an InputError of any later cell
+    takes one line.
+
+    Parameters
+    ----------
+    name
+        The notebook, for instance ``3_training``, whose parameters cell says what is read.
+    namespace
+        Where the parameters are, in a notebook ``globals()``; what is missing has its default.
+
+    Raises
+    ------
+    InputError
+        Where a parameter was mistyped (papermill only warns of it) or has no valid value.
 
     Examples
     --------
-    >>> stage = begin("demo", seed=3, overrides="units=7")
+    >>> stage = begin("3_training", {"dataset": "demo", "seed": 3, "overrides": "units=7"})
     >>> stage.card.dataset, stage.preset, stage.settings.units
     ('demo', 'tuned', 7)
     """
-    parameters = {"dataset", "preset", "seed", "overrides", *named, *others}
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
+    if shell:
+        shell.set_custom_exc((InputError,), _show_in_one_line)
+        shell.run_line_magic("matplotlib", "inline")
+    declared = _declared(name)
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith(INJECTED):
             assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-            _check_names([node.targets[0].id for node in assigned], parameters)
-    card = cards.load(dataset)
-    chosen = cards.settings_of(card, preset, overrides, **named)
-    return Stage(card, chosen, preset or card.default_preset, seed)
+            _check_names([node.targets[0].id for node in assigned], declared)
+    values = {key: namespace.get(key, default) for key, default in declared.items()}
+    card, preset = cards.load(values["dataset"]), values.get("preset", "")
+    named = {key: value for key, value in values.items() if key in Settings.model_fields}
+    chosen = cards.settings_of(card, preset, values.get("overrides", ""), **named)
+    seed = values.get("seed", 0)
+    stage = Stage(name, card, chosen, preset or card.default_preset, seed, tuple(declared))
+    if shell:
+        if "preset" in declared:
+            tensorflow_logging.import_tensorflow()
+        ipython.display.display(ipython.display.Markdown(stage.summary()))
+    return stage
+
+
+def _declared(name: str) -> dict[str, Any]:
+    """Return the parameters of a notebook of ours and their defaults."""
+    book = json.loads((paths.ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
+    cells = [c["source"] for c in book["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    body = ast.parse("".join(cells[0])).body
+    return {line.target.id: ast.literal_eval(line.value) for line in body}
+
+
+def _show_in_one_line(shell, kind, error, trace, tb_offset=None) -> None:
+    """Show an error of the user's input without its traceback; it still ends the cell."""
+    shell._showtraceback(kind, str(error), [f"{kind.__name__}: {error}"])
 
 
 def _check_names(names: Iterable[str], parameters: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from papermill.parameterize import parameterize_notebook
 
 from dslite import notebooks, paths
 from dslite.errors import InputError, NotebookError
+from dslite.settings import Settings
 from tests.refusals import refusal
 
 COMMITTED = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
@@ -46,15 +47,16 @@ def test_there_are_seven_numbered_in_their_order():
 def test_a_title_then_the_parameters_and_at_the_end_the_results(file, book):
     title, first, *_, heading, last = book.cells
     assert re.match(rf"# {file.stem[0]} \w", title.source)
-    assert re.search(r"^Makes [^`]+`results/|^Makes `", title.source, re.MULTILINE)
     headings = [cell for cell in book.cells if cell.source.startswith("# ")]
     assert [cell for cell in headings if cell.cell_type == "markdown"] == [title]
     assert [c for c in book.cells if "parameters" in c.metadata.get("tags", [])] == [first]
-    assert heading.source.startswith("## Results")
-    assert (code(book)[0], code(book)[-1]) == (first, last)
-    assert "written to" in last.source
+    assert heading.source.startswith("## Files")
+    assert "stage.save(" in last.source
+    _, begin = code(book)[:2]
+    call = f'stage = notebooks.begin("{file.stem}", globals())'
+    assert begin.source == f"from dslite import notebooks\n\n{call}"
     rest = "".join(cell.source for cell in code(book)[:-1])
-    assert not re.search(r"plots\.save|to_csv|write_json", rest)
+    assert not re.search(r"plots\.save|to_csv|write_json|tensorflow_logging", rest)
 
 
 @each
@@ -68,20 +70,12 @@ def test_parameters_are_plain_assignments_that_papermill_reads_with_their_help(f
 
 
 @each
-def test_the_first_call_checks_exactly_the_parameters(file, book):
-    _, first, *rest = (cell.source for cell in code(book))
-    tree = ast.parse("\n".join(line for line in first.splitlines() if line[:1] != "%"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    (call,) = (node for node in calls if ast.unparse(node.func) == "notebooks.begin")
-    passed = [node.id for node in call.args]
-    assert passed == ["dataset", "preset", "seed", "overrides"][: len(passed)]
-    named = {keyword.arg: keyword.value for keyword in call.keywords}
-    others = ast.literal_eval(named.pop("others")) if "others" in named else []
-    assert [name for name in others if not re.search(rf"\b{name}\b", " ".join(rest))] == []
-    assert [name for name, value in named.items() if name != value.id] == []
-    assert sorted([*passed, *named, *others]) == sorted(name for name, *_ in parameters(book))
-    assert "import tensorflow\n" not in first
-    assert "%matplotlib inline" in first  # no pyplot knows our figures
+def test_no_parameter_is_without_effect(file, book):
+    """What is no setting is used in the cells."""
+    rest = " ".join(cell.source for cell in code(book)[2:])
+    others = {name for name, *_ in parameters(book)} - set(Settings.model_fields)
+    others -= {"dataset", "preset", "seed", "overrides"}
+    assert [name for name in others if not re.search(rf"\b{name}\b", rest)] == []
 
 
 @each
@@ -110,7 +104,7 @@ def a_book(*codes):
     [
         ("lerning_rate = 1\n# Parameters\nbatch = 3", "preset", ""),  # a user's other cells
         ("", "augmentatoin", "; did you mean 'augmentation'"),
-        ("", "xyz", "; there is: augmentation, dataset, overrides, preset, seed"),
+        ("", "xyz", "; there is: augmentation, backbone, dataset, "),
     ],
 )
 def test_a_mistyped_parameter_is_answered_with_the_nearest(monkeypatch, source, injected, reason):
@@ -118,23 +112,27 @@ def test_a_mistyped_parameter_is_answered_with_the_nearest(monkeypatch, source, 
     book = a_book()
     book.metadata["papermill"] = {}
     cell = parameterize_notebook(book, {"seed": 7, injected: "paper"}).cells[1].source
-    shell = SimpleNamespace(user_ns={"In": ["", source, cell]})
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    shell = Mock(user_ns={"In": ["", source, cell]})
+    ipython = SimpleNamespace(get_ipython=lambda: shell, display=Mock())
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
     if not reason:
-        assert notebooks.begin("demo", augmentation="none").seed == 0
+        assert notebooks.begin("3_training", {"seed": 7}).seed == 7
         return
-    message = refusal(notebooks.begin, "demo", augmentation="none")
+    message = refusal(notebooks.begin, "3_training", {})
     assert f"unknown parameter '{injected}'{reason}" in message
 
 
 def test_begin_outside_a_notebook():
-    stage = notebooks.begin("demo", seed=3, overrides="units=7", augmentation="cutmix", backbone="")
+    values = {"seed": 3, "overrides": "units=7", "augmentation": "cutmix", "weights": "random"}
+    stage = notebooks.begin("3_training", values)
     assert (stage.settings.units, stage.settings.augmentation) == (7, "cutmix")
     assert (stage.preset, stage.seed) == ("tuned", 3)
-    for text in ("`units` 512 → **7**", "cutmix"):
+    for text in ("`units` 512 → **7**", "| Augmentation | cutmix |", "(weights: random)"):
         assert text in stage.summary()
-    assert "random weights" not in stage.summary().lower()
-    assert "Random weights" in notebooks.begin("demo", weights="random").summary()
+    paper = notebooks.begin("3_training", {"preset": "paper"}).summary()
+    assert "| Differs from the paper in | nothing |" in paper
+    assert "adadelta, rate 0.001, 40 epochs" in paper
+    assert notebooks.begin("1_partition", {}).summary().count("\n") == 0
 
 
 @pytest.fixture
