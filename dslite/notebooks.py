@@ -1,7 +1,10 @@
 """The notebooks: their parameters, their execution with papermill, and the HTML page of them."""
 
 import ast
+import base64
 import html
+import io
+import itertools
 import json
 import os
 import re
@@ -21,9 +24,11 @@ ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite"
 ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
 PAGE = Path(__file__).with_suffix(".html.j2")  # of executed notebooks
-TEMPLATE = """{%- extends 'basic/index.html.j2' -%}
-{% block input_group %}<details class="code"><summary>code</summary>{{ super() }}</details>
-{% endblock %}"""
+CELLS = Path(__file__).with_suffix(".cells.j2")
+FORMULA = re.compile(
+    r"```.*?```|`[^`]*`|\$\$(?P<block>.+?)\$\$|\$(?=\S)(?P<inline>[^$\n]+?)(?<=\S)\$(?!\d)",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -298,36 +303,120 @@ def _one_screen(name: str, error, failed: Path) -> str:
 
 
 def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
-    """Write one self-contained HTML page of executed notebooks, in their order, with an index."""
+    """Write one self-contained HTML page of executed notebooks, in their order, with an index.
+
+    What cells tagged ``abstract`` put out stands at its top, with links to the files beside it.
+    """
     import jinja2
     import nbformat
+    from markupsafe import Markup
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     from pygments.formatters import HtmlFormatter
 
-    exporter = HTMLExporter(template_name="basic", embed_images=True)
-    exporter.raw_template = TEMPLATE
+    exporter = HTMLExporter(template_name="basic", embed_images=True, exclude_anchor_links=True)
+    exporter.raw_template = CELLS.read_text("utf-8")
     # papermill leaves an output for each printed line
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    sections = {}  # name -> HTML
+    numbers = itertools.count(1)
+    exporter.register_filter("number", lambda _: next(numbers))
+
+    def rendered(anchor: str, cells: Sequence, numbered: bool = True) -> Markup:
+        part, how = nbformat.v4.new_notebook(cells=cells), {"numbered": numbered}
+        body, _ = exporter.from_notebook_node(part, how)
+        # Every notebook has a heading "Method": ids get the notebook's name in front; not those of
+        # figures, and of a pandas Styler, which its style names.
+        body = re.sub(r'\b(id="|href="#)(?!T_|figure)', rf"\g<1>{anchor}-", body)
+        return Markup(re.sub(r"(</?h)([1-4])\b", lambda tag: f"{tag[1]}{int(tag[2]) + 1}", body))
+
+    chapters, abstract = {}, []
     for path in map(Path, notebooks):
         if not path.is_file():
             raise InputError(f"{path}: the report needs this executed notebook")
-        body, _ = exporter.from_notebook_node(nbformat.read(path, as_version=4))
-        anchor = html.escape(path.stem)
-        # Every notebook has a heading "Settings": ids get the notebook's name in front; not those
-        # of a pandas Styler, which its style names.
-        body = re.sub(r'\bid="(?!T_)', f'id="{anchor}-', body)
-        body = re.sub(r'\bhref="#', f'href="#{anchor}-', body)
-        # A picture is described by the heading that it stands under.
-        pieces = re.split(r"(?=<h[1-3][^>]*>)", body)
-        for i, piece in enumerate(pieces):
-            heading = re.match("(?:<h.*?</h)?", piece, re.DOTALL)[0]
-            heading = re.sub(r"<[^>]*>|¶|</h$", "", heading).strip().replace('"', "&quot;")
-            pieces[i] = re.sub(r'(?<=alt=")No description[^"]*', heading.replace("\\", ""), piece)
-        sections[anchor] = "".join(pieces)
-    code = HtmlFormatter(style="default").get_style_defs(".highlight")
-    page = jinja2.Template(PAGE.read_text("utf-8"))
-    page = page.render(title=html.escape(title), code=code, sections=sections)
+        book, anchor = nbformat.read(path, as_version=4), html.escape(path.stem)
+        name, sections = _sections(book.cells)
+        cells = [cell for _, of_section in sections for cell in of_section]
+        tagged = [cell for cell in cells if "abstract" in cell.metadata.get("tags", [])]
+        abstract += [rendered(f"{anchor}-abstract", tagged, False)] if tagged else []
+        parameters = book.metadata.get("papermill", {}).get("parameters", {})
+        parts = [f"{key} {of}" for key, of in parameters.items() if path.stem.endswith(f"-{of}")]
+        chapters[anchor] = {
+            "name": name,
+            "title": f"{name} ({parts[0]})" if parts else name,
+            "repeated": name in [chapter["name"] for chapter in chapters.values()],
+            "sections": [(heading, rendered(anchor, of)) for heading, of in sections],
+        }
+    files = sorted(file.name for file in Path(output).parent.glob("*.*") if file.is_file())
+    page = jinja2.Template(PAGE.read_text("utf-8"), autoescape=True).render(
+        **{"title": title, "chapters": chapters, "abstract": Markup("").join(abstract)},
+        **{"files": [name for name in files if name != Path(output).name and name[0] != "."]},
+        code=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
+    )
     paths.write(output, page)
     return Path(output)
+
+
+def _sections(cells: Iterable) -> tuple[str, list[tuple[str, list]]]:
+    """A notebook's title, and its cells by the heading of second level that they stand under.
+
+    Formulas are drawn; a cell gets its heading, a figure the Markdown behind it as its caption.
+    """
+    import nbformat
+
+    title, heading, sections, figure = "", "", [("", [])], None
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            figure = None
+            for source in re.split("^(?=##? )", cell.source, flags=re.MULTILINE):
+                mark, _, rest = source.partition(" ")
+                if mark in ("#", "##"):
+                    heading, _, source = rest.partition("\n")
+                    heading = re.sub("[`*]", "", heading)
+                    title = title or heading
+                    sections += [(heading, [])] if mark == "##" else []
+                sections[-1][1].append(
+                    nbformat.v4.new_markdown_cell(FORMULA.sub(_draw_formula, source))
+                )
+        elif cell.cell_type == "code":
+            cell.metadata |= {"heading": heading or title, "alt": heading or title}
+            figure = _captioned(cell, figure)
+            sections[-1][1].append(cell)
+    return title, sections
+
+
+def _captioned(cell: Any, figure: Any) -> Any:
+    """Move a last output that is Markdown behind a figure into its caption; return the figure."""
+    outputs = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if text := data.get("text/markdown"):
+            data["text/markdown"] = text = FORMULA.sub(_draw_formula, text)
+        if text and figure is not None and output is cell.outputs[-1]:
+            figure.metadata["caption"] = text
+        else:
+            outputs.append(output)
+        figure = output if any(kind.startswith("image/") for kind in data) else None
+    cell.outputs = outputs
+    return figure
+
+
+def _draw_formula(match: re.Match) -> str:
+    """A picture for a TeX formula, so that a page needs no MathJax; code stays as it is."""
+    from matplotlib import font_manager, mathtext, rc_context
+
+    tex = match["block"] or match["inline"]
+    if not tex:
+        return match[0]
+    lines = re.sub(r"\\(begin|end)\{aligned\}|&|\n", " ", tex).split(r"\\")
+    pictures, size = [], font_manager.FontProperties(size=12)
+    for line in filter(str.strip, lines):
+        buffer = io.BytesIO()
+        try:
+            with rc_context({"mathtext.fontset": "stix", "savefig.transparent": True}):
+                depth = mathtext.math_to_image(f"${line.strip()}$", buffer, size, format="svg")
+        except ValueError:  # what matplotlib does not know stays as it is written
+            return f"<code>{html.escape(tex)}</code>"
+        source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        how = 'class="formula"' if match["block"] else f'style="vertical-align:-{depth:.1f}pt"'
+        pictures.append(f'<img alt="{html.escape(line.strip())}" {how} src="{source}">')
+    return "".join(pictures)
