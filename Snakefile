@@ -68,8 +68,17 @@ def parameters(wildcards):
 
 
 def corpus_parameters(wildcards):
-    """Only what the corpus itself depends on, so that a new recipe does not check it again."""
+    """Only the corpus, for notebooks that no recipe changes."""
     return [f"--parameter=dataset={dataset(wildcards)}"]
+
+
+def paper_notebook(wildcards):
+    """Notebook 7, of a corpus that the paper has; the report of another links its page."""
+    try:
+        card = cards.load(dataset(wildcards))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return f"results/{wildcards.dataset}/notebooks/7_paper.ipynb" if card.paper_column else []
 
 
 def source(name):
@@ -241,7 +250,7 @@ rule paper:
     output:
         notebook="results/{dataset}/notebooks/7_paper.ipynb",
     params:
-        arguments=parameters,
+        arguments=corpus_parameters,
     threads: 1
     resources:
         mem_mb=1000,
@@ -263,7 +272,7 @@ rule report:
         "results/{dataset}/notebooks/4_ablation.ipynb",
         "results/{dataset}/notebooks/5_tflite.ipynb",
         "results/{dataset}/notebooks/6_explainability.ipynb",
-        "results/{dataset}/notebooks/7_paper.ipynb",
+        paper_notebook,
     output:
         "results/{dataset}/report.html",
     params:

@@ -346,10 +346,12 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
             "repeated": name in [chapter["name"] for chapter in chapters.values()],
             "sections": [(heading, rendered(anchor, of)) for heading, of in sections],
         }
-    files = sorted(file.name for file in Path(output).parent.glob("*.*") if file.is_file())
+    folder = Path(output).parent
+    files = sorted(path.name for path in folder.glob("[!.]*.*") if path.is_file())
+    files += ["../paper/report.html"] if (folder.parent / "paper" / "report.html").is_file() else []
     page = jinja2.Template(PAGE.read_text("utf-8"), autoescape=True).render(
         **{"title": title, "chapters": chapters, "abstract": Markup("").join(abstract)},
-        **{"files": [name for name in files if name != Path(output).name and name[0] != "."]},
+        files=[name for name in files if name != Path(output).name],
         code=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
     )
     paths.write(output, page)

@@ -250,36 +250,64 @@ def executed(folder, name):
     """A notebook as papermill leaves it, with every kind of output that ours have."""
     make, path = nbformat.v4, folder / f"{name}.ipynb"
     png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
-    cell = make.new_code_cell("print(1 < 2)")
-    cell.outputs = [
-        make.new_output("display_data", {"image/png": png, "text/plain": "<Figure>"}),
-        make.new_output("execute_result", {"text/html": f"<table><td>of {name}</td></table>"}),
+    text = f"# 1 {name[2:6]}\ntext of {name}\n\n## Method\nformula $x^2$, `a$b$`\n\n$$y = \\alpha$$"
+    cells = [make.new_markdown_cell(text), make.new_code_cell("print(1 < 2)")]
+    cells += [make.new_markdown_cell("## The *outcome*"), make.new_code_cell("secret = 1")]
+    cells[1].outputs = [
         make.new_output("display_data", {"text/markdown": "| a |\n| --- |\n| cell *it* |"}),
-        make.new_output("stream", name="stdout", text="True & <so on>\n"),
+        make.new_output("stream", name="stdout", text="True & <so on>\n" * 9),
+        make.new_output("execute_result", {"text/html": f"<table>{'<tr><td>long' * 20}</table>"}),
     ]
-    cells = [make.new_markdown_cell(f"# {name}\ntext of {name} with $x^2$"), cell]
-    nbformat.write(make.new_notebook(cells=cells), path)
+    cells[3].outputs = [
+        make.new_output("execute_result", {"text/html": f"<table><td>of {name}</td></table>"}),
+        make.new_output("display_data", {"image/png": png, "text/plain": "<Figure>"}),
+        make.new_output("display_data", {"text/markdown": "It is **best**."}),
+    ]
+    cells[3].metadata["tags"] = ["abstract"] if name[0] == "1" else []
+    book = make.new_notebook(cells=cells)
+    book.metadata["papermill"] = {"parameters": {"augmentation": name.partition("-")[2] or "?"}}
+    nbformat.write(book, path)
     return path
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(tmp_path):
-    names = ["1_partition", "3_training-cutmix+specaugment", "7_paper"]
+    names = ["1_partition", "3_training-none", "3_training-cutmix+specaugment"]
     files = [executed(tmp_path, name) for name in names]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scores.csv").touch()
     file = notebooks.write_page("small & <more>", files, tmp_path / "out" / "report.html")
     page = file.read_text("utf-8")
-    assert list(file.parent.iterdir()) == [file]
-    assert re.findall(r'<section id="([^"]+)"', page) == names
-    assert re.findall(r'<li><a href="#([^"]+)"', page) == names
-    assert page.count("data:image/png;base64,") == 3
+    assert re.findall(r'<section id="([^"]+)"', page) == ["abstract", *names]
+    contents = re.findall(r'<li><a href="#([^"]+)">([^<]+)', page)
+    assert contents[:4] == [
+        *[("abstract", "In short"), ("1_partition", "1 part")],
+        *[("1_partition-1", "Method"), ("1_partition-2", "The outcome")],
+    ]
+    assert contents[-1] == (names[-1], "1 trai (augmentation cutmix+specaugment)")
+    assert page.count("data:image/png;base64,") == 4
     texts = ["<title>small &amp; &lt;more&gt;</title>", "cell <em>it</em>", "True &amp; &lt;so on"]
+    texts += ["log, 9 lines", "table, 19 rows", '<a href="scores.csv">', "<code>a$b$</code>"]
+    texts += ['alt="x^2"', 'alt="y = \\alpha" class="formula"', "<summary><h3>Method</h3>"]
+    texts += [f"<b>Figure {n}. The outcome.</b> <p>It is <strong>best" for n in (1, 2, 3)]
     for name in names:  # a picture is described by its heading
-        texts += [f"text of {name}", f"of {name}</td>", f'alt="{name}"']
+        texts += [f"text of {name}", f"of {name}</td>", 'alt="The outcome"']
     assert [text for text in texts if text not in page] == []
+    abstract = page.split('id="abstract">')[1].split("</section>")[0]
+    words = ("of 1_partition", "secret", "Figure")
+    assert [word in abstract for word in words] == [True, False, False]
     # No address outside of the page in anything that a browser would fetch
     addresses = re.findall(r"""\s(?:src|href|poster|action)\s*=\s*["']?([^"'\s>]+)""", page)
-    assert {address.partition(":")[0] for address in addresses if address[0] != "#"} == {"data"}
-    assert not re.search(r"<(script|link|iframe)\b|@import|url\(\s*['\"]?http", page)
+    kinds = {address.partition(":")[0] for address in addresses if address[0] != "#"}
+    assert kinds == {"data", "scores.csv"}
+    assert not re.search(r"<(script|link rel=.style|iframe)\b|@import|url\(\s*['\"]?http", page)
     files[1].unlink()
     message = refusal(notebooks.write_page, "x", files, tmp_path / "r.html")
     assert re.search(r"3_training-.*\.ipynb.*needs", message)
     assert not (tmp_path / "r.html").exists()
+
+
+@each
+def test_every_formula_can_be_drawn_without_a_network(file, book):
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    formulas = [m for text in texts for m in notebooks.FORMULA.finditer(text) if m.lastgroup]
+    assert [m[0] for m in formulas if "<img" not in notebooks._draw_formula(m)] == []
