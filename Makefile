@@ -16,10 +16,10 @@ OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE
 CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install slurm demo paper test test-all lab lint lock clean
+.PHONY: help install slurm demo paper test test-all lab docs docs-notebooks lint lock clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 # The marker is written last: an interrupted installation is never taken for a finished one.
 $(READY): requirements.lock pyproject.toml
@@ -55,8 +55,19 @@ test: $(READY)  ## what a contributor runs: minutes, in as many processes as COR
 test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
 	$(BIN)/python -m pytest -m "not huge" -n $(CORES) --dist loadfile $(if $(ONLY),-k "$(ONLY)")
 
-lab: $(READY)  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/3_training.ipynb
+lab: $(READY)  ## JupyterLab, opened at the start page of the collection
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/0_start.ipynb
+
+# Warnings are errors, no notebook is executed, and every link is followed that leads to a file.
+docs: $(READY)  ## the documentation as HTML, in build/docs
+	rm -rf build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html --doctree-dir build/doctrees \
+		docs build/docs
+	$(BIN)/python docs/links.py build/docs
+	@echo "build/docs/index.html"
+
+docs-notebooks: $(READY)  ## copies for the documentation of the notebooks that are executed in results/
+	$(BIN)/python docs/copies.py
 
 lint: $(READY)  ## ruff, who imports whom, and notebooks without outputs
 	$(BIN)/ruff check .
@@ -66,11 +77,11 @@ lint: $(READY)  ## ruff, who imports whom, and notebooks without outputs
 
 lock: $(READY)  ## solve requirements.lock anew (needs uv)
 	sed -n '/^#/p;/^[^#]/q' requirements.lock > requirements.lock.head
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--quiet --output-file requirements.lock.body
 	cat requirements.lock.head requirements.lock.body > requirements.lock
 	rm requirements.lock.head requirements.lock.body
 
 clean:  ## remove the environment, the cache and the demo's results; your own results stay
-	rm -rf $(VENV) .snakemake data/cache results/demo
+	rm -rf $(VENV) .snakemake build docs/_generated data/cache results/demo

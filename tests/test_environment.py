@@ -26,8 +26,8 @@ def read_yaml(name):
 
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-# Direct dependencies and those of the dev extra.
-LISTED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+EXTRAS = PROJECT["optional-dependencies"]
+LISTED = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["docs"]
 DECLARED = [Requirement(line) for line in LISTED]
 CONDA = read_yaml("environment.yml")["dependencies"]
 (PIP,) = (item["pip"] for item in CONDA if isinstance(item, dict))
