@@ -29,6 +29,7 @@ from dslite.studies import to_markdown
 from dslite.training.runs import LABELS, all_runs
 
 README = "README.md"
+IN_README = 3  # headlines
 READMES = (README, "results/ravdess/README.md")  # texts with a place for results
 TABLES = (3, 4, 5, 1, 2)  # results before circumstances
 CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
@@ -163,8 +164,9 @@ def _saved(figure: PaperFigure, folder: Path) -> PaperFigure:
 
 
 def readme_section(material: Material, name: str = README) -> str:
-    """Write the results as one of `READMES` has them: of the project's, the scores alone."""
-    lead = [f"- {line}" for line in [*headlines(material), comparisons.cost(material.runs)]]
+    """Write the results as one of `READMES` has them: of the project's, the most important."""
+    texts = [*headlines(material), comparisons.cost(material.runs)]
+    lead = [f"- {line}" for line in texts[: IN_README if name == README else None]]
     parts = (scores if name == README else results)(material)
     shown = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
     return "\n".join([comparisons.BEGIN, *lead, *shown, comparisons.END])
