@@ -16,7 +16,7 @@ import nbformat
 import soundfile
 from PIL import Image
 
-from dslite import cards, notebooks, paths
+from dslite import cards, notebooks, paths, provenance
 
 FOLDER = Path(__file__).parent / "notebooks"
 SOURCES = paths.ROOT / "notebooks"
@@ -88,20 +88,17 @@ def small_sound(page: str) -> str:
 
 
 def _public(text: str) -> str:
-    """Take this machine's folders out of a text, and links to files that only lie here."""
+    """Take this machine's folders out of a text."""
+    places = {paths.results(): "results", paths.cache(): "data/cache"}
+    for place, name in places.items():
+        text = text.replace(str(place), name)
     for folder in (paths.ROOT, Path.cwd(), Path.home()):
         text = text.replace(f"{folder}/", "")
     return text
 
 
-def _unlinked(text: str) -> str:
-    """Turn links to files of the results into their text: the documentation has none of them."""
-    text = re.sub(r"(?<!!)\[([^\]]*)\]\(<?(?!https?:|#)[^)]*\)", r"\1", text)
-    return re.sub(r'<a [^>]*href="(?!https?:|#)[^"]*"[^>]*>(.*?)</a>', r"\1", text, flags=re.DOTALL)
-
-
 def _linked(text: str, dataset: str) -> str:
-    """Let a cell's links, which start in notebooks/, lead to pages of the documentation."""
+    """Let links that start in notebooks/ lead to pages; of those to other files leave the words."""
 
     def redirect(match: re.Match) -> str:
         words, target, anchor = match[1], match[2], match[3] or ""
@@ -113,10 +110,11 @@ def _linked(text: str, dataset: str) -> str:
         is_page = target.endswith(".md") and not inside.startswith("..")
         return f"[{words}](../../{Path(inside).as_posix()}{anchor})" if is_page else words
 
-    return re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)", redirect, text)
+    text = re.sub(r"(?<!!)\[([^\]]*)\]\(<?(?!https?:|#)([^)#>]+)(#[^)>]*)?>?\)", redirect, text)
+    return re.sub(r'<a [^>]*href="(?!https?:|#)[^"]*"[^>]*>(.*?)</a>', r"\1", text, flags=re.DOTALL)
 
 
-def small_output(output: nbformat.NotebookNode, sound: bool) -> nbformat.NotebookNode | None:
+def small_output(output: nbformat.NotebookNode, dataset: str) -> nbformat.NotebookNode | None:
     """Return an output fit for a page; None for a sound that must not leave this machine."""
     if output.output_type == "stream":
         output.text = _public(output.text)
@@ -132,12 +130,12 @@ def small_output(output: nbformat.NotebookNode, sound: bool) -> nbformat.Noteboo
     for kind in ("text/html", "text/markdown", "text/plain"):
         if kind in data:
             text = _public(data[kind])
-            data[kind] = text if kind == "text/plain" else _unlinked(text)
+            data[kind] = text if kind == "text/plain" else _linked(text, dataset)
     if any(key.startswith("audio/") for key in data):
         return None
     if re.search(r"<audio|data:audio", data.get("text/html", "")):
         data["text/html"] = small_sound(data["text/html"])
-        return output if sound and len(data["text/html"]) <= LARGEST else None
+        return output if dataset in WITH_SOUND and len(data["text/html"]) <= LARGEST else None
     return output
 
 
@@ -146,17 +144,18 @@ def copy(dataset: str, name: str) -> Path:
     executed = paths.results(dataset) / "notebooks" / f"{EXECUTED.get(name, name)}.ipynb"
     book = nbformat.read(executed, as_version=4)
     run, digest = book.metadata["papermill"], source_digest(book)
-    card, sound = cards.load(dataset), dataset in WITH_SOUND
+    card = cards.load(dataset)
     for cell in book.cells:
         # Tags stay: one of them names the parameters.
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "markdown":
             cell.source = _linked(cell.source, dataset)
             continue
-        outputs = [small_output(output, sound) for output in cell.outputs]
+        outputs = [small_output(output, dataset) for output in cell.outputs]
         cell.outputs = [output for output in outputs if output is not None]
-    text = f"*Executed on {card.title} in {duration(run['duration'])}; licence {card.licence}."
-    text += "*" if sound else " Its recordings are not shown here.*"
+    took = provenance.duration_in_words(run["duration"])
+    text = f"*{card.title} (licence {card.licence}): executed in {took}."
+    text += "*" if dataset in WITH_SOUND else " The recordings are left out.*"
     note = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["copy"]}, id="copy")
     book.cells.insert(1, note)
     keep = ("kernelspec", "language_info")
@@ -165,15 +164,6 @@ def copy(dataset: str, name: str) -> Path:
     with paths.replacing(copied(dataset, name)) as draft:
         nbformat.write(book, draft)
     return copied(dataset, name)
-
-
-def duration(seconds: float) -> str:
-    """Say how long something took.
-
-    >>> duration(7.4), duration(95)
-    ('7 s', '1.6 minutes')
-    """
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} minutes"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import typer
 from typer.cli import get_docs_for_click
 
 import copies
-from dslite import cards, cli, paths, tensorflow_logging
+from dslite import cards, cli, paths, provenance, tensorflow_logging
 
 DOCS = Path(__file__).parent
 GENERATED = DOCS / "_generated"
@@ -99,10 +99,10 @@ def notebook_tables() -> str:
                 total += seconds
                 link = f"[{title(book)}](notebooks/{dataset}/{name}.ipynb)"
                 asked = LINK.sub(r"\2", question(book)).replace("|", r"\|")
-                rows.append(f"| {link} | {asked} | {copies.duration(seconds)} |")
+                rows.append(f"| {link} | {asked} | {provenance.duration_in_words(seconds)} |")
         if rows:
             card = cards.load(dataset)
-            head = [f"**{card.title}**: {copies.duration(total)} in all\n"]
+            head = [f"**{card.title}**: {provenance.duration_in_words(total)} in all\n"]
             head += [":::{table}", ":class: collection", ""]
             head += ["| notebook | its question | took |", "|:--|:--|--:|"]
             parts.append("\n".join([*head, *rows, ":::"]))

@@ -36,9 +36,9 @@ def parameters(book):
     return [part.groups() for part in parts]
 
 
-def test_there_are_seven_numbered_in_their_order():
-    assert [file.stem for file in COMMITTED] == list(notebooks.ORDER)
-    assert [file.stem[:2] for file in COMMITTED] == [f"{n}_" for n in range(1, 8)]
+def test_there_are_seven_numbered_in_their_order_and_one_to_start_with():
+    assert [file.stem for file in COMMITTED] == ["0_start", *notebooks.ORDER]
+    assert [file.stem[:2] for file in COMMITTED] == [f"{n}_" for n in range(8)]
     names = [line[0] for line in {line for book in BOOKS.values() for line in parameters(book)}]
     assert sorted(names) == sorted(set(names))  # shared parameters have the same help
 
