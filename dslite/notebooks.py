@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,22 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
             tensorflow_logging.import_tensorflow()
         ipython.display.display(ipython.display.Markdown(stage.summary()))
     return stage
+
+
+def progress(title: str) -> Callable[[str], None]:
+    """Return what a training logs to: a bar in JupyterLab, elsewhere a line for each epoch."""
+    if "JPY_SESSION_NAME" not in os.environ:
+        return lambda line: print(f"[{title}] {line}", flush=True)
+    from tqdm.auto import tqdm
+
+    bar = tqdm(desc=title, file=sys.stdout, bar_format="{desc}: {bar:20} {postfix}")
+
+    def log(line: str) -> None:
+        if place := re.search(r"epoch +(\d+)/(\d+)", line):
+            bar.n, bar.total = map(int, place.groups())
+        bar.set_postfix_str(line.partition("\n")[0][:100])
+
+    return log
 
 
 def _declared(name: str) -> dict[str, Any]:

@@ -135,6 +135,28 @@ def test_begin_outside_a_notebook():
     assert notebooks.begin("1_partition", {}).summary().count("\n") == 0
 
 
+def test_a_training_is_a_line_an_epoch_by_machine_and_one_bar_in_jupyterlab(monkeypatch, capsys):
+    lines = (
+        "training on train",
+        "phase 1 epoch   1/2  UAR 50.0 %",
+        "phase 1 epoch   2/2  UAR 60.0 %",
+    )
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    log = notebooks.progress("CutMix")
+    for line in lines:
+        log(line)
+    assert capsys.readouterr().out.splitlines() == [f"[CutMix] {line}" for line in lines]
+    monkeypatch.setenv("JPY_SESSION_NAME", "3_training.ipynb")
+    log = notebooks.progress("CutMix")
+    for line in lines:
+        log(line)
+    out, err = capsys.readouterr()
+    assert (out.count("\n"), err) == (0, "")
+    assert re.search(
+        "CutMix: #+ .*UAR 60.0 %$|CutMix: \u2588+ .*UAR 60.0 %", out.split("\r")[-1].strip()
+    )
+
+
 @pytest.fixture
 def source(tmp_path):
     """Path of `a_book` without other cells."""
