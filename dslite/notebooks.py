@@ -156,7 +156,7 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
     --------
     >>> stage = begin("3_training", {"dataset": "demo", "seed": 3, "overrides": "units=7"})
     >>> stage.card.dataset, stage.preset, stage.settings.units
-    ('demo', 'tuned', 7)
+    ('demo', 'transfer', 7)
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

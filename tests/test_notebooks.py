@@ -126,7 +126,7 @@ def test_begin_outside_a_notebook():
     values = {"seed": 3, "overrides": "units=7", "augmentation": "cutmix", "weights": "random"}
     stage = notebooks.begin("3_training", values)
     assert (stage.settings.units, stage.settings.augmentation) == (7, "cutmix")
-    assert (stage.preset, stage.seed) == ("tuned", 3)
+    assert (stage.preset, stage.seed) == ("transfer", 3)
     for text in ("`units` 512 → **7**", "| Augmentation | cutmix |", "(weights: random)"):
         assert text in stage.summary()
     paper = notebooks.begin("3_training", {"preset": "paper"}).summary()

@@ -98,7 +98,7 @@ def test_counts(corpus):
 
 def test_demo_is_generated_on_first_use(cache, monkeypatch, capsys):
     monkeypatch.setattr(demo, "TAKES", 1)
-    monkeypatch.setattr(demo, "synthesise", lambda *_: np.linspace(-0.1, 0.1, 99))
+    monkeypatch.setattr(demo, "clip", lambda *_: np.linspace(-0.1, 0.1, 99))
     corpus = manifest.build(cards.load("demo"))
     assert corpus.folder == cache / "demo"
     assert corpus.classes == demo.AFFECTS

@@ -15,7 +15,8 @@ RATE = 16000
 ONE = {"sample_rate": RATE, "chunk_length_s": 2.0, "mel_bands": 32, "columns": 32, "trim_db": 30}
 CLIP = Settings(**ONE, picture="clip", top_db=80)
 BOTH = CLIP.model_copy(update={"picture": "clip+level"})
-VOICE = demo.clip(1, "calm", 1)[:RATE]
+RNG = np.random.default_rng(1)
+VOICE = demo.synthesise(demo.speaker(1), demo.draw_expression("calm", RNG), 2.0, RNG)[:RATE]
 HOP = audio.level_frames(RATE)[1]
 
 

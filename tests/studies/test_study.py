@@ -72,7 +72,7 @@ def test_what_is_left_out(load, tmp_path, monkeypatch):
     assert (study.variants, study.baselines, study.presets) == (VARIANTS, (), ())
     assert baselines(study) == []
     (config,) = expand(study)
-    assert (config.preset, config.backbone) == ("tuned", "squeezenet")
+    assert (config.preset, config.backbone) == ("transfer", "squeezenet")
     assert config.weights == str(paths.ROOT / "data/weights/demo_squeezenet.weights.h5")
 
 
