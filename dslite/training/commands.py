@@ -104,10 +104,10 @@ def with_corpus(run: Path, table: str):
 def _print_run(finished) -> None:
     """Print the scores of a finished run and its folder."""
     from dslite import paths
-    from dslite.training import answers, runs
+    from dslite.training import runs
 
     if finished.record["kind"] == runs.NETWORK and finished.metrics["devel"]:
-        for line in answers.better_baselines(finished):
+        for line in runs.better_baselines(finished):
             typer.echo(line)
     for part in ("devel",) if finished.record.get("candidate") else ("devel", "test"):
         typer.echo(f"{part}: {runs.headline(finished.metrics[part])}")

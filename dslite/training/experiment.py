@@ -17,7 +17,7 @@ from dslite.evaluation import metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
-from dslite.training import answers, loop, runs, steps
+from dslite.training import loop, runs, steps
 
 COST, CANDIDATE = "cost.json", "candidate.json"  # lie with the checkpoints
 Scores = tuple[dict[str, Any] | None, pd.DataFrame]  # metrics and predictions of a partition
@@ -150,8 +150,18 @@ def _of_training(
         phase = int(history.loc[history["best"], "phase"].iloc[0])
         best = history.loc[history["best"].idxmax() if phase == 2 else history["gain"].idxmax()]
         facts["kept"] = {"phase": phase, "gain": float(best["gain"]), "noise": float(best["noise"])}
-        log(answers.gain_of_phase_2(facts["kept"], task.card.task))
+        log(gain_of_phase_2(facts["kept"], task.card.task))
     return facts
+
+
+def gain_of_phase_2(phase: Mapping[str, Any], task: str) -> str:
+    """Say of ``phase``, ``gain`` and ``noise`` of a run's record which phase is kept, and why."""
+    unit = "{:{}.3g}" if task == "regression" else "{:{}.1f} points"
+    factor = 1 if task == "regression" else 100
+    gain, noise = unit.format(factor * phase["gain"], "+"), unit.format(factor * phase["noise"], "")
+    if phase["phase"] == 2:
+        return f"Phase 2 is kept: {gain} on devel, more than its noise ({noise})."
+    return f"Phase 1 is kept: phase 2 gained at best {gain} on devel, within its noise ({noise})."
 
 
 def write(

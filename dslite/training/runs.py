@@ -1,6 +1,5 @@
 """Runs: their names and folders, what they hold and cost, and all of them in one table."""
 
-import itertools
 import os
 import re
 import time
@@ -374,33 +373,19 @@ def headline(metrics: dict[str, Any] | None) -> str:
     return f"rho {file['score']:.3f} [{low:.3f}, {high:.3f}] of {file['n']} files; {linear}{errors}"
 
 
-def score_table(run: Run) -> pd.DataFrame:
-    """Return a run's scores, a row for each partition and level: fractions, both intervals.
-
-    A regression has columns spearman, pearson, ccc and, in the label's unit and to 4 digits, mae
-    and rmse.
-    """
-    rows, both = [], {part: run.metrics[part] for part in ("devel", "test") if run.metrics[part]}
-    for (partition, metrics), level in itertools.product(both.items(), ("file", "chunk")):
-        part = metrics[level]
-        row = {"partition": partition, "level": level, "n": part["n"]}
-        row |= {metrics["metric"]: _rounded(part["score"], ".3f")}
-        if run.task == "regression":
-            row |= {key: _rounded(part.get(key), ".3f") for key in ("pearson", "ccc")}
-            row |= {f"{key} (label's unit)": _rounded(part[key], ".4g") for key in ("mae", "rmse")}
-        if level == "file":
-            for name in ("interval_files", "interval_speakers"):
-                row[name] = "–".join(f"{end:.3f}" for end in part[name] or ()) or "unknown"
-            if part["score_vote"] is not None:
-                row["mean fusion"] = _rounded(part["score_mean"], ".3f")
-                row["vote"] = _rounded(part["score_vote"], ".3f")
-        rows.append(row)
-    return pd.DataFrame(rows).astype(object).fillna("")
-
-
-def _rounded(value: float | None, digits: str) -> float:
-    """A number as it is shown; NaN where it is undefined or an older run did not measure it."""
-    return np.nan if value is None else float(format(value, digits))
+def better_baselines(run: Run) -> list[str]:
+    """Say which finished baselines of the same partitions are better on devel."""
+    table = all_runs(dataset=run.record["dataset"])
+    table = table[table["configuration"].isin(BASELINES) & (table["devel"] > 100 * run.devel)]
+    others, manifest = map(load, table["folder"]), run.record["manifest"]
+    form = "{:.3f}" if run.task == "regression" else "{:.1%}"
+    lines = [
+        f"{LABELS[other.record['kind']]} is better on devel: {form.format(other.devel)}, "
+        f"this network {form.format(run.devel)}".replace("%", " %")
+        for other in others
+        if other.record["manifest"] == manifest
+    ]
+    return list(dict.fromkeys(lines))
 
 
 def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:

@@ -125,7 +125,30 @@ def test_test_labels_decide_nothing(short, corpus):
     assert set(run.predictions.query("partition == 'test'")["label"]) == {""}
     assert len(run.predictions) == 48
     assert "predicted only" in runs.headline(run.metrics["test"])
-    assert runs.score_table(run)["partition"].unique().tolist() == ["devel"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "gain", "task", "sentence"),
+    [
+        (
+            1,
+            0.005,
+            "classification",
+            "Phase 1 is kept: phase 2 gained at best +0.5 points on devel, "
+            "within its noise (1.0 points).",
+        ),
+        (
+            2,
+            0.02,
+            "classification",
+            "Phase 2 is kept: +2.0 points on devel, more than its noise (1.0 points).",
+        ),
+        (2, 0.02, "regression", "Phase 2 is kept: +0.02 on devel, more than its noise (0.0104)."),
+    ],
+)
+def test_which_phase_was_kept_and_why(phase, gain, task, sentence):
+    kept_phase = {"phase": phase, "gain": gain, "noise": 0.0104}
+    assert experiment.gain_of_phase_2(kept_phase, task) == sentence
 
 
 # Repeating

@@ -16,7 +16,7 @@ from dslite.datasets import load_manifest
 from dslite.errors import InputError
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
-from tests.finished_runs import evaluation, into_record, write_metrics
+from tests.finished_runs import evaluation, into_record, write_metrics, write_run
 
 
 def name(preset="", kind=runs.NETWORK, card="ravdess", fold="", **overrides):
@@ -169,36 +169,38 @@ def test_a_cost_is_read_again_and_what_is_damaged_is_none(tmp_path):
 # What a run says
 
 
-def test_scores_in_words_and_as_a_table(small_run):
+def test_scores_in_words(small_run):
     file, words = small_run.metrics["test"]["file"], runs.headline(small_run.metrics["test"])
     assert f"UAR {100 * file['score']:.1f} % [" in words
     assert "of 24 files, chance 25.0 %" in words
-    table = runs.score_table(small_run)
-    columns = ["partition", "level", "n", "uar", "interval_files", "interval_speakers"]
-    assert list(table.columns) == [*columns, "mean fusion", "vote"]
-    assert table["level"].tolist() == ["file", "chunk"] * 2
 
 
-def test_a_regression_has_errors_in_the_labels_unit(tmp_path):
+def test_a_regression_has_errors_in_the_labels_unit():
     level = {"n": 24, "score": 0.51234, "pearson": 0.6, "ccc": 0.55, "mae": 2.34567, "rmse": 3.0}
     level |= {"interval_files": [0.4, 0.6], "interval_speakers": None, "score_vote": None}
     metrics = {"metric": "spearman", "chance": 0.0, "file": level, "chunk": level}
-    (tmp_path / "metrics.json").write_text(json.dumps({"devel": metrics, "test": None}))
-    run = runs.Run(tmp_path, {"task": "regression"}, Settings())
     assert runs.headline(metrics) == (
         "rho 0.512 [0.400, 0.600] of 24 files; Pearson 0.600, CCC 0.550, MAE 2.35, RMSE 3"
     )
-    row = runs.score_table(run).iloc[0]
-    columns = ["spearman", "pearson", "ccc", "mae (label's unit)", "rmse (label's unit)"]
-    assert row[columns].tolist() == [0.512, 0.6, 0.55, 2.346, 3.0]
-    assert (row["interval_files"], row["interval_speakers"]) == ("0.400–0.600", "unknown")
     # Of an older version, or without a score
     del level["pearson"]
-    (tmp_path / "metrics.json").write_text(json.dumps({"devel": metrics, "test": None}))
-    assert runs.score_table(run)["pearson"].tolist() == ["", ""]
     assert "Pearson" not in runs.headline(metrics)
     level |= {"score": None, "interval_files": None}
     assert runs.headline(metrics).startswith("rho undefined of 24 files: one number predicted")
+
+
+def test_a_baseline_of_the_same_partitions_that_is_better_on_devel_is_named(results):
+    network = runs.load(write_run(results, devel=0.5))
+    assert runs.better_baselines(network) == []
+    write_run(results, configuration="svm", devel=0.4)
+    other = write_run(results, configuration="svm", devel=0.9, seed=1) / "run.json"
+    record = json.loads(other.read_text()) | {"manifest": "other partitions"}
+    other.write_text(json.dumps(record))
+    assert runs.better_baselines(network) == []
+    write_run(results, configuration="svm", devel=0.6, seed=2)
+    assert runs.better_baselines(network) == [
+        "Deep Spectrum + linear SVM is better on devel: 60.0 %, this network 50.0 %"
+    ]
 
 
 # All runs
