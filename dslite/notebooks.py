@@ -426,12 +426,13 @@ def _draw_formula(match: re.Match) -> str:
     if not tex:
         return match[0]
     lines = re.sub(r"\\(begin|end)\{aligned\}|&|\n", " ", tex).split(r"\\")
-    pictures, size = [], font_manager.FontProperties(size=12)
+    pictures, font = [], font_manager.FontProperties(size=13, math_fontfamily="stix")
     for line in filter(str.strip, lines):
         buffer = io.BytesIO()
         try:
-            with rc_context({"mathtext.fontset": "stix", "savefig.transparent": True}):
-                depth = mathtext.math_to_image(f"${line.strip()}$", buffer, size, format="svg")
+            line = line.replace(r"\frac", r"\dfrac") if match["block"] else line
+            with rc_context({"savefig.transparent": True}):
+                depth = mathtext.math_to_image(f"${line.strip()}$", buffer, font, format="svg")
         except ValueError:  # what matplotlib does not know stays as it is written
             return f"<code>{html.escape(tex)}</code>"
         source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -68,7 +68,8 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
 
     Columns: ``group`` (a mark and colour each, the paper's black; its heading, or empty),
     ``label``, ``value``, ``low``, ``high``, optionally ``low_speakers``, ``high_speakers`` (drawn
-    thin) and ``dots`` (a list of further values: those of the seeds). Lines are one unit high.
+    thin), and lists of further values: ``dots``, those of the seeds, and ``of_speakers``
+    (strokes, where there is no interval over speakers). Lines are one unit high.
     """
     ticks, place, wider = {}, 0.0, "low_speakers" in rows
     above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "center", "fontsize": 7}
@@ -86,9 +87,13 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
         axes.plot(of["value"], places, "os^D"[i % 4], color=colour, ms=5, label=group)
         for value, at in zip(of["value"], places, strict=True):
             if np.isfinite(value):
-                axes.annotate(f"{value:{digits}}".replace("-", "−"), (value, at), **above)
-        for at, dots in zip(places, of.get("dots", []), strict=False):
-            axes.plot(dots, np.full(np.shape(dots), at), "k.", ms=3)
+                text = f"{value:{digits}}".replace("-", "−")
+                axes.annotate("0.0" if text in ("+0.0", "−0.0") else text, (value, at), **above)
+        strokes = {"marker": "|", "color": colour, "ms": 8, "mew": 1}
+        points = {"marker": ".", "color": "black", "ms": 3}
+        for name, style in (("of_speakers", strokes), ("dots", points)):
+            for at, dots in zip(places, of.get(name, []), strict=False):
+                axes.plot(dots, np.full(np.shape(dots), at), ls="", **style)
         ticks |= dict(zip(places.tolist(), of["label"], strict=True))
         place = places[-1] + 1.2
     axes.set_yticks(list(ticks), list(ticks.values()))

@@ -71,7 +71,8 @@ def write_run(
 def evaluation(score, metric="uar", chance=1 / 6, speakers=(0.5, 0.9)):
     """What a run writes down of a partition with this score."""
     level = {"n": 176, "score": score, "interval_files": [score - 0.05, score + 0.05]}
-    level |= {"interval_speakers": speakers and list(speakers), "recall": {}, "confusion": []}
+    level |= {"interval_speakers": speakers and list(speakers), "speakers": 9 if speakers else None}
+    level |= {"recall": {}, "confusion": []}
     return {"metric": metric, "chance": chance, "file": level, "chunk": level}
 
 

@@ -16,6 +16,7 @@ from dslite.settings import Settings
 
 Interval = tuple[float, float]
 LEVEL = 0.95  # of every interval
+FEWEST = 5  # speakers that an interval is drawn from: a percentile of 4 covers 80 %, not 95
 VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a million chunks
 
 
@@ -129,14 +130,14 @@ def _drawn_recalls(
     draws: int = 1000,
     seed: int = 0,
 ) -> np.ndarray | None:
-    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None for fewer than two."""
+    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None of too few."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     for of_seed in np.atleast_2d(predictions):
         confusion_matrix(labels, of_seed, n_classes)  # refuses what is no class
     # Only the number of times that a unit was drawn matters, and these numbers are multinomial.
     # Files with the same label and predictions are interchangeable and drawn together.
     units = len(labels) if groups is None else len(np.unique(groups))
-    if units < 2:
+    if units < (2 if groups is None else FEWEST):
         return None
     if groups is not None:
         unit, shares = np.unique(groups, return_inverse=True)[1], np.full(units, 1 / units)
@@ -172,8 +173,8 @@ def bootstrap_interval(
     Takes labels int [files] and predictions int [files], or [seeds, files] for the mean of their
     UARs: a draw takes the same files for all, and a recall is linear in each file's share of seeds
     that recognise it. ``groups``: speakers [files], to draw whole speakers, whose files are not
-    independent. None with fewer than two files or groups, where nothing varies. A class absent from
-    a draw is left out of that draw's mean.
+    independent. None with fewer than two files or `FEWEST` groups: `uar_by_group` gives what there
+    is to see. A class absent from a draw is left out of that draw's mean.
 
     Examples
     --------
@@ -190,12 +191,30 @@ def bootstrap_recalls(
 ) -> list[Interval | None]:
     """Compute the interval of every class's recall, of the same draws as `bootstrap_interval`.
 
-    None for a class with files in fewer than two units (files or groups): it cannot vary.
+    None for a class with files in fewer than two units (files or groups), which cannot vary, and
+    for all of fewer than `FEWEST` groups.
     """
     drawn = _drawn_recalls(labels, predictions, n_classes, groups, **how)
+    if drawn is None:
+        return [None] * n_classes
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
     several = [len(np.unique(units[np.asarray(labels) == k])) > 1 for k in range(n_classes)]
     return [_percentiles(drawn[:, k]) if several[k] else None for k in range(n_classes)]
+
+
+def uar_by_group(labels: np.ndarray, predictions: np.ndarray, groups: Sequence[str]) -> pd.Series:
+    """Compute each speaker's own UAR, over the classes that they have files of, by name.
+
+    Takes predictions int [files], or [seeds, files] for the mean over them.
+
+    Examples
+    --------
+    >>> uar_by_group([0, 1, 0], [0, 0, 0], ["ann", "ann", "bob"]).to_dict()
+    {'ann': 0.5, 'bob': 1.0}
+    """
+    labels = np.asarray(labels)
+    right = pd.Series(share_right(labels, predictions))
+    return right.groupby([np.asarray(groups), labels]).mean().groupby(level=0).mean()
 
 
 def calibration_error(probabilities: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
@@ -239,7 +258,7 @@ def bootstrap_interval_rho(
     every = np.arange(len(labels))
     names, group = np.unique(every if groups is None else groups, return_inverse=True)
     units, rng, drawn = len(names), np.random.default_rng(seed), np.empty(draws)
-    if units < 2:
+    if units < (2 if groups is None else FEWEST):
         return None
     for draw in range(draws):
         times_drawn = np.bincount(rng.integers(units, size=units), minlength=units)
@@ -306,8 +325,8 @@ def evaluate(
         ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` ``n`` and
         ``score``; classification: ``confusion``; regression, whose score is Spearman's rho:
         ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``. ``file`` also has
-        ``score_mean``, ``score_vote``, ``interval_files``, ``interval_speakers`` and the
-        ``recall`` of every class; None where undefined or unknown.
+        ``score_mean``, ``score_vote``, ``interval_files``, ``interval_speakers`` (None below
+        `FEWEST` ``speakers``) and the ``recall`` of every class; None where undefined or unknown.
 
     Examples
     --------
@@ -335,6 +354,7 @@ def evaluate(
         "score_vote": None,
         "interval_files": interval(None),
         "interval_speakers": interval(groups) if groups is not None else None,
+        "speakers": None if groups is None else len(np.unique(groups)),
     }
     head = {"metric": "spearman", "chance": 0.0}
     if not regression:

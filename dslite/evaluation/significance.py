@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dslite.errors import InputError
-from dslite.evaluation.metrics import LEVEL, by_seed, share_right
+from dslite.evaluation.metrics import FEWEST, LEVEL, by_seed, share_right
 
 DRAWS = 20_000  # no p is below 2 / (draws + 1): 1,000 would not do for 25 comparisons
 DRAWS_PER_COMPARISON = 200  # keeps the smallest p that the correction can give at 0.01
@@ -31,6 +31,7 @@ COLUMNS = {  # of `compared`, behind those that say what is compared
     **{"unit": str, "units": int, "p": float, "p_holm": float},
     **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
     **{"comparisons": int, "verdict": str, "speakers_better": int, "speakers_worse": int},
+    "by_speaker": str,
 }
 
 
@@ -102,7 +103,10 @@ def uar_difference(
     tail = min(0.5, (beyond + 1) / (draws + 1))
     share = t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1)
     p = min(1, max(2 * share, 2.0 ** (1 - differing)))
-    return result | {"low": float(low), "high": float(high), "p": float(p), "units": units}
+    ends = {"low": float(low), "high": float(high)}
+    if groups is not None and units < FEWEST:
+        ends = {"low": None, "high": None}
+    return result | ends | {"p": float(p), "units": units}
 
 
 def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
@@ -174,9 +178,10 @@ def compared(
         file) and the ``units`` of ``p``; McNemar's ``only_baseline, only_this`` (files) and
         ``p_mcnemar``; both p as corrected (``_holm``) for the number of ``comparisons``; the
         ``verdict``: `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or
-        `UNKNOWN` without a label or a seed in common; and ``speakers_better, speakers_worse``,
-        whose own UAR is. On fewer than `ENOUGH` speakers nothing is tested, and the verdict is
-        `AGREE` or `MIXED`; `EQUAL` where both recognise the same files.
+        `UNKNOWN` without a label or a seed in common; ``speakers_better, speakers_worse``, whose
+        own UAR is, and each one's points (``by_speaker``, joined by ";"). On fewer than `ENOUGH`
+        speakers nothing is tested, and the verdict is `AGREE` or `MIXED`; `EQUAL` where both
+        recognise the same files.
 
     Raises an InputError where the baseline is missing or two predict other files or labels.
     """
@@ -224,7 +229,7 @@ def _pair(
     row = {"files": len(files), "seeds": len(seeds), "unit": "", "units": 0}
     if files.empty:
         counts = ("only_baseline", "only_this", "speakers_better", "speakers_worse")
-        return row | dict.fromkeys(counts, 0)
+        return row | dict.fromkeys(counts, 0) | {"by_speaker": ""}
     n_classes, speakers = len(classes), files["speaker"].fillna("").to_numpy(str)
     tests = {"file": uar_difference(labels, *pair, n_classes, None, draws)}
     if (speakers != "").all():
@@ -236,6 +241,7 @@ def _pair(
         row |= dict(zip((key, f"{key}_speakers"), 100 * ends, strict=True))
     gains = speaker_gains(labels, *pair, speakers).drop("", errors="ignore")
     row |= {"speakers_better": int((gains > 0).sum()), "speakers_worse": int((gains < 0).sum())}
+    row["by_speaker"] = ";".join((100 * gains).map("{:.1f}".format))
     signs = mcnemar(labels, *pair)
     counts = {"only_baseline": signs["only_first"], "only_this": signs["only_second"]}
     return row | {"p": test["p"], **counts, "p_mcnemar": signs["p"]}

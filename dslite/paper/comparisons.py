@@ -161,7 +161,7 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
                 "on": f"{row['protocol']}{seeds}",
                 "compared": f"{which}{this} against {other}",
                 "points": signed(row["difference"]),
-                "95 % over speakers": " to ".join(map(signed, ends)) + " (files)" * (not unit),
+                "95 %": " to ".join(map(signed, ends)) + (" (speakers)" if unit else " (files)"),
                 "p": f"{row['p_holm']:.2g}".replace("nan", "–"),
                 "p over files": f"{row['p_mcnemar_holm']:.1g}".replace("nan", "–"),
                 "verdict": verdicts.get(row["verdict"], row["verdict"]),

@@ -27,7 +27,7 @@ POOLINGS["segments"] = "means of parts of the time and deviation, of the picture
 GAINS = ("cutmix", "specaugment", "cutmix+specaugment")
 SPEAKERS = ["low_speakers", "high_speakers"]
 Drawing = Figure | str | bytes
-RULED = "Thick lines: 95 % over files, thin: over speakers"
+RULED = "Thick lines: 95 % over files, thin: over speakers; strokes: speakers, fewer than 5"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ def figures(
     """Draw every figure that the results at hand allow, the paper's first."""
     printed = numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
     drawn = (of for name in datasets(runs) for of in _of_corpus(runs, printed, scores, name))
-    every = _figure("published", plot_published(printed, numbers[numbers["column"] == "chance"]))
-    return [*drawn, _figure("gains", plot_gains(printed, answers)), every]
+    return [*drawn, _figure("gains", plot_gains(printed, answers))]
 
 
 def _figure(stem: str, figure: Drawing, dataset: str = "", **facts: Any) -> PaperFigure:
@@ -71,7 +70,7 @@ def _of_corpus(
     runs, printed, scores = (of[of["dataset"] == dataset] for of in (runs, printed, scores))
     chance = 100 / len(cards.load(dataset).classes)
     profiles = {
-        name: content | {"record": run.record}
+        name: content | {"record": run.record, "tested": run.metrics["test"]["file"]}
         for name, (run, content) in reproduction.profiles().items()
         if content["dataset"] == dataset and not content["random_weights"]
     }
@@ -98,9 +97,18 @@ def _of_corpus(
     history = histories(networks[~networks["overridden"] & (networks["metric"] == "uar")])
     if len(history) and history["devel_score"].notna().any():
         yield _figure("curves", plot_curves(history, chance), dataset)
-    measured = [profile.profile_table(content) for content in profiles.values()]
+    measured = [_profiled(content) for content in profiles.values()]
     if measured and (pareto := profile.pareto_figure(pd.concat(measured, ignore_index=True))):
         yield _figure("pareto", pareto, dataset)
+
+
+def _profiled(content: Mapping[str, Any]) -> pd.DataFrame:
+    """A profile's table, with the backbone's title and float32's interval, which is the run's."""
+    table = profile.profile_table(content)
+    low, high = content["tested"]["interval_files"] or (np.nan, np.nan)
+    of_run = table["variant"] == "float32"
+    ends = {"test_low": np.where(of_run, low, np.nan), "test_high": np.where(of_run, high, np.nan)}
+    return table.assign(**ends, backbone=table["backbone"].map(lambda of: TITLES.get(of, of)))
 
 
 def histories(runs: pd.DataFrame) -> pd.DataFrame:
@@ -154,6 +162,7 @@ def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> F
         group=scores["network"].replace("", "acoustic statistics") + ", " + scores["protocol"],
         label=scores["configuration"].map(LABELS) + seeds,
         dots=scores["of_seeds"].where(scores["seeds"] > 1),
+        of_speakers=scores["of_speakers"].where(scores["low_speakers"].isna()),
     )
     theirs = _printed(printed).assign(group="paper: DenseNet121, as published")
     rows = pd.concat([theirs, ours])
@@ -168,26 +177,6 @@ def plot_forest(printed: pd.DataFrame, scores: pd.DataFrame, chance: float) -> F
 
 
 @plots.styled
-def plot_published(printed: pd.DataFrame, chances: pd.DataFrame) -> Figure:
-    """Draw the published test UAR of every corpus, a panel each, with chance."""
-    names = printed["dataset"].unique()
-    figure, grid = plots.panels(4.3, 2, -(-len(names) // 2), width=9, sharey=True)
-    rows = _printed(printed)
-    blank = {"value": np.nan, "low": np.nan, "high": np.nan, "group": ""}
-    for axes, name in zip(grid.flat, names, strict=False):
-        of = rows[rows["dataset"] == name].set_index("label")
-        labels = [of for name, of in LABELS.items() if name in set(printed["configuration"])]
-        plots.forest(axes, of.reindex(labels).fillna(blank).reset_index())
-        chance = chances[chances["dataset"] == name].iloc[0]
-        axes.axvline(chance["reproduced"], color="grey", ls="--", lw=1)
-        if abs(chance["value"] - chance["reproduced"]) > 0.1:
-            axes.axvline(chance["value"], color="grey", ls=":", lw=1)
-        axes.set_title(NAMES[name])
-    figure.supxlabel("Test UAR (%) with its 95 % interval; dashed: chance", fontsize=9)
-    return figure
-
-
-@plots.styled
 def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     """Draw what each augmentation adds to the test UAR: published, and ours with intervals."""
     bare = printed[printed["configuration"] == "none"].set_index("dataset")["value"]
@@ -197,19 +186,27 @@ def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
         **dict.fromkeys(["low", "high"], np.nan),
     )
     ours = answers[answers["question"] == comparisons.AUGMENTATION]
+    columns = ["difference", "low", "high", *SPEAKERS, "by_speaker", "files"]  # none without a run
+    ours = ours.reindex(columns=ours.columns.union(columns, sort=False))
+    each = ours["by_speaker"].fillna("").astype(str).str.split(";")
+    few = ours["low_speakers"].isna()
     ours = ours.rename(columns={"difference": "value"}).assign(
+        of_speakers=each.map(lambda points: [float(of or "nan") for of in points]).where(few),
         label=[network(row) for row in ours.to_dict("records")],
         group=ours["dataset"].map(NAMES) + ", " + ours["protocol"],
     )
     gains = pd.concat([theirs, ours]).set_index(["group", "label", "this"])
-    gains = gains.reindex(columns=["value", "low", "high", *SPEAKERS]).unstack(sort=False)
+    columns = ["value", "low", "high", *SPEAKERS, "of_speakers"]
+    gains = gains.reindex(columns=columns).unstack(sort=False)
     lines = len(gains) + gains.index.get_level_values("group").nunique()
     figure, row = plots.panels(0.8 + 0.24 * lines, 1, len(GAINS), width=8, sharex=True, sharey=True)
     for axes, method in zip(row, GAINS, strict=True):
         axes.axvline(0, color="black", lw=0.8, zorder=1)
         plots.forest(axes, gains.xs(method, axis=1, level="this").reset_index(), "+.1f")
         axes.set_title(LABELS[method])
-    text = f"Gain in test UAR over no augmentation (percentage points). {RULED}"
+    counted = ours.drop_duplicates("group")
+    n = [f"{group}: {n} files" for group, n in counted[["group", "files"]].itertuples(index=False)]
+    text = "\n".join(["Gain in test UAR over no augmentation (percentage points)", RULED, *n])
     figure.supxlabel(text, fontsize=9)
     return figure
 

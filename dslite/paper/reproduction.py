@@ -330,7 +330,10 @@ def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
         texts = ["–".join(form.format(run[key] / unit) for key in keys) for keys in scores]
         words = [run["backbone"], run["preset"], f"seed {run['seed']}", run[by[2]]]
         words.append("random weights" * run["random_weights"])
-        rows.append([*("–" if "nan" in of else of for of in texts), ", ".join(filter(None, words))])
+        texts = ["–" if "nan" in of else of for of in texts]
+        if texts[-1] == "–" and run["speakers"]:
+            texts[-1] = training_runs.few_speakers(run["speakers"])
+        rows.append([*texts, ", ".join(filter(None, words))])
     columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)", "Run"]
     index = pd.Index(runs["configuration"].map(LABELS), name="configuration")
     return pd.DataFrame(rows, columns=columns, index=index)

@@ -42,7 +42,6 @@ STAGES = {
 KEY = ["dataset", "protocol", "network", "configuration"]
 PRINTED, MEAN = "paper: DenseNet121", "{:.1f} ± {:.1f}"
 BOUNDS = ["low", "high", "low_speakers", "high_speakers"]
-FEW = 10  # speakers, of whom resampling says little
 WIDE = 5  # columns that still fit in one of a page's two
 LATEX = str.maketrans(
     {sign: rf"\textsuperscript{{{letter}}}" for letter, sign in RAISED.items()}
@@ -318,16 +317,18 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         _intervals(predictions[predictions["dataset"].eq(key[0]) & predictions["run"].isin(names)])
         for key, names in table.pop("of").items()
     ]
-    drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS])
+    drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS, "of_speakers"])
     drawn[["files", "speakers"]] = drawn[["files", "speakers"]].fillna(0).astype(int)
-    table = drawn.combine_first(table).reindex(table.index).reset_index()
+    private = drawn["files"] == 0
+    drawn.loc[private, BOUNDS] = table.loc[private, BOUNDS]
+    table = table.drop(columns=BOUNDS).join(drawn).reset_index()
     order = dict(zip(LABELS, range(len(LABELS)), strict=True)) | {PARTITION: -1, "": "~"}
     by = table[KEY[1:]].map(lambda name: str(order.get(name, name)))  # no network comes last
     return table.loc[by.sort_values(KEY[1:]).index]
 
 
-def _intervals(predictions: pd.DataFrame) -> dict[str, float]:
-    """Both intervals of the mean over the seeds, and how many files and speakers there are."""
+def _intervals(predictions: pd.DataFrame) -> dict[str, Any]:
+    """Both intervals of the mean over the seeds, each speaker's UAR, and how many there are."""
     if predictions.empty:
         return {}
     classes, runs = sorted(predictions["label"].unique()), ", ".join(predictions["run"].unique())
@@ -336,8 +337,10 @@ def _intervals(predictions: pd.DataFrame) -> dict[str, float]:
     units = [None, *([speakers] if speakers.notna().all() else [])]
     drawn = [metrics.bootstrap_interval(labels, predicted, len(classes), of) for of in units]
     bounds = 100 * np.ravel([pair or (np.nan, np.nan) for pair in drawn])
-    counts = {"files": len(labels), "speakers": speakers.nunique()}
-    return counts | dict(zip(BOUNDS, bounds, strict=False))
+    row = {"files": len(labels), "speakers": speakers.nunique()}
+    row |= dict(zip(BOUNDS, bounds, strict=False))
+    each = metrics.uar_by_group(labels, predicted, speakers) if len(units) > 1 else pd.Series()
+    return row | {"of_speakers": sorted(100 * each)}
 
 
 def _ours(name: str, scores: pd.DataFrame) -> Sheet:
@@ -355,12 +358,17 @@ def _ours(name: str, scores: pd.DataFrame) -> Sheet:
         "CI over files": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[:2]),
         "CI over speakers": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[2:]),
     }
+    few = scores["speakers"].between(1, metrics.FEWEST - 1)
+    for i, each in enumerate(scores["of_speakers"].where(few)):
+        if few.iloc[i]:
+            columns["CI over speakers"][i] = " / ".join(map("{:.0f}".format, each))
     index = pd.MultiIndex.from_arrays([groups, scores["configuration"].map(LABELS)])
     for (dataset, protocol), same in scores.groupby(["dataset", "protocol"], sort=False):
         facts = {"corpus": NAMES[dataset], "protocol": protocol}
         facts |= same[["files", "speakers"]].max().astype(int).to_dict()
         if facts["files"]:  # else they are private
-            notes.append(of["few" if facts["speakers"] < FEW else "size"].format(**facts))
+            too_few = facts["speakers"] < metrics.FEWEST
+            notes.append(of["few" if too_few else "size"].format(**facts))
         notes += [of["own"].format(**facts)] * (dataset in OWN_PARTITION and protocol == PARTITION)
     frame = pd.DataFrame(columns, index).rename_axis([None, None])
     return _sheet(name, frame, "[UAR %]", notes, corpora=" and ".join(names.unique()))

@@ -154,9 +154,10 @@ def against_baselines(summary: Summary) -> list[str]:
         files = theirs[["file", "prediction"]].merge(ours, on="file")
         columns = (files[name].to_numpy(str) for name in ("label", "prediction_x", "prediction_y"))
         gains = 100 * significance.speaker_gains(*columns, files["speaker"]).sort_values() + 0.0
+        ends = f" [{row.low_speakers:+.1f}, {row.high_speakers:+.1f}] drawing speakers"
         lines.append(
-            f"  network less baseline: {row.difference:+.1f} points [{row.low_speakers:+.1f}, "
-            f"{row.high_speakers:+.1f}] drawing speakers; {row.speakers_better} of {len(gains)} "
+            f"  network less baseline: {row.difference:+.1f} points"
+            f"{'' if np.isnan(row.low_speakers) else ends}; {row.speakers_better} of {len(gains)} "
             f"speakers better, {row.speakers_worse} worse"
         )
         each = ", ".join(f"{name} {gain:+.1f}" for name, gain in gains.items())

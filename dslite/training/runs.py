@@ -49,7 +49,7 @@ RUN_COLUMNS = {
     **{"dataset": str, "run": str, "fold": int, "configuration": str, "backbone": str},
     **{"preset": str, "seed": int, "random_weights": bool, "overridden": bool},
     **dict.fromkeys(PERCENT, float),
-    **{"metric": str, "overrides": str, "weights": str, "folder": str},
+    **{"metric": str, "speakers": int, "overrides": str, "weights": str, "folder": str},
     **{"date": str, "commit": str, "hardware": str, "seconds": float},
 }
 
@@ -388,6 +388,11 @@ def better_baselines(run: Run) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def few_speakers(count: int) -> str:
+    """Say that there is no interval over so few speakers: ``3 speakers: no interval``."""
+    return f"{count} speaker{'s' * (count > 1)}: no interval"
+
+
 def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     """Read every finished run in ``results/`` and its committed records into a table, one a row.
 
@@ -403,7 +408,8 @@ def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
         ``backbone``, ``preset``, ``seed``, ``random_weights``, ``weights``: empty if it has none.
         ``devel``, ``test``: score at file level in percent (100 rho for a regression) or NaN;
         ``low``, ``high``, ``low_speakers``, ``high_speakers``: 95 % intervals of the test score
-        over files and over speakers; ``metric``, ``chance``: what it is, the score of guessing.
+        over files and over speakers, of whom there are ``speakers`` (0: not recorded, and no
+        interval); ``metric``, ``chance``: what it is, the score of guessing.
         ``overridden``, ``overrides``: whether settings of the preset were changed, and which, in
         words, but for backbone, augmentation and weights, which have columns of their own.
         ``date``, ``commit``, ``hardware``, ``seconds``: of its ``run.json``; empty without one.
@@ -448,7 +454,7 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
     shares = [
         *(devel.get("file", {}).get("score"), files.get("score")),
         *(files.get("interval_files") or pair),
-        *(files.get("interval_speakers") or pair),
+        *((files.get("speakers") and files["interval_speakers"]) or pair),
         either.get("chance"),
     ]
     machine, at = record.get("hardware"), NAME.fullmatch(name)
@@ -456,7 +462,7 @@ def _table_row(name: str, folder: Path, home: Path | None) -> dict[str, Any]:
         **{key: run[key] for key in ("backbone", "preset", "seed", "random_weights")},
         **{"dataset": at["dataset"], "run": at["run"], "fold": int(at["fold"] or 0)},
         "configuration": run["kind"] if run["kind"] in BASELINES else run["augmentation"],
-        "metric": either.get("metric", ""),
+        **{"metric": either.get("metric", ""), "speakers": files.get("speakers") or 0},
         **{"overridden": bool(overrides), "overrides": _in_words(overrides)},
         **{"weights": run.get("weights", ""), "folder": str(folder)},
         **{key: record.get(key) or "" for key in ("date", "commit")},

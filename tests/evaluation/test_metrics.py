@@ -121,7 +121,20 @@ def test_the_same_seed_draws_the_same(guesses, groups):
         np.testing.assert_allclose(np.mean(of_each, axis=0), of_all)
 
 
-def test_what_cannot_vary_has_no_interval():
+def test_an_interval_over_speakers_needs_five():
+    labels, predictions = np.array([0, 1] * 20), np.array([0, 1, 1, 1] * 10)
+    for speakers, drawn in ((4, False), (5, True)):
+        of = np.arange(40) // 2 % speakers
+        assert (metrics.bootstrap_interval(labels, predictions, 2, of) is not None) == drawn
+        assert (metrics.bootstrap_interval_rho(labels, predictions, of) is not None) == drawn
+        assert (metrics.bootstrap_recalls(labels, predictions, 2, of) != [None] * 2) == drawn
+        own = metrics.uar_by_group(labels, predictions, of)
+        assert own.mean() == pytest.approx(metrics.uar(labels, predictions, 2))
+        assert list(own.index) == list(range(speakers))
+
+
+def test_what_cannot_vary_has_no_interval(monkeypatch):
+    monkeypatch.setattr(metrics, "FEWEST", 2)
     labels, predictions = np.array([0, 1, 1]), np.array([0, 1, 0])
     assert metrics.bootstrap_interval_rho(labels, predictions, ["a"] * 3) is None
     assert metrics.bootstrap_interval(labels[:1], [[0], [1]], 2) is None

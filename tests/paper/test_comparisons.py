@@ -170,11 +170,11 @@ def test_an_answer_names_both_sides_the_interval_and_the_verdict():
     rows = comparisons.answers_table(pd.DataFrame([answer(), alone, preset]))
     assert rows.iloc[0].tolist() == [
         *("MobileNetV2, tuned", "5 folds, 3 seeds", "CutMix against none", "+2.1"),
-        *("−1.0 to +5.0", "0.038", "0.0004", "not told apart"),
+        *("−1.0 to +5.0 (speakers)", "0.038", "0.0004", "not told apart"),
     ]
     # Of one seed without speakers: over files.
     expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM", "+0.2 to +4.1 (files)"]
-    assert rows.loc[1, ["on", "compared", "95 % over speakers"]].tolist() == expected
+    assert rows.loc[1, ["on", "compared", "95 %"]].tolist() == expected
     expected = ["MobileNetV2", "no augmentation: tuned against paper"]
     assert rows.loc[2, ["network", "compared"]].tolist() == expected
 

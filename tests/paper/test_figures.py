@@ -73,7 +73,8 @@ def test_forest_has_the_paper_first_and_everything_that_was_run(printed):
         ("test partition", "", "librosa", 1, [88.5], 88.5, 84.0, 92.6, 176, 85.0, 91.7, 4),
         ("5 folds", OURS[0], "none", 1, [78.6], 78.6, 76.2, 81.0, 1012, 74.8, 82.2, 23),
     ]
-    scores = pd.DataFrame(rows, columns=columns)
+    scores = pd.DataFrame(rows, columns=columns).assign(of_speakers=[[70.0, 90.0]] * len(rows))
+    scores.loc[1, ["low_speakers", "high_speakers"]] = np.nan
     figure = figures.plot_forest(printed, scores, 100 / 6)
     (axes,) = figure.axes
     texts = check_texts(figure)
@@ -83,8 +84,10 @@ def test_forest_has_the_paper_first_and_everything_that_was_run(printed):
     thick = [tuple(pair) for pair in pd.concat([printed, scores])[["low", "high"]].to_numpy()]
     assert lines(axes, 2.5) == sorted(thick)
     assert lines(axes, 0.7) == sorted(
-        zip(scores["low_speakers"], scores["high_speakers"], strict=True)
+        zip(*scores[["low_speakers", "high_speakers"]].dropna().to_numpy().T, strict=True)
     )
+    strokes = [line.get_xdata().tolist() for line in axes.get_lines() if line.get_marker() == "|"]
+    assert [70.0, 90.0] in strokes
     assert (100 / 6, "--") in vertical(axes)
     dots = [line.get_xdata().tolist() for line in axes.get_lines() if line.get_marker() == "."]
     assert [78.0, 80.0, 85.0] in dots
@@ -94,27 +97,10 @@ def test_forest_has_the_paper_first_and_everything_that_was_run(printed):
     assert "176 files, 4 speakers; 5 folds: 1012 files, 23 speakers" in figure.get_supxlabel()
 
 
-def test_published_has_a_panel_a_corpus_and_both_chance_levels(printed):
-    chances = published.numbers()
-    chances = chances[chances["column"] == "chance"]
-    classes = published.table(1).set_index("dataset")["classes"]
-    chances = chances.assign(reproduced=100 / chances["dataset"].map(classes))
-    figure = figures.plot_published(printed, chances)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        published.NAMES[name] for name in printed["dataset"].unique()
-    ]
-    for axes, (_, rows) in zip(figure.axes, printed.groupby("dataset", sort=False), strict=True):
-        bounds = rows[["low", "high"]].itertuples(index=False, name=None)
-        assert lines(axes, 1.5) == sorted(bounds)
-    assert vertical(figure.axes[6]) == {(100 / 6, "--"), (20.0, ":")}
-    assert vertical(figure.axes[0]) == {(50.0, "--")}
-    check_texts(figure)
-
-
 def test_gains_have_both_intervals_of_ours_only(printed):
     row = {"question": comparisons.AUGMENTATION, "dataset": "ravdess", "protocol": "test partition"}
     row |= {"backbone": "mobilenet_v2", "preset": "tuned", "this": "cutmix", "difference": 1.2}
-    row |= {"low": -3.1, "high": 4.4, "low_speakers": -5.0, "high_speakers": 6.0}
+    row |= {"low": -3.1, "high": 4.4, "low_speakers": -5.0, "high_speakers": 6.0, "files": 176}
     figure = figures.plot_gains(printed, pd.DataFrame([row, row | {"question": "another"}]))
     assert [axes.get_title(loc="left") for axes in figure.axes] == METHODS[1:]
     first, second, third = figure.axes
@@ -210,7 +196,7 @@ def test_every_figure_of_a_corpus_that_was_run(material, elsewhere):
         drawn = figures.figures(*of)
     stems = [figure.stem for figure in drawn]
     names = ("figure2", "figure3", "forest", "curves")
-    assert stems == [*(f"{name}-ravdess" for name in names), "gains", "published"]
+    assert stems == [*(f"{name}-ravdess" for name in names), "gains"]
     assert all(figure.alt and figure.caption for figure in drawn)
     networks = material.runs[~material.runs["configuration"].isin(["svm"])]
     best = networks.loc[networks["devel"].idxmax(), "run"]

@@ -317,7 +317,7 @@ def test_without_any_run_every_number_still_has_a_verdict_and_a_command(results)
     assert "not run: corpus restricted" in page
     assert "no runs" in page
     drawn = figures.figures(nothing.runs, numbers, nothing.scores, nothing.answers)
-    assert [figure.stem for figure in drawn] == ["gains", "published"]
+    assert [figure.stem for figure in drawn] == ["gains"]
 
 
 def test_the_headlines_say_what_the_tables_say(material):
@@ -354,7 +354,7 @@ def test_everything_is_written_the_page_last_and_again_the_same(
     names = ("1", "2", "3", "4", "4b", "5")
     expected |= {f"table{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
     charts = ("figure2-ravdess", "figure3-ravdess", "curves-ravdess", "forest-ravdess", "gains")
-    expected |= {f"figures/{stem}.svg" for stem in (*charts, "published")}
+    expected |= {f"figures/{stem}.svg" for stem in charts}
     assert set(files) == expected | {"report.html"}
     assert written == max(written.parent.rglob("*.*"), key=lambda file: file.stat().st_mtime_ns)
     assert [name for name, content in files.items() if str(elsewhere).encode() in content] == []
