@@ -332,7 +332,7 @@ def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
         words.append("random weights" * run["random_weights"])
         texts = ["–" if "nan" in of else of for of in texts]
         if texts[-1] == "–" and run["speakers"]:
-            texts[-1] = training_runs.few_speakers(run["speakers"])
+            texts[-1] = f"{run['speakers']} speakers: no interval"
         rows.append([*texts, ", ".join(filter(None, words))])
     columns = ["Dev", "Test", "CI on test (files)", "CI (speakers)", "Run"]
     index = pd.Index(runs["configuration"].map(LABELS), name="configuration")

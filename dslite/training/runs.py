@@ -388,11 +388,6 @@ def better_baselines(run: Run) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def few_speakers(count: int) -> str:
-    """Say that there is no interval over so few speakers: ``3 speakers: no interval``."""
-    return f"{count} speaker{'s' * (count > 1)}: no interval"
-
-
 def all_runs(folds: bool = False, **chosen: Any) -> pd.DataFrame:
     """Read every finished run in ``results/`` and its committed records into a table, one a row.
 
