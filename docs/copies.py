@@ -65,7 +65,7 @@ def small_picture(png: bytes) -> bytes:
     if len(png) <= LARGEST // 2:
         return png
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for share in (1, 0.85, 0.7, 0.6, 0.5, 0.4):
+    for share in (1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3):
         size = [round(share * side) for side in picture.size]
         buffer = io.BytesIO()
         scaled = picture.resize(size, Image.Resampling.LANCZOS) if share < 1 else picture

@@ -48,7 +48,7 @@ def test_a_copy_is_outdated_once_its_notebook_changes(copies, tmp_path, monkeypa
     outputs = [nbformat.v4.new_output("display_data", d) for d in (picture, written, player)]
     book.cells.append(nbformat.v4.new_code_cell("1", outputs=outputs))
     monkeypatch.setattr(copies, "WITH_SOUND", set())
-    monkeypatch.setattr(copies.paths, "results", lambda dataset: tmp_path)
+    monkeypatch.setattr(copies.paths, "results", lambda dataset="": tmp_path)
     (tmp_path / "notebooks").mkdir()
     nbformat.write(book, tmp_path / "notebooks" / "a.ipynb")
     copy = copies.copy("demo", "a")

@@ -92,7 +92,7 @@ def test_modules_that_texts_name_exist():
         file
         for place in ("dslite", "tests", "notebooks", "data", "docs", "workflow")
         for file in (paths.ROOT / place).rglob("*")
-        if file.suffix in kinds and not {"raw", "cache"} & set(file.parts)
+        if file.suffix in kinds and not {"raw", "cache", "_generated"} & set(file.parts)
     ]
     texts += [paths.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Snakefile")]
     stale = set()
