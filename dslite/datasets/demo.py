@@ -117,18 +117,6 @@ class Speaker:
     microphone: tuple[float, ...]  # dB at MICROPHONE_KNOTS
 
 
-@dataclass(frozen=True)
-class Session:
-    """What stays the same in all clips of a speaker and class; dB are relative to the voice."""
-
-    microphone: tuple[float, ...]  # dB at MICROPHONE_KNOTS
-    noise_db: float
-    tone_hz: float  # of a whistling device
-    tone_db: float
-    room_s: float  # time in which the room's echo falls by 60 dB
-    room_db: float
-
-
 def draw_speaker(rng: np.random.Generator, register: float | None = None) -> Speaker:
     """Draw a voice from the lowest (``register`` 0) to the highest (1; None: drawn uniformly)."""
     register = rng.uniform() if register is None else register
@@ -314,33 +302,29 @@ def _record(voice: NDArray, speaker: Speaker, rng: np.random.Generator) -> NDArr
     return (recorded * (peak / np.abs(recorded).max())).astype(np.float32)
 
 
-def draw_session(rng: np.random.Generator) -> Session:
-    """Draw a session's microphone, background, device and room."""
-    return Session(
-        microphone=tuple(rng.normal(0, 5, len(MICROPHONE_KNOTS)).tolist()),
-        noise_db=float(rng.uniform(-30, -12)),
-        tone_hz=float(150 * 40 ** rng.uniform()),
-        tone_db=float(rng.uniform(-26, -8)),
-        room_s=float(rng.uniform(0.1, 0.6)),
-        room_db=float(rng.uniform(-20, -4)),
-    )
-
-
 def record(
-    voice: NDArray[np.float32], session: Session, rng: np.random.Generator
+    voice: NDArray[np.float32], session: np.random.Generator, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Record a voice, float32 [samples], in a session; its peak stays what it was."""
-    decay = -3 * np.arange(round(session.room_s * SAMPLE_RATE)) / SAMPLE_RATE / session.room_s
-    echo = rng.standard_normal(len(decay)) * 10**decay
-    echo *= 10 ** (session.room_db / 20) / np.sqrt(np.sum(echo**2))
+    """Record a voice, float32 [samples], in a session; its peak stays what it was.
+
+    The session's generator, alike for all its clips, decides on microphone, background, a
+    whistling device and the room.
+    """
+    gains = session.normal(0, 5, len(MICROPHONE_KNOTS))  # dB
+    # dB of noise below the voice, octaves of the whistle above 150 Hz and its dB, time in which
+    # the room's echo falls by 60 dB and its dB
+    lowest, highest = [-30, 0, -26, 0.1, -20], [-12, np.log2(40), -8, 0.6, -4]
+    noise_db, octave, tone_db, room_s, room_db = session.uniform(lowest, highest)
+    decay = np.arange(round(room_s * SAMPLE_RATE)) / SAMPLE_RATE / room_s
+    echo = rng.standard_normal(len(decay)) * 10 ** (-3 * decay)
+    echo *= 10 ** (room_db / 20) / np.sqrt(np.sum(echo**2))
     size = next_fast_len(len(voice) + len(echo), real=True)
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 1)
-    knots = np.log2(MICROPHONE_KNOTS)
-    colour = 10 ** (np.interp(np.log2(frequencies), knots, session.microphone) / 20)
+    colour = 10 ** (np.interp(np.log2(frequencies), np.log2(MICROPHONE_KNOTS), gains) / 20)
     recorded = irfft(rfft(voice, size) * (1 + rfft(echo, size)) * colour, size)[: len(voice)]
-    noise = rng.standard_normal(len(voice)) * 10 ** (session.noise_db / 20)
-    cycles = session.tone_hz * np.arange(len(voice)) / SAMPLE_RATE + rng.uniform()
-    tone = np.sqrt(2) * 10 ** (session.tone_db / 20) * np.sin(2 * np.pi * cycles)
+    noise = rng.standard_normal(len(voice)) * 10 ** (noise_db / 20)
+    cycles = 150 * 2**octave * np.arange(len(voice)) / SAMPLE_RATE + rng.uniform()
+    tone = np.sqrt(2) * 10 ** (tone_db / 20) * np.sin(2 * np.pi * cycles)
     recorded += np.std(recorded) * (noise + tone)
     return (recorded * (np.abs(voice).max() / np.abs(recorded).max())).astype(np.float32)
 
@@ -371,20 +355,16 @@ def speaker(number: int) -> Speaker:
     return draw_speaker(rng, register=(number - 0.5) / SPEAKERS)
 
 
-def session(number: int, affect: str) -> Session:
-    """Draw the session in which a speaker spoke all clips of an affect."""
-    return draw_session(np.random.default_rng([SEED, number, AFFECTS.index(affect) + 1, 0]))
-
-
 def clip(number: int, affect: str, take: int) -> np.ndarray:
     """Synthesise a speaker's clip of an affect, 1.5 to 2.5 s at 16 kHz: float32 [samples].
 
     The arguments alone determine it; numbers begin with 1.
     """
-    rng = np.random.default_rng([SEED, number, AFFECTS.index(affect) + 1, take])
+    place = AFFECTS.index(affect) + 1
+    rng, session = (np.random.default_rng([SEED, number, place, n]) for n in (take, 0))
     duration_s = rng.uniform(*DURATION_S)
     voice = synthesise(speaker(number), draw_expression(affect, rng), duration_s, rng)
-    return record(voice, session(number, affect), rng)
+    return record(voice, session, rng)
 
 
 def _marker() -> dict[str, int]:
