@@ -187,7 +187,7 @@ def progress(title: str) -> Callable[[str], None]:
         return lambda line: print(f"[{title}] {line}", flush=True)
     from tqdm.auto import tqdm
 
-    bar = tqdm(desc=title, file=sys.stdout, bar_format="{desc}: {bar:20} {postfix}")
+    bar = tqdm(desc=title, file=sys.stdout, bar_format="{desc}: {bar:20}{postfix}")
 
     def log(line: str) -> None:
         if place := re.search(r"epoch +(\d+)/(\d+)", line):
