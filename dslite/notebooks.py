@@ -1,9 +1,7 @@
 """The notebooks: their parameters, their execution with papermill, and the HTML page of them."""
 
 import ast
-import base64
 import html
-import io
 import itertools
 import json
 import os
@@ -340,6 +338,7 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     def rendered(anchor: str, cells: Sequence, numbered: bool = True) -> Markup:
         part, how = nbformat.v4.new_notebook(cells=cells), {"numbered": numbered}
         body, _ = exporter.from_notebook_node(part, how)
+        body = re.sub("\ue000(block|inline)([0-9a-f]*)\ue001", _draw_formula, body)
         # Every notebook has a heading "Method": ids get the notebook's name in front; not those of
         # figures, and of a pandas Styler, which its style names.
         body = re.sub(r'\b(id="|href="#)(?!T_|figure)', rf"\g<1>{anchor}-", body)
@@ -393,7 +392,7 @@ def _sections(cells: Iterable) -> tuple[str, list[tuple[str, list]]]:
                     title = title or heading
                     sections += [(heading, [])] if mark == "##" else []
                 sections[-1][1].append(
-                    nbformat.v4.new_markdown_cell(FORMULA.sub(_draw_formula, source))
+                    nbformat.v4.new_markdown_cell(FORMULA.sub(_hide_formula, source))
                 )
         elif cell.cell_type == "code":
             cell.metadata |= {"heading": heading or title, "alt": heading or title}
@@ -408,7 +407,7 @@ def _captioned(cell: Any, figure: Any) -> Any:
     for output in cell.outputs:
         data = output.get("data", {})
         if text := data.get("text/markdown"):
-            data["text/markdown"] = text = FORMULA.sub(_draw_formula, text)
+            data["text/markdown"] = text = FORMULA.sub(_hide_formula, text)
         if text and figure is not None and output is cell.outputs[-1]:
             figure.metadata["caption"] = text
         else:
@@ -418,24 +417,20 @@ def _captioned(cell: Any, figure: Any) -> Any:
     return figure
 
 
-def _draw_formula(match: re.Match) -> str:
-    """A picture for a TeX formula, so that a page needs no MathJax; code stays as it is."""
-    from matplotlib import font_manager, mathtext, rc_context
+def _hide_formula(match: re.Match) -> str:
+    """A formula as a word that Markdown leaves alone; code stays as it is."""
+    kind = match.lastgroup
+    return f"\ue000{kind}{match[kind].strip().encode().hex()}\ue001" if kind else match[0]
 
-    tex = match["block"] or match["inline"]
-    if not tex:
-        return match[0]
-    lines = re.sub(r"\\(begin|end)\{aligned\}|&|\n", " ", tex).split(r"\\")
-    pictures, font = [], font_manager.FontProperties(size=13, math_fontfamily="stix")
-    for line in filter(str.strip, lines):
-        buffer = io.BytesIO()
-        try:
-            line = line.replace(r"\frac", r"\dfrac") if match["block"] else line
-            with rc_context({"savefig.transparent": True}):
-                depth = mathtext.math_to_image(f"${line.strip()}$", buffer, font, format="svg")
-        except ValueError:  # what matplotlib does not know stays as it is written
-            return f"<code>{html.escape(tex)}</code>"
-        source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        how = 'class="formula"' if match["block"] else f'style="vertical-align:-{depth:.1f}pt"'
-        pictures.append(f'<img alt="{html.escape(line.strip())}" {how} src="{source}">')
-    return "".join(pictures)
+
+def _draw_formula(match: re.Match) -> str:
+    """The hidden TeX as MathML, which a browser draws without MathJax."""
+    from docutils.utils.math import MathError
+    from docutils.utils.math.latex2mathml import tex2mathml
+
+    tex = bytes.fromhex(match[2]).decode()
+    tex = re.sub(r"(\\[dt]?frac)\s*(\w)\s*(\w)", r"\1{\2}{\3}", tex)  # which docutils needs
+    try:
+        return tex2mathml(tex, as_block=match[1] == "block")
+    except (MathError, SyntaxError):
+        return f"<code>{html.escape(tex)}</code>"
