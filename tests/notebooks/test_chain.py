@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards, paths
+from dslite import cards, notebooks, paths
 from dslite.deployment import runtime
 from dslite.settings import AUGMENTATIONS
 from dslite.training import runs
@@ -137,9 +137,9 @@ def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain, tmp_path)
     changed = {name for name in after if after[name] != before[name]}
     measured = ("/profile.", "/agreement.json", "/pareto.png", ".tflite")
     changed = {name for name in changed if not any(part in name for part in measured)}
-    notebooks = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
+    executed = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
     paper = {name for name in after if name.startswith("paper/")}
-    assert changed == notebooks | paper | {"small/tflite.csv", "small/report.html"}
+    assert changed == executed | paper | {"small/tflite.csv", "small/report.html"}
 
 
 def test_one_notebook_with_plain_papermill(chain, named, small_corpus, tmp_path):
@@ -161,3 +161,12 @@ def test_one_notebook_with_plain_papermill(chain, named, small_corpus, tmp_path)
     assert set(history["phase"]) == {1}
     assert np.isfinite(history["train_loss"]).all()
     assert nbformat.read(output, as_version=4).metadata.papermill.exception is None
+
+
+def test_the_start_page_takes_a_sound_of_ones_own(small_corpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
+    sound = next(small_corpus.parent.rglob("*.wav"))
+    parameters = {"dataset": str(small_corpus), "sound": str(sound)}
+    text = str(nbformat.read(notebooks.execute("0_start", tmp_path / "0.ipynb", parameters), 4))
+    assert all(word in text for word in (sound.name, "The network says", "audio/wav"))
+    assert {"start.png", "start-explained.png"} <= {file.name for file in tmp_path.rglob("*.png")}
