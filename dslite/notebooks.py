@@ -319,7 +319,8 @@ def _one_screen(name: str, error, failed: Path) -> str:
 def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Path:
     """Write one self-contained HTML page of executed notebooks, in their order, with an index.
 
-    What cells tagged ``abstract`` put out stands at its top, with links to the files beside it.
+    What cells tagged ``abstract`` put out stands at its top, with links to the files beside it;
+    their notebooks are unfolded.
     """
     import jinja2
     import nbformat
@@ -358,6 +359,7 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         chapters[anchor] = {
             "name": name,
             "title": f"{name} ({parts[0]})" if parts else name,
+            "tagged": bool(tagged),  # what is not said in the abstract is folded
             "repeated": name in [chapter["name"] for chapter in chapters.values()],
             "sections": [(heading, rendered(anchor, of)) for heading, of in sections],
         }
