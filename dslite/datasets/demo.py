@@ -7,8 +7,9 @@ vibrato, tempo, attack), hardly in a mean spectrum. And a speaker spoke each aff
 its own, as in corpora that were gathered over days: its clips share a microphone, a background, a
 whistling device and a room. In three training speakers the session gives the affect away without
 a syllable being listened to; of the next speaker it says nothing. Statistics of a clip and random
-features learn sessions; features pre-trained on many other voices know what to listen to. So
-transfer matters here, and more of the same training does not (``results/benchmarks/demo.md``).
+features learn sessions, features pre-trained on many other voices the affects: transfer matters.
+Augmentation does not: a head solved on such features stays ahead of what fine-tuning makes of them
+(corpora from other seeds, and other shapes that were tried: ``results/benchmarks/demo.md``).
 
 The voices are a source-filter model: a glottal pulse train (jitter, shimmer, spectral tilt) and
 breath noise excite a cascade of formant resonators that glides from vowel to vowel, syllable by
