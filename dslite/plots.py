@@ -26,7 +26,6 @@ STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
 # Fonts are embedded as fonts, so that text stays text; the same picture gives the same file.
 STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
 METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
-LINES = ("-", "--", "-.", ":")  # of series, so that they can be told apart in grey
 PICTURE_BYTES = 240_000  # of a PNG that is committed, at most
 styled = mpl.rc_context(STYLE)
 
@@ -102,19 +101,3 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
     axes.set_ylim(max(ticks) + 0.6, -0.9)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
-
-
-def draw_scores(
-    axes: Axes, history: pd.DataFrame, i: int = 1, label: str = "", metric: str = "uar"
-) -> pd.Series:
-    """Draw the devel score of one run, or of its seeds (thin) and their mean, which is returned."""
-    name, factor, _ = METRICS[metric]
-    history = history.assign(seed=history.get("seed", 0))
-    seeds = factor * history.pivot(index="epoch", columns="seed", values="devel_score")
-    mean, style = seeds.dropna().mean(axis=1), {"color": COLOURS[i % 4], "ls": LINES[i % 4]}
-    if seeds.shape[1] > 1:
-        axes.plot(seeds, lw=0.5, alpha=0.6, **style)
-    axes.plot(mean, lw=1.6, label=label, **style)
-    axes.set(xlabel="Epoch", ylabel=f"Devel {name}")
-    axes.xaxis.set_major_locator(whole_ticks())
-    return mean

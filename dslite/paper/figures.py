@@ -66,7 +66,7 @@ def _figure(stem: str, figure: Drawing, dataset: str = "", **facts: Any) -> Pape
 def _of_corpus(
     runs: pd.DataFrame, printed: pd.DataFrame, scores: pd.DataFrame, dataset: str
 ) -> Iterator[PaperFigure]:
-    """Figures 1 to 3 of one corpus, its scores, learning curves and trade-offs."""
+    """Figures 1 to 3 of one corpus, its scores and trade-offs."""
     runs, printed, scores = (of[of["dataset"] == dataset] for of in (runs, printed, scores))
     chance = 100 / len(cards.load(dataset).classes)
     profiles = {
@@ -94,9 +94,6 @@ def _of_corpus(
             yield _figure("figure3", drawn["confusion_test"], dataset, run=run.name)
     if len(scores):
         yield _figure("forest", plot_forest(printed, scores, chance), dataset)
-    history = histories(networks[~networks["overridden"] & (networks["metric"] == "uar")])
-    if len(history) and history["devel_score"].notna().any():
-        yield _figure("curves", plot_curves(history, chance), dataset)
     measured = [_profiled(content) for content in profiles.values()]
     if measured and (pareto := profile.pareto_figure(pd.concat(measured, ignore_index=True))):
         yield _figure("pareto", pareto, dataset)
@@ -109,17 +106,6 @@ def _profiled(content: Mapping[str, Any]) -> pd.DataFrame:
     of_run = table["variant"] == "float32"
     ends = {"test_low": np.where(of_run, low, np.nan), "test_high": np.where(of_run, high, np.nan)}
     return table.assign(**ends, backbone=table["backbone"].map(lambda of: TITLES.get(of, of)))
-
-
-def histories(runs: pd.DataFrame) -> pd.DataFrame:
-    """Read the histories of networks, as `plot_curves` draws them."""
-    parts = [pd.DataFrame()]
-    for run in runs.to_dict("records"):
-        history = training_runs.load(run["folder"]).history
-        if history is not None:
-            of = {"configuration": LABELS[run["configuration"]], "source": network(run)}
-            parts.append(history.assign(**of, seed=run["seed"]))
-    return pd.concat(parts, ignore_index=True)
 
 
 def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -208,29 +194,4 @@ def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     n = [f"{group}: {n} files" for group, n in counted[["group", "files"]].itertuples(index=False)]
     text = "\n".join(["Gain in test UAR over no augmentation (percentage points)", RULED, *n])
     figure.supxlabel(text, fontsize=9)
-    return figure
-
-
-@plots.styled
-def plot_curves(history: pd.DataFrame, chance: float) -> Figure:
-    """Draw the devel UAR over the epochs: a panel a ``source``, a line a ``configuration``."""
-    history = history[history["devel_score"].notna()]
-    sources = history["source"].unique()
-    shape = -(-len(sources) // 2), min(2, len(sources))
-    figure, grid = plots.panels(0.5 + 2 * shape[0], *shape, sharey=True, squeeze=False)
-    for axes, source in zip(grid.flat, sources, strict=False):
-        runs = history[history["source"] == source]
-        for i, label in enumerate(LABELS.values()):
-            of = runs[runs["configuration"] == label]
-            if len(of):
-                plots.draw_scores(axes, of, i - len(BASELINES), label)
-        # Of runs that stopped at different epochs, each begins its second phase at its own.
-        second = runs[runs["phase"] == 2].groupby(["configuration", "seed"])["epoch"].min()
-        for epoch in second.unique():
-            axes.axvline(epoch - 0.5, color="grey", lw=1, ls=":")
-        axes.axhline(chance, color="grey", ls="--", lw=1)
-        seeds = int(runs.groupby("configuration")["seed"].nunique().max())
-        axes.set_title(f"{source} ({seeds} seed{'s' * (seeds > 1)})")
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=8)
     return figure

@@ -1,6 +1,6 @@
 """What the figures say, and which there are."""
 
-from itertools import combinations, product
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,18 +20,6 @@ OURS = ["MobileNetV2, tuned", "MobileNetV2, paper"]
 def printed():
     numbers = published.numbers()
     return numbers[(numbers["column"] == "test") & numbers["table"].isin((3, 4))]
-
-
-@pytest.fixture
-def history(rng):
-    """Two sources in four configurations, two seeds; the second seed stops two epochs earlier."""
-    runs = []
-    for source, name, (seed, epochs) in product(OURS, METHODS, ((0, 12), (1, 10))):
-        at = np.arange(1, epochs + 1)
-        of = {"source": source, "configuration": name, "seed": seed, "epoch": at}
-        score = 0.2 + 0.05 * at + 0.01 * METHODS.index(name)
-        runs.append(pd.DataFrame(of | {"phase": np.where(at <= 8, 1, 2), "devel_score": score}))
-    return pd.concat(runs, ignore_index=True)
 
 
 def check_texts(figure):
@@ -112,28 +100,6 @@ def test_gains_have_both_intervals_of_ours_only(printed):
     assert "over speakers" in figure.get_supxlabel()
 
 
-def test_curves_are_the_mean_over_the_seeds_as_long_as_all_learn(history):
-    final = history[history["seed"] == 0].assign(devel_score=np.nan)  # on train and devel
-    figure = figures.plot_curves(pd.concat([history, final.assign(epoch=20)]), 20.0)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        f"{of} (2 seeds)" for of in OURS
-    ]
-    for axes, source in zip(figure.axes, OURS, strict=True):
-        for name in METHODS:
-            (thick,) = [line for line in axes.get_lines() if line.get_label() == name]
-            runs = history[(history["source"] == source) & (history["configuration"] == name)]
-            expected = 100 * runs[runs["epoch"] <= 10].groupby("epoch")["devel_score"].mean()
-            np.testing.assert_allclose(thick.get_xdata(), expected.index)
-            np.testing.assert_allclose(thick.get_ydata(), expected)
-        thin = [line for line in axes.get_lines() if line.get_linewidth() == 0.5]
-        assert sorted(np.isfinite(line.get_ydata()).sum() for line in thin) == [10] * 4 + [12] * 4
-        assert (8.5, ":") in vertical(axes)
-        assert 20.0 in [line.get_ydata()[0] for line in axes.get_lines()]
-    dashes = {line.get_linestyle() for line in figure.legends[0].legend_handles}
-    assert len(dashes) == len(METHODS)  # told apart in grey, too
-    check_texts(figure)
-
-
 # Figure 1
 
 SETTINGS = {"sample_rate": 16000, "chunk_length_s": 4.0, "window_ms": 64.0, "hop_ms": 16.0}
@@ -195,7 +161,7 @@ def test_every_figure_of_a_corpus_that_was_run(material, elsewhere):
         patch.setenv("DSLITE_RESULTS", str(elsewhere / "results"))
         drawn = figures.figures(*of)
     stems = [figure.stem for figure in drawn]
-    names = ("figure2", "figure3", "forest", "curves")
+    names = ("figure2", "figure3", "forest")
     assert stems == [*(f"{name}-ravdess" for name in names), "gains"]
     assert all(figure.alt and figure.caption for figure in drawn)
     networks = material.runs[~material.runs["configuration"].isin(["svm"])]

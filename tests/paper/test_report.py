@@ -353,7 +353,7 @@ def test_everything_is_written_the_page_last_and_again_the_same(
     expected = {f"{name}.csv" for name in report.CSV}
     names = ("1", "2", "3", "4", "4b", "5")
     expected |= {f"table{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
-    charts = ("figure2-ravdess", "figure3-ravdess", "curves-ravdess", "forest-ravdess", "gains")
+    charts = ("figure2-ravdess", "figure3-ravdess", "forest-ravdess", "gains")
     expected |= {f"figures/{stem}.svg" for stem in charts}
     assert set(files) == expected | {"report.html"}
     assert written == max(written.parent.rglob("*.*"), key=lambda file: file.stat().st_mtime_ns)
