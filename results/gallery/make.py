@@ -12,7 +12,7 @@ from dslite import paths, plots
 
 TILES = (  # file of results/demo, title, rows and column in a grid of 3 x 2
     ("figures/shap_confident.png", "6  what the model listens to", (slice(0, 3), 0)),
-    ("spectrogram.png", "2  one chunk, five colour maps", (0, 1)),
+    ("spectrogram.png", "2  one chunk in six steps", (0, 1)),
     ("ablation.png", "4  ablation", (1, 1)),
     ("figures/confusion_test.png", "6  confusion on test", (2, 1)),
 )
