@@ -150,7 +150,7 @@ def copy(dataset: str, name: str) -> Path:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if "injected-parameters" in cell.metadata.get(
             "tags", ()
-        ):  # a file of weights, for instance
+        ):  # weights, perhaps
             cell.source = re.sub(r'"/[^"]*/([^"/]+)"', r'"\1"', cell.source)
         if cell.cell_type == "markdown":
             cell.source = _linked(cell.source, dataset)
