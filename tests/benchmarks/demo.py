@@ -120,7 +120,7 @@ def write_figures(rows: list[dict]) -> None:
     begun = f"{provenance.now()}, {machine['processor']}, {machine['cores']} cores: {command}"
     text = (
         "UAR on test in % (chance 25), 240 files of 6 speakers; the columns are corpora made from "
-        "that seed, ± is the standard deviation over them, differences are paired; empty: not measured."
+        "that seed, ± is the standard deviation over them, differences are paired."
     )
     lines = ["# The demo corpus from several seeds", "", begun, "", text, ""]
     write("demo.md", [*lines, *table(pd.DataFrame(rows)), *READING.rstrip().splitlines()])
