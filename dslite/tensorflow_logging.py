@@ -1,5 +1,6 @@
 """TensorFlow without its start-up chatter, which no setting of its own turns off."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -32,4 +33,5 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.zeros(1)
-    tf.get_logger().setLevel("ERROR")  # "Assets written to ..." and the like
+    for name in ("tensorflow", "absl"):  # "Assets written to ..." and the like
+        logging.getLogger(name).setLevel(logging.ERROR)

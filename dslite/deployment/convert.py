@@ -12,7 +12,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,19 @@ THREADS = 2
 # predictions). float32 differs by the rounding of the spectrogram's 256 steps, the others by their
 # own. Not the share of equal decisions: where two classes tie, any rounding decides.
 TOLERANCE = {FLOAT32: 1e-3, FLOAT16: 1e-2, DYNAMIC: 5e-2, INT8: 5e-2}
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Hide progress bars, summaries and warnings of converters; errors still raise."""
+    with (
+        tensorflow_logging.silent_stderr(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
@@ -114,7 +127,7 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     holder = tf.Module()
     holder.weights = [variable.value for variable in network.variables]
     holder.function = function
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, silent():
         tf.saved_model.save(holder, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -199,13 +212,7 @@ class Quantiser:
         """
         if variant == FLOAT32:
             return self._content
-        with (  # progress bars, summaries and warnings of the library
-            tensorflow_logging.silent_stderr(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
+        with silent():
             quantizer = self._with_recipe(variant, keep)
             if variant == INT8 and self._ranges is None:
                 data = {"serving_default": self._samples}
@@ -322,7 +329,8 @@ def compare(
     """Compare a file's outputs, float32 [chunks, outputs], with Keras's, by chunk and audio file.
 
     UARs are of files, fractions; ``uar_difference`` is the file's less Keras's, ``interval`` its
-    95 % interval (`dslite.evaluation.significance.uar_difference`; None for a single file).
+    95 % interval (`dslite.evaluation.significance.uar_difference`; None for a single file),
+    ``uar_interval`` that of the file's own UAR.
     """
     difference = np.abs(expected - actual)
     result = {
@@ -342,8 +350,10 @@ def compare(
     keras_uar, uar = (metrics.uar(truth, decision, n) for decision in decisions)
     paired = significance.uar_difference(truth, *decisions, n)
     interval = [paired["low"], paired["high"]]
+    how = {"draws": run.settings.bootstrap_draws, "seed": run.record["seed"]}
     return result | {
         **{"uar": float(uar), "keras_uar": float(keras_uar)},
+        "uar_interval": metrics.bootstrap_interval(truth, decisions[1], n, **how),
         "uar_difference": float(uar - keras_uar),
         "interval": None if None in interval else interval,  # one file
     }
@@ -360,7 +370,7 @@ def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
             "mean difference": result["mean_difference"],
             "largest": result["largest_difference"],
             "devel UAR %": 100 * result.get("uar", np.nan),
-            "less than Keras": -100 * result.get("uar_difference", np.nan),
+            "less than Keras": 100 * (0 - result.get("uar_difference", np.nan)),
             "95 %": "{:+.1f} to {:+.1f}".format(*interval) if interval.size else "",
             "test UAR %": 100 * result["test"].get("uar", np.nan),
             "layers in float32": f"{len(result['float32_layers'])} of {result['layers']}",

@@ -1,8 +1,6 @@
-"""Draw what models cost: bars of time, and score against time against size (Pareto)."""
+"""Draw what models cost: times, and score against time and size (Pareto)."""
 
-from collections.abc import Sequence
 from itertools import cycle
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,50 +16,52 @@ PARTS = {
     "cnn": "Network alone, from the Mel spectrogram",
     "spectrogram": "Spectrogram alone",
 }
-OTHER = "#999999"
 BACKBONES = (*COLOURS, "#000000", "#F0E442")  # the rest of Okabe and Ito's
-MARKERS = "osD^vPX*"
-LARGEST = 330  # area of the largest file's mark, in square points
+ENDS = ("test_low", "test_high")
 
 
 @styled
 def times(table: pd.DataFrame) -> Figure:
-    """Draw bars of the median time of a run, a line from each to its 95th percentile.
+    """Draw the median time of a run as a dot, a line from each to its 95th percentile.
 
     Columns: ``part`` (a key of `PARTS`), ``variant``, ``threads`` (a colour each), ``ms_median``,
-    ``ms_p95``.
+    ``ms_p95``. The axis is logarithmic, so that equal distances are equal ratios.
     """
     parts = [part for part in PARTS if part in set(table["part"])] or list(table["part"].unique())
     colours = dict(zip(sorted(table["threads"].unique()), cycle(COLOURS), strict=False))
-    table = table.assign(colour=table["threads"].map(colours))
     blocks = [table[table["part"] == part] for part in parts]
-    heights = [0.5 + 0.5 * block["variant"].nunique() + len(block) for block in blocks]
-    height = 0.9 + 0.35 * len(parts) + 0.15 * sum(heights)
-    figure, column = panels(height, len(parts), squeeze=False, height_ratios=heights)
+    heights = [0.6 + 0.5 * block["variant"].nunique() + len(block) for block in blocks]
+    height = 0.9 + 0.3 * len(parts) + 0.15 * sum(heights)
+    shared = {"squeeze": False, "sharex": True, "height_ratios": heights}
+    figure, column = panels(height, len(parts), **shared)
     for axes, part, block in zip(column[:, 0], parts, blocks, strict=True):
-        _draw_bars(axes, block)
-        axes.set_title(PARTS.get(part, part))
-    column[-1, 0].set_xlabel("Median time of one run (ms); line: to the 95th percentile")
+        place = np.arange(len(block)) + 0.5 * (block["variant"].factorize()[0])
+        colour = list(block["threads"].map(colours))
+        axes.hlines(place, block["ms_median"], block["ms_p95"], color=colour, lw=1)
+        axes.scatter(block["ms_median"], place, c=colour, s=16, zorder=3)
+        for value, at in zip(block["ms_median"], place, strict=True):
+            left = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right"}
+            axes.annotate(f"{value:.3g}", (value, at), fontsize=7, va="center", **left)
+        middle = pd.Series(place).groupby(block["variant"].to_numpy(), sort=False).mean()
+        axes.set_yticks(middle, middle.index)
+        axes.set(xscale="log", ylim=(max(place) + 0.8, -0.8), title=PARTS.get(part, part))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", alpha=0.25)
+    column[0, 0].set_xlim(0.7 * table["ms_median"].min(), None)
+    _label_log_axis(column[-1, 0], "Median time of one run (ms, log); line: to the 95th percentile")
     labels = {f"{n} thread" if n == 1 else f"{n} threads": of for n, of in colours.items()}
-    handles = [Line2D([], [], lw=6, color=colour, label=of) for of, colour in labels.items()]
+    style = {"ls": "", "marker": "o", "ms": 4}
+    handles = [Line2D([], [], color=colour, label=of, **style) for of, colour in labels.items()]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
     return figure
 
 
-def _draw_bars(axes: Axes, block: pd.DataFrame) -> None:
-    """Draw one part's bars, those of a variant together, each with its median as text."""
-    place = np.arange(len(block)) + 0.5 * (block["variant"].factorize()[0])
-    median, high = block["ms_median"].to_numpy(), block["ms_p95"].to_numpy()
-    axes.barh(place, median, height=0.85, color=block["colour"])
-    axes.hlines(place, median, high, color="black", lw=0.8)
-    right = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-    ends = np.maximum(median, high)
-    for value, end, at in zip(median, ends, place, strict=True):
-        axes.annotate(f"{value:.3g}", (end, at), fontsize=7, **right)
-    middle = pd.Series(place).groupby(block["variant"].to_numpy(), sort=False).mean()
-    axes.set_yticks(middle, middle.index)
-    axes.set(xlim=(0, 1.1 * max(ends)), ylim=(max(place) + 0.7, -0.7))
-    axes.tick_params(axis="y", length=0)
+def _label_log_axis(axes: Axes, label: str) -> None:
+    """Name a logarithmic x axis and number it at 1, 2 and 5 times each power of ten."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
@@ -73,56 +73,42 @@ def front(ms: np.ndarray, score: np.ndarray, *costs: np.ndarray) -> np.ndarray:
 
 
 @styled
-def pareto(table: pd.DataFrame, metric: str = "uar", partition: str = "devel") -> Figure:
-    """Draw score over the median time of a run, a mark's area being the file's size.
+def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
+    """Draw test score, with its 95 % interval over files, over the median time of a run.
 
-    Columns: ``backbone``, ``variant``, ``ms_median``, ``MB`` and the partition's score (a fraction;
-    `metric` is a key of `METRICS`); one row a model. The steps lead over `front` in time and score,
-    a black edge has what is not beaten when the size counts too.
+    Columns: ``backbone`` (a colour each), ``variant``, ``ms_median``, ``MB``, ``test`` and
+    optionally ``test_low``, ``test_high`` (fractions; `metric` is a key of `METRICS`); one row a
+    file. A filled mark is beaten by no other in time, score and size at once; the steps lead over
+    `front` in time and score.
     """
     name, factor, _ = METRICS[metric]
-    table = table.assign(score=factor * table[partition]).reset_index(drop=True)
-    figure, axes = panels(4.2)
-    axes.set_xscale("log")
-    backbones, variants = (list(table[of].unique()) for of in ("backbone", "variant"))
-    area = LARGEST * table["MB"] / table["MB"].max()
-    unbeaten = front(table["ms_median"], table["score"], table["MB"])
-    line = table[front(table["ms_median"], table["score"])].sort_values(["ms_median", "score"])
+    backbones = list(table["backbone"].unique())
+    table = table.sort_values("ms_median").reset_index(drop=True)
+    score = factor * table["test"]
+    ends = [factor * table.get(end, table["test"]).fillna(table["test"]) for end in ENDS]
+    figure, axes = panels(4)
+    unbeaten = front(table["ms_median"], score, table["MB"])
+    line = front(table["ms_median"], score)
     steps = {"color": "grey", "lw": 1, "ls": "--", "zorder": 1, "drawstyle": "steps-post"}
-    axes.plot(line["ms_median"], line["score"], **steps)
-    for i in table["MB"].sort_values(ascending=False).index:  # small ones on top of large ones
-        row = table.loc[i]
-        look = {"color": BACKBONES[backbones.index(row["backbone"]) % len(BACKBONES)]}
-        look["marker"] = MARKERS[variants.index(row["variant"]) % len(MARKERS)]
-        look["edgecolors"], look["alpha"] = ("black", 0.9) if unbeaten[i] else ("none", 0.55)
-        axes.scatter(row["ms_median"], row["score"], s=area[i], linewidths=1.2, zorder=2, **look)
-    axes.margins(0.16)
-    axes.set(xlabel="Median time of a run (ms)", ylabel=f"{partition.capitalize()} {name}")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.plot(table["ms_median"][line], score[line], **steps, label="none faster and better")
+    for i, row in enumerate(table.itertuples()):
+        colour = BACKBONES[backbones.index(row.backbone) % len(BACKBONES)]
+        axes.vlines(row.ms_median, ends[0][i], ends[1][i], color=colour, lw=1)
+        face = colour if unbeaten[i] else "white"
+        axes.plot(row.ms_median, score[i], "o", color=colour, mfc=face, label=row.backbone)
+        which = f"{row.backbone}, " if len(backbones) > 1 else ""
+        up = i % 2 == 0  # neighbours in time above and below, lest their texts meet
+        where = {"xytext": (0, 3 if up else -3), "textcoords": "offset points", "fontsize": 7}
+        where |= {"rotation": 40 if up else -40, "va": "bottom" if up else "top"}
+        text = f"{which}{row.variant}, {row.MB:.3g} MB"
+        axes.annotate(text, (row.ms_median, ends[int(up)][i]), **where)
+    axes.set(xscale="log", ylabel=f"Test {name}")
+    axes.margins(x=0.15, y=0.35)
+    _label_log_axis(axes, "Median time of a run from audio (ms, log)")
+    axes.set_title(
+        f"{', '.join(backbones)}: score, time and size of {len(table)} files; line: 95 % over the "
+        "test files\nfilled: no other is as fast, as good and as small",
+        wrap=True,
+    )
     axes.grid(alpha=0.25)
-    spaces = {"fontsize": 8, "labelspacing": 0.9, "handletextpad": 0.8}
-    key = _key(table, backbones, variants, area)
-    figure.legend(handles=key, loc="outside right upper", **spaces)
     return figure
-
-
-def _key(
-    table: pd.DataFrame, backbones: Sequence[str], variants: Sequence[str], area: pd.Series
-) -> list[Line2D]:
-    """Return the handles of the legend: colours, marks, sizes."""
-
-    def mark(label: str, marker: str = "o", size: float = 7, **how: Any) -> Line2D:
-        style = {"ls": "", "color": OTHER, "mew": 0} | how
-        return Line2D([], [], marker=marker, ms=size, label=label, **style)
-
-    ordered = table["MB"].sort_values().index
-    sizes = dict.fromkeys([ordered[0], ordered[len(ordered) // 2], ordered[-1]])
-    return [
-        *(mark(of, color=BACKBONES[i % len(BACKBONES)]) for i, of in enumerate(backbones)),
-        *(mark(of, MARKERS[i % len(MARKERS)]) for i, of in enumerate(variants)),
-        *(mark(f"{table['MB'][i]:.3g} MB", size=float(np.sqrt(area[i]))) for i in sizes),
-        mark("not beaten in time,\nscore and size", mfc="none", mec="black", mew=1.2),
-        mark("none faster and better", "", color="grey", lw=1, ls="--"),
-    ]

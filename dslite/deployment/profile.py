@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from dslite import paths, provenance
 from dslite import plots as dslite_plots
 from dslite.deployment import plots, runtime
-from dslite.deployment.runtime import FLOAT32, VARIANTS, file_name
+from dslite.deployment.runtime import VARIANTS, file_name
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.training.runs import Run
@@ -40,7 +40,8 @@ KERAS, TENSORFLOW = "Keras, compiled", "TensorFlow"
 COLUMNS = (
     *("dataset", "run", "backbone", "random_weights", "part", "variant", "threads"),
     *("ms", "ms_median", "ms_p95", "ms_std", "runs", "MB", "peak_mb", "growth_mb"),
-    *("parameters", "multiply_adds", "flops", "devel", "test", "metric", "hardware"),
+    *("parameters", "multiply_adds", "flops", "devel", "test", "test_low", "test_high", "metric"),
+    "hardware",
 )
 
 
@@ -219,20 +220,22 @@ def _architecture(network: "keras.Model", mel: np.ndarray, run: Run) -> dict[str
 
 
 def _scores(run: Run) -> dict[str, Any]:
-    """Return scores at file level by variant, fractions: ``devel``, ``test``; their ``metric``."""
-    # A file's is the trained model's and its difference from the final model's, which has learnt
-    # from devel.
+    """Return file-level scores by variant, fractions, each one measured; their ``metric``.
+
+    ``devel`` is the first training's, by Keras. The final model has learnt from devel: its files'
+    scores are those on ``test``, with their 95 % intervals over files.
+    """
     metrics, results = run.metrics, run.content("agreement") or {}
     scores: dict[str, Any] = {"metric": (metrics.get("devel") or {}).get("metric", "")}
     for partition in PARTITIONS:
-        scores[partition] = {}
-        if metrics.get(partition):
-            trained = metrics[partition]["file"]["score"]
-            scores[partition] |= dict.fromkeys((KERAS, FLOAT32), trained)
-            for variant, result in results.items():
-                difference = result if partition == "devel" else result.get(partition, {})
-                if "uar_difference" in difference:
-                    scores[partition][variant] = trained + difference["uar_difference"]
+        level = (metrics.get(partition) or {}).get("file")
+        scores[partition] = {KERAS: level["score"]} if level else {}
+        if partition == "test":
+            scores["test_interval"] = {KERAS: level.get("interval")} if level else {}
+    for variant, result in results.items():
+        if "uar" in result["test"]:
+            scores["test"][variant] = result["test"]["uar"]
+            scores["test_interval"][variant] = result["test"].get("uar_interval")
     return scores
 
 
@@ -256,6 +259,10 @@ def profile_table(profile: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(profile["rows"])
     scored = table["variant"].where(table["part"] != "spectrogram")
     scores = {of: scored.map(profile.get(of, {})).astype(float) for of in PARTITIONS}
+    intervals = profile.get("test_interval", {})
+    for i, end in enumerate(("test_low", "test_high")):
+        ends = {variant: interval[i] for variant, interval in intervals.items() if interval}
+        scores[end] = scored.map(ends).astype(float)
     table = table.assign(**scores, MB=table.get("size_bytes", np.nan) / 1e6)
     facts = {name: profile.get(name, np.nan) for name in COLUMNS if name not in table}
     return table.assign(**facts)[list(COLUMNS)]
@@ -278,8 +285,7 @@ def display_table(table: pd.DataFrame) -> pd.DataFrame:
     names |= {"MB": "file MB", "growth_mb": "memory MB", "peak_mb": "process MB"}
     shown = table[["part", "variant", "threads", *digits]]
     shown = shown.astype(dict.fromkeys(digits, float)).round(digits).rename(columns=names)
-    for partition in PARTITIONS:
-        shown[f"{partition} %"] = (100 * table[partition].astype(float)).round(1)
+    shown["test %"] = (100 * table["test"].astype(float)).round(1)
     return shown.astype(object).where(shown.notna(), "")
 
 
@@ -295,17 +301,14 @@ def operations_text(table: pd.DataFrame) -> str:
 
 
 def pareto_figure(table: pd.DataFrame) -> Figure | None:
-    """Draw score against time against size of every end-to-end file, on the fewest threads.
+    """Draw test score against time and size of every end-to-end file, on the fewest threads.
 
-    None where no run has a score. On devel, from which the network has learnt, only the loss by
-    conversion is measured.
+    None where no file was scored: labels of test are blinded, or numbers.
     """
-    whole = table[(table["part"] == "model") & table["devel"].notna()]
+    whole = table[(table["part"] == "model") & table["test"].notna()]
     if whole.empty:
         return None
-    whole = whole[whole["threads"] == whole["threads"].min()]
-    partition = "test" if whole["test"].notna().all() else "devel"
-    return plots.pareto(whole, whole["metric"].iloc[0], partition)
+    return plots.pareto(whole[whole["threads"] == whole["threads"].min()], whole["metric"].iloc[0])
 
 
 def write(profile: Mapping[str, Any], target: Path) -> list[Path]:

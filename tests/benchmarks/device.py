@@ -113,7 +113,7 @@ def measured(folder: Path, backbone: str, weights: str, repeats: int) -> dict[st
     spent = {"converting": seconds(convert_it), "measuring": seconds(measure_it)}
     table = profile.profile_table(results["profile"])
     print(f"\n{backbone}, weights {Path(weights).name}: {profile.operations_text(table)}")
-    shown = profile.display_table(table).drop(columns=["devel %", "test %"])
+    shown = profile.display_table(table).drop(columns="test %")
     print(shown.to_string(index=False))
     ours = table.query("part == 'cnn' and variant == 'float32' and threads == 1")["ms_median"]
     check = checked(results["run"].folder / "cnn.tflite", repeats)

@@ -68,7 +68,7 @@ def converted_copy(converted_run, tmp_path, monkeypatch):
 def profiled(once, converted_run):
     """What `profile_run` measured of float32 and int8 on two numbers of threads.
 
-    The agreement beside them is invented: int8 loses 0.125 on devel and gains 0.25 on test.
+    The agreement beside them is invented: of int8 alone, which reaches 0.75 on test.
     """
     from dslite.deployment import profile
     from dslite.training import runs
@@ -77,7 +77,8 @@ def profiled(once, converted_run):
         place = folder / converted_run.folder.name
         unused = shutil.ignore_patterns("*-float16.tflite", "*-dynamic.tflite")
         shutil.copytree(converted_run.folder, place, ignore=unused)
-        compared = {"uar": 0.9, "uar_difference": -0.125, "test": {"uar_difference": 0.25}}
+        test = {"uar": 0.75, "uar_interval": [0.5, 0.875]}
+        compared = {"uar": 0.9, "uar_difference": -0.125, "test": test}
         (place / "agreement.json").write_text(json.dumps({"int8": compared}))
         measured = profile.profile_run(runs.load(place), (2, 1), repeats=3)
         # It is written as JSON.
