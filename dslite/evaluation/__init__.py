@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("bootstrap_interval", "calibration_error", "confusion_matrix", "evaluate"),
             *("recalls", "uar"),
         ],
-        "confusion": ["confusion_table", "detection_lines", "recall_table"],
+        "confusion": ["confusion_table", "recall_table"],
     },
 )

@@ -7,7 +7,6 @@ one column a class. Every share is a fraction. Tables of a partition whose label
 
 import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,14 +27,30 @@ def _labelled(predictions: pd.DataFrame, classes: Sequence[str]) -> bool:
     return bool(len(classes) and len(predictions) and (predictions["label"] != "").all())
 
 
+def exact_interval(right: int, n: int) -> metrics.Interval:
+    """Compute the 95 % interval of a share after Clopper and Pearson (1934); NaN of no files.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in exact_interval(16, 16)]
+    [0.794, 1.0]
+    """
+    from scipy.stats import binomtest  # here: half a second that a prediction should not wait for
+
+    if not n:
+        return np.nan, np.nan
+    interval = binomtest(int(right), int(n)).proportion_ci(method="exact")
+    return float(interval.low), float(interval.high)
+
+
 def recall_table(
     predictions: pd.DataFrame, classes: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """Compute how much of every class was recognised, file by file, in the card's order.
 
-    Returns one row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, and its 95 %
-    bootstrap intervals ``low, high`` over files and ``low_speakers, high_speakers``; NaN where
-    undefined or speakers are unknown.
+    Returns one row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, its 95 %
+    intervals ``low, high`` over files (`exact_interval`) and, by bootstrap, ``low_speakers,
+    high_speakers``; NaN where undefined, or speakers are unknown or few.
 
     Examples
     --------
@@ -53,32 +68,16 @@ def recall_table(
     matrix = metrics.confusion_matrix(*pair, n_classes)
     table = {"class": list(classes), "n": matrix.sum(axis=1), "recognised": np.diagonal(matrix)}
     table["recall"] = metrics.recalls(*pair, n_classes)
-    draw = partial(metrics.bootstrap_recalls, *pair, n_classes, draws=draws, seed=seed)
+    exact = [exact_interval(*row) for row in zip(table["recognised"], table["n"], strict=True)]
     speakers = metrics.known_speakers(predictions["speaker"])
-    by_speakers = [None] * n_classes if speakers is None else draw(speakers)
-    for suffix, intervals in (("", draw()), ("_speakers", by_speakers)):
+    how = {"draws": draws, "seed": seed}
+    by_speakers = [None] * n_classes
+    if speakers is not None:
+        by_speakers = metrics.bootstrap_recalls(*pair, n_classes, speakers, **how)
+    for suffix, intervals in (("", exact), ("_speakers", by_speakers)):
         ends = np.array([interval or (np.nan, np.nan) for interval in intervals])
         table |= {f"low{suffix}": ends[:, 0], f"high{suffix}": ends[:, 1]}
     return pd.DataFrame(table)
-
-
-def detection_lines(recalls: pd.DataFrame, partition: str) -> list[str]:
-    """Describe a partition's `recall_table` of two classes by sensitivity and specificity.
-
-    The positive class is the one of that name, else the second; other corpora have no line.
-    """
-    if len(recalls) != 2:
-        return []
-    rows, lines = recalls.set_index("class"), []
-    positive = "positive" if "positive" in rows.index else rows.index[1]
-    (negative,) = rows.index.drop(positive)
-    for measure, name in (("sensitivity", positive), ("specificity", negative)):
-        row = 100 * rows.loc[name]
-        text = f"{row['recall']:.1f} %" if row["n"] else "undefined"
-        if not np.isnan(row["low"]):
-            text += f" ({row['low']:.1f}-{row['high']:.1f})"
-        lines.append(f"{partition}: {measure} {text}, the recall of {name}")
-    return lines
 
 
 def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -104,59 +103,77 @@ def confusion_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
 
 
 def figures(
-    scores: Mapping[str, Any], predictions: pd.DataFrame, classes: Sequence[str]
+    scores: Mapping[str, Any], predictions: pd.DataFrame, classes: Sequence[str], name: str = ""
 ) -> dict[str, Figure]:
     """Draw Figure 3 of the labelled ones of some partitions: file name without suffix -> figure.
 
     ``scores`` are partition -> what `dslite.evaluation.metrics.evaluate` gives (None: blinded); the
-    predictions have a column ``partition``.
+    predictions have a column ``partition``; ``name`` (corpus, network, seed) is in the titles.
     """
     drawn = {}
     for partition, score in scores.items():
         if score and classes:
             for level, suffix in (("file", ""), ("chunk", "_chunks")):
                 part = score[level]
-                title = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-                figure = plot_confusion_matrix(part["confusion"], classes, title)
+                title = f"{name}\n" * bool(name)
+                title += f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
+                figure = plot_confusion_matrix(part["confusion"], classes, title, level == "file")
                 drawn[f"confusion_{partition}{suffix}"] = figure
         elif score:
             rows, file = predictions[predictions["partition"] == partition], score["file"]
             text = "undefined" if file["score"] is None else f"{file['score']:.3f}"
-            title = f"{partition}, {file['n']} files: rho {text}"
+            title = f"{name}\n" * bool(name) + f"{partition}, {file['n']} files: rho {text}"
             drawn[f"predicted_{partition}"] = _plot_predicted(rows, title)
     return drawn
 
 
 @plots.styled
-def plot_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
+def plot_confusion_matrix(
+    matrix: np.ndarray, classes: Sequence[str], title: str = "", independent: bool = True
+) -> Figure:
     """Draw files int [C, C] of every true class (row): number, and share of the row.
 
-    The darker a cell, the higher its share; a class without files has no shares.
+    The darker a cell, the higher its share; cells without files are blank. At the right stands
+    each class's recall and, of ``independent`` rows (files, not chunks), its `exact_interval`.
     """
-    import seaborn as sns  # here: importing it takes a second
-
     matrix, names = np.asarray(matrix), list(classes)
-    files = matrix.sum(axis=1, keepdims=True)
-    shares = 100 * matrix / np.maximum(files, 1)
-    texts = np.char.add(np.char.mod("%d\n", matrix), np.char.mod("%.1f %%", shares))
-    texts = np.where(files > 0, texts, "0\n–")
-    side, letters = min(5.2, 1.2 + 0.72 * len(names)), max(map(len, names))
-    turn = 90 if 6 * letters > 72 * (side - 1) / len(names) else 0  # text and cell in points
+    n, files = len(names), matrix.sum(axis=1)
+    shares = 100 * matrix / np.maximum(files, 1)[:, None]
+    side, letters = min(5.2, 1.2 + 0.72 * n), max(map(len, names))
+    turn = 90 if 6 * letters > 72 * (side - 1) / n else 0  # text and cell in points
     margin = max(0, 0.075 * letters - 0.7)  # inches by which the longest name is a long one
     width = min(7, side + 1.8 + margin)
     figure, axes = plots.panels(width - (0.9 if turn else 1.2 + margin), width=width)
-    cells = {"annot": texts, "fmt": "", "annot_kws": {"fontsize": 9 if len(names) <= 7 else 7}}
-    scale = {"cmap": "Blues", "vmin": 0, "vmax": 100, "linewidths": 0.5, "square": True}
-    bar = {"label": "Share of the true class (%)", "shrink": 0.8}
-    shares = pd.DataFrame(shares, index=names, columns=names)
-    sns.heatmap(shares, ax=axes, cbar_kws=bar, **cells, **scale)
-    for text, shade in zip(axes.texts, axes.collections[0].get_facecolors(), strict=True):
-        # seaborn's own choice puts white on a light blue: a contrast of 2.4, here 3.3 (WCAG 2)
-        text.set_color("white" if sns.utils.relative_luminance(shade) < 0.27 else "black")
-    axes.tick_params(axis="x", rotation=turn, length=0)
-    axes.tick_params(axis="y", rotation=0, length=0)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="equal")
+    for row, column in np.argwhere(matrix > 0):
+        # White on dark blue, black on light: a contrast of 3 at least (WCAG 2)
+        colour = "white" if shares[row, column] > 62 else "black"
+        text = f"{matrix[row, column]}\n{shares[row, column]:.1f} %"
+        where = {"ha": "center", "va": "center", "fontsize": 9 if n <= 7 else 7}
+        axes.text(column, row, text, color=colour, **where)
+    axes.set_xticks(range(n), names, rotation=turn, parse_math=False)
+    axes.set_yticks(range(n), names, parse_math=False)
+    axes.set_xticks(np.arange(n - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(n - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", lw=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    recalls = axes.secondary_yaxis("right")
+    texts = [_recall_text(*of, independent) for of in zip(np.diagonal(matrix), files, strict=True)]
+    recalls.set_yticks(range(n), texts)
+    recalls.tick_params(length=0, labelsize=8)
+    recalls.spines[:].set_visible(False)
+    recalls.set_ylabel("Recall (%)" + ", 95 % over files" * independent, fontsize=8)
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     return figure
+
+
+def _recall_text(right: int, n: int, with_interval: bool) -> str:
+    """A recall in per cent and its interval, or a dash where there is no file."""
+    if not n:
+        return "–"
+    low, high = exact_interval(right, n)
+    return f"{100 * right / n:.1f}" + f"\n{100 * low:.0f}–{100 * high:.0f}" * with_interval
 
 
 @plots.styled
@@ -170,27 +187,4 @@ def _plot_predicted(predictions: pd.DataFrame, title: str) -> Figure:
     axes.set(xlabel="True label", ylabel="Predicted label", title=title)
     axes.set_aspect("equal", "datalim")
     axes.legend(fontsize=8)
-    return figure
-
-
-@plots.styled
-def plot_recalls(table: pd.DataFrame) -> Figure:
-    """Draw every class's recall with its intervals, and their mean, the UAR.
-
-    Takes `recall_table` with a column ``partition``, a group of lines each.
-    """
-    percent = ["recall", "low", "high", "low_speakers", "high_speakers"]
-    label = table["class"] + table["n"].map(" (n = {})".format)
-    rows = table.assign(label=label, **100 * table[percent].astype(float))
-    rows = rows.rename(columns={"recall": "value", "partition": "group"})
-    uars = rows.groupby("group", sort=False)["value"].mean()
-    figure, axes = plots.panels(1 + 0.24 * (len(rows) + len(uars)))
-    plots.forest(axes, rows)
-    for colour, uar in zip(plots.COLOURS, uars, strict=False):
-        axes.axvline(uar, color=colour, ls="--", lw=1, label=f"UAR {uar:.1f} %")
-    axes.plot([], color="grey", lw=2.5, label="95 % over files")
-    if table["low_speakers"].notna().any():
-        axes.plot([], color="grey", lw=0.7, label="95 % over speakers")
-    axes.set(xlabel="Recall (%)", xlim=(-2, 102))
-    figure.legend(loc="outside upper right", ncols=2 + len(uars))
     return figure

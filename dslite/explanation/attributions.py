@@ -57,6 +57,15 @@ def stitch_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
     return _stitched(parts, spans_s, keep_sums=True)[0] / len(parts)
 
 
+def mean_values(parts: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
+    """Join as `stitch_values`, but take the mean of the chunks that cover a moment.
+
+    What two chunks show counts once, not twice, so that times can be compared.
+    """
+    total, covering = _stitched(parts, spans_s, keep_sums=True)
+    return total / np.maximum(covering, 1)
+
+
 def stitch_pictures(pictures: np.ndarray, spans_s: np.ndarray) -> np.ndarray:
     """Join the pictures of a file's chunks: the mean of the chunks that cover a column.
 

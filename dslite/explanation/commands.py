@@ -43,19 +43,18 @@ def explain(
     explained = files.explain_files(*inputs, chosen, method=method, **options)
     parts = [report.of_files(explained, finished.settings)]
     if not file:
+        gains = None
+        if pictures:
+            parts.append(report.of_faithfulness(*inputs, pictures=pictures, **options))
+            gains = parts[-1].tables["scrutiny"]
         parts += [
-            report.of_methods(*inputs, explained[0], method, **options),
+            report.of_methods(*inputs, explained[0], method, gains, **options),
             report.of_partition(*inputs, log=typer.echo),
             report.of_confusions(finished),
         ]
-        if pictures:
-            parts.append(report.of_faithfulness(*inputs, pictures=pictures, **options))
     reported = report.merge(*parts)
     folder = finished.folder / ("explanation_files" if file else "explanation")
-    with paths.replacing(folder) as draft:
-        draft.mkdir()
-        report.save(reported, draft)
-        report.save_sounds(explained, finished.settings, draft / "sounds")
+    report.write(reported, explained, finished.settings, folder)
     for line in report.summary_lines(reported):
         typer.echo(line)
     typer.echo(f"written: {paths.shown(folder)}")

@@ -146,12 +146,18 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate mean curves of `assess`: method, curve, share of the regions, score."""
+    """Tabulate mean curves of `assess`, a row a method, curve and share of the regions.
+
+    ``score`` is the mean over so many ``pictures``, ``low`` and ``high`` its 95 % bootstrap
+    interval.
+    """
     tables = []
     for name in CURVES:
         for method, curves in results.groupby("method", sort=False)[name]:
-            score = np.stack(curves).mean(axis=0)
+            scores = np.stack(curves)
+            drawn = np.random.default_rng(0).integers(len(scores), size=(DRAWS, len(scores)))
+            low, high = np.quantile(scores[drawn].mean(axis=1), [0.025, 0.975], axis=0)
             columns = {"method": methods.TITLES.get(method, method), "curve": name}
-            columns |= {"share": np.linspace(0, 1, len(score)), "score": score}
-            tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
+            columns |= {"share": np.linspace(0, 1, scores.shape[1]), "score": scores.mean(axis=0)}
+            tables.append(pd.DataFrame(columns | {"low": low, "high": high}))
+    return pd.concat(tables, ignore_index=True).assign(pictures=len(scores))

@@ -39,6 +39,7 @@ class ExplainedFile:
     picture: np.ndarray  # float32 [height, columns, 3], RGB from 0 to 255
     span_s: tuple[float, float]  # of the picture in the waveform, or beyond it: of a padded chunk
     explanations: dict[str, Explanation]  # by class, of the whole file
+    seams_s: tuple[float, ...] = ()  # where chunks begin or end within it
 
     @property
     def title(self) -> str:
@@ -179,6 +180,7 @@ def explain_files(
                     names[output]: join(of_output, spans_s)
                     for output, of_output in zip(outputs, zip(*parts, strict=True), strict=True)
                 },
+                seams_s=tuple(np.unique(spans_s)[1:-1].tolist()),
             )
         )
     return files

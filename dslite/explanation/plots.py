@@ -6,7 +6,7 @@ the explained output.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from scipy.ndimage import uniform_filter
 
 from dslite import plots
@@ -23,6 +24,7 @@ from dslite.plots import panels, styled
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from dslite.explanation.files import ExplainedFile
+    from dslite.explanation.methods import Explanation
 
 # The ends of ColorBrewer's PuOr, told apart by the colour-blind and, by their lightness and the
 # contours, in grey (colorbrewer2.org). See-through at 0: where nothing has an effect, the
@@ -32,11 +34,12 @@ COLOUR_MAP = LinearSegmentedColormap.from_list(
     "effect",
     [(0, f"{LOWERS}ff"), (0.5, f"{LOWERS}00"), (0.5, f"{RAISES}00"), (1, f"{RAISES}ff")],
 )
-WORDS = "orange (—) raises,\npurple (- -) lowers"
+WORDS = "orange (—) raises, purple (- -) lowers"
+LEAST = 0.1  # of probability: what explains less is hatched, not coloured
 TEXT = 8  # points: titles
 TICKS = 7
 ROW = 1.75  # inches: six rows and their margins fit on an A4 page
-SIDES = 1.65  # inches that the axis on the left and the scale on the right take
+SIDES = 1.5  # inches that the axis on the left and the scale on the right take
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))  # of methods' curves
 MARKERS = "os^Dv*"
 
@@ -66,9 +69,20 @@ def _unit(picture: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.clip(picture / 255, 0, 1), nan=1.0)
 
 
-def _largest(values: Sequence[np.ndarray]) -> float:
-    """The end of a scale: the largest absolute value, or 1 where all are 0."""
-    return max(float(np.abs(panel).max()) for panel in values) or 1.0
+def density(part: "Explanation") -> np.ndarray:
+    """Compute attributions as % of what they sum to, for each % of the picture: 1 where even.
+
+    The sum is the output less the expected one; of a method without one that of all sizes.
+    """
+    total = abs(part.output - part.base)
+    total = np.abs(part.values).sum() if np.isnan(total) else total
+    return part.values * part.values.size / (total or 1.0)
+
+
+def _limit(panels: Sequence[np.ndarray]) -> float:
+    """The end of a scale: the median panel's 99th percentile, or 1 where all are 0."""
+    ends = [np.quantile(np.abs(values), 0.99) for values in panels]
+    return float(np.median(ends) if ends else 0) or 1.0
 
 
 def _smooth(values: np.ndarray, panels: int) -> np.ndarray:
@@ -78,13 +92,11 @@ def _smooth(values: np.ndarray, panels: int) -> np.ndarray:
 
 
 def _overlay(
-    axes: Axes, file: "ExplainedFile", values: np.ndarray, row: Sequence[np.ndarray], hz: np.ndarray
+    axes: Axes, file: "ExplainedFile", values: np.ndarray, limit: float, hz: np.ndarray
 ) -> AxesImage:
-    """Attributions in colour over the grey spectrogram, in the scale of all of a row's."""
+    """Attributions in colour over the grey spectrogram, contours, and where chunks begin or end."""
     hz = np.atleast_2d(hz)
-    limit, level = _largest(row), _largest([_smooth(each, len(hz)) for each in row]) / 2
-    grey = _unit(file.picture) @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
-    draw_mel(axes, grey, *file.span_s, hz, cmap="gray", vmin=-1, vmax=1)
+    _grey(axes, file, hz)
     scale = {"cmap": COLOUR_MAP, "vmin": -limit, "vmax": limit}
     image = draw_mel(axes, values, *file.span_s, hz, **scale)
     # Around what exceeds half of the largest smoothed value: solid where it raises.
@@ -92,6 +104,7 @@ def _overlay(
     (begin, end), bands = file.span_s, hz.size
     times = begin + (np.arange(width) + 0.5) * (end - begin) / width
     places = bands - 0.5 - (np.arange(height) + 0.5) * bands / height
+    level = np.abs(_smooth(values, len(hz))).max() / 2
     for sign, dash in ((1, "solid"), (-1, "dashed")):
         smooth = sign * _smooth(values, len(hz))
         if smooth.max() > level > smooth.min():
@@ -100,12 +113,19 @@ def _overlay(
     return image
 
 
-def _scale(figure: Figure, image: AxesImage, end: str, **where: Any) -> None:
-    """Colour bar from −limit to limit, of which ``end`` is the text."""
-    low, high = image.get_clim()
-    bar = figure.colorbar(image, **where)
-    bar.set_label(WORDS, size=TICKS)
-    bar.set_ticks([low, 0, high], labels=[f"−{end}", "0", end], fontsize=TICKS)
+def _grey(axes: Axes, file: "ExplainedFile", hz: np.ndarray) -> None:
+    """Draw the spectrogram in grey, thin lines where chunks begin or end."""
+    grey = _unit(file.picture) @ (0.299, 0.587, 0.114)  # luma, ITU-R BT.601
+    draw_mel(axes, grey, *file.span_s, hz, cmap="gray", vmin=-1, vmax=1)
+    for seam in file.seams_s:
+        axes.axvline(seam, color="black", lw=0.5, ls=":")
+
+
+def _scale(figure: Figure, image: AxesImage, of: str, axes: np.ndarray) -> None:
+    """Colour bar at the right, in % of what the values sum to for each % of the picture."""
+    bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.02, aspect=40, extend="both")
+    bar.set_label(f"% of {of} per % of the picture\n{WORDS}", size=TICKS)
+    bar.ax.tick_params(labelsize=TICKS)
 
 
 def _edge(axes: Axes, left: bool, bottom: bool, times: bool) -> None:
@@ -118,59 +138,54 @@ def _edge(axes: Axes, left: bool, bottom: bool, times: bool) -> None:
 
 
 @styled
-def overlays(files: Sequence["ExplainedFile"], mel_frequencies_hz: np.ndarray) -> Figure:
-    """Draw spectrograms and attributions over them, a line and a colour scale a file (Figure 2).
+def overlays(
+    files: Sequence["ExplainedFile"],
+    mel_frequencies_hz: np.ndarray,
+    titles: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw spectrograms and attributions over them, a line a file, all in one scale (Figure 2).
 
-    A line's scale is symmetric about 0 and ends at its largest absolute value. Takes the bands'
-    centres, float [mel] or, of pictures of two panels, [2, mel].
+    A class whose output is within `LEAST` of the expected one has nothing to be explained: its
+    panel is hatched. Takes the bands' centres, float [mel] or, of two panels, [2, mel], and other
+    ``titles`` by the explanations' names.
     """
     most = max(len(file.explanations) for file in files)
-    ratios = {"squeeze": False, "width_ratios": (*(1,) * (1 + most), 0.04)}
     height = ROW * (1.5 if len(np.atleast_2d(mel_frequencies_hz)) > 1 else 1)
-    figure, grid = panels(0.3 + height * len(files), len(files), 2 + most, **ratios)
+    figure, grid = panels(0.3 + height * len(files), len(files), 1 + most, squeeze=False)
     same = len({file.span_s for file in files}) == 1
+    parts = [(file, part) for file in files for part in file.explanations.values()]
+    limit = _limit([density(part) for file, part in parts if _explains(file, part)])
+    image, sums = None, "all |values|"
     for line, file in zip(grid, files, strict=True):
-        left, *right, scale = line
+        left, *right = line
         draw_mel(left, _unit(file.picture), *file.span_s, mel_frequencies_hz)
         _entitle(left, file.title, 1 + most)
-        values = [part.values for part in file.explanations.values()]
-        for axes in right[len(values) :]:
+        for axes in right[len(file.explanations) :]:
             axes.set_axis_off()
         for axes, (name, part) in zip(right, file.explanations.items(), strict=False):
-            image = _overlay(axes, file, part.values, values, mel_frequencies_hz)
-            expected = "" if np.isnan(part.base) else f"expected {part.base:.2f}, "
-            _entitle(axes, f"for {name}\n{expected}output {part.output:.2f}", 1 + most)
-        _scale(figure, image, f"{_largest(values):.2g}", cax=scale)
+            title = f"for {name}: output {part.output:.2f}"
+            if not np.isnan(part.base):
+                sums = "(output − expected)"
+                title = f"what speaks for {name}:\n{part.base:.2f} → {part.output:.2f}"
+            if _explains(file, part):
+                image = _overlay(axes, file, density(part), limit, mel_frequencies_hz)
+            else:
+                title += ": too little"
+                _grey(axes, file, np.atleast_2d(mel_frequencies_hz))
+                hatch = {"fill": False, "hatch": "///", "ec": "0.5", "lw": 0}
+                axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, **hatch))
+            _entitle(axes, (titles or {}).get(name, title), 1 + most)
         last = file is files[-1]
-        for axes in line[:-1]:
+        for axes in line:
             _edge(axes, axes is left, last, last or not same)
+    if image:
+        _scale(figure, image, sums, grid)
     return figure
 
 
-@styled
-def method_overlays(
-    file: "ExplainedFile", values: Mapping[str, np.ndarray], mel_frequencies_hz: np.ndarray
-) -> Figure:
-    """Draw a file's spectrogram and what up to five methods attribute to it, float [H, W].
-
-    Each in a scale of its own, whose end its caption tells: the methods' units differ.
-    """
-    n = 1 + len(values)
-    columns = n if n < 4 else -(-n // 2)
-    lines = -(-n // columns)
-    height = 2.8 if len(np.atleast_2d(mel_frequencies_hz)) > 1 else 2
-    figure, grid = panels(0.5 + height * lines, lines, columns, squeeze=False)
-    draw_mel(grid[0, 0], _unit(file.picture), *file.span_s, mel_frequencies_hz)
-    _entitle(grid[0, 0], file.title, columns)
-    for axes, (name, panel) in zip(grid.flat[1:], values.items(), strict=False):
-        image = _overlay(axes, file, panel, [panel], mel_frequencies_hz)
-        _entitle(axes, f"{name}\nlargest |value|: {np.abs(panel).max():.2g}", columns)
-    for i, axes in enumerate(grid.flat):
-        if i >= n:
-            axes.set_axis_off()
-        _edge(axes, i % columns == 0, i + columns >= n, i + columns >= n)
-    _scale(figure, image, "largest", ax=list(grid.flat), fraction=0.02, aspect=40)
-    return figure
+def _explains(file: "ExplainedFile", part: "Explanation") -> bool:
+    """Whether the output is far enough from the expected one, or is no probability."""
+    return file.predicted not in file.explanations or not abs(part.output - part.base) < LEAST
 
 
 def _small_multiples(
@@ -179,18 +194,17 @@ def _small_multiples(
     """Steps of every class and the mean of all: the figure and its axes, one a class."""
     # The steps' edges are the table's, or drawn at ``positions``.
     names = list(table["class"].unique())
-    columns = min(3, len(names))
+    columns = 2 if len(names) in (2, 4) else min(3, len(names))
     lines = -(-len(names) // columns)
     shared = {"sharex": True, "sharey": True, "squeeze": False}
     figure, grid = panels(0.9 + 1.45 * lines, lines, columns, **shared)
-    power = int(np.floor(np.log10(table["mean_abs"].max() or 1.0)))
-    power = 0 if -2 < power < 3 else power
-    unit = f" ($10^{{{power}}}$)" if power else ""
-    everyone = table.groupby(ends[0])["mean_abs"].mean().to_numpy() / 10.0**power
+    total = table.groupby("class")["mean_abs"].transform("sum").replace(0, 1) / 100
+    table = table.assign(share=table["mean_abs"] / total, error=table["standard_error"] / total)
+    everyone = table.groupby(ends[0])["share"].mean().to_numpy()
     for axes, name in zip(grid.flat, names, strict=False):
         rows = table[table["class"] == name]
         edges = positions if positions is not None else [0.0, *rows[ends[1]]]
-        mean, error = rows[["mean_abs", "standard_error"]].to_numpy(dtype=float).T / 10.0**power
+        mean, error = rows[["share", "error"]].to_numpy(dtype=float).T
         if np.isfinite(error).all():
             band = {"fill": True, "color": plots.COLOURS[4], "alpha": 0.5}
             band |= {"baseline": mean - error, "label": "± standard error"}
@@ -199,6 +213,7 @@ def _small_multiples(
         if len(names) > 1:
             other = {"color": "black", "ls": "--", "lw": 0.8, "baseline": None}
             axes.stairs(everyone, edges, label="mean of the classes", **other)
+        axes.axhline(100 / len(rows), color="grey", lw=0.8, ls=":", label="even")
         n = int(rows["files"].iloc[0])
         _entitle(axes, f"{name} ({n} file{'s' if n > 1 else ''})", columns, 0.6)
     for i, axes in enumerate(grid.flat):
@@ -206,14 +221,16 @@ def _small_multiples(
         if i >= len(names):
             axes.set_axis_off()
     grid[0, 0].set_ylim(bottom=0)
-    figure.supylabel(f"Mean |SHAP value|{unit}", fontsize=TEXT)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    figure.supylabel("Share of total |SHAP| (%)", fontsize=TEXT)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    where = {"loc": "outside upper right", "ncols": 4, "fontsize": TICKS}
+    figure.legend(handles[::-1], labels[::-1], **where)
     return figure, grid.ravel()[: len(names)]
 
 
 @styled
 def frequencies(table: pd.DataFrame, panel: str = "") -> Figure:
-    """Draw a `class_table` of bands: mean absolute SHAP values by frequency, on the Mel axis.
+    """Draw a `class_table` of bands: shares of the absolute SHAP values, on the Mel axis.
 
     ``panel`` names the one that it is of.
     """
@@ -227,13 +244,13 @@ def frequencies(table: pd.DataFrame, panel: str = "") -> Figure:
     places, texts = readable(ticks, 0.12 * last * (len(grid) > 1))
     grid[0].set_xticks(np.clip(places, 0, last), texts)
     grid[0].set_xlim(0, last)
-    figure.supxlabel(f"Frequency (Hz){panel and f', {panel}'}", fontsize=TEXT)
+    figure.supxlabel(f"Frequency (Hz, Mel scale){panel and f', {panel}'}", fontsize=TEXT)
     return figure
 
 
 @styled
 def times(table: pd.DataFrame) -> Figure:
-    """Draw a `class_table` of times: mean absolute SHAP values over a clip's relative time."""
+    """Draw a `class_table` of times: shares of the absolute SHAP values over a clip."""
     figure, grid = _small_multiples(table, TIME)
     grid[0].set_xlim(0, 1)
     grid[0].set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
@@ -246,9 +263,11 @@ def curves(table: pd.DataFrame) -> Figure:
     """Draw a `curve_table`: the score over the share of the picture that is removed, or shown.
 
     A faithful method's deletion falls early, its insertion rises early; random orders are grey.
+    Bands are 95 % over the pictures.
     """
     figure, row = panels(2.9, 1, 2, sharey=True)
     names = [name for name in table["method"].unique() if name != "random"]
+    n = int(table["pictures"].iloc[0])
     for axes, (curve, verb) in zip(
         row, (("deletion", "removed"), ("insertion", "shown")), strict=True
     ):
@@ -260,8 +279,11 @@ def curves(table: pd.DataFrame) -> Figure:
                 style |= {"marker": MARKERS[i % 6], "markevery": (i, len(names) + 1)}
             line = lines.get_group(name)
             axes.plot(line["share"], line["score"], label=name, **style)
-        axes.set(xlabel=f"Share of the picture {verb}", xlim=(0, 1), title=curve.capitalize())
+            band = {"color": style["color"], "alpha": 0.1, "lw": 0}
+            axes.fill_between(line["share"], line["low"], line["high"], **band)
+        title = f"{curve.capitalize()}, {n} chunk{'s' if n > 1 else ''}"
+        axes.set(xlabel=f"Share of the picture {verb}", xlim=(0, 1), title=title)
         axes.grid(alpha=0.3)
-    row[0].set(ylabel="Mean probability of the class", ylim=(0, None))
+    row[0].set(ylabel="Mean output for the class")
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -1,7 +1,7 @@
 """Figures, tables and sounds that explain a run, under fixed names."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 import soundfile
 from matplotlib.figure import Figure
 
-from dslite import audio
+from dslite import audio, paths
 from dslite import plots as dslite_plots
 from dslite.evaluation import confusion
 from dslite.explanation import attributions, faithfulness, files, methods, plots
@@ -84,17 +84,27 @@ def of_methods(
     model: ExplainedModel,
     file: ExplainedFile,
     method: str = "partition",
+    gains: pd.DataFrame | None = None,
     **options: Any,
 ) -> Report:
-    """Report one file under every method; ``method``, with these options, has explained it."""
-    chosen, values = pd.DataFrame([{"file": file.name, "rule": file.rule, "true": file.true}]), {}
+    """Report one file under every method; ``method``, with these options, has explained it.
+
+    ``gains``: the table "scrutiny" of `of_faithfulness`, whose gains stand in the titles.
+    """
+    chosen, parts = pd.DataFrame([{"file": file.name, "rule": file.rule, "true": file.true}]), {}
     for name, title in methods.TITLES.items():
         of = file
         if name != method:
             of, *_ = files.explain_files(run, store, model, chosen, method=name, **options)
-        values[title] = next(iter(of.explanations.values())).values  # of the predicted class
+        # Of the predicted class; without a base, all are drawn in shares of their sizes' sum.
+        parts[title] = replace(next(iter(of.explanations.values())), base=np.nan)
+    titles = dict(zip(parts, parts, strict=True))
+    for row in () if gains is None else gains.itertuples():
+        gains = f"deletion {row.deletion_gain:+.2f}\ninsertion {row.insertion_gain:+.2f}"
+        titles[row.method] = f"{row.method}\n{gains}".replace("-", "−")
     hz = spectrogram.panel_frequencies(run.settings)
-    return Report({"methods": plots.method_overlays(file, values, hz)}, {})
+    figure = plots.overlays([replace(file, explanations=parts)], hz, titles)
+    return Report({"methods": figure}, {})
 
 
 def of_partition(
@@ -132,12 +142,13 @@ def of_partition(
         parts = [methods.explain("partition", model, each, *how)[0] for each in pictures]
         spans_s = store.start_s[chunks][:, None] + store.sound_s[chunks]
         values, valid = files.join(parts, spans_s).values, 1.0
+        once = attributions.mean_values(np.stack([part.values for part in parts]), spans_s)
         if settings.picture == "chunk":  # what is padded counts for nothing
             clip = audio.clip(store.folder / name, settings)
             valid = min(1.0, len(clip.waveform) / settings.sample_rate / spans_s.max())
         panels = np.split(values, settings.panels)
         by_frequency.append([attributions.by_frequency(panel, BANDS) for panel in panels])
-        by_time.append(attributions.by_time(values, TIME_BINS, valid))
+        by_time.append(attributions.by_time(once, TIME_BINS, valid))
         shares.append(attributions.level_share(values))
         if number % 50 == 0:
             log(f"summary: {number} of {len(labels)} files")
@@ -184,10 +195,14 @@ def of_faithfulness(
 
 
 def of_confusions(run: runs.Run) -> Report:
-    """Report Figure 3, recalls with their intervals, and the most frequent confusions."""
+    """Report Figure 3, recalls, and the most frequent confusions."""
     predictions, draws, seed = run.predictions, run.settings.bootstrap_draws, run.record["seed"]
     scores = {part: run.metrics[part] for part in ("devel", "test")}
-    figures, tables, recalls = confusion.figures(scores, predictions, run.classes), {}, []
+    figures, tables, recalls = (
+        confusion.figures(scores, predictions, run.classes, "/".join(run.folder.parts[-2:])),
+        {},
+        [],
+    )
     for part in scores:
         rows = predictions[predictions["partition"] == part]
         recall = confusion.recall_table(rows, run.classes, draws, seed)
@@ -195,7 +210,6 @@ def of_confusions(run: runs.Run) -> Report:
         tables[f"confusions_{part}"] = confusion.confusion_table(rows, run.classes)
     if recalls:
         tables["recalls"] = pd.concat(recalls, ignore_index=True)
-        figures["recalls"] = confusion.plot_recalls(tables["recalls"])
     return Report(figures, {name: table for name, table in tables.items() if len(table)})
 
 
@@ -234,6 +248,14 @@ def summary_lines(report: Report) -> list[str]:
     if "scrutiny" in report.tables:
         lines += report.tables["scrutiny"].round(3).to_string(index=False, na_rep="").split("\n")
     return lines
+
+
+def write(report: Report, explained: Sequence[ExplainedFile], used: Settings, folder: Path) -> None:
+    """Write a report and the sounds of its files in the place of an earlier one."""
+    with paths.replacing(folder) as draft:
+        draft.mkdir()
+        save(report, draft)
+        save_sounds(explained, used, draft / "sounds")
 
 
 def save(report: Report, folder: Path) -> None:

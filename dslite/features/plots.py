@@ -14,11 +14,14 @@ from dslite.features.spectrogram import mel_axis
 
 
 def hz_ticks(mel_frequencies_hz: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return positions, in bands, and texts of round frequencies on the axis of `mel_axis`."""
+    """Return positions, in bands, and texts of round frequencies and the top of `mel_axis`."""
     positions, axis_hz = mel_axis(mel_frequencies_hz)
     low, high = axis_hz[0] - 1, 1.001 * axis_hz[-1]
     hz = [f for f in (0, 250, 500, 1000, 2000, 4000, 8000, 16000) if low <= f <= high]
-    texts = [f"{f // 1000}k" if f >= 1000 else f"{f}" for f in hz]
+    highest = float(f"{axis_hz[-1]:.2g}")
+    if highest > 1.15 * max(hz, default=0):  # the top of the axis, where no round one is near it
+        hz.append(highest)
+    texts = [f"{f / 1000:g}k" if f >= 1000 else f"{f}" for f in hz]
     return np.clip(np.interp(hz, axis_hz, positions), -0.5, positions[-1] - 0.5), texts
 
 
@@ -58,7 +61,7 @@ def draw_mel(
     extent = (start_s, end_s, -0.5, hz.size - 0.5)
     drawn = axes.imshow(image, extent=extent, aspect="auto", **how)
     axes.set_yticks(*_panel_ticks(hz))
-    label = "Frequency (Hz)" if len(hz) == 1 else "Level (Hz)  |  Relative (Hz)"
+    label = "Frequency (Hz, Mel scale)" if len(hz) == 1 else "Level (Hz)  |  Relative (Hz), Mel"
     axes.set(xlabel="Time (s)", ylabel=label)
     if len(hz) > 1:
         axes.axhline(hz.shape[1] - 0.5, color="white", lw=1.5)

@@ -89,7 +89,8 @@ def _of_corpus(
     if len(tested):
         run = training_runs.load(tested.loc[tested["devel"].idxmax(), "folder"])
         measured = {"test": run.metrics["test"]}
-        drawn = evaluation_confusion.figures(measured, run.predictions, run.classes)
+        inputs = (measured, run.predictions, run.classes, run.name)
+        drawn = evaluation_confusion.figures(*inputs)
         if "confusion_test" in drawn:
             yield _figure("figure3", drawn["confusion_test"], dataset, run=run.name)
     if len(scores):
@@ -113,7 +114,8 @@ def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] 
     shaped = {name: content for name, content in profiles.items() if "shapes" in content}
     if not shaped:
         return None
-    devel = {name: of.get("devel", {}).get("float32") or 0 for name, of in shaped.items()}
+    scores = {name: of.get("devel", {}).values() for name, of in shaped.items()}
+    devel = {name: max((one or 0 for one in of), default=0) for name, of in scores.items()}
     content = shaped[max(shaped, key=lambda name: (devel[name], name))]
     record, threads = content["record"], content["threads"][0]
     rows = [row for row in content["rows"] if row["threads"] == threads]

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import beta
 from seaborn.utils import relative_luminance
 
 from dslite.evaluation import confusion, metrics
@@ -44,13 +45,15 @@ def test_recalls_and_their_intervals_in_the_card_s_order(monkeypatch):
     rows = [["calm", 4, 1, 1 / 4], ["happy", 3, 2, 2 / 3], ["sad", 2, 0, 0]]
     assert table[["class", "n", "recognised", "recall"]].values.tolist() == rows
     true, predicted = [0] * 4 + [1] * 3 + [2] * 2, [0, 1, 1, 2, 0, 1, 1, 0, 0]
-    by_files, by_speakers = (
-        metrics.bootstrap_recalls(true, predicted, 3, groups, draws=30, seed=3)
-        for groups in (None, TEST["speaker"])
-    )
-    np.testing.assert_array_equal(table[["low", "high"]], by_files)
-    assert by_speakers[2] is None  # of one speaker
-    expected = [*by_speakers[:2], (np.nan, np.nan)]
+    # Clopper and Pearson's, by hand from the beta distribution, and none of three speakers
+    expected = [beta.ppf(0.025, [1, 2], [4, 2]), beta.ppf(0.975, [2, 3], [3, 1])]
+    np.testing.assert_allclose(table.loc[:1, ["low", "high"]].to_numpy().T, expected)
+    assert table.loc[2, "low"] == 0
+    assert table[["low_speakers", "high_speakers"]].isna().all(axis=None)
+    many = pd.concat([TEST.assign(speaker=f"s{i}") for i in range(5)], ignore_index=True)
+    true, predicted = (many[name].map(CLASSES.index) for name in ("label", "prediction"))
+    expected = metrics.bootstrap_recalls(true, predicted, 3, many["speaker"], draws=30, seed=3)
+    table = confusion.recall_table(many, CLASSES, 30, 3)
     np.testing.assert_array_equal(table[["low_speakers", "high_speakers"]], expected)
 
 
@@ -64,28 +67,9 @@ def test_recalls_and_intervals_that_are_not_defined():
     rows = predictions([(f"{i}", f"s{i}", "happy", "happy", 0.9) for i in range(5)])
     table = confusion.recall_table(rows, CLASSES).set_index("class")
     assert table["n"].tolist() == [0, 5, 0]
-    assert table.loc["happy", ["recall", *INTERVALS]].tolist() == [1.0] * 5
+    expected = [1.0, 0.025 ** (1 / 5), 1.0, 1.0, 1.0]  # of 5 of 5; of 5 speakers none fails
+    assert table.loc["happy", ["recall", *INTERVALS]].tolist() == pytest.approx(expected)
     assert table.loc[["calm", "sad"], ["recall", *INTERVALS]].isna().all(axis=None)
-
-
-@pytest.mark.parametrize("classes", [("bad", "positive"), ("positive", "bad"), ("well", "ill")])
-def test_sensitivity_is_the_recall_of_the_positive_class(classes):
-    positive = "positive" if "positive" in classes else classes[1]  # the second, where none is so
-    (negative,) = set(classes) - {positive}
-    rows = [(f"p{i}", "", positive, negative if i == 0 else positive, 0.9) for i in range(4)]
-    rows += [(f"n{i}", "", negative, (negative, positive)[i], 0.9) for i in range(2)]
-    table = confusion.recall_table(predictions(rows, classes), classes)
-    low, high = 100 * table.set_index("class").loc[positive, ["low", "high"]]
-    lines = confusion.detection_lines(table, "test")
-    text = f"test: sensitivity 75.0 % ({low:.1f}-{high:.1f}), the recall of {positive}"
-    assert lines[0] == text
-    assert lines[1].startswith("test: specificity 50.0 % (")
-    table = confusion.recall_table(predictions(rows[-1:] * 3, classes), classes)
-    assert confusion.detection_lines(table, "devel") == [
-        f"devel: sensitivity undefined, the recall of {positive}",
-        f"devel: specificity 0.0 % (0.0-0.0), the recall of {negative}",
-    ]
-    assert confusion.detection_lines(confusion.recall_table(TEST, CLASSES), "test") == []
 
 
 def test_confusions_and_their_examples():
@@ -140,16 +124,20 @@ def test_figures_of_a_run():
     recalls = confusion.recall_table(TEST, CLASSES).set_index("class")["recall"]
     assert recalls.to_dict() == record["file"]["recall"]
     scores = {"devel": record, "test": record}
-    figures = confusion.figures(scores, rows, CLASSES)
+    figures = confusion.figures(scores, rows, CLASSES, "demo/squeezenet-none-s0")
     parts = [(p, level) for p in ("devel", "test") for level in ("file", "chunk")]
     names = [f"confusion_{p}{'_chunks' if level == 'chunk' else ''}" for p, level in parts]
     assert list(figures) == names
     for name, (partition, level) in zip(names, parts, strict=True):
         part, axes = scores[partition][level], figures[name].axes[0]
         text = f"{partition}, {part['n']} {level}s: UAR {100 * part['score']:.1f} %"
-        assert axes.get_title(loc="left") == text
+        assert axes.get_title(loc="left") == f"demo/squeezenet-none-s0\n{text}"
         cells = [int(cell.get_text().split("\n")[0]) for cell in axes.texts]
-        assert cells == np.ravel(part["confusion"]).tolist()
+        assert cells == [count for count in np.ravel(part["confusion"]) if count]
+        ((right,),) = [axes.child_axes]
+        recalls = [text.split("\n") for text in words(right.yaxis.get_ticklabels())]
+        assert [float(of[0]) for of in recalls] == pytest.approx([25, 66.7, 0])
+        assert recalls[0][1:] == (["1–81"] if level == "file" else [])
         assert words(axes.yaxis.get_ticklabels()) == list(CLASSES)
     assert list(confusion.figures(scores | {"test": None}, rows, CLASSES)) == names[:2]
 
@@ -176,89 +164,38 @@ def test_a_matrix_shows_counts_and_shares_of_the_row_apart_and_on_the_page(rng, 
     title = "devel, 123456 chunks: UAR 100.0 %"
     figure = confusion.plot_confusion_matrix(matrix, names, title)
     figure.draw_without_rendering()
-    axes, bar = figure.axes
-    cells = np.array([text.split("\n") for text in words(axes.texts)]).reshape(n, n, 2)
-    np.testing.assert_array_equal(cells[..., 0].astype(int), matrix)
-    shares = np.char.replace(cells[..., 1], " %", "").astype(float)
-    np.testing.assert_allclose(shares, 100 * matrix / matrix.sum(axis=1, keepdims=True), atol=0.051)
+    (axes,) = figure.axes
+    (recalls,) = axes.child_axes
+    cells = {}
+    for text in axes.texts:
+        column, row = map(round, text.get_position())
+        cells[row, column] = text.get_text().split("\n")
+    shares = 100 * matrix / matrix.sum(axis=1, keepdims=True)
+    for place, count in np.ndenumerate(matrix):
+        assert (place in cells) == (count > 0)  # none is blank
+        if count:
+            assert cells[place] == [str(count), f"{shares[place]:.1f} %"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
     assert axes.yaxis_inverted()  # the first class at the top
     assert words(axes.yaxis.get_ticklabels()) == names
-    assert bar.get_ylabel() == "Share of the true class (%)"
-    cell = axes.get_window_extent().width / n
-    for text, shade in zip(axes.texts, axes.collections[0].get_facecolors(), strict=True):
+    assert recalls.get_ylabel() == "Recall (%), 95 % over files"
+    cell, (image,) = axes.get_window_extent().width / n, axes.get_images()
+    for text in axes.texts:
+        column, row = map(round, text.get_position())
+        shade = image.to_rgba(image.get_array())[row, column]
         assert max(text.get_window_extent().width, text.get_window_extent().height) < cell
         # WCAG 2.2, 1.4.3: contrast of relative luminances, 3 for the least of large print
         dark, light = sorted(map(relative_luminance, (text.get_color(), shade)))
         assert (light + 0.05) / (dark + 0.05) > 3
     assert apart(axes.get_xticklabels())
     texts = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes._left_title]
-    boxes = [text.get_window_extent() for text in [*texts, axes.xaxis.label, bar.yaxis.label]]
+    boxes = [text.get_window_extent() for text in [*texts, axes.xaxis.label, recalls.yaxis.label]]
     assert min(min(box.x0, box.y0) for box in boxes) >= 0
     assert max(box.x1 for box in boxes) <= figure.bbox.width <= 7 * figure.dpi
     assert max(box.y1 for box in boxes) <= figure.bbox.height
 
 
-def test_a_class_without_files_has_no_share():
-    axes, _ = confusion.plot_confusion_matrix([[3, 1], [0, 0]], ["a", "b"]).axes
-    assert words(axes.texts) == ["3\n75.0 %", "1\n25.0 %", "0\n–", "0\n–"]
-
-
-def recalls_table(n=3, partition="devel"):
-    """Recalls 0.5, 0.6, … of n classes with n = 10, 11, … files."""
-    recall = 0.5 + np.arange(n) / 10
-    ends = {"low": recall - 0.1, "high": recall + 0.1}
-    ends |= {"low_speakers": recall - 0.2, "high_speakers": recall + 0.15}
-    table = {"class": [f"class {i}" for i in range(n)], "n": np.arange(n) + 10, "recall": recall}
-    return pd.DataFrame(table | ends).assign(partition=partition)
-
-
-def legend(figure):
-    return words(figure.legends[0].get_texts())
-
-
-def test_recalls_with_both_intervals_and_the_uar():
-    figure = confusion.plot_recalls(recalls_table())
-    (axes,) = figure.axes
-    assert axes.get_xlabel() == "Recall (%)"
-    names = [f"class {i} (n = {10 + i})" for i in range(3)]
-    assert words(axes.yaxis.get_ticklabels()) == ["devel", *names]
-    assert axes.yaxis_inverted()
-    marks, uar = axes.get_lines()[:2]
-    np.testing.assert_allclose(marks.get_xdata(), [50, 60, 70])
-    assert uar.get_xdata() == pytest.approx([60, 60])
-    files, speakers = axes.collections
-    for lines, first in ((files, [40, 60]), (speakers, [30, 65])):
-        ends = [segment[:, 0] for segment in lines.get_segments()]
-        np.testing.assert_allclose(ends, np.add.outer([0, 10, 20], first))
-    assert speakers.get_linewidth() < files.get_linewidth()
-    assert legend(figure) == ["devel", "UAR 60.0 %", "95 % over files", "95 % over speakers"]
-    assert words(axes.texts) == ["50.0", "60.0", "70.0"]
-    unknown = recalls_table().assign(low_speakers=np.nan, high_speakers=np.nan)
-    assert legend(confusion.plot_recalls(unknown)) == ["devel", "UAR 60.0 %", "95 % over files"]
-    # Of two partitions, with a class that one of them has no files of
-    test = recalls_table(partition="test").assign(n=[5, 0, 7], recall=[0.2, np.nan, 0.4])
-    figure = confusion.plot_recalls(pd.concat([recalls_table(), test]))
-    (axes,) = figure.axes
-    devel, test, uar_devel, uar_test = axes.get_lines()[:4]
-    assert devel.get_marker() != test.get_marker()
-    assert devel.get_color() == uar_devel.get_color() != test.get_color() == uar_test.get_color()
-    assert words(axes.yaxis.get_ticklabels())[4:7] == ["test", "class 0 (n = 5)", "class 1 (n = 0)"]
-    assert legend(figure)[:4] == ["devel", "test", "UAR 60.0 %", "UAR 30.0 %"]  # of those there are
-    assert words(axes.texts) == ["50.0", "60.0", "70.0", "20.0", "40.0"]
-
-
-@pytest.mark.parametrize("n", [2, 9])
-def test_recalls_of_long_names_stay_apart(n):
-    table = recalls_table(n).assign(recall=0.6, n=9999)
-    table["class"] = [f"low-quality excitement {i}" for i in range(n)]
-    figure = confusion.plot_recalls(pd.concat([table, table.assign(partition="test")]))
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    assert apart(axes.get_yticklabels())
-    assert min(text.get_window_extent().x0 for text in axes.get_yticklabels()) >= 0
-    assert axes.get_window_extent().width > figure.bbox.width / 2
-    box = figure.legends[0].get_window_extent()
-    assert box.x0 >= 0
-    assert not box.overlaps(axes.get_window_extent())
-    assert apart(axes.texts)
+def test_a_class_without_files_has_neither_shares_nor_a_recall():
+    (axes,) = confusion.plot_confusion_matrix([[3, 1], [0, 0]], ["a", "b"]).axes
+    assert words(axes.texts) == ["3\n75.0 %", "1\n25.0 %"]
+    assert words(axes.child_axes[0].yaxis.get_ticklabels()) == ["75.0\n19–99", "–"]

@@ -72,28 +72,41 @@ def legend(figure):
     return words(figure.legends[0].get_texts())
 
 
-def test_a_file_s_panels_share_a_scale_that_is_symmetric_about_zero(rng, hz):
-    several = [file(rng, 2), file(rng, 2, true="", predicted="3.5")]
-    several[1].explanations["class 1"] = Explanation(np.ones((SIDE, SIDE)), np.nan, 0.5)
-    for line, of in zip(grid(plots.overlays(several, hz), 4), several, strict=True):
-        parts = of.explanations.values()
-        largest = max(np.abs(part.values).max() for part in parts)
-        left, *right, bar = line
-        for axes, part in zip(right, parts, strict=True):
+def test_all_panels_share_a_scale_of_shares_and_say_what_they_sum_to(rng, hz):
+    several = [file(rng, 2), file(rng, 2, true="", seams_s=(1.0, 2.5))]
+    parts = several[1].explanations
+    parts["class 1"] = Explanation(np.ones((SIDE, SIDE)), np.nan, 0.5)
+    parts["class 0"] = Explanation(parts["class 0"].values, 0.51, 0.55)
+    *axes, bar = drawn(plots.overlays(several, hz))
+    lines = np.reshape(axes, (2, 3))
+    limits = set()
+    for line, of in zip(lines, several, strict=True):
+        left, *right = line
+        for axes, part in zip(right, of.explanations.values(), strict=True):
+            if part.output == 0.55:
+                continue
             grey, overlay = axes.get_images()
-            assert overlay.get_clim() == pytest.approx((-largest, largest))
-            np.testing.assert_array_equal(overlay.get_array(), part.values)
+            limits.add(overlay.get_clim())
+            # 0.7 - 0.25, or the sum of all sizes: per 1 of the picture's 1024 pixels
+            total = SIDE**2 if np.isnan(part.base) else 0.45
+            np.testing.assert_allclose(overlay.get_array(), part.values * SIDE**2 / total)
             assert overlay.get_extent() == [0, 4, -0.5, BANDS - 0.5]
             assert overlay.origin == grey.origin == "upper"  # row 0 is the highest frequency
             assert axes.get_ylim()[0] < axes.get_ylim()[1]
-        np.testing.assert_allclose(bar.get_yticks(), [-largest, 0, largest])
-        assert tick_texts(bar.yaxis) == [f"−{largest:.2g}", "0", f"{largest:.2g}"]
-        assert bar.get_ylabel() == "orange (—) raises,\npurple (- -) lowers"
         assert "".join(title(left).split()) == "".join(of.title.split())
-        assert title(right[0]) == "for class 0\nexpected 0.25, output 0.70"
-        assert left.get_ylabel() == "Frequency (Hz)"
-        np.testing.assert_allclose(left.get_yticks(), feature_plots.hz_ticks(hz)[0])
-    assert title(right[1]) == "for class 1\noutput 0.50"  # its values sum to nothing
+    ((low, high),) = limits
+    assert low == -high < 0
+    assert "% of (output − expected) per % of the picture" in bar.get_ylabel()
+    assert "orange (—) raises, purple (- -) lowers" in bar.get_ylabel()
+    assert title(lines[0, 1]) == "what speaks for class 0:\n0.25 → 0.70"
+    assert lines[0, 0].get_ylabel() == "Frequency (Hz, Mel scale)"
+    np.testing.assert_allclose(lines[0, 0].get_yticks(), feature_plots.hz_ticks(hz)[0])
+    # Nothing to be explained: no colours. What sums to nothing; where chunks meet.
+    hatched, other = lines[1, 1:]
+    assert (len(hatched.get_images()), hatched.patches[0].get_hatch()) == (1, "///")
+    assert title(hatched) == "what speaks for class 0:\n0.51 → 0.55: too little"
+    assert title(other) == "for class 1: output 0.50"
+    assert [line.get_xdata()[0] for line in other.get_lines()] == [1.0, 2.5]
 
 
 def test_two_panels_stand_on_one_time_axis_each_with_its_frequencies(rng, hz):
@@ -101,10 +114,11 @@ def test_two_panels_stand_on_one_time_axis_each_with_its_frequencies(rng, hz):
     values[40:56, 4:20] = 1.0  # low in the panel of level
     of = file(rng, [values], span_s=(0.5, 2.5))
     both = np.stack([hz, hz / 2])
-    for figure in (plots.overlays([of], both), plots.method_overlays(of, {"a": values}, both)):
+    for titles in (None, {"class 0": "a method"}):
+        figure = plots.overlays([of], both, titles)
         left, right, *_ = drawn(figure)
         assert left.get_images()[0].get_extent() == [0.5, 2.5, -0.5, 2 * BANDS - 0.5]
-        assert left.get_ylabel() == "Level (Hz)  |  Relative (Hz)"
+        assert left.get_ylabel() == "Level (Hz)  |  Relative (Hz), Mel"
         ticks = dict(zip(left.get_yticks(), tick_texts(left.yaxis), strict=True))
         below = [text for at, text in ticks.items() if at < BANDS]
         above = [text for at, text in ticks.items() if at >= BANDS]
@@ -120,16 +134,17 @@ def test_two_panels_stand_on_one_time_axis_each_with_its_frequencies(rng, hz):
 
 @pytest.mark.parametrize(("seconds", "times"), [(4.0, [False, True]), (9.0, [True, True])])
 def test_time_stands_below_the_last_row_or_below_each_where_they_differ(rng, hz, seconds, times):
-    lines = grid(plots.overlays([file(rng, 2), file(rng, 1, span_s=(0.0, seconds))], hz), 4)
+    *axes, _ = drawn(plots.overlays([file(rng, 2), file(rng, 1, span_s=(0.0, seconds))], hz))
+    lines = np.reshape(axes, (2, 3))
     assert [line[0].get_xlabel() for line in lines] == ["", "Time (s)"]
     assert [any(tick_texts(line[0].xaxis)) for line in lines] == times
     shown = [[axes.axison for axes in line] for line in lines]
-    assert shown == [[True] * 4, [True, True, False, True]]  # with fewer panels, empty axes
+    assert shown == [[True] * 3, [True, True, False]]  # with fewer panels, empty axes
 
 
 def test_no_effect_at_all_is_see_through(rng, hz):
     of = file(rng, [np.zeros((SIDE, SIDE))])
-    ((left, right, _),) = grid(plots.overlays([of], hz), 3)
+    left, right, _ = drawn(plots.overlays([of], hz))
     np.testing.assert_allclose(left.get_images()[0].get_array(), of.picture / 255)
     assert right.get_images()[1].get_clim() == (-1, 1)
     low, middle, high = plots.COLOUR_MAP([0.0, 0.5, 1.0])
@@ -143,9 +158,8 @@ def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
     spans = [(0, 4), (8, 12)]
     joined = attributions.stitch_pictures(picture, spans)
     values = attributions.stitch_values(picture[..., 0], spans)
-    ((left, right, _),) = grid(
-        plots.overlays([file(rng, [values], picture=joined, span_s=(0.0, 12.0))], hz), 3
-    )
+    of = file(rng, [values], picture=joined, span_s=(0.0, 12.0))
+    left, right, _ = drawn(plots.overlays([of], hz))
     assert (left.get_images()[0].get_array()[:, SIDE:-SIDE] == 1).all()
     np.testing.assert_allclose(right.get_images()[0].get_array()[:, SIDE:-SIDE], 1)
     assert left.get_images()[0].get_extent()[1] == 12
@@ -162,7 +176,7 @@ def test_six_classes_with_long_names_fit_on_a_page(rng, hz):
     *lines, last = title(figure.axes[0]).split("\n")
     assert " ".join(lines) == "a class of a long name, predicted another"
     assert re.fullmatch(r"recordings.*….*\$\\no\$\.wav", last)  # which is no formula
-    assert re.search("a…a*z", title(figure.axes[5 * 4]))
+    assert re.search("a…a*z", title(figure.axes[5 * 3]))
 
 
 SIGHT = {  # Machado, Oliveira and Fernandes 2009 (10.1109/TVCG.2009.113), severity 1
@@ -200,7 +214,7 @@ def test_contours_are_solid_where_values_raise_and_dashed_where_they_lower(rng, 
     values[4:20, 4:20] = 1.0  # high and early
     values[36:52, 36:52] = -0.9  # low and late
     values[4:20, 36:52] = 0.3  # too weak
-    ((_, right, _),) = grid(plots.overlays([file(rng, [values])], hz), 3)
+    _, right, _ = drawn(plots.overlays([file(rng, [values])], hz))
     raises, lowers = right.collections
     solid, dashed = (of.get_linestyle()[0][1] for of in (raises, lowers))
     assert solid is None
@@ -214,23 +228,6 @@ def test_contours_are_solid_where_values_raise_and_dashed_where_they_lower(rng, 
         np.testing.assert_allclose([y1, y0], expected, atol=step)
 
 
-@pytest.mark.parametrize("n", [1, 4, 5])
-def test_every_method_has_its_own_scale_and_says_so(rng, hz, n):
-    values = {f"method {i}": 10.0**-i * rng.normal(size=(SIDE, SIDE)) for i in range(n)}
-    figure = plots.method_overlays(file(rng), values, hz)
-    first, *others = drawn(figure)
-    assert title(first).endswith("\na/b.wav")
-    for axes, (name, of) in zip(others, values.items(), strict=False):
-        largest = np.abs(of).max()
-        assert title(axes) == f"{name}\nlargest |value|: {largest:.2g}"
-        assert axes.get_images()[1].get_clim() == pytest.approx((-largest, largest))
-    assert tick_texts(others[-1].yaxis) == ["−largest", "0", "largest"]
-    shown = [axes for axes in (first, *others[:-1]) if axes.axison]
-    assert len(shown) == n + 1
-    assert titles_fit(figure)
-    assert {axes.get_xlabel() for axes in shown[-2:]} == {"Time (s)"}
-
-
 @pytest.fixture
 def profiles(rng, hz):
     """Tables of 5 classes with 3 files each, small values."""
@@ -242,22 +239,27 @@ def profiles(rng, hz):
     )
 
 
-def test_profiles_show_each_class_its_error_and_the_mean_of_all(profiles):
+def test_profiles_show_each_class_s_shares_their_error_and_the_mean_of_all(profiles):
     figures = plots.frequencies(profiles[0]), plots.times(profiles[1])
-    for table, figure, factor in zip(profiles, figures, (1e7, 1), strict=True):
+    for table, figure in zip(profiles, figures, strict=True):
         shown = [axes for axes in drawn(figure) if axes.axison]
         assert [title(axes) for axes in shown] == [f"{name} (3 files)" for name in "abcde"]
-        everyone = table["mean_abs"].to_numpy().reshape(5, -1).mean(axis=0)
-        for axes, (_, rows) in zip(shown, table.groupby("class"), strict=True):
+        sums = table["mean_abs"].to_numpy().reshape(5, -1).sum(axis=1)
+        shares = 100 * table["mean_abs"].to_numpy().reshape(5, -1) / sums[:, None]
+        for axes, (_, rows), share, total in zip(
+            shown, table.groupby("class"), shares, sums, strict=True
+        ):
             steps = {step.get_label(): step.get_data() for step in axes.patches}
-            np.testing.assert_allclose(steps["class"].values, factor * rows["mean_abs"])
-            np.testing.assert_allclose(steps["mean of the classes"].values, factor * everyone)
+            np.testing.assert_allclose(steps["class"].values, share)
+            np.testing.assert_allclose(steps["mean of the classes"].values, shares.mean(axis=0))
             band = steps["± standard error"]
-            width = 2 * factor * rows["standard_error"]
+            width = 200 * rows["standard_error"] / total
             np.testing.assert_allclose(band.values - band.baseline, width)
+            assert axes.get_lines()[0].get_ydata()[0] == pytest.approx(100 / len(rows))
             assert axes.get_ylim()[0] == 0
         assert [any(tick_texts(axes.xaxis)) for axes in shown] == [False] * 2 + [True] * 3
-        assert legend(figure) == ["± standard error", "class", "mean of the classes"]
+        assert set(legend(figure)) == {"± standard error", "class", "mean of the classes", "even"}
+        assert figure._supylabel.get_text() == "Share of total |SHAP| (%)"
 
 
 def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
@@ -271,7 +273,6 @@ def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
         assert at == pytest.approx(np.interp(tick, edges, np.arange(17)), abs=0.3)
     boxes = [text.get_window_extent() for text in figure.axes[4].get_xticklabels()]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
-    assert "10^{-7}" in figure._supylabel.get_text()
 
 
 def test_one_class_with_one_file_has_neither_an_error_nor_others():
@@ -288,7 +289,9 @@ def test_one_class_with_one_file_has_neither_an_error_nor_others():
 def test_curves_of_deletion_and_insertion():
     share = np.array([0.5, 0, 1])  # in no order
     rows = [
-        pd.DataFrame({"method": name, "curve": curve, "share": share, "score": score})
+        pd.DataFrame({"method": name, "curve": curve, "share": share, "score": score}).assign(
+            low=score - 0.1, high=score + 0.2, pictures=6
+        )
         for name in ("random", "SHAP", "Grad-CAM")
         for curve, score in (("deletion", 1 - share), ("insertion", share))
     ]
@@ -296,7 +299,8 @@ def test_curves_of_deletion_and_insertion():
     share = np.sort(share)
     expected = ("Deletion", "removed", 1 - share), ("Insertion", "shown", share)
     for axes, (name, verb, score) in zip(drawn(figure), expected, strict=True):
-        assert (title(axes), axes.get_xlabel()) == (name, f"Share of the picture {verb}")
+        assert title(axes) == f"{name}, 6 chunks"
+        assert axes.get_xlabel() == f"Share of the picture {verb}"
         lines = axes.get_lines()
         assert [line.get_label() for line in lines] == ["SHAP", "Grad-CAM", "random"]
         for line in lines:
@@ -311,5 +315,5 @@ def test_an_svg_embeds_pictures_as_rasters(tmp_path, rng, hz):
     figure = plots.overlays([file(rng, 2) for _ in range(3)], hz)
     dslite_plots.save(figure, tmp_path / "a.svg", dpi=100)
     content = (tmp_path / "a.svg").read_text()
-    assert content.count("<image") == 3 * (3 + 1)  # the colour scales too
+    assert content.count("<image") == 3 * 3 + 1  # the colour scale too
     assert len(content) < 1_000_000
