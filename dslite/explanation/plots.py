@@ -52,7 +52,7 @@ def _fitted(text: str, width: float) -> str:
         half = (letters - 1) // 2
         return line if len(line) <= letters else f"{line[:half]}…{line[-half:]}"
 
-    first, *rest = (" ".join(line.split()) for line in text.split("\n", 1))
+    first, *rest = (" ".join(line.split()) for line in text.split("\n"))
     lines = textwrap.wrap(first, letters, break_long_words=False)
     return "\n".join(map(shortened, (*lines, *rest)))
 

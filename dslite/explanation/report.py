@@ -100,8 +100,8 @@ def of_methods(
         parts[title] = replace(next(iter(of.explanations.values())), base=np.nan)
     titles = dict(zip(parts, parts, strict=True))
     for row in () if gains is None else gains.itertuples():
-        gains = f"deletion {row.deletion_gain:+.2f}\ninsertion {row.insertion_gain:+.2f}"
-        titles[row.method] = f"{row.method}\n{gains}".replace("-", "−")
+        text = f"deletion {row.deletion_gain:+.2f}\ninsertion {row.insertion_gain:+.2f}"
+        titles[row.method] = f"{row.method}\n" + text.replace("-", "−")
     hz = spectrogram.panel_frequencies(run.settings)
     figure = plots.overlays([replace(file, explanations=parts)], hz, titles)
     return Report({"methods": figure}, {})

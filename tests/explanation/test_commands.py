@@ -67,7 +67,7 @@ def test_a_run_is_explained_from_end_to_end(explain, run, small_run, monkeypatch
     rules = [name for name, files in (("confident", right), ("wrong", ~right)) if files.any()]
     overlays = ["methods", *(f"shap_{rule}" for rule in rules)]
     confusions = [f"confusion_{part}{of}" for part in ("devel", "test") for of in ("", "_chunks")]
-    for name in [*overlays, "frequencies", "times", "curves", "recalls", *confusions]:
+    for name in [*overlays, "frequencies", "times", "curves", *confusions]:
         assert {f"{name}.png", f"{name}.svg"} <= set(outputs), name
     assert {"confusions_devel.csv", "confusions_test.csv", "recalls.csv"} <= set(outputs)
     table = pd.read_csv(folder / "samples.csv", keep_default_na=False)

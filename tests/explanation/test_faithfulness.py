@@ -167,7 +167,10 @@ def test_verdicts_gains_and_intervals_by_hand():
         np.testing.assert_allclose(table[column].astype(float), values, atol=1e-12)
     assert table.loc["Random order"].notna().sum() == 2
     table = faithfulness.curve_table(results)
-    assert list(table) == ["method", "curve", "share", "score"]
+    columns = ["method", "curve", "share", "score", "low", "high", "pictures"]
+    assert list(table) == columns
+    assert (table["low"] <= table["score"] + 1e-12).all()
+    assert (table["score"] <= table["high"] + 1e-12).all()
     assert set(table["method"]) == {*methods.TITLES.values(), "random"}
     rows = table[table["method"] == "Occlusion"].set_index("curve")
     np.testing.assert_allclose(rows.loc["deletion", "score"], 0.45)
