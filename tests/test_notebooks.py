@@ -337,8 +337,8 @@ def test_every_formula_can_be_drawn_without_a_network(file, book, tmp_path):
     assert "\ue000" not in page
 
 
-def test_the_report_s_abstract_has_scores():
+def test_the_report_s_abstract_has_scores_and_an_overlay():
     tagged = [
         f.stem for f in BOOKS for c in code(BOOKS[f]) if "abstract" in c.metadata.get("tags", [])
     ]
-    assert {"4_ablation"} <= set(tagged)
+    assert {"4_ablation", "6_explainability"} <= set(tagged)
