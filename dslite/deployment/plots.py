@@ -98,10 +98,10 @@ def pareto(table: pd.DataFrame, metric: str = "uar") -> Figure:
         axes.plot(row.ms_median, score[i], "o", color=colour, mfc=face, label=row.backbone)
         which = f"{row.backbone}, " if len(backbones) > 1 else ""
         up = i % 2 == 0  # neighbours in time above and below, lest their texts meet
-        where = {"xytext": (0, 3 if up else -3), "textcoords": "offset points", "fontsize": 7}
+        where = {"xytext": (2, 4 if up else -4), "textcoords": "offset points", "fontsize": 7}
         where |= {"rotation": 40 if up else -40, "va": "bottom" if up else "top"}
         text = f"{which}{row.variant}, {row.MB:.3g} MB"
-        axes.annotate(text, (row.ms_median, ends[int(up)][i]), **where)
+        axes.annotate(text, (row.ms_median, score[i]), **where)
     axes.set(xscale="log", ylabel=f"Test {name}")
     axes.margins(x=0.15, y=0.35)
     _label_log_axis(axes, "Median time of a run from audio (ms, log)")
