@@ -148,9 +148,7 @@ def copy(dataset: str, name: str) -> Path:
     for cell in book.cells:
         # Tags stay: one of them names the parameters.
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
-        if "injected-parameters" in cell.metadata.get(
-            "tags", ()
-        ):  # weights, perhaps
+        if "injected-parameters" in cell.metadata.get("tags", ()):  # weights, perhaps
             cell.source = re.sub(r'"/[^"]*/([^"/]+)"', r'"\1"', cell.source)
         if cell.cell_type == "markdown":
             cell.source = _linked(cell.source, dataset)

@@ -91,7 +91,7 @@ def _smooth(values: np.ndarray, panels: int) -> np.ndarray:
     return np.concatenate([uniform_filter(part, max(1, len(part) // 28)) for part in parts])
 
 
-def _overlay(
+def draw_overlay(
     axes: Axes, file: "ExplainedFile", values: np.ndarray, limit: float, hz: np.ndarray
 ) -> AxesImage:
     """Attributions in colour over the grey spectrogram, contours, and where chunks begin or end."""
@@ -168,7 +168,7 @@ def overlays(
                 sums = "(output − expected)"
                 title = f"what speaks for {name}:\n{part.base:.2f} → {part.output:.2f}"
             if _explains(file, part):
-                image = _overlay(axes, file, density(part), limit, mel_frequencies_hz)
+                image = draw_overlay(axes, file, density(part), limit, mel_frequencies_hz)
             else:
                 title += ": too little"
                 _grey(axes, file, np.atleast_2d(mel_frequencies_hz))
