@@ -60,6 +60,22 @@ def test_a_title_then_the_parameters_and_at_the_end_the_results(file, book):
 
 
 @each
+def test_it_asks_builds_the_method_in_its_cells_and_is_no_longer_than_a_chapter(file, book):
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    assert "\n## Question\n" in texts[0]
+    assert (450 if file.stem == "0_start" else 600) <= len(" ".join(texts).split()) <= 1200
+    assert re.search(r"\$[^$]+\$", "\n".join(texts))
+    trees = [ast.walk(ast.parse(cell.source)) for cell in code(book)]
+    nodes = [node for tree in trees for node in tree]
+    defined = {n.name: n.end_lineno - n.lineno for n in nodes if isinstance(n, ast.FunctionDef)}
+    assert len(defined) >= 5
+    assert [name for name, lines in defined.items() if lines >= 25] == []
+    # What is built by hand is held to the package's.
+    calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
+    assert any(call.startswith("np.testing.assert_") for call in calls) or file.stem == "7_paper"
+
+
+@each
 def test_parameters_are_plain_assignments_that_papermill_reads_with_their_help(file, book):
     inspected = papermill.inspect_notebook(str(file))
     assert list(inspected) == [name for name, *_ in parameters(book)]
