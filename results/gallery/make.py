@@ -13,7 +13,6 @@ from dslite import cards, paths, plots, tensorflow_logging
 from dslite.datasets import load_manifest
 
 tensorflow_logging.import_tensorflow()
-from dslite.evaluation import confusion  # noqa: E402
 from dslite.explanation import explain_files, load_model  # noqa: E402
 from dslite.explanation import plots as explanation_plots  # noqa: E402
 from dslite.explanation.files import choose_by_rule  # noqa: E402
@@ -30,7 +29,7 @@ def scores(axes: Axes, finished: dict[str, runs.Run]) -> None:
         low, high = (100 * end for end in file["interval_files"])
         axes.plot([low, high], [place, place], color=plots.COLOURS[place], lw=2)
         axes.plot(100 * file["score"], place, "o", color=plots.COLOURS[place])
-        axes.annotate(f"{name}: {100 * file['score']:.0f}", (low, place - 0.25), fontsize=9)
+        axes.annotate(f"{name}: {100 * file['score']:.0f}", (27, place - 0.25), fontsize=9)
     chance = 100 * run.metrics["test"]["chance"]
     axes.axvline(chance, color="grey", ls="--", lw=1)
     axes.annotate("chance", (chance + 1, len(finished) - 0.55), fontsize=9, color="grey")
@@ -54,7 +53,7 @@ def main() -> None:
     (sound, picture, decision), (overlay, matrix, score) = axes
     rate = run.settings.sample_rate
     sound.plot(np.arange(len(file.waveform)) / rate, file.waveform, lw=0.4)
-    sound.set(xlabel="Time (s)", ylabel="Amplitude", xlim=(begin, end))
+    sound.set(xlabel="Time (s)", ylabel="Amplitude (full scale: 1)", xlim=(begin, end))
     draw_mel(picture, np.clip(file.picture / 255, 0, 1), begin, end, hz)
     row = run.predictions.set_index("file").loc[file.name, list(run.classes)].astype(float)
     decision.barh(run.classes, 100 * row)
@@ -64,7 +63,7 @@ def main() -> None:
     limit = float(np.quantile(np.abs(values), 0.99))
     image = explanation_plots.draw_overlay(overlay, file, values, limit, hz)
     bar = figure.colorbar(image, ax=overlay, extend="both")
-    bar.set_label("← against      share of the output      for →")
+    bar.set_label("against   ←   share   →   for")
     bar.set_ticks([])
     tested = run.predictions.query("partition == 'test'")
     shares = pd.crosstab(tested["label"], tested["prediction"], normalize="index")
