@@ -66,9 +66,9 @@ def test_copies_are_small_and_hold_no_recording_and_no_place_of_a_machine(copies
     assert sum(file.stat().st_size for file in files) < 12_000_000
     for file in files:
         text = file.read_text("utf-8")
-        assert not re.search(r'"/(home|root|work|tmp|Users)/|file://', text), file
+        assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/\w|file://", text), file
         recorded = file.parent.name not in copies.WITH_SOUND
-        assert not (recorded and re.search("<audio|audio/", text)), file
+        assert not (recorded and re.search(r"audio/[\w-]+;base64,\w", text)), file
         for picture in re.findall(r'"image/png": "([^"]+)"', text):
             assert len(base64.b64decode(picture)) <= copies.LARGEST, file
 
