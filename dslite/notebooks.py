@@ -185,12 +185,13 @@ def progress(title: str) -> Callable[[str], None]:
         return lambda line: print(f"[{title}] {line}", flush=True)
     from tqdm.auto import tqdm
 
-    bar = tqdm(desc=title, file=sys.stdout, bar_format="{desc}: {bar:20}{postfix}")
+    bar = tqdm(desc=title, file=sys.stdout, bar_format="{bar:20} {desc}")
 
     def log(line: str) -> None:
         if place := re.search(r"epoch +(\d+)/(\d+)", line):
             bar.n, bar.total = map(int, place.groups())
-        bar.set_postfix_str(line.partition("\n")[0][:100])
+        text = line.partition("\n")[0][:100]
+        bar.set_description_str(f"{title}: {text}")
 
     return log
 

@@ -168,7 +168,7 @@ def test_a_training_is_a_line_an_epoch_by_machine_and_one_bar_in_jupyterlab(monk
         log(line)
     out, err = capsys.readouterr()
     assert (out.count("\n"), err) == (0, "")
-    assert re.search("CutMix: [#\u2588]+, .*UAR 60.0 %", out.split("\r")[-1])
+    assert re.search("[#\u2588]+ CutMix: .*UAR 60.0 %", out.split("\r")[-1])
 
 
 @pytest.fixture
