@@ -1,6 +1,7 @@
 """The notebooks: their parameters, their execution with papermill, and the HTML page of them."""
 
 import ast
+import functools
 import html
 import itertools
 import json
@@ -185,13 +186,15 @@ def progress(title: str) -> Callable[[str], None]:
         return lambda line: print(f"[{title}] {line}", flush=True)
     from tqdm.auto import tqdm
 
-    bar = tqdm(desc=title, file=sys.stdout, bar_format="{bar:20} {desc}")
+    @functools.cache
+    def bar() -> tqdm:  # when there is something to say, and the one before has ended
+        return tqdm(file=sys.stdout, bar_format="{bar:20} {desc}")
 
     def log(line: str) -> None:
         if place := re.search(r"epoch +(\d+)/(\d+)", line):
-            bar.n, bar.total = map(int, place.groups())
+            bar().n, bar().total = map(int, place.groups())
         text = line.partition("\n")[0][:100]
-        bar.set_description_str(f"{title}: {text}")
+        bar().set_description_str(f"{title}: {text}")
 
     return log
 
