@@ -53,7 +53,7 @@ test: $(READY)  ## what a contributor runs: minutes, in as many processes as COR
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
-	$(BIN)/python -m pytest -m "not huge" -n $(CORES) --dist loadfile $(if $(ONLY),-k "$(ONLY)")
+	$(BIN)/python -m pytest -m "not huge" -n $(CORES) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY)  ## JupyterLab, opened at the start page of the collection
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/0_start.ipynb
