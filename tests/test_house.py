@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def exists(name: str) -> bool:
         return False
     offered = getattr(importlib.import_module(f"dslite.{first}"), "__all__", ())
     return not rest or rest[0] in offered or (PACKAGE / first / f"{rest[0]}.py").is_file()
+
+
+def test_names_in_notebooks_tests_and_the_documentation_say_what_they_hold():
+    sources = {}
+    for folder in ("tests", "docs", "results", "workflow"):
+        for file in (paths.ROOT / folder).rglob("*.py"):
+            sources[str(file)] = file.read_text("utf-8")
+    for file in (paths.ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(file.read_text("utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        sources[str(file)] = "\n".join(code)
+    vague = {name: bound(ast.parse(text)) & SAYS_NOTHING for name, text in sources.items()}
+    assert {name: words for name, words in vague.items() if words} == {}
 
 
 def test_modules_that_texts_name_exist():

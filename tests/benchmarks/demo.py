@@ -72,7 +72,7 @@ def measure(seed: int) -> None:
             history = run.history.query("training == 'train'")
             row |= {"phase 1": history["devel_score"].iloc[0]}
             row |= {"phase 2": history["devel_score"].iloc[-1]}
-            row |= {"kept": run.record.get("kept", {}).get("phase", 1)}
+            row |= {"phase": run.record.get("kept", {}).get("phase", 1)}
         print(json.dumps(row), flush=True)
 
 
@@ -107,7 +107,7 @@ def table(rows: pd.DataFrame) -> list[str]:
     shown["end of phase 2 to no augmentation"] = [
         "" if pd.isna(mean) else f"{mean:+.1f} ± {sd:.1f}" for mean, sd in pairs
     ]
-    shown["phase 2 kept"] = (rows["kept"] == 2).groupby(rows["method"]).sum()
+    shown["phase 2 kept"] = (rows["phase"] == 2).groupby(rows["method"]).sum()
     order = rows["method"].drop_duplicates()
     return shown.loc[order].to_markdown(disable_numparse=True).splitlines()
 

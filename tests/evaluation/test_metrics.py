@@ -128,9 +128,9 @@ def test_an_interval_over_speakers_needs_five():
         assert (metrics.bootstrap_interval(labels, predictions, 2, of) is not None) == drawn
         assert (metrics.bootstrap_interval_rho(labels, predictions, of) is not None) == drawn
         assert (metrics.bootstrap_recalls(labels, predictions, 2, of) != [None] * 2) == drawn
-        own = metrics.uar_by_group(labels, predictions, of)
-        assert own.mean() == pytest.approx(metrics.uar(labels, predictions, 2))
-        assert list(own.index) == list(range(speakers))
+        of_speakers = metrics.uar_by_group(labels, predictions, of)
+        assert of_speakers.mean() == pytest.approx(metrics.uar(labels, predictions, 2))
+        assert list(of_speakers.index) == list(range(speakers))
 
 
 def test_what_cannot_vary_has_no_interval(monkeypatch):

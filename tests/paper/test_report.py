@@ -107,7 +107,7 @@ class Elements(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.found, self.open, self.texts = [], [], []
+        self.listed, self.open, self.texts = [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -115,13 +115,13 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag, attrs):
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), f"<{tag}> has an attribute twice"
-        self.found.append((tag, dict(attrs), tuple(self.open)))
+        self.listed.append((tag, dict(attrs), tuple(self.open)))
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
         assert "svg" in (*self.open, tag), f"<{tag}/> closes itself, which HTML does not know"
-        self.found.append((tag, dict(attrs), tuple(self.open)))
+        self.listed.append((tag, dict(attrs), tuple(self.open)))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -131,7 +131,7 @@ class Elements(HTMLParser):
             self.texts.append(data)
 
     def named(self, *tags):
-        return [(attrs, within) for tag, attrs, within in self.found if tag in tags]
+        return [(attrs, within) for tag, attrs, within in self.listed if tag in tags]
 
 
 @pytest.fixture(scope="session")
@@ -154,21 +154,21 @@ def words_of(html):
 
 def test_the_page_is_well_formed_and_goes_from_the_short_to_the_long(page, elements):
     assert page.startswith('<!doctype html>\n<html lang="en">')
-    counted = Counter(tag for tag, _, _ in elements.found)
+    counted = Counter(tag for tag, _, _ in elements.listed)
     assert [counted[tag] for tag in ("h1", "main", "header", "footer", "title")] == [1] * 5
     order = [attrs["id"] for attrs, within in elements.named("section") if within[-1] == "main"]
     assert order == [
         *("abstract", "verdicts", "tables", "figures", "differences", "numbers"),
         *("contradictions", "claims", "facts"),
     ]
-    levels = [int(tag[1]) for tag, _, _ in elements.found if re.fullmatch("h[1-6]", tag)]
+    levels = [int(tag[1]) for tag, _, _ in elements.listed if re.fullmatch("h[1-6]", tag)]
     assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
 def test_every_reference_has_its_target_and_every_part_its_files(elements):
-    ids = Counter(attrs["id"] for _, attrs, _ in elements.found if "id" in attrs)
+    ids = Counter(attrs["id"] for _, attrs, _ in elements.listed if "id" in attrs)
     assert [name for name, times in ids.items() if times > 1] == []
-    wanted = {attrs["href"] for _, attrs, _ in elements.found if "href" in attrs} - {"data:,"}
+    wanted = {attrs["href"] for _, attrs, _ in elements.listed if "href" in attrs} - {"data:,"}
     assert {name for name in wanted if name[0] == "#" and name[1:] not in ids} == set()
     assert {"#abstract", "#numbers-3", "#tables"} <= wanted
     others = {name for name in wanted if name[0] != "#"}
@@ -252,7 +252,7 @@ def test_the_two_recipes_are_laid_beside_each_other(page, material):
 
 
 def test_pictures_and_what_scrolls_say_what_they_show(elements):
-    regions = [a for _, a, _ in elements.found if a.get("role") == "region"]
+    regions = [a for _, a, _ in elements.listed if a.get("role") == "region"]
     assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in regions)
     images = [attrs for attrs, _ in elements.named("img")]
     kinds = [attrs["src"].partition(";")[0] for attrs in images]
@@ -266,7 +266,7 @@ def test_what_comes_from_data_is_escaped_and_nothing_is_loaded(page, elements):
     assert [within for _, within in elements.named("script")] == [("html", "body")]
     assert "alert('x')" not in page
     assert "".join(elements.texts).count("alert('x')") >= 7
-    for _, attrs, _ in elements.found:
+    for _, attrs, _ in elements.listed:
         for name in ("src", "action", "data", "srcset", "poster"):
             assert attrs.get(name, "data:").startswith("data:")
     assert not re.search(r"url\((?!#)|@import", page)

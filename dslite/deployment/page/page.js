@@ -145,9 +145,9 @@ async function showChunk(index) {
   const {values, took} = await depict(chunk);
   const from = begin + starts[index], row = outputs[index], best = largest(row);
   const last = Math.min(from + model.chunk, begin + waveform.length);
-  const said = model.classes.length ? `${model.classes[best]} ${percent(row[best])}` : Number(row[0].toPrecision(4));
+  const answer = model.classes.length ? `${model.classes[best]} ${percent(row[best])}` : Number(row[0].toPrecision(4));
   const padded = last < from + model.chunk && !model.sound ? ', then zeros' : '';
-  const caption = `Chunk ${index + 1} of ${starts.length}, ${seconds(from)} to ${seconds(last)} s${padded}: ${said}`;
+  const caption = `Chunk ${index + 1} of ${starts.length}, ${seconds(from)} to ${seconds(last)} s${padded}: ${answer}`;
   showPicture(values, chunk, from, 's', caption);
   at('chunk').setAttribute('aria-valuetext', caption);
   return took;
