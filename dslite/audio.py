@@ -1,6 +1,8 @@
 """Decode, mix down, resample, trim, vary and cut audio."""
 
+import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ import soxr
 from dslite.errors import InputError
 from dslite.settings import Settings
 
+# A file's path and, in seconds, the begin and the end of a segment of it
+SEGMENT = re.compile(r"(?P<file>.+)#t=(?P<start>[\d.]+)(,(?P<end>[\d.]+))?", re.DOTALL)
+OVERHANG = 0.05  # s that a segment may end after its file, for rounding
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
 FRAMES = 4096  # levels computed at a time, of two minutes
@@ -29,13 +34,54 @@ LOWEST_HZ = 62.5  # below it a tilted spectrum stays flat: four octaves under 1 
 WARP_WINDOW = 0.032  # s
 
 
+def fragment(path: str, start_s: float, end_s: float = math.nan) -> str:
+    """Return the path of a segment of a file, as in W3C's media fragments.
+
+    Examples
+    --------
+    >>> fragment("a.wav", 0.5, 2.0), fragment("a.wav", 0.25)
+    ('a.wav#t=0.5,2', 'a.wav#t=0.25')
+    """
+    seconds = [f"{each:.6f}".rstrip("0").rstrip(".") for each in (start_s, end_s)]
+    return f"{path}#t={','.join(seconds if math.isfinite(end_s) else seconds[:1])}"
+
+
+def source(path: str | PathLike) -> Path:
+    """Return the file that a path or a segment's path names."""
+    match = SEGMENT.fullmatch(os.fspath(path))
+    return Path(match["file"] if match and not Path(path).exists() else path)
+
+
+def blocks(file: soundfile.SoundFile, path: str | PathLike, dtype: str) -> Iterator[np.ndarray]:
+    """Read what a path names of an open file, its segment or all of it: [frames, channels].
+
+    InputError where a segment does not lie in the file.
+    """
+    begin, left = 0, file.frames
+    if (match := SEGMENT.fullmatch(os.fspath(path))) and source(path) != Path(path):
+        begin, end = round(float(match["start"]) * file.samplerate), file.frames
+        end = round(float(match["end"]) * file.samplerate) if match["end"] else end
+        if begin >= file.frames or end > file.frames + OVERHANG * file.samplerate:
+            seconds = file.frames / file.samplerate
+            raise InputError(
+                f"{path}: the file ends after {seconds:.2f} s, before the segment does"
+            )
+        left = min(end, file.frames) - begin
+        file.seek(begin)
+    whole = not begin and left == file.frames  # also frames that no header counts
+    while len(block := file.read(BLOCK if whole else min(BLOCK, left), dtype, always_2d=True)):
+        yield block
+        left -= len(block)
+
+
 @contextmanager
 def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
     """Open an audio file; whatever libsndfile says while it is in use becomes an InputError."""
-    if not Path(path).is_file():
+    stored = source(path)
+    if not stored.is_file():
         raise InputError(f"{path}: there is no such audio file")
     # soundfile encodes a name itself, but refuses one that is not UTF-8, as of an old archive.
-    name = os.fspath(path) if os.name == "nt" else os.fsencode(path)
+    name = os.fspath(stored) if os.name == "nt" else os.fsencode(stored)
     try:
         file = soundfile.SoundFile(name)
     except TypeError:  # what soundfile raises for the headerless '.raw'
@@ -102,7 +148,7 @@ def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
     parts, frames = [], 0
     with opened(path) as file:
         mixer = Mixer(file.samplerate, sample_rate, path)
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        for block in blocks(file, path, "float32"):
             frames += len(block)
             parts.append(mixer.add(block))
     waveform = np.concatenate([*parts, mixer.rest()])

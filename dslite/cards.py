@@ -75,6 +75,8 @@ class Card(Strict):
     publish: bool = False  # whether the licence lets file names be published
     folder: str = ""  # the corpus's folder; relative: below DSLITE_DATA, or beside the table
     table: str = ""  # path of the user's table (layout: table)
+    # path, label, speaker, partition, start, end, duration -> the table's column; empty: none
+    columns: dict[str, str] = Field(default_factory=dict)
     package: Package | None = None  # names on disk (layout: compare)
 
     task: Literal["classification", "regression"] = "classification"
@@ -136,11 +138,17 @@ def is_table(dataset: str) -> bool:
     return Path(dataset).suffix.lower() in {".csv", ".tsv"}
 
 
-def load(dataset: str, folder: str | Path = "") -> Card:
+def load(
+    dataset: str,
+    folder: str | Path = "",
+    name: str = "",
+    columns: Mapping[str, str] | None = None,
+) -> Card:
     """Load the card of a corpus by name, or of a user's table by path.
 
     A card ``my.yaml`` beside the table ``my.csv`` is read where there is one; ``folder`` says where
-    the corpus lies, if not where the card says. InputError for an unknown name, a missing table or
+    the corpus lies, if not where the card says, and of a table ``name`` how its results are called
+    and ``columns`` which of its columns is what. InputError for an unknown name, a missing table or
     folder, or a card that does not validate.
 
     Examples
@@ -149,7 +157,10 @@ def load(dataset: str, folder: str | Path = "") -> Card:
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     if is_table(dataset):
-        card = _table_card(paths.find(dataset))
+        given = {"dataset": name} if name else {}
+        card = _table_card(paths.find(dataset), given, columns or {})
+    elif name or columns:
+        raise InputError(f"{dataset}: --name and --columns are for a table of yours")
     else:
         path = paths.data("cards") / f"{dataset}.yaml"
         if dataset not in names():
@@ -163,19 +174,23 @@ def load(dataset: str, folder: str | Path = "") -> Card:
     return card.model_copy(update={"folder": str(place)})
 
 
-def _table_card(table: Path) -> Card:
+def _table_card(table: Path, given: Mapping[str, str], columns: Mapping[str, str]) -> Card:
     """Card of a user's table; its ``folder`` is absolute."""
     if not table.is_file():
         raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
-    if table.stem in names():
-        raise InputError(
-            f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
-            f"would be mixed with yours; rename the table"
-        )
     values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
     file = table.with_suffix(".yaml")
     if file.is_file():
         values |= dslite_settings.read_yaml(file)
+    values |= given
+    if values["dataset"] == table.stem and table.stem in names():
+        raise InputError(
+            f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
+            f"would be mixed with yours; rename the table or give it a name (--name, or `dataset` "
+            "in its card)"
+        )
+    if columns:
+        values["columns"] = {**(values.get("columns") or {}), **columns}
     card = _checked_card(values | {"table": str(table)}, file)
     if card.layout != "table" or card.dataset in names():
         raise InputError(

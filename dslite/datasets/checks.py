@@ -16,6 +16,10 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
 
 SILENT = 1e-4  # peak, -80 dB of full scale: below the last bits of 16
+NOBODY = (
+    "unknown, so people may be in train and in test, and a score that of voices heard in training; "
+    "add a column 'speaker'"
+)
 UNEXPECTED = "not the expected counts"  # kind of warning
 # Table 1's columns -> heading and the decimals that are printed
 TABLE1 = {
@@ -76,6 +80,9 @@ def warnings(corpus: Manifest) -> dict[str, list[str]]:
     table = corpus.table
     decoded = table[table["audio_hash"] != ""]
     kinds = {
+        "read otherwise": list(corpus.cautions),
+        "speakers": [NOBODY] if corpus.card.table and not any(table["speaker"]) else [],
+        "segments of one file in two partitions": _shared_files(corpus),
         "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
         "the same audio twice": [
             f"{_at(corpus, j)}: the same audio as {_at(corpus, i)} ({table['partition'][i]})"
@@ -119,7 +126,7 @@ def _audio_problems(corpus: Manifest) -> list[str]:
                 "put the audio inside, or name the folder that holds all of it (--data, or "
                 "`folder` in the card)"
             )
-        elif not file.is_file():
+        elif not audio.source(file).is_file():
             reason = f"there is no such file in {corpus.folder}"
         else:
             try:
@@ -185,6 +192,18 @@ def _shared_audio(corpus: Manifest) -> list[str]:
         f"{partition[j]}; {remedy}"
         for i, j in listing.in_two_partitions(corpus.table, "audio_hash")
         if path[i] != path[j]
+    ]
+
+
+def _shared_files(corpus: Manifest) -> list[str]:
+    files = corpus.table.assign(
+        file=[str(audio.source(corpus.folder / path)) for path in corpus.table["path"]]
+    )
+    return [
+        f"{_at(corpus, j)}: {files['partition'][j]} has a segment of a file of which another, "
+        f"{_at(corpus, i)}, is in {files['partition'][i]}"
+        for i, j in listing.in_two_partitions(files, "file")
+        if files["path"][i] != files["path"][j]
     ]
 
 

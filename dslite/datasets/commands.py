@@ -13,17 +13,30 @@ Dataset = Annotated[str, typer.Argument(help="name of a corpus, or path of a CSV
 Data = Annotated[
     Path | None, typer.Option("--data", help="folder of the corpus, if not where DSLITE_DATA says")
 ]
+Columns = Annotated[
+    str, typer.Option(help="of a table, which is what: label=emotion,speaker=spk,end=")
+]
+Name = Annotated[str, typer.Option(help="of a table's results, if not as the table is called")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
 ]
 
 
-def checked(dataset: str, data: Path | None = None):
-    """Return a corpus's checked manifest; warnings go to the user."""
+def load_card(dataset: str, data: Path | None = None, name: str = "", columns: str = ""):
+    """Return the card of a corpus or a table, as the options say."""
     from dslite import cards
+    from dslite.datasets.columns import parse
+
+    return cards.load(dataset, data or "", name, parse(columns))
+
+
+def checked(card):
+    """Return a corpus's checked manifest; warnings go to the user."""
     from dslite.datasets import checks
 
-    corpus = checks.load_manifest(cards.load(dataset, data or ""))
+    corpus = checks.load_manifest(card)
+    for note in corpus.notes if card.table else ():
+        typer.echo(f"note: {note}", err=True)
     for warning in checks.in_short(checks.warnings(corpus)):
         typer.echo(f"warning: {warning}", err=True)
     return corpus
@@ -48,6 +61,7 @@ def datasets() -> None:
 def check(
     dataset: Dataset,
     data: Data = None,
+    columns: Columns = "",
     preset: Annotated[str, typer.Option(help="whose chunks are counted: paper or tuned")] = "",
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option(help="exit 1 when there are warnings")] = False,
@@ -58,7 +72,7 @@ def check(
     from dslite.datasets import checks, manifest
 
     try:
-        card = cards.load(dataset, data or "")
+        card = load_card(dataset, data, columns=columns)
         settings = cards.settings_of(card, preset, overrides or "")
         findings = checks.findings(manifest.build(card), settings)
     except InputError as error:
@@ -81,6 +95,8 @@ def check(
 def partition(
     dataset: Dataset,
     data: Data = None,
+    name: Name = "",
+    columns: Columns = "",
     verify: Annotated[bool, typer.Option(help="compare with the published partition")] = False,
     publish: Annotated[bool, typer.Option(help="write it for others to compare with")] = False,
 ) -> None:
@@ -90,11 +106,12 @@ def partition(
     from dslite import paths
     from dslite.datasets import checks, manifest, partitions
 
-    corpus = checked(dataset, data)
+    corpus = checked(load_card(dataset, data, name, columns))
     if verify:
-        comparison, name = partitions.verify(corpus), corpus.card.dataset
+        comparison = partitions.verify(corpus)
         same = partitions.agrees(comparison)
-        typer.echo(f"{name}: {'the same' if same else 'NOT the same'} split as the published one")
+        verdict = "the same" if same else "NOT the same"
+        typer.echo(f"{corpus.card.dataset}: {verdict} split as the published one")
         for kind, meaning in (
             (partitions.SAME, "the same samples"),
             (partitions.OTHER, "the same recording at another rate or in another encoding"),

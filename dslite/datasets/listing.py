@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,6 +20,7 @@ COLUMNS = ("path", "label", "speaker", "partition", "source_label")  # of a list
 UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
 AUDIO = {".wav", ".flac"}  # suffixes of a corpus's audio
 OTHER_AUDIO = {".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
+SEPARATOR = re.compile(r"sep=(.)")
 SHOWN = 20  # problems listed in one message
 
 
@@ -37,6 +39,7 @@ class Listing:
     surplus: tuple[str, ...] = ()  # paths of audio on disk that no label mentions
     excluded: Mapping[str, int] = field(default_factory=dict)  # why left out -> how many files
     notes: tuple[str, ...] = ()  # what else a reader should know
+    cautions: tuple[str, ...] = ()  # what was read otherwise than it is written, perhaps wrongly
 
 
 def home(card: Card) -> Path:
@@ -62,6 +65,11 @@ def is_present(card: Card) -> bool:
 
 
 # What the modules of the layouts share
+
+
+def is_audio_name(name: str) -> bool:
+    """Return whether a name ends as those of audio do."""
+    return Path(name).suffix.lower() in AUDIO | OTHER_AUDIO
 
 
 def is_audio(file: Path) -> bool:
@@ -152,20 +160,27 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()
                 f"{file}: no column '{name}' in its first row{nearest(name, header)}"
                 f" (needed are {' and '.join(required)}{others})"
             )
-    columns = [name for name in (*required, *optional) if name in names]
-    for name in columns:
+    for name in (*required, *optional):
         if names.count(name) > 1:
             raise InputError(f"{file}: there are two columns '{name}'; keep one")
+    places = {name: names.index(name) for name in (*required, *optional) if name in names}
+    return cells(file, len(names), rows, places)
+
+
+def cells(
+    file: Path, width: int, rows: Sequence[Sequence[str]], places: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return some columns of a table's rows as strings; InputError for rows of other length."""
     problems = [
-        f"row {number} has {len(row)} cells where the header has {len(names)}"
+        f"row {number} has {len(row)} cells where the header has {width}"
         if any(row)
         else f"row {number} is blank; delete it"
         for number, row in enumerate(rows, start=2)
-        if not any(row) or len(row) < len(names) or any(row[len(names) :])
+        if not any(row) or len(row) < width or any(row[width:])
     ]
     require_none(problems, str(file))
-    cells = [[row[names.index(name)] for name in columns] for row in rows]
-    return pd.DataFrame(cells, columns=columns, dtype="str")
+    listed = [[row[place] for place in places.values()] for row in rows]
+    return pd.DataFrame(listed, columns=list(places), dtype="str")
 
 
 def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
@@ -177,8 +192,11 @@ def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
-            header = source.readline()
-            source.seek(0)
+            header, begin = source.readline(), 0
+            if separator := SEPARATOR.fullmatch(header.strip()):  # Excel's, which it does not show
+                delimiters, begin = separator[1], source.tell()
+                header = source.readline()
+            source.seek(begin)
             delimiter = max(delimiters, key=header.count)
             rows = [[c.strip() for c in row] for row in csv.reader(source, delimiter=delimiter)]
     except UnicodeDecodeError:

@@ -26,6 +26,8 @@ SPELLINGS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
+EVALUATION = ("eval", "evaluation")  # test where there is a devel, as in many challenges
+
 SEED = 0  # of every division: not the run's, so that all seeds and models have the same one
 FEWEST = 3  # folds: one part each for train, devel and test
 BINS = 5  # quantile bins at most of a regression's labels, so that each part has their whole range
@@ -85,11 +87,12 @@ def _by_list(
     file: Path, files: Iterable[str], left_out: Iterable[str]
 ) -> tuple[dict[str, str], list[str]]:
     listed = {}  # key of a file -> its partition
-    for number, path, spelled in listing.read_table(file, ("path", "partition")).itertuples():
-        at, part = f"{file}, row {number + 2}", SPELLINGS.get(spelled.lower())
-        if not part:
-            hint = nearest(spelled, PARTITIONS)
-            raise InputError(f"{at}: partition '{spelled}' is not known{hint}")
+    columns = listing.read_table(file, ("path", "partition"))
+    spelled_as = meanings(columns["partition"])
+    for number, path, spelled in columns.itertuples():
+        at, part = f"{file}, row {number + 2}", spelled_as[spelled]
+        if part not in PARTITIONS:
+            raise InputError(f"{at}: {part}")
         if listed.setdefault(_file_key(path), part) != part:
             raise InputError(f"{at}: '{path}' is in two partitions")
     keys = {path: _file_key(path) for path in (*files, *left_out)}
@@ -109,6 +112,28 @@ def _file_key(path: str) -> str:
 
 
 # Folds of a cross-validation
+
+
+def meanings(spelled: Iterable[str]) -> dict[str, str]:
+    """Return what each word for a partition means, or a sentence of what is wrong with it.
+
+    Examples
+    --------
+    >>> meanings(["Train", "dev", "eval"])
+    {'Train': 'train', 'dev': 'devel', 'eval': 'test'}
+    """
+    words = dict.fromkeys(spelled)
+    clear = {SPELLINGS.get(word.lower()) for word in words}
+    meant = {}
+    for word in words:
+        if word.lower() in EVALUATION and "test" not in clear and "devel" in clear:
+            meant[word] = "test"
+        elif word.lower() in EVALUATION:
+            meant[word] = f"partition '{word}' may be test or devel; write which it is"
+        else:
+            unclear = f"partition '{word}' is not known{nearest(word.lower(), PARTITIONS)}"
+            meant[word] = SPELLINGS.get(word.lower(), unclear)
+    return meant
 
 
 def parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:

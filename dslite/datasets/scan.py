@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dslite import paths
-from dslite.audio import BLOCK, opened, require_finite
+from dslite.audio import blocks, opened, require_finite, source
 from dslite.errors import InputError
 
 COLUMNS = {
@@ -77,7 +77,7 @@ def of_file(path: str | PathLike) -> Facts:
     frames, clipped, peak = 0, 0, 0.0
     with opened(path) as file:
         digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
-        while len(block := file.read(BLOCK, dtype="float64", always_2d=True)):
+        for block in blocks(file, path, "float64"):
             require_finite(block, path)
             # Adding zero turns the float formats' -0.0 into the integer formats' 0.0.
             digest.update((block + 0.0).astype("<f8", copy=False).tobytes())
@@ -89,7 +89,8 @@ def of_file(path: str | PathLike) -> Facts:
         promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
         short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
         # Of an MP3 file, the number of frames may be an estimate.
-        truncated = int(short or frames < 0.99 * file.frames or SHORT_OGG in log)
+        unread = source(path) == Path(path) and frames < 0.99 * file.frames
+        truncated = int(short or unread or SHORT_OGG in log)
         stored = (frames / rate, rate, file.channels, peak, clipped, truncated)
         return Facts(*stored, digest.hexdigest())
 
@@ -114,7 +115,7 @@ def loudness_levels(waveform: np.ndarray) -> np.ndarray:
 def _state(file: Path | None) -> State | None:
     """What a file's facts are stored under; None for a missing file."""
     try:
-        status = file and file.stat()
+        status = file and source(file).stat()
     except OSError:
         return None
     return status and (str(file.absolute()), status.st_size, status.st_mtime_ns)

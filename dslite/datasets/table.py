@@ -1,23 +1,24 @@
-"""A user's corpus: a CSV/TSV table with ``path, label[, speaker][, partition]`` and its audio."""
+"""A user's corpus: a CSV/TSV table of paths and labels, and its audio."""
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dslite import audio
 from dslite.cards import Card
+from dslite.datasets import columns as table_columns
 from dslite.datasets import listing, partitions
 from dslite.datasets.listing import CARD_LISTS, UNKNOWN, Listing, audio_files
-from dslite.datasets.partitions import SPELLINGS
 from dslite.errors import InputError
-from dslite.settings import PARTITIONS, nearest
+from dslite.settings import PARTITIONS
 
 FOLDS = 5  # of which one becomes test and one devel: about 60 / 20 / 20
 MANY_CLASSES = 50  # more labels than this look like the values of a regression
-REQUIRED = ("path", "label")
-OPTIONAL = ("speaker", "partition")
 REMEDIES = {  # for an empty cell of a column
     "label": f"; where a test file's label is unknown write {UNKNOWN}",
     "speaker": "; give every file a speaker, or leave the whole column out",
@@ -39,15 +40,21 @@ def is_present(card: Card, folder: Path) -> bool:
 def read(card: Card, folder: Path) -> Listing:
     """List a user's table, in its order: row i stands in row i + 2 of the file.
 
-    Every cell is a string, so labels such as ``0`` or ``007`` stay what they are. Partitions come
-    from ``partition`` in the card (lists of speakers) or from the column ``partition``, and where
-    there is neither they are drawn, with `partitions.SEED`.
+    Every cell is a string, so labels such as ``0`` or ``007`` stay what they are. Which column is
+    which, see `dslite.datasets.columns`; rows with a start and an end are segments of a file, whose
+    paths end as media fragments do, ``a.wav#t=1.5,2``. Partitions come from ``partition`` in the
+    card (lists of speakers) or from a column, and where there is neither they are drawn, with
+    `partitions.SEED`.
     """
     table = Path(card.table)
-    columns = listing.read_table(table, REQUIRED, OPTIONAL)
+    columns, resolved = _columns(card, table)
     cells = columns.stack().items()
     empty = [(i, f"{name} is empty{REMEDIES.get(name, '')}") for (i, name), c in cells if not c]
     _require_none(columns, empty, table)
+    source_label = columns["label"]
+    columns["path"], respelled = _on_disk(folder, columns["path"])
+    columns["label"], merged = _one_spelling(card, source_label)
+    segments = _segments(columns, table)
     unknown = columns["label"] == UNKNOWN
     n_labels = columns["label"][~unknown].nunique()
     if n_labels > MANY_CLASSES and "task" not in card.model_fields_set:
@@ -60,10 +67,95 @@ def read(card: Card, folder: Path) -> Listing:
     text = f"the label is unknown ({UNKNOWN}) in {{}}; only test files may do without"
     wrong = np.flatnonzero(unknown & (partition != "test"))
     _require_none(columns, [(i, text.format(partition[i])) for i in wrong], table)
+    surplus = _surplus(folder, columns["path"])
     rows = columns.reindex(columns=list(listing.COLUMNS), fill_value="").assign(
-        label=columns["label"].mask(unknown, ""), partition=partition, source_label=columns["label"]
+        **{"path": segments, "label": columns["label"].mask(unknown, "")},
+        **{"partition": partition, "source_label": source_label},
     )
-    return Listing(folder, rows.astype("str"), source, surplus=_surplus(folder, rows["path"]))
+    return Listing(
+        *(folder, rows.astype("str"), source),
+        surplus=surplus,
+        notes=(*resolved.notes, *respelled),
+        cautions=(*resolved.cautions, *merged),
+    )
+
+
+def _columns(card: Card, table: Path) -> tuple[pd.DataFrame, table_columns.Columns]:
+    """The cells of the columns that are used, under our names."""
+    header, *rows = listing.read_rows(table, "\t" if table.suffix.lower() == ".tsv" else ",;\t")
+    resolved = table_columns.resolve(table, header, rows, card.columns)
+    return listing.cells(table, len(header), rows, resolved.places), resolved
+
+
+def _on_disk(folder: Path, listed: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Paths as the disk spells them: with /, of the same letters, case and suffix of the file."""
+    entries: dict[Path, dict[str, list[str]]] = {}  # folder -> a name without its spelling -> names
+
+    def spelled(name: str) -> str:
+        stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+        return f"{stem}{dot}{suffix.lower()}" if dot else suffix
+
+    def look_up(path: str) -> str:
+        if (folder / path).exists():
+            return path
+        place = path.replace("\\", "/")
+        for form in ("NFC", "NFD"):
+            if (folder / unicodedata.normalize(form, place)).exists():
+                return unicodedata.normalize(form, place)
+        parent = Path(place).parent
+        if parent not in entries:
+            entries[parent] = {}
+            for file in (folder / parent).glob("*"):
+                for key in {spelled(file.name), spelled(file.stem)}:  # some tables have no suffixes
+                    entries[parent].setdefault(key, []).append(file.name)
+        same = entries[parent].get(spelled(Path(place).name), [])
+        return (parent / same[0]).as_posix() if len(same) == 1 else place
+
+    paths = listed.map({path: look_up(path) for path in listed.unique()})
+    changed = listed[paths != listed]
+    note = f"{len(changed)} paths are spelled otherwise on disk, the first one {{}} as {{}}"
+    return paths, [note.format(changed.iloc[0], paths[changed.index[0]])] if len(changed) else []
+
+
+def _one_spelling(card: Card, labels: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Labels as the card's ``labels`` say; what differs by case or blanks alone is one class."""
+    if card.task == "regression":
+        return labels, []
+    free = labels[~labels.isin([*card.labels, *card.classes])]
+    forms: dict[str, Counter] = {}  # what several spellings have in common -> files of each
+    for label, n in Counter(free).items():
+        key = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        forms.setdefault(key, Counter())[label] = n
+    meant, sentences = {label: card.labels.get(label, label) for label in labels}, []
+    classes = {" ".join(name.casefold().split()): name for name in card.classes}
+    for key, counted in forms.items():
+        name = classes.get(key, counted.most_common(1)[0][0])
+        others = [f"'{label}' ({n} files)" for label, n in counted.items() if label != name]
+        meant |= dict.fromkeys(counted, name)
+        if others:
+            sentences.append(
+                f"label {', '.join(others)} is taken as '{name}' ({counted[name]} files), from "
+                "which case, blanks or composed letters alone tell it; where it is another class, "
+                f"write both into `labels` of the card"
+            )
+    return labels.map(meant), sentences
+
+
+def _segments(columns: pd.DataFrame, table: Path) -> pd.Series:
+    """Paths with the segment of each row behind them, where a column says when it starts."""
+    if "start" not in columns:
+        return columns["path"]
+    times = columns.reindex(columns=["start", "end", "duration"], fill_value="")
+    seconds = times.apply(pd.to_numeric, errors="coerce")
+    end = seconds["end"].fillna(seconds["start"] + seconds["duration"])
+    ends = "end" in columns or "duration" in columns
+    wrong = ~(seconds["start"] >= 0) | (ends & ~(end > seconds["start"]))
+    text = "start {}, end {}: expected seconds, the end after the start"
+    cells = times.to_numpy()
+    problems = [(i, text.format(cells[i][0], cells[i][1] or end[i])) for i in np.flatnonzero(wrong)]
+    _require_none(columns, problems, table)
+    pairs = zip(columns["path"], seconds["start"], end, strict=True)
+    return pd.Series([audio.fragment(*each) for each in pairs], columns.index)
 
 
 def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Series, str]:
@@ -85,11 +177,9 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
         _require_none(columns, [(i, text.format(name)) for i, name in missing.items()], table)
         return placed, CARD_LISTS
     if "partition" in columns:
-        placed = columns["partition"].str.lower().map(SPELLINGS)
-        missing = columns["partition"][placed.isna()]
-        text = "partition '{}' is not known{}"
-        hints = {i: nearest(name.lower(), PARTITIONS) for i, name in missing.items()}
-        _require_none(columns, [(i, text.format(missing[i], hints[i])) for i in hints], table)
+        placed = columns["partition"].map(meanings := partitions.meanings(columns["partition"]))
+        missing = columns["partition"][~placed.isin(PARTITIONS)]
+        _require_none(columns, [(i, meanings[word]) for i, word in missing.items()], table)
         return placed, "the table's column 'partition'"
     by = "speaker" if "speaker" in columns else "file"
     source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {partitions.SEED}"

@@ -94,7 +94,11 @@ def _choose(study, group: str) -> None:
 
     candidates = jobs.candidates(jobs.study_runs(study), group)
     ranked, best = jobs.rank(candidates), jobs.best(candidates)
-    of = (commands.checked(best.config.dataset), best.settings, best.config.seed)
+    of = (
+        commands.checked(commands.load_card(best.config.dataset)),
+        best.settings,
+        best.config.seed,
+    )
     tensorflow_logging.import_tensorflow()
     from dslite.training import experiment
 
@@ -112,7 +116,7 @@ def _device(study, devices, name: str) -> None:
     if name not in devices:
         raise InputError(f"study {study.name} has no '{name}' to convert; there is {list(devices)}")
     run = runs.best_on_devel([runs.load(job.folder) for job in devices[name]])
-    manifest = commands.checked(devices[name][0].config.dataset)
+    manifest = commands.checked(commands.load_card(devices[name][0].config.dataset))
     tensorflow_logging.import_tensorflow()
     from dslite.deployment import convert
     from dslite.features import store as feature_store
@@ -144,7 +148,7 @@ def rerun(
     name = original.record["dataset"]
     if not table and name not in cards.names():
         raise InputError(f"{name} is no corpus of this project: name the run's table with --table")
-    manifest = commands.checked(table or name)
+    manifest = commands.checked(commands.load_card(table or name))
     same, settings = study_rerun.plan(original, manifest, weights)
     tensorflow_logging.import_tensorflow()
     with study_rerun.workshop(keep):

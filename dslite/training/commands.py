@@ -7,7 +7,7 @@ import typer
 
 from dslite import tensorflow_logging
 from dslite.datasets import commands
-from dslite.datasets.commands import Dataset, Overrides
+from dslite.datasets.commands import Columns, Dataset, Name, Overrides
 from dslite.errors import InputError
 
 # Modules that take long to import are imported inside the commands: the help must not wait.
@@ -33,6 +33,8 @@ def train(
     seed: Seed = 0,
     overrides: Overrides = None,
     folds: Folds = None,
+    name: Name = "",
+    columns: Columns = "",
     devel_only: Annotated[
         bool, typer.Option("--devel-only", help="a point of a grid: the first training, no test")
     ] = False,
@@ -45,8 +47,9 @@ def train(
     from dslite import cards
 
     named = {"augmentation": augmentation, "backbone": backbone, "weights": weights}
-    chosen = cards.settings_of(cards.load(dataset), preset, overrides or "", **named)
-    built = commands.checked(dataset)
+    card = commands.load_card(dataset, name=name, columns=columns)
+    chosen = cards.settings_of(card, preset, overrides or "", **named)
+    built = commands.checked(card)
     tensorflow_logging.import_tensorflow()
     from dslite.datasets.partitions import divide
     from dslite.training import experiment
@@ -70,6 +73,8 @@ def baseline(
     seed: Seed = 0,
     overrides: Overrides = None,
     folds: Folds = None,
+    name: Name = "",
+    columns: Columns = "",
     force: Force = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
@@ -82,8 +87,9 @@ def baseline(
     if kind == runs.LIBROSA and (backbone or weights):
         raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
     named = {"backbone": backbone, "weights": weights}
-    chosen = cards.settings_of(cards.load(dataset), preset, overrides or "", **named)
-    built = commands.checked(dataset)
+    card = commands.load_card(dataset, name=name, columns=columns)
+    chosen = cards.settings_of(card, preset, overrides or "", **named)
+    built = commands.checked(card)
     tensorflow_logging.import_tensorflow()
     from dslite.training import baselines
 
@@ -93,11 +99,18 @@ def baseline(
 
 def with_corpus(run: Path, table: str):
     """Return a finished run and the checked manifest that it was trained with."""
+    from dslite import cards, paths
     from dslite.datasets import partitions
     from dslite.training import runs
 
     finished = runs.load(run)
-    corpus = commands.checked(table or finished.record["dataset"])
+    record = finished.record
+    recorded = record.get("table", {"path": "", "columns": {}})  # of a corpus of one's own
+    path = table or recorded["path"] or record["dataset"]
+    if recorded["path"] and not paths.find(path).is_file():
+        raise InputError(f"{run}: its table {path} is not there; say where it is with --table")
+    own = {"name": record["dataset"], "columns": recorded["columns"]} if recorded["path"] else {}
+    corpus = commands.checked(cards.load(path, **own))
     return finished, partitions.of_run(corpus, finished.record)
 
 

@@ -176,14 +176,27 @@ def look_up(
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
     place = folder(card, settings, seed, kind, preset, fold, candidate)
     try:
-        identity = provenance.read_json(place / LAST)["identity"]
-    except (InputError, KeyError):
-        identity = ""  # none is finished
-    if force or identity != described["identity"]:
+        finished = provenance.read_json(place / LAST)
+    except InputError:
+        finished = {}  # none is finished
+    if force or finished.get("identity") != described["identity"]:
+        if not force:
+            _require_same_table(place, finished, described)
         return described, place, None
     if log:
         log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
     return described, place, load(place)
+
+
+def _require_same_table(place: Path, finished: Mapping[str, Any], described: Mapping) -> None:
+    """Refuse to replace a run of another table that is called the same."""
+    one, other = (of.get("table", {}).get("path") for of in (finished, described))
+    if one and other and one != other and finished["manifest"] != described["manifest"]:
+        raise InputError(
+            f"{paths.shown(place)} is a run of another table, {one}, and would be replaced by one "
+            f"of {other}: give this one a name (--name, or `dataset` in its card), or replace what "
+            "is there with --force"
+        )
 
 
 def describe(
@@ -231,6 +244,8 @@ def describe(
         if key in used and key != "augmentation"
     }
     named = {"preset": preset or card.default_preset, "overrides": overrides}
+    if card.table:  # where it was, and how it was read
+        named["table"] = {"path": card.table, "columns": card.columns}
     return described | {"identity": provenance.digest(described)} | named
 
 

@@ -223,7 +223,7 @@ def test_a_regression_without_speakers(table):
     rows = [row.replace(",yes", f",{i}").replace(",no", f",{i}.5") for i, row in enumerate(rows)]
     table.write_text("\n".join(rows), encoding="utf-8")
     figures = findings(table, "task: regression\n")
-    assert figures["verdict"] == "clean"
+    assert list(figures["warnings"]) == ["speakers"]  # unknown: no score is sure to be of new ones
     assert sum(sum(part.values()) for part in figures["counts"].values()) == 16
     lines = checks.report(figures).splitlines()
     (_, *cells), _ = [line.split() for line in lines if line.startswith("speakers")]
@@ -261,7 +261,7 @@ def test_json_is_all_of_it_and_says_errors_too(table, command):
     status, out, _ = command("check", str(table), "--json", "--set", "chunk_length_s=1")
     assert status == 0
     assert json.loads(out) == findings(table, chunk_length_s=1)
-    table.write_text("file,class\na0.wav,yes\n", encoding="utf-8")
+    table.write_text("sound,klass\na0,yes\n", encoding="utf-8")
     status, out, err = command("check", str(table), "--json")
     assert (status, err) == (2, "")
     figures = json.loads(out)

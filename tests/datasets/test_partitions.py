@@ -78,7 +78,7 @@ def test_spellings_of_a_file_list(place, text):
     ("text", "words"),
     [
         (LIST.replace("partition", "split"), "no column 'partition' in its first row"),
-        (LIST.replace("devel", "eval"), "row 4: partition 'eval' is not known"),
+        (LIST.replace("devel", "eval"), "row 4: partition 'eval' may be test or devel"),
         (LIST.replace("devel", ""), "row 4: partition '' is not known"),
         (LIST + "z/a.wav,test\n", "row 6: 'z/a.wav' is in two partitions"),
     ],

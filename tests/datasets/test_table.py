@@ -59,6 +59,13 @@ def test_full_table(tmp_path):
         (FULL.replace("devel", "Validation").replace("test", "TEST"), "own.csv"),
         *((FULL.replace("devel", name), "own.csv") for name in ("dev", "val", "development")),
         (FULL.rstrip("\n"), "own.csv"),
+        ("sep=;\n" + FULL.replace(",", ";"), "own.csv"),
+        (FULL.replace("test", "eval"), "own.csv"),
+        (
+            FULL.replace("path,label,speaker,partition", "File Name,emotion,client_id,split"),
+            "own.csv",
+        ),
+        (FULL.replace("path,label,speaker,partition", "x,y,Spk-ID,usage"), "own.csv"),  # by content
     ],
 )
 def test_spellings(tmp_path, text, name):
@@ -76,21 +83,106 @@ def test_cells_stay_strings_and_surplus_columns_go(tmp_path):
     assert table["speaker"].tolist() == [""] * 4
 
 
+def test_a_column_that_is_taken_or_passed_over_is_named(tmp_path):
+    text = FULL.replace("path,label,speaker,partition", "file,label,spk,partition")
+    text = "class,fold," + text.replace("\n", "\nx,1,").removesuffix("x,1,")
+    corpus = read(tmp_path, text)
+    assert corpus.notes == (
+        "column 'file' is taken as the path",
+        "column 'class' is not used: 'label' is",
+        "column 'spk' is taken as the speaker",
+    )
+    assert corpus.cautions == ()  # there is a partition, so `fold` is none
+    corpus = read(tmp_path, speakers(5).replace("speaker", "fold"))
+    assert "column 'fold' (s0, s1, s2, ...) is not used: none of it is train" in corpus.cautions[0]
+    card = "columns: {label: class, speaker: ''}"
+    table = read(tmp_path, text, card=card).table
+    assert (set(table["label"]), set(table["speaker"])) == ({"x"}, {""})
+    (tmp_path / "own.yaml").unlink()
+    assert refusal(tmp_path, text, "columns: {labl: class}").endswith("did you mean 'label'?")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "fragment"),
+    [
+        ("start,end", "0.5,1", "0.5,1"),
+        ("onset,offset", "0.5,1.25", "0.5,1.25"),
+        ("begin,duration", "0.5,0.25", "0.5,0.75"),
+        ("offset,duration", "0.5,0.25", "0.5,0.75"),
+        ("start", "0.5", "0.5"),
+        ("start,end,duration", "0.5,1,0.5", "0.5,1"),
+    ],
+)
+def test_segments(tmp_path, header, cells, fragment):
+    rows = FULL.replace("partition", f"partition,{header}").replace("train", f"train,{cells}")
+    for partition in ("devel", "test"):
+        rows = rows.replace(f",{partition}", f",{partition},{cells}")
+    assert read(tmp_path, rows).table["path"][0] == f"a.wav#t={fragment}"
+
+
+def test_a_length_alone_is_no_segment(tmp_path):
+    rows = FULL.replace("partition", "partition,duration_s").replace("train\n", "train,1\n")
+    rows = rows.replace("devel\n", "devel,1\n").replace("test\n", "test,2\n")
+    assert read(tmp_path, rows).table["path"][0] == "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("listed", "stored"),
+    [
+        ("a\\b.wav", "a/b.wav"),
+        ("a/b.wav", "a/b.WAV"),
+        ("a/B.WAV", "a/B.wav"),
+        ("a/b", "a/b.flac"),
+        ("caf\u00e9.wav", "cafe\u0301.wav"),
+        ("cafe\u0301.wav", "caf\u00e9.wav"),
+    ],
+)
+def test_paths_as_the_disk_spells_them(tmp_path, listed, stored):
+    (tmp_path / stored).parent.mkdir(exist_ok=True)
+    (tmp_path / stored).touch()
+    corpus = read(tmp_path, FULL.replace("a.wav", listed))
+    assert corpus.table["path"][0] == stored
+    assert f"1 paths are spelled otherwise on disk, the first one {listed} as" in corpus.notes[-1]
+
+
+def test_labels_that_differ_by_case_or_blanks_are_one_class_and_named(tmp_path):
+    rows = [
+        ("a", "Happy"),
+        ("b", "happy"),
+        ("c", "happy "),
+        ("d", "caf\u00e9"),
+        ("e", "cafe\u0301"),
+    ]
+    rows = [f"{name}.wav,{label},train" for name, label in rows] + ["f.wav,happy,train"]
+    text = "\n".join(["path,label,partition", *rows]) + "\n"
+    corpus = read(tmp_path, text)
+    assert corpus.table["label"].tolist() == [*["happy"] * 3, *["caf\u00e9"] * 2, "happy"]
+    assert "label 'Happy' (1 files) is taken as 'happy' (3 files)" in corpus.cautions[0]
+    assert len(corpus.cautions) == 2
+    both = "labels: {Happy: Happy, happy: happy}"
+    assert set(read(tmp_path, text, card=both).table["label"]) == {"Happy", "happy", "caf\u00e9"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "no rows below the header"),
         ("path,label\n", "no rows below the header"),
-        ("paths,label\na.wav,no\n", "no column 'path' in its first row; did you mean 'paths'?"),
+        ("paths,label\na,no\n", "no column 'path' in its first row; did you mean 'paths'?"),
         ("path,klass\na.wav,no\n", "no column 'label' in its first row; there is: path, klass"),
-        ("a.wav,no\nb.wav,yes\n", "no column 'path' in its first row; there is: a.wav, no"),
+        ("path,klass\na.wav,no\n", "--columns label=..., or in the card: columns"),
+        ("a.wav,no\nb.wav,yes\n", "no column 'label' in its first row; there is: a.wav, no"),
+        ("file,wav,label\na,a,no\n", "'file' and 'wav' may both be the path; name one: --columns"),
+        ("path,emotion,Target\na.wav,no,no\n", "'emotion' and 'Target' may both be the label"),
+        ("path,label,stop\na.wav,no,2\n", "a column 'stop', but none for the start of a segment"),
+        ("path,label,start,end\na.wav,no,2,1\n", "row 2, a.wav: start 2, end 1: expected seconds"),
         ("path,label,Label\na.wav,no,no\n", "two columns 'label'; keep one"),
         (FULL.replace("b.wav", ""), "row 3, no path: path is empty"),
         (FULL.replace("yes", ""), "row 3, b.wav: label is empty; where a test file's label is un"),
         (FULL.replace("s2", ""), "row 3, b.wav: speaker is empty; give every file a speaker"),
         (FULL.replace("devel", ""), "row 3, b.wav: partition is empty; give every file"),
         (FULL.replace("devel", "tets"), "row 3, b.wav: partition 'tets' is not known; did you mea"),
-        (FULL.replace("devel", "eval"), "partition 'eval' is not known"),
+        (FULL.replace("devel", "eval"), "partition 'eval' may be test or devel; write which it is"),
         (FULL.replace("b.wav,", "\nb.wav,"), "row 3 is blank; delete it"),
         (FULL.replace("b.wav,", "b.wav;"), "row 3 has 3 cells where the header has 4"),
         (FULL.replace("devel", "devel,x"), "row 3 has 5 cells where the header has 4"),
