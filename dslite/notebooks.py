@@ -5,11 +5,12 @@ import functools
 import html
 import itertools
 import json
+import math
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 from dslite import cards, paths, tensorflow_logging
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
-from dslite.settings import Settings, nearest
+from dslite.settings import MOST_SEED, Settings, nearest
 
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
 ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
+LEAST = {"threads": 1, "evaluations": 3}  # of a number; of all others 0
 PAGE = Path(__file__).with_suffix(".html.j2")  # of executed notebooks
 CELLS = Path(__file__).with_suffix(".cells.j2")
 FORMULA = re.compile(
@@ -132,7 +134,7 @@ def _recipe(used: Settings) -> dict[str, str]:
     return {"Picture": picture, "Network": network, **phases, "Augmentation": used.augmentation}
 
 
-def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
+def begin(name: str, namespace: MutableMapping[str, Any]) -> Stage:
     """Check a notebook's parameters, turn them into settings and get the notebook ready.
 
     In a notebook, the summary is shown, figures appear below their cells, TensorFlow is imported
@@ -144,7 +146,8 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
     name
         The notebook, for instance ``3_training``, whose parameters cell says what is read.
     namespace
-        Where the parameters are, in a notebook ``globals()``; what is missing has its default.
+        Where the parameters are, in a notebook ``globals()``; what is missing or None gets its
+        default there, and a number that is written as text becomes one.
 
     Raises
     ------
@@ -167,7 +170,8 @@ def begin(name: str, namespace: Mapping[str, Any]) -> Stage:
         if source.startswith(INJECTED):
             assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
             _check_names([node.targets[0].id for node in assigned], declared)
-    values = {key: namespace.get(key, default) for key, default in declared.items()}
+    values = {key: _value(key, namespace.get(key), default) for key, default in declared.items()}
+    namespace.update(values)
     card, preset = cards.load(values["dataset"]), values.get("preset", "")
     named = {key: value for key, value in values.items() if key in Settings.model_fields}
     chosen = cards.settings_of(card, preset, values.get("overrides", ""), **named)
@@ -236,16 +240,33 @@ def parse_parameters(pairs: Sequence[str]) -> dict[str, str]:
 def _typed(values: Mapping[str, Any], declared: Mapping[str, Mapping]) -> dict[str, Any]:
     """Return parameters in the types that a notebook declares (`papermill.inspect_notebook`)."""
     _check_names(values, declared)
-    converted = dict(values)
-    for name, value in values.items():
-        kind = {"int": int, "float": float}.get(declared[name]["inferred_type_name"])
-        if isinstance(value, str) and kind:
-            try:
-                converted[name] = kind(value)
-            except ValueError:
-                text = f"parameter {name} = '{value}': expected {kind.__name__}"
-                raise InputError(text) from None
-    return converted
+    zeros = {"int": 0, "float": 0.0}  # instead of defaults, which may be any expression
+    kinds = {name: zeros.get(declared[name]["inferred_type_name"]) for name in values}
+    return {
+        name: value if kinds[name] is None else _value(name, value, kinds[name])
+        for name, value in values.items()
+    }
+
+
+def _value(name: str, value: Any, default: str | int | float) -> str | int | float:
+    """A parameter's value in the type of its default, which counts for None."""
+    if value is None:
+        return default
+    if isinstance(default, str):
+        if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):
+            raise InputError(f"parameter {name} = {value!r}: expected a text")
+        return str(value)
+    least, most = LEAST.get(name, 0), MOST_SEED if name == "seed" else math.inf
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    whole = isinstance(default, int)
+    if not least <= number <= most or math.isinf(number) or (whole and number % 1):
+        limits = f"from {least}" + f" to {most}" * (name == "seed")
+        kind = "whole number" if whole else "number"
+        raise InputError(f"parameter {name} = {value!r}: expected a {kind} {limits}")
+    return type(default)(number)
 
 
 def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) -> Path:

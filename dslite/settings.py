@@ -19,6 +19,7 @@ BACKBONE_NAMES = (
     *("densenet201", "mobilenet", "mobilenet_v2", "nasnet_large", "nasnet_mobile"),
     *("inception_resnet_v2", "squeezenet", "efficientnet_v2_b0", "mobilenet_v3_small"),
 )
+MOST_SEED = 2**32 - 1  # which NumPy takes
 SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask sizes refer to it
 
 

@@ -138,6 +138,34 @@ def test_a_mistyped_parameter_is_answered_with_the_nearest(monkeypatch, source, 
     assert f"unknown parameter '{injected}'{reason}" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "odd", "taken"),
+    [
+        ("3_training", {"dataset": None, "seed": None, "overrides": None}, {"dataset": "demo"}),
+        ("3_training", {"seed": "1"}, {"seed": 1}),
+        ("3_training", {"seed": 2.0, "augmentation": "none"}, {"seed": 2}),
+        ("0_start", {"seconds": "2", "preset": None}, {"seconds": 2.0, "preset": ""}),
+        ("5_tflite", {"threads": 0}, "parameter threads = 0: expected a whole number from 1"),
+        ("0_start", {"seconds": "x"}, "parameter seconds = 'x': expected a number from 0"),
+        *[
+            ("6_explainability", {"seed": odd}, f"parameter seed = {odd!r}: expected a whole numb")
+            for odd in (-1, "-1", 1.5, "1.5", True, "", [1], float("nan"), 2**32)
+        ],
+        *[
+            ("1_partition", {"dataset": odd}, f"parameter dataset = {odd!r}: expected a text")
+            for odd in (True, ["my.csv"], {})
+        ],
+    ],
+)
+def test_odd_values_are_taken_or_refused_before_any_work(name, odd, taken):
+    if isinstance(taken, str):
+        assert refusal(notebooks.begin, name, odd).startswith(taken)
+        return
+    notebooks.begin(name, odd)  # the cells see what is taken
+    assert {key: odd[key] for key in taken} == taken
+    assert type(odd["seed"]) is int
+
+
 def test_begin_outside_a_notebook():
     values = {"seed": 3, "overrides": "units=7", "augmentation": "cutmix", "weights": "random"}
     stage = notebooks.begin("3_training", values)
@@ -197,7 +225,8 @@ def execution(monkeypatch):
     [
         ("3_trainig", {}, "'3_trainig'; did you mean '3_training'"),
         ("3_training", {"overrides": "units=4", "sead": 3}, "'sead'; did you mean 'seed'"),
-        ("3_training", {"seed": "x"}, "parameter seed = 'x': expected int"),
+        ("3_training", {"seed": "x"}, "parameter seed = 'x': expected a whole number"),
+        ("3_training", {"seed": "-1"}, "parameter seed = '-1': expected a whole number from 0"),
     ],
 )
 def test_what_cannot_be_run_starts_no_kernel(tmp_path, execution, name, parameters, message):

@@ -2,10 +2,13 @@
 
 import math
 import re
+import shutil
+import tempfile
 import textwrap
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from dslite.errors import InputError
-from dslite.models.weights import REGISTRY, fetch
+from dslite.models.weights import REGISTRY, fetch, suffix
 from dslite.settings import nearest
 
 
@@ -92,7 +95,8 @@ def build_backbone(
     name : str
         Key of `BACKBONES`.
     weights : str
-        ``imagenet`` (downloaded once), ``random`` or the path of a Keras weights file.
+        ``imagenet`` (downloaded once), ``random`` or the path of a file of Keras weights, whatever
+        its name.
     size : int or (int, int)
         Side of a square picture, or height and width.
     *feature_layers : str
@@ -165,9 +169,9 @@ def _load_weights(model: keras.Model, title: str, path: Path) -> None:
     for kernel in kernels:
         kernel.assign(np.full(kernel.shape, np.nan))
     try:
-        with warnings.catch_warnings():  # Keras warns once a layer of what is checked below
-            warnings.simplefilter("ignore")
-            model.load_weights(path)
+        with _named(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one a layer of what is checked below
+            _load(model, file)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0][:160]
         raise InputError(f"weights {path} do not fit {title} without top: {reason}") from None
@@ -176,3 +180,24 @@ def _load_weights(model: keras.Model, title: str, path: Path) -> None:
             f"weights {path} leave {unset} of {len(kernels)} kernels of {title} unset or NaN: "
             "they are damaged or belong to another network"
         )
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[Path]:
+    """A weights file under a name that ends as Keras demands of its format."""
+    ending = suffix(path)
+    if path.name.endswith(ending) and (ending != ".h5" or not path.name.endswith(".weights.h5")):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copy(path, Path(folder) / f"network{ending}"))
+
+
+def _load(model: keras.Model, file: Path) -> None:
+    """Read weights layer by layer; of a whole network in the older format by the layers' names."""
+    try:
+        model.load_weights(file)
+    except ValueError:
+        if file.name.endswith((".weights.h5", ".keras")):
+            raise
+        model.load_weights(file, by_name=True)

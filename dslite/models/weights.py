@@ -1,6 +1,7 @@
-"""The published files of ImageNet weights without top."""
+"""Files of weights: the published ones of ImageNet without top, and what a file is."""
 
 import csv
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from dslite.errors import InputError
 # Keras 2.3), for later networks those of the repositories they were published in.
 with (resources.files("dslite.models") / "backbones.csv").open(encoding="utf-8") as _table:
     REGISTRY = {row["name"]: row for row in csv.DictReader(_table)}
+
+OTHERS = "only weights of Keras will do"
+# What a file that is not of Keras has at some place -> what it is
+SIGNATURES = {
+    (0, b"version https://git-lfs"): "a pointer of Git LFS to the file; get it with `git lfs pull`",
+    (0, b"<"): "a web page, as of a download that failed; download it again",
+    (0, b"\x1f\x8b"): "compressed (gzip); unpack it first",
+    (0, b"\x80"): f"a Python pickle, as older .pth files of PyTorch are; {OTHERS}",
+    (0, b"\x08"): f"an ONNX model or another protocol buffer; {OTHERS}",
+    (4, b"TFL3"): f"a TensorFlow Lite model; {OTHERS}",
+    (8, b'{"'): f"safetensors, as of PyTorch; {OTHERS}",
+}
 
 
 def cached(url: str) -> Path:
@@ -36,3 +49,33 @@ def fetch(url: str, checksum: str | None = None) -> Path:
         file.unlink()
         raise InputError(f"{url} is not an HDF5 file; {remedy}")
     return file
+
+
+def suffix(path: Path) -> str:
+    """Return the suffix by which Keras knows a weights file's format, from its content.
+
+    ``.weights.h5``, ``.keras`` (a whole model) or ``.h5``, the format of Keras 1 and 2. InputError
+    that says what the file is, where it is none of them.
+    """
+    import h5py
+
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as content:
+                legacy = "layer_names" in content.attrs or "model_weights" in content
+                return ".h5" if legacy else ".weights.h5"
+        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"weights {path}: not readable ({error})") from None
+    if "model.weights.h5" in names:
+        return ".keras"
+    meaning = f"of an unknown format; {OTHERS}" if begin else "it is empty"
+    for (place, signature), text in SIGNATURES.items():
+        if begin[place:].lstrip().startswith(signature):
+            meaning = text
+    if names:
+        torch = any(name.endswith("data.pkl") for name in names)
+        meaning = f"{'a model of PyTorch' if torch else 'a ZIP archive'}; {OTHERS}"
+    raise InputError(f"weights {path} are none of Keras: {meaning}")

@@ -13,7 +13,7 @@ from dslite import cards, paths
 from dslite import settings as dslite_settings
 from dslite.deployment.runtime import VARIANTS
 from dslite.errors import InputError
-from dslite.settings import AUGMENTATIONS, BACKBONE_NAMES, Strict, checked, nearest
+from dslite.settings import AUGMENTATIONS, BACKBONE_NAMES, MOST_SEED, Strict, checked, nearest
 from dslite.training.runs import ACOUSTIC, BASELINES, LIBROSA, NETWORK
 
 SUFFIXES = {".yaml", ".yml"}
@@ -26,7 +26,7 @@ ALLOWED = {
 }
 AXES = {"backbone": "backbones", "augmentation": "augmentations", "weights": "weights"}
 Recipe = tuple[cards.Card, str, str, str]  # card, dataset, preset, backbone ("": of the preset)
-Seed = Annotated[int, Field(ge=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED, strict=True)]
 
 
 class Study(Strict):

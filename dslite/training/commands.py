@@ -9,12 +9,13 @@ from dslite import tensorflow_logging
 from dslite.datasets import commands
 from dslite.datasets.commands import Columns, Dataset, Name, Overrides
 from dslite.errors import InputError
+from dslite.settings import MOST_SEED
 
 # Modules that take long to import are imported inside the commands: the help must not wait.
 Backbone = Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")]
 Weights = Annotated[str, typer.Option(help="imagenet, random or a file")]
 Preset = Annotated[str, typer.Option(help="paper or tuned")]
-Seed = Annotated[int, typer.Option(min=0)]
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED)]
 Folds = Annotated[
     int | None,
     typer.Option(help="cross-validation: so many speaker-independent folds, each file tested once"),

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from keras.src.legacy.saving import legacy_h5_format
 
 from dslite import cards, paths
 from dslite.features import spectrogram
@@ -190,9 +191,8 @@ def test_weights_fit_every_image_size(networks, files):
 @pytest.mark.parametrize(
     "name",
     [
-        *("other.weights.h5", "legacy.h5", "absent.weights.h5", "cut.weights.h5"),
-        *("conv2d.weights.h5", "conv2d_24.weights.h5", "conv2d_7.weights.h5"),
-        *("text.weights.h5", "text.h5", "text.keras", "text.txt"),
+        *("other.weights.h5", "legacy.h5", "other.pth"),
+        *("conv2d.weights.h5", "conv2d_24.weights.h5", "conv2d_7.h5"),
     ],
 )
 def test_weights_that_do_not_fit(files, tmp_path, name):
@@ -200,10 +200,8 @@ def test_weights_that_do_not_fit(files, tmp_path, name):
     fault = name.partition(".")[0]
     if fault in ("legacy", "other"):
         path.write_bytes(files[f"mobilenet_v2{' legacy' * (fault == 'legacy')}"].read_bytes())
-    elif fault == "text":
-        path.write_bytes(b"these are no weights")
-    elif fault != "absent":
-        path.write_bytes(content[: len(content) // 2] if fault == "cut" else content)
+    else:
+        path.write_bytes(content)
     if fault.startswith("conv2d"):  # the first and the last one are missing, another has a NaN
         with h5py.File(path, "a") as file:
             values = file["layers"][fault]["vars"]
@@ -214,10 +212,25 @@ def test_weights_that_do_not_fit(files, tmp_path, name):
     # A part of a network needs all weights.
     message = refusal(backbones.build_backbone, "squeezenet", str(path), SIDE, "fire2_concat")
     reason = "leave 1 of 25 kernels of SqueezeNet 1.1 unset or NaN" if fault == "conv2d_7" else ""
-    if fault in ("absent", "cut", "text"):
-        reason = "do not fit SqueezeNet 1.1 without top: "
     assert message.startswith(f"weights {path} {reason}")
     assert "SqueezeNet 1.1" in message
+
+
+@pytest.mark.parametrize("name", ["squeezenet.h5", "weights", "x.weights.h5", "model.zip"])
+def test_a_format_is_recognised_by_its_content(networks, files, tmp_path, name):
+    network, path = "squeezenet", tmp_path / name
+    if name == "x.weights.h5":  # a whole network in the older format
+        network, whole = "mobilenet_v2", networks["mobilenet_v2"]
+        top = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(whole.output))
+        with h5py.File(path, "w") as file:
+            model = keras.Model(whole.input, top)
+            legacy_h5_format.save_weights_to_hdf5_group(file.create_group("model_weights"), model)
+    elif name == "model.zip":
+        networks[network].save(tmp_path / "model.keras")
+        (tmp_path / "model.keras").rename(path)
+    else:
+        path.write_bytes(files[network].read_bytes())
+    same_weights(backbones.build_backbone(network, str(path), SIDE), networks[network])
 
 
 def test_published_weights_are_fetched_and_loaded(networks, files, monkeypatch):

@@ -2,7 +2,9 @@
 
 import hashlib
 import inspect
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import keras
@@ -14,6 +16,12 @@ from tests.refusals import refusal
 
 HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(692)
 NAME = "network.h5"
+
+
+def zipped(name: str) -> bytes:
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        archive.writestr(name, "")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
@@ -98,3 +106,30 @@ def test_a_mirror_stands_in_for_every_host(server, monkeypatch):
     message = refusal(weights.fetch, "https://nobody.invalid/other.h5")
     assert message.startswith("http://127.0.0.1:9/files/other.h5: ")
     assert "refused" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n<!DOCTYPE html>", "a web page, as of a download that failed; download it again"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (b"\x80\x02\x8a\nl\xfc", "a Python pickle, as older .pth files of PyTorch"),
+        (zipped("archive/data.pkl"), "a model of PyTorch"),
+        (zipped("readme.txt"), "a ZIP archive"),
+        (b"\x08\x07\x12\x07pytorch", "an ONNX model"),
+        (b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
+        (b'\x20\0\0\0\0\0\0\0{"a":', "safetensors"),
+        (b"\x1f\x8b\x08\0", "compressed"),
+        (b"these are no weights", "of an unknown format; only weights of Keras"),
+        (b"", "it is empty"),
+        (HDF5, "not readable"),
+        (None, "not readable"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_called_what_it_is(tmp_path, content, reason):
+    path = tmp_path / "network.weights.h5"
+    if content is not None:
+        path.write_bytes(content)
+    message = refusal(weights.suffix, path)
+    assert re.match(rf"weights {path}(: | are none of Keras: ){reason}", message)
+    assert "\n" not in message
