@@ -6,6 +6,10 @@ Scores come in as fractions, a UAR is drawn in per cent.
 """
 
 import io
+import re
+import sys
+import unicodedata
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +17,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter, MaxNLocator
 from PIL import Image
 
 # Okabe and Ito's colours, told apart by the colour-blind (jfly.uni-koeln.de/color)
@@ -27,12 +36,17 @@ STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
 STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
 METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
 PICTURE_BYTES = 240_000  # of a PNG that is committed, at most
+LONGEST = 32  # characters of a label at an axis; a longer one is shortened in its middle
+# Fonts of many scripts, looked at before all others that are installed
+FONTS = ("Noto Sans", "Source Han", "WenQuanYi", "IPA", "Nanum", "Amiri", "Droid Sans", "Arial")
+# Their glyphs are boxes or nothing.
+BLANK = ("Last Resort", "LastResort", "Adobe Blank", "Unicode BMP Fallback")
 styled = mpl.rc_context(STYLE)
 
 
 def panels(height: float, rows: int = 1, columns: int = 1, width: float = 7, **shared: Any):
     """Return a figure in inches (7: an A4 page's text) and its axes [rows, columns] or one."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **shared)
 
 
@@ -101,3 +115,117 @@ def forest(axes: Axes, rows: pd.DataFrame, digits: str = ".1f") -> None:
     axes.set_ylim(max(ticks) + 0.6, -0.9)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)
+
+
+# Texts of a user: labels in any script
+
+
+class _Figure(Figure):
+    """A figure whose texts are drawn as they are, in fonts that have their characters."""
+
+    def draw(self, renderer: Any) -> None:
+        replaced: dict[str, str] = {}  # label without a font -> what is drawn
+        at_ticks = set()
+        for axes in self.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                _make_ticks_legible(axis, replaced)
+                ticks = (*axis.majorTicks, *axis.minorTicks)
+                at_ticks |= {text for tick in ticks for text in (tick.label1, tick.label2)}
+        for text in (text for text in self.findobj(Text) if text not in at_ticks):
+            content = text.get_text()
+            if "$" in content:
+                text.set_parse_math(False)
+            if families := _families(content):
+                text.set_fontfamily([*text.get_fontfamily(), *families])
+            text.set_text(_legible(content, replaced))
+        if replaced:
+            _report(tuple(replaced.items()))
+        super().draw(renderer)
+
+
+def _make_ticks_legible(axis: Axis, replaced: dict[str, str]) -> None:
+    """Give an axis with labels of its own other ones, where they cannot be drawn as they are."""
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, FixedFormatter | FuncFormatter | StrCategoryFormatter):
+        return
+    places = axis.get_majorticklocs()
+    labels = formatter.format_ticks(places)
+    if families := _families("".join(labels)):
+        axis.set_tick_params(labelfontfamily=[*mpl.rcParams["font.family"], *families])
+    plain = [label.replace(r"\$", "$") for label in labels]  # as before an earlier drawing
+    legible = [_shortened(_legible(label, replaced)).replace("$", r"\$") for label in plain]
+    if legible != labels:
+        axis.set_ticks(places, legible)
+
+
+def _shortened(label: str) -> str:
+    """A label of `LONGEST` characters at most."""
+    half = LONGEST // 2
+    return label if len(label) <= LONGEST else f"{label[:half]}…{label[1 - half :]}"
+
+
+def _legible(text: str, replaced: dict[str, str]) -> str:
+    """A text whose characters are in some font; what was ``replaced`` for that is noted."""
+    text = unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text
+
+    def spell(match: re.Match) -> str:
+        replaced[match[0]] = "-".join(_spelled(character) for character in match[0])
+        return replaced[match[0]]
+
+    missing = {character for character in text if not _font(character)}
+    return re.sub(f"[{re.escape(''.join(missing))}]+", spell, text) if missing else text
+
+
+def _spelled(character: str) -> str:
+    """A character in ASCII, by its sound where Unicode's name says it, else by its number."""
+    sound = re.search("(?:LETTER|SYLLABLE|SIGN) ([A-Z ]+)$", unicodedata.name(character, ""))
+    return sound[1].split()[-1].lower() if sound else f"{ord(character):04X}"
+
+
+def _families(text: str) -> list[str]:
+    """Font families, beside the usual one, that a text needs."""
+    fonts = {_font(c) for c in unicodedata.normalize("NFC", text)} if not text.isascii() else set()
+    return sorted(fonts - {"", _usual()[0]})
+
+
+@cache
+def _font(character: str) -> str:
+    """The family of the first font that has a character; empty: none on this machine."""
+    family, usual = _usual()
+    if ord(character) in usual or character in "\n\t":
+        return family
+    installed = [f for f in font_manager.fontManager.ttflist if not f.name.startswith(BLANK)]
+    ranked = sorted(installed, key=lambda font: (not font.name.startswith(FONTS), font.name))
+    return next((font.name for font in ranked if ord(character) in _characters(font.fname)), "")
+
+
+@cache
+def _usual() -> tuple[str, frozenset[int]]:
+    """The family that Matplotlib takes first, and its characters."""
+    file = font_manager.findfont(font_manager.FontProperties())
+    return FT2Font(file).family_name, _characters(file)
+
+
+@cache
+def _characters(file: str) -> frozenset[int]:
+    """Numbers of the characters that a font can draw at any size."""
+    try:
+        font = FT2Font(file)
+        return frozenset(font.get_charmap()) if font.scalable else frozenset()
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+@cache
+def _report(replaced: tuple[tuple[str, str], ...]) -> None:
+    """Say once what is drawn instead of labels that no font has, and what to install."""
+    spelled = ", ".join(f"{drawn} for {label}" for label, drawn in replaced)
+    print(
+        f"no font of this machine has some characters of the figure; drawn is {spelled}. Install "
+        "one, for instance Noto Sans (Debian: fonts-noto-cjk, fonts-noto-core), and delete "
+        f"{mpl.get_cachedir()}/fontlist*.json",
+        file=sys.stderr,
+        flush=True,
+    )
