@@ -147,7 +147,8 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Stage:
         The notebook, for instance ``3_training``, whose parameters cell says what is read.
     namespace
         Where the parameters are, in a notebook ``globals()``; what is missing or None gets its
-        default there, and a number that is written as text becomes one.
+        default there (but a dataset that is None), and a number that is written as text becomes
+        one.
 
     Raises
     ------
@@ -170,7 +171,9 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Stage:
         if source.startswith(INJECTED):
             assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
             _check_names([node.targets[0].id for node in assigned], declared)
-    values = {key: _value(key, namespace.get(key), default) for key, default in declared.items()}
+    values = {
+        key: _value(key, namespace.get(key, default), default) for key, default in declared.items()
+    }
     namespace.update(values)
     card, preset = cards.load(values["dataset"]), values.get("preset", "")
     named = {key: value for key, value in values.items() if key in Settings.model_fields}
@@ -250,7 +253,7 @@ def _typed(values: Mapping[str, Any], declared: Mapping[str, Mapping]) -> dict[s
 
 def _value(name: str, value: Any, default: str | int | float) -> str | int | float:
     """A parameter's value in the type of its default, which counts for None."""
-    if value is None:
+    if value is None and name != "dataset":  # whose default is seldom meant by who hands one on
         return default
     if isinstance(default, str):
         if isinstance(value, bool) or not isinstance(value, str | int | float | os.PathLike):

@@ -141,7 +141,7 @@ def test_a_mistyped_parameter_is_answered_with_the_nearest(monkeypatch, source, 
 @pytest.mark.parametrize(
     ("name", "odd", "taken"),
     [
-        ("3_training", {"dataset": None, "seed": None, "overrides": None}, {"dataset": "demo"}),
+        ("3_training", {"seed": None, "overrides": None}, {"dataset": "demo", "overrides": ""}),
         ("3_training", {"seed": "1"}, {"seed": 1}),
         ("3_training", {"seed": 2.0, "augmentation": "none"}, {"seed": 2}),
         ("0_start", {"seconds": "2", "preset": None}, {"seconds": 2.0, "preset": ""}),
@@ -153,7 +153,7 @@ def test_a_mistyped_parameter_is_answered_with_the_nearest(monkeypatch, source, 
         ],
         *[
             ("1_partition", {"dataset": odd}, f"parameter dataset = {odd!r}: expected a text")
-            for odd in (True, ["my.csv"], {})
+            for odd in (None, True, ["my.csv"], {})
         ],
     ],
 )
