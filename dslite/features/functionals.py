@@ -88,6 +88,20 @@ def summarise(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([rows.mean(axis=1), rows.std(axis=1)])
 
 
+def names(count: int) -> list[str]:
+    """Return what each number of `summarise` is, by how many they are.
+
+    Examples
+    --------
+    >>> names(278)[0], names(278)[120], names(278)[-1]
+    ('mfcc1_mean', 'chroma_C_mean', 'contrast6_std')
+    """
+    mfccs = [f"mfcc{i}{kind}" for kind in ("", "_delta", "_delta2") for i in range(1, MFCCS + 1)]
+    rows = mfccs + [f"chroma_{pitch}" for pitch in librosa.key_to_notes("C:maj", unicode=False)]
+    rows += [f"contrast{i}" for i in range(count // 2 - len(rows))]
+    return [f"{row}_{functional}" for functional in ("mean", "std") for row in rows]
+
+
 def acoustic_features(manifest: Manifest, sample_rate: int) -> np.ndarray:
     """Compute the features of every file of a corpus once; read them from the cache thereafter.
 

@@ -34,6 +34,21 @@ def deep_spectrum_features(store: feature_store.Store, settings: Settings) -> np
     return table.reindex(range(len(store.files))).to_numpy(np.float32)
 
 
+def file_features(
+    manifest: Manifest, settings: Settings, kind: str = runs.SVM, preset: str = ""
+) -> np.ndarray:
+    """Compute what a baseline learns from: float32 [files, features], NaN of a file without chunks.
+
+    The files are the manifest's rows. Of an ``"svm"`` the backbone's pooled activations under the
+    settings of `runs.of_baseline`; of ``"librosa"`` see `dslite.features.functionals`.
+    """
+    if kind == runs.LIBROSA:
+        return functionals.acoustic_features(manifest, settings.sample_rate)
+    settings = runs.of_baseline(manifest.card, settings, preset)
+    store = feature_store.load_spectrograms(manifest, settings)
+    return deep_spectrum_features(store, settings)
+
+
 def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
     """Make a pipeline of standardisation and an SVM, linear or for `LIBROSA` radial."""
     if kind == runs.LIBROSA:
@@ -105,13 +120,10 @@ def train_baseline(
         return finished
     meter = runs.Meter()
     card, files = manifest.card, manifest.table
-    if acoustic:
-        values = functionals.acoustic_features(manifest, settings.sample_rate)
-        present = np.arange(len(files))
-    else:  # a file without any chunk has no features
+    values = file_features(manifest, settings, kind, preset)
+    present = np.flatnonzero(~np.isnan(values).all(axis=1))
+    if not acoustic:
         settings = runs.of_baseline(card, settings, preset)
-        store = feature_store.load_spectrograms(manifest, settings)
-        values, present = deep_spectrum_features(store, settings), np.unique(store.file)
     targets = feature_store.targets(files, card.classes, card.task)
     classes = len(card.classes) if card.task == "classification" else 0
     labels = targets.argmax(1) if classes else targets[:, 0]

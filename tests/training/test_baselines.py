@@ -16,6 +16,7 @@ from dslite.models import backbones, classifier
 from dslite.studies import jobs, study
 from dslite.training import baselines, runs
 from tests.changed_labels import blinded, shuffled_test_labels
+from tests.training.conftest import SHORT
 from tests.training.toy import quiet
 
 KINDS = [runs.SVM, runs.LIBROSA]
@@ -67,6 +68,30 @@ def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
     else:
         with pytest.raises(settings.InputError, match="a baseline has none"):
             predict.predict_files(run.folder, [built.folder / built.table["path"][0]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_are_written_as_the_svm_sees_them(
+    corpus, compute, command, tmp_path, monkeypatch, kind
+):
+    built, learnt, fit = corpus(), [], baselines.devel_scores
+    monkeypatch.setattr(
+        baselines, "devel_scores", lambda *parts: learnt.append(parts[:2]) or fit(*parts)
+    )
+    compute(built, kind)
+    words = [f"--set={key}={value}" for key, value in SHORT.items()]
+    words += ["--features", "librosa" if kind == runs.LIBROSA else "network"]
+    status, out, err = command("features", built.card.table, "-o", tmp_path / "x.npz", *words)
+    assert (status, err) == (0, "")
+    with np.load(tmp_path / "x.npz") as table:
+        for partition, (values, labels) in zip(("train", "devel"), *learnt, strict=True):
+            rows = table["partition"] == partition
+            np.testing.assert_array_equal(table["features"][rows], values)
+            assert table["label"][rows].tolist() == [built.classes[label] for label in labels]
+        assert table["name"].tolist() == built.table["path"].tolist()
+        count, width = table["features"].shape
+        assert len(set(table["feature_names"])) == width
+    assert f"{count} files, {width} features each" in out
 
 
 def test_test_is_scored_once_by_a_machine_of_train_and_devel(corpus, compute, monkeypatch):
