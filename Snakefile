@@ -45,10 +45,10 @@ def dataset(wildcards):
     for job in JOBS.values():
         if job.dataset == wildcards.dataset:
             return job.config.dataset
-    table = str(options()["dataset"])
-    if cards.is_table(table) and Path(table).stem == wildcards.dataset:
-        return str(Path(table).resolve())
-    return wildcards.dataset
+    if TABLES and wildcards.dataset not in {*TABLES, *cards.names()}:
+        name, table = next(iter(TABLES.items()))
+        raise WorkflowError(f"the results of {table} lie in results/{name}: ask for those")
+    return TABLES.get(wildcards.dataset, wildcards.dataset)
 
 
 def parameters(wildcards):
@@ -96,6 +96,9 @@ try:
     if not str(config.get("gpus") or 0).isdigit():
         raise InputError(f"--config gpus={config['gpus']}: expected a whole number")
     GPUS = int(config.get("gpus") or 0)
+    table = str(options()["dataset"])
+    # Name of the results -> the user's table
+    TABLES = {cards.load(table).dataset: str(Path(table).resolve())} if cards.is_table(table) else {}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

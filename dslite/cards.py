@@ -157,7 +157,7 @@ def load(
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     if is_table(dataset):
-        given = {"dataset": name} if name else {}
+        given = {"name": name} if name else {}
         card = _table_card(paths.find(dataset), given, columns or {})
     elif name or columns:
         raise InputError(f"{dataset}: --name and --columns are for a table of yours")
@@ -178,24 +178,26 @@ def _table_card(table: Path, given: Mapping[str, str], columns: Mapping[str, str
     """Card of a user's table; its ``folder`` is absolute."""
     if not table.is_file():
         raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
-    values = {"dataset": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
+    values = {"name": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
     file = table.with_suffix(".yaml")
     if file.is_file():
         values |= dslite_settings.read_yaml(file)
     values |= given
-    if values["dataset"] == table.stem and table.stem in names():
+    if "dataset" in values:
+        raise InputError(f"{file}: dataset = {values['dataset']!r}: here the key is 'name'")
+    values["dataset"] = values.pop("name")
+    if values["dataset"] in names():
         raise InputError(
-            f"{table}: '{table.stem}' is the name of a corpus of this project and its results "
-            f"would be mixed with yours; rename the table or give it a name (--name, or `dataset` "
-            "in its card)"
+            f"{table}: '{values['dataset']}' is the name of a corpus of this project and its "
+            f"results would be mixed with yours; give it another (--name, or `name` in {file.name})"
         )
     if columns:
         values["columns"] = {**(values.get("columns") or {}), **columns}
     card = _checked_card(values | {"table": str(table)}, file)
-    if card.layout != "table" or card.dataset in names():
+    if card.layout != "table":
         raise InputError(
-            f"{file}: it is the card of {card.dataset} (layout: {card.layout}), not of "
-            f"{table.name}; leave out its keys 'dataset' and 'layout'"
+            f"{file}: it is a card of the layout {card.layout}, not of {table.name}; leave out its "
+            "key 'layout'"
         )
     folder = table.parent / Path(card.folder).expanduser()
     if not folder.is_dir():

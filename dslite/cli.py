@@ -14,7 +14,7 @@ import typer
 import dslite
 from dslite import notebooks
 from dslite.datasets import commands as dataset_commands
-from dslite.datasets.commands import Dataset
+from dslite.datasets.commands import Dataset, Name
 from dslite.deployment import commands as deployment_commands
 from dslite.errors import ConversionError, InputError, NotebookError
 from dslite.explanation import commands as explanation_commands
@@ -51,6 +51,7 @@ def main(
 for command in (
     *(dataset_commands.datasets, dataset_commands.check, dataset_commands.partition),
     *(dataset_commands.fetch, training_commands.train, training_commands.baseline),
+    training_commands.features,
     *(study_commands.rerun, explanation_commands.explain, deployment_commands.convert),
     *(deployment_commands.profile, deployment_commands.device, deployment_commands.predict),
     *(deployment_commands.stream, deployment_commands.web, study_commands.study),
@@ -60,13 +61,13 @@ for command in (
 
 
 @app.command()
-def results(dataset: Dataset) -> None:
+def results(dataset: Dataset, name: Name = "") -> None:
     """Print a corpus's finished runs, its cross-validations, and where its report lies."""
     from dslite import cards, paths
     from dslite.paper import reproduction
     from dslite.training import cross_validation, runs
 
-    name = cards.load(dataset).dataset
+    name = cards.load(dataset, name=name).dataset
     block = reproduction.ablation_block(runs.all_runs(dataset=name))
     typer.echo(block.to_string() if len(block) else f"{name}: not run")
     for summary in cross_validation.summaries(name):

@@ -106,7 +106,7 @@ def test_speakers_of_the_divided_corpora():
         ("- a", "", "expected 'key: value' lines, found list"),
         # A copied card of another corpus would read that corpus, or mix its results with these.
         ("layout: ravdess", "", "layout"),
-        ("dataset: ravdess", "", "ravdess"),
+        ("dataset: mine", "", "here the key is 'name'"),
     ],
 )
 def test_refused_cards_of_tables(user_card, tmp_path, text, where, reason):
@@ -137,6 +137,16 @@ def test_table_without_a_card(user_card, tmp_path):
     for frozen, field in ((card, "title"), (settings.Settings(), "units")):
         with pytest.raises(ValidationError):
             setattr(frozen, field, "other")
+
+
+def test_the_results_of_a_table_may_have_a_name(user_card, tmp_path):
+    user_card("name: voices")
+    table = str(tmp_path / "my.csv")
+    assert cards.load(table).dataset == "voices"
+    assert cards.load(table, name="other").dataset == "other"
+    for name in ("ravdess", "demo"):
+        assert "is the name of a corpus of this project" in refusal(cards.load, table, name=name)
+    assert "are for a table of yours" in refusal(cards.load, "demo", name="other")
 
 
 @pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.CSV"])

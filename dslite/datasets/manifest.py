@@ -1,6 +1,8 @@
 """The manifest: one row for each file of a corpus, before anything is computed from it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +13,8 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
 COLUMNS = (*listing.COLUMNS, *scan.COLUMNS)
+DIGESTED = ["path", "label", "speaker", "partition", "audio_hash"]
+ORIGIN = "partition.json"  # beside a corpus's results: which corpus they are of
 # Columns of tables of predictions
 RESERVED = {"file", "speaker", "partition", "label", "prediction", "fold"}
 RESERVED |= {"duration_s", "start_s", "end_s"}
@@ -26,6 +30,7 @@ class Manifest(listing.Listing):
 
     card: Card = field(kw_only=True)  # its classes are never empty in a classification
     fold: str = ""  # ``5folds/fold2``: where below a run's usual place its results lie
+    divided: str = ""  # digest of the corpus that a fold divides otherwise
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,8 +64,7 @@ def build(card: Card) -> Manifest:
 
 def digest(manifest: Manifest) -> str:
     """Return the SHA-256 of what a result depends on, and of its order, by which a seed draws."""
-    columns = ["path", "label", "speaker", "partition", "audio_hash"]
-    return provenance.digest(manifest.table[columns].to_numpy(dtype=object).tolist())
+    return provenance.digest(manifest.table[DIGESTED].to_numpy(dtype=object).tolist())
 
 
 def table1_row(manifest: Manifest) -> dict[str, float]:
@@ -109,12 +113,68 @@ def counts(manifest: Manifest, column: str) -> pd.DataFrame:
 
 
 def write_partition(manifest: Manifest) -> dict[str, float]:
-    """Write ``manifest.csv``, ``table1.csv`` and ``partition.json``; return the row of Table 1."""
+    """Write ``manifest.csv``, ``table1.csv`` and ``partition.json``; return the row of Table 1.
+
+    InputError where the name's results are of another table, or of this one before it was changed.
+    """
+    require_own_results(manifest, again=True)
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
         paths.write(folder / f"{name}.csv", table.to_csv(index=False))
     files = counts(manifest, "label").sum().to_dict()
     origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}
-    provenance.write_json(folder / "partition.json", origin)
+    origin |= {"table": manifest.card.table} if manifest.card.table else {}
+    provenance.write_json(folder / ORIGIN, origin)
     return row
+
+
+def claim_results(manifest: Manifest) -> None:
+    """Write down which table the results of its name are of; InputError where they are another's.
+
+    Of a corpus of this project nothing is written: its name is its own.
+    """
+    require_own_results(manifest, again=True)
+    card = manifest.card
+    if card.table and not manifest.fold and _recorded(card).get("manifest") != digest(manifest):
+        write_partition(manifest)
+
+
+def require_own_results(manifest: Manifest, again: bool = False) -> None:
+    """Refuse a corpus that is not the one whose results have its name.
+
+    With ``again``, what is about to be divided may be in another state than at the last time, a
+    table only while no run of that is finished.
+    """
+    card, recorded = manifest.card, _recorded(manifest.card)
+    if not recorded or recorded.get("manifest") == (manifest.divided or digest(manifest)):
+        return
+    folder, other = paths.results(card.dataset), recorded.get("table", card.table)
+    runs = card.table and any(folder.rglob("run.json"))
+    if again and other == card.table and not runs:
+        return
+    before = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    both = before.reindex(columns=DIGESTED).merge(
+        manifest.table[DIGESTED].astype(str), how="outer", indicator=True
+    )
+    files = both.loc[both["_merge"] != "both", "path"].unique()
+    which = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    remedy = f"divide it again: dslite partition {card.table or card.dataset}, or --forcerun "
+    remedy = f"if the change is meant, {remedy}partition in the workflow"
+    if runs or other != card.table:
+        yaml = Path(card.table).with_suffix(".yaml").name
+        remedy = f"give the results of {card.table} a name of their own (--name, or `name` in "
+        remedy += f"{yaml}), or move {paths.shown(folder)}, the results of {other}, elsewhere"
+    raise InputError(
+        f"{card.dataset}: the corpus is not the one of {paths.shown(folder / 'manifest.csv')} "
+        f"({which or 'another order of files'}), and what is computed from the two is not to be "
+        f"mixed; {remedy}"
+    )
+
+
+def _recorded(card: Card) -> dict[str, Any]:
+    """What is written beside the results of a corpus's name; empty: nothing yet."""
+    folder = paths.results(card.dataset)
+    if not all((folder / name).is_file() for name in (ORIGIN, "manifest.csv")):
+        return {}
+    return provenance.read_json(folder / ORIGIN, "divide the corpus again")

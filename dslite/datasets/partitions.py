@@ -202,6 +202,7 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
             table=table.assign(partition=pd.Series(partition, dtype="str")),
             partition_source=f"fold {i + 1} of {k}, {drawn}",
             fold=f"{k}folds/fold{i + 1}",
+            divided=digest(manifest),
         )
         for name in PARTITIONS:
             labels = set(table["label"][partition == name])

@@ -21,7 +21,7 @@ import pandas as pd
 
 from dslite import audio, paths, provenance
 from dslite.datasets import scan
-from dslite.datasets.manifest import Manifest, digest
+from dslite.datasets.manifest import Manifest, require_own_results
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.settings import Settings
@@ -95,7 +95,7 @@ def load_spectrograms(manifest: Manifest, settings: Settings, seed: int | None =
     A file that cannot be read or changed meanwhile, a corpus that is not the one whose division
     lies in its results, or a partition without any chunk (``tail: drop``) is an InputError.
     """
-    _require_as_divided(manifest)
+    require_own_results(manifest)
     settings = of_corpus(settings, manifest)
     seed = seed if settings.copies else None
     key = store_key(manifest, settings, seed)
@@ -109,32 +109,6 @@ def load_spectrograms(manifest: Manifest, settings: Settings, seed: int | None =
     store = Store(mel, file, start_s, *of_files, sound_s, index.get("originals"))
     _require_chunks(store, manifest, settings)
     return store
-
-
-def _require_as_divided(manifest: Manifest) -> None:
-    """Refuse a corpus that is not the one whose results have its name."""
-    name, results = manifest.card.dataset, paths.results(manifest.card.dataset)
-    try:
-        division = provenance.read_json(results / "partition.json", "divide the corpus again")
-        recorded = pd.read_csv(results / "manifest.csv", dtype=str, keep_default_na=False)
-    except (OSError, ValueError):  # nothing was divided yet
-        return
-    # A fold is another division of the same files, and is recorded as such.
-    if manifest.fold or division.get("manifest") == digest(manifest):
-        return
-    columns = ["path", "label", "speaker", "partition", "audio_hash"]
-    both = recorded.reindex(columns=columns).merge(
-        manifest.table[columns].astype(str), how="outer", indicator=True
-    )
-    corpus = manifest.card.table or name
-    files = both.loc[both["_merge"] != "both", "path"].unique()
-    which = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-    raise InputError(
-        f"{name}: the corpus is not the one of {paths.shown(results / 'manifest.csv')} "
-        f"({which or 'another order of files'}), and what is computed from the two is not to be "
-        f"mixed; if the change is meant, divide it again: dslite partition {corpus}, "
-        "or --forcerun partition in the workflow"
-    )
 
 
 def _require_chunks(store: Store, manifest: Manifest, settings: Settings) -> None:

@@ -80,9 +80,11 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     patterns = EXPLANATION + (MODELS if models else ())
     for run in [run for run in contents.runs if run.finished]:
         for one in run.runs:
-            contents.values[one.name] = records.contents(one.folder)
+            contents.values[one.name] = values = records.contents(one.folder)
+            if own := values["run"].get("table"):
+                own["path"] = Path(own["path"]).name  # a folder of the user's machine
             if not _is_open(run.card):
-                contents.values[one.name].pop("predictions", None)
+                values.pop("predictions", None)
                 continue
             for file in [file for pattern in patterns for file in one.folder.glob(pattern)]:
                 contents.files[f"{one.name}/{file.relative_to(one.folder)}"] = file

@@ -8,6 +8,7 @@ import typer
 from dslite import tensorflow_logging
 from dslite.datasets import commands
 from dslite.errors import InputError
+from dslite.training import commands as training_commands
 
 # As in cli, rooms are imported inside the commands.
 Name = Annotated[str, typer.Argument(help="of data/studies/, or path of a study's YAML file")]
@@ -94,11 +95,8 @@ def _choose(study, group: str) -> None:
 
     candidates = jobs.candidates(jobs.study_runs(study), group)
     ranked, best = jobs.rank(candidates), jobs.best(candidates)
-    of = (
-        commands.checked(commands.load_card(best.config.dataset)),
-        best.settings,
-        best.config.seed,
-    )
+    corpus = commands.checked(commands.load_card(best.config.dataset))
+    of = (corpus, best.settings, best.config.seed)
     tensorflow_logging.import_tensorflow()
     from dslite.training import experiment
 
@@ -141,14 +139,11 @@ def rerun(
 
     Everything is computed anew in a temporary folder; the run itself is not touched.
     """
-    from dslite import cards, paths
+    from dslite import paths
     from dslite.studies import rerun as study_rerun
 
     original = study_rerun.load(run)
-    name = original.record["dataset"]
-    if not table and name not in cards.names():
-        raise InputError(f"{name} is no corpus of this project: name the run's table with --table")
-    manifest = commands.checked(commands.load_card(table or name))
+    manifest = training_commands.corpus_of(original, table)
     same, settings = study_rerun.plan(original, manifest, weights)
     tensorflow_logging.import_tensorflow()
     with study_rerun.workshop(keep):

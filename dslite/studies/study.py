@@ -133,6 +133,14 @@ def load_study(name: str | Path) -> Study:
     corpora = [located(name) if cards.is_table(name) else name for name in study.corpora]
     study = study.model_copy(update={"corpora": tuple(corpora)})
     try:
+        tables: dict[str, str] = {}  # name of the results -> corpus
+        for corpus in corpora:
+            name = cards.load(corpus).dataset
+            if (other := tables.setdefault(name, corpus)) != corpus:
+                raise InputError(
+                    f"corpora: the results of {other} and of {corpus} would both be called "
+                    f"'{name}'; write another `name` into the card of one of them"
+                )
         if study.grid and not any(cards.load(dataset).grid for dataset in study.corpora):
             raise InputError("grid: no corpus's card has one; write one there, or leave this out")
         expand(study)

@@ -20,6 +20,9 @@ Folds = Annotated[
     int | None,
     typer.Option(help="cross-validation: so many speaker-independent folds, each file tested once"),
 ]
+Features = Annotated[
+    str, typer.Option(help="network: Deep Spectrum, linear SVM; librosa: statistics, RBF-SVM")
+]
 Force = Annotated[bool, typer.Option(help="do again what is finished")]
 
 
@@ -65,9 +68,7 @@ def train(
 
 def baseline(
     dataset: Dataset,
-    features: Annotated[
-        str, typer.Option(help="network: Deep Spectrum, linear SVM; librosa: statistics, RBF-SVM")
-    ] = "network",
+    features: Features = "network",
     backbone: Backbone = "",
     weights: Weights = "",
     preset: Preset = "",
@@ -79,6 +80,53 @@ def baseline(
     force: Force = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
+    card = commands.load_card(dataset, name=name, columns=columns)
+    kind, chosen = _of_baseline(card, features, backbone, weights, preset, overrides)
+    built = commands.checked(card)
+    tensorflow_logging.import_tensorflow()
+    from dslite.training import baselines
+
+    options = (chosen, seed, preset, force, typer.echo, kind)
+    _run(built, folds, lambda part: baselines.train_baseline(part, *options))
+
+
+def features(
+    dataset: Dataset,
+    output: Annotated[Path, typer.Option("--output", "-o", help="a .csv, .npz or .arff")],
+    kind: Annotated[str, typer.Option("--features", help="network or librosa")] = "network",
+    backbone: Backbone = "",
+    weights: Weights = "",
+    preset: Preset = "",
+    overrides: Overrides = None,
+    columns: Columns = "",
+) -> None:
+    """Write the features that a baseline learns from, one row a file: name, label, partition."""
+    from dslite import paths
+    from dslite.features import export, functionals
+
+    export.suffix(output)
+    card = commands.load_card(dataset, columns=columns)
+    kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
+    built = commands.checked(card)
+    tensorflow_logging.import_tensorflow()
+    import numpy as np
+
+    from dslite.training import baselines, runs
+
+    values = baselines.file_features(built, chosen, kind, preset)
+    present = ~np.isnan(values).all(axis=1)
+    if not present.all():
+        missing = built.table["path"][~present].tolist()
+        typer.echo(f"left out: {len(missing)} files without a chunk, first {missing[0]}", err=True)
+    names = functionals.names(values.shape[1]) if kind == runs.LIBROSA else None
+    names = names or [f"neuron_{i}" for i in range(values.shape[1])]
+    export.write(output, built.table[present], values[present], names, built.classes)
+    count, width = values[present].shape
+    typer.echo(f"{count} files, {width} features each: {paths.shown(output.absolute())}")
+
+
+def _of_baseline(card, features: str, backbone: str, weights: str, preset: str, overrides):
+    """Return a baseline's kind and its settings."""
     from dslite import cards, settings
     from dslite.training import runs
 
@@ -88,31 +136,33 @@ def baseline(
     if kind == runs.LIBROSA and (backbone or weights):
         raise InputError("--features librosa has no backbone: leave out --backbone and --weights")
     named = {"backbone": backbone, "weights": weights}
-    card = commands.load_card(dataset, name=name, columns=columns)
-    chosen = cards.settings_of(card, preset, overrides or "", **named)
-    built = commands.checked(card)
-    tensorflow_logging.import_tensorflow()
-    from dslite.training import baselines
-
-    options = (chosen, seed, preset, force, typer.echo, kind)
-    _run(built, folds, lambda part: baselines.train_baseline(part, *options))
+    return kind, cards.settings_of(card, preset, overrides or "", **named)
 
 
 def with_corpus(run: Path, table: str):
     """Return a finished run and the checked manifest that it was trained with."""
-    from dslite import cards, paths
     from dslite.datasets import partitions
     from dslite.training import runs
 
     finished = runs.load(run)
-    record = finished.record
-    recorded = record.get("table", {"path": "", "columns": {}})  # of a corpus of one's own
-    path = table or recorded["path"] or record["dataset"]
-    if recorded["path"] and not paths.find(path).is_file():
-        raise InputError(f"{run}: its table {path} is not there; say where it is with --table")
-    own = {"name": record["dataset"], "columns": recorded["columns"]} if recorded["path"] else {}
-    corpus = commands.checked(cards.load(path, **own))
-    return finished, partitions.of_run(corpus, finished.record)
+    return finished, partitions.of_run(corpus_of(finished, table), finished.record)
+
+
+def corpus_of(run, table: str):
+    """Return the checked manifest of a run's corpus; of a table where it was or where it now is."""
+    from dslite import cards, paths
+
+    name, recorded = run.record["dataset"], run.record.get("table")
+    if not table and name in cards.names():
+        return commands.checked(cards.load(name))
+    place = paths.find(table or (recorded or {"path": f"{name}.csv"})["path"])
+    if not table and not place.exists():
+        raise InputError(
+            f"{run.folder}: the table of this run, {place}, is not there; say where it is with "
+            "--table"
+        )
+    columns = (recorded or {}).get("columns", {})
+    return commands.checked(cards.load(str(place), name=name, columns=columns))
 
 
 def _print_run(finished) -> None:

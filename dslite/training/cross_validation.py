@@ -9,7 +9,7 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.datasets import partitions
-from dslite.datasets.manifest import Manifest
+from dslite.datasets.manifest import Manifest, claim_results
 from dslite.errors import InputError
 from dslite.evaluation import metrics, significance
 from dslite.settings import PARTITIONS
@@ -39,6 +39,7 @@ def cross_validate(
     ``folds.json`` holds the folds' ``mean`` and ``deviation`` (of a sample), and ``pooled``: the
     score of all files together.
     """
+    claim_results(manifest)
     finished, rows, tested = [], [], []
     blinded = (manifest.table["label"] == "").sum()
     if blinded:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from dslite import paths, provenance
 from dslite.cards import Card, overridden, settings_of
-from dslite.datasets.manifest import Manifest, digest
+from dslite.datasets.manifest import Manifest, claim_results, digest
 from dslite.errors import InputError
 from dslite.features import functionals
 from dslite.features import store as feature_store
@@ -176,27 +176,15 @@ def look_up(
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
     place = folder(card, settings, seed, kind, preset, fold, candidate)
     try:
-        finished = provenance.read_json(place / LAST)
-    except InputError:
-        finished = {}  # none is finished
-    if force or finished.get("identity") != described["identity"]:
-        if not force:
-            _require_same_table(place, finished, described)
+        identity = provenance.read_json(place / LAST)["identity"]
+    except (InputError, KeyError):
+        identity = ""  # none is finished
+    claim_results(manifest)
+    if force or identity != described["identity"]:
         return described, place, None
     if log:
         log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
     return described, place, load(place)
-
-
-def _require_same_table(place: Path, finished: Mapping[str, Any], described: Mapping) -> None:
-    """Refuse to replace a run of another table that is called the same."""
-    one, other = (of.get("table", {}).get("path") for of in (finished, described))
-    if one and other and one != other and finished["manifest"] != described["manifest"]:
-        raise InputError(
-            f"{paths.shown(place)} is a run of another table, {one}, and would be replaced by one "
-            f"of {other}: give this one a name (--name, or `dataset` in its card), or replace what "
-            "is there with --force"
-        )
 
 
 def describe(

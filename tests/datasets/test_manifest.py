@@ -13,6 +13,7 @@ from dslite import cards, paths
 from dslite.datasets import checks, demo, manifest, scan
 from dslite.errors import InputError
 from tests.datasets import trees
+from tests.refusals import refusal
 
 RATE = 16000
 
@@ -80,6 +81,33 @@ def test_table_1_and_write_partition(corpus):
     assert origin["source"] == corpus.partition_source
     assert origin["files"] == corpus.table["partition"].value_counts().to_dict()
     assert origin["manifest"] == manifest.digest(corpus)
+
+
+def test_results_of_a_name_are_of_one_table(corpus, tmp_path):
+    """Another table, or this one changed after a run, has to have another name."""
+    folder = paths.results(corpus.card.dataset)
+    manifest.claim_results(corpus)
+    manifest.claim_results(corpus)
+    changed = trees.with_cells(corpus, speaker=(0, "x"))
+    manifest.claim_results(changed)  # there is no run yet
+    fold = dataclasses.replace(corpus, fold="3folds/fold1", divided=manifest.digest(changed))
+    manifest.claim_results(fold)
+    (folder / "a-run").mkdir()
+    (folder / "a-run" / "run.json").touch()
+    card = corpus.card.model_copy(update={"table": str(tmp_path / "other.csv")})
+    before = (folder / "manifest.csv").read_bytes()
+    for wrong in (
+        *(corpus, dataclasses.replace(fold, divided=manifest.digest(corpus))),
+        dataclasses.replace(corpus, card=card),
+    ):
+        for refuse in (manifest.claim_results, manifest.write_partition):
+            message = refusal(refuse, wrong)
+            assert f"the results of {corpus.card.table}, elsewhere" in message
+            assert f"give the results of {wrong.card.table} a name of their own" in message
+            assert "\n" not in message
+    assert (folder / "manifest.csv").read_bytes() == before
+    named = corpus.card.model_copy(update={"dataset": "named"})
+    manifest.claim_results(dataclasses.replace(corpus, card=named))
 
 
 def test_counts(corpus):

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from dslite import audio, cards, paths
 from dslite.datasets import load_manifest, write_partition
+from dslite.datasets.manifest import digest
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.features import store as feature_store
@@ -212,7 +213,7 @@ def test_another_division_is_fine_and_another_corpus_is_refused(corpus, tmp_path
     built = corpus()
     write_partition(built)
     table = built.table.assign(partition=built.table["partition"].to_numpy()[::-1])
-    fold = dataclasses.replace(built, table=table, fold="3folds/fold1")
+    fold = dataclasses.replace(built, table=table, fold="3folds/fold1", divided=digest(built))
     store = feature_store.load_spectrograms(fold, USED)
     assert store.key == feature_store.load_spectrograms(built, USED).key
     soundfile.write(tmp_path / "f3.wav", np.full(RATE, 0.1), RATE)

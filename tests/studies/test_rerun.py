@@ -141,7 +141,8 @@ def refused(command, monkeypatch):
 
 def test_a_run_that_cannot_be_repeated(refused, tmp_path, copied, small_corpus):
     refused("no finished run here", tmp_path / "nothing")
-    refused("name the run's table with --table", copied)
+    edit(copied, table={"path": str(tmp_path / "gone.csv"), "columns": {}})
+    refused("gone.csv, is not there; say where it is with --table", copied)
     refused("no such table", copied, "--table", tmp_path / "none.csv")
     words = (copied, "--table", small_corpus)
     for name in ("metrics.json", "predictions.csv", "history.csv"):

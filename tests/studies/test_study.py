@@ -157,6 +157,14 @@ def test_a_table_beside_the_study(load, user_card, monkeypatch):
         assert study.corpora == (expand(study)[0].dataset,) == (table,)
 
 
+def test_two_tables_of_one_name_are_refused(load, user_card, tmp_path):
+    user_card("name: other")
+    (tmp_path / "other.csv").write_text("path,label\n")
+    message = refusal(load, SHORT.replace("demo", "my.csv, other.csv"))
+    assert "my.csv and of " in message
+    assert "other.csv would both be called 'other'" in message
+
+
 def test_baselines_once_each(load):
     text = (
         "title: T\ncorpora: [ravdess, demo]\nbackbones: [vgg16, vgg19]\nweights: random\n"

@@ -1,10 +1,14 @@
 """The commands that train: what they ask for, print and refuse."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from dslite import cards
-from dslite.training import baselines, cross_validation, loop, runs
+from dslite.datasets.manifest import digest
+from dslite.training import baselines, commands, cross_validation, loop, runs
+from tests.refusals import refusal
 from tests.training.conftest import SHORT
 
 
@@ -32,6 +36,42 @@ def test_the_baseline_prints_its_scores(command, corpus, workplace, folds):
     assert command(*words)[1].count("not repeated") == (3 if folds else 1)
     for other in (["--force"], ["--set", "bootstrap_draws=40"]):
         assert "not repeated" not in command(*words, *other)[1]
+
+
+def test_a_runs_table_is_found_by_its_record_or_asked_for(command, corpus, workplace):
+    table = Path(corpus().card.table)
+    words = (
+        "baseline",
+        table,
+        "--features",
+        "librosa",
+        "--name",
+        "mine",
+        "--columns",
+        "label=label",
+    )
+    assert command(*words)[0] == 0
+    run = runs.load(workplace / "mine" / "librosa-svm-s0")
+    assert run.record["table"] == {"path": str(table), "columns": {"label": "label"}}
+    for typed in ("", str(table)):
+        built = commands.corpus_of(run, typed)
+        assert (built.card.dataset, digest(built)) == ("mine", run.record["manifest"])
+    moved = table.with_name("moved.csv")
+    table.rename(moved)
+    table.with_suffix(".yaml").rename(moved.with_suffix(".yaml"))
+    missing = f"the table of this run, {table}, is not there; say where it is with --table"
+    assert missing in refusal(commands.corpus_of, run, "")
+    assert digest(commands.corpus_of(run, str(moved))) == run.record["manifest"]
+    del run.record["table"]  # as runs before that was recorded
+    assert "mine.csv, is not there; say where it is with --table" in refusal(
+        commands.corpus_of, run, ""
+    )
+    assert digest(commands.corpus_of(run, str(moved))) == run.record["manifest"]
+    # Under the name of these results another corpus is refused.
+    moved.write_text(moved.read_text("utf-8").replace(",sad,", ",calm,", 1), "utf-8")
+    status, _, err = command("baseline", moved, *words[2:])
+    assert status == 2
+    assert "--name" in err
 
 
 def test_the_baseline_takes_the_networks_features_unless_told_otherwise(
