@@ -7,14 +7,14 @@ Every corpus has the presets ``paper`` and ``tuned``.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dslite import paths
 from dslite import settings as dslite_settings
 from dslite.errors import InputError
-from dslite.settings import Settings, Strict, checked, nearest, parse_overrides
+from dslite.settings import VARIANTS, Settings, Strict, checked, nearest, parse_overrides
 
 # Ours, for every corpus and table: chosen on RAVDESS song and FSDD (results/benchmarks/recipe.md).
 # What differs from the paper: the sound of a clip fills two small pictures, rows and three depths
@@ -28,6 +28,8 @@ TUNED = {
 }
 # Those of a card that names none: `paper` is the defaults then, the paper's method.
 PRESETS = {"paper": {}, "tuned": TUNED}
+Name = Annotated[str, AfterValidator(paths.plain_name)]  # of a folder
+RESERVED = ("records", "studies", "paper", "benchmarks", "gallery")  # in results/, no corpora
 
 
 class Package(Strict):
@@ -65,7 +67,7 @@ class Table1(Strict):
 class Card(Strict):
     """What the project knows of one corpus."""
 
-    dataset: str
+    dataset: Name
     layout: Literal["compare", "demo", "demos", "iemocap", "ravdess", "table"]
     title: str
     citation: str = ""
@@ -98,12 +100,15 @@ class Card(Strict):
 
     default_preset: str = "tuned"
     settings: dict[str, Any] = Field(default_factory=dict)
-    presets: dict[str, dict[str, Any]] = Field(default_factory=lambda: dict(PRESETS))
+    presets: dict[Name, dict[str, Any]] = Field(default_factory=lambda: dict(PRESETS))
+    variants: tuple[Literal[VARIANTS], ...] = VARIANTS  # files for the device
     # Settings -> values to be tried, the best of which is chosen on devel
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
+        if self.dataset in RESERVED:
+            raise ValueError(f"dataset {self.dataset!r} is the name of a folder of results/ itself")
         if self.default_preset and self.default_preset not in self.presets:
             raise ValueError(f"default_preset {self.default_preset!r} is not among the presets")
         if len(set(self.classes)) != len(self.classes):
@@ -193,7 +198,7 @@ def _table_card(table: Path, given: Mapping[str, str], columns: Mapping[str, str
         )
     if columns:
         values["columns"] = {**(values.get("columns") or {}), **columns}
-    card = _checked_card(values | {"table": str(table)}, file)
+    card = _checked_card(values | {"table": str(table)}, file if file.is_file() else table)
     if card.layout != "table":
         raise InputError(
             f"{file}: it is a card of the layout {card.layout}, not of {table.name}; leave out its "

@@ -128,3 +128,7 @@ def _end_with_workflow() -> None:
             if WORKFLOW in (Path(word).name for word in parent.cmdline()):
                 threading.Thread(target=watch, args=(parent,), daemon=True).start()
                 return
+
+
+if __name__ == "__main__":  # as `python -m dslite`
+    run()

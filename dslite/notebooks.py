@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import cards, paths, tensorflow_logging
+from dslite import cards, paths, provenance, tensorflow_logging
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.settings import MOST_SEED, Settings, nearest
@@ -48,8 +48,9 @@ class Stage:
 
         A notebook without the parameter ``preset`` has no recipe.
         """
-        licence = self.card.licence or "unknown"
-        corpus = f"**{self.card.title}** (`{self.card.dataset}`), licence {licence}"
+        title, licence = plain(self.card.title), plain(self.card.licence or "unknown")
+        dataset = self.card.dataset.replace("`", "'")
+        corpus = f"**{title}** (`{dataset}`), licence {licence}"
         if "preset" not in self.parameters:
             return corpus
         preset = f"Preset `{self.preset or 'defaults'}`, seed {self.seed}"
@@ -87,7 +88,7 @@ class Stage:
         for name, result in (results or {}).items():
             with paths.replacing(folder / name) as draft:
                 if hasattr(result, "to_csv"):
-                    result.to_csv(draft, index=False)
+                    provenance.quoted(result).to_csv(draft, index=False)
                 else:
                     plots.save(result, draft)
             files.append(folder / name)
@@ -97,6 +98,20 @@ class Stage:
         links = {paths.shown(file): os.path.relpath(file, start) for file in (*files, *written)}
         lines = [f"- [`{name}`](<{Path(link).as_posix()}>)" for name, link in links.items()]
         display(Markdown("\n".join(["Written:\n", *lines])))
+
+
+def plain(text: object) -> str:
+    r"""Return what a card, a table or a file name says, so that Markdown shows it as it is.
+
+    Examples
+    --------
+    >>> plain("<b>a_b</b> $5")
+    '&lt;b&gt;a\\_b&lt;/b&gt; &#36;5'
+    """
+    text = re.sub(
+        r"([\\`*_\[\]!~#])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False)
+    )
+    return text.replace("$", "&#36;").replace("|", "&#124;")
 
 
 def _recipe(used: Settings) -> dict[str, str]:
@@ -291,6 +306,10 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
         raise InputError(f"there is no notebook '{notebook}'{nearest(notebook, ORDER)}")
     parameters = _typed(parameters, papermill.inspect_notebook(str(source)))
     output = Path(output)
+    if output.exists() and output.samefile(source):
+        raise InputError(
+            f"{output}: is the notebook itself; name another file for the executed one"
+        )
     failed = output.with_name(f"{output.stem}.failed.ipynb")
     logging.basicConfig(format=f"[{output.stem}] %(message)s", stream=sys.stderr)
     logger = logging.getLogger("papermill")
@@ -354,6 +373,7 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     import nbformat
     from markupsafe import Markup
     from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     from pygments.formatters import HtmlFormatter
 
@@ -363,6 +383,10 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     numbers = itertools.count(1)
     exporter.register_filter("number", lambda _: next(numbers))
+    # HTML in Markdown is shown as text: it may come from a card, a label or a file name.
+    renderer = IPythonRenderer(False, allow_harmful_protocols=False, exclude_anchor_links=True)
+    renderer.block_html = renderer.inline_html = html.escape
+    exporter.register_filter("markdown2html", MarkdownWithMath(renderer=renderer).render)
 
     def rendered(anchor: str, cells: Sequence, numbered: bool = True) -> Markup:
         part, how = nbformat.v4.new_notebook(cells=cells), {"numbered": numbered}
@@ -373,11 +397,11 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         body = re.sub(r'\b(id="|href="#)(?!T_|figure)', rf"\g<1>{anchor}-", body)
         return Markup(re.sub(r"(</?h)([1-4])\b", lambda tag: f"{tag[1]}{int(tag[2]) + 1}", body))
 
+    notebooks = [Path(path) for path in notebooks]
+    _refuse_to_lose(Path(output), notebooks)
     chapters, abstract = {}, []
-    for path in map(Path, notebooks):
-        if not path.is_file():
-            raise InputError(f"{path}: the report needs this executed notebook")
-        book, anchor = nbformat.read(path, as_version=4), html.escape(path.stem)
+    for path in notebooks:
+        book, anchor = _read(path), html.escape(path.stem)
         name, sections = _sections(book.cells)
         cells = [cell for _, of_section in sections for cell in of_section]
         tagged = [cell for cell in cells if "abstract" in cell.metadata.get("tags", [])]
@@ -401,6 +425,33 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
     )
     paths.write(output, page)
     return Path(output)
+
+
+def _refuse_to_lose(output: Path, notebooks: Sequence[Path]) -> None:
+    """Refuse to replace, with a page, one of its notebooks or what is no page: hours of work."""
+    same = output.exists() and any(path.exists() and path.samefile(output) for path in notebooks)
+    if same or output.suffix.lower() == ".ipynb" or output.is_dir():
+        raise InputError(
+            f"{output}: is to become the page and is a notebook or a folder; give it "
+            "as dslite report TITLE PAGE.html NOTEBOOK ..."
+        )
+    if output.is_file() and output.read_bytes()[:15].strip()[:1] not in (b"", b"<"):
+        raise InputError(f"{output}: holds something else than a page; name another file")
+
+
+def _read(path: Path):
+    """Read an executed notebook; an InputError where it is none."""
+    import nbformat
+
+    if not path.is_file():
+        raise InputError(f"{path}: the report needs this executed notebook")
+    try:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+    except Exception as error:  # of json, nbformat, jsonschema: whatever a broken file provokes
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise InputError(f"{path}: is no notebook ({reason}); execute it again") from None
+    return book
 
 
 def _sections(cells: Iterable) -> tuple[str, list[tuple[str, list]]]:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from dslite.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 150  # bytes of a name, to which a draft or a run adds its own
 # In the hidden folder of a draft: the writer's lock, the draft, and what it replaces.
 LOCK, NEW, OLD = "lock", "new", "old"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,6 +44,23 @@ def _folder(variable: str, default: Path) -> Path:
     """Return the folder that an environment variable names, or the default."""
     value = os.environ.get(variable)
     return find(value) if value else default
+
+
+def plain_name(name: str) -> str:
+    """Return a name that may become a folder or a file; InputError for a path and what is like one.
+
+    Examples
+    --------
+    >>> plain_name("my corpus")
+    'my corpus'
+    """
+    unlike = name.startswith(".") or any(unicodedata.category(of) in ("Cc", "Cs") for of in name)
+    if not name or unlike or {"/", "\\"} & set(name) or len(os.fsencode(name)) > LONGEST:
+        raise InputError(
+            f"{name!r} cannot be a folder's name: no slashes, no dot at its beginning, nothing "
+            f"unprintable, at most {LONGEST} bytes"
+        )
+    return name
 
 
 def raw(dataset: str) -> Path:

@@ -11,13 +11,16 @@ import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 import dslite
 from dslite import paths
 from dslite.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "shap", "soxr")
 UNITS = {1e9: "GB", 1e6: "MB", 1e3: "kB"}
@@ -108,6 +111,57 @@ def read_json(path: str | os.PathLike, remedy: str = "delete it and repeat what 
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{paths.shown(path)}: not readable ({reason}); {remedy}") from None
+
+
+def quoted(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a frame for a CSV file in which a spreadsheet computes nothing: texts like formulas.
+
+    A text that begins with ``= + - @`` and is no number gets an apostrophe in front, which
+    `unquoted` takes away.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> quoted(pd.DataFrame({"file": ["=1+1", "-0.5", "a=b"]}))["file"].tolist()
+    ["'=1+1", '-0.5', 'a=b']
+    """
+    frame = frame.rename(columns=lambda name: f"'{name}" if _is_formula(name) else name)
+    return frame.apply(
+        lambda column: (
+            column.map(lambda cell: f"'{cell}" if _is_formula(cell) else cell)
+            if _holds_texts(column)
+            else column
+        )
+    )
+
+
+def unquoted(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return what `quoted` was given."""
+
+    def plain(cell: Any) -> Any:
+        is_quoted = isinstance(cell, str) and cell[:1] == "'" and _is_formula(cell[1:])
+        return cell[1:] if is_quoted else cell
+
+    frame = frame.rename(columns=plain)
+    return frame.apply(lambda column: column.map(plain) if _holds_texts(column) else column)
+
+
+def _holds_texts(column: "pd.Series") -> bool:
+    import pandas as pd
+
+    return pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
+
+
+def _is_formula(cell: object) -> bool:
+    """Whether a spreadsheet takes a cell, apart from apostrophes in front, for a formula."""
+    text = cell.lstrip("'") if isinstance(cell, str) else ""
+    if len(text) < 2 or text[0] not in "=+-@\t\r":
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def size_in_words(size: float) -> str:

@@ -12,6 +12,7 @@ from dslite.errors import InputError
 
 AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
 PARTITIONS = ("train", "devel", "test")
+VARIANTS = ("float32", "float16", "dynamic", "int8")  # of a file for the device
 OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop", "sgd")
 # The public implementation's list, and two newer ones
 BACKBONE_NAMES = (

@@ -88,6 +88,9 @@ def test_speakers_of_the_divided_corpora():
     assert set().union(*parts["demos"]) == {f"{n:02d}" for n in range(1, 70)} - {"35"}
 
 
+NO_NAMES = ["../victim", "/tmp/x", "a/b", "'a\\b'", "'.'", "..", ".a", "''", '"a\\tb"', "a" * 200]
+
+
 @pytest.mark.parametrize(
     ("text", "where", "reason"),
     [
@@ -106,7 +109,12 @@ def test_speakers_of_the_divided_corpora():
         ("- a", "", "expected 'key: value' lines, found list"),
         # A copied card of another corpus would read that corpus, or mix its results with these.
         ("layout: ravdess", "", "layout"),
-        ("dataset: mine", "", "here the key is 'name'"),
+        ("dataset: ../mine", "", "here the key is 'name'"),
+        ("name: records", "", "is the name of a folder of results/"),
+        ("variants: [float16, int4]", "", "variants.1 = 'int4': "),
+        # A name becomes a folder: nothing of a stranger's card leads out of results/ and the cache.
+        *((f"name: {name}", "", "dataset = ") for name in NO_NAMES),
+        *((f"presets: {{{name}: {{}}}}", "", "presets.") for name in NO_NAMES),
     ],
 )
 def test_refused_cards_of_tables(user_card, tmp_path, text, where, reason):

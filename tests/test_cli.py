@@ -40,7 +40,8 @@ def test_help_waits_for_nothing_heavy():
 
 def test_the_command_is_installed_and_a_module():
     script = Path(sys.executable).with_name("dslite")  # there where the package is installed
-    for words in ([script] if script.is_file() else [], [sys.executable, "-m", "dslite"]):
+    modules = [[sys.executable, "-m", name] for name in ("dslite", "dslite.cli")]
+    for words in ([script] if script.is_file() else [], *modules):
         if words:
             out = subprocess.check_output([*words, "--version"], text=True, cwd=paths.ROOT)
             assert out == f"dslite {dslite.__version__}\n"

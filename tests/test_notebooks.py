@@ -1,6 +1,8 @@
 """The notebooks' one shape, their parameters, their execution by machine, and the HTML page."""
 
 import ast
+import html
+import json
 import re
 import shutil
 import sys
@@ -369,6 +371,45 @@ def test_the_report_is_one_page_that_needs_nothing_else(tmp_path):
     message = refusal(notebooks.write_page, "x", files, tmp_path / "r.html")
     assert re.search(r"3_training-.*\.ipynb.*needs", message)
     assert not (tmp_path / "r.html").exists()
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)> <script>alert(2)</script> [x](javascript:alert(3)) `` **b** $1$"
+)
+
+
+def test_a_card_s_words_are_text_and_the_page_forbids_scripts(tmp_path, user_card):
+    card = user_card(f"title: {json.dumps(HOSTILE)}\nlicence: {json.dumps(HOSTILE)}\n")
+    summary = notebooks.begin("1_partition", {"dataset": card.table}).summary()
+    cell = nbformat.v4.new_code_cell("1")
+    texts = [summary, f"label {HOSTILE}", f"| a |\n| --- |\n| {HOSTILE} |"]  # also unescaped
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/markdown": t}) for t in texts]
+    heading = nbformat.v4.new_markdown_cell(f"# 1 {HOSTILE}\n{HOSTILE}\n\n## {HOSTILE}")
+    nbformat.write(nbformat.v4.new_notebook(cells=[heading, cell]), tmp_path / "a.ipynb")
+    page = notebooks.write_page(HOSTILE, [tmp_path / "a.ipynb"], tmp_path / "r.html").read_text()
+    assert not re.search(r"<script|<img src=x|href=.javascript:", page)
+    shown = html.unescape(re.sub(r"<[^>]*>", "", page))
+    assert shown.count(HOSTILE) >= 2 + 2  # title, and licence and title of the summary
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:" in page
+
+
+def test_a_report_replaces_a_page_and_nothing_else(tmp_path):
+    first, second = (executed(tmp_path, f"{n}_partition") for n in (1, 2))
+    content = second.read_bytes()
+    named, link, page = (tmp_path / name for name in ("book", "page.html", "r.html"))
+    named.write_bytes(content)  # a notebook of another name
+    link.symlink_to(second)
+    for output in (second, link, named, tmp_path, tmp_path / "NEW.IPYNB"):
+        refusal(notebooks.write_page, "x", [first, second], output)
+    assert second.read_bytes() == named.read_bytes() == content
+    assert not (tmp_path / "NEW.IPYNB").exists()
+    for broken in ("", "{}", "[]", '{"cells": 1}', "\0"):
+        (tmp_path / "broken.ipynb").write_text(broken)
+        assert "broken.ipynb" in refusal(
+            notebooks.write_page, "x", [tmp_path / "broken.ipynb"], page
+        )
+    for _ in range(2):
+        assert notebooks.write_page("x", [first], page).read_text().startswith("<!doctype html>")
 
 
 @each

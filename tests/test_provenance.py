@@ -1,10 +1,14 @@
 """The record beside a run: JSON in and out, digests, versions, and memory."""
 
+import io
 import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dslite import provenance
 from tests.refusals import refusal
@@ -20,6 +24,18 @@ def test_json_comes_back(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):  # the old file stays
         provenance.write_json(tmp_path / "a.json", float("nan"))
     assert json.loads((tmp_path / "a.json").read_text()) == content
+
+
+@given(st.lists(st.text(st.sampled_from("'=+-@1.e ab\t"), max_size=5), min_size=1))
+def test_a_spreadsheet_computes_nothing_and_every_text_comes_back(cells):
+    table = pd.DataFrame({"label": cells, "=score": range(len(cells))})
+    text = provenance.quoted(table).to_csv(index=False)
+    back = pd.read_csv(io.StringIO(text, newline=""), dtype=str, keep_default_na=False)
+    for cell in [*back.columns, *back["label"]]:
+        number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", cell)
+        assert len(cell) < 2 or cell[0] not in "=+-@\t\r" or number, cell
+    unquoted = provenance.unquoted(back)
+    assert (list(unquoted), unquoted["label"].tolist()) == (["label", "=score"], cells)
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe"])

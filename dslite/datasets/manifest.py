@@ -121,7 +121,7 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
     for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
-        paths.write(folder / f"{name}.csv", table.to_csv(index=False))
+        paths.write(folder / f"{name}.csv", provenance.quoted(table).to_csv(index=False))
     files = counts(manifest, "label").sum().to_dict()
     origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}
     origin |= {"table": manifest.card.table} if manifest.card.table else {}
@@ -154,6 +154,7 @@ def require_own_results(manifest: Manifest, again: bool = False) -> None:
     if again and other == card.table and not runs:
         return
     before = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+    before = provenance.unquoted(before)
     both = before.reindex(columns=DIGESTED).merge(
         manifest.table[DIGESTED].astype(str), how="outer", indicator=True
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dslite import audio, paths, tensorflow_logging
+from dslite import audio, paths, provenance, tensorflow_logging
 from dslite.audio import Clip
 from dslite.deployment import runtime
 from dslite.errors import InputError
@@ -220,7 +220,8 @@ def lines(
 ) -> Iterator[str]:
     """Predict audio files as text, as soon as they are predicted; ``form`` as in `as_text`."""
     if form == "csv":
-        yield pd.DataFrame(columns=columns(predictor, level)).to_csv(index=False)
+        header = pd.DataFrame(columns=columns(predictor, level))
+        yield provenance.quoted(header).to_csv(index=False)
     digits = {} if predictor.classes else NUMBER
     for table in tables(predictor, audio_files(names, report), level, report):
         yield as_text(table, form, False, digits)
@@ -231,4 +232,5 @@ def as_text(table: pd.DataFrame, form: str, header: bool, digits: dict[str, str]
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in table.to_dict("records"))
     shown = table.assign(**{of: table[of].map(f"{{:{n}}}".format) for of, n in digits.items()})
-    return shown.to_csv(index=False, header=header, float_format="%.4f", lineterminator="\n")
+    how = {"header": header, "float_format": "%.4f", "lineterminator": "\n"}
+    return provenance.quoted(shown).to_csv(index=False, **how)

@@ -39,6 +39,7 @@ PACKAGES = {
         {"package/dist/index.js": "wasm-utils.js"},
     ),
 }
+MARKS = {"dataset", "run", "classes", "rate", "chunk"}  # keys of a page's model.json
 NOTICE = f"""\
 LiteRT.js {VERSION}, Copyright Google LLC, https://github.com/google-ai-edge/LiteRT
 (npm packages @litertjs/core and @litertjs/wasm-utils), Apache License 2.0: see LICENSE.txt.
@@ -65,8 +66,8 @@ def write_page(file: Path, folder: Path) -> Path:
     """Write the page of a model, all of it or nothing, and return its folder.
 
     ``file`` is a whole model with its ``spectrogram.tflite`` in the same folder. An older page in
-    ``folder`` is replaced. No such model, no spectrogram of the same run, no connection for
-    LiteRT.js, or other files in the folder is an InputError.
+    ``folder``, and nothing else, is replaced. No such model, no spectrogram of the same run, no
+    connection for LiteRT.js, or other files in the folder is an InputError.
     """
     metadata = runtime.read_metadata(file)
     if (part := metadata.facts.get("part")) != "model":
@@ -81,12 +82,7 @@ def write_page(file: Path, folder: Path) -> Path:
         raise InputError(f"{half}: belongs to another run than {file.name}")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for the page")
-    names = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
-    if strange := sorted({entry.name for entry in folder.glob("*")} - names):
-        raise InputError(
-            f"{folder}: holds what is not of a page ({strange[0]}); name another folder, or move "
-            "that away"
-        )
+    _require_page(folder)
     archives = {name: fetch(name) for name in PACKAGES}
     sources = resources.files("dslite.deployment") / "page"
     contents = {name: (sources / name).read_bytes() for name in SOURCES}
@@ -104,6 +100,27 @@ def write_page(file: Path, folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
+
+
+def _require_page(folder: Path) -> None:
+    """Refuse to replace what is not, with all that lies in it, a page of this module."""
+    content = {file.relative_to(folder).as_posix() for file in folder.rglob("*")}
+    written = {*SOURCES, "model.tflite", "spectrogram.tflite", "model.json", "litert"}
+    runtime_files = [name for _, members in PACKAGES.values() for name in members.values()]
+    runtime_files += ["LICENSE.txt", "NOTICE.txt", "wasm"]
+    strange = sorted(content - written - {f"litert/{name}" for name in runtime_files})
+    try:
+        described = json.loads((folder / "model.json").read_text("utf-8"))
+        strange += ["model.json"] * (
+            not isinstance(described, dict) or not described.keys() >= MARKS
+        )
+    except (OSError, ValueError):
+        strange += ["its model.json is not one's"]
+    if content and strange:
+        raise InputError(
+            f"{folder}: holds what is not of a page of dslite ({strange[0]}) and would be "
+            "replaced; name another folder, or move that away"
+        )
 
 
 def description(metadata: Metadata) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 import soundfile
 from matplotlib.figure import Figure
 
-from dslite import audio, paths
+from dslite import audio, paths, provenance
 from dslite import plots as dslite_plots
 from dslite.evaluation import confusion
 from dslite.explanation import attributions, faithfulness, files, methods, plots
@@ -265,6 +265,7 @@ def save(report: Report, folder: Path) -> None:
         dslite_plots.save(figure, folder / f"{name}.svg", SVG_DPI)
     for name, table in report.tables.items():
         # Digits, not decimals: a mean |SHAP| of a pixel is near 1e-6.
+        table = provenance.quoted(table)
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
 
 

@@ -32,7 +32,7 @@ Seed = Annotated[int, Field(ge=0, le=MOST_SEED, strict=True)]
 class Study(Strict):
     """What is to be trained, and what is to be made of it."""
 
-    name: str = Field(description="that of its file")
+    name: cards.Name = Field(description="that of its file")
     title: str
     corpora: tuple[str, ...] = Field(
         min_length=1, description="names of cards, or tables (their paths may start at the study)"

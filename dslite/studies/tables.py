@@ -57,7 +57,7 @@ def write_tables(study: Study) -> Path:
         lines += ["", f"## {title}", "", to_markdown(shown)] if len(shown) else []
     paths.write(folder(study) / "README.md", "\n".join(lines) + "\n")
     for name, table in tables.items():
-        paths.write(folder(study) / f"{name}.csv", table.to_csv(index=False))
+        paths.write(folder(study) / f"{name}.csv", provenance.quoted(table).to_csv(index=False))
     return folder(study)
 
 
@@ -122,7 +122,8 @@ def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for row in tested[[*keys, "augmentation", "seed", "run"]].to_dict("records"):
         file = paths.results() / row.pop("run") / "predictions.csv"
-        table = pd.read_csv(file, dtype=str, keep_default_na=False).query("partition == 'test'")
+        table = provenance.unquoted(pd.read_csv(file, dtype=str, keep_default_na=False))
+        table = table.query("partition == 'test'")
         parts.append(table[["file", "speaker", "label", "prediction"]].assign(**row))
     every = pd.concat(parts, ignore_index=True)
     return significance.compared(every, "augmentation", BASELINE, by=keys)

@@ -77,7 +77,7 @@ def cross_validate(
         **provenance.record(),
     }
     for name, content in (("folds.csv", table), ("predictions.csv", predictions)):
-        paths.write(folder / name, content.to_csv(index=False))
+        paths.write(folder / name, provenance.quoted(content).to_csv(index=False))
     provenance.write_json(folder / LAST, record)
     return Summary(folder, table, record)
 

@@ -31,7 +31,7 @@ def contents(folder: Path) -> dict[str, Any]:
         name: provenance.read_json(file, "run it again")
         for name, file in values.items()
         if file.is_file()
-    } | {name: pd.read_csv(file, **TEXTS) for name, file in tables.items() if file.is_file()}
+    } | {name: _frame(file) for name, file in tables.items() if file.is_file()}
 
 
 def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -47,12 +47,13 @@ def write(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
             tables[part].append(content[part].assign(**keys)[[*KEYS, *columns]])
             values[part] = {"columns": columns}
         rows.append(keys | cells(values))
-    paths.write(folder / RUNS, pd.DataFrame(rows).to_csv(index=False))
+    paths.write(folder / RUNS, provenance.quoted(pd.DataFrame(rows)).to_csv(index=False))
     for name, parts in tables.items():
         if parts:
             with paths.replacing(folder / f"{name}.csv.gz") as draft:
                 zipped = {"method": "gzip", "mtime": 0}
-                pd.concat(parts).to_csv(draft, index=False, compression=zipped)
+                content = provenance.quoted(pd.concat(parts))
+                content.to_csv(draft, index=False, compression=zipped)
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
@@ -91,7 +92,7 @@ def _tables(file: Path, _changed: int) -> dict[str, pd.DataFrame]:
 
 def _frame(file: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(file, **TEXTS)
+        return provenance.unquoted(pd.read_csv(file, **TEXTS))
     except (OSError, ValueError) as error:
         raise InputError(f"{paths.shown(file)}: not readable ({error}); record it again") from None
 

@@ -120,7 +120,7 @@ class Run:
             csv = StringIO("" if texts is None else texts.to_csv(index=False))
             return None if texts is None else pd.read_csv(csv, **how)
         try:
-            return pd.read_csv(file, **how) if file.is_file() else None
+            return provenance.unquoted(pd.read_csv(file, **how)) if file.is_file() else None
         except (OSError, ValueError) as error:
             raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
 
@@ -133,6 +133,8 @@ def load(path: str | Path) -> Run:
     place, home = _find(Path(path).expanduser())
     try:
         record = Run(place, {}, Settings(), home).content("run")
+        paths.plain_name(record["dataset"])
+        paths.plain_name(f"s{record['seed']}")
         return Run(place, record, Settings(**record["settings"]), home)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -346,7 +348,7 @@ def write(
         "weights": described["weights"]["name"],
     }
     provenance.write_json(draft / "metrics.json", summary | metrics)
-    predictions.to_csv(draft / "predictions.csv", index=False)
+    provenance.quoted(predictions).to_csv(draft / "predictions.csv", index=False)
     spent = {"seconds": round(cost["wall_s"], 1), "cost": cost}
     provenance.write_json(draft / LAST, described | provenance.record() | spent)
 

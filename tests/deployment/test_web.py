@@ -135,6 +135,15 @@ def test_a_folder_with_something_else_and_what_is_no_whole_model(model, registry
     assert "thesis.tex" in message_of(web.write_page, model, other)
     assert (other / "thesis.tex").read_text() == "years"
     assert "is a file" in message_of(web.write_page, model, other / "thesis.tex")
+    site = tmp_path / "site"  # of the names that a page has
+    for name in ("index.html", "style.css", "litert/notes.html", "litert/index.js", "model.json"):
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text("{}")
+    for lacking, reason in (("", "litert/notes.html"), ("litert/notes.html", "model.json")):
+        (site / lacking).unlink() if lacking else None
+        before = {file: file.read_text() for file in site.rglob("*.*")}
+        assert reason in message_of(web.write_page, model, site)
+        assert {file: file.read_text() for file in site.rglob("*.*")} == before
     assert "is a part of a model (spectrogram)" in message_of(web.write_page, half, folder)
     half.write_bytes(runtime.attach(b"flatbuffer", facts("spectrogram", identity="def")))
     assert "another run" in message_of(web.write_page, model, folder)
