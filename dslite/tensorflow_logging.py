@@ -1,5 +1,6 @@
 """TensorFlow without its start-up chatter, which no setting of its own turns off."""
 
+import faulthandler
 import logging
 import os
 import warnings
@@ -9,13 +10,21 @@ from contextlib import contextmanager
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Send what libraries write to file descriptor 2 to nowhere; Python's errors still raise."""
+    """Send what libraries write to file descriptor 2 to nowhere; Python's errors still raise.
+
+    Where the process is killed by a fault, the signal and the line of Python are written to stderr.
+    """
     stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    faults = not faulthandler.is_enabled()
     try:
+        if faults:
+            faulthandler.enable(stderr)
         os.dup2(nowhere, 2)
         yield
     finally:
+        if faults:
+            faulthandler.disable()
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)

@@ -29,3 +29,11 @@ def test_only_the_inside_is_silent_and_errors_pass(capfd):
         fail()
     os.write(2, b"from outside")
     assert capfd.readouterr().err == "from outside"
+
+
+def test_a_crash_inside_is_not_silent():
+    code = "import os\nfrom dslite import tensorflow_logging as logging\n"
+    code += "with logging.silent_stderr():\n    os.write(2, b'chatter')\n    os.abort()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode < 0
+    assert ("Aborted" in done.stderr, "chatter" in done.stderr) == (True, False)

@@ -30,19 +30,32 @@ def _write(text: str) -> None:
 def convert(
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
     table: Annotated[str, typer.Option(help="the run's table, of an own corpus")] = "",
+    variants: Annotated[
+        str, typer.Option(help="float32,int8: only these; else those of the corpus's card")
+    ] = "",
 ) -> None:
-    """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras."""
-    from dslite import paths
+    """Convert a run for the device: float32, float16, dynamic and int8, each held to Keras.
 
+    A variant that cannot be made or differs too much is named, the others are kept, and the status
+    is 1.
+    """
+    from dslite import paths
+    from dslite.deployment import runtime
+
+    chosen = runtime.parse_variants(variants)
     finished, built = commands.with_corpus(run, table)
     tensorflow_logging.import_tensorflow()
     from dslite.deployment import convert as deployment_convert
     from dslite.features import store as feature_store
 
     store = feature_store.load_spectrograms(built, finished.settings)
-    results = deployment_convert.convert_run(finished, store, log=typer.echo)
+    chosen = chosen or built.card.variants
+    results = deployment_convert.convert_run(finished, store, typer.echo, chosen)
     typer.echo(deployment_convert.agreement_table(results).round(4).to_string())
     typer.echo(f"files: {paths.shown(finished.folder)}/model*.tflite")
+    if failures := deployment_convert.failures(results):
+        log(f"error: {failures}")
+        raise typer.Exit(1)
 
 
 def profile(

@@ -8,10 +8,8 @@ a file loses there is the least that it loses.
 """
 
 import contextlib
-import io
-import re
+import itertools
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,11 @@ import pandas as pd
 import tensorflow as tf
 
 import dslite
-from dslite import paths, provenance, tensorflow_logging
+from dslite import paths, provenance
 from dslite.deployment import runtime
+from dslite.deployment.quantise import THREADS, TONES_HZ, Quantiser, silent, synthetic_sounds
 from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
-from dslite.errors import ConversionError
+from dslite.errors import ConversionError, InputError
 from dslite.evaluation import metrics, significance
 from dslite.features import spectrogram
 from dslite.features import store as feature_store
@@ -35,37 +34,17 @@ from dslite.models.weights import REGISTRY
 from dslite.settings import Settings
 from dslite.training.runs import Run
 
-# `dslite.models.classifier` names its network so, and thereby the tensors in it.
-SCOPE = r".*dslite_.*"
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute them
-HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)}|sum)_.*"  # see `divide_head`
-FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels
-
 FILE = "agreement.json"
 PARTITIONS = ("devel", "test")
 LOST = 0.005  # of UAR: what loses more has layers put back into float32
 MOST_RESTORED = 16  # layers
 SENSITIVITY_CHUNKS = 24
 CALIBRATION_CHUNKS = 64  # of train
-THREADS = 2
+LARGEST_SUM = 1e30  # of a chunk's samples; more is no audio
 # Largest mean difference of a probability (of a regression: in standard deviations of its
 # predictions). float32 differs by the rounding of the spectrogram's 256 steps, the others by their
 # own. Not the share of equal decisions: where two classes tie, any rounding decides.
 TOLERANCE = {FLOAT32: 1e-3, FLOAT16: 1e-2, DYNAMIC: 5e-2, INT8: 5e-2}
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Hide progress bars, summaries and warnings of converters; errors still raise."""
-    with (
-        tensorflow_logging.silent_stderr(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
@@ -84,7 +63,11 @@ def functions(network: keras.Model, settings: Settings) -> dict[str, Callable]:
         return {"output": network(classifier.inputs(mel, settings), training=False)}
 
     def whole(waveform):
-        return cnn(**mel(waveform))
+        # Of samples that are no numbers there is no probability. The sum times 0 would be enough,
+        # but the converter takes it for 0.
+        total = tf.reduce_sum(waveform, axis=1, keepdims=True)
+        output = cnn(**mel(waveform))["output"]
+        return {"output": tf.where(tf.abs(total) < LARGEST_SUM, output, np.nan)}
 
     signatures = {"model": (whole, wave), "cnn": (cnn, image), "spectrogram": (mel, wave)}
     return {
@@ -136,7 +119,7 @@ def convert(function: Callable, network: keras.Model) -> bytes:
 
 def convert_parts(
     run: Run, network: keras.Model, calibration: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> dict[str, "Quantiser"]:
+) -> dict[str, Quantiser]:
     """Convert `functions`; calibrate on waveforms float32 [samples] with their Mel images uint8."""
     network = divide_head(network)
     waveforms, mels = ([sample[None] for sample in of] for of in zip(*calibration, strict=True))
@@ -147,20 +130,6 @@ def convert_parts(
         )
         for part, function in functions(network, run.settings).items()
     }
-
-
-def write(
-    run: Run, parts: Mapping[str, "Quantiser"], keep: Mapping[str, Sequence[str]]
-) -> dict[tuple[str, str], Path]:
-    """Write a run's files, the layers in ``keep`` in float32: (part, variant) -> path."""
-    files = {}
-    for part, quantiser in parts.items():
-        for variant in keep if part != "spectrogram" else (FLOAT32,):
-            converted = quantiser.make(variant, keep[variant])
-            path = files[part, variant] = run.folder / file_name(part, variant)
-            with paths.replacing(path) as draft:
-                draft.write_bytes(runtime.attach(converted, _metadata(run, part, variant)))
-    return files
 
 
 def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
@@ -184,79 +153,6 @@ def _metadata(run: Run, part: str, variant: str) -> dict[str, Any]:
     }
 
 
-class Quantiser:
-    """A float32 file, from which smaller ones are made; calibrated once, on training data."""
-
-    def __init__(self, content: bytes, samples: Iterable[np.ndarray], input_name: str = "waveform"):
-        self._content = content
-        self._samples = [{input_name: sample} for sample in samples]
-        self._ranges = None
-
-    def layers(self) -> list[str]:
-        """Return the names of the layers with weights, in the order in which they run."""
-        from ai_edge_litert.interpreter import OpResolverType
-
-        plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        interpreter = runtime.interpreter(self._content, experimental_op_resolver_type=plain)
-        names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-        weighted = (of for of in interpreter._get_ops_details() if of["op_name"] in WEIGHTED)
-        outputs = (names[operator["outputs"][0]] for operator in weighted)
-        return [name for name in outputs if re.match(SCOPE, name)]
-
-    def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
-        """Return the file in a variant, the layers to ``keep`` (see `layers`) in float32.
-
-        `FLOAT16`: weights of 16 bits, computed in float32. `DYNAMIC`: weights of 8 bits but for
-        depthwise layers, activations quantised as they come. `INT8`: both, by the ranges seen in
-        calibration. Input and output stay float32.
-        """
-        if variant == FLOAT32:
-            return self._content
-        with silent():
-            quantizer = self._with_recipe(variant, keep)
-            if variant == INT8 and self._ranges is None:
-                data = {"serving_default": self._samples}
-                self._ranges = quantizer.calibrate(data, num_threads=2)
-            result = quantizer.quantize(self._ranges if variant == INT8 else None)
-        return bytes(result.quantized_model)
-
-    def _with_recipe(self, variant: str, keep: Sequence[str]):
-        """Return the library's quantizer with the rules of a variant."""
-        from litert_quantizer import qtyping, quantizer
-        from litert_quantizer.algorithm_manager import AlgorithmName
-
-        recipe, kind = quantizer.Quantizer(bytearray(self._content)), qtyping.TFLOperationName
-        update = recipe.update_quantization_recipe
-        if variant == FLOAT16:
-            halves = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
-            config = qtyping.OpQuantizationConfig(
-                weight_tensor_config=halves,
-                compute_precision=qtyping.ComputePrecision.FLOAT,
-                explicit_dequantize=True,
-            )
-            for name in WEIGHTED:
-                update(SCOPE, kind(name), config, AlgorithmName.FLOAT_CASTING)
-            update(FILTERS, kind.FULLY_CONNECTED, config, AlgorithmName.FLOAT_CASTING)
-        elif variant == DYNAMIC:
-            # Not the depthwise ones: they have few weights, and the runtime is slower with 8 bits.
-            for name in ("CONV_2D", "FULLY_CONNECTED"):
-                recipe.add_dynamic_config(SCOPE, kind(name), num_bits=8)
-        else:
-            recipe.add_static_config(
-                SCOPE, kind.ALL_SUPPORTED, activation_num_bits=8, weight_num_bits=8
-            )
-            # 256 steps are too few for probabilities near 0 and 1.
-            update(SCOPE, kind.SOFTMAX, algorithm_key=AlgorithmName.NO_QUANTIZE)
-            update(STATISTICS, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-        if variant != FLOAT16:  # features of many scales: only the weights are of 8 bits
-            update(HEAD, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-            for scope in (HEAD, FILTERS):
-                recipe.add_weight_only_config(scope, kind.FULLY_CONNECTED, num_bits=8)
-        for name in keep:
-            update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-        return recipe
-
-
 # Agreement with Keras
 
 
@@ -268,14 +164,15 @@ def convert_run(
 ) -> dict[str, Any]:
     """Convert a run in its variants, compare them with Keras, restore layers, write the files.
 
-    A variant that loses more than `LOST` of UAR on devel gets its most sensitive layers (on
-    training chunks) back in float32, twice as many each time, until it loses less or
-    `MOST_RESTORED` are reached. float32 is always among the ``variants``.
+    A variant that loses more than `LOST` of UAR on devel, or differs by more than its `TOLERANCE`,
+    gets its most sensitive layers (on training chunks) back in float32, twice as many each time,
+    until it does not or `MOST_RESTORED` are reached. float32 is always among the ``variants``.
 
     Gives the content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have
-    weights), ``float32_layers`` (names of those restored), ``size_bytes`` and ``test`` (`compare`
-    on test, which nothing was chosen on). A file that differs from Keras by more than its
-    `TOLERANCE` is a ConversionError.
+    weights), ``float32_layers`` (names of those restored), ``size_bytes``, ``test`` (`compare` on
+    test, which nothing was chosen on) and ``synthetic`` (differences on sounds that are no
+    recordings). One that cannot be made or opened, or still differs too much, has ``failed``, the
+    reason, and no file; a ConversionError where that is so of all.
     """
     network = classifier.load_classifier(run.model_file())
     predictor = classifier.predictor(network, run.settings)
@@ -283,11 +180,17 @@ def convert_run(
         partition: feature_store.predict(predictor, store.mel, store.chunks(partition))
         for partition in PARTITIONS
     }
+    sounds = {purpose: synthetic_sounds(run.settings, purpose) for purpose in TONES_HZ}
+    mels = {of: spectrogram.mel_image(some, run.settings).numpy() for of, some in sounds.items()}
+    of_sounds = predictor(mels["comparison"]).numpy()
     train = store.chunks("train")
     spread = np.linspace(0, len(train) - 1, min(len(train), CALIBRATION_CHUNKS))
     chosen = train[spread.astype(int)]
     waveforms = list(feature_store.waveforms(store, chosen, run.settings))
-    parts = convert_parts(run, network, list(zip(waveforms, store.mel[chosen], strict=True)))
+    calibration = [*zip(waveforms, store.mel[chosen], strict=True)]
+    calibration += zip(sounds["calibration"], mels["calibration"], strict=True)
+    parts = convert_parts(run, network, calibration)
+    quantiser = parts["model"]
 
     def compared(content: bytes, partition: str) -> dict[str, Any]:
         chunks = store.chunks(partition)
@@ -296,31 +199,117 @@ def convert_run(
         return compare(run, store, chunks, expected[partition], actual)
 
     unit = 1.0 if run.task == "classification" else float(expected["devel"].std()) or 1.0
-    results, keep = {}, {}
-    for variant in [of for of in VARIANTS if of in (FLOAT32, *variants)]:
-        keep[variant], result = _restored(parts["model"], variant, waveforms, compared, log)
-        difference = result["mean_difference"] / unit
-        if not difference <= TOLERANCE[variant]:
+
+    def assess(variant: str, content: bytes, result: dict[str, Any]) -> bytes:
+        """Restore layers where that is needed and fill in the result; return the file."""
+        allowed = unit * TOLERANCE[variant]
+        args = (quantiser, variant, content, waveforms, compared, log, allowed)
+        keep[variant], content, devel = _restored(*args)
+        layers = {"layers": len(quantiser.layers()), "float32_layers": keep[variant]}
+        result |= devel | layers | {"size_bytes": len(content), "test": compared(content, "test")}
+        result["synthetic"] = differences(of_sounds, outputs(content, sounds["comparison"]), run)
+        if not result["mean_difference"] <= allowed:
             raise ConversionError(
-                f"{run.folder.name}, {variant}: differs from Keras by {difference:.2g} on average "
-                f"(devel), more than the {TOLERANCE[variant]:g} allowed for {variant}"
+                f"differs from Keras by {result['mean_difference'] / unit:.2g} on average (devel), "
+                f"more than the {TOLERANCE[variant]:g} allowed"
             )
-        results[variant] = result | {
-            "layers": len(parts["model"].layers()),
-            "float32_layers": keep[variant],
-            "test": compared(parts["model"].make(variant, keep[variant]), "test"),
-        }
-    files = write(run, parts, keep)
-    for variant, result in results.items():
-        result["size_bytes"] = files["model", variant].stat().st_size
+        return content
+
+    variants = [of for of in VARIANTS if of in (FLOAT32, *variants)]
+    results: dict[str, Any] = {variant: {"test": {}} for variant in variants}
+    keep, files = {variant: [] for variant in variants}, {}
+    for variant in variants:
+        with _alone(results[variant]):
+            files["model", variant] = quantiser.make(variant)
+    _drop_unusable(files, results)
+    for variant in variants:
+        if "failed" not in results[variant]:
+            with _alone(results[variant]):
+                files["model", variant] = assess(variant, files["model", variant], results[variant])
+        log(_line(variant, results[variant]))
+    halves = {("spectrogram", FLOAT32): parts["spectrogram"].make(FLOAT32)}
+    for variant in [of for of in variants if "failed" not in results[of]]:
+        with _alone(results[variant]):
+            halves["cnn", variant] = parts["cnn"].make(variant, keep[variant])
+    _drop_unusable(halves, results)
+    spectrogram_file = {of: file for of, file in halves.items() if of[0] == "spectrogram"}
+    agreeing = {of: file for of, file in (files | halves).items() if "failed" not in results[of[1]]}
+    for (part, variant), file in write(run, spectrogram_file | agreeing).items():
+        if part == "model":
+            results[variant]["size_bytes"] = file.stat().st_size  # with its metadata
+    for part, variant in itertools.product(("model", "cnn"), results):
+        if "failed" in results[variant]:  # an older file is not what the table says
+            (run.folder / file_name(part, variant)).unlink(missing_ok=True)
     provenance.write_json(run.folder / FILE, results)
+    if all("failed" in result for result in results.values()):
+        raise ConversionError(f"{run.folder.name}: {failures(results)}")
     return results
+
+
+def failures(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name the variants of `convert_run` that were not kept, and why; empty: none."""
+    failed = {name: result["failed"] for name, result in results.items() if "failed" in result}
+    return "; ".join(f"{name} is not kept: {reason}" for name, reason in failed.items())
+
+
+@contextlib.contextmanager
+def _alone(result: dict[str, Any]) -> Iterator[None]:
+    """Let a variant's error be its result, whatever the quantiser or the runtime raises."""
+    try:
+        yield
+    except (InputError, OSError):  # of the user's audio or disk
+        raise
+    except ConversionError as error:
+        result["failed"] = str(error)
+    except Exception as error:
+        result["failed"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _drop_unusable(files: dict[tuple[str, str], bytes], results: dict[str, Any]) -> None:
+    """Take out the files that cannot be opened; that is their variant's result."""
+    for (part, variant), reason in runtime.unusable(files).items():
+        results[variant].setdefault("failed", f"{file_name(part, variant)} cannot be run: {reason}")
+        del files[part, variant]
+
+
+def write(run: Run, files: Mapping[tuple[str, str], bytes]) -> dict[tuple[str, str], Path]:
+    """Write a run's files, (part, variant) -> content, with their metadata; return where."""
+    written = {(part, variant): run.folder / file_name(part, variant) for part, variant in files}
+    for (part, variant), file in written.items():
+        with paths.replacing(file) as draft:
+            content = files[part, variant]
+            draft.write_bytes(runtime.attach(content, _metadata(run, part, variant)))
+    return written
+
+
+def _line(variant: str, result: Mapping[str, Any]) -> str:
+    """Say in one line how a variant has turned out."""
+    if "failed" in result:
+        return f"{variant}: not kept, {result['failed']}"
+    restored = f"{len(result['float32_layers'])} of {result['layers']} layers in float32"
+    megabytes, difference = result["size_bytes"] / 1e6, result["mean_difference"]
+    return f"{variant}: {megabytes:.2f} MB, {difference:.2g} off Keras on average, {restored}"
 
 
 def outputs(content: bytes, waveforms: Iterable[np.ndarray]) -> np.ndarray:
     """Run a file on chunks: float32 [chunks, outputs]."""
     call = runtime.runner(content, THREADS)
     return np.concatenate([call(waveform[None]) for waveform in waveforms])
+
+
+def differences(expected: np.ndarray, actual: np.ndarray, run: Run) -> dict[str, Any]:
+    """Compare two outputs, float32 [chunks, outputs], chunk by chunk."""
+    difference = np.abs(expected - actual)
+    if not np.isfinite(difference).all():
+        raise ConversionError("its outputs are no numbers")
+    result = {
+        "chunks": len(expected),
+        "mean_difference": float(difference.mean()),
+        "largest_difference": float(difference.max()),
+    }
+    if run.task == "classification":
+        result["same_decision"] = float(np.mean(expected.argmax(1) == actual.argmax(1)))
+    return result
 
 
 def compare(
@@ -332,14 +321,7 @@ def compare(
     95 % interval (`dslite.evaluation.significance.uar_difference`; None for a single file),
     ``uar_interval`` that of the file's own UAR.
     """
-    difference = np.abs(expected - actual)
-    result = {
-        "chunks": len(expected),
-        "mean_difference": float(difference.mean()),
-        "largest_difference": float(difference.max()),
-    }
-    if run.task == "classification":
-        result["same_decision"] = float(np.mean(expected.argmax(1) == actual.argmax(1)))
+    result = differences(expected, actual, run)
     rows, file = np.unique(store.file[chunks], return_inverse=True)
     labels = store.files["label"].iloc[rows]
     if run.task == "regression" or (labels == "").any():
@@ -360,20 +342,28 @@ def compare(
 
 
 def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
-    """Return one row a variant of `convert_run`'s results: MB, shares and UAR in percent."""
+    """Return one row a variant of `convert_run`'s results: MB, shares and UAR in percent.
+
+    The differences are those of devel's audio; "mean, synthetic" is the mean one of silence,
+    clicks, noise and tones.
+    """
     rows = {}
     for variant, result in results.items():
         interval = 100 * np.array(result.get("interval") or [])
         rows[variant] = {
-            "MB": result["size_bytes"] / 1e6,
+            "MB": result.get("size_bytes", np.nan) / 1e6,
             "same decision %": 100 * result.get("same_decision", np.nan),
-            "mean difference": result["mean_difference"],
-            "largest": result["largest_difference"],
+            "mean difference": result.get("mean_difference", np.nan),
+            "largest": result.get("largest_difference", np.nan),
             "devel UAR %": 100 * result.get("uar", np.nan),
             "less than Keras": 100 * (0 - result.get("uar_difference", np.nan)),
             "95 %": "{:+.1f} to {:+.1f}".format(*interval) if interval.size else "",
             "test UAR %": 100 * result["test"].get("uar", np.nan),
-            "layers in float32": f"{len(result['float32_layers'])} of {result['layers']}",
+            "mean, synthetic": result.get("synthetic", {}).get("mean_difference", np.nan),
+            "layers in float32": "{} of {}".format(
+                len(result.get("float32_layers", [])), result.get("layers", "?")
+            ),
+            "result": result.get("failed", "kept"),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -381,15 +371,24 @@ def agreement_table(results: dict[str, Any]) -> pd.DataFrame:
 def _restored(
     quantiser: Quantiser,
     variant: str,
+    content: bytes,
     waveforms: list[np.ndarray],
     compared: Callable[[bytes, str], dict[str, Any]],
     log: Callable[[str], None],
-) -> tuple[list[str], dict[str, Any]]:
-    """Return a variant's layers that stay in float32, and how its file then compares on devel."""
-    result = compared(quantiser.make(variant), "devel")
-    lost, keep, count = -result.get("uar_difference", 0.0), [], 1
-    if variant == FLOAT32 or lost <= LOST:
-        return keep, result
+    allowed: float,
+) -> tuple[list[str], bytes, dict[str, Any]]:
+    """Return a variant's layers that stay in float32, its file and how that compares on devel."""
+
+    def is_off(result: dict[str, Any]) -> bool:
+        return -result.get("uar_difference", 0.0) > LOST or result["mean_difference"] > allowed
+
+    def in_words(result: dict[str, Any]) -> str:
+        lost = -100 * result.get("uar_difference", 0.0)
+        return f"{lost:.2f} points of UAR lost and {result['mean_difference']:.2g} off Keras"
+
+    result, keep, count = compared(content, "devel"), [], 1
+    if variant == FLOAT32 or not is_off(result):
+        return keep, content, result
     some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
     exact = outputs(quantiser.make(FLOAT32), some)
 
@@ -397,12 +396,14 @@ def _restored(
         return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()
 
     ranked = sorted(quantiser.layers(), key=difference)  # the most sensitive ones first
-    while lost > LOST and count <= min(MOST_RESTORED, len(ranked)):
-        keep, count = ranked[:count], 2 * count
-        result = compared(quantiser.make(variant, keep), "devel")
+    while is_off(result) and count <= min(MOST_RESTORED, len(ranked)):
+        keep, count, before = ranked[:count], 2 * count, in_words(result)
+        content = quantiser.make(variant, keep)
+        for reason in runtime.unusable({variant: content}).values():
+            raise ConversionError(f"with {len(keep)} layers in float32 it cannot be run: {reason}")
+        result = compared(content, "devel")
         log(
-            f"{variant} lost {100 * lost:.2f} points of UAR on devel; with the {len(keep)} most "
-            f"sensitive of {len(ranked)} layers in float32 {-100 * result['uar_difference']:.2f}"
+            f"{variant}: {before} (devel); with the {len(keep)} most sensitive of {len(ranked)} "
+            f"layers in float32 {in_words(result)}"
         )
-        lost = -result["uar_difference"]
-    return keep, result
+    return keep, content, result

@@ -233,7 +233,7 @@ def _scores(run: Run) -> dict[str, Any]:
         if partition == "test":
             scores["test_interval"] = {KERAS: level.get("interval")} if level else {}
     for variant, result in results.items():
-        if "uar" in result["test"]:
+        if "uar" in result["test"] and "failed" not in result:
             scores["test"][variant] = result["test"]["uar"]
             scores["test_interval"][variant] = result["test"].get("uar_interval")
     return scores

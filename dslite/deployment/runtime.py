@@ -7,8 +7,12 @@ passes over it, and ``unzip model.tflite`` shows it.
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +22,36 @@ from pydantic import ValidationError
 
 from dslite import tensorflow_logging
 from dslite.errors import InputError
-from dslite.settings import Settings
+from dslite.settings import VARIANTS, Settings, nearest
 
 MEMBER = "dslite.json"
 FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
-FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
+FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS
+_RUN = """
+import sys
+import numpy
+from ai_edge_litert.interpreter import Interpreter
+for file in sys.argv[1:]:
+    model = Interpreter(file, num_threads=1)
+    model.allocate_tensors()
+    for source in model.get_input_details():
+        model.set_tensor(source["index"], numpy.zeros(source["shape"], source["dtype"]))
+    model.invoke()
+"""
 
 
 def file_name(part: str, variant: str) -> str:
     """Return the name of a part's file in a variant: ``model.tflite``, ``cnn-int8.tflite``."""
     return f"{part}.tflite" if variant == FLOAT32 else f"{part}-{variant}.tflite"
+
+
+def parse_variants(text: str) -> tuple[str, ...]:
+    """Parse names of variants like ``float32,int8``; empty: none."""
+    names = tuple(text.replace(",", " ").split())
+    for name in names:
+        if name not in VARIANTS:
+            raise InputError(f"variants {text}: unknown '{name}'{nearest(name, VARIANTS)}")
+    return names
 
 
 @dataclass(frozen=True)
@@ -113,6 +137,33 @@ def runner(
         return loaded.get_tensor(result)
 
     return run
+
+
+def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
+    """Run the contents of ``.tflite`` files on zeros and return, of those that fail, why.
+
+    In a process of its own, since a file may end the one that loads it: one for all, and only if
+    that fails one for each.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        files = {key: Path(folder, f"{i}.tflite") for i, key in enumerate(contents)}
+        for key, file in files.items():
+            file.write_bytes(contents[key])
+        if not files or not _failure(files.values()):
+            return {}
+        reasons = {key: _failure([file]) for key, file in files.items()}
+    return {key: reason for key, reason in reasons.items() if reason}
+
+
+def _failure(files: Iterable[Path]) -> str:
+    """Run files in another process; return why that failed, empty if it did not."""
+    words = [sys.executable, "-c", _RUN, *map(str, files)]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace")
+    if not done.returncode:
+        return ""
+    last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    number = -done.returncode
+    return f"{signal.Signals(number).name}, {last}" if number > 0 else last
 
 
 def example_input(path: str | os.PathLike) -> np.ndarray:

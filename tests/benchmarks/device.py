@@ -65,7 +65,10 @@ def a_run(folder: Path, used: settings.Settings, variants=runtime.VARIANTS) -> r
     waves = rng.standard_normal((CALIBRATION, used.chunk_samples)).astype(np.float32) / 10
     mels = spectrogram.compiled_mel_image(used)(waves).numpy()
     parts = convert.convert_parts(run, network, list(zip(waves, mels, strict=True)))
-    convert.write(run, parts, dict.fromkeys(variants, ()))
+    files = {("spectrogram", runtime.FLOAT32): parts["spectrogram"].make(runtime.FLOAT32)}
+    for part in ("model", "cnn"):
+        files |= {(part, variant): parts[part].make(variant) for variant in variants}
+    convert.write(run, files)
     return run
 
 

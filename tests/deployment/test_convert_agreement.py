@@ -1,15 +1,24 @@
 """A converted run is compared with Keras, and restored where it differs."""
 
+import io
 import json
+import re
 import shutil
 import types
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dslite.deployment import convert, predict
-from dslite.deployment.runtime import FLOAT32, INT8, VARIANTS, file_name
+from dslite import provenance
+from dslite.deployment import convert, predict, quantise, runtime
+from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
+from dslite.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -107,36 +116,111 @@ def loss(content):
 
 
 # The last is not enough, and twice as many are more than there are.
+@pytest.mark.parametrize("measure", ["uar_difference", "mean_difference"])
 @pytest.mark.parametrize(
     ("scale", "restored"),
     [(0.0003, ""), (0.0005, "b"), (0.001, "bd"), (0.005, "bdea"), (1.0, "bdea")],
 )
-def test_the_most_sensitive_layers_are_restored_until_little_is_lost(monkeypatch, scale, restored):
-    lines = []
+def test_the_most_sensitive_layers_are_restored_until_little_is_lost(
+    monkeypatch, measure, scale, restored
+):
+    lines, sign = [], -1 if measure == "uar_difference" else 1
 
     def compared(content, partition):
         assert partition == "devel"  # nothing is chosen on test
-        return {"uar_difference": -scale * loss(content)}
+        return {
+            "uar_difference": 0.0,
+            "mean_difference": 0.0,
+            measure: sign * scale * loss(content),
+        }
 
     monkeypatch.setattr(convert, "outputs", lambda of, waves: np.full((len(waves), 1), loss(of)))
-    keep, result = convert._restored(FakeQuantiser(), INT8, [0, 0], compared, lines.append)
-    assert keep == list(restored)
-    assert result["uar_difference"] == pytest.approx(-scale * loss(restored))
+    monkeypatch.setattr(convert.runtime, "unusable", lambda contents: {})
+    options = (FakeQuantiser(), INT8, (), [0, 0], compared, lines.append, convert.LOST)
+    keep, content, result = convert._restored(*options)
+    assert (keep, content) == (list(restored), tuple(restored))
+    assert result[measure] == pytest.approx(sign * scale * loss(restored))
     assert bool(lines) == bool(restored)
     assert not restored or f"the {len(restored)} most sensitive of 6 layers" in lines[-1]
 
 
-def test_a_file_that_differs_too_much_is_a_failure_and_older_files_stay(
-    converted_copy, small_corpus, small_cache, command, monkeypatch
-):
+def test_each_variant_stands_alone(converted_copy, small_corpus, small_cache, command, monkeypatch):
     folder = converted_copy.folder
-    content = (folder / "model.tflite").read_bytes()
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
     monkeypatch.setenv("DSLITE_CACHE", str(small_cache))
-    parts = {"model": convert.Quantiser(content, [])}
+    parts = {
+        part: quantise.Quantiser((folder / f"{part}.tflite").read_bytes(), [])
+        for part in ("model", "cnn", "spectrogram")
+    }
+    make = quantise.Quantiser.make
+
+    def faulty(self, variant, keep=()):
+        if variant == DYNAMIC:
+            raise TypeError("no name")
+        return b"no model" if variant == INT8 else make(self, variant, keep)
+
     monkeypatch.setattr(convert, "convert_parts", lambda *_: parts)
-    monkeypatch.setitem(convert.TOLERANCE, FLOAT32, 1e-9)
-    status, _, err = command("convert", folder, "--table", small_corpus)
-    assert (status, err.startswith("error: ")) == (1, True)
-    assert "float32: differs from Keras" in err
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    monkeypatch.setattr(quantise.Quantiser, "make", faulty)
+    monkeypatch.setitem(convert.TOLERANCE, FLOAT32, 1e-12)
+    status, out, err = command("convert", folder, "--table", small_corpus)
+    assert (status, err.startswith("error: float32 is not kept: differs from Keras by")) == (
+        1,
+        True,
+    )
+    assert "dynamic is not kept: TypeError: no name; int8 is not kept: model-int8" in err
+    assert re.search(r"^float16: \d.*^float16 .*kept$", out, re.MULTILINE | re.DOTALL)
+    names = {file.name for file in folder.glob("*.tflite")}
+    assert names == {"model-float16.tflite", "cnn-float16.tflite", "spectrogram.tflite"}
+    results = json.loads((folder / convert.FILE).read_text())
+    assert ["failed" in results[of] for of in VARIANTS] == [True, False, True, True]
+    assert results[FLOAT32]["mean_difference"] > 0  # its numbers are there
+    monkeypatch.setitem(convert.TOLERANCE, FLOAT16, -1.0)
+    monkeypatch.setattr(convert, "MOST_RESTORED", 0)
+    monkeypatch.setattr(quantise.Quantiser, "layers", lambda self: [])
+    words = ("convert", folder, "--table", small_corpus, "--variants", "float16")
+    status, out, err = command(*words)
+    assert (status, "float16 is not kept" in err, "dynamic" in out + err) == (1, True, False)
+    assert not list(folder.glob("model*.tflite"))
+    assert command("convert", folder, "--variants", "int8,int4")[0] == 2
+
+
+CLASSES = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=6)
+
+
+@pytest.fixture(scope="module")
+def louder():
+    """A file for each number of classes: the last one is the likelier, the louder a chunk is."""
+
+    def converted(n):
+        spec = [tf.TensorSpec([1, 800], tf.float32, name="waveform")]
+
+        def call(waveform):
+            loud = tf.reduce_mean(tf.abs(waveform), axis=1, keepdims=True)
+            return {"output": tf.nn.softmax(loud * tf.range(n, dtype=tf.float32)[None])}
+
+        return convert.convert(
+            tf.function(call, input_signature=spec), SimpleNamespace(variables=[])
+        )
+
+    return {n: converted(n) for n in (2, 5)}
+
+
+@settings(deadline=None, max_examples=20)
+@given(classes=st.lists(CLASSES, min_size=5, max_size=5, unique=True), n=st.sampled_from([2, 5]))
+def test_labels_of_any_script_come_back_from_the_file(louder, tmp_path_factory, classes, n):
+    folder, classes = tmp_path_factory.mktemp("labels"), classes[:n]
+    facts = {"classes": classes, "task": "classification", "weights": {"licence": "none"}}
+    facts |= {"settings": Settings(chunk_length_s=0.1, sample_rate=8000).model_dump()}
+    (folder / "m.tflite").write_bytes(runtime.attach(louder[n], facts))
+    for name, samples in {"one.wav": 1, "short.wav": 90, "long.wav": 2900}.items():
+        soundfile.write(folder / name, np.full(samples, 0.5), 8000)
+    table = predict.predict_files(folder / "m.tflite", [folder])
+    assert table.columns.tolist() == ["file", "duration_s", "prediction", *classes]
+    assert table["prediction"].tolist() == [classes[-1]] * 3
+    model = predict.load_model(folder / "m.tflite")
+    for form in ("csv", "jsonl"):
+        text = "".join(predict.lines(model, [folder], "chunk", form, print))
+        shown = json.loads(text.split("\n")[0]) if form == "jsonl" else None
+        if shown is None:
+            cells = pd.read_csv(io.StringIO(text, newline=""), dtype=str, keep_default_na=False)
+            shown = provenance.unquoted(cells).iloc[0]
+        assert shown["prediction"] == classes[-1]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dslite.deployment import runtime
+from tests.refusals import refusal
 
 
 def test_attaching_is_repeatable_and_needs_no_other_reader():
@@ -47,3 +48,21 @@ def test_a_file_that_cannot_be_used(tmp_path, refused, content, message):
 
 def test_a_file_that_is_not_there(refused, tmp_path):
     assert "there is no such file" in refused("predict", tmp_path / "no.tflite", "a.wav")
+
+
+def test_a_file_that_ends_the_process_is_named_with_its_last_words(monkeypatch):
+    script = "import os, sys\nfor file in sys.argv[1:]:\n    text = open(file).read()\n"
+    script += "    text == 'bad' and (os.write(2, b'note\\nheap corrupted\\n'), os.abort())\n"
+    contents = {"a": b"good", "b": b"bad", "c": b"good"}
+    reason = runtime.unusable(dict.fromkeys("xy", b"no model"))
+    assert set(reason) == {"x", "y"}
+    assert "model" in reason["x"].lower()
+    monkeypatch.setattr(runtime, "_RUN", script)
+    assert runtime.unusable(contents) == {"b": "SIGABRT, heap corrupted"}
+    assert runtime.unusable({"a": b"good"}) == runtime.unusable({}) == {}
+
+
+def test_variants_are_parsed():
+    assert runtime.parse_variants("float32, int8") == ("float32", "int8")
+    assert runtime.parse_variants("") == ()
+    assert "did you mean 'int8'" in refusal(runtime.parse_variants, "int9")
