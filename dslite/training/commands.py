@@ -98,6 +98,7 @@ def features(
     weights: Weights = "",
     preset: Preset = "",
     overrides: Overrides = None,
+    name: Name = "",
     columns: Columns = "",
 ) -> None:
     """Write the features that a baseline learns from, one row a file: name, label, partition."""
@@ -105,7 +106,7 @@ def features(
     from dslite.features import export, functionals
 
     export.suffix(output)
-    card = commands.load_card(dataset, columns=columns)
+    card = commands.load_card(dataset, name=name, columns=columns)
     kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
     built = commands.checked(card)
     tensorflow_logging.import_tensorflow()

@@ -70,7 +70,8 @@ def corpus(small_corpus, workplace, tmp_path):
     """Manifest of the small corpus; takes a change of its table, and keys of another card."""
 
     def make(change=lambda table: table, **card):
-        # Under the same name as before: a corpus is known by it.
+        # Under the same name as before, which users are not allowed.
+        (workplace / "small" / "partition.json").unlink(missing_ok=True)
         table, folder = pd.read_csv(small_corpus, dtype=str), tmp_path / "changed"
         folder.mkdir(exist_ok=True)
         change(table).to_csv(folder / "small.csv", index=False)
