@@ -105,6 +105,7 @@ def features(
     from dslite import paths
     from dslite.features import export, functionals
 
+    output = output.expanduser().absolute()
     export.suffix(output)
     card = commands.load_card(dataset, name=name, columns=columns)
     kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
@@ -123,7 +124,7 @@ def features(
     names = names or [f"neuron_{i}" for i in range(values.shape[1])]
     export.write(output, built.table[present], values[present], names, built.classes)
     count, width = values[present].shape
-    typer.echo(f"{count} files, {width} features each: {paths.shown(output.absolute())}")
+    typer.echo(f"{count} files, {width} features each: {paths.shown(output)}")
 
 
 def _of_baseline(card, features: str, backbone: str, weights: str, preset: str, overrides):
