@@ -162,8 +162,7 @@ def load(
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     if is_table(dataset):
-        given = {"name": name} if name else {}
-        card = _table_card(paths.find(dataset), given, columns or {})
+        card = _table_card(paths.find(dataset), name, columns or {})
     elif name or columns:
         raise InputError(f"{dataset}: --name and --columns are for a table of yours")
     else:
@@ -179,7 +178,7 @@ def load(
     return card.model_copy(update={"folder": str(place)})
 
 
-def _table_card(table: Path, given: Mapping[str, str], columns: Mapping[str, str]) -> Card:
+def _table_card(table: Path, name: str, columns: Mapping[str, str]) -> Card:
     """Card of a user's table; its ``folder`` is absolute."""
     if not table.is_file():
         raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
@@ -187,7 +186,7 @@ def _table_card(table: Path, given: Mapping[str, str], columns: Mapping[str, str
     file = table.with_suffix(".yaml")
     if file.is_file():
         values |= dslite_settings.read_yaml(file)
-    values |= given
+    values |= {"name": name} if name else {}
     if "dataset" in values:
         raise InputError(f"{file}: dataset = {values['dataset']!r}: here the key is 'name'")
     values["dataset"] = values.pop("name")

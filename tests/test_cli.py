@@ -18,8 +18,19 @@ from tests.refusals import assert_refused
 
 # In the order of the help.
 COMMANDS = [
-    *("datasets", "check", "partition", "fetch", "train", "baseline", "rerun", "explain"),
-    *("convert", "profile", "device", "predict", "stream", "web", "study", "record", "archive"),
+    *("datasets", "check", "partition", "fetch", "train", "baseline", "features", "rerun"),
+    *(
+        "explain",
+        "convert",
+        "profile",
+        "device",
+        "predict",
+        "stream",
+        "web",
+        "study",
+        "record",
+        "archive",
+    ),
     *("paper", "results", "notebook", "report"),
 ]
 HEAVY = {"tensorflow", "keras", "shap", "pandas", "librosa", "numpy", "sklearn", "papermill"}

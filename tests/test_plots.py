@@ -49,8 +49,8 @@ def fonts(monkeypatch):
     """Let only these families of Matplotlib's own be installed."""
 
     def install(*families):
-        own = [f for f in font_manager.fontManager.ttflist if "mpl-data" in f.fname]
-        chosen = [f for f in own if f.name in (*families, "Last Resort High-Efficiency")]
+        bundled = [f for f in font_manager.fontManager.ttflist if "mpl-data" in f.fname]
+        chosen = [f for f in bundled if f.name in (*families, "Last Resort High-Efficiency")]
         monkeypatch.setattr(font_manager.fontManager, "ttflist", chosen)
         for cached in (plots._font, plots._usual, plots._report):
             cached.cache_clear()

@@ -29,8 +29,8 @@ def write(
     Every row has the file's name, the features, label and partition. CSV and ARFF hold the digits
     that make the same float32. An NPZ has ``features`` float32 [files, features],
     ``feature_names`` and, as texts [files], ``name``, ``label`` and ``partition``. In an ARFF all
-    three are nominal, since many readers take no strings (SciPy's for one), the label's values in
-    the order of the classes, and an unknown label is ``?``.
+    three are nominal, since many readers take no strings (SciPy's for one, and of nominal values
+    only ASCII), the label's values in the order of the classes, and an unknown label is ``?``.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def _arff(texts, values: np.ndarray, names: Sequence[str], classes: Sequence[str
     yield f"@attribute partition {_nominal(texts['partition'])}"
     yield "@data"
     for row, name, label, partition in zip(values, *texts.values(), strict=True):
-        known = (_quoted(label) if len(classes) else label) if label else "?"
-        yield ",".join([_quoted(name), *map(str, row), known, _quoted(partition)])
+        cell = _quoted(label) if label and len(classes) else label or "?"
+        yield ",".join([_quoted(name), *map(str, row), cell, _quoted(partition)])
 
 
 def _nominal(texts: Iterable[str]) -> str:

@@ -81,8 +81,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     for run in [run for run in contents.runs if run.finished]:
         for one in run.runs:
             contents.values[one.name] = values = records.contents(one.folder)
-            if own := values["run"].get("table"):
-                own["path"] = Path(own["path"]).name  # a folder of the user's machine
+            if recorded := values["run"].get("table"):
+                recorded["path"] = Path(recorded["path"]).name  # a folder of the user's machine
             if not _is_open(run.card):
                 values.pop("predictions", None)
                 continue

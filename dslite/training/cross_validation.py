@@ -39,12 +39,13 @@ def cross_validate(
     ``folds.json`` holds the folds' ``mean`` and ``deviation`` (of a sample), and ``pooled``: the
     score of all files together.
     """
-    claim_results(manifest)
     finished, rows, tested = [], [], []
     blinded = (manifest.table["label"] == "").sum()
     if blinded:
         log(f"{blinded} files without a label take no part in the cross-validation")
-    for i, fold in enumerate(partitions.divide(manifest, k), start=1):
+    folds = partitions.divide(manifest, k)
+    claim_results(manifest)
+    for i, fold in enumerate(folds, start=1):
         run = train_fold(fold)
         folder = run.folder.parent
         if run.record["identity"] not in identities(folder):

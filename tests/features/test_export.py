@@ -8,7 +8,7 @@ from scipy.io import arff
 from dslite.features import export
 from tests.refusals import refusal
 
-ODD = ["a b.wav", "c,d.wav", "it's.wav", "ü %{x}.wav"]
+ODD = ["a b.wav", "c,d.wav", "it's.wav", "u %{x}?.wav"]
 CLASSES = ("no one", "calm,sad")
 
 

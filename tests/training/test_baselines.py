@@ -72,7 +72,7 @@ def test_a_baseline_leaves_its_files(corpus, compute, kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_are_written_as_the_svm_sees_them(
-    corpus, compute, command, tmp_path, monkeypatch, kind
+    corpus, compute, command, tiny, tmp_path, monkeypatch, kind
 ):
     built, learnt, fit = corpus(), [], baselines.devel_scores
     monkeypatch.setattr(
@@ -80,7 +80,7 @@ def test_features_are_written_as_the_svm_sees_them(
     )
     compute(built, kind)
     words = [f"--set={key}={value}" for key, value in SHORT.items()]
-    words += ["--features", "librosa" if kind == runs.LIBROSA else "network"]
+    words += {runs.LIBROSA: ["--features=librosa"], runs.SVM: ["--weights", tiny]}[kind]
     status, out, err = command("features", built.card.table, "-o", tmp_path / "x.npz", *words)
     assert (status, err) == (0, "")
     with np.load(tmp_path / "x.npz") as table:
