@@ -19,19 +19,8 @@ from tests.refusals import assert_refused
 # In the order of the help.
 COMMANDS = [
     *("datasets", "check", "partition", "fetch", "train", "baseline", "features", "rerun"),
-    *(
-        "explain",
-        "convert",
-        "profile",
-        "device",
-        "predict",
-        "stream",
-        "web",
-        "study",
-        "record",
-        "archive",
-    ),
-    *("paper", "results", "notebook", "report"),
+    *("explain", "convert", "profile", "device", "predict", "stream", "web", "study", "record"),
+    *("archive", "paper", "results", "notebook", "report"),
 ]
 HEAVY = {"tensorflow", "keras", "shap", "pandas", "librosa", "numpy", "sklearn", "papermill"}
 HEAVY.add("matplotlib")

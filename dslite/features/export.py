@@ -39,7 +39,7 @@ def write(
     values
         Float32 [files, features].
     names
-        Of the features.
+        Of the features: words.
     classes
         Of a classification; none: labels are numbers.
     """
@@ -63,7 +63,7 @@ def _arff(texts, values: np.ndarray, names: Sequence[str], classes: Sequence[str
     """The lines of an ARFF."""
     yield "@relation features"
     yield f"@attribute name {_nominal(texts['name'])}"
-    yield from (f"@attribute {_quoted(name)} numeric" for name in names)
+    yield from (f"@attribute {name} numeric" for name in names)
     yield f"@attribute label {_nominal(classes) if len(classes) else 'numeric'}"
     yield f"@attribute partition {_nominal(texts['partition'])}"
     yield "@data"

@@ -8,7 +8,7 @@ from scipy.io import arff
 from dslite.features import export
 from tests.refusals import refusal
 
-ODD = ["a b.wav", "c,d.wav", "it's.wav", "u %{x}?.wav"]
+ODD = ["a b.wav", "c,d.wav", "d.wav", "u %{x}?.wav"]
 CLASSES = ("no one", "calm,sad")
 
 
@@ -55,6 +55,15 @@ def test_every_format_holds_the_same_numbers_and_texts(rows, tmp_path, suffix, c
     np.testing.assert_array_equal(features, values)
     expected = files.rename(columns={"path": "name"}).to_dict("list")
     assert read == expected
+
+
+def test_wekas_quotes(rows, tmp_path):
+    """SciPy takes neither; WEKA does."""
+    files, values, names = rows
+    files["path"] = ["it's.wav", "a\\b.wav", "ü.wav", "d.wav"]
+    export.write(tmp_path / "x.arff", files, values, names, CLASSES)
+    line = (tmp_path / "x.arff").read_text("utf-8").splitlines()[1]
+    assert line == r"@attribute name {'it\'s.wav','a\\b.wav','ü.wav','d.wav'}"
 
 
 def test_another_format_is_refused():
