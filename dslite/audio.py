@@ -5,23 +5,26 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import soundfile
 import soxr
 
+from dslite import decoding
+from dslite.decoding import AudioFile
 from dslite.errors import InputError
 from dslite.settings import Settings
 
 # A file's path and, in seconds, the begin and the end of a segment of it
 SEGMENT = re.compile(r"(?P<file>.+)#t=(?P<start>[\d.]+)(,(?P<end>[\d.]+))?", re.DOTALL)
 OVERHANG = 0.05  # s that a segment may end after its file, for rounding
-BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
+BROKEN_OFF = "the audio ends before its header says, after {:.2f} s; copy the file again"
+CANCELLED = 0.25  # of the power: two channels x and -0.42 x, or a correlation of -0.75
+SILENT_POWER = 1e-8  # of full scale, -80 dB: below the last bits of 16
 POWER_FLOOR = 1e-10  # librosa's: what is fainter is taken to be so loud
 FRAMES = 4096  # levels computed at a time, of two minutes
 MARGIN = 2  # hops of the level's frames that are kept beside what sounds
@@ -52,55 +55,33 @@ def source(path: str | PathLike) -> Path:
     return Path(match["file"] if match and not Path(path).exists() else path)
 
 
-def blocks(file: soundfile.SoundFile, path: str | PathLike, dtype: str) -> Iterator[np.ndarray]:
+def opened(path: str | PathLike) -> AbstractContextManager[AudioFile]:
+    """Open an audio file of any kind; whatever its reader refuses becomes an InputError."""
+    return decoding.opened(source(path), path)
+
+
+def blocks(file: AudioFile, path: str | PathLike, dtype: str) -> Iterator[np.ndarray]:
     """Read what a path names of an open file, its segment or all of it: [frames, channels].
 
     InputError where a segment does not lie in the file.
     """
-    begin, left = 0, file.frames
-    if (match := SEGMENT.fullmatch(os.fspath(path))) and source(path) != Path(path):
-        begin, end = round(float(match["start"]) * file.samplerate), file.frames
-        end = round(float(match["end"]) * file.samplerate) if match["end"] else end
-        if begin >= file.frames or end > file.frames + OVERHANG * file.samplerate:
-            seconds = file.frames / file.samplerate
-            raise InputError(
-                f"{path}: the file ends after {seconds:.2f} s, before the segment does"
-            )
-        left = min(end, file.frames) - begin
-        file.seek(begin)
-    whole = not begin and left == file.frames  # also frames that no header counts
-    while len(block := file.read(BLOCK if whole else min(BLOCK, left), dtype, always_2d=True)):
-        yield block
-        left -= len(block)
-
-
-@contextmanager
-def opened(path: str | PathLike) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file; whatever libsndfile says while it is in use becomes an InputError."""
-    stored = source(path)
-    if not stored.is_file():
-        raise InputError(f"{path}: there is no such audio file")
-    # soundfile encodes a name itself, but refuses one that is not UTF-8, as of an old archive.
-    name = os.fspath(stored) if os.name == "nt" else os.fsencode(stored)
-    try:
-        file = soundfile.SoundFile(name)
-    except TypeError:  # what soundfile raises for the headerless '.raw'
-        text = f"{path}: headerless audio tells no sample rate; store it as WAV or FLAC"
-        raise InputError(text) from None
-    except soundfile.SoundFileError as error:
-        raise _unreadable(path, error) from None
-    with file:
-        if not file.frames:
-            raise InputError(f"{path}: the file holds no audio; replace or remove it")
-        try:
-            yield file
-        except soundfile.SoundFileError as error:
-            raise _unreadable(path, error) from None
-
-
-def _unreadable(path: str | PathLike, error: Exception) -> InputError:
-    why = str(getattr(error, "error_string", error)).removeprefix("Error : ").strip(" .")
-    return InputError(f"{path}: not readable as audio ({why}); replace it or store it as WAV/FLAC")
+    match = SEGMENT.fullmatch(os.fspath(path))
+    if match is None or source(path) == Path(path):
+        yield from file.blocks(dtype)
+        return
+    begin = round(float(match["start"]) * file.rate)
+    end = round(float(match["end"]) * file.rate) if match["end"] else math.inf
+    place = begin if begin < file.frames else 0
+    for block in file.blocks(dtype, place):
+        first, last = max(0, begin - place), min(len(block), end - place)
+        place += len(block)
+        if first < last:
+            yield block[first:last]
+        if place >= end:
+            return
+    if begin >= place or place + OVERHANG * file.rate < end < math.inf:
+        seconds = place / file.rate
+        raise InputError(f"{path}: the file ends after {seconds:.2f} s, before the segment does")
 
 
 def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
@@ -109,16 +90,49 @@ def require_finite(samples: np.ndarray, path: str | PathLike) -> None:
         raise InputError(f"{path}: the audio holds NaN or infinite samples; replace or remove it")
 
 
+class Balance:
+    """Tell from the blocks of a file whether its channels cancel each other when they are mixed."""
+
+    def __init__(self):
+        self._frames, self._sums, self._products = 0, 0.0, 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        """Add a block of finite samples, [frames, channels]."""
+        if block.shape[1] > 1:
+            self._frames += len(block)
+            self._sums = self._sums + block.sum(axis=0, dtype=np.float64)
+            self._products = self._products + (block.T @ block).astype(np.float64)
+
+    def louder_channel(self) -> int | None:
+        """Return the loudest channel where the mean is not to be heard, else None.
+
+        That is where the mean has less than `CANCELLED` of the power that the mean of unrelated
+        channels has, as of a wire that was connected the wrong way round.
+        """
+        if not self._frames:
+            return None
+        mean = self._sums / self._frames
+        covariance = self._products / self._frames - np.outer(mean, mean)
+        power = np.diag(covariance)
+        cancelled = power.mean() > SILENT_POWER and covariance.sum() < CANCELLED * power.sum()
+        return int(power.argmax()) if cancelled else None
+
+
 class Mixer:
     """Mix blocks of audio down as they come and resample them, to the same numbers as in one piece.
 
     From ``stored_rate`` to ``sample_rate``, Hz, by soxr at "very high quality" where they differ;
-    ``name`` is the audio's, for an error.
+    ``name`` is the audio's, for an error; ``channel`` is taken instead of the channels' mean.
     """
 
-    def __init__(self, stored_rate: int, sample_rate: int, name: str | PathLike):
-        self._name = name
-        self._resampler = None
+    def __init__(
+        self,
+        stored_rate: int,
+        sample_rate: int,
+        name: str | PathLike,
+        channel: int | None = None,
+    ):
+        self._name, self._channel, self._resampler = name, channel, None
         if stored_rate != sample_rate:
             self._resampler = soxr.ResampleStream(
                 stored_rate, sample_rate, 1, "float32", quality="VHQ"
@@ -127,7 +141,12 @@ class Mixer:
     def add(self, block: np.ndarray) -> np.ndarray:
         """Mix a block, float32 [frames, channels], down; return what it adds: float32 [samples]."""
         with np.errstate(over="ignore", invalid="ignore"):  # reported in the next line
-            mono = block.mean(axis=1)
+            if self._channel is not None:
+                mono = block[:, self._channel].copy()
+            elif block.shape[1] == 2:  # the same numbers, faster
+                mono = (block[:, 0] + block[:, 1]) / 2
+            else:
+                mono = block.mean(axis=1)
         require_finite(mono, self._name)
         return mono if self._resampler is None else self._resampler.resample_chunk(mono)
 
@@ -137,29 +156,59 @@ class Mixer:
         return none if self._resampler is None else self._resampler.resample_chunk(none, last=True)
 
 
-def decode(path: str | PathLike, sample_rate: int) -> tuple[np.ndarray, float]:
-    """Decode a file: the mean of its channels at the wanted rate in Hz, and its length in s.
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file or segment."""
 
-    The waveform is float32 [samples]; full scale is 1, which resampling may overshoot a little.
-    Read block by block, since an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a
+    waveform: np.ndarray  # float32 [samples]; full scale is 1, which resampling may overshoot
+    duration_s: float  # as it is stored
+    broken_off: bool = False  # whether the file ends before its header says
+    remarks: tuple[str, ...] = ()  # what is not heard as it is stored
+
+
+def decode(path: str | PathLike, sample_rate: int, channel: int | None = None) -> Decoded:
+    """Decode a file: the mean of its channels at the wanted rate in Hz.
+
+    Where the channels cancel each other, the loudest is taken, as where ``channel`` names one. Read
+    block by block, since an hour of studio stereo takes 1.3 GB as it is stored, 0.2 GB as a
     waveform. InputError where the file is missing, not decodable, without audio, or holds NaN or
     infinite samples.
     """
-    parts, frames = [], 0
+    parts, frames, balance = [], 0, Balance()
     with opened(path) as file:
-        mixer = Mixer(file.samplerate, sample_rate, path)
+        mixer = Mixer(file.rate, sample_rate, path, channel)
         for block in blocks(file, path, "float32"):
             frames += len(block)
             parts.append(mixer.add(block))
+            if channel is None:
+                balance.add(block)
+    if (louder := balance.louder_channel()) is not None:
+        return decode(path, sample_rate, louder)
     waveform = np.concatenate([*parts, mixer.rest()])
     if not waveform.size:
         raise InputError(f"{path}: too short to hold a sample at {sample_rate} Hz; remove it")
-    return waveform, frames / file.samplerate
+    remarks = file.remarks + ([cancelling(channel)] if channel is not None else [])
+    return Decoded(waveform, frames / file.rate, file.broken_off, tuple(remarks))
+
+
+def cancelling(channel: int) -> str:
+    """Say that a file's channels cancel each other, and which one is taken."""
+    return f"channels that cancel each other: number {channel + 1}, the loudest, is taken alone"
+
+
+def louder_channel(path: str | PathLike) -> int | None:
+    """Return the loudest channel of a file whose channels cancel each other, else None."""
+    balance = Balance()
+    with opened(path) as file:
+        for block in blocks(file, path, "float32") if file.channels > 1 else ():
+            require_finite(block, path)
+            balance.add(block)
+    return balance.louder_channel()
 
 
 def read(path: str | PathLike, sample_rate: int) -> np.ndarray:
-    """Decode the waveform of a file, float32 [samples]: the first value of `decode`."""
-    return decode(path, sample_rate)[0]
+    """Decode the waveform of a file, float32 [samples], see `decode`."""
+    return decode(path, sample_rate).waveform
 
 
 def level_frames(sample_rate: int) -> tuple[int, int]:
@@ -242,11 +291,14 @@ class Clip:
     starts: np.ndarray  # int64 [chunks], their first samples in the waveform
     offset: int  # samples that trimming took off the file's beginning
     duration_s: float  # of the whole file
+    broken_off: bool = False  # see `Decoded`
+    remarks: tuple[str, ...] = ()
 
 
 def clip(path: Path, settings: Settings, rng: np.random.Generator | None = None) -> Clip:
     """Read an audio file and find its chunks; with ``rng``, those of an augmented copy of it."""
-    waveform, duration_s = decode(path, settings.sample_rate)
+    decoded = decode(path, settings.sample_rate)
+    waveform = decoded.waveform
     begin, end = 0, len(waveform)
     if settings.trim == "on":
         begin, end = sounding(waveform, settings.sample_rate, settings.trim_db)
@@ -259,7 +311,8 @@ def clip(path: Path, settings: Settings, rng: np.random.Generator | None = None)
         waveform = augmented_copy(waveform, settings.sample_rate, rng)
     chunk, hop = settings.chunk_samples, settings.chunk_hop_samples
     starts = chunk_starts(len(waveform), chunk, hop, settings.tail)
-    return Clip(waveform, starts, begin, duration_s)
+    rest = (decoded.duration_s, decoded.broken_off, decoded.remarks)
+    return Clip(waveform, starts, begin, *rest)
 
 
 def augmented_copy(waveform: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ import soxr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dslite import audio
+from dslite import audio, decoding
 from dslite.datasets import scan
 from dslite.settings import Settings
 from tests.refusals import refusal
@@ -57,14 +57,32 @@ def test_bad_audio_names_the_file(bad_files, name, words):
 @pytest.mark.parametrize("rate", [8000, 11025, RATE, 44100, 48000])
 def test_read_is_the_mean_of_the_channels_resampled(tmp_path, monkeypatch, rng, rate):
     """Block by block, of 2.1; the reference is soxr on the whole of what soundfile reads."""
-    monkeypatch.setattr(audio, "BLOCK", 10_000)
+    monkeypatch.setattr(decoding, "BLOCK", 10_000)
     soundfile.write(tmp_path / "a.wav", rng.uniform(-0.5, 0.5, (21_000, 2)), rate, subtype="FLOAT")
     stored, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
     whole = soxr.resample(stored.mean(axis=1), rate, RATE, quality="VHQ")
-    waveform, duration_s = audio.decode(tmp_path / "a.wav", RATE)
-    assert (waveform.dtype, duration_s) == (np.float32, 21_000 / rate)
-    np.testing.assert_array_equal(waveform, whole)
+    decoded = audio.decode(tmp_path / "a.wav", RATE)
+    assert (decoded.waveform.dtype, decoded.duration_s) == (np.float32, 21_000 / rate)
+    np.testing.assert_array_equal(decoded.waveform, whole)
     np.testing.assert_array_equal(audio.read(tmp_path / "a.wav", RATE), whole)
+
+
+@pytest.mark.parametrize(
+    ("second", "taken"),
+    [(-1.0, 0), (-0.6, 0), (-1.5, 1), (0.4, None), (0.0, None), (-0.3, None), (None, None)],
+)
+def test_channels_that_cancel_are_not_mixed(tmp_path, rng, second, taken):
+    """The louder one is heard, and named; other stereo is mixed, also of unrelated channels."""
+    first = rng.uniform(-0.5, 0.5, 2 * RATE)
+    other = rng.uniform(-0.5, 0.5, 2 * RATE) if second is None else second * first
+    stereo = np.stack([first, other], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, RATE, subtype="FLOAT")
+    decoded = audio.decode(tmp_path / "a.wav", RATE)
+    expected = stereo.mean(axis=1) if taken is None else stereo[:, taken]
+    np.testing.assert_allclose(decoded.waveform, expected, atol=1e-6)
+    assert decoded.remarks == (() if taken is None else (audio.cancelling(taken),))
+    assert scan.of_file(tmp_path / "a.wav").remarks == "; ".join(decoded.remarks)
+    assert audio.louder_channel(tmp_path / "a.wav") == taken
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 4096])

@@ -16,6 +16,7 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
 
 SILENT = 1e-4  # peak, -80 dB of full scale: below the last bits of 16
+BEYOND = 2.0  # peak, of full scale: more than encoders overshoot
 NOBODY = (
     "unknown, so people may be in train and in test, and a score that of voices heard in training; "
     "add a column 'speaker'"
@@ -96,6 +97,15 @@ def warnings(corpus: Manifest) -> dict[str, list[str]]:
             f"{_at(corpus, i)}: {table['clipped'][i]} samples in runs at full scale"
             for i in np.flatnonzero(table["clipped"])
         ],
+        "beyond full scale": [
+            f"{_at(corpus, i)}: peak {table['peak'][i]:.3g} times full scale; divide the floats by "
+            "their scale, if the other files have another"
+            for i in np.flatnonzero(table["peak"] > BEYOND)
+        ],
+        "audio heard otherwise than it is stored": [
+            f"{_at(corpus, i)}: {table['remarks'][i]}"
+            for i in np.flatnonzero(table["remarks"] != "")
+        ],
         "without a label": [
             f"{path}: no label mentions this audio; it is not used" for path in corpus.surplus
         ],
@@ -136,8 +146,7 @@ def _audio_problems(corpus: Manifest) -> list[str]:
                 reason = str(error).removeprefix(f"{file}: ")
         sentences.append(f"{_at(corpus, i)}: {reason}")
     return sentences + [
-        f"{_at(corpus, i)}: the audio ends before its header says, after "
-        f"{table['duration_s'][i]:.2f} s; copy the file again"
+        f"{_at(corpus, i)}: {audio.BROKEN_OFF.format(table['duration_s'][i])}"
         for i in np.flatnonzero(table["truncated"])
     ]
 

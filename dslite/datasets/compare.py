@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dslite.cards import Card
 from dslite.datasets import listing
-from dslite.datasets.listing import AUDIO, UNKNOWN, Listing, audio_files, is_audio, table_of
+from dslite.datasets.listing import UNKNOWN, Listing, audio_files, is_audio, table_of
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
@@ -207,9 +207,7 @@ def read(card: Card, folder: Path) -> Listing:
     audio, surplus, doubled = {}, [], []
     for file in audio_files(home / "wav", deep=0):
         path = f"wav/{file.name}"
-        if file.suffix.lower() not in AUDIO:
-            surplus.append(path)
-        elif audio.setdefault(key(file.name), path) != path:
+        if audio.setdefault(key(file.name), path) != path:
             doubled.append(f"{path}: there is {audio[key(file.name)]} as well; keep one")
     if not any(_partition(entry.name) == "test" for entry in entries.values()):
         # The label files leave the test partition out altogether.

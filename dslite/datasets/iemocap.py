@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dslite.cards import Card
 from dslite.datasets import partitions
-from dslite.datasets.listing import AUDIO, Listing, audio_files, file_problem
+from dslite.datasets.listing import Listing, audio_files, file_problem
 from dslite.errors import InputError
 
 OUTER = "IEMOCAP_full_release"  # unpacked with its name
@@ -110,8 +110,7 @@ def read(card: Card, folder: Path) -> Listing:
     for name, (match, label) in labels.items():
         session = f"Session{match['session']}"
         path = f"{session}/sentences/wav/{match['dialog']}/{name}.wav"  # whether there or not
-        present = audio.get(_key(path), "")
-        path = present if Path(present).suffix.lower() in AUDIO else path
+        path = audio.get(_key(path), path)
         listed.add(_key(path))
         if label in card.labels:
             files[path] = (speaker(match), label)

@@ -12,14 +12,13 @@ import pandas as pd
 
 from dslite import paths
 from dslite.cards import Card
+from dslite.decoding import SUFFIXES
 from dslite.errors import InputError
 from dslite.settings import nearest
 
 CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in words
 COLUMNS = ("path", "label", "speaker", "partition", "source_label")  # of a listing
 UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
-AUDIO = {".wav", ".flac"}  # suffixes of a corpus's audio
-OTHER_AUDIO = {".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
 SEPARATOR = re.compile(r"sep=(.)")
 SHOWN = 20  # problems listed in one message
 
@@ -69,24 +68,20 @@ def is_present(card: Card) -> bool:
 
 def is_audio_name(name: str) -> bool:
     """Return whether a name ends as those of audio do."""
-    return Path(name).suffix.lower() in AUDIO | OTHER_AUDIO
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def is_audio(file: Path) -> bool:
-    """Return whether a file is WAV or FLAC by its name, and not hidden."""
-    return file.suffix.lower() in AUDIO and not file.name.startswith(".")
+    """Return whether a file is audio by its name, and not hidden."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
-def file_problem(place: Path, twin: Path | None = None) -> str:
+def file_problem(place: Path, twin: Path) -> str:
     """Say what is wrong with a corpus's audio by its name, or nothing.
 
     ``twin`` is the file that was listed first for the same recording: ``place`` itself, or another.
     """
-    if twin not in (None, place):
-        return f"{place}: the same recording is there as {twin}; keep one"
-    if place.suffix.lower() not in AUDIO:
-        return f"{place}: neither WAV nor FLAC; remove it or convert it"
-    return ""
+    return "" if twin == place else f"{place}: the same recording is there as {twin}; keep one"
 
 
 def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -102,7 +97,7 @@ def audio_files(folder: Path, deep: int = 3) -> list[Path]:
     return sorted(
         file
         for file in files
-        if file.suffix.lower() in AUDIO | OTHER_AUDIO
+        if file.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     )

@@ -39,8 +39,6 @@ def read(card: Card, folder: Path) -> Listing:
             surplus.append(place.as_posix())
         elif (match[1], match[2]) != ("03", "02"):
             left_out.append(place.as_posix())
-        elif problem := file_problem(place):
-            problems.append(problem)
         elif match[3] not in card.labels:
             problems.append(
                 f"{place}: emotion {match[3]} does not occur in song (01 to 06); move the file away"

@@ -3,6 +3,8 @@
 import glob
 import json
 import os
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import pandas as pd
 
 from dslite import audio, paths, provenance, tensorflow_logging
 from dslite.audio import Clip
+from dslite.decoding import SUFFIXES
 from dslite.deployment import runtime
 from dslite.errors import InputError
 from dslite.evaluation import metrics
@@ -20,7 +23,8 @@ from dslite.settings import Settings
 from dslite.training import runs
 
 BATCH = 64  # chunks predicted at a time
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"})
+# Suffixes beside audio that nobody takes for audio
+TEXTS = {".txt", ".csv", ".tsv", ".json", ".md", ".yaml", ".yml", ".xml", ".textgrid", ".log"}
 NUMBER = {"prediction": ".6g"}  # of a regression: its range is unknown, so digits, not decimals
 POSITION = {"file": ("file", "duration_s"), "chunk": ("file", "start_s", "end_s")}  # columns
 
@@ -126,7 +130,7 @@ def _below(folder: Path, report: Report) -> list[Path]:
     def denied(error: OSError) -> None:
         report(InputError(f"{error.filename}: cannot be read ({error.strerror})"))
 
-    audio_paths, entered = [], set()
+    audio_paths, entered, others = [], set(), Counter()
     for place, folders, files in os.walk(folder, onerror=denied, followlinks=True):
         real = os.path.realpath(place)
         if real in entered:  # a link back up would otherwise never end
@@ -136,10 +140,20 @@ def _below(folder: Path, report: Report) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         visible = [Path(place, name) for name in files if not name.startswith(".")]
         audio_paths += [path for path in visible if path.suffix.lower() in SUFFIXES]
+        others.update(path.suffix.lower() or "without suffix" for path in visible)
+    counts = [f"{s} {n}" for s, n in sorted(others.items()) if s not in SUFFIXES | TEXTS]
+    passed_over = f"passed over by their suffix: {', '.join(counts)}" if counts else ""
     if not audio_paths:
-        suffixes = " ".join(sorted(SUFFIXES))
-        report(InputError(f"{folder}: no audio in this folder or below it ({suffixes})"))
+        text = f"{folder}: no audio in this folder or below it"
+        report(InputError(f"{text} ({passed_over})" if counts else text))
+    elif counts:
+        _note(folder, passed_over)
     return sorted(audio_paths)
+
+
+def _note(name: Path, text: str) -> None:
+    """Print a note on a file or a folder, which is no error."""
+    print(f"note: {name}: {text}".replace("\n", " "), file=sys.stderr, flush=True)
 
 
 def tables(
@@ -147,7 +161,8 @@ def tables(
 ) -> Iterator[pd.DataFrame]:
     """Predict audio files, some at a time: tables with the `columns` of ``level``.
 
-    ``report`` is called for every file that cannot be read, the others are predicted all the same.
+    ``report`` is called for every file that cannot be read or is broken off, which is predicted as
+    far as it goes; the others are predicted all the same.
     One file is decoded ahead; memory holds it, the files under way and 64 chunks. A chunk's
     ``start_s`` and ``end_s`` are where it lies in the stored file, seconds.
     """
@@ -166,6 +181,11 @@ def tables(
             if isinstance(clip, InputError):
                 report(clip)
                 continue
+            if clip.broken_off:
+                text = audio.BROKEN_OFF.format(clip.duration_s)
+                report(InputError(f"{path}: {text}. What is there is predicted"))
+            for remark in clip.remarks:
+                _note(path, remark)
             group.append((path, clip))
             if sum(len(clip.starts) for _, clip in group) >= BATCH:
                 yield _table(predictor, group, level)

@@ -99,7 +99,7 @@ def open_source(
     if name != "-":
         if rate or channels:
             raise InputError("--rate and --channels are for raw samples; a file has its own")
-        return audio_file(name)
+        return audio_file(name, log)
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError("standard input: pipe raw 16-bit samples into it, or name a file")
     rate = rate or model_rate
@@ -108,16 +108,28 @@ def open_source(
 
 
 @contextmanager
-def audio_file(path: str | PathLike) -> Iterator[Source]:
-    """Open an audio file, decoded as it is taken; errors as of `dslite.audio.opened`."""
+def audio_file(path: str | PathLike, log: Log = print) -> Iterator[Source]:
+    """Open an audio file, decoded as it is taken; errors as of `dslite.audio.opened`.
+
+    Where its channels cancel each other, the loudest is taken, as by `dslite.audio.decode`; what is
+    not heard as it is stored is logged at its end.
+    """
+    channel = audio.louder_channel(path)
     with audio.opened(path) as opened:
-        frames = _block_frames(opened.samplerate)
+        frames = _block_frames(opened.rate)
 
         def blocks() -> Iterator[Block]:
-            while len(samples := opened.read(frames, dtype="float32", always_2d=True)):
-                yield Block(samples)
+            length = 0
+            for samples in audio.blocks(opened, path, "float32"):
+                length += len(samples)
+                samples = samples if channel is None else samples[:, [channel]]
+                yield from (Block(samples[i : i + frames]) for i in range(0, len(samples), frames))
+            for remark in opened.remarks + [audio.cancelling(channel)] * (channel is not None):
+                log(f"note: {path}: {remark}")
+            if opened.broken_off:
+                log(f"warning: {path}: {audio.BROKEN_OFF.format(length / opened.rate)}")
 
-        yield Source(str(path), opened.samplerate, blocks(), live=False)
+        yield Source(str(path), opened.rate, blocks(), live=False)
 
 
 def raw_blocks(raw: BinaryIO, rate: int, channels: int, log: Log) -> Iterator[Block]:

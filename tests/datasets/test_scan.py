@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from dslite import audio
+from dslite import decoding
 from dslite.datasets import scan
 
 RATE = 16000
@@ -36,7 +36,7 @@ def test_channels_and_peak(tmp_path, noise):
 
 def test_hash_depends_on_the_audio_not_on_the_container(tmp_path, rng):
     # A block and a bit of 16-bit stereo, with the extreme values
-    samples = rng.integers(-(2**15), 2**15, (audio.BLOCK + 7, 2), dtype=np.int16)
+    samples = rng.integers(-(2**15), 2**15, (decoding.BLOCK + 7, 2), dtype=np.int16)
     samples[:3] = [[-(2**15), 2**15 - 1], [0, -1], [1, 0]]
     soundfile.write(tmp_path / "a.wav", samples, RATE)
     soundfile.write(tmp_path / "a.flac", samples, RATE)
@@ -125,7 +125,7 @@ def test_a_streams_length_is_no_promise(tmp_path, noise, size):
 def test_facts_depend_neither_on_the_blocks_nor_on_what_follows(tmp_path, noise, monkeypatch):
     noise[5000:5003] = 1
     expected = stored(tmp_path / "a.wav", noise)
-    monkeypatch.setattr(audio, "BLOCK", 3000)
+    monkeypatch.setattr(decoding, "BLOCK", 3000)
     assert scan.of_file(tmp_path / "a.wav") == expected
     assert expected.clipped == 3
     with (tmp_path / "a.wav").open("ab") as file:
