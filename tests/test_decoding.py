@@ -213,7 +213,7 @@ def test_joined_files_of_phones_and_browsers(tmp_path, codec, box):
 
 BREAKABLE = [
     *(("libmp3lame", "mp3", {}), ("libmp3lame", "mp3", {"write_xing": "0"}), ("aac", "adts", {})),
-    *(("aac", "mp4", {"movflags": "empty_moov+frag_keyframe"})),
+    ("aac", "mp4", {"movflags": "empty_moov+frag_keyframe"}),
     *(("libopus", "webm", {}), ("libopus", "webm", {"live": "1"}), ("libopus", "ogg", {})),
     *(("pcm_s16le", "wav", {}), ("pcm_s16be", "aiff", {}), ("pcm_s16be", "au", {})),
     *(("pcm_s16be", "caf", {}), ("pcm_s16le", "w64", {}), ("wmav2", "asf", {}), ("tta", "tta", {})),

@@ -124,7 +124,8 @@ def audio_file(path: str | PathLike, log: Log = print) -> Iterator[Source]:
                 length += len(samples)
                 samples = samples if channel is None else samples[:, [channel]]
                 yield from (Block(samples[i : i + frames]) for i in range(0, len(samples), frames))
-            for remark in opened.remarks + [audio.cancelling(channel)] * (channel is not None):
+            cancelling = [] if channel is None else [audio.cancelling(channel)]
+            for remark in opened.remarks + cancelling:
                 log(f"note: {path}: {remark}")
             if opened.broken_off:
                 log(f"warning: {path}: {audio.BROKEN_OFF.format(length / opened.rate)}")

@@ -242,6 +242,20 @@ def test_what_is_left_out_and_noted_is_in_the_report(tmp_path, cache, name, line
     assert line in checks.report(checks.findings(manifest.build(card), cards.settings_of(card)))
 
 
+def test_channels_that_cancel_and_floats_of_another_scale_are_warned_of(table, command):
+    wave = np.random.default_rng(97).uniform(-0.3, 0.3, RATE)
+    soundfile.write(table.parent / "a1.wav", np.stack([wave, -0.8 * wave], axis=1), RATE)
+    soundfile.write(table.parent / "a2.wav", 9000 * wave, RATE, subtype="FLOAT")
+    soundfile.write(table.parent / "a3.wav", np.clip(9 * wave, -1, 1), RATE)
+    figures = findings(table)
+    assert {kind: len(of) for kind, of in figures["warnings"].items()} == {
+        **{"clipped": 1, "beyond full scale": 1, "audio heard otherwise than it is stored": 1}
+    }
+    (sentence,) = figures["warnings"]["audio heard otherwise than it is stored"]
+    assert sentence.startswith("row 3, a1.wav: channels that cancel each other: number 1")
+    assert command("check", table, "--strict")[0] == 1
+
+
 def test_strict_is_for_warnings(table, command):
     assert command("check", table, "--strict")[0] == 0
     soundfile.write(table.parent / "more.wav", np.full(RATE, 0.1), RATE)

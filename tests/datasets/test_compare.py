@@ -289,7 +289,7 @@ def test_a_missing_label_file(ccs):
 def test_audio_beside_the_rows(ccs):
     card, _, wav = ccs
     trees.sound(wav / "train_099.wav")
-    (wav / "train_001.mp3").write_bytes(b"")
+    (wav / "train_098.mp3").write_bytes(b"")
     (wav / "below").mkdir()
-    assert listed(card).surplus == ("wav/train_001.mp3", "wav/train_099.wav")
+    assert listed(card).surplus == ("wav/train_098.mp3", "wav/train_099.wav")
     assert listed(card).problems == ()

@@ -125,13 +125,11 @@ TWICE = "the same recording is there as"
         ("demos", "DEMoS/DEMOS/PR_m_34_xyz00a.wav", "emotion 'xyz' is not known; add it to `label"),
         ("demos", "DEMoS/NEU/PR_f_01_col01b.wav", f"{TWICE} DEMoS/DEMOS/PR_f_01_col01b.wav"),
         ("demos", "DEMoS/DEMOS/PR_f_01_col01b.flac", TWICE),
-        ("demos", "DEMoS/DEMOS/PR_m_34_col09b.mp3", "neither WAV nor FLAC"),
         ("demos", "DEMoS/DEMOS/PR_m_35_col01b.wav", "speaker 35 is in no partition; add the speak"),
         ("iemocap", trees.FIRST["iemocap"].replace(".wav", ".flac"), TWICE),
         ("ravdess", "Actor_02/03-02-02-01-02-01-01.wav", "of actor 01, so it belongs into the"),
         ("ravdess", "03-02-02-01-02-01-01.wav", "so it belongs into the folder Actor_01"),
         ("ravdess", "Actor_01/03-02-07-01-01-01-01.wav", "emotion 07 does not occur in song"),
-        ("ravdess", "Actor_01/03-02-02-01-01-02-01.mp3", "neither WAV nor FLAC"),
         ("ravdess", "Actor_01/03-02-01-01-01-01-01.flac", TWICE),
         ("ravdess", "Actor_18/03-02-01-01-01-01-18.wav", "speaker 18 is in no partition; add the"),
     ],
@@ -143,6 +141,18 @@ def test_audio_that_has_no_place(tmp_path, name, file, words):
     assert words in problem
     assert Path(file).stem in problem
     assert listed(card).surplus == ()
+
+
+@pytest.mark.parametrize("name", ["demos", "iemocap", "ravdess"])
+def test_audio_of_another_kind_is_taken(tmp_path, name):
+    card = trees.good(name, tmp_path)
+    before = listed(card)
+    first = before.folder / before.table["path"][0]
+    first.rename(first.with_suffix(".m4a"))
+    after = listed(card)
+    assert (after.problems, after.surplus) == (before.problems, before.surplus)
+    assert len(after.table) == len(before.table)
+    assert after.table["path"].str.endswith(".m4a").sum() == 1
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

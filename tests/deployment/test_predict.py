@@ -71,7 +71,7 @@ def test_which_files_are_meant(tree, monkeypatch):
     assert named("*.wma", "b.wav") == (["b.wav"], ["*.wma: no file matches this pattern"])
     files, (error,) = named("empty", "b.wav")
     assert files == ["b.wav"]
-    assert error.startswith("empty: no audio in this folder or below it (.aif ")
+    assert error.startswith("empty: no audio in this folder or below it")
 
 
 def test_links(tree):
@@ -217,7 +217,7 @@ def test_the_same_numbers_as_the_runs_own(command, small_run, small_corpus):
     table = small_run.predictions.query("partition == 'test'")
     folder, classes = small_corpus.parent, list(small_run.classes)
     status, out, err = command("predict", small_run.folder, folder)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"note: {folder}: passed over by their suffix: .h5 1\n")
     rows = pd.read_csv(io.StringIO(out)).set_index("file")
     assert len(rows) == 96
     rows = rows.loc[[str(folder / path) for path in table["file"]]]
@@ -225,6 +225,23 @@ def test_the_same_numbers_as_the_runs_own(command, small_run, small_corpus):
     assert rows["prediction"].tolist() == table["prediction"].tolist()
     expected = [soundfile.info(path).duration for path in rows.index]
     np.testing.assert_allclose(rows["duration_s"], expected, atol=6e-5)
+
+
+def test_what_is_not_heard_as_it_is_stored_is_named(command, quick, tmp_path):
+    """A broken-off file has a row and an error, channels that cancel a note; texts need none."""
+    wave = np.random.default_rng(97).uniform(-0.5, 0.5, 2 * RATE)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([wave, -wave], axis=1), RATE)
+    content = noise(tmp_path / "half.wav", 2).read_bytes()
+    (tmp_path / "half.wav").write_bytes(content[: len(content) // 2])
+    for name in ("a.xyz", "b.XYZ", "notes.txt", "bare"):
+        (tmp_path / name).write_bytes(b"")
+    status, out, err = command("predict", "model", tmp_path)
+    assert status == 1
+    assert len(out.splitlines()) == 3
+    lines = err.splitlines()
+    assert lines[0] == f"note: {tmp_path}: passed over by their suffix: .xyz 2, without suffix 1"
+    assert lines[1].startswith(f"error: {tmp_path}/half.wav: the audio ends before its header says")
+    assert lines[2].startswith(f"note: {tmp_path}/stereo.wav: channels that cancel each other: num")
 
 
 def test_what_cannot_be_read_is_named_the_rest_predicted_and_the_status_1(command, quick, tmp_path):
