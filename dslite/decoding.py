@@ -43,7 +43,7 @@ UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or m
 SHORTFALL = 0.01  # of what a header promises, and at least
 MISSING = 0.25  # s: encoders round
 # Whose length FFmpeg estimates from the bit rate
-ESTIMATED = {"mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts"}
+ESTIMATED = {"asf", "mp3", "aac", "ac3", "eac3", "amr", "mpeg", "mpegts"}
 EMPTY = "the file holds no audio"
 NO_SOUND = "the file has no sound stream"
 HEADERLESS = {".raw", ".pcm"}
@@ -120,6 +120,8 @@ def structure(file: BinaryIO, size: int) -> Structure:
         return _matroska(file, size)
     if head[4:8] == b"ftyp":
         return _boxes(file, size)
+    if head[:4] == b"0&\xb2u":
+        return _asf(file, size)
     if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
         return _mp3(file, begin, size)
     return Structure([0])
@@ -236,6 +238,14 @@ def _boxes(file: BinaryIO, size: int) -> Structure:
     return Structure(begins or [0], place > size, ffmpeg=True, reason=reason)
 
 
+def _asf(file: BinaryIO, size: int) -> Structure:
+    """ASF, of WMA: an object of file properties, which begins with this name, says its bytes."""
+    content = _bytes(file, 0, 1 << 16)
+    place = content.find(b"\xa1\xdc\xab\x8cG\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c Se")
+    stated = int.from_bytes(content[place + 40 : place + 48], "little") if place > 0 else 0
+    return Structure([0], broken_off=size < stated < 1 << 62, ffmpeg=True)
+
+
 def _mp3(file: BinaryIO, begin: int, size: int) -> Structure:
     """MPEG audio or ADTS: frames; the first one may say how many bytes follow."""
     head = _bytes(file, begin, 256)
@@ -331,8 +341,6 @@ class FFmpegReader:
         except FFmpegError:  # of the container, in the middle
             last = True
         stated = float((self._stream.duration or 0) * self._stream.time_base)
-        if self._container.format.name == "asf":  # which says it of the whole
-            stated = (self._container.duration or 0) / 1e6
         missing = 0 if self._container.format.name in ESTIMATED else stated - seconds
         self.broken_off |= last or missing > max(SHORTFALL * (seconds + missing), MISSING)
         if bad - last > 0:
