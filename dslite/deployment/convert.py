@@ -237,8 +237,8 @@ def convert_run(
     for (part, variant), file in write(run, spectrogram_file | agreeing).items():
         if part == "model":
             results[variant]["size_bytes"] = file.stat().st_size  # with its metadata
-    for part, variant in itertools.product(("model", "cnn"), results):
-        if "failed" in results[variant]:  # an older file is not what the table says
+    for part, variant in itertools.product(("model", "cnn"), VARIANTS):
+        if (part, variant) not in agreeing:  # an older file, of which `FILE` would say nothing
             (run.folder / file_name(part, variant)).unlink(missing_ok=True)
     provenance.write_json(run.folder / FILE, results)
     if all("failed" in result for result in results.values()):

@@ -133,8 +133,8 @@ def load(path: str | Path) -> Run:
     place, home = _find(Path(path).expanduser())
     try:
         record = Run(place, {}, Settings(), home).content("run")
-        paths.plain_name(record["dataset"])
-        paths.plain_name(f"s{record['seed']}")
+        for key in {"dataset", "seed"} & record.keys():  # of folders
+            paths.plain_name(str(record[key]))
         return Run(place, record, Settings(**record["settings"]), home)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]

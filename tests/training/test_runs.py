@@ -17,6 +17,7 @@ from dslite.errors import InputError
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
 from tests.finished_runs import evaluation, into_record, write_metrics, write_run
+from tests.refusals import refusal
 
 
 def name(preset="", kind=runs.NETWORK, card="ravdess", fold="", **overrides):
@@ -287,3 +288,12 @@ def test_overrides_in_words(results):
         "fewer epochs (override epochs_phase1 40 -> 2; epochs_phase2 80 -> 1), "
         "override units 128 -> 64"
     )
+
+
+@pytest.mark.parametrize(
+    "hostile", [{"dataset": "../victim"}, {"dataset": ".."}, {"seed": "0/../x"}]
+)
+def test_a_record_s_names_stay_in_their_folder(tmp_path, hostile):
+    content = {"settings": {}, "dataset": "birds", "seed": 0}
+    (tmp_path / "run.json").write_text(json.dumps(content | hostile))
+    assert "cannot be a folder's name" in refusal(runs.load, tmp_path)
