@@ -10,7 +10,7 @@ import pandas as pd
 
 from dslite import audio, paths
 from dslite.cards import Card
-from dslite.datasets import listing, manifest, scan
+from dslite.datasets import fingerprint, listing, manifest, scan
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
@@ -21,7 +21,9 @@ NOBODY = (
     "unknown, so people may be in train and in test, and a score that of voices heard in training; "
     "add a column 'speaker'"
 )
-UNEXPECTED = "not the expected counts"  # kind of warning
+NEAR_SPLIT = "one recording in two partitions"  # kinds of warnings
+NEAR_TWICE = "one recording twice"
+UNEXPECTED = "not the expected counts"
 # Table 1's columns -> heading and the decimals that are printed
 TABLE1 = {
     "files": ("files", 0),
@@ -85,6 +87,7 @@ def warnings(corpus: Manifest) -> dict[str, list[str]]:
         "speakers": [NOBODY] if corpus.card.table and not any(table["speaker"]) else [],
         "segments of one file in two partitions": _shared_files(corpus),
         "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
+        **_near_duplicates(corpus),
         "the same audio twice": [
             f"{_at(corpus, j)}: the same audio as {_at(corpus, i)} ({table['partition'][i]})"
             for i, j in listing.repeats(decoded, ["partition", "audio_hash"])
@@ -202,6 +205,21 @@ def _shared_audio(corpus: Manifest) -> list[str]:
         for i, j in listing.in_two_partitions(corpus.table, "audio_hash")
         if path[i] != path[j]
     ]
+
+
+def _near_duplicates(corpus: Manifest) -> dict[str, list[str]]:
+    """Files that are one recording though their samples differ: in two partitions, and in one."""
+    table = corpus.table
+    file = [audio.source(corpus.folder / path) for path in table["path"]]
+    kinds: dict[str, dict[int, str]] = {NEAR_SPLIT: {}, NEAR_TWICE: {}}
+    for i, j in fingerprint.near_duplicates(table["fingerprint"]):
+        if file[i] != file[j] and table["audio_hash"][i] != table["audio_hash"][j]:
+            text = f"{_at(corpus, j)} ({table['partition'][j]}): the same recording as " + (
+                f"{_at(corpus, i)} ({table['partition'][i]}), by its sound; listen, and remove one"
+            )
+            apart = table["partition"][i] != table["partition"][j]
+            kinds[NEAR_SPLIT if apart else NEAR_TWICE].setdefault(j, text)  # of many, the first
+    return {kind: list(sentences.values()) for kind, sentences in kinds.items()}
 
 
 def _shared_files(corpus: Manifest) -> list[str]:

@@ -120,7 +120,8 @@ def write_partition(manifest: Manifest) -> dict[str, float]:
     require_own_results(manifest, again=True)
     folder = paths.results(manifest.card.dataset)
     row = {"dataset": manifest.card.dataset} | table1_row(manifest)
-    for name, table in (("manifest", manifest.table), ("table1", pd.DataFrame([row]))):
+    files_table = manifest.table.drop(columns="fingerprint")
+    for name, table in (("manifest", files_table), ("table1", pd.DataFrame([row]))):
         paths.write(folder / f"{name}.csv", provenance.quoted(table).to_csv(index=False))
     files = counts(manifest, "label").sum().to_dict()
     origin = {"source": manifest.partition_source, "files": files, "manifest": digest(manifest)}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dslite import audio, paths
 from dslite.cards import Card
-from dslite.datasets import listing, scan
+from dslite.datasets import fingerprint, listing
 from dslite.datasets.listing import CARD_LISTS, Listing, table_of
 from dslite.datasets.manifest import Manifest, digest
 from dslite.errors import InputError
@@ -350,7 +350,8 @@ def _levels(manifest: Manifest, names: pd.Series) -> list[np.ndarray]:
     """Loudness levels of some files."""
 
     def of_file(name: str) -> np.ndarray:
-        return scan.loudness_levels(audio.read(manifest.folder / name, scan.LEVELS_RATE))
+        waveform = audio.read(manifest.folder / name, fingerprint.LEVELS_RATE)
+        return fingerprint.loudness_levels(waveform)
 
     with ThreadPoolExecutor() as pool:  # decoding and resampling release Python's lock
         return list(pool.map(of_file, names))
