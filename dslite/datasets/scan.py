@@ -15,22 +15,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from dslite import paths
-<<<<<<< HEAD
 from dslite.audio import Balance, blocks, cancelling, opened, require_finite, source
-=======
-from dslite.audio import blocks, opened, require_finite, source
 from dslite.datasets import fingerprint
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
 from dslite.errors import InputError
 
 COLUMNS = {
     **{"duration_s": "float64", "sample_rate": "int64", "channels": "int64", "peak": "float64"},
     **{"clipped": "int64", "truncated": "int64", "audio_hash": "str"},
-<<<<<<< HEAD
     "remarks": "str",
-=======
     "fingerprint": "str",
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
 }
 
 State = tuple[str, int, int]  # a file is decoded again when any of these changed:
@@ -38,17 +31,6 @@ STATE = {"path": "str", "size": "int64", "mtime_ns": "int64"}
 
 FULL_SCALE = 0.999  # of 1: converters and encoders clip a little below the largest number
 CLIPPED_RUN = 3  # so many samples at full scale in a row are a cut-off peak, fewer may be a peak
-<<<<<<< HEAD
-LEVELS_RATE = 8000  # Hz: what a corpus at 16 kHz and its original at 48 kHz have in common
-LEVELS_PARTS = 16
-LEVELS_FLOOR = -60.0  # dB of full scale: below it, dither and encoders decide
-=======
-# What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
-# 479)"), and of an Ogg file without its end. All ones is no promise: a stream's unknown length.
-SHORT_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_LENGTH = 0x7FFF0000  # what writes into a pipe says about this much or more (SoX: 7FFFF000)
-SHORT_OGG = "lacks an end-of-stream bit"
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
 
 
 @dataclass(frozen=True)
@@ -62,11 +44,8 @@ class Facts:
     clipped: int  # samples in runs of at least `CLIPPED_RUN` at full scale, over all channels
     truncated: int  # 1 where the file ends before its header says, as a broken-off copy does
     audio_hash: str  # SHA-256 of rate, channels and samples, hexadecimal: see `of_file`
-<<<<<<< HEAD
     remarks: str = ""  # what is not heard as it is stored, sentences with ; between them
-=======
     fingerprint: str = ""  # by which other copies are recognised: see `dslite.datasets.fingerprint`
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
 
 
 def _clipped(magnitude: np.ndarray) -> int:
@@ -91,57 +70,24 @@ def of_file(path: str | PathLike) -> Facts:
     digest = hashlib.sha256()
     frames, clipped, peak, balance = 0, 0, 0.0, Balance()
     with opened(path) as file:
-<<<<<<< HEAD
         digest.update(f"{file.rate} Hz, {file.channels} channels\n".encode())
+        spectrogram = fingerprint.Spectrogram(file.rate, file.channels)
         for block in blocks(file, path, "float64"):
             require_finite(block, path)
             balance.add(block)
-=======
-        digest.update(f"{file.samplerate} Hz, {file.channels} channels\n".encode())
-        spectrogram = fingerprint.Spectrogram(file.samplerate, file.channels)
-        for block in blocks(file, path, "float64"):
-            require_finite(block, path)
             spectrogram.add(block)
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
             # Adding zero turns the float formats' -0.0 into the integer formats' 0.0.
             digest.update((block + 0.0).astype("<f8", copy=False).tobytes())
             magnitude = np.abs(block, out=block)
             peak = max(peak, float(magnitude.max()))
             clipped += _clipped(magnitude)
             frames += len(block)
-<<<<<<< HEAD
         clipped = 0 if peak > 1 else clipped  # of floats that exceed full scale nothing is cut off
         stored = (frames / file.rate, file.rate, file.channels, peak, clipped)
         louder, remarks = balance.louder_channel(), file.remarks
         remarks = [*remarks, *([cancelling(louder)] if louder is not None else [])]
-        return Facts(*stored, int(file.broken_off), digest.hexdigest(), "; ".join(remarks))
-
-
-def loudness_levels(waveform: np.ndarray) -> np.ndarray:
-    """Compute the levels by which a recording is recognised at another rate or encoding.
-
-    Takes float32 [samples] at `LEVELS_RATE`; returns the RMS of equal parts in dB of full scale, at
-    least `LEVELS_FLOOR`, float64 [`LEVELS_PARTS`].
-
-    Examples
-    --------
-    >>> loudness_levels(np.repeat([1.0, 0.1], 8000))[[0, -1]].round(1)
-    array([  0., -20.])
-    """
-    edges = np.linspace(0, len(waveform), LEVELS_PARTS + 1).round().astype(int)
-    parts = [waveform[a:b].astype(np.float64) for a, b in pairwise(edges)]
-    power = np.array([np.mean(part**2) if part.size else 0.0 for part in parts])
-    return np.maximum(LEVELS_FLOOR, 10 * np.log10(np.maximum(power, 1e-12)))
-=======
-        log, rate = file.extra_info, file.samplerate
-        promises = [tuple(map(int, pair)) for pair in SHORT_CHUNK.findall(log)]
-        short = any(held < promised < UNKNOWN_LENGTH for promised, held in promises)
-        # Of an MP3 file, the number of frames may be an estimate.
-        unread = source(path) == Path(path) and frames < 0.99 * file.frames
-        truncated = int(short or unread or SHORT_OGG in log)
-        stored = (frames / rate, rate, file.channels, peak, clipped, truncated)
-        return Facts(*stored, digest.hexdigest(), fingerprint.of_levels(spectrogram.levels()))
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
+        facts = (*stored, int(file.broken_off), digest.hexdigest(), "; ".join(remarks))
+        return Facts(*facts, fingerprint.of_levels(spectrogram.levels()))
 
 
 def _state(file: Path | None) -> State | None:
@@ -166,11 +112,7 @@ def _load(store: Path) -> dict[State, Facts]:
         return {}
     # As strings first: read_csv's own floats may differ from the written ones in the last bit.
     table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
-<<<<<<< HEAD
     if list(table.columns) != [*STATE, *COLUMNS]:  # of another version
-=======
-    if [*table.columns] != [*STATE, *COLUMNS]:  # of an older version, which knew less of a file
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
         return {}
     rows = table.astype(STATE | COLUMNS).itertuples(index=False, name=None)
     return {row[:3]: Facts(*row[3:]) for row in rows}

@@ -76,14 +76,9 @@ def test_table_1_and_write_partition(corpus):
     assert table1.columns.tolist() == ["dataset", *manifest.table1_row(corpus)]
     assert table1.iloc[0].to_dict() == pytest.approx(row)
     stored = pd.read_csv(folder / "manifest.csv", dtype={"label": str, "speaker": str})
-<<<<<<< HEAD
     stored["remarks"] = corpus.table["remarks"]  # empty cells
-    pd.testing.assert_frame_equal(stored, corpus.table, check_dtype=False)
-=======
-    pd.testing.assert_frame_equal(
-        stored, corpus.table.drop(columns="fingerprint"), check_dtype=False
-    )
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
+    table = corpus.table.drop(columns="fingerprint")
+    pd.testing.assert_frame_equal(stored, table, check_dtype=False)
     origin = json.loads((folder / "partition.json").read_text("utf-8"))
     assert origin["source"] == corpus.partition_source
     assert origin["files"] == corpus.table["partition"].value_counts().to_dict()

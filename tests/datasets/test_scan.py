@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-<<<<<<< HEAD
 from dslite import decoding
-from dslite.datasets import scan
-=======
-from dslite import audio
 from dslite.datasets import fingerprint, scan
->>>>>>> 58f1288 (One recording in two files is recognised by its sound, in two partitions or twice in one: check warns and names both rows)
 
 RATE = 16000
 
