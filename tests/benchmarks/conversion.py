@@ -3,7 +3,7 @@
     python tests/benchmarks/conversion.py [--models 20] [--epochs 1]
 
 A SqueezeNet of small pictures (random weights) learns a few minutes' worth of noise and tones in
-two classes, at rates of 0.003 to 1, so that some of its layers fall silent, and is converted with
+two classes, at rates of 0.01 to 1, so that some of its layers fall silent, and is converted with
 `dslite.deployment.convert_run`, layers put back by UAR and by probabilities and, to compare, not at
 all. Writes a table to ``results/benchmarks/convert.md``.
 """
@@ -66,7 +66,7 @@ def main() -> None:
         with mock.patch.dict(os.environ, folders):
             manifest = load_manifest(cards.load(str(corpus(Path(folder)))))
             for seed in range(asked.models):
-                rate = float(np.geomspace(0.003, 1, asked.models)[seed])
+                rate = float(np.geomspace(0.01, 1, asked.models)[seed])
                 overrides = SETTINGS | {"learning_rate": rate, "epochs_phase1": asked.epochs}
                 settings = cards.settings_of(manifest.card, "paper", overrides)
                 run = experiment.train(manifest, settings, seed, "paper", log=lambda line: None)
