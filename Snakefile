@@ -2,7 +2,7 @@
 #
 #   snakemake --cores 2 results/demo/report.html
 #   snakemake --cores 2 results/ravdess/report.html --config backbone=mobilenet_v2 preset=paper
-#   snakemake --cores 2 results/my/report.html --config dataset=path/to/my.csv
+#   snakemake --cores 2 results/my/report.html --config dataset=path/to/my.csv (or a folder, or a card)
 #
 # Every rule runs one notebook with papermill (dslite notebook ...). An output is renamed into place
 # when all cells ran; a failed notebook is kept as results/<dataset>/notebooks/<name>.failed.ipynb.
@@ -41,7 +41,7 @@ def options():
 
 
 def dataset(wildcards):
-    """Name of the corpus, or the path of the table whose results these are."""
+    """Name of the corpus, or the path of the user's whose results these are."""
     for job in JOBS.values():
         if job.dataset == wildcards.dataset:
             return job.config.dataset
@@ -98,7 +98,7 @@ try:
     GPUS = int(config.get("gpus") or 0)
     table = str(options()["dataset"])
     # Name of the results -> the user's table
-    TABLES = {cards.load(table).dataset: str(Path(table).resolve())} if cards.is_table(table) else {}
+    TABLES = {cards.load(table).dataset: str(Path(table).resolve())} if cards.is_own(table) else {}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -5,6 +5,8 @@ A run's settings are, from weakest to strongest: the defaults of `Settings`, the
 Every corpus has the presets ``paper`` and ``tuned``.
 """
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +32,9 @@ TUNED = {
 PRESETS = {"paper": {}, "tuned": TUNED}
 Name = Annotated[str, AfterValidator(paths.plain_name)]  # of a folder
 RESERVED = ("records", "studies", "paper", "benchmarks", "gallery")  # in results/, no corpora
+TABLES = (".csv", ".tsv", ".arff")  # suffixes of a user's table
+CARDS = (".yaml", ".yml")
+GROUPS = ("label", "speaker", "partition", "excluded")  # of a pattern, that mean something
 
 
 class Package(Strict):
@@ -68,15 +73,18 @@ class Card(Strict):
     """What the project knows of one corpus."""
 
     dataset: Name
-    layout: Literal["compare", "demo", "demos", "iemocap", "ravdess", "table"]
+    layout: Literal["compare", "demo", "iemocap", "pattern", "table"]
     title: str
     citation: str = ""
     licence: str = ""
     obtain: str = ""  # how to get it
     place: str = ""  # where to put it, and what may lie around it
     publish: bool = False  # whether the licence lets file names be published
-    folder: str = ""  # the corpus's folder; relative: below DSLITE_DATA, or beside the table
-    table: str = ""  # path of the user's table (layout: table)
+    folder: str = ""  # the corpus's folder; relative: below DSLITE_DATA, or beside the card
+    table: str = ""  # of a user's corpus the path that was typed: a table, a folder or a card
+    # Regular expression of the audio's paths without their suffixes, from a folder's name on, with
+    # the groups of `GROUPS` and others as one likes (layout: pattern); empty: a folder a class
+    pattern: str = ""
     # path, label, speaker, partition, start, end, duration -> the table's column; empty: none
     columns: dict[str, str] = Field(default_factory=dict)
     package: Package | None = None  # names on disk (layout: compare)
@@ -84,7 +92,8 @@ class Card(Strict):
     task: Literal["classification", "regression"] = "classification"
     classes: tuple[str, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)  # label in the corpus's own files -> class
-    excluded: dict[str, str] = Field(default_factory=dict)  # labels whose files are left out -> why
+    # Labels, or what a pattern's group `excluded` matched, whose files are left out -> why
+    excluded: dict[str, str] = Field(default_factory=dict)
     # Scores above it are of the second class, the others of the first
     threshold: float | None = None
     # Speakers of each partition
@@ -119,6 +128,8 @@ class Card(Strict):
             raise ValueError(f"speakers listed twice in partition: {', '.join(twice)}")
         if (self.layout == "compare") != bool(self.package):
             raise ValueError("package belongs to the layout compare, and to no other")
+        if self.pattern:
+            self._check_pattern()
         if self.threshold is not None and len(self.classes) != 2:
             raise ValueError("a threshold makes two classes; name them in classes")
         named = {*self.labels.values(), *(c for e in self.expected for c in e.counts)}
@@ -126,6 +137,17 @@ class Card(Strict):
         if unknown and self.classes:
             raise ValueError(f"labels or expected name {unknown[0]!r}, which is not in classes")
         return self
+
+    def _check_pattern(self) -> None:
+        try:
+            groups = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"pattern is no regular expression ({error})") from None
+        if self.layout != "pattern" or "label" not in groups:
+            raise ValueError(
+                "a pattern needs a group (?P<label>...), and belongs to a corpus without a table; "
+                f"of its groups these are used: {', '.join(GROUPS)}"
+            )
 
     @property
     def part_of_speaker(self) -> dict[str, str]:
@@ -138,9 +160,21 @@ def names() -> list[str]:
     return sorted(path.stem for path in paths.data("cards").glob("*.yaml"))
 
 
-def is_table(dataset: str) -> bool:
-    """Return whether a user's DATASET is the path of a table rather than the name of a card."""
-    return Path(dataset).suffix.lower() in {".csv", ".tsv"}
+def is_own(dataset: str) -> bool:
+    """Return whether DATASET is the path of a user's table, folder or card, and no card's name."""
+    if not dataset or dataset in names():
+        return False
+    own_suffix = Path(dataset).suffix.lower() in TABLES + CARDS
+    return own_suffix or "/" in dataset or os.sep in dataset or paths.find(dataset).is_dir()
+
+
+def card_file(corpus: str | os.PathLike) -> Path:
+    """Return where the card of a user's table or folder lies: beside it, under its name."""
+    place = Path(corpus)
+    if place.suffix.lower() in CARDS:
+        return place
+    name = place.stem if place.suffix.lower() in TABLES and not place.is_dir() else place.name
+    return place.with_name(f"{name}{CARDS[0]}")
 
 
 def load(
@@ -149,22 +183,22 @@ def load(
     name: str = "",
     columns: Mapping[str, str] | None = None,
 ) -> Card:
-    """Load the card of a corpus by name, or of a user's table by path.
+    """Load the card of a corpus by name, or of a user's table or folder by path.
 
-    A card ``my.yaml`` beside the table ``my.csv`` is read where there is one; ``folder`` says where
-    the corpus lies, if not where the card says, and of a table ``name`` how its results are called
-    and ``columns`` which of its columns is what. InputError for an unknown name, a missing table or
-    folder, or a card that does not validate.
+    A card ``my.yaml`` beside the table ``my.csv`` or the folder ``my`` is read where there is one,
+    and stands for them; ``folder`` says where the corpus lies, if not where the card says; of a
+    user's corpus ``name`` is how its results are called and ``columns`` which of a table's columns
+    is what. InputError for an unknown name, what is not there, or a card that does not validate.
 
     Examples
     --------
     >>> load("ravdess").classes
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
-    if is_table(dataset):
-        card = _table_card(paths.find(dataset), name, columns or {})
+    if is_own(dataset):
+        card = _own_card(paths.find(dataset), name, columns or {})
     elif name or columns:
-        raise InputError(f"{dataset}: --name and --columns are for a table of yours")
+        raise InputError(f"{dataset}: --name and --columns are for a corpus of yours")
     else:
         path = paths.data("cards") / f"{dataset}.yaml"
         if dataset not in names():
@@ -178,37 +212,50 @@ def load(
     return card.model_copy(update={"folder": str(place)})
 
 
-def _table_card(table: Path, name: str, columns: Mapping[str, str]) -> Card:
-    """Card of a user's table; its ``folder`` is absolute."""
-    if not table.is_file():
-        raise InputError(f"{table}: there is no such table; DATASET is a name or a CSV/TSV")
-    values = {"name": table.stem, "layout": "table", "title": f"Own corpus {table.name}"}
-    file = table.with_suffix(".yaml")
-    if file.is_file():
-        values |= dslite_settings.read_yaml(file)
+def _own_card(typed: Path, name: str, columns: Mapping[str, str]) -> Card:
+    """Card of a user's table, or folder with or without a pattern; its ``folder`` is absolute."""
+    typed = Path(os.path.normpath(typed))
+    if not typed.exists():
+        raise InputError(
+            f"{typed}: there is no such table or folder; DATASET is a name, a table (CSV, TSV, "
+            "ARFF), a folder with one for each class, or a card (.yaml)"
+        )
+    file, place = card_file(typed), typed
+    values = dslite_settings.read_yaml(file) if file.is_file() else {}
+    if typed == file:  # stands for the table or the folder beside it, if there is one
+        suffixes = () if "pattern" in values else TABLES
+        places = [file.with_suffix(suffix) for suffix in (*suffixes, "")]
+        place = next((place for place in places if place.exists()), typed)
+    layout = "table" if place.suffix.lower() in TABLES and place.is_file() else "pattern"
+    values = {"name": file.stem, "layout": layout, "title": f"Own corpus {place.name}"} | values
     values |= {"name": name} if name else {}
     if "dataset" in values:
         raise InputError(f"{file}: dataset = {values['dataset']!r}: here the key is 'name'")
     values["dataset"] = values.pop("name")
     if values["dataset"] in names():
         raise InputError(
-            f"{table}: '{values['dataset']}' is the name of a corpus of this project and its "
+            f"{typed}: '{values['dataset']}' is the name of a corpus of this project and its "
             f"results would be mixed with yours; give it another (--name, or `name` in {file.name})"
+            f", or, if it is that corpus: {values['dataset']} --data FOLDER"
         )
     if columns:
         values["columns"] = {**(values.get("columns") or {}), **columns}
-    card = _checked_card(values | {"table": str(table)}, file if file.is_file() else table)
-    if card.layout != "table":
+    if layout == "pattern" and values.get("columns"):
+        raise InputError(f"{typed}: columns are a table's, and there is none")
+    card = _checked_card(values | {"table": str(place)}, file if file.is_file() else place)
+    if card.layout != layout:
         raise InputError(
-            f"{file}: it is a card of the layout {card.layout}, not of {table.name}; leave out its "
+            f"{file}: it is a card of the layout {card.layout}, not of {place.name}; leave out its "
             "key 'layout'"
         )
-    folder = table.parent / Path(card.folder).expanduser()
+    folder = file.parent / Path(card.folder).expanduser()
+    if place.is_dir() and not card.folder:
+        folder = place
     if not folder.is_dir():
         raise InputError(f"{file}: folder {card.folder}: there is no such folder")
     for keys in (card.settings, *card.presets.values()):
-        # A weights file that lies beside the table gets its whole path.
-        weights = table.parent / str(keys.get("weights", ""))
+        # A weights file that lies beside the card gets its whole path.
+        weights = file.parent / str(keys.get("weights", ""))
         if weights.is_file():
             keys["weights"] = str(weights)
     return card.model_copy(update={"folder": str(folder)})

@@ -27,12 +27,12 @@ def committed(tmp_path, monkeypatch):
     ("text", "words"),
     [
         ("layout: compare\n", "package belongs to the layout compare, and to no other"),
-        (f"layout: demos\n{PACKAGE}", "package belongs to the layout compare"),
+        (f"layout: pattern\n{PACKAGE}", "package belongs to the layout compare"),
         (f"layout: compare\n{PACKAGE}threshold: 7.5\n", "a threshold makes two classes; name them"),
-        ("layout: demos\nclasses: [a, b]\nlabels: {x: c}\n", "name 'c', which is not in classes"),
-        ("layout: demos\nclasses: [a]\nexpected: [{counts: {d: 3}, source: me}]\n", "name 'd'"),
-        ("layout: demos\nexpected: [{partition: dev}]\n", "partition"),
-        ("layout: demos\ntable1: {files: 3}\n", "table1"),
+        ("layout: pattern\nclasses: [a, b]\nlabels: {x: c}\n", "name 'c', which is not in classes"),
+        ("layout: pattern\nclasses: [a]\nexpected: [{counts: {d: 3}, source: me}]\n", "name 'd'"),
+        ("layout: pattern\nexpected: [{partition: dev}]\n", "partition"),
+        ("layout: pattern\ntable1: {files: 3}\n", "table1"),
     ],
 )
 def test_refused_cards(committed, tmp_path, text, words):
@@ -54,7 +54,7 @@ def test_what_a_card_may_say(committed):
     assert card.expected[0].counts == {"low": 1}
     assert (card.publish, card.threshold, card.table1.minutes) == (True, 7.5, 1.5)
     # Labels need no classes: of a corpus whose classes are what its files say.
-    assert committed("layout: demos\nlabels: {x: a}\n").classes == ()
+    assert committed("layout: pattern\nlabels: {x: a}\n").classes == ()
 
 
 def published(name):
@@ -125,8 +125,8 @@ def test_refused_cards_of_tables(user_card, tmp_path, text, where, reason):
 
 def test_what_is_neither_a_dataset_nor_a_table():
     for name, reason in (
-        ("", "unknown dataset ''; there is: ccs, css, demo, demos, "),
-        ("../cards/demo", "unknown dataset '../cards/demo'"),
+        ("", "unknown dataset ''; there is: ccs, crema-d, css, demo, demos, "),
+        ("../cards/demo", "cards/demo: there is no such table or folder"),
         ("no/none.csv", "no/none.csv: there is no such table"),
     ):
         assert reason in refusal(cards.load, name)
@@ -178,7 +178,8 @@ def test_every_preset_of_every_card_loads(name):
     assert card.dataset == name
     assert "" not in (card.title, card.licence)
     # A challenge comes with its partition, and with no speakers.
-    assert set(card.partition) == (set() if card.package else {"train", "devel", "test"})
+    divided = not card.package and name != "tess"  # which has two speakers
+    assert set(card.partition) == ({"train", "devel", "test"} if divided else set())
     for preset in ("", *card.presets):
         loaded = cards.settings_of(card, preset).model_dump()
         stated = card.settings | card.presets.get(preset or card.default_preset, {})

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from dslite.datasets.listing import is_audio_name
 from dslite.datasets.partitions import EVALUATION, SPELLINGS
 from dslite.errors import InputError
@@ -23,12 +25,14 @@ SPELLED = {
     "speaker": "speaker speakerid spk spkid subject subjectid participant participantid clientid "
     "patient patientid person personid actor actorid singer singerid talker user userid",
     "partition": "partition split set subset fold part",
-    "start": "start onset begin starts startsec starttime begintime",
-    "end": "end offset stop ends endsec endtime stoptime",
-    "duration": "duration dur length durations durationsec",
+    "start": "start onset begin starts startsec starttime begintime startms onsetms beginms",
+    "end": "end offset stop ends endsec endtime stoptime endms offsetms stopms",
+    "duration": "duration dur length durations durationsec durationms durms lengthms",
 }
 REQUIRED = ("path", "label")
+TIMES = ("start", "end", "duration")
 ROWS = 200  # whose cells are looked at
+OPEN = ("", "NaT", "nan", "NaN")  # an end that is the file's, as audformat writes it
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,23 @@ class Columns:
     """The places of the columns of a table, and what to say of them."""
 
     places: Mapping[str, int]  # name of ours -> place in the header
+    milliseconds: tuple[str, ...]  # those of `TIMES` that are in ms, by their names in the table
     notes: tuple[str, ...]  # which column is taken as what
     cautions: tuple[str, ...]  # which column looks like one of ours and is not used
+
+
+def seconds(cells: pd.Series) -> pd.Series:
+    """Return times as numbers: of these, ``00:01:02.5`` or ``0 days 00:01:02.5``; NaN of others.
+
+    Examples
+    --------
+    >>> seconds(pd.Series(["1.5", "0,5", "00:01:02.5", "NaT"])).tolist()
+    [1.5, 0.5, 62.5, nan]
+    """
+    cells = cells.str.replace(",", ".")
+    numbers = pd.to_numeric(cells, errors="coerce")
+    clock = cells.where(cells.str.contains(":"))  # a time without one is no number, but nanoseconds
+    return numbers.fillna(pd.to_timedelta(clock, errors="coerce").dt.total_seconds())
 
 
 def parse(text: str) -> dict[str, str]:
@@ -71,13 +90,16 @@ def resolve(
         exact = [i for i in free if header[i].strip().lower() == name]
         words = _words(name, spelled, places)
         like = [i for i in free if spelled[i] in words and i not in exact]
-        if name in ("start", "end", "duration"):
-            like = [i for i in like if _holds(rows, i, _is_number)]
+        if name in TIMES:
+            like = [i for i in like if _holds(rows, i, _is_time)]
             exact = exact if words else []
         if name == "partition":
             foreign = [i for i in like if not any(_is_partition(cell) for cell in _cells(rows, i))]
-            cautions += [_unlike(header[i], rows, i) for i in foreign if not exact]
             like = [i for i in like if i not in foreign]
+            unused = [] if exact or like else foreign
+            cautions += [_unlike(header[i], rows, i) for i in unused]
+        by_content = _by_content(name, free, rows)
+        like = like if exact or like else by_content
         if len(exact) > 1:
             raise InputError(f"{table}: there are two columns '{name}'; keep one")
         if exact:
@@ -89,11 +111,17 @@ def resolve(
                 f"{name}={header[like[0]]}, or columns: {{{name}: {header[like[0]]}}} in "
                 f"{table.with_suffix('.yaml').name}"
             )
-        elif like or (like := _by_content(name, free, rows)):
+        elif like:
             notes.append(f"column '{header[like[0]]}' is taken as the {name}")
-        places |= dict.fromkeys([name], (exact or like)[0]) if exact or like else {}
+        if exact or like:
+            places[name] = (exact or like)[0]
+            unused = [header[i] for i in by_content if i not in (*exact, *like)]
+            notes += [f"column '{one}' is not used: '{header[places[name]]}' is" for one in unused]
     _require(table, header, places)
-    return Columns(places, tuple(notes), tuple(cautions))
+    thousandths = [
+        name for name in TIMES if name in places and spelled[places[name]].endswith("ms")
+    ]
+    return Columns(places, tuple(thousandths), tuple(notes), tuple(cautions))
 
 
 def _words(name: str, spelled: Sequence[str], places: Mapping[str, int]) -> list[str]:
@@ -124,12 +152,12 @@ def _chosen(table: Path, header: Sequence[str], chosen: Mapping[str, str]) -> di
 
 
 def _by_content(name: str, free: Sequence[int], rows: Sequence[Sequence[str]]) -> list[int]:
-    """The one column whose cells are names of audio, or partitions (not one word throughout)."""
+    """Columns whose cells are names of audio, or partitions (not one word throughout)."""
     test = {"path": is_audio_name, "partition": _is_partition}.get(name)
     like = [i for i in free if test and _holds(rows, i, test)]
     if name == "partition":
         like = [i for i in like if len({cell.lower() for cell in _cells(rows, i)}) > 1]
-    return like if len(like) == 1 else []
+    return like
 
 
 def _cells(rows: Sequence[Sequence[str]], place: int) -> list[str]:
@@ -146,12 +174,8 @@ def _is_partition(cell: str) -> bool:
     return cell.lower() in SPELLINGS or cell.lower() in EVALUATION
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _is_time(cell: str) -> bool:
+    return cell in OPEN or bool(seconds(pd.Series([cell])).notna().all())
 
 
 def _unlike(column: str, rows: Sequence[Sequence[str]], place: int) -> str:
@@ -168,10 +192,11 @@ def _require(table: Path, header: Sequence[str], places: Mapping[str, int]) -> N
     """Refuse a table without a path or a label, or whose segments have no start."""
     for name in REQUIRED:
         if name not in places:
+            data = " (which looks like a row of data)" * any(map(is_audio_name, header))
             raise InputError(
-                f"{table}: no column '{name}' in its first row{nearest(name, header)} (needed are "
-                f"path and label; speaker, partition, start and end may be there); a column of "
-                f"another name is named by --columns {name}=..., or in the card: columns"
+                f"{table}: no column '{name}' in its first row{data}{nearest(name, header)} "
+                "(needed are path and label; speaker, partition, start and end may be there); a "
+                f"column of another name is named by --columns {name}=..., or in the card: columns"
             )
     if "end" in places and "start" not in places:
         raise InputError(

@@ -9,14 +9,16 @@ import typer
 from dslite.errors import InputError
 
 # As in cli, rooms are imported inside the commands.
-Dataset = Annotated[str, typer.Argument(help="name of a corpus, or path of a CSV/TSV table")]
+Dataset = Annotated[
+    str, typer.Argument(help="name of a corpus, or path of a table, folder or card")
+]
 Data = Annotated[
     Path | None, typer.Option("--data", help="folder of the corpus, if not where DSLITE_DATA says")
 ]
 Columns = Annotated[
     str, typer.Option(help="of a table, which is what: label=emotion,speaker=spk,end=")
 ]
-Name = Annotated[str, typer.Option(help="of a table's results, if not as the table is called")]
+Name = Annotated[str, typer.Option(help="of your corpus's results, if not its own")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
 ]
@@ -35,7 +37,7 @@ def checked(card):
     from dslite.datasets import checks
 
     corpus = checks.load_manifest(card)
-    for note in corpus.notes if card.table else ():
+    for note in corpus.notes if not card.package else ():
         typer.echo(f"note: {note}", err=True)
     for warning in checks.in_short(checks.warnings(corpus)):
         typer.echo(f"warning: {warning}", err=True)

@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +49,16 @@ def read(card: Card, folder: Path) -> Listing:
     table = Path(card.table)
     columns, resolved = _columns(card, table)
     cells = columns.stack().items()
-    empty = [(i, f"{name} is empty{REMEDIES.get(name, '')}") for (i, name), c in cells if not c]
+    empty = [
+        (i, f"{name} is empty{REMEDIES.get(name, '')}")
+        for (i, name), cell in cells
+        if not cell and name not in ("end", "duration")  # to the end of the file, as in audformat
+    ]
     _require_none(columns, empty, table)
     source_label = columns["label"]
     columns["path"], respelled = _on_disk(folder, columns["path"])
-    columns["label"], merged = _one_spelling(card, source_label)
-    segments = _segments(columns, table)
+    columns["label"], merged = one_spelling(card, source_label)
+    segments = _segments(columns, table, resolved.milliseconds)
     unknown = columns["label"] == UNKNOWN
     n_labels = columns["label"][~unknown].nunique()
     if n_labels > MANY_CLASSES and "task" not in card.model_fields_set:
@@ -63,14 +67,15 @@ def read(card: Card, folder: Path) -> Listing:
             f"'task: regression' into {table.with_suffix('.yaml')}, if they are "
             "classes, 'task: classification'"
         )
-    partition, source = _partition(card, columns, table)
+    where = "the table's column 'partition'"
+    divided, source = partition(card, columns, table, where)
     text = f"the label is unknown ({UNKNOWN}) in {{}}; only test files may do without"
-    wrong = np.flatnonzero(unknown & (partition != "test"))
-    _require_none(columns, [(i, text.format(partition[i])) for i in wrong], table)
+    wrong = np.flatnonzero(unknown & (divided != "test"))
+    _require_none(columns, [(i, text.format(divided[i])) for i in wrong], table)
     surplus = _surplus(folder, columns["path"])
     rows = columns.reindex(columns=list(listing.COLUMNS), fill_value="").assign(
         **{"path": segments, "label": columns["label"].mask(unknown, "")},
-        **{"partition": partition, "source_label": source_label},
+        **{"partition": divided, "source_label": source_label},
     )
     return Listing(
         *(folder, rows.astype("str"), source),
@@ -117,8 +122,12 @@ def _on_disk(folder: Path, listed: pd.Series) -> tuple[pd.Series, list[str]]:
     return paths, [note.format(changed.iloc[0], paths[changed.index[0]])] if len(changed) else []
 
 
-def _one_spelling(card: Card, labels: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Labels as the card's ``labels`` say; what differs by case or blanks alone is one class."""
+def one_spelling(card: Card, labels: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Return labels as the card's ``labels`` say, and what is to be said of others that became one.
+
+    What differs by case, blanks or composed letters alone is one class, of the card's spelling or
+    the commonest one.
+    """
     if card.task == "regression":
         return labels, []
     free = labels[~labels.isin([*card.labels, *card.classes])]
@@ -141,14 +150,15 @@ def _one_spelling(card: Card, labels: pd.Series) -> tuple[pd.Series, list[str]]:
     return labels.map(meant), sentences
 
 
-def _segments(columns: pd.DataFrame, table: Path) -> pd.Series:
+def _segments(columns: pd.DataFrame, table: Path, milliseconds: Sequence[str]) -> pd.Series:
     """Paths with the segment of each row behind them, where a column says when it starts."""
     if "start" not in columns:
         return columns["path"]
-    times = columns.reindex(columns=["start", "end", "duration"], fill_value="")
-    seconds = times.apply(pd.to_numeric, errors="coerce")
+    times = columns.reindex(columns=list(table_columns.TIMES), fill_value="")
+    seconds = times.apply(table_columns.seconds)
+    seconds[list(milliseconds)] /= 1000
     end = seconds["end"].fillna(seconds["start"] + seconds["duration"])
-    ends = "end" in columns or "duration" in columns
+    ends = ~times[["end", "duration"]].isin(table_columns.OPEN).all(axis=1)
     wrong = ~(seconds["start"] >= 0) | (ends & ~(end > seconds["start"]))
     text = "start {}, end {}: expected seconds, the end after the start"
     cells = times.to_numpy()
@@ -158,12 +168,16 @@ def _segments(columns: pd.DataFrame, table: Path) -> pd.Series:
     return pd.Series([audio.fragment(*each) for each in pairs], columns.index)
 
 
-def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Series, str]:
-    """Each file's partition, and in words where it comes from."""
+def partition(card: Card, columns: pd.DataFrame, table: Path, where: str) -> tuple[pd.Series, str]:
+    """Return each file's partition, and in words where it comes from.
+
+    ``where`` says from where a column ``partition`` is. InputError where a word or a speaker is not
+    known, or both the card and the column divide the corpus.
+    """
     if card.partition and "partition" in columns:
         raise InputError(
-            f"{table}: both the table (a column 'partition') and the card (speakers of each "
-            "partition) divide the corpus; keep one of the two"
+            f"{table}: both {where} and the card (speakers of each partition) divide the corpus; "
+            "keep one of the two"
         )
     if card.partition:
         if "speaker" not in columns:
@@ -180,7 +194,7 @@ def _partition(card: Card, columns: pd.DataFrame, table: Path) -> tuple[pd.Serie
         placed = columns["partition"].map(meanings := partitions.meanings(columns["partition"]))
         missing = columns["partition"][~placed.isin(PARTITIONS)]
         _require_none(columns, [(i, meanings[word]) for i, word in missing.items()], table)
-        return placed, "the table's column 'partition'"
+        return placed, where
     by = "speaker" if "speaker" in columns else "file"
     source = f"drawn here: stratified, by {by} (StratifiedGroupKFold), seed {partitions.SEED}"
     return _drawn(card, columns, table), source

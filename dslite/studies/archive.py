@@ -14,7 +14,7 @@ import pandas as pd
 from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 
-from dslite import paths, plots, provenance
+from dslite import cards, paths, plots, provenance
 from dslite.cards import Card
 from dslite.errors import InputError
 from dslite.models.weights import REGISTRY
@@ -130,8 +130,8 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
         raise InputError(f"{place}: an archive's name ends in .zip; choose another")
     contents.files |= {name: paths.ROOT / name for name in ("LICENSE", ENVIRONMENT)}
     for dataset, card in {run.dataset: run.card for run in contents.runs}.items():
-        named = Path(card.table).with_suffix("") if card.table else paths.data("cards") / dataset
-        contents.files[f"cards/{dataset}.yaml"] = named.with_name(f"{named.name}.yaml")
+        file = cards.card_file(card.table or paths.data("cards") / dataset)
+        contents.files[f"cards/{dataset}.yaml"] = file
     try:
         with tempfile.TemporaryDirectory() as folder, paths.replacing(place) as draft:
             _lay_out(contents, Path(folder)).write_zip(draft)

@@ -143,11 +143,11 @@ def study_jobs(study: Study) -> dict[str, Job]:
 
 
 def absent(study: Study) -> dict[str, str]:
-    """Return a sentence for each corpus whose audio is not on this machine; tables' always is."""
+    """Return a sentence for each corpus whose audio is not on this machine; a path's always is."""
     return {
         name: f"{name} is not here (dslite fetch {name} says how to get it)"
         for name in study.corpora
-        if not cards.is_table(name) and not listing.is_present(cards.load(name))
+        if not cards.is_own(name) and not listing.is_present(cards.load(name))
     }
 
 

@@ -125,12 +125,12 @@ def load_study(name: str | Path) -> Study:
         raise InputError(f"{path}: a study is called as its file; leave out the key 'name'")
     study = checked(Study, values | {"name": path.stem}, str(path))
 
-    def located(table: str) -> str:
+    def located(corpus: str) -> str:
         # Next to the study first, then as for any path.
-        neighbour = path.parent / Path(table).expanduser()
-        return str(neighbour if neighbour.is_file() else paths.find(table))
+        neighbour = path.parent / Path(corpus).expanduser()
+        return str(neighbour if neighbour.exists() else paths.find(corpus))
 
-    corpora = [located(name) if cards.is_table(name) else name for name in study.corpora]
+    corpora = [located(name) if cards.is_own(name) else name for name in study.corpora]
     study = study.model_copy(update={"corpora": tuple(corpora)})
     try:
         tables: dict[str, str] = {}  # name of the results -> corpus

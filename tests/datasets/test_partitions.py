@@ -35,7 +35,7 @@ def place(tmp_path):
     lists = {"train": ("s1",), "devel": ("s2",), "test": ("s3",)}
 
     def run(text=None, lists=lists, **how):
-        card = cards.Card(dataset="my", layout="demos", title="My", partition=lists)
+        card = cards.Card(dataset="my", layout="pattern", title="My", partition=lists)
         if text is not None:
             (tmp_path / partitions.FILE).write_text(text)
         files = {path: (speaker, "x") for path, speaker in SPEAKERS.items()}
@@ -383,7 +383,7 @@ def test_a_damaged_table_is_named(table, content):
 def test_the_published_partition_is_the_cards_and_a_file_list(tmp_path):
     """Only corpora whose licence allows it are published."""
     files = {file.stem for file in paths.data("partitions").glob("*.csv")}
-    assert files == {name for name in cards.names() if cards.load(name).publish} == {"ravdess"}
+    assert files == {"ravdess"} <= {name for name in cards.names() if cards.load(name).publish}
     card = cards.load("ravdess")
     content = partitions.published_file("ravdess").read_bytes()
     (tmp_path / partitions.FILE).write_bytes(content)

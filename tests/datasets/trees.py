@@ -334,6 +334,6 @@ def listed(card) -> listing.Listing:
 def layout_problem(card) -> str:
     """The only problem of a corpus, which is one of its layout."""
     problems, _ = verdict(card)
-    assert set(problems) <= {"layout", "partitions"}
-    (problem,) = problems["layout"]
+    assert set(problems) <= {"layout", "labels", "partitions"}
+    (problem,) = problems.get("layout") or problems["labels"]
     return problem
