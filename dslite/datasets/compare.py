@@ -17,7 +17,7 @@ from dslite.errors import InputError
 from dslite.settings import PARTITIONS
 
 SOURCE = "the organisers' partition"
-FILE_COLUMNS = ("filename", "file_name")
+FILE_COLUMNS = ("filename", "file_name", "path")  # the last one of ARFF
 LOW_RATE_COLUMNS = ("filename_x", *FILE_COLUMNS)
 SCORES = (0, 10)  # what a score that a threshold divides may be: the Karolinska scale and 0
 
@@ -44,7 +44,9 @@ def _find(card: Card, folder: Path) -> Path | None:
         tops += [top / name for top in inside for name in names]
     for home in (place for top in tops for place in (top, top / "dist")):
         if (home / "wav").is_dir() and (
-            (home / "lab").is_dir() or _later_file(card.package.metadata, card, folder, home)
+            (home / "lab").is_dir()
+            or _arff_files(home)
+            or _later_file(card.package.metadata, card, folder, home)
         ):
             return home
     return None
@@ -55,6 +57,13 @@ def _later_file(name: str, card: Card, folder: Path, home: Path) -> Path | None:
     outer = home.parent if home.name == "dist" else home
     places = [folder, home, outer] + [outer.parent] * (outer.name == card.package.name)
     return next((place / name for place in places if name and (place / name).is_file()), None)
+
+
+def _arff_files(home: Path) -> list[Path]:
+    """Files of features, which hold the labels, too: the first of each partition, by its name."""
+    files = sorted([*(home / "lab").glob("[!.]*.arff"), *(home / "arff").glob("[!.]*.arff")])
+    of_parts = [[file for file in files if part in file.name.lower()][:1] for part in PARTITIONS]
+    return [file for first in of_parts for file in first] or files
 
 
 def is_present(card: Card, folder: Path) -> bool:
@@ -191,11 +200,13 @@ def read(card: Card, folder: Path) -> Listing:
             f"folder or in dist, {name} or {name}/dist. `dslite fetch {card.dataset}` says how to "
             "get it"
         )
-    package, missing = card.package, []
+    package, missing, features = card.package, [], []
     files = [home / "lab" / name for name in (*package.labels, *package.revealing)]
     files = [file for file in files if file.is_file()]
     if later := _later_file(package.metadata, card, folder, home):
         files.append(later)
+    elif not files and (features := _arff_files(home)):
+        files = features
     elif not files:
         raise InputError(
             f"{home / 'lab'}: none of the label files {', '.join(package.labels)} is there; "
@@ -232,5 +243,8 @@ def read(card: Card, folder: Path) -> Listing:
         SOURCE,
         problems=(*problems, *doubled),
         surplus=tuple(sorted(surplus + nameless)),
-        notes=tuple(_notes(card, folder, home, entries)),
+        notes=(
+            *_notes(card, folder, home, entries),
+            *(f"the labels are from {file.name}" for file in features),
+        ),
     )

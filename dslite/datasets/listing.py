@@ -1,6 +1,7 @@
 """What a corpus's own files say of it: one schema, read by one module for each layout."""
 
 import csv
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ CARD_LISTS = "the card's lists of speakers"  # where a partition comes from, in 
 COLUMNS = ("path", "label", "speaker", "partition", "source_label")  # of a listing
 UNKNOWN = "?"  # label of a file whose label is not given out, as in the ComParE challenges
 SEPARATOR = re.compile(r"sep=(.)")
+# Name and kind of an attribute of a Weka file
+ATTRIBUTE = re.compile(r"@attribute\s+('[^']*'|\"[^\"]*\"|\S+)\s+(.+)", re.IGNORECASE)
+NUMBERS = ("numeric", "real", "integer")
 SHOWN = 20  # problems listed in one message
 
 
@@ -182,10 +186,12 @@ def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
     """Read the rows of a UTF-8 table, header first, without white space around the cells.
 
     Of the ``delimiters``, the one that the header holds most often counts; rows may differ in
-    length, and the last one is not blank. InputError where the file cannot be read so, or has no
-    row below its header.
+    length, and the last one is not blank. Of a Weka file (.arff) see `_arff_rows`. InputError where
+    the file cannot be read so, or has no row below its header.
     """
     try:
+        if file.suffix.lower() == ".arff":
+            return _arff_rows(file)
         with file.open(encoding="utf-8-sig", newline="") as source:
             header, begin = source.readline(), 0
             if separator := SEPARATOR.fullmatch(header.strip()):  # Excel's, which it does not show
@@ -203,3 +209,36 @@ def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
     if len(rows) < 2:
         raise InputError(f"{file}: no rows below the header")
     return rows
+
+
+def _arff_rows(file: Path) -> list[list[str]]:
+    """Rows of a Weka file below its attributes' names: of those that are no numbers, and the last.
+
+    The only string is the ``path``, as openSMILE writes it; the last attribute, if it names classes
+    or none does, the ``label``, as in Weka. (scipy.io.arff reads no strings.)
+    """
+    names, kinds = [], []
+    with file.open(encoding="utf-8-sig") as source:
+        for line in map(str.strip, source):
+            if match := ATTRIBUTE.fullmatch(line):
+                names.append(match[1].strip("'\""))
+                kinds.append(match[2].lower())
+            elif line.lower() == "@data":
+                break
+        lines = (line.strip() for line in source if line.strip() and line[0] != "%")
+        first, last = next(lines, ""), len(names) - 1
+        if not names or not first or first.startswith("{"):
+            raise InputError(f"{file}: no rows of a Weka file below its @attribute lines and @data")
+        text = [i for i, kind in enumerate(kinds) if kind == "string"]
+        nominal = [i for i, kind in enumerate(kinds) if kind.startswith("{")]
+        if len(text) == 1 and "path" not in names:
+            names[text[0]] = "path"
+        if (last in nominal or not nominal) and last not in text and "label" not in names:
+            names[last] = "label"
+        places = [i for i, kind in enumerate(kinds) if kind not in NUMBERS or i == last]
+        quotes = {"quotechar": '"' if first[0] == '"' else "'", "escapechar": "\\"}
+        rows = csv.reader(itertools.chain([first], lines), skipinitialspace=True, **quotes)
+        # A row of another length is kept as it is, for whoever counts its cells.
+        full = len(names)
+        cells = [[row[i].strip() for i in places] if len(row) == full else row for row in rows]
+    return [[names[i] for i in places], *cells]

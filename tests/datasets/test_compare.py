@@ -1,5 +1,7 @@
 """ComParE packages: blinded or not, wherever they lie, and every way to spell a label file."""
 
+import shutil
+
 import pytest
 
 from dslite.datasets import listing
@@ -293,3 +295,33 @@ def test_audio_beside_the_rows(ccs):
     (wav / "below").mkdir()
     assert listed(card).surplus == ("wav/train_098.mp3", "wav/train_099.wav")
     assert listed(card).problems == ()
+
+
+ARFF = """@relation snore
+
+@attribute name string
+@attribute pcm_zcr_sma numeric
+@attribute 'class' {V,O,T,E}
+
+@data
+% openSMILE's
+"""
+
+
+@pytest.mark.parametrize("place", ["lab", "arff"])
+def test_a_package_that_holds_its_labels_in_features_only(tmp_path, place):
+    card = trees.good("mpssc", tmp_path)
+    expected = listed(card)
+    shutil.rmtree(tmp_path / "lab")
+    rows = trees.entries("mpssc")
+    for part in ("train", "devel", "test"):
+        lines = [
+            f"'{name}',0.25,{'?' if part == 'test' else c}" for name, c in rows if part in name
+        ]
+        file = tmp_path / place / f"ComParE2017_Snore.ComParE.{part}.arff"
+        trees.text(file, ARFF + "\n".join(lines) + "\n")
+        trees.text(file.with_name(f"z_BoAW.{part}.arff"), "@relation other\n")
+    corpus = listed(card)
+    assert corpus.problems == ()
+    assert corpus.table.equals(expected.table)
+    assert "the labels are from ComParE2017_Snore.ComParE.train.arff" in corpus.notes

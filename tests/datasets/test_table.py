@@ -111,6 +111,10 @@ def test_a_column_that_is_taken_or_passed_over_is_named(tmp_path):
         ("offset,duration", "0.5,0.25", "0.5,0.75"),
         ("start", "0.5", "0.5"),
         ("start,end,duration", "0.5,1,0.5", "0.5,1"),
+        ("start_ms,duration_ms", "500,250", "0.5,0.75"),
+        ("onset,offset", '"0,5",00:00:01.25', "0.5,1.25"),
+        ("start,end", "0 days 00:00:00.5,NaT", "0.5"),  # audformat's
+        ("start,end", "0.5,", "0.5"),
     ],
 )
 def test_segments(tmp_path, header, cells, fragment):
@@ -118,6 +122,45 @@ def test_segments(tmp_path, header, cells, fragment):
     for partition in ("devel", "test"):
         rows = rows.replace(f",{partition}", f",{partition},{cells}")
     assert read(tmp_path, rows).table["path"][0] == f"a.wav#t={fragment}"
+
+
+def test_columns_that_look_like_ours_and_are_not_used_are_noted(tmp_path):
+    parts = ["train", "train", "dev", "dev", "eval", "eval"]
+    rows = [f"{n}.wav,{n}.mp3,{'xy'[n % 2]},{part},{n}" for n, part in enumerate(parts)]
+    corpus = read(tmp_path, "\n".join(["path,mp3,label,split,fold", *rows]))
+    assert "column 'mp3' is not used: 'path' is" in corpus.notes
+    assert corpus.cautions == ()  # what `fold` is does not matter beside `split`
+
+
+ARFF = """@RELATION own
+% openSMILE's
+@attribute name string
+@attribute 'f 0' numeric
+@attribute 'speaker' {s1,s2,s3}
+@attribute partition {train,devel,test}
+@ATTRIBUTE class {no,yes}
+
+@DATA
+'a.wav',0.1,s1,train,no
+b.wav, 0.2, s2, devel, yes
+'c.wav',?,s3,test,no
+"""
+
+
+def test_weka(tmp_path):
+    expected = read(tmp_path, FULL).table
+    pd.testing.assert_frame_equal(read(tmp_path, ARFF, "own.arff").table, expected)
+    regression = ARFF.replace("{no,yes}", "numeric").replace(",no", ",1").replace(", yes", ", 2")
+    regression = regression.replace("@attribute 'speaker' {s1,s2,s3}\n", "").replace(",s1", "")
+    with pytest.raises(InputError, match="row 3 has 5 cells where the header has 3"):
+        read(tmp_path, regression, "own.arff")
+    for text in (
+        ARFF[: ARFF.index("'a.wav'")],
+        ARFF.replace("'a.wav'", "{0 a.wav"),
+        "path,label\n",
+    ):
+        with pytest.raises(InputError, match="no rows of a Weka file"):
+            read(tmp_path, text, "own.arff")
 
 
 def test_a_length_alone_is_no_segment(tmp_path):
@@ -171,11 +214,13 @@ def test_labels_that_differ_by_case_or_blanks_are_one_class_and_named(tmp_path):
         ("paths,label\na,no\n", "no column 'path' in its first row; did you mean 'paths'?"),
         ("path,klass\na.wav,no\n", "no column 'label' in its first row; there is: path, klass"),
         ("path,klass\na.wav,no\n", "--columns label=..., or in the card: columns"),
-        ("a.wav,no\nb.wav,yes\n", "no column 'label' in its first row; there is: a.wav, no"),
+        ("a.wav,no\nb.wav,yes\n", "in its first row (which looks like a row of data); there is: a"),
         ("file,wav,label\na,a,no\n", "'file' and 'wav' may both be the path; name one: --columns"),
         ("path,emotion,Target\na.wav,no,no\n", "'emotion' and 'Target' may both be the label"),
         ("path,label,stop\na.wav,no,2\n", "a column 'stop', but none for the start of a segment"),
         ("path,label,start,end\na.wav,no,2,1\n", "row 2, a.wav: start 2, end 1: expected seconds"),
+        ("path,label,start,end\na.wav,no,x,1\n", "row 2, a.wav: start x, end 1: expected seconds"),
+        ("x,y,z\na.wav,b.wav,no\n", "'x' and 'y' may both be the path"),
         ("path,label,Label\na.wav,no,no\n", "two columns 'label'; keep one"),
         (FULL.replace("b.wav", ""), "row 3, no path: path is empty"),
         (FULL.replace("yes", ""), "row 3, b.wav: label is empty; where a test file's label is un"),

@@ -143,7 +143,6 @@ def package(name: str, home: Path, test: str = "") -> None:
     (home / "lab" / "._train.csv").write_bytes(APPLE_DOUBLE)
     text(home / "features" / "train.csv", "filename,f0\ntrain_001.wav,0.5\n")
     text(home / "end2you" / "labels.csv", "filename,label\ntrain_999.wav,nobody\n")
-    text(home / "arff" / "ComParE2017_Snore.ComParE.train.arff", "@relation snore\n")
 
 
 def release(name: str, folder: Path) -> None:
