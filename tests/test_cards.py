@@ -154,7 +154,7 @@ def test_the_results_of_a_table_may_have_a_name(user_card, tmp_path):
     assert cards.load(table, name="other").dataset == "other"
     for name in ("ravdess", "demo"):
         assert "is the name of a corpus of this project" in refusal(cards.load, table, name=name)
-    assert "are for a table of yours" in refusal(cards.load, "demo", name="other")
+    assert "are for a corpus of yours" in refusal(cards.load, "demo", name="other")
 
 
 @pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.CSV"])

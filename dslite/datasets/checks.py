@@ -84,7 +84,7 @@ def warnings(corpus: Manifest) -> dict[str, list[str]]:
     decoded = table[table["audio_hash"] != ""]
     kinds = {
         "read otherwise": list(corpus.cautions),
-        "speakers": [NOBODY] if not corpus.card.package and not any(table["speaker"]) else [],
+        "speakers": [NOBODY] if not corpus.card.package and (table["speaker"] == "").any() else [],
         "segments of one file in two partitions": _shared_files(corpus),
         "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
         **_near_duplicates(corpus),

@@ -1,13 +1,12 @@
 """The manifest: one row for each file of a corpus, before anything is computed from it."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dslite import paths, provenance
-from dslite.cards import Card
+from dslite.cards import Card, card_file
 from dslite.datasets import listing, scan
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS
@@ -164,7 +163,7 @@ def require_own_results(manifest: Manifest, again: bool = False) -> None:
     remedy = f"divide it again: dslite partition {card.table or card.dataset}, or --forcerun "
     remedy = f"if the change is meant, {remedy}partition in the workflow"
     if runs or other != card.table:
-        yaml = Path(card.table).with_suffix(".yaml").name
+        yaml = card_file(card.table).name
         remedy = f"give the results of {card.table} a name of their own (--name, or `name` in "
         remedy += f"{yaml}), or move {paths.shown(folder)}, the results of {other}, elsewhere"
     raise InputError(

@@ -163,6 +163,12 @@ def _columns(card: Card, folder: Path, files: Sequence[Named]) -> tuple[pd.DataF
             "in folders of classes in theirs (train/happy/a.wav); if it is otherwise, say by "
             f"`pattern` in {card_file(card.table or folder).name} what the folders are"
         )
+    if not card.pattern and columns["label"].nunique() == 1:
+        top = files[0].path.parts[0]
+        raise InputError(
+            f"{folder}: all audio lies in its folder {top}, and two classes are needed; if the "
+            f"folders in {top} are the classes, give the path {folder / top}"
+        )
     if "speaker" in columns and lacks["speaker"].any():
         cautions.append(
             f"speakers are known of {(~lacks['speaker']).sum()} files and not of "

@@ -122,7 +122,7 @@ def test_long_lists_are_cut(corpus):
 
 
 def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
-    unplaced = trees.good("demos", tmp_path).model_copy(update={"partition": {}})
+    unplaced = trees.good("demos", tmp_path).model_copy(update={"partition": {"test": ("99",)}})
     empty = manifest.build(unplaced)
     assert empty.table.empty
     kinds = checks.problems(empty)

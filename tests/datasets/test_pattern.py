@@ -29,7 +29,7 @@ def shipped(name: str, folder):
     return listed(cards.load(name, folder))
 
 
-def own(folder, card: str = ""):
+def of_user(folder, card: str = ""):
     """The listing of a user's folder, whose card lies beside it."""
     if card:
         folder.with_name(f"{folder.name}.yaml").write_text(card)
@@ -220,7 +220,7 @@ def test_a_pattern_needs_six_lines(tmp_path):
         "labels: {h: happy, s: sad}\nexcluded: {n: neutral}\n"
         "partition: {train: ['1', '2', '3'], devel: ['4'], test: ['5']}\n"
     )
-    corpus = own(tmp_path / "my", card)
+    corpus = of_user(tmp_path / "my", card)
     assert set(columns(corpus, "label", "source_label")) == {("happy", "h"), ("sad", "s")}
     for part, speakers in SPLIT.items():
         assert set(corpus.table["speaker"][corpus.table["partition"] == part]) == set(speakers)
@@ -237,11 +237,11 @@ def test_a_pattern_needs_six_lines(tmp_path):
 
 def test_without_lists_of_speakers_a_pattern_divides_as_a_table_does(tmp_path):
     tree(tmp_path / "my", " ".join(f"{s}_{c}.wav" for s in "abcdef" for c in "xy"))
-    corpus = own(tmp_path / "my", "pattern: (?P<speaker>.)_(?P<label>.)")
+    corpus = of_user(tmp_path / "my", "pattern: (?P<speaker>.)_(?P<label>.)")
     assert corpus.partition_source.startswith("drawn here: stratified, by speaker")
     assert (corpus.table.groupby("speaker")["partition"].nunique() == 1).all()
     tree(tmp_path / "of", "train_x1.wav dev_x2.wav eval_X3.wav")
-    corpus = own(tmp_path / "of", "pattern: (?P<partition>[a-z]+)_(?P<label>[xX])\\d")
+    corpus = of_user(tmp_path / "of", "pattern: (?P<partition>[a-z]+)_(?P<label>[xX])\\d")
     rows = [("x", "devel"), ("x", "test"), ("x", "train")]  # of one spelling
     assert sorted(columns(corpus, "label", "partition")) == rows
     assert corpus.partition_source == "the folders or names"
@@ -255,14 +255,14 @@ def test_without_lists_of_speakers_a_pattern_divides_as_a_table_does(tmp_path):
         ("pattern: (?P<lable>.)", "a pattern needs a group (?P<label>...)"),
         ("pattern: (?P<label>.)\nlayout: table", "belongs to a corpus without a table"),
         ("pattern: (?P<label>.)\ncolumns: {label: x}", "columns are a table's"),
-        ("pattern: (?P<label>.)-", "1 files, the first one a/x.wav, are not called as its are"),
-        ("dataset: ravdess", "'ravdess' is the name of a corpus of this project"),
+        ("pattern: (?P<label>.)-", "2 files, the first one a/x.wav, are not called as its are"),
+        ("name: ravdess", "'ravdess' is the name of a corpus of this project"),
         ("partition: {train: [a], devel: [b], test: [c]}", "the card lists speakers of each"),
     ],
 )
 def test_refusals(tmp_path, card, words):
-    tree(tmp_path / "my", "a/x.wav")
-    assert words in refusal(own, tmp_path / "my", card)
+    tree(tmp_path / "my", "a/x.wav b/y.wav")
+    assert words in refusal(of_user, tmp_path / "my", card)
 
 
 # A folder for each class
@@ -271,7 +271,7 @@ def test_refusals(tmp_path, card, words):
 def test_a_folder_for_each_class(tmp_path):
     names = " ".join(f"{label}/{n}.wav" for label in ("no", "yes") for n in range(8))
     tree(tmp_path / "my", f"{names} stray.wav")
-    corpus = own(tmp_path / "my")
+    corpus = of_user(tmp_path / "my")
     assert cards.load(f"{tmp_path}/my").dataset == "my"
     assert columns(corpus, "path", "label")[:1] == [("no/0.wav", "no")]
     assert set(corpus.table["speaker"]) == {""}
@@ -284,14 +284,14 @@ def test_folders_of_speakers_and_partitions(tmp_path):
     for part, speakers in {"Train": "123", "val": "4", "test": "5"}.items():
         for speaker in speakers:
             tree(tmp_path / "my", f"{part}/no/{speaker}/a.wav {part}/yes/{speaker}/x/b.wav")
-    corpus = own(tmp_path / "my")
+    corpus = of_user(tmp_path / "my")
     for part, speakers in SPLIT.items():
         assert set(corpus.table["speaker"][corpus.table["partition"] == part]) == set(speakers)
     (note,) = corpus.notes
     assert "the folders below those of the classes are taken as speakers (" in note
     assert corpus.cautions == ()
     tree(tmp_path / "my", "test/yes/c.wav")
-    corpus = own(tmp_path / "my")
+    corpus = of_user(tmp_path / "my")
     assert set(corpus.table["speaker"]) == {""}
     assert corpus.cautions == (
         "speakers are known of 10 files and not of 1, the first one test/yes/c.wav; so none are "
@@ -310,13 +310,17 @@ def test_folders_of_speakers_and_partitions(tmp_path):
 )
 def test_folders_of_partitions_that_may_be_classes(tmp_path, files):
     tree(tmp_path / "my", files)
-    message = refusal(own, tmp_path / "my")
+    message = refusal(of_user, tmp_path / "my")
     assert "say by `pattern` in my.yaml what the folders are" in message
 
 
 def test_a_folder_without_classes(tmp_path):
+    tree(tmp_path / "outer", "my/no/a.wav my/yes/b.wav")
+    assert refusal(of_user, tmp_path / "outer").endswith(
+        f"give the path {tmp_path / 'outer' / 'my'}"
+    )
     tree(tmp_path / "my", "a.wav b.wav")
     (tmp_path / "my" / "list.csv").write_text("path,label\n")
-    message = refusal(own, tmp_path / "my")
+    message = refusal(of_user, tmp_path / "my")
     assert "expected is a folder for each class" in message
     assert message.endswith("list.csv there is a table: give its path")
