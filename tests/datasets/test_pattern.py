@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from dslite import audio, cards
-from dslite.datasets import checks, listing, manifest, partitions, scan
+from dslite.datasets import checks, fingerprint, listing, manifest, partitions
 from tests.datasets import trees
 from tests.datasets.trees import listed
 from tests.refusals import refusal
@@ -118,7 +118,7 @@ def test_the_real_corpus_is_the_published_split_and_reproduces_table_1(
     file = next((real_ravdess / "Actor_21").glob("*"))
     waveform, rate = soundfile.read(file, dtype="float32")
     soundfile.write(tmp_path / "x.wav", soxr.resample(waveform, rate, 48000), 48000)
-    levels = scan.loudness_levels(audio.read(tmp_path / "x.wav", scan.LEVELS_RATE))
+    levels = fingerprint.loudness_levels(audio.read(tmp_path / "x.wav", fingerprint.LEVELS_RATE))
     published = pd.read_csv(partitions.published_file("ravdess"), index_col="path")
     theirs = published[partitions.LEVELS][f"Actor_21/{file.stem}.flac"].split()
     assert np.abs(levels - np.array(theirs, float)).max() < partitions.TOLERANCE / 4
