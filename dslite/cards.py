@@ -87,6 +87,7 @@ class Card(Strict):
     pattern: str = ""
     # path, label, speaker, partition, start, end, duration -> the table's column; empty: none
     columns: dict[str, str] = Field(default_factory=dict)
+    skip_bad: int = Field(0, ge=0)  # so many unreadable or broken files are passed over and named
     package: Package | None = None  # names on disk (layout: compare)
 
     task: Literal["classification", "regression"] = "classification"

@@ -68,8 +68,13 @@ def results(dataset: Dataset, name: Name = "") -> None:
     from dslite.training import cross_validation, runs
 
     name = cards.load(dataset, name=name).dataset
-    block = reproduction.ablation_block(runs.all_runs(dataset=name))
+    table = runs.all_runs(dataset=name)
+    block = reproduction.ablation_block(table)
     typer.echo(block.to_string() if len(block) else f"{name}: not run")
+    for folder in table["folder"]:
+        run = runs.load(folder)
+        for text in runs.cautions(run.metrics.get("test") or run.metrics.get("devel")):
+            typer.echo(f"{run.name}: {text}")
     for summary in cross_validation.summaries(name):
         typer.echo(f"{summary.folder.name}: " + "; ".join(cross_validation.headline(summary)))
     report_file = paths.results(name) / "report.html"

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,20 @@ def load_manifest(card: Card) -> Manifest:
 
     InputError where the corpus is not there, not in its layout, or has `problems`.
     """
-    corpus = manifest.build(card)
+    corpus = build(card)
     require_sound(corpus)
     return corpus
+
+
+def build(card: Card) -> Manifest:
+    """Build a manifest without its bad files, if they are no more than the card's ``skip_bad``."""
+    corpus = manifest.build(card)
+    bad = _bad_files(corpus)
+    if not 0 < len(bad) <= card.skip_bad:
+        return corpus
+    rows = corpus.table.index.difference(list(bad))
+    table = corpus.table.loc[rows].reset_index(drop=True)
+    return replace(corpus, table=table, skipped=tuple(bad.values()), rows=tuple(rows))
 
 
 def require_sound(corpus: Manifest) -> None:
@@ -57,15 +69,17 @@ def problems(corpus: Manifest) -> dict[str, list[str]]:
     A blinded test partition is no problem, and of an official partition (layout compare) the audio
     is taken as its organisers divided it.
     """
-    table = corpus.table
+    table, bad = corpus.table, [*_bad_files(corpus).values()]
+    if 0 < corpus.card.skip_bad < len(bad):
+        bad.append(f"these are {len(bad)} bad files, and --skip-bad is {corpus.card.skip_bad}")
     places = table["path"].map(lambda path: os.path.normpath(corpus.folder / path))
     kinds = {
         "layout": list(corpus.problems),
         "listed twice": [
-            f"{_at(corpus, j)}: this file is in row {i + 2} already; remove one"
+            f"{_at(corpus, j)}: this file is in row {_row(corpus, i)} already; remove one"
             for i, j in listing.repeats(places.to_frame(), ["path"])
         ],
-        "audio": _audio_problems(corpus),
+        "audio": bad,
         "labels": _label_problems(corpus),
         "partitions": _partition_problems(corpus),
         "speakers in two partitions": [
@@ -83,8 +97,10 @@ def warnings(corpus: Manifest) -> dict[str, list[str]]:
     table = corpus.table
     decoded = table[table["audio_hash"] != ""]
     kinds = {
+        "passed over": list(corpus.skipped),
         "read otherwise": list(corpus.cautions),
         "speakers": [NOBODY] if not corpus.card.package and (table["speaker"] == "").any() else [],
+        "class absent from a partition": _absences(corpus),
         "segments of one file in two partitions": _shared_files(corpus),
         "audio in two partitions": _shared_audio(corpus) if corpus.card.package else [],
         **_near_duplicates(corpus),
@@ -125,12 +141,17 @@ def in_short(kinds: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _at(corpus: Manifest, i: int) -> str:
-    return f"row {i + 2}, {corpus.table['path'][i]}"
+    return f"row {_row(corpus, i)}, {corpus.table['path'][i]}"
 
 
-def _audio_problems(corpus: Manifest) -> list[str]:
+def _row(corpus: Manifest, i: int) -> int:
+    return (corpus.rows[i] if corpus.rows else i) + 2
+
+
+def _bad_files(corpus: Manifest) -> dict[int, str]:
+    """Rows whose audio cannot be read or is broken off -> what is wrong."""
     table, home = corpus.table, listing.home(corpus.card)
-    sentences = []
+    sentences = {}
     for i in np.flatnonzero(table["audio_hash"] == ""):
         file = corpus.folder / table["path"][i]
         if listing.leads_out(home, file):
@@ -147,11 +168,11 @@ def _audio_problems(corpus: Manifest) -> list[str]:
                 reason = "the file has changed; build the manifest again"
             except InputError as error:
                 reason = str(error).removeprefix(f"{file}: ")
-        sentences.append(f"{_at(corpus, i)}: {reason}")
-    return sentences + [
-        f"{_at(corpus, i)}: {audio.BROKEN_OFF.format(table['duration_s'][i])}"
+        sentences[int(i)] = f"{_at(corpus, i)}: {reason}"
+    return sentences | {
+        int(i): f"{_at(corpus, i)}: {audio.BROKEN_OFF.format(table['duration_s'][i])}"
         for i in np.flatnonzero(table["truncated"])
-    ]
+    }
 
 
 def _label_problems(corpus: Manifest) -> list[str]:
@@ -186,13 +207,36 @@ def _partition_problems(corpus: Manifest) -> list[str]:
         labels = table["label"][table["partition"] == partition]
         if labels.empty:
             sentences.append(f"partition {partition} is empty; it needs files of every class")
-        elif classification and (labels != "").all():
+        elif partition == "train":
             sentences += [
-                f"class '{name}' has no file in {partition}, so its recall is not defined there; "
-                "add files, or divide the corpus otherwise"
-                for name in corpus.classes
-                if name not in set(labels)
+                f"class '{name}' has no file in train, so it cannot be learnt; add files, divide "
+                "the corpus otherwise, or leave the class out"
+                for name in _absent(corpus, partition)
             ]
+    return sentences
+
+
+def _absent(corpus: Manifest, partition: str) -> list[str]:
+    """Classes without a file in a partition whose labels are known."""
+    labels = corpus.table["label"][corpus.table["partition"] == partition]
+    return [] if (labels == "").any() else [n for n in corpus.classes if n not in set(labels)]
+
+
+def _absences(corpus: Manifest) -> list[str]:
+    """What is not scored: classes that devel or test has no file of."""
+    table = corpus.table
+    drawn = corpus.partition_source.startswith("drawn")
+    reason = ""
+    sentences = []
+    for partition in ("devel", "test"):
+        for name in _absent(corpus, partition) if (table["partition"] == partition).any() else ():
+            if drawn:
+                speakers = table["speaker"][table["label"] == name].nunique()
+                reason = f"; its files are of {speakers} speaker(s), and each partition needs one"
+            sentences.append(
+                f"class '{name}' has no file in {partition}: the score there, and chance, are of "
+                f"the other classes{reason}"
+            )
     return sentences
 
 

@@ -19,27 +19,44 @@ Columns = Annotated[
     str, typer.Option(help="of a table, which is what: label=emotion,speaker=spk,end=")
 ]
 Name = Annotated[str, typer.Option(help="of your corpus's results, if not its own")]
+SkipBad = Annotated[
+    int | None,
+    typer.Option(
+        "--skip-bad", min=0, help="pass so many unreadable or broken files over, and name each"
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: key=value (repeatable)")
 ]
 
 
-def load_card(dataset: str, data: Path | None = None, name: str = "", columns: str = ""):
+def load_card(
+    dataset: str,
+    data: Path | None = None,
+    name: str = "",
+    columns: str = "",
+    skip_bad: int | None = None,
+):
     """Return the card of a corpus or a table, as the options say."""
     from dslite import cards
     from dslite.datasets.columns import parse
 
-    return cards.load(dataset, data or "", name, parse(columns))
+    card = cards.load(dataset, data or "", name, parse(columns))
+    return card if skip_bad is None else card.model_copy(update={"skip_bad": skip_bad})
 
 
 def checked(card):
     """Return a corpus's checked manifest; warnings go to the user."""
+    from dataclasses import replace
+
     from dslite.datasets import checks
 
     corpus = checks.load_manifest(card)
     for note in corpus.notes if not card.package else ():
         typer.echo(f"note: {note}", err=True)
-    for warning in checks.in_short(checks.warnings(corpus)):
+    for sentence in corpus.skipped:
+        typer.echo(f"passed over: {sentence}", err=True)
+    for warning in checks.in_short(checks.warnings(replace(corpus, skipped=()))):
         typer.echo(f"warning: {warning}", err=True)
     return corpus
 
@@ -67,16 +84,17 @@ def check(
     preset: Annotated[str, typer.Option(help="whose chunks are counted: paper or tuned")] = "",
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option(help="exit 1 when there are warnings")] = False,
+    skip_bad: SkipBad = None,
     as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
 ) -> None:
     """Report on a corpus: counts, durations, audio, chunks; exit 2 when something is wrong."""
     from dslite import cards
-    from dslite.datasets import checks, manifest
+    from dslite.datasets import checks
 
     try:
-        card = load_card(dataset, data, columns=columns)
+        card = load_card(dataset, data, columns=columns, skip_bad=skip_bad)
         settings = cards.settings_of(card, preset, overrides or "")
-        findings = checks.findings(manifest.build(card), settings)
+        findings = checks.findings(checks.build(card), settings)
     except InputError as error:
         if not as_json:
             raise

@@ -32,7 +32,7 @@ SYLLABLE = np.dtype([("at", "<u4"), ("shape", "i1", SHAPE[0] * SHAPE[1])])
 
 ALIKE = 0.9  # cosine of the shapes of two syllables that may be the same one
 JITTER = 20  # ms by which a syllable may move
-SINGLE, SEVERAL = 0.99, 0.95  # mean cosine that recognises a file by one syllable, by three
+SINGLE, SEVERAL = 0.99, 0.965  # mean cosine that recognises a file by one syllable, by three
 ROWS = 2048  # syllables that are compared with all later ones at a time
 
 
@@ -130,8 +130,9 @@ def _shapes(levels: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     floor = first.max(axis=(1, 2), keepdims=True) - RANGE
     level = (1 - share) * np.maximum(first, floor) + share * np.maximum(second, floor)
     # What is silent, or beyond the file's ends, counts for nothing.
-    top = np.minimum(first.max(axis=2, keepdims=True), second.max(axis=2, keepdims=True))
-    weight = np.hanning(2 * HALF + 3)[1:-1, None] * np.maximum(top - floor, 1e-6)
+    inside = ((before >= 0) & (before + 1 < len(levels)))[..., None]
+    loud = inside * (level.max(axis=2, keepdims=True) - floor)
+    weight = np.hanning(2 * HALF + 3)[1:-1, None] * np.maximum(loud, 1e-6)
     weight = weight / weight.sum(axis=1, keepdims=True)
     level = (level - (weight * level).sum(axis=1, keepdims=True)) * np.sqrt(weight)
     varied = np.sqrt(np.square(level).sum(axis=(1, 2)) / BANDS) >= STEADY

@@ -28,6 +28,8 @@ class Manifest(listing.Listing):
     """
 
     card: Card = field(kw_only=True)  # its classes are never empty in a classification
+    skipped: tuple[str, ...] = ()  # bad files that are passed over, a sentence each
+    rows: tuple[int, ...] = ()  # where files are passed over: the place of each other one before
     fold: str = ""  # ``5folds/fold2``: where below a run's usual place its results lie
     divided: str = ""  # digest of the corpus that a fold divides otherwise
 

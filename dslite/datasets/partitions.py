@@ -29,6 +29,8 @@ SPELLINGS = {
 EVALUATION = ("eval", "evaluation")  # test where there is a devel, as in many challenges
 
 SEED = 0  # of every division: not the run's, so that all seeds and models have the same one
+TRIED = 60_000  # divisions at most that are all tried
+TRIED_GROUPS, STARTS = 50, 10  # of more: groups that are moved or exchanged, and beginnings
 FEWEST = 3  # folds: one part each for train, devel and test
 BINS = 5  # quantile bins at most of a regression's labels, so that each part has their whole range
 
@@ -153,6 +155,71 @@ def parts(groups: pd.Series, strata: pd.Series, k: int) -> np.ndarray:
     return part
 
 
+def completed(
+    groups: pd.Series, strata: pd.Series, part: np.ndarray, shares: Sequence[float]
+) -> np.ndarray:
+    """Move groups so that every part has files of every stratum, where that can be.
+
+    Takes the part of each file, int [files], and the share of the files that each part should have.
+    A division that is complete stays as it is. Of few groups all divisions are tried; of more, the
+    best move or exchange of groups is made as long as there is one.
+    """
+    table = pd.crosstab(groups, strata)
+    counts, k, weights = table.to_numpy(), len(shares), np.array(shares)
+    first = pd.Series(part, groups.index).groupby(groups).first()
+    place = first.loc[table.index].to_numpy()
+    # What is missing in a large part counts most, and in train more than in devel or test
+    missed = weights + 1e-6 * np.arange(k, 0, -1)
+
+    def cost(places: np.ndarray) -> np.ndarray:
+        """Cost of each of some divisions, int [divisions, groups]."""
+        files = np.stack([(places == i).astype(float) @ counts for i in range(k)], axis=1)
+        uneven = np.square(files / counts.sum(axis=0) - weights[:, None]).sum(axis=(1, 2))
+        return 1e4 * (files == 0).sum(axis=2) @ missed + uneven
+
+    if _complete(counts, place, k):
+        return part
+    if k ** len(counts) <= TRIED:
+        digits = np.arange(k ** len(counts))[:, None] // k ** np.arange(len(counts))
+        place = (digits % k)[cost(digits % k).argmin()]
+    else:
+        rng = np.random.default_rng(SEED)
+        starts = [place, *(rng.permutation(place) for _ in range(STARTS))]
+        ends = []
+        for start in starts:
+            ends.append(_descended(counts, start, k, cost))
+            if _complete(counts, ends[-1], k):
+                break
+        place = min(ends, key=lambda end: cost(end[None])[0])
+    return pd.Series(place, table.index).loc[groups].to_numpy()
+
+
+def _complete(counts: np.ndarray, place: np.ndarray, k: int) -> bool:
+    return all((counts[place == i].sum(axis=0) > 0).all() for i in range(k))
+
+
+def _descended(counts: np.ndarray, place: np.ndarray, k: int, cost: Any) -> np.ndarray:
+    """Move or exchange groups that bring a part what it lacks, until no change is better."""
+    while True:
+        options = []
+        for i in range(k):
+            inside = np.flatnonzero(place == i)
+            lacking = counts[inside].sum(axis=0) == 0
+            for group in np.flatnonzero((counts[:, lacking] > 0).any(axis=1))[:TRIED_GROUPS]:
+                for other in (group, *inside[:TRIED_GROUPS]):
+                    option = place.copy()
+                    option[[group, other]] = i, place[group]
+                    option[group] = i
+                    options.append(option)
+        if not options:
+            return place
+        options = np.array(options)
+        costs = cost(options)
+        if costs.min() >= cost(place[None])[0]:
+            return place
+        place = options[costs.argmin()]
+
+
 def bins(labels: pd.Series, count: int = BINS) -> pd.Series:
     """Return each regression label's quantile bin; -1 of no number, which is for the check."""
     values = pd.to_numeric(labels, errors="coerce").where(np.isfinite)
@@ -186,7 +253,7 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     strata = table["label"]
     if card.task == "regression":  # each bin must have a file for each part
         strata = bins(strata, max(1, min(BINS, len(table) // k)))
-    part = parts(groups, strata, k)
+    part = completed(groups, strata, parts(groups, strata, k), [1 / k] * k)
     for i, j in listing.in_two_partitions(table.assign(partition=part), "audio_hash"):
         raise InputError(
             f"{where}: {table['path'][i]} and {table['path'][j]} are the same audio under two "

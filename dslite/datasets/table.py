@@ -217,8 +217,11 @@ def _drawn(card: Card, columns: pd.DataFrame, table: Path) -> pd.Series:
             "Add files, give a column 'partition' or, where labels are values, write "
             "'task: regression' into the card"
         )
-    part = partitions.parts(groups, labels, folds)
-    return pd.Series(np.select([part == 0, part == 1], ["test", "devel"], "train"))
+    part = np.minimum(partitions.parts(groups, labels, folds), 2)  # test, devel and the rest
+    shares = (1 / folds, 1 / folds, 1 - 2 / folds)
+    return pd.Series(
+        np.array(["test", "devel", "train"])[partitions.completed(groups, labels, part, shares)]
+    )
 
 
 def _surplus(folder: Path, listed: pd.Series) -> tuple[str, ...]:

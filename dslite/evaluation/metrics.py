@@ -322,7 +322,8 @@ def evaluate(
     Returns
     -------
     dict
-        ``metric`` ("uar", "spearman"), ``chance``, and for ``file`` and ``chunk`` ``n`` and
+        ``metric`` ("uar", "spearman"), ``chance``, ``absent`` (classes without a file, if there
+        are any: score and chance are of the others), and for ``file`` and ``chunk`` ``n`` and
         ``score``; classification: ``confusion``; regression, whose score is Spearman's rho:
         ``pearson``, ``ccc``, and in the label's unit ``mae`` and ``rmse``. ``file`` also has
         ``score_mean``, ``score_vote``, ``interval_files``, ``interval_speakers`` (None below
@@ -358,7 +359,9 @@ def evaluate(
     }
     head = {"metric": "spearman", "chance": 0.0}
     if not regression:
-        head = {"metric": "uar", "chance": 1 / len(classes)}
+        absent = [name for k, name in enumerate(classes) if k not in truth]
+        head = {"metric": "uar", "chance": 1 / (len(classes) - len(absent))}
+        head |= {"absent": absent} if absent else {}
         file["score_vote"] = _measures(truth, fuse(scores, files, "vote"), task)["score"]
         file["recall"] = dict(zip(classes, _recalls(file["confusion"]), strict=True))
     return _plain(head | {"file": file, "chunk": _measures(labels, scores, task)})
@@ -394,4 +397,7 @@ def score(
     labels = np.asarray(labels, float if regression else int)
     arrays = (labels[file], scores, file, files["speaker"].tolist(), list(card.classes))
     options = {"task": card.task, "fusion": settings.fusion, "seed": seed}
-    return evaluate(*arrays, draws=settings.bootstrap_draws, **options), table
+    evaluated = evaluate(*arrays, draws=settings.bootstrap_draws, **options)
+    if not card.package and evaluated["file"]["speakers"] is None:  # else the organisers divided it
+        evaluated["speakers_unknown"] = True
+    return evaluated, table

@@ -7,7 +7,7 @@ import typer
 
 from dslite import tensorflow_logging
 from dslite.datasets import commands
-from dslite.datasets.commands import Columns, Dataset, Name, Overrides
+from dslite.datasets.commands import Columns, Dataset, Name, Overrides, SkipBad
 from dslite.errors import InputError
 from dslite.settings import MOST_SEED
 
@@ -42,6 +42,7 @@ def train(
     devel_only: Annotated[
         bool, typer.Option("--devel-only", help="a point of a grid: the first training, no test")
     ] = False,
+    skip_bad: SkipBad = None,
     force: Force = False,
 ) -> None:
     """Train one configuration: chosen on devel, evaluated once on test.
@@ -51,7 +52,7 @@ def train(
     from dslite import cards
 
     named = {"augmentation": augmentation, "backbone": backbone, "weights": weights}
-    card = commands.load_card(dataset, name=name, columns=columns)
+    card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     chosen = cards.settings_of(card, preset, overrides or "", **named)
     built = commands.checked(card)
     tensorflow_logging.import_tensorflow()
@@ -77,10 +78,11 @@ def baseline(
     folds: Folds = None,
     name: Name = "",
     columns: Columns = "",
+    skip_bad: SkipBad = None,
     force: Force = False,
 ) -> None:
     """Features and a support vector machine: chosen on devel, evaluated once on test."""
-    card = commands.load_card(dataset, name=name, columns=columns)
+    card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     kind, chosen = _of_baseline(card, features, backbone, weights, preset, overrides)
     built = commands.checked(card)
     tensorflow_logging.import_tensorflow()
@@ -100,6 +102,7 @@ def features(
     overrides: Overrides = None,
     name: Name = "",
     columns: Columns = "",
+    skip_bad: SkipBad = None,
 ) -> None:
     """Write the features that a baseline learns from, one row a file: name, label, partition."""
     from dslite import paths
@@ -107,7 +110,7 @@ def features(
 
     output = output.expanduser().absolute()
     export.suffix(output)
-    card = commands.load_card(dataset, name=name, columns=columns)
+    card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
     built = commands.checked(card)
     tensorflow_logging.import_tensorflow()
@@ -156,7 +159,7 @@ def corpus_of(run, table: str):
 
     name, recorded = run.record["dataset"], run.record.get("table")
     if not table and name in cards.names():
-        return commands.checked(cards.load(name))
+        return commands.checked(_skipping(cards.load(name), run))
     place = paths.find(table or (recorded or {"path": f"{name}.csv"})["path"])
     if not table and not place.exists():
         raise InputError(
@@ -164,7 +167,13 @@ def corpus_of(run, table: str):
             "--table"
         )
     columns = (recorded or {}).get("columns", {})
-    return commands.checked(cards.load(str(place), name=name, columns=columns))
+    return commands.checked(_skipping(cards.load(str(place), name=name, columns=columns), run))
+
+
+def _skipping(card, run):
+    """A card that passes over as many bad files as when the run was made."""
+    most = max(card.skip_bad, len(run.record.get("skipped", ())))
+    return card.model_copy(update={"skip_bad": most})
 
 
 def _print_run(finished) -> None:

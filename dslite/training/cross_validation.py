@@ -70,6 +70,7 @@ def cross_validate(
         "division_seed": partitions.SEED,
         "metric": whole["metric"],
         "chance": whole["chance"],
+        **({"absent": whole["absent"]} if "absent" in whole else {}),
         "mean": None if scores is None else float(scores.mean()),
         "deviation": None if scores is None else float(scores.std(ddof=1)),
         "deviation_ddof": 1,
@@ -195,4 +196,5 @@ def pool(predictions: pd.DataFrame, run: runs.Run) -> dict[str, Any]:
     files, speakers = np.arange(len(labels)), predictions["speaker"].tolist()
     evaluated = metrics.evaluate(labels, scores, files, speakers, classes, task=run.task, **drawn)
     file = {key: value for key, value in evaluated["file"].items() if key not in FUSIONS}
-    return {"metric": evaluated["metric"], "chance": evaluated["chance"], "file": file}
+    shared = {key: evaluated[key] for key in ("metric", "chance", "absent") if key in evaluated}
+    return shared | {"file": file}

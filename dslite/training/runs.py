@@ -44,6 +44,7 @@ ACOUSTIC_PACKAGES = ("python", "dslite", "librosa", "numpy", "scikit-learn", "so
 # of its children that have ended), most memory that a process has held, number of processes
 COST = ("wall_s", "cpu_s", "peak_mib", "sessions")
 SHORTENED = "fewer epochs"  # stands in ``overrides`` of a run with fewer than its preset
+UNKNOWN_SPEAKERS = "speakers unknown: the score may be of voices heard in training"
 PERCENT = ["devel", "test", "low", "high", "low_speakers", "high_speakers", "chance"]
 RUN_COLUMNS = {
     **{"dataset": str, "run": str, "fold": int, "configuration": str, "backbone": str},
@@ -175,6 +176,7 @@ def look_up(
     described = describe(card, settings, seed, preset, digest(manifest), kind, highest)
     # No part of the identity: the partitions that make the fold are in the manifest's digest, and a
     # candidate is the first half of the run, which goes on with it.
+    described |= {"skipped": list(manifest.skipped)} if manifest.skipped else {}
     described |= ({"fold": fold} if fold else {}) | ({"candidate": True} if candidate else {})
     place = folder(card, settings, seed, kind, preset, fold, candidate)
     try:
@@ -358,10 +360,27 @@ def best_on_devel(runs: Sequence[Run]) -> Run:
     return max(runs, key=lambda run: np.nan_to_num(run.devel, nan=-np.inf))
 
 
+def cautions(metrics: Mapping[str, Any] | None) -> list[str]:
+    """Say what one partition's score leaves open: absent classes, unknown speakers."""
+    metrics = metrics or {}
+    absent = metrics.get("absent", [])
+    texts = [f"no file of class {', '.join(absent)}: score and chance are of the others"]
+    texts = texts if absent else []
+    return texts + [UNKNOWN_SPEAKERS] * bool(metrics.get("speakers_unknown"))
+
+
 def headline(metrics: dict[str, Any] | None) -> str:
-    """Return one partition's score in words; a regression's errors in the label's unit."""
+    """Return one partition's score in words, with its `cautions`.
+
+    A regression's errors are in the label's unit.
+    """
     if metrics is None:
         return "labels blinded, predicted only"
+    return "; ".join([_score_text(metrics), *cautions(metrics)])
+
+
+def _score_text(metrics: Mapping[str, Any]) -> str:
+    """One partition's score and interval."""
     file = metrics["file"]
     low, high = file["interval_files"] or (np.nan, np.nan)
     if metrics["metric"] == "uar":

@@ -56,7 +56,6 @@ def test_missing_broken_and_cut_off_files_are_all_named(card, corpus):
     [
         ("label", 0, "maybe", "row 2, s00.wav: label 'maybe' is not a class of the card (no, y"),
         ("label", 1, "", "row 3, s01.wav: no label"),
-        ("label", 4, "yes", "class 'no' has no file in devel, so its recall is not defined"),
         ("partition", 0, "dev", "row 2, s00.wav: partition 'dev' is none of"),
         ("path", 1, "./s00.wav", "row 3, ./s00.wav: this file is in row 2 already; remove one"),
         ("audio_hash", 0, "", "row 2, s00.wav: the file has changed; build the manifest again"),
@@ -107,6 +106,36 @@ def test_warnings(card, corpus):
     }
     assert checks.warnings(twice) == expected
     assert checks.warnings(corpus) == {}
+
+
+def test_a_class_that_devel_lacks_is_said_and_one_that_train_lacks_is_refused(corpus):
+    kind = "class absent from a partition"
+    (sentence,) = checks.warnings(with_cells(corpus, label=(4, "yes")))[kind]
+    assert sentence.startswith("class 'no' has no file in devel: the score there, and chance, are")
+    train = corpus.table["label"].mask(corpus.table["partition"] == "train", "yes")
+    lines = problems(replace(corpus, table=corpus.table.assign(label=train)))
+    assert len(lines) == 1
+    assert "class 'no' has no file in train, so it cannot be learnt" in lines[0]
+
+
+def test_bad_files_are_passed_over_if_they_are_few(card, corpus, command):
+    for i in (0, 3):
+        (corpus.folder / corpus.table["path"][i]).write_text("not audio")
+    few = card.model_copy(update={"skip_bad": 1})
+    *_, last = problems(checks.build(few))
+    assert last == "  - these are 2 bad files, and --skip-bad is 1"
+    rest = load_manifest(card.model_copy(update={"skip_bad": 2}))
+    assert rest.table["path"].tolist() == corpus.table["path"].drop([0, 3]).tolist()
+    again = with_cells(rest, audio_hash=(1, rest.table["audio_hash"][0]))
+    kinds = checks.warnings(again)
+    assert [line[:14] for line in kinds["passed over"]] == ["row 2, s00.wav", "row 5, s11.wav"]
+    # Rows are those of the table, not of what is left.
+    assert kinds["the same audio twice"] == [
+        "row 4, s10.wav: the same audio as row 3, s01.wav (train)"
+    ]
+    assert command("check", card.table)[0] == 2
+    status, out, _ = command("check", card.table, "--skip-bad", "2", "--strict")
+    assert (status, "row 5, s11.wav: not readable" in out) == (1, True)
 
 
 def test_long_lists_are_cut(corpus):
@@ -249,7 +278,8 @@ def test_channels_that_cancel_and_floats_of_another_scale_are_warned_of(table, c
     soundfile.write(table.parent / "a3.wav", np.clip(9 * wave, -1, 1), RATE)
     figures = findings(table)
     assert {kind: len(of) for kind, of in figures["warnings"].items()} == {
-        **{"clipped": 1, "beyond full scale": 1, "audio heard otherwise than it is stored": 1}
+        **{"clipped": 1, "beyond full scale": 1, "audio heard otherwise than it is stored": 1},
+        checks.NEAR_TWICE: 1,  # the same noise, louder
     }
     (sentence,) = figures["warnings"]["audio heard otherwise than it is stored"]
     assert sentence.startswith("row 3, a1.wav: channels that cancel each other: number 1")

@@ -14,6 +14,7 @@ import pytest
 from dslite import cards
 from dslite.datasets import load_manifest
 from dslite.errors import InputError
+from dslite.evaluation import metrics
 from dslite.settings import Settings
 from dslite.training import cross_validation, runs
 from tests.finished_runs import evaluation, into_record, write_metrics, write_run
@@ -297,3 +298,18 @@ def test_a_record_s_names_stay_in_their_folder(tmp_path, hostile):
     content = {"settings": {}, "dataset": "birds", "seed": 0}
     (tmp_path / "run.json").write_text(json.dumps(content | hostile))
     assert "cannot be a folder's name" in refusal(runs.load, tmp_path)
+
+
+def test_a_headline_says_what_its_score_leaves_open():
+    card = cards.Card(
+        dataset="my", layout="table", title="", table="my.csv", classes=("a", "b", "c")
+    )
+    files = pd.DataFrame({"path": ["x", "y"], "label": ["a", "b"], "partition": "test"})
+    scores, settings = np.eye(3)[[0, 0]], Settings(bootstrap_draws=10)
+    evaluated, _ = metrics.score(files.assign(speaker=""), card, settings, [0, 1], scores, 0)
+    assert (evaluated["chance"], evaluated["absent"]) == (0.5, ["c"])
+    text = runs.headline(evaluated)
+    assert "chance 50.0 %; no file of class c: score and chance are of the others; " in text
+    assert text.endswith(runs.UNKNOWN_SPEAKERS)
+    evaluated, _ = metrics.score(files.assign(speaker="p"), card, settings, [0, 1], scores, 0)
+    assert runs.cautions(evaluated) == [runs.cautions(evaluated | {"speakers_unknown": True})[0]]
