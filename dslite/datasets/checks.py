@@ -286,7 +286,7 @@ def findings(corpus: Manifest, settings: Settings) -> dict[str, Any]:
 
     ``verdict`` (clean, warnings or errors), ``errors`` and ``warnings`` (kind -> sentences),
     ``counts`` (partition -> class -> files), ``expected`` (one entry a figure that the card names:
-    partition, ``of`` a class or "files", expected, counted, source), ``table1`` (figure -> measured
+    partition, ``of`` a class or "files", expected, counted, source), ``table1`` (figure -> found
     and paper's), ``speakers`` (partition -> number), ``sample_rates`` and ``channels`` (value ->
     files), ``chunks`` (by the settings), ``excluded``, ``notes``. The manifest need not be sound.
     """
@@ -313,7 +313,7 @@ def findings(corpus: Manifest, settings: Settings) -> dict[str, Any]:
         "speakers": {partition: int(speakers.get(partition, 0)) for partition in PARTITIONS},
         "table1": {
             key: {
-                "measured": round(value, TABLE1[key][1]) if np.isfinite(value) else None,
+                "found": round(value, TABLE1[key][1]) if np.isfinite(value) else None,
                 "paper": paper.get(key),
             }
             for key, value in manifest.table1_row(corpus).items()
@@ -376,7 +376,7 @@ def _chunks(decoded: pd.DataFrame, settings: Settings) -> dict[str, Any]:
 
 def report(figures: Mapping[str, Any]) -> str:
     """Lay out `findings` for a terminal, without the errors."""
-    files = figures["table1"]["files"]["measured"]
+    files = figures["table1"]["files"]["found"]
 
     def text(counted: Mapping[str, int], unit: str) -> str:
         return ", ".join(f"{n:,} files {value} {unit}" for value, n in counted.items()) or "none"
@@ -417,7 +417,7 @@ def _counts_text(figures: Mapping[str, Any]) -> str:
         of, partition, n = entry["of"], entry["partition"], entry["expected"]
         if of in texts.index and partition in texts:
             texts.loc[of, partition] += " =" if entry["counted"] == n else f" ≠ {n:,}"
-    speakers = figures["speakers"] | {"all": figures["table1"]["speakers"]["measured"]}
+    speakers = figures["speakers"] | {"all": figures["table1"]["speakers"]["found"]}
     texts.loc["speakers"] = [
         f"{speakers.get(partition, 0):,}" if any(speakers.values()) else "unknown"
         for partition in texts
@@ -431,7 +431,7 @@ def _counts_text(figures: Mapping[str, Any]) -> str:
 def _table1_text(table1: Mapping[str, Mapping[str, float | None]]) -> str:
     rows = {}
     for key, (title, digits) in TABLE1.items():
-        value, paper = table1[key]["measured"], table1[key]["paper"]
+        value, paper = table1[key]["found"], table1[key]["paper"]
         rows[title] = {
             "here": "unknown" if value is None else f"{value:,.{digits}f}",
             "paper": "" if paper is None else f"{paper:,.{digits}f}",

@@ -187,7 +187,7 @@ def test_a_clean_corpus(table):
     assert figures["errors"] == figures["warnings"] == {}
     assert figures["counts"]["train"] == {"no": 4, "yes": 4}
     assert figures["speakers"] == {"train": 2, "devel": 1, "test": 1}
-    assert figures["table1"]["minutes"] == {"measured": round(15.5 / 60, 1), "paper": None}
+    assert figures["table1"]["minutes"] == {"found": round(15.5 / 60, 1), "paper": None}
     stereo = np.random.default_rng(97).uniform(-0.3, 0.3, (44100, 2))
     soundfile.write(table.parent / "a1.wav", stereo, 44100)
     mixed = findings(table)
@@ -231,7 +231,7 @@ def test_expected_counts_are_marked(table):
     # What differs from Table 1 is marked and no warning: the printed table has mistakes of its own.
     speakers = [line for line in report.splitlines() if line.startswith("speakers")]
     assert speakers[1].split() == ["speakers", "4", "5", "≠"]
-    assert figures["table1"]["files"] == {"measured": 16, "paper": 16}
+    assert figures["table1"]["files"] == {"found": 16, "paper": 16}
 
 
 def test_blinded_labels_are_counted_and_their_classes_not_compared(table):
