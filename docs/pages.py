@@ -10,7 +10,8 @@ import typer
 from typer.cli import get_docs_for_click
 
 import copies
-from dslite import cards, cli, paths, provenance, tensorflow_logging
+from dslite import cards, cli, paths, provenance
+from dslite.models import tensorflow_logging
 
 DOCS = Path(__file__).parent
 GENERATED = DOCS / "_generated"

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dslite import cards, paths, provenance, tensorflow_logging
+from dslite import cards, paths, provenance
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
+from dslite.models import tensorflow_logging
 from dslite.settings import MOST_SEED, Settings, nearest
 
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")

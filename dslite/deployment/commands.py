@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from dslite import tensorflow_logging
 from dslite.errors import InputError
+from dslite.models import tensorflow_logging
 from dslite.training import commands
 
 # As in cli, rooms are imported inside the commands.

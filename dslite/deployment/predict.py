@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dslite import audio, paths, provenance, tensorflow_logging
+from dslite import audio, paths, provenance
 from dslite.audio import Clip
 from dslite.decoding import SUFFIXES
 from dslite.deployment import runtime
 from dslite.errors import InputError
 from dslite.evaluation import metrics
+from dslite.models import tensorflow_logging
 from dslite.settings import Settings
 from dslite.training import runs
 

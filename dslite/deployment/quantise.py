@@ -9,11 +9,10 @@ from unittest import mock
 
 import numpy as np
 
-from dslite import tensorflow_logging
 from dslite.deployment import runtime
 from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8
 from dslite.features import spectrogram
-from dslite.models import pooling
+from dslite.models import pooling, tensorflow_logging
 from dslite.settings import Settings
 
 # `dslite.models.classifier` names its network so, and thereby the tensors in it.

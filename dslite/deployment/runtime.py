@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from dslite import tensorflow_logging
 from dslite.errors import InputError
+from dslite.models import tensorflow_logging
 from dslite.settings import VARIANTS, Settings, nearest
 
 MEMBER = "dslite.json"

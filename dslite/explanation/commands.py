@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dslite import tensorflow_logging
+from dslite.models import tensorflow_logging
 from dslite.training import commands
 
 

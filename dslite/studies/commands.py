@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from dslite import tensorflow_logging
 from dslite.datasets import commands
 from dslite.errors import InputError
+from dslite.models import tensorflow_logging
 from dslite.training import commands as training_commands
 
 # As in cli, rooms are imported inside the commands.

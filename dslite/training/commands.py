@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from dslite import tensorflow_logging
 from dslite.datasets import commands
 from dslite.datasets.commands import Columns, Dataset, Name, Overrides, SkipBad
 from dslite.errors import InputError
+from dslite.models import tensorflow_logging
 from dslite.settings import MOST_SEED
 
 # Modules that take long to import are imported inside the commands: the help must not wait.

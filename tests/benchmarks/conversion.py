@@ -23,10 +23,11 @@ import pandas as pd
 import soundfile
 from timing import write
 
-from dslite import cards, paths, provenance, tensorflow_logging
+from dslite import cards, paths, provenance
 from dslite.datasets import load_manifest
 from dslite.errors import ConversionError
 from dslite.features import load_spectrograms
+from dslite.models import tensorflow_logging
 
 RATE = 16000
 FILES = 48

@@ -35,10 +35,10 @@ import numpy as np
 import pandas as pd
 from timing import FOLDER, in_turn, seconds
 
-from dslite import cards, paths, provenance, settings, tensorflow_logging
+from dslite import cards, paths, provenance, settings
 from dslite.deployment import convert, profile, runtime
 from dslite.features import spectrogram
-from dslite.models import classifier
+from dslite.models import classifier, tensorflow_logging
 from dslite.training import runs
 
 CLASSES = ("angry", "calm", "fearful", "happy", "neutral", "sad")

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from dslite import tensorflow_logging
+from dslite.models import tensorflow_logging
 
 
 @pytest.mark.slow
 def test_a_fresh_tensorflow_says_nothing():
-    code = "from dslite import tensorflow_logging as logging; logging.import_tensorflow()\n"
+    code = "from dslite.models import tensorflow_logging as logging; logging.import_tensorflow()\n"
     code += "import tensorflow; print('there')"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     options = {"capture_output": True, "text": True, "check": True, "env": clean}
@@ -32,7 +32,7 @@ def test_only_the_inside_is_silent_and_errors_pass(capfd):
 
 
 def test_a_crash_inside_is_not_silent():
-    code = "import os\nfrom dslite import tensorflow_logging as logging\n"
+    code = "import os\nfrom dslite.models import tensorflow_logging as logging\n"
     code += "with logging.silent_stderr():\n    os.write(2, b'chatter')\n    os.abort()\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode < 0
