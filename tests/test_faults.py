@@ -126,6 +126,7 @@ def test_a_file_that_vanishes_or_changes_is_named_and_nothing_is_mixed(command, 
         refused(done, file.name, "--name", str(table))
     assert tree(run) == before
     assert sorted(paths.cache().rglob("mel.u8")) == stores
+    paths.results("small").rename(paths.results("before"))
     assert (command("partition", table)[0], train()[0]) == (0, 0)
     assert len(list(paths.cache().rglob("mel.u8"))) == 2
     rebuilt = load_manifest(cards.load(str(table)))

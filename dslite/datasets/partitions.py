@@ -240,6 +240,7 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     --------
     >>> rows = [(f"{s}{c}.wav", c, s, f"{s}{c}") for s in "abc" for c in ("calm", "sad")]
     >>> table = pd.DataFrame(rows, columns=["path", "label", "speaker", "audio_hash"])
+    >>> table = table.assign(partition="")
     >>> card = Card(dataset="few", layout="table", title="", classes=("calm", "sad"))
     >>> first, *_ = divide(Manifest(Path(), table, card=card), 3)
     >>> list(first.table["partition"]), first.fold
