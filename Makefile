@@ -5,6 +5,8 @@ SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c '$(SUITS)' 2>/dev/null && { echo "$$p"; break; }; done)
 CORES ?= 2
+# One process more than cores: kills, Slurm and Chromium wait rather than compute
+MORE = $(shell expr $(CORES) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -53,7 +55,7 @@ test: $(READY)  ## what a contributor runs: minutes, in as many processes as COR
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
-	$(BIN)/python -m pytest -m "not huge" -n $(CORES) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+	$(BIN)/python -m pytest -m "not huge" -n $(MORE) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY)  ## JupyterLab, opened at the start page of the collection
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/0_start.ipynb
