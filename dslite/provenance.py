@@ -161,7 +161,7 @@ def _is_formula(cell: object) -> bool:
         float(text)
     except ValueError:
         return True
-    return False
+    return text[0].isspace()  # which float passes over
 
 
 def size_in_words(size: float) -> str:

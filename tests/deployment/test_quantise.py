@@ -70,7 +70,7 @@ def test_equal_weights_and_a_silent_layer_are_no_obstacle(odd, variant):
         content = quantiser.make(variant, keep)
         assert runtime.unusable({variant: content}) == {}
         actual = convert.outputs(content, samples[:, 0])
-        np.testing.assert_allclose(actual, network(samples[:, 0]), atol=0.05)
+        np.testing.assert_allclose(actual, network(samples[:, 0]), atol=0.1)
 
 
 def test_ranges_that_are_next_to_nothing_are_widened():
