@@ -163,6 +163,7 @@ def test_candidates_are_scored_on_devel_alone(command, workplace, small_corpus, 
     (folder,) = (workplace / "small" / "candidates").iterdir()
     assert paths.shown(folder) in out
     assert "not repeated" in command(*words)[1]
-    assert [path.name for path in (workplace / "small").iterdir() if path.is_dir()] == ["candidates"]
+    folders = [path.name for path in (workplace / "small").iterdir() if path.is_dir()]
+    assert folders == ["candidates"]
     # In a cross-validation there is nothing over the folds: each has a choice of its own.
     assert folds in ((), tuple(sorted(path.name for path in folder.iterdir())))
