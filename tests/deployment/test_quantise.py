@@ -31,6 +31,7 @@ def test_layers_to_keep_stay_in_float32(converted_run, small_store):
 @pytest.fixture(scope="module")
 def odd():
     """A network with two layers of equal weights and a silent one: the network, a quantiser."""
+    keras.utils.set_random_seed(0)
     layers, rng = keras.layers, np.random.default_rng(0)
     image = keras.Input((16, 16, 3))
     first, second = (layers.Conv2D(4, 3, name=name) for name in ("first", "second"))
@@ -70,7 +71,7 @@ def test_equal_weights_and_a_silent_layer_are_no_obstacle(odd, variant):
         content = quantiser.make(variant, keep)
         assert runtime.unusable({variant: content}) == {}
         actual = convert.outputs(content, samples[:, 0])
-        np.testing.assert_allclose(actual, network(samples[:, 0]), atol=0.1)
+        np.testing.assert_allclose(actual, network(samples[:, 0]), atol=0.05)
 
 
 def test_ranges_that_are_next_to_nothing_are_widened():
