@@ -49,7 +49,7 @@ def load_manifest(card: Card) -> Manifest:
 def build(card: Card) -> Manifest:
     """Build a manifest without its bad files, if they are no more than the card's ``skip_bad``."""
     corpus = manifest.build(card)
-    bad = _bad_files(corpus)
+    bad = _bad_files(corpus) if card.skip_bad else {}  # which are decoded once more
     if not 0 < len(bad) <= card.skip_bad:
         return corpus
     rows = corpus.table.index.difference(list(bad))
@@ -254,7 +254,7 @@ def _shared_audio(corpus: Manifest) -> list[str]:
 def _near_duplicates(corpus: Manifest) -> dict[str, list[str]]:
     """Files that are one recording though their samples differ: in two partitions, and in one."""
     table = corpus.table
-    file = [audio.source(corpus.folder / path) for path in table["path"]]
+    file = _files(corpus)
     kinds: dict[str, dict[int, str]] = {NEAR_SPLIT: {}, NEAR_TWICE: {}}
     for i, j in fingerprint.near_duplicates(table["fingerprint"]):
         if file[i] != file[j] and table["audio_hash"][i] != table["audio_hash"][j]:
@@ -266,10 +266,13 @@ def _near_duplicates(corpus: Manifest) -> dict[str, list[str]]:
     return {kind: list(sentences.values()) for kind, sentences in kinds.items()}
 
 
+def _files(corpus: Manifest) -> list[str]:
+    """The file of each row, of which it may be a segment."""
+    return [str(audio.source(corpus.folder / path)) for path in corpus.table["path"]]
+
+
 def _shared_files(corpus: Manifest) -> list[str]:
-    files = corpus.table.assign(
-        file=[str(audio.source(corpus.folder / path)) for path in corpus.table["path"]]
-    )
+    files = corpus.table.assign(file=_files(corpus))
     return [
         f"{_at(corpus, j)}: {files['partition'][j]} has a segment of a file of which another, "
         f"{_at(corpus, i)}, is in {files['partition'][i]}"

@@ -91,7 +91,7 @@ def resolve(
         words = _words(name, spelled, places)
         like = [i for i in free if spelled[i] in words and i not in exact]
         if name in TIMES:
-            like = [i for i in like if _holds(rows, i, _is_time)]
+            like = [i for i in like if _are_times(_cells(rows, i))]
             exact = exact if words else []
         if name == "partition":
             foreign = [i for i in like if not any(_is_partition(cell) for cell in _cells(rows, i))]
@@ -174,8 +174,10 @@ def _is_partition(cell: str) -> bool:
     return cell.lower() in SPELLINGS or cell.lower() in EVALUATION
 
 
-def _is_time(cell: str) -> bool:
-    return cell in OPEN or bool(seconds(pd.Series([cell])).notna().all())
+def _are_times(cells: Sequence[str]) -> bool:
+    """Return whether there are cells, and each is a time or open."""
+    times = pd.Series([cell for cell in cells if cell not in OPEN], dtype="str")
+    return bool(cells) and bool(seconds(times).notna().all())
 
 
 def _unlike(column: str, rows: Sequence[Sequence[str]], place: int) -> str:

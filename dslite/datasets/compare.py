@@ -96,9 +96,7 @@ def _columns(file: Path, header: list[str]) -> tuple[int, int]:
 
 def _rows(file: Path, problems: list[str]) -> Iterator[tuple[int, str, str]]:
     """Row number, name and label of every row of a label file; of bad ones a problem."""
-    # The tabs of 2017: the header of its second column may well hold commas.
-    tabs = file.suffix.lower() == ".tsv"
-    header, *rows = listing.read_rows(file, "\t") if tabs else listing.read_rows(file)
+    header, *rows = listing.read_rows(file)
     name, label = _columns(file, header)
     for number, row in enumerate(rows, start=2):
         if not any(row):

@@ -77,7 +77,7 @@ def is_audio_name(name: str) -> bool:
 
 def is_audio(file: Path) -> bool:
     """Return whether a file is audio by its name, and not hidden."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    return is_audio_name(file.name) and not file.name.startswith(".")
 
 
 def file_problem(place: Path, twin: Path) -> str:
@@ -101,7 +101,7 @@ def audio_files(folder: Path, deep: int = 3) -> list[Path]:
     return sorted(
         file
         for file in files
-        if file.suffix.lower() in SUFFIXES
+        if is_audio_name(file.name)
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     )
@@ -150,7 +150,7 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()
     Their names may be written in any case and order; other columns are left out. InputError where a
     column is missing or there twice, a row is blank or has too few or too many cells.
     """
-    header, *rows = read_rows(file, "\t" if file.suffix.lower() == ".tsv" else ",;\t")
+    header, *rows = read_rows(file)
     names = [name.lower() for name in header]
     for name in required:
         if name not in names:
@@ -182,13 +182,16 @@ def cells(
     return pd.DataFrame(listed, columns=list(places), dtype="str")
 
 
-def read_rows(file: Path, delimiters: str = ",;\t") -> list[list[str]]:
+def read_rows(file: Path) -> list[list[str]]:
     """Read the rows of a UTF-8 table, header first, without white space around the cells.
 
-    Of the ``delimiters``, the one that the header holds most often counts; rows may differ in
-    length, and the last one is not blank. Of a Weka file (.arff) see `_arff_rows`. InputError where
-    the file cannot be read so, or has no row below its header.
+    Tabs divide the cells of a .tsv, elsewhere the one of comma, semicolon and tab that the header
+    holds most often; rows may differ in length, and the last one is not blank. Of a Weka file
+    (.arff) see `_arff_rows`. InputError where the file cannot be read so, or has no row below its
+    header.
     """
+    # A .tsv of the challenges of 2017 has commas in the header of its second column.
+    delimiters = "\t" if file.suffix.lower() == ".tsv" else ",;\t"
     try:
         if file.suffix.lower() == ".arff":
             return _arff_rows(file)

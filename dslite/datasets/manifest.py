@@ -136,10 +136,11 @@ def claim_results(manifest: Manifest) -> None:
 
     Of a corpus of this project nothing is written: its name is its own.
     """
-    require_own_results(manifest, again=True)
     card = manifest.card
     if card.table and not manifest.fold and _recorded(card).get("manifest") != digest(manifest):
         write_partition(manifest)
+    else:
+        require_own_results(manifest, again=True)
 
 
 def require_own_results(manifest: Manifest, again: bool = False) -> None:

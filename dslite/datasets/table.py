@@ -87,7 +87,7 @@ def read(card: Card, folder: Path) -> Listing:
 
 def _columns(card: Card, table: Path) -> tuple[pd.DataFrame, table_columns.Columns]:
     """The cells of the columns that are used, under our names."""
-    header, *rows = listing.read_rows(table, "\t" if table.suffix.lower() == ".tsv" else ",;\t")
+    header, *rows = listing.read_rows(table)
     resolved = table_columns.resolve(table, header, rows, card.columns)
     return listing.cells(table, len(header), rows, resolved.places), resolved
 

@@ -87,9 +87,9 @@ def main() -> None:
                         restored = len(result.get("float32_layers", ()))
                         rows.append([most, variant, "failed" not in result, restored, took])
                         print(seed, f"{rate:.3g}", *rows[-1], result.get("failed", ""), flush=True)
-    names = ["layers at most", "variant", "kept", "restored", "seconds"]
+    names = ["layers at most", "variant", "agreeing", "restored", "seconds"]
     table = pd.DataFrame(rows, columns=names).groupby(names[:2], sort=False)
-    table = table.agg({"kept": "sum", "restored": "max", "seconds": "median"}).reset_index()
+    table = table.agg({"agreeing": "sum", "restored": "max", "seconds": "median"}).reset_index()
     text = f"`python tests/benchmarks/conversion.py --models {asked.models}`: how many of the "
     text += "models keep a variant, most layers put back, seconds for all four variants."
     lines = [
