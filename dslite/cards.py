@@ -2,7 +2,7 @@
 
 A run's settings are, from weakest to strongest: the defaults of `Settings`, the card's ``settings``
 (what holds for the corpus whatever the recipe), one of its ``presets`` and the user's overrides.
-Every corpus has the presets ``paper`` and ``tuned``.
+Every corpus has the presets ``paper``, ``authors``, ``repaired`` and ``tuned``.
 """
 
 import os
@@ -26,10 +26,20 @@ TUNED = {
     **{"window_ms": 64, "mel_bands": 96, "columns": 64, "mel_max_hz": "corpus"},
     **{"level_max_hz": 3000, "pooling": "segments", "head": "ridge", "balance": "weights"},
     **{"optimizer": "adam", "learning_rate_phase2": 1e-4, "epochs_phase2": 6},
-    **{"patience": 3, "trained_share": 0.5},
+    **{"patience": 3, "trained_share": 0.5, "epoch_choice": "best"},
 }
 # Those of a card that names none: `paper` is the defaults then, the paper's method.
 PRESETS = {"paper": {}, "tuned": TUNED}
+# What two more change of a card's `paper`: as the authors' public code reads the paper, and with
+# the one change that lets it learn, AdaDelta's rate as its author has it (arXiv:1212.5701)
+READINGS = {
+    "authors": {
+        **{"power_floor": 1e-16, "mel_scale": "htk", "mel_norm": "none", "normalise": "off"},
+        **{"tail": "drop", "fine_tune_reading": "code", "probability_reading": "code"},
+        **{"cutmix_reading": "code", "mask_reading": "code", "fusion": "vote"},
+    },
+    "repaired": {"learning_rate": 1.0},
+}
 Name = Annotated[str, AfterValidator(paths.plain_name)]  # of a folder
 RESERVED = ("records", "studies", "paper", "benchmarks", "gallery")  # in results/, no corpora
 TABLES = (".csv", ".tsv", ".arff")  # suffixes of a user's table
@@ -266,7 +276,11 @@ def _checked_card(values: dict[str, Any], path: Path) -> Card:
     """A card whose presets are settings; a grid's values are checked where they are combined."""
     presets = values.get("presets") or {}
     if isinstance(presets, dict):
-        values = values | {"presets": PRESETS | presets}
+        presets = PRESETS | presets
+        if isinstance(presets["paper"], dict):
+            read = {name: presets["paper"] | changes for name, changes in READINGS.items()}
+            presets = read | presets
+        values = values | {"presets": presets}
     card, where = checked(Card, values, str(path)), f"{path}, grid"
     for preset, keys in {"settings": card.settings, **card.presets}.items():
         checked(Settings, keys, f"{path}, {preset}")

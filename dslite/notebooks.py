@@ -198,7 +198,7 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Stage:
     stage = Stage(name, card, chosen, preset or card.default_preset, seed, tuple(declared))
     if shell:
         if "preset" in declared:
-            tensorflow_logging.import_tensorflow()
+            tensorflow_logging.import_tensorflow(chosen.threads)
         ipython.display.display(ipython.display.Markdown(stage.summary()))
     return stage
 

@@ -87,6 +87,11 @@ class Settings(Strict):
     mel_min_hz: float = Field(0.0, ge=0)  # lower edge of the lowest Mel band
     # Upper edge; none: half the rate; corpus: half the rate of most of its files, 8 kHz at most
     mel_max_hz: float | Literal["corpus"] | None = None
+    # htk: as in the public code, where some bands of a chunk's picture lie between two bins, empty
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"  # of a band's filter: area 1, or height 1
+    normalise: Literal["on", "off"] = "on"  # a chunk's peak to -3 dBFS
+    power_floor: float = Field(1e-10, ge=1e-30, le=1)  # what is fainter counts as much
     top_db: float | None = Field(None, gt=0)  # dB below the chunk's maximum; none: off
     image_size: int = Field(SIDE, ge=32, le=1024)  # pixels, both sides
 
@@ -113,12 +118,17 @@ class Settings(Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     # Epochs of a phase without a better devel score before it ends
     patience: int | None = Field(None, ge=1)
+    # Whose weights are tested: the last one's, or those of the epoch that is best on devel, after
+    # which the final training ends, too
+    epoch_choice: Literal["last", "best"] = "last"
     batch_size: int = Field(32, ge=2)
     epochs_phase1: int = Field(40, ge=0)
     epochs_phase2: int = Field(80, ge=0)
     trained_share: float = Field(0.1, ge=0, le=1)  # of the backbone's layers, phase 2
     fine_tune_reading: Literal["paper", "code"] = "paper"
     balance: Literal["upsample", "weights", "none"] = "upsample"
+    # Of TensorFlow within an operation, on which the last bits of a sum depend: not those there are
+    threads: int = Field(2, ge=1, le=512)
     # Store the frozen layers' output of every un-augmented picture
     trunk_cache: Literal["on", "off"] = "on"
     trunk_cache_gib: float = Field(20.0, ge=0)  # largest size of one such store

@@ -386,9 +386,9 @@ def score(
     table = files[["path", "speaker", "partition", "label"]].rename(columns={"path": "file"})
     if card.classes:
         table["prediction"] = np.asarray(card.classes)[fused.argmax(axis=1)]
-        table = table.join(pd.DataFrame(fused.round(6), columns=list(card.classes)))
+        table = table.join(pd.DataFrame(fused.round(9), columns=list(card.classes)))
     else:
-        table["prediction"] = fused[:, 0].round(6)
+        table["prediction"] = fused[:, 0].round(9)
     text = files["label"]
     if (text == "").any():
         return None, table

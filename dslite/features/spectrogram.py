@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 VERSION = 3  # part of the key of stored spectrograms: raise it when a stored value would change
 PEAK = 10 ** (-3 / 20)  # -3 dBFS
-POWER_FLOOR = 1e-10  # -100 dB: keeps the logarithm of digital silence finite
 FILTERS = "mel_filters"  # name of the operation that applies a panel's
 
 
@@ -28,10 +27,10 @@ class Bands(NamedTuple):
     """What a panel of a picture is computed with."""
 
     window: int  # samples
-    # Samples, a power of two (the device's FFT needs one) that holds a window and leaves no band
-    # empty: zero padding interpolates where Mel bands lie closer than the window's own bins
+    # Samples, a power of two (the device's FFT needs one) that holds a window and leaves no band of
+    # Slaney's empty: zero padding interpolates where they lie closer than the window's own bins
     fft: int
-    filters: np.ndarray  # float32 [bins, mel_bands]: triangles on Slaney's scale, area 1
+    filters: np.ndarray  # float32 [bins, mel_bands]: triangles
 
 
 @cache
@@ -48,7 +47,9 @@ def bands(settings: Settings, panel: int = 0) -> Bands:
     else:
         window, highest = settings.window_samples, settings.highest_hz
     length = 1 << (window - 1).bit_length()
-    least = 1 if settings.picture == "chunk" else 2  # bins in a band
+    least = 2  # bins in a band
+    if settings.picture == "chunk":
+        least = 1 if settings.mel_scale == "slaney" else 0
     while length < 1 << 16:
         if ((_filters(settings, length, highest) > 0).sum(axis=1) >= least).all():
             break
@@ -63,9 +64,11 @@ def _filters(settings: Settings, length: int, highest_hz: float) -> np.ndarray:
     """Return librosa's Mel filters for an FFT of some length: float32 [mel_bands, bins]."""
     with warnings.catch_warnings():  # librosa warns of empty filters, which `bands` avoids
         warnings.simplefilter("ignore", UserWarning)
-        edges = {"fmin": settings.mel_min_hz, "fmax": highest_hz}
-        count, rate = settings.mel_bands, settings.sample_rate
-        return librosa.filters.mel(sr=rate, n_fft=length, n_mels=count, **edges)
+        return librosa.filters.mel(
+            **{"sr": settings.sample_rate, "n_fft": length, "n_mels": settings.mel_bands},
+            **{"fmin": settings.mel_min_hz, "fmax": highest_hz, "htk": settings.mel_scale == "htk"},
+            norm=None if settings.mel_norm == "none" else settings.mel_norm,
+        )
 
 
 def frames(settings: Settings) -> int:
@@ -91,7 +94,9 @@ def mel_frequencies(settings: Settings, panel: int = 0) -> np.ndarray:
     highest = settings.highest_hz
     if panel:
         highest = min(highest, settings.level_max_hz)
-    edges = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_min_hz, fmax=highest)
+    edges = librosa.mel_frequencies(
+        *(settings.mel_bands + 2, settings.mel_min_hz, highest), htk=settings.mel_scale == "htk"
+    )
     return edges[1:-1]
 
 
@@ -250,12 +255,12 @@ def _power(source: "tf.Tensor", first: "tf.Tensor", transform: _Transform) -> "t
     return tf.reshape(x[..., :middle] + x[..., middle:], [-1, first.shape[1], f * middle])
 
 
-def _decibels(power: "tf.Tensor") -> "tf.Tensor":
+def _decibels(power: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """From power [batch, frames, bands] to dB [batch, bands, frames]."""
     import tensorflow as tf
 
     power = tf.transpose(power, [0, 2, 1])
-    return tf.math.log(tf.maximum(power, POWER_FLOOR)) * (10.0 / np.log(10.0))
+    return tf.math.log(tf.maximum(power, settings.power_floor)) * (10.0 / np.log(10.0))
 
 
 def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
@@ -277,19 +282,19 @@ def mel_image(waveforms: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     import tensorflow as tf
 
     peak = tf.reduce_max(tf.abs(waveforms), axis=-1, keepdims=True)
-    gain = tf.math.divide_no_nan(PEAK, peak)
+    gain = tf.math.divide_no_nan(PEAK, peak) if settings.normalise == "on" else tf.ones_like(peak)
     if settings.picture == "chunk":
         panels = [mel_power(waveforms * gain, settings)]
     else:
         panels = _stretched_power(waveforms, gain, settings)
-    level = _decibels(panels[0])
+    level = _decibels(panels[0], settings)
     highest = tf.reduce_max(level, axis=[1, 2], keepdims=True)
     if settings.top_db is not None:
         level = tf.maximum(level, highest - settings.top_db)
     lowest = tf.reduce_min(level, axis=[1, 2], keepdims=True)
     scaled = tf.math.divide_no_nan(255.0 * (level - lowest), highest - lowest)
     if settings.panels > 1:
-        level = _decibels(panels[1])
+        level = _decibels(panels[1], settings)
         share = 1.0 + (level - full_scale_db(settings)) / settings.level_range_db
         scaled = tf.concat([scaled, 255.0 * tf.clip_by_value(share, 0.0, 1.0)], axis=1)
     return tf.cast(tf.round(scaled), tf.uint8)

@@ -33,6 +33,7 @@ KEY = (  # the settings that a stored spectrogram depends on
     *("sample_rate", "chunk_length_s", "chunk_hop_s", "tail", "trim"),
     *("window_ms", "hop_ms", "mel_bands", "mel_min_hz", "mel_max_hz", "top_db"),
     *("trim_db", "picture", "columns", "level_window_ms", "level_max_hz", "level_range_db"),
+    *("mel_scale", "mel_norm", "normalise", "power_floor"),
 )
 COPIES_VERSION = 1  # the same for spectrograms of augmented copies, `dslite.audio.augmented_copy`
 ACTIVATIONS_VERSION = 2  # part of the key: raise it when a stored value would change

@@ -1,4 +1,4 @@
-"""TensorFlow without its start-up chatter, which no setting of its own turns off."""
+"""The start of TensorFlow: without chatter, which no setting of its own turns off; its threads."""
 
 import faulthandler
 import logging
@@ -6,6 +6,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from dslite.errors import InputError
 
 
 @contextmanager
@@ -30,17 +32,36 @@ def silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(threads: int = 0) -> None:
     """Import and start TensorFlow once, so that a log begins with what the user asked for.
 
     Its C++ parts print warnings before any log level applies. Call this before importing a module
-    that uses TensorFlow; errors of the import are raised as ever.
+    that uses TensorFlow; errors of the import are raised as ever. ``threads``: see `pin_threads`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, outside of widgets
     with silent_stderr():
         import tensorflow as tf
 
+        if threads:
+            pin_threads(threads)
         tf.zeros(1)
     for name in ("tensorflow", "absl"):  # "Assets written to ..." and the like
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def pin_threads(threads: int) -> None:
+    """Let an operation have so many threads, however many cores there are.
+
+    InputError where TensorFlow was started with another number.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        running = tf.config.threading.get_intra_op_parallelism_threads()
+        raise InputError(
+            f"threads {threads}: TensorFlow has been started with {running or 'as many as cores'} "
+            "in this process; begin anew (restart the notebook's kernel)"
+        ) from None

@@ -97,7 +97,7 @@ def _choose(study, group: str) -> None:
     ranked, best = jobs.rank(candidates), jobs.best(candidates)
     corpus = commands.checked(commands.load_card(best.config.dataset))
     of = (corpus, best.settings, best.config.seed)
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(best.settings.threads)
     from dslite.training import experiment
 
     run = experiment.train(*of, best.config.preset, log=typer.echo)
@@ -145,7 +145,7 @@ def rerun(
     original = study_rerun.load(run)
     manifest = training_commands.corpus_of(original, table)
     same, settings = study_rerun.plan(original, manifest, weights)
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(settings.threads)
     with study_rerun.workshop(keep):
         again = study_rerun.repeat(original, same, settings, typer.echo)
         differences, surroundings = study_rerun.compare(original, again)

@@ -20,6 +20,7 @@ from dslite.evaluation import metrics
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.models import classifier
+from dslite.models.tensorflow_logging import pin_threads
 from dslite.settings import PARTITIONS, Settings
 from dslite.training import experiment, runs
 
@@ -45,6 +46,7 @@ def file_features(
     if kind == runs.LIBROSA:
         return functionals.acoustic_features(manifest, settings.sample_rate)
     settings = runs.of_baseline(manifest.card, settings, preset)
+    pin_threads(settings.threads)
     store = feature_store.load_spectrograms(manifest, settings)
     return deep_spectrum_features(store, settings)
 

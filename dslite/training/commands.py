@@ -55,7 +55,7 @@ def train(
     card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     chosen = cards.settings_of(card, preset, overrides or "", **named)
     built = commands.checked(card)
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(chosen.threads)
     from dslite.datasets.partitions import divide
     from dslite.training import experiment
 
@@ -85,7 +85,7 @@ def baseline(
     card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     kind, chosen = _of_baseline(card, features, backbone, weights, preset, overrides)
     built = commands.checked(card)
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(chosen.threads)
     from dslite.training import baselines
 
     options = (chosen, seed, preset, force, typer.echo, kind)
@@ -113,7 +113,7 @@ def features(
     card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
     built = commands.checked(card)
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(chosen.threads)
     import numpy as np
 
     from dslite.training import baselines, runs

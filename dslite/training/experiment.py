@@ -16,6 +16,7 @@ from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
 from dslite.models import classifier
+from dslite.models.tensorflow_logging import pin_threads
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
 from dslite.training import loop, runs, steps
 
@@ -45,6 +46,7 @@ class _Work:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         paths.require_writable(paths.results(card.dataset))
         self.meter = runs.Meter(runs.load_cost(self.checkpoints / COST))
+        pin_threads(settings.threads)
         tf.config.experimental.enable_op_determinism()
         if settings.trained_whole:
             log("random weights: nothing is pre-trained, the whole network is trained")
@@ -83,10 +85,10 @@ class _Work:
         return metrics.score(files, task.card, task.settings, owner, outputs, self.seed)
 
     def choose(self) -> tuple[pd.DataFrame, Scores]:
-        """History of the first training, on train, and the scores of its best epoch on devel."""
+        """History of the first training, on train, and the scores of its chosen epoch on devel."""
         train, devel = (self.task.store.chunks(part) for part in ("train", "devel"))
         network, history = self.train("train", train, devel=devel)
-        return history, self.score(network, devel, loop.epochs_to_best(history))
+        return history, self.score(network, devel, loop.epochs_to_chosen(history))
 
 
 def train(
@@ -113,7 +115,7 @@ def train(
         return finished
     work = _Work(manifest, settings, seed, described, force, log, "test" if candidate else "")
     first, devel = work.choose()
-    epochs = loop.epochs_to_best(first)
+    epochs = loop.epochs_to_chosen(first)
     total = sum(epochs.values())
     described |= {"epochs": total}
     if candidate:
@@ -122,7 +124,8 @@ def train(
         for name in (COST, CANDIDATE):
             provenance.write_json(work.checkpoints / name, cost)
         return runs.load(place)
-    log(f"training on train + devel for the {total} epochs that were best on devel")
+    until = {"best": " that were best on devel", "last": ", all of them"}[settings.epoch_choice]
+    log(f"training on train + devel for the {total} epochs{until}")
     train_chunks, devel_chunks, test_chunks = map(work.task.store.chunks, PARTITIONS)
     both = np.concatenate([train_chunks, devel_chunks])
     described |= _of_training(work.task, first, both, log)
@@ -132,6 +135,7 @@ def train(
     before = runs.load_cost(work.checkpoints / CANDIDATE)
     described |= {"candidate_cost": before}
     described |= {"heads": final.attrs["heads"]} if final.attrs.get("heads") else {}
+    described |= {"final_weights_sha256": steps.weights_digest(network)}
     history = pd.concat([first, final])
     write(place, described, scores, history, work.meter.read(), network)
     shutil.rmtree(work.checkpoints, ignore_errors=True)
@@ -147,8 +151,9 @@ def _of_training(
         lengths = np.diff(task.store.sound_s[chunks], axis=1)
         facts["typical_s"] = round(float(np.median(lengths)), 3)
     if "gain" in history and history["gain"].notna().any():
-        phase = int(history.loc[history["best"], "phase"].iloc[0])
-        best = history.loc[history["best"].idxmax() if phase == 2 else history["gain"].idxmax()]
+        chosen = history["chosen"]
+        phase = int(history.loc[chosen, "phase"].iloc[0])
+        best = history.loc[chosen.idxmax() if phase == 2 else history["gain"].idxmax()]
         facts["kept"] = {"phase": phase, "gain": float(best["gain"]), "noise": float(best["noise"])}
         log(gain_of_phase_2(facts["kept"], task.card.task))
     return facts

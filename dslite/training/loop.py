@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ def fit(
     after_epoch: Callable[[Row], None] = lambda row: None,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Train in phases; with a devel partition, end with the weights of its best epoch.
+    """Train in phases; with a devel partition, end with the weights of the epoch chosen on it.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def fit(
     train, devel : ndarray of int64
         Chunks. Without ``devel`` nothing is chosen and the last epoch's weights remain.
     epochs : dict, optional
-        Phase -> number of its epochs, instead of the settings' (see `epochs_to_best`).
+        Phase -> number of its epochs, instead of the settings' (see `epochs_to_chosen`).
     checkpoint : (path, identity), optional
         File of the state after every epoch, from which one of the same identity goes on.
 
@@ -88,7 +89,8 @@ def fit(
     -------
     DataFrame
         One row an epoch, as ``after_epoch`` takes them; images_per_s are those of the training
-        alone, best is the epoch that is it on devel by score, then by loss.
+        alone, ``chosen`` is the epoch whose weights remain: the last one or, by the settings, the
+        best one on devel by score, then by loss.
     """
     settings, trunks = task.settings, trunks or steps.Trunks(task, log)
     phases = schedule(settings, len(classifier.backbone_of(network).layers))
@@ -96,8 +98,9 @@ def fit(
     variables = _learnt(network, phases, settings)
     rng = np.random.default_rng(seed)
     stored = load_state(*checkpoint) if checkpoint else None
-    arrays, facts = stored or ({"best": []}, {"history": []})
+    arrays, facts = stored or ({"chosen": []}, {"history": []})
     history: list[Row] = facts["history"]
+    merit = _rank if settings.epoch_choice == "best" else operator.itemgetter("epoch")
     if stored:
         _assign(variables, arrays["variables"])
         rng.bit_generator.state = facts["order"]
@@ -147,8 +150,8 @@ def fit(
                 elif settings.head == "ridge":  # paired with the solved head, file by file
                     difference = np.subtract(shares, facts["solved"])
                     row["gain"], row["noise"] = significance.paired_gain(difference)
-                if not history or _rank(row) > max(map(_rank, history)):
-                    arrays["best"] = _values(variables)
+                if not history or merit(row) > max(map(merit, history)):
+                    arrays["chosen"] = _values(variables)
             last = len(history) + length - epoch + sum(lengths[place + 1 :])
             row["seconds"] = time.perf_counter() - begin
             history.append(row)
@@ -164,17 +167,17 @@ def fit(
     table = pd.DataFrame(history)
     table.attrs["heads"] = facts.get("heads", [])
     if devel is not None and history:
-        _assign(variables, arrays["best"])
-        ranks = [_rank(row) for row in history]
-        table["best"] = table.index == ranks.index(max(ranks))
+        _assign(variables, arrays["chosen"])
+        merits = [merit(row) for row in history]
+        table["chosen"] = table.index == merits.index(max(merits))
     return table
 
 
-def epochs_to_best(history: pd.DataFrame) -> dict[int, int]:
-    """Return the epochs of each phase up to the best one on devel: what the final model takes."""
+def epochs_to_chosen(history: pd.DataFrame) -> dict[int, int]:
+    """Return the epochs of each phase up to the chosen one: what the final model takes."""
     if not len(history):
         return {}
-    taken = history.iloc[: int(np.flatnonzero(history["best"])[0]) + 1]
+    taken = history.iloc[: int(np.flatnonzero(history["chosen"])[0]) + 1]
     return {int(phase): len(rows) for phase, rows in taken.groupby("phase")}
 
 

@@ -26,6 +26,7 @@ NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
 TEXTS = ("file", "speaker", "partition", "label", "prediction")  # of predictions
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
+EARLIER = {"epoch_choice": "best"}  # of a record from before there was the setting
 BASELINES = (SVM, LIBROSA)  # kinds without a training
 FEATURES = {"network": SVM, "librosa": LIBROSA}  # of a baseline -> its kind
 LABELS = {  # configurations: a baseline's kind, a network's augmentation
@@ -136,7 +137,7 @@ def load(path: str | Path) -> Run:
         record = Run(place, {}, Settings(), home).content("run")
         for key in {"dataset", "seed"} & record.keys():  # of folders
             paths.plain_name(str(record[key]))
-        return Run(place, record, Settings(**record["settings"]), home)
+        return Run(place, record, Settings(**(EARLIER | record["settings"])), home)
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -221,8 +222,7 @@ def describe(
         "dataset": card.dataset,
         "kind": kind,
         "seed": seed,
-        # Without copies, as before there was the setting: what was run then counts.
-        "settings": {key: value for key, value in used.items() if key != "copies" or value},
+        "settings": used,
         "weights": weights,
         "classes": list(card.classes),
         "task": card.task,

@@ -172,7 +172,7 @@ class Trunks:
             mel = mel[: self.task.store.originals]
         used = ("backbone", "feature_layer", "pooling", "segments", "image_size")
         described = {name: getattr(settings, name) for name in used}
-        described |= {"place": place, "weights": _weights_digest(frozen)}
+        described |= {"place": place, "weights": weights_digest(frozen)}
         described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}
         solved = place == "pooled" and settings.head == "ridge"
         dtype = feature_store.FEATURES_DTYPE if solved else feature_store.ACTIVATIONS_DTYPE
@@ -191,7 +191,7 @@ class Trunks:
         )
 
 
-def _weights_digest(network: keras.Model) -> str:
+def weights_digest(network: keras.Model) -> str:
     """SHA-256 of a network's weights."""
     content = hashlib.sha256()
     for variable in network.weights:
