@@ -43,14 +43,12 @@ def exact_interval(right: int, n: int) -> metrics.Interval:
     return float(interval.low), float(interval.high)
 
 
-def recall_table(
-    predictions: pd.DataFrame, classes: Sequence[str], draws: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def recall_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Compute how much of every class was recognised, file by file, in the card's order.
 
     Returns one row a class: ``class``, ``n`` (its files), ``recognised``, ``recall``, its 95 %
-    intervals ``low, high`` over files (`exact_interval`) and, by bootstrap, ``low_speakers,
-    high_speakers``; NaN where undefined, or speakers are unknown or few.
+    intervals ``low, high`` over files (`exact_interval`) and ``low_speakers, high_speakers``
+    (`dslite.evaluation.metrics.over_speakers`); NaN where undefined or speakers unknown or few.
 
     Examples
     --------
@@ -70,10 +68,9 @@ def recall_table(
     table["recall"] = metrics.recalls(*pair, n_classes)
     exact = [exact_interval(*row) for row in zip(table["recognised"], table["n"], strict=True)]
     speakers = metrics.known_speakers(predictions["speaker"])
-    how = {"draws": draws, "seed": seed}
     by_speakers = [None] * n_classes
     if speakers is not None:
-        by_speakers = metrics.bootstrap_recalls(*pair, n_classes, speakers, **how)
+        by_speakers = metrics.speaker_recalls(*pair, n_classes, speakers)
     for suffix, intervals in (("", exact), ("_speakers", by_speakers)):
         ends = np.array([interval or (np.nan, np.nan) for interval in intervals])
         table |= {f"low{suffix}": ends[:, 0], f"high{suffix}": ends[:, 1]}

@@ -4,7 +4,7 @@ The paper's measure is the unweighted average recall (UAR) of whole files with a
 interval (3.3). Every share is a fraction, 0 to 1; a table or a figure turns it into per cent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from dslite.settings import Settings
 
 Interval = tuple[float, float]
 LEVEL = 0.95  # of every interval
-FEWEST = 5  # speakers that an interval is drawn from: a percentile of 4 covers 80 %, not 95
+FEWEST = 5  # speakers that an interval is taken from; four points say more than their wide one
 VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a million chunks
 
 
@@ -122,59 +122,19 @@ def _percentiles(draws: np.ndarray) -> Interval | None:
     return float(low), float(high)
 
 
-def _drawn_recalls(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    n_classes: int,
-    groups: Any,
-    draws: int = 1000,
-    seed: int = 0,
-) -> np.ndarray | None:
-    """Recalls float64 [draws, n_classes] of files or groups drawn anew; None of too few."""
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    for of_seed in np.atleast_2d(predictions):
-        confusion_matrix(labels, of_seed, n_classes)  # refuses what is no class
-    # Only the number of times that a unit was drawn matters, and these numbers are multinomial.
-    # Files with the same label and predictions are interchangeable and drawn together.
-    units = len(labels) if groups is None else len(np.unique(groups))
-    if units < (2 if groups is None else FEWEST):
-        return None
-    if groups is not None:
-        unit, shares = np.unique(groups, return_inverse=True)[1], np.full(units, 1 / units)
-    elif predictions.ndim == 1:
-        unit = labels * n_classes + predictions
-        shares = np.bincount(unit, minlength=n_classes**2) / units
-    else:
-        columns = np.column_stack([labels, *predictions])
-        unit = np.unique(columns, axis=0, return_inverse=True)[1]
-        shares = np.bincount(unit) / units
-    right = share_right(labels, predictions)
-    files, hits = np.zeros((2, len(shares), n_classes))
-    if groups is None:
-        files[unit, labels], hits[unit, labels] = 1, right
-    else:
-        np.add.at(files, (unit, labels), 1)
-        np.add.at(hits, (unit, labels), right)
-    times_drawn = np.random.default_rng(seed).multinomial(units, shares, size=draws)
-    drawn, recognised = times_drawn @ files, times_drawn @ hits
-    return np.divide(recognised, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
-
-
 def bootstrap_interval(
     labels: np.ndarray,
     predictions: np.ndarray,
     n_classes: int,
-    groups: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> Interval | None:
-    """Compute the 95 % percentile bootstrap interval of the UAR (paper 3.3): low and high.
+    """Compute the 95 % percentile interval of the UAR by drawing files (paper 3.3): low and high.
 
     Takes labels int [files] and predictions int [files], or [seeds, files] for the mean of their
     UARs: a draw takes the same files for all, and a recall is linear in each file's share of seeds
-    that recognise it. ``groups``: speakers [files], to draw whole speakers, whose files are not
-    independent. None with fewer than two files or `FEWEST` groups: `uar_by_group` gives what there
-    is to see. A class absent from a draw is left out of that draw's mean.
+    that recognise it. None of fewer than two files. A class absent from a draw is left out of that
+    draw's mean. For other speakers: `speaker_interval`.
 
     Examples
     --------
@@ -182,24 +142,93 @@ def bootstrap_interval(
     >>> low < uar([0, 1] * 50, [0, 1] * 40 + [0, 0] * 10, 2) < high
     True
     """
-    drawn = _drawn_recalls(labels, predictions, n_classes, groups, draws, seed)
-    return None if drawn is None else _percentiles(np.nanmean(drawn, axis=1))
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    for of_seed in np.atleast_2d(predictions):
+        confusion_matrix(labels, of_seed, n_classes)  # refuses what is no class
+    if len(labels) < 2:
+        return None
+    # Only the number of times that a file was drawn matters, and these numbers are multinomial.
+    # Files with the same label and predictions are interchangeable and drawn together.
+    if predictions.ndim == 1:
+        unit = labels * n_classes + predictions
+        shares = np.bincount(unit, minlength=n_classes**2) / len(labels)
+    else:
+        columns = np.column_stack([labels, *predictions])
+        unit = np.unique(columns, axis=0, return_inverse=True)[1]
+        shares = np.bincount(unit) / len(labels)
+    files, hits = np.zeros((2, len(shares), n_classes))
+    files[unit, labels], hits[unit, labels] = 1, share_right(labels, predictions)
+    times_drawn = np.random.default_rng(seed).multinomial(len(labels), shares, size=draws)
+    drawn, recognised = times_drawn @ files, times_drawn @ hits
+    recalls = np.divide(recognised, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+    return _percentiles(np.nanmean(recalls, axis=1))
 
 
-def bootstrap_recalls(
-    labels: np.ndarray, predictions: np.ndarray, n_classes: int, groups: Any = None, **how: int
-) -> list[Interval | None]:
-    """Compute the interval of every class's recall, of the same draws as `bootstrap_interval`.
+def over_speakers(
+    score: Callable[[np.ndarray], float], speakers: Sequence[str] | np.ndarray
+) -> Interval | None:
+    """Compute the 95 % interval of a score for other speakers, whose files are not independent.
 
-    None for a class with files in fewer than two units (files or groups), which cannot vary, and
-    for all of fewer than `FEWEST` groups.
+    ``score`` gets the files to be scored, bool [files]; ``speakers`` [files] are the units. None of
+    fewer than `FEWEST` speakers or where the score is undefined without one of them.
+
+    Notes
+    -----
+    Student's t with the standard error of the jackknife, which leaves out one speaker at a time
+    (Tukey 1958, 10.1214/aoms/1177706647). Of speakers with equally many files of every class it is
+    the t interval of the mean of their own UARs. Draws of few speakers spread too little:
+    ``results/benchmarks/coverage.md`` shows how often each kind of interval holds the true score.
+
+    Examples
+    --------
+    >>> values = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
+    >>> low, high = over_speakers(lambda files: values[files].mean(), list("abcde"))
+    >>> round(low, 3), round(high, 3)
+    (0.504, 0.896)
     """
-    drawn = _drawn_recalls(labels, predictions, n_classes, groups, **how)
-    if drawn is None:
-        return [None] * n_classes
-    units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    several = [len(np.unique(units[np.asarray(labels) == k])) > 1 for k in range(n_classes)]
-    return [_percentiles(drawn[:, k]) if several[k] else None for k in range(n_classes)]
+    from scipy.stats import t  # here: half a second that a prediction should not wait for
+
+    names, of = np.unique(speakers, return_inverse=True)
+    n = len(names)
+    if n < FEWEST:
+        return None
+    without = np.array([score(of != i) for i in range(n)])
+    error = np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2))
+    middle, half = score(of >= 0), t.ppf((1 + LEVEL) / 2, n - 1) * error
+    return None if np.isnan(middle + half) else (float(middle - half), float(middle + half))
+
+
+def _within(interval: Interval | None, least: float) -> Interval | None:
+    """An interval cut to what a score can be: Student's t knows no bounds."""
+    return interval and (max(least, interval[0]), min(1.0, interval[1]))
+
+
+def speaker_interval(
+    labels: np.ndarray, predictions: np.ndarray, speakers: Sequence[str] | np.ndarray
+) -> Interval | None:
+    """Compute the interval of the UAR `over_speakers`: where it may lie for others.
+
+    Takes arrays as `bootstrap_interval`. Of too few speakers `uar_by_group` gives what there is to
+    see.
+    """
+    labels, right = np.asarray(labels), share_right(labels, predictions)
+
+    def mean_recall(files: np.ndarray) -> float:
+        counts = np.bincount(labels[files])
+        hits = np.bincount(labels[files], right[files])
+        return (hits[counts > 0] / counts[counts > 0]).mean()
+
+    return _within(over_speakers(mean_recall, speakers), 0.0)
+
+
+def speaker_recalls(
+    labels: np.ndarray, predictions: np.ndarray, n_classes: int, speakers: np.ndarray
+) -> list[Interval | None]:
+    """Compute the interval of every class's recall `over_speakers`, those that have files of it."""
+    labels, speakers = np.asarray(labels), np.asarray(speakers)
+    right, of_class = share_right(labels, predictions), [labels == k for k in range(n_classes)]
+    parts = [(right[files], speakers[files]) for files in of_class]
+    return [_within(over_speakers(lambda f, of=of: of[f].mean(), who), 0.0) for of, who in parts]
 
 
 def uar_by_group(labels: np.ndarray, predictions: np.ndarray, groups: Sequence[str]) -> pd.Series:
@@ -247,24 +276,26 @@ def _pearson(pair: np.ndarray) -> float:
 
 
 def bootstrap_interval_rho(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    groups: Sequence[str] | np.ndarray | None = None,
-    draws: int = 1000,
-    seed: int = 0,
+    labels: np.ndarray, predictions: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> Interval | None:
     """Compute the interval of `rho`, as `bootstrap_interval` does; constant draws are left out."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    every = np.arange(len(labels))
-    names, group = np.unique(every if groups is None else groups, return_inverse=True)
-    units, rng, drawn = len(names), np.random.default_rng(seed), np.empty(draws)
-    if units < (2 if groups is None else FEWEST):
+    n, rng = len(labels), np.random.default_rng(seed)
+    if n < 2:
         return None
-    for draw in range(draws):
-        times_drawn = np.bincount(rng.integers(units, size=units), minlength=units)
-        files = np.repeat(every, times_drawn[group])
-        drawn[draw] = rho(labels[files], predictions[files])
-    return _percentiles(drawn)
+    drawn = []
+    for _ in range(draws):
+        files = np.repeat(np.arange(n), np.bincount(rng.integers(n, size=n), minlength=n))
+        drawn.append(rho(labels[files], predictions[files]))
+    return _percentiles(np.array(drawn))
+
+
+def speaker_interval_rho(
+    labels: np.ndarray, predictions: np.ndarray, speakers: Sequence[str] | np.ndarray
+) -> Interval | None:
+    """Compute the interval of `rho` `over_speakers`."""
+    pair = np.stack([labels, predictions])
+    return _within(over_speakers(lambda files: rho(*pair[:, files]), speakers), -1.0)
 
 
 def _plain(value: Any) -> Any:
@@ -344,17 +375,17 @@ def evaluate(
     if (truth[files] != labels).any():
         raise ValueError("chunks of one file have different labels")
     groups = known_speakers(speakers)
-
-    def interval(by: np.ndarray | None) -> Interval | None:
-        if regression:
-            return bootstrap_interval_rho(truth, fused[:, 0], by, draws, seed)
-        return bootstrap_interval(truth, fused.argmax(axis=1), len(classes), by, draws, seed)
-
+    if regression:
+        pair, over = (truth, fused[:, 0]), speaker_interval_rho
+        of_files = bootstrap_interval_rho(*pair, draws, seed)
+    else:
+        pair, over = (truth, fused.argmax(axis=1)), speaker_interval
+        of_files = bootstrap_interval(*pair, len(classes), draws, seed)
     file = _measures(truth, fused, task) | {
         "score_mean": _measures(truth, fuse(scores, files), task)["score"],
         "score_vote": None,
-        "interval_files": interval(None),
-        "interval_speakers": interval(groups) if groups is not None else None,
+        "interval_files": of_files,
+        "interval_speakers": None if groups is None else over(*pair, groups),
         "speakers": None if groups is None else len(np.unique(groups)),
     }
     head = {"metric": "spearman", "chance": 0.0}

@@ -1,7 +1,9 @@
 """Tests of configurations: how sure a mean over seeds is, and whether one beats another.
 
-Two configurations are compared on the same files. A configuration trained with several seeds is
-judged by the mean over them, never by its best one.
+Two configurations are compared on the same files, which answers two questions. *These files*: is
+it more than chance which files each of them recognises, of these speakers and by these trainings?
+Files are the units. *New speakers*: would it hold for others? Speakers are the units, and few of
+them can answer little. A configuration trained with several seeds is judged by their mean.
 """
 
 import math
@@ -12,33 +14,29 @@ import numpy as np
 import pandas as pd
 
 from dslite.errors import InputError
-from dslite.evaluation.metrics import FEWEST, LEVEL, by_seed, share_right
+from dslite.evaluation.metrics import LEVEL, by_seed, known_speakers, over_speakers, share_right
 
-DRAWS = 20_000  # no p is below 2 / (draws + 1): 1,000 would not do for 25 comparisons
-DRAWS_PER_COMPARISON = 200  # keeps the smallest p that the correction can give at 0.01
+DRAWS = 20_000  # of the bootstrap and of signs: no p is below 1 / (draws + 1)
 BLOCK = 1000  # draws that are in memory at once
-SEED = 0  # of the bootstrap
-TINY = 1e-9  # less than any difference there can be, more than rounding
+MOST = 2**18  # sums of signed differences that are listed, for an exact p
+SEED = 0  # of all draws
+TINY = 1e-8  # less than any difference there can be, more than rounding
 ALPHA = 0.05  # of a verdict, after the correction
-# On fewer speakers no test can tell anything: not even if all are on one side, 2 / 2^5 > 0.05.
-ENOUGH = 6
 BETTER, WORSE, UNDECIDED, UNKNOWN = "better", "worse", "not told apart", "unknown"
-AGREE, MIXED = "all speakers agree", "mixed"  # verdicts where nothing is tested
+TOO_FEW = "too few for a test"
 EQUAL = "the same files"  # are recognised: two configurations kept the same network
-COLUMNS = {  # of `compared`, behind those that say what is compared
-    **{"files": int, "seeds": int},
-    **dict.fromkeys(["difference", "low", "high", "low_speakers", "high_speakers"], float),
-    **{"unit": str, "units": int, "p": float, "p_holm": float},
-    **{"only_baseline": int, "only_this": int, "p_mcnemar": float, "p_mcnemar_holm": float},
-    **{"comparisons": int, "verdict": str, "speakers_better": int, "speakers_worse": int},
-    "by_speaker": str,
-}
+UNITS = {"": "files", "_speakers": "speakers"}  # of the two questions, by their columns' ending
+COLUMNS = {"files": int, "speakers": int, "seeds": int, "by_speaker": str}  # see `compared`
+for _end, _unit in UNITS.items():
+    COLUMNS |= {f"{name}{_end}": float for name in ("difference", "low", "high", "p", "p_holm")}
+    COLUMNS |= {f"{_unit}_better": int, f"{_unit}_worse": int}
+    COLUMNS |= {f"comparisons{_end}": int, f"verdict{_end}": str}
 
 
 def recall_shares(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Compute what each file [n] adds to the UAR of the classes that occur, which is their mean."""
     _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return (labels == predictions) / counts[of] * (len(labels) / len(counts))
+    return share_right(labels, predictions) / counts[of] * (len(labels) / len(counts))
 
 
 def paired_gain(difference: np.ndarray) -> tuple[float, float]:
@@ -48,89 +46,97 @@ def paired_gain(difference: np.ndarray) -> tuple[float, float]:
 
 
 def uar_difference(
-    labels: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    n_classes: int,
-    groups: Sequence[str] | np.ndarray | None = None,
-    draws: int | None = None,
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, n_classes: int
 ) -> dict[str, Any]:
-    """Test by a paired bootstrap how much better the second configuration's UAR is.
+    """Compute by a paired bootstrap of the files how much better the second one's UAR is.
 
     Takes arrays as `dslite.evaluation.metrics.bootstrap_interval`; the seeds need not be equally
-    many. Returns the ``difference`` (second less first, a fraction), its expanded 95 % percentile
-    interval ``low`` and ``high``, a two-sided ``p`` (None with fewer than two units, where nothing
-    varies), and the number of files or speakers drawn from, ``units``.
+    many. Returns the ``difference`` (second less first, a fraction) and its 95 % interval ``low``
+    and ``high``; None of a single file, where nothing varies.
 
     Notes
     -----
     A draw takes the same files, with replacement, for both configurations and all their seeds.
     A class's recall is linear in each file's share of seeds that recognise it, so the difference
-    of the mean UARs needs no more than the differences of these shares.
-
-    ``p`` comes of twice the share of the draws on the other side of 0 or on it, with one more such
-    draw added (Davison and Hinkley 1997, 10.1017/CBO9780511802843, 4.2). Draws of few units spread
+    of the mean UARs needs no more than the differences of these shares. Draws of few files spread
     too little: what the normal distribution says of them, Student's t says with their number
-    (Hesterberg 2015, 10.1080/00031305.2015.1089789, 5.3), for the interval and for p. No exact test
-    on the signs of u units that tell the two apart has a p below 2 / 2^u, so this one has none.
+    (expanded percentiles: Hesterberg 2015, 10.1080/00031305.2015.1089789, 5.3).
     """
     from scipy.stats import norm, t  # here: half a second that a prediction should not wait for
 
-    labels, draws = np.asarray(labels), draws or DRAWS
-    difference = share_right(labels, second) - share_right(labels, first)
-    every = np.arange(len(labels))
-    names, unit = np.unique(every if groups is None else groups, return_inverse=True)
-    units = len(names)
-    gains, counts = np.zeros((2, units, n_classes))
-    np.add.at(gains, (unit, labels), difference.round(12))
-    np.add.at(counts, (unit, labels), 1)
-    # A sum over seeds may miss 0 by 1e-17, which would make a sign.
-    differing = int((np.abs(gains) > TINY).any(axis=1).sum())
-    result = {"difference": _mean_recall(gains.sum(axis=0), counts.sum(axis=0))}
-    if units < 2:
-        return result | {"low": None, "high": None, "p": None, "units": units}
-    # Units of the same sums are drawn together.
-    cells, equal = np.unique(np.hstack([gains, counts]), axis=0, return_counts=True)
-    rng, drawn = np.random.default_rng(SEED), []
-    for start in range(0, draws, BLOCK):
-        times = rng.multinomial(units, equal / units, size=min(BLOCK, draws - start))
-        sums = times @ cells
-        drawn.append(_mean_recall(sums[:, :n_classes], sums[:, n_classes:]))
-    drawn = np.concatenate(drawn)
-    tail = norm.cdf(t.ppf((1 - LEVEL) / 2, units - 1) * np.sqrt(units / (units - 1)))
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    beyond = min((drawn <= TINY).sum(), (drawn >= -TINY).sum())
-    tail = min(0.5, (beyond + 1) / (draws + 1))
-    share = t.cdf(norm.ppf(tail) * np.sqrt((units - 1) / units), units - 1)
-    p = min(1, max(2 * share, 2.0 ** (1 - differing)))
-    ends = {"low": float(low), "high": float(high)}
-    if groups is not None and units < FEWEST:
-        ends = {"low": None, "high": None}
-    return result | ends | {"p": float(p), "units": units}
-
-
-def _mean_recall(gains: np.ndarray, counts: np.ndarray) -> Any:
-    """Mean over the classes that occur [...] from sums over their files [..., classes]."""
-    recalls = np.divide(gains, counts, out=np.zeros(np.shape(gains)), where=counts > 0)
-    mean = recalls.sum(axis=-1) / (counts > 0).sum(axis=-1)
-    return float(mean) if mean.ndim == 0 else mean
-
-
-def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
-    """Test by McNemar (1947, 10.1007/BF02295996) the files that only one of two recognises.
-
-    With several seeds a file counts once, for the configuration that recognises it in the larger
-    share of its seeds, and for none where the shares are equal: the sign test. Files of one speaker
-    are taken as independent, so p is too small where speakers differ.
-    """
-    from scipy.stats import binomtest
-
-    labels = np.asarray(labels)
+    labels, n = np.asarray(labels), len(labels)
     difference = (share_right(labels, second) - share_right(labels, first)).round(12)
-    only_first, only_second = int((difference < 0).sum()), int((difference > 0).sum())
-    discordant = only_first + only_second
-    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return {"only_first": only_first, "only_second": only_second, "p": p}
+    counts = np.eye(n_classes)[labels]
+    # Files of the same label and difference are drawn together.
+    both = np.hstack([difference[:, None] * counts, counts]) + 0.0
+    cells, equal = np.unique(both, axis=0, return_counts=True)
+    result = {"difference": float(_mean_recall(equal @ cells)), "low": None, "high": None}
+    if n < 2:
+        return result
+    rng, drawn = np.random.default_rng(SEED), []
+    for _ in range(0, DRAWS, BLOCK):
+        drawn.append(_mean_recall(rng.multinomial(n, equal / n, size=BLOCK) @ cells))
+    tail = norm.cdf(t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1)))
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
+    return result | {"low": float(low), "high": float(high)}
+
+
+def _mean_recall(sums: np.ndarray) -> np.ndarray:
+    """Mean over the classes that occur [...] of their gains' and files' sums [..., 2 classes]."""
+    gains, counts = np.split(sums, 2, axis=-1)
+    recalls = np.divide(gains, counts, out=np.zeros(gains.shape), where=counts > 0)
+    return recalls.sum(axis=-1) / (counts > 0).sum(axis=-1)
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Test whether paired differences, float [units], are as likely of the other sign: p.
+
+    Two-sided: the share of all 2^n choices of signs whose sum is as far from 0 as theirs (Fisher
+    1935). Exact as long as the sums can be listed (`MOST`), else of `DRAWS` drawn choices, with
+    theirs added. Differences of what files add to the UAR (`recall_shares`) test the UAR.
+
+    Examples
+    --------
+    >>> sign_flip(np.array([0.1, 0.2, 0.1, 0.4, 0.1]))  # all of 5 on one side: 2 / 2^5
+    0.0625
+    """
+    from scipy.stats import binom
+
+    sizes, times = np.unique(np.abs(differences).round(12), return_counts=True)
+    groups = [pair for pair in zip(sizes, times, strict=True) if pair[0] > TINY]
+    extreme = abs(np.sum(differences)) - TINY
+    sums, shares = np.zeros(1), np.ones(1)
+    for size, n in groups:  # so many of one size: the number of plus signs is binomial
+        if len(sums) * (n + 1) > MOST:
+            break
+        sums = np.add.outer(sums, size * np.arange(-n, n + 1, 2)).round(10)
+        shares = np.outer(shares, binom.pmf(np.arange(n + 1), n, 0.5))
+        sums, place = np.unique(sums, return_inverse=True)
+        shares = np.bincount(place.ravel(), shares.ravel())
+    else:
+        return min(1.0, float(shares[np.abs(sums) >= extreme].sum()))
+    rng = np.random.default_rng(SEED)
+    drawn = sum(size * (2 * rng.binomial(n, 0.5, DRAWS) - n) for size, n in groups)
+    return float((1 + (np.abs(drawn) >= extreme).sum()) / (DRAWS + 1))
+
+
+def testable(differing: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Say which comparisons of a family a test can decide, bool [comparisons] (Tarone 1990).
+
+    Of each, ``differing`` is the number of units that differ (NaN: unknown): no `sign_flip` of n
+    has a p below 2 / 2^n. Those that could not reach `ALPHA`, divided by the number of those that
+    can, tell nothing and would only make the others' correction larger (10.2307/2531456).
+
+    Examples
+    --------
+    >>> testable([5]), testable([6]), testable([6, 6]), testable([6, 7])
+    (array([False]), array([ True]), array([False, False]), array([False,  True]))
+    """
+    least = 2.0 ** (1 - np.asarray(differing, float))
+    for family in range(1, len(least) + 1):
+        if (least <= ALPHA / family).sum() <= family:
+            break
+    return least <= ALPHA / family if len(least) else least > 0
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -161,7 +167,11 @@ def repeated(scores: pd.DataFrame, by: Sequence[str], score: str) -> pd.DataFram
 
 
 def compared(
-    predictions: pd.DataFrame, varied: str, baseline: str, by: Sequence[str] = ("dataset",)
+    predictions: pd.DataFrame,
+    varied: str,
+    baseline: str,
+    by: Sequence[str] = ("dataset",),
+    family: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Compare every configuration with a named one, wherever all else (``by``) is equal.
 
@@ -172,24 +182,20 @@ def compared(
     Returns
     -------
     DataFrame
-        One row a comparison: ``by``, ``varied``, ``baseline``, the number of ``files`` and of
-        ``seeds`` that both have, ``difference`` (points of UAR), 95 % intervals ``low, high`` over
-        files and ``low_speakers, high_speakers``; the ``unit`` (speaker where all are known, else
-        file) and the ``units`` of ``p``; McNemar's ``only_baseline, only_this`` (files) and
-        ``p_mcnemar``; both p as corrected (``_holm``) for the number of ``comparisons``; the
-        ``verdict``: `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`, or
-        `UNKNOWN` without a label or a seed in common; ``speakers_better, speakers_worse``, whose
-        own UAR is, and each one's points (``by_speaker``, joined by ";"). On fewer than `ENOUGH`
-        speakers nothing is tested, and the verdict is `AGREE` or `MIXED`; `EQUAL` where both
-        recognise the same files.
+        One row a comparison: ``by``, ``varied``, ``baseline``, the ``files``, ``speakers`` (0:
+        unknown) and ``seeds`` that both have, and the points of each speaker's own UAR
+        (``by_speaker``, joined by ";"). These files: the ``difference`` (points of UAR), its 95 %
+        interval ``low, high`` (`uar_difference`), ``p`` (`sign_flip`), ``p_holm``, corrected for
+        the number of ``comparisons`` in its ``family`` (columns; default: ``by``) that are
+        `testable`, ``files_better, files_worse`` and the ``verdict``: `BETTER` or `WORSE` if
+        ``p_holm`` is below `ALPHA`, else `UNDECIDED`; `EQUAL` where both recognise the same files,
+        `TOO_FEW` where no outcome could be significant, `UNKNOWN` without labels or seeds in both.
+        New speakers: the same, with the ending ``_speakers``, of the speakers' own UARs
+        (`speaker_gains`), whose interval is that of `dslite.evaluation.metrics.over_speakers`.
 
     Raises an InputError where the baseline is missing or two predict other files or labels.
     """
-    keys = list(by)
-    configurations = predictions.drop_duplicates([*keys, varied])
-    comparisons = int((configurations[varied] != baseline).sum())
-    draws = max(DRAWS, DRAWS_PER_COMPARISON * comparisons)
-    rows = []
+    keys, rows = list(by), []
     for key, group in predictions.groupby(keys, sort=False, dropna=False):
         where = dict(zip(keys, key, strict=True))
         parts = dict(list(group.groupby(varied, sort=False)))
@@ -198,26 +204,29 @@ def compared(
             raise InputError(f"{shared}: no predictions of {varied} {baseline} to compare with")
         for name in parts:
             if name != baseline:
-                pair = _pair(parts[baseline], parts[name], where | {varied: name}, draws)
+                pair = _pair(parts[baseline], parts[name], where | {varied: name})
                 rows.append(where | {varied: name, "baseline": baseline} | pair)
     table = pd.DataFrame(rows, columns=[*keys, varied, "baseline", *COLUMNS])
     table = table.astype({name: float for name, kind in COLUMNS.items() if kind is float})
-    few = (table["unit"] == "speaker") & (table["units"] < ENOUGH)
-    for p in ("p", "p_mcnemar"):
-        table[p] = table[p].mask(few)
-        table[f"{p}_holm"] = holm(table[p])
-    table["comparisons"] = int(table["p"].notna().sum())
-    side = np.where(table["difference"] > 0, BETTER, WORSE)
-    tested = np.where(table["p_holm"] < ALPHA, side, UNDECIDED)
-    agree = table[["speakers_better", "speakers_worse"]].max(axis=1) == table["units"]
-    equal = table["difference"].notna() & table["only_baseline"].add(table["only_this"]).eq(0)
-    verdicts = {EQUAL: equal, AGREE: few & agree, MIXED: few, UNKNOWN: table["p"].isna()}
-    return table.assign(verdict=np.select(list(verdicts.values()), list(verdicts), tested))
+    families = table.groupby(list(keys if family is None else family), dropna=False).indices
+    equal = table["difference"].notna() & table["files_better"].add(table["files_worse"]).eq(0)
+    for end, unit in UNITS.items():
+        p, tested = table[f"p{end}"], np.zeros(len(table), bool)
+        differing = table[f"{unit}_better"].add(table[f"{unit}_worse"]).where(p.notna())
+        for places in families.values():
+            tested[places] = testable(differing.iloc[places])
+            table.loc[places, f"comparisons{end}"] = tested[places].sum()
+            table.loc[places, f"p_holm{end}"] = holm(p.where(tested).iloc[places])
+        side = np.where(table[f"difference{end}"] > 0, BETTER, WORSE)
+        verdict = np.where(table[f"p_holm{end}"] < ALPHA, side, UNDECIDED)
+        other = {UNKNOWN: p.isna(), EQUAL: equal, TOO_FEW: ~tested}
+        table[f"verdict{end}"] = np.select(list(other.values()), list(other), verdict)
+        table[f"p{end}"] = p.where(tested)
+        table = table.astype({f"comparisons{end}": int})
+    return table
 
 
-def _pair(
-    first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any], draws: int
-) -> dict[str, Any]:
+def _pair(first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any]) -> dict[str, Any]:
     """One row of `compared`, less what depends on the other rows."""
     seeds = set(first["seed"]) & set(second["seed"])
     both = pd.concat([first.assign(second=0), second.assign(second=1)])
@@ -225,26 +234,27 @@ def _pair(
     classes = both.loc[both["label"].astype(str) != "", "label"].unique()
     name = ", ".join(map(str, where.values()))
     files, labels, predicted = by_seed(both, classes, name, ("second", "seed"))
-    pair = np.split(predicted, 2)
-    row = {"files": len(files), "seeds": len(seeds), "unit": "", "units": 0}
+    pair, speakers = np.split(predicted, 2), known_speakers(files["speaker"].fillna(""))
+    row = {"files": len(files), "speakers": 0, "seeds": len(seeds), "by_speaker": ""}
+    row |= {f"{unit}_{side}": 0 for unit in UNITS.values() for side in ("better", "worse")}
     if files.empty:
-        counts = ("only_baseline", "only_this", "speakers_better", "speakers_worse")
-        return row | dict.fromkeys(counts, 0) | {"by_speaker": ""}
-    n_classes, speakers = len(classes), files["speaker"].fillna("").to_numpy(str)
-    tests = {"file": uar_difference(labels, *pair, n_classes, None, draws)}
-    if (speakers != "").all():
-        tests["speaker"] = uar_difference(labels, *pair, n_classes, speakers, draws)
-    unit, test = list(tests.items())[-1]
-    row |= {"difference": 100 * test["difference"], "unit": unit, "units": test["units"]}
-    for key in ("low", "high"):
-        ends = np.array([of.get(key) for of in (tests["file"], tests.get("speaker", {}))], float)
-        row |= dict(zip((key, f"{key}_speakers"), 100 * ends, strict=True))
-    gains = speaker_gains(labels, *pair, speakers).drop("", errors="ignore")
-    row |= {"speakers_better": int((gains > 0).sum()), "speakers_worse": int((gains < 0).sum())}
-    row["by_speaker"] = ";".join((100 * gains).map("{:.1f}".format))
-    signs = mcnemar(labels, *pair)
-    counts = {"only_baseline": signs["only_first"], "only_this": signs["only_second"]}
-    return row | {"p": test["p"], **counts, "p_mcnemar": signs["p"]}
+        return row
+    row |= uar_difference(labels, *pair, len(classes))
+    shares = recall_shares(labels, pair[1]) - recall_shares(labels, pair[0])
+    gains = pd.Series(dtype=float)
+    if speakers is not None:
+        gains = speaker_gains(labels, *pair, speakers)
+        ends = over_speakers(lambda of: gains[of].mean(), gains.index) or (None, None)
+        row |= {"speakers": len(gains), "by_speaker": ";".join((100 * gains).map("{:.1f}".format))}
+        row |= {"difference_speakers": gains.mean(), "p_speakers": sign_flip(gains)}
+        row |= dict(zip(("low_speakers", "high_speakers"), ends, strict=True))
+    for unit, values in (("files", shares), ("speakers", gains)):
+        row |= {f"{unit}_better": int((values > TINY).sum())}
+        row |= {f"{unit}_worse": int((values < -TINY).sum())}
+    for end in UNITS:
+        points = (f"{name}{end}" for name in ("difference", "low", "high"))
+        row |= {name: 100 * row[name] for name in points if row.get(name) is not None}
+    return row | {"p": sign_flip(shares)}
 
 
 def speaker_gains(

@@ -196,7 +196,7 @@ def of_faithfulness(
 
 def of_confusions(run: runs.Run) -> Report:
     """Report Figure 3, recalls, and the most frequent confusions."""
-    predictions, draws, seed = run.predictions, run.settings.bootstrap_draws, run.record["seed"]
+    predictions = run.predictions
     scores = {part: run.metrics[part] for part in ("devel", "test")}
     figures, tables, recalls = (
         confusion.figures(scores, predictions, run.classes, "/".join(run.folder.parts[-2:])),
@@ -205,7 +205,7 @@ def of_confusions(run: runs.Run) -> Report:
     )
     for part in scores:
         rows = predictions[predictions["partition"] == part]
-        recall = confusion.recall_table(rows, run.classes, draws, seed)
+        recall = confusion.recall_table(rows, run.classes)
         recalls += [recall.assign(partition=part)] if len(recall) else []
         tables[f"confusions_{part}"] = confusion.confusion_table(rows, run.classes)
     if recalls:

@@ -1,8 +1,8 @@
 """Tested comparisons of a corpus's finished runs on the same test files, and sentences on them.
 
 The paper compares scores by eye. Here each question is asked of the predictions, with the tests of
-`dslite.evaluation.significance`: a mean over the seeds, intervals over files and over speakers, and
-a p that is corrected for the number of comparisons of its question.
+`dslite.evaluation.significance`: of a mean over the seeds, on these files and for new speakers,
+each with a p that is corrected for the number of comparisons of its question and network.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ import pandas as pd
 from dslite import provenance
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.evaluation.significance import AGREE, EQUAL, MIXED
+from dslite.evaluation.significance import BETTER, TOO_FEW, UNITS, WORSE
 from dslite.paper import published
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
@@ -63,7 +63,7 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
     One row a comparison, see `dslite.evaluation.significance.compared`; ``this`` and ``baseline``
     are configurations, or presets.
     """
-    parts = [pd.DataFrame(columns=["question", "protocol", "dataset", "units"])]
+    parts = [pd.DataFrame(columns=["question", "protocol", "dataset"])]
     for _, same in predictions.groupby("protocol", sort=False):
         networks = same[~same["configuration"].isin(BASELINES)]
         for question, baseline in BASELINE.items():
@@ -101,7 +101,8 @@ def _compared(
     )
     if complete.empty:
         return pd.DataFrame()
-    table = significance.compared(complete, varied, baseline, by=by)
+    family = [key for key in by if key != "configuration"]  # of one network
+    table = significance.compared(complete, varied, baseline, by, family)
     table = table.rename(columns={varied: "this"}).assign(**{varied: ""}, question=question)
     first = ["question", "protocol", "dataset", "backbone", "preset", "configuration", "this"]
     return table[[*first, *(c for c in table.columns if c not in first)]]
@@ -109,8 +110,14 @@ def _compared(
 
 # Sentences and tables of texts
 
+READING = (
+    "Of a comparison's two answers take the one for new speakers if it shall hold for others, and "
+    "the one on these files to know whether the difference there is more than chance. "
+    "Points are of UAR; p is corrected for the number of comparisons of its question and network."
+)
 BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not edit -->"
 END = "<!-- results: end -->"
+ANSWERS = {"": "on these files", "_speakers": "for new speakers"}  # by their columns' ending
 RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
 SETTINGS = {"paper": "with the paper's method (paper)", "tuned": "with our recipe (tuned)"}
 AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
@@ -144,29 +151,33 @@ def network(row: Mapping[str, Any]) -> str:
 
 
 def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
-    """Write `answers` as texts; ``p over files`` is McNemar's, as if files were independent."""
+    """Write `answers` as texts; of too few speakers for an interval, each one's points."""
     rows = []
     for row in answers.to_dict("records"):
-        unit = "" if np.isnan(row["low_speakers"]) else "_speakers"
-        ends = (row[f"{end}{unit}"] for end in ("low", "high"))
         seeds = f", {row['seeds']} seeds" * (row["seeds"] > 1)
         this, other = (LABELS.get(row[key], row[key]) for key in ("this", "baseline"))
         other = "none" if row["baseline"] == NONE else other
         which = f"{LABELS[row['configuration']]}: " if row["question"] == PRESETS else ""
-        better = f"{row['speakers_better']} of {row['units']} speakers better"
-        verdicts = {AGREE: f"all {row['units']} speakers agree", MIXED: f"mixed: {better}"}
-        rows.append(
-            {
-                "network": network(row),
-                "on": f"{row['protocol']}{seeds}",
-                "compared": f"{which}{this} against {other}",
-                "points": signed(row["difference"]),
-                "95 %": " to ".join(map(signed, ends)) + (" (speakers)" if unit else " (files)"),
-                "p": f"{row['p_holm']:.2g}".replace("nan", "–"),
-                "p over files": f"{row['p_mcnemar_holm']:.1g}".replace("nan", "–"),
-                "verdict": verdicts.get(row["verdict"], row["verdict"]),
-            }
-        )
+        line = {
+            "network": network(row),
+            "on": f"{row['protocol']}{seeds}",
+            "compared": f"{which}{this} against {other}",
+            "points": signed(row["difference"]),
+        }
+        each = [signed(float(of)) for of in str(row["by_speaker"]).split(";") if of]
+        for end, unit in UNITS.items():
+            ends = [row[f"{side}{end}"] for side in ("low", "high")]
+            span = " / ".join(each) if np.isnan(ends).any() else " to ".join(map(signed, ends))
+            verdict = row[f"verdict{end}"]
+            if verdict == TOO_FEW:
+                n = row[f"{unit}_better"] + row[f"{unit}_worse"]
+                which = row[unit] if n == row[unit] else f"{n} of {row[unit]} differ"
+                verdict = f"too few {unit} for a test ({which})"
+            line[f"95 % ({unit})"] = span or "–"
+            line[f"p ({unit})"] = f"{row[f'p_holm{end}']:.2g}".replace("nan", "–")
+            line[ANSWERS[end]] = verdict
+        gain = f"{row['speakers_better']} of {row['speakers']}" if row["speakers"] else "–"
+        rows.append(line | {"speakers that gain": gain})
     return pd.DataFrame(rows)
 
 
@@ -174,27 +185,26 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
     """Say of all comparisons of a question how many came out which way, corpus by corpus."""
     sentences = []
     for dataset, rows in answers[answers["question"] == question].groupby("dataset", sort=False):
-        few = rows["verdict"].isin([AGREE, MIXED])
-        equal = rows["verdict"] == EQUAL
-        counts, parts = rows.loc[~few & ~equal, "verdict"].value_counts().sort_index(), []
-        if len(counts):
-            outcomes = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-            plural = "" if counts.sum() == 1 else "s"
-            parts = [f"of {counts.sum()} tested comparison{plural} {outcomes}"]
-        if few.any():
-            speakers = " or ".join(map(str, sorted(rows.loc[few, "units"].unique())))
-            points, outcomes = rows.loc[rows["verdict"] == AGREE, "difference"], []
-            for side, of in (("better", points[points > 0]), ("worse", points[points < 0])):
-                span = " to ".join(dict.fromkeys(map(signed, [of.min(), of.max()])))
-                outcomes += [f"{len(of)} {side} for each of them ({span} points)"] * bool(len(of))
-            mixed = (rows["verdict"] == MIXED).sum()
-            outcomes += [f"{mixed} mixed"] * bool(mixed)
-            too_few = f"of {few.sum()} comparisons on {speakers} speakers, too few for a test, "
-            parts.append(too_few + ", ".join(outcomes))
-        if n := equal.sum():
-            which = f"in {n} comparisons" if n > 1 else "in 1 comparison"
-            parts.append(f"{which} both recognise the same files")
-        sentences.append(f"On {NAMES.get(dataset, dataset)}, {'; '.join(parts)}.")
+        parts = []
+        for end, title in ANSWERS.items():
+            outcomes = []
+            for verdict, same in rows.groupby(f"verdict{end}"):
+                text, points = f"{len(same)} {verdict}", same[f"difference{end}"]
+                if verdict in (BETTER, WORSE):
+                    span = dict.fromkeys(map(signed, [points.min(), points.max()]))
+                    text += f" ({' to '.join(span)} points)"
+                elif verdict == TOO_FEW and end:
+                    n = " or ".join(map(str, sorted(same["speakers"].unique())))
+                    gain, lose = (
+                        (same[f"speakers_{side}"] == same["speakers"]).sum()
+                        for side in (BETTER, WORSE)
+                    )
+                    text += f" ({n} speakers; all gain in {gain}, all lose in {lose})"
+                outcomes.append(text)
+            parts.append(f"{title} {', '.join(outcomes)}")
+        plural = "" if len(rows) == 1 else "s"
+        where = f"On {NAMES.get(dataset, dataset)}, of {len(rows)} comparison{plural}"
+        sentences.append(f"{where} {'; '.join(parts)}.")
     return " ".join(sentences)
 
 

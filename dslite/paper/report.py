@@ -167,6 +167,7 @@ def readme_section(material: Material, name: str = README) -> str:
     """Write the results as one of `READMES` has them: of the project's, the most important."""
     texts = [*headlines(material), comparisons.cost(material.runs)]
     lead = [f"- {line}" for line in texts[: IN_README if name == README else None]]
+    lead += [f"- {comparisons.READING}"] * (name != README)
     parts = (scores if name == README else results)(material)
     shown = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
     return "\n".join([comparisons.BEGIN, *lead, *shown, comparisons.END])
@@ -204,6 +205,7 @@ def html(material: Material, sheets: Mapping[str, Sheet], pictures: Sequence[Pap
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **{"style": Markup(style), "script": Markup(script), "names": NAMES, "filters": filters},
         **{"headlines": headlines(material), "results": results(material)},
+        reading=comparisons.READING,
         **{"recipes": recipes(material), "titles": tables.words("report")["titles"]},
         **{"summary": reproduction.summary(numbers), "meanings": published.words("meaning")},
         **{"pictures": pictures, "runs": material.runs, "keys": set(numbers["key"])},

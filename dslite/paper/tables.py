@@ -334,12 +334,13 @@ def _intervals(predictions: pd.DataFrame) -> dict[str, Any]:
     classes, runs = sorted(predictions["label"].unique()), ", ".join(predictions["run"].unique())
     files, labels, predicted = metrics.by_seed(predictions, classes, runs)
     speakers = files["speaker"].replace("", np.nan)
-    units = [None, *([speakers] if speakers.notna().all() else [])]
-    drawn = [metrics.bootstrap_interval(labels, predicted, len(classes), of) for of in units]
-    bounds = 100 * np.ravel([pair or (np.nan, np.nan) for pair in drawn])
+    over, each = [metrics.bootstrap_interval(labels, predicted, len(classes))], pd.Series()
+    if speakers.notna().all():
+        over.append(metrics.speaker_interval(labels, predicted, speakers))
+        each = metrics.uar_by_group(labels, predicted, speakers)
+    bounds = 100 * np.ravel([pair or (np.nan, np.nan) for pair in over])
     row = {"files": len(labels), "speakers": speakers.nunique()}
     row |= dict(zip(BOUNDS, bounds, strict=False))
-    each = metrics.uar_by_group(labels, predicted, speakers) if len(units) > 1 else pd.Series()
     return row | {"of_speakers": sorted(100 * each)}
 
 

@@ -129,7 +129,7 @@ def headline(summary: Summary) -> list[str]:
     of_all, speakers = record | {"file": pooled}, ""
     if pooled["interval_speakers"]:
         low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
-        speakers = f"; drawing speakers [{low}, {high}]"
+        speakers = f"; for new speakers [{low}, {high}]"
     return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
 
 
@@ -157,7 +157,7 @@ def against_baselines(summary: Summary) -> list[str]:
         files = theirs[["file", "prediction"]].merge(ours, on="file")
         columns = (files[name].to_numpy(str) for name in ("label", "prediction_x", "prediction_y"))
         gains = 100 * significance.speaker_gains(*columns, files["speaker"]).sort_values() + 0.0
-        ends = f" [{row.low_speakers:+.1f}, {row.high_speakers:+.1f}] drawing speakers"
+        ends = f"; for new speakers [{row.low_speakers:+.1f}, {row.high_speakers:+.1f}]"
         lines.append(
             f"  network less baseline: {row.difference:+.1f} points"
             f"{'' if np.isnan(row.low_speakers) else ends}; {row.speakers_better} of {len(gains)} "

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     balanced_accuracy_score,
@@ -60,22 +61,34 @@ def test_the_mean_breaks_a_tie_of_the_votes_and_overrules_no_majority_of_one():
     assert metrics.fuse(long, np.zeros(1001, int), "mean").argmax() == 1
 
 
-@pytest.mark.parametrize("by", [None, "speakers"])
-def test_intervals_are_those_of_a_plain_loop(guesses, rng, by):
+def test_the_interval_over_files_is_that_of_a_plain_loop(guesses, rng):
     labels, predictions = guesses
-    units = np.arange(400) if by is None else rng.integers(0, 15, 400)
-    names, uars, recalls = np.unique(units), [], []
+    uars = []
     for _ in range(600):
-        drawn = rng.choice(names, size=len(names))
-        files = np.concatenate([np.flatnonzero(units == name) for name in drawn])
-        recalls.append(metrics.recalls(labels[files], predictions[files], 4))
-        uars.append(recalls[-1].mean())
-    groups = None if by is None else units
-    interval = metrics.bootstrap_interval(*guesses, 4, groups, draws=4000)
+        files = rng.integers(400, size=400)
+        uars.append(metrics.uar(labels[files], predictions[files], 4))
+    interval = metrics.bootstrap_interval(*guesses, 4, draws=4000)
     np.testing.assert_allclose(interval, np.quantile(uars, [0.025, 0.975]), atol=0.015)
-    intervals = metrics.bootstrap_recalls(*guesses, 4, groups, draws=4000)
-    expected = np.nanquantile(recalls, [0.025, 0.975], axis=0).T
-    np.testing.assert_allclose(intervals, expected, atol=0.045)
+
+
+def test_over_balanced_speakers_it_is_student_s_t_of_their_uars(rng):
+    labels, speakers = np.tile([0, 1, 2, 2], 60), np.repeat(np.arange(12), 20)
+    quality = rng.uniform(0.5, 0.9, 12)[speakers]
+    predictions = np.where(rng.random((3, 240)) < quality, labels, (labels + 1) % 3)
+    of_speakers = metrics.uar_by_group(labels, predictions, speakers)
+    expected = scipy.stats.t.interval(0.95, 11, of_speakers.mean(), scipy.stats.sem(of_speakers))
+    interval = metrics.speaker_interval(labels, predictions, speakers)
+    assert interval == pytest.approx(expected)
+    # Of unequal ones it lies about the score of all files.
+    few = np.delete(np.arange(240), np.arange(60)[::3])
+    low, high = metrics.speaker_interval(labels[few], predictions[:, few], speakers[few])
+    score = np.mean([metrics.uar(labels[few], of[few], 3) for of in predictions])
+    assert (low + high) / 2 == pytest.approx(score)
+    recall = metrics.speaker_recalls(labels, predictions, 3, speakers)[2]
+    each = (predictions == labels).mean(axis=0)[labels == 2].reshape(12, -1).mean(axis=1)
+    assert recall == pytest.approx(
+        scipy.stats.t.interval(0.95, 11, each.mean(), scipy.stats.sem(each))
+    )
 
 
 def test_width_of_the_rho_interval_is_that_of_the_formula(rng):
@@ -93,41 +106,37 @@ def test_speakers_widen_the_interval_where_their_files_agree(rng):
     numbers = speakers + rng.normal(size=360)
     guessed = np.where(rng.random(12) < 0.6, 1, -1)[speakers] * numbers
     by_file = metrics.bootstrap_interval_rho(numbers, guessed, draws=300)
-    by_speaker = metrics.bootstrap_interval_rho(numbers, guessed, speakers, draws=300)
+    by_speaker = metrics.speaker_interval_rho(numbers, guessed, speakers)
     assert np.diff(by_speaker) > 2 * np.diff(by_file)
 
 
-@pytest.mark.parametrize("groups", [None, np.arange(300) // 5])
-def test_seeds_that_agree_have_the_interval_of_one_and_others_a_narrower_one(rng, groups):
+@pytest.mark.parametrize("over", ["files", "speakers"])
+def test_seeds_that_agree_have_the_interval_of_one_and_others_a_narrower_one(rng, over):
     labels = rng.integers(3, size=300)
     predictions = np.where(rng.random((4, 300)) < 0.7, labels, (labels + 1) % 3)
-    one = metrics.bootstrap_interval(labels, predictions[0], 3, groups)
-    same = metrics.bootstrap_interval(labels, predictions[[0, 0, 0]], 3, groups)
+    function = metrics.bootstrap_interval if over == "files" else metrics.speaker_interval
+    last = 3 if over == "files" else np.arange(300) // 5
+    one, same = (function(labels, of, last) for of in (predictions[0], predictions[[0, 0, 0]]))
     assert same == pytest.approx(one)
-    low, high = metrics.bootstrap_interval(labels, predictions, 3, groups)
+    low, high = function(labels, predictions, last)
     assert low < np.mean([metrics.uar(labels, of_seed, 3) for of_seed in predictions]) < high
     assert high - low < one[1] - one[0]
 
 
-@pytest.mark.parametrize("groups", [None, np.arange(400) % 9])
-def test_the_same_seed_draws_the_same(guesses, groups):
+def test_the_same_seed_draws_the_same(guesses):
     uar, rho = metrics.bootstrap_interval, metrics.bootstrap_interval_rho
-    for interval, arrays in ((uar, (*guesses, 4, groups)), (rho, (*guesses, groups))):
+    for interval, arrays in ((uar, (*guesses, 4)), (rho, guesses)):
         first, again, other = (interval(*arrays, draws=100, seed=seed) for seed in (3, 3, 4))
         assert first == again != other
-    for seed in range(20):  # with a single draw, an interval is what was drawn
-        of_all = metrics.bootstrap_interval(*guesses, 4, groups, draws=1, seed=seed)
-        of_each = metrics.bootstrap_recalls(*guesses, 4, groups, draws=1, seed=seed)
-        np.testing.assert_allclose(np.mean(of_each, axis=0), of_all)
 
 
 def test_an_interval_over_speakers_needs_five():
     labels, predictions = np.array([0, 1] * 20), np.array([0, 1, 1, 1] * 10)
     for speakers, drawn in ((4, False), (5, True)):
         of = np.arange(40) // 2 % speakers
-        assert (metrics.bootstrap_interval(labels, predictions, 2, of) is not None) == drawn
-        assert (metrics.bootstrap_interval_rho(labels, predictions, of) is not None) == drawn
-        assert (metrics.bootstrap_recalls(labels, predictions, 2, of) != [None] * 2) == drawn
+        assert (metrics.speaker_interval(labels, predictions, of) is not None) == drawn
+        assert (metrics.speaker_interval_rho(labels, predictions, of) is not None) == drawn
+        assert (metrics.speaker_recalls(labels, predictions, 2, of) != [None] * 2) == drawn
         of_speakers = metrics.uar_by_group(labels, predictions, of)
         assert of_speakers.mean() == pytest.approx(metrics.uar(labels, predictions, 2))
         assert list(of_speakers.index) == list(range(speakers))
@@ -136,7 +145,8 @@ def test_an_interval_over_speakers_needs_five():
 def test_what_cannot_vary_has_no_interval(monkeypatch):
     monkeypatch.setattr(metrics, "FEWEST", 2)
     labels, predictions = np.array([0, 1, 1]), np.array([0, 1, 0])
-    assert metrics.bootstrap_interval_rho(labels, predictions, ["a"] * 3) is None
+    assert metrics.speaker_interval_rho(labels, predictions, ["a"] * 3) is None
+    assert metrics.speaker_interval_rho(labels, np.ones(3), list("aab")) is None
     assert metrics.bootstrap_interval(labels[:1], [[0], [1]], 2) is None
     assert metrics.bootstrap_interval_rho(labels, np.ones(3)) is None
     # A rare class that a draw misses does not count as zero.
@@ -146,11 +156,11 @@ def test_what_cannot_vary_has_no_interval(monkeypatch):
     labels = np.array([0, 0, 0, 1, 1, 2, 4, 4])
     predictions = np.array([0, 0, 0, 0, 0, 2, 4, 0])
     speakers = ["a", "b", "b", "a", "b", "a", "b", "b"]
-    by_file = metrics.bootstrap_recalls(labels, predictions, 5)
-    by_speaker = metrics.bootstrap_recalls(labels, predictions, 5, speakers)
-    assert metrics.bootstrap_recalls(labels, predictions, 5, ["a"] * 8) == [None] * 5
-    assert by_file == [(1.0, 1.0), (0.0, 0.0), None, None, (0.0, 1.0)]
+    by_speaker = metrics.speaker_recalls(labels, predictions, 5, speakers)
     assert by_speaker == [(1.0, 1.0), (0.0, 0.0), None, None, None]
+    assert metrics.speaker_recalls(labels, predictions, 5, ["a"] * 8) == [None] * 5
+    # Student's t knows no bounds, a score has some.
+    assert metrics.speaker_interval(labels, predictions, speakers)[0] == 0
 
 
 def plain(record):
@@ -175,9 +185,8 @@ def test_classification_record(guesses, rng):
     assert file["score_mean"] == pytest.approx(balanced_accuracy_score(labels, mean))
     assert file["confusion"] == sklearn_matrix(labels, vote).tolist()
     assert file["recall"] == dict(zip("abcd", metrics.recalls(labels, vote, 4), strict=True))
-    for groups, name in ((None, "files"), (speakers, "speakers")):
-        expected = metrics.bootstrap_interval(labels, vote, 4, groups, **options)
-        assert file[f"interval_{name}"] == list(expected)
+    assert file["interval_files"] == list(metrics.bootstrap_interval(labels, vote, 4, **options))
+    assert file["interval_speakers"] == list(metrics.speaker_interval(labels, vote, speakers))
     assert chunk["score"] == metrics.uar(labels[files], scores.argmax(axis=1), 4)
     order = rng.permutation(1200)  # of the chunks; it does not matter
     mixed = metrics.evaluate(

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from dslite.errors import InputError
 from dslite.evaluation import metrics, significance
@@ -24,21 +25,34 @@ def test_a_table_of_repeated_runs():
         np.testing.assert_allclose(table[name], [value, np.nan, np.nan])
 
 
-@pytest.mark.parametrize(("b", "c"), [(1, 9), (5, 5), (3, 0), (12, 4), (0, 0)])
-def test_mcnemar_is_the_binomial_sum_whatever_the_seeds(b, c):
-    tail = sum(math.comb(b + c, k) for k in range(min(b, c) + 1)) / 2 ** (b + c)
-    counts = [30, b, c, 7]  # files that both, only the first, only the second and none recognise
-    first, second = (np.repeat(right, counts) for right in ([0, 0, 1, 1], [0, 1, 0, 1]))
-    labels = np.zeros(len(first), int)
-    result = significance.mcnemar(labels, first, second)
-    expected = {"only_first": b, "only_second": c, "p": min(1, 2 * tail)}
-    assert result == pytest.approx(expected)
-    # A file counts once, for the one that recognises it in the larger share of its seeds.
-    assert significance.mcnemar(labels, np.stack([first] * 3), np.stack([second] * 3)) == result
-    first = np.array([[0, 1, 0], [1, 1, 0]])  # right in 1/2, 0 and all seeds
-    second = np.array([[0, 0, 1], [0, 1, 0], [1, 1, 1]])  # in 2/3, 1/3 and 1/3
-    result = significance.mcnemar(np.zeros(3, int), first, second)
-    assert (result["only_first"], result["only_second"]) == (1, 2)
+def signed_sums(values):
+    """Sums of all choices of signs."""
+    return [np.dot(signs, values) for signs in itertools.product((-1, 1), repeat=len(values))]
+
+
+@pytest.mark.parametrize("n", [1, 5, 12])
+def test_sign_flips_are_those_of_every_choice_of_signs(rng, monkeypatch, n):
+    for values in (rng.normal(0.4, 1, n), rng.integers(-2, 3, n) / 3, np.zeros(n)):
+        sums = np.abs(signed_sums(values))
+        expected = np.mean(sums >= abs(values.sum()) - 1e-9)
+        assert significance.sign_flip(values) == pytest.approx(expected)
+        with monkeypatch.context() as few:
+            few.setattr(significance, "MOST", 0)
+            assert significance.sign_flip(values) == pytest.approx(expected, abs=0.02)
+    # Of equal sizes it is the binomial sum, McNemar's exact test, however many there are.
+    values = np.repeat([1, -1, 0], [40 * n, 30 * n, 5]) / 7
+    tail = math.fsum(math.comb(70 * n, k) / 2 ** (70 * n) for k in range(30 * n + 1))
+    assert significance.sign_flip(values) == pytest.approx(min(1, 2 * tail))
+
+
+def test_what_no_outcome_can_decide_leaves_the_family():
+    """Against the definition: the smallest number that no more comparisons can pass."""
+    assert significance.testable([]).tolist() == []
+    assert significance.testable([np.nan, 6, 4, 5]).tolist() == [False, True, False, False]
+    for differing in itertools.product((5, 6, 7, 8, 30), repeat=4):
+        least = 2 / 2.0 ** np.array(differing)
+        k = next(k for k in (1, 2, 3, 4) if (least <= 0.05 / k).sum() <= k)
+        assert significance.testable(differing).tolist() == (least <= 0.05 / k).tolist()
 
 
 def test_holm_of_r_s_manual_and_what_is_missing():
@@ -58,74 +72,31 @@ def voices(rng, right, n_classes=3):
     return labels, np.where(rng.random(np.shape(right)) < right, labels, wrong)
 
 
-@pytest.mark.parametrize(
-    # Of the draws, so many are beyond either end: of normal ones as many as Student's t with
-    # u - 1 degrees of freedom has beyond its 2.5 %, times the root of u / (u - 1)
-    ("grouped", "tail"),
-    [(False, 0.0218), (True, 0.0108)],
-)
-def test_the_draws_are_those_of_the_definition(rng, grouped, tail):
-    """Against drawing files (or speakers) one by one and scoring each draw anew."""
+def test_the_draws_are_those_of_the_definition(rng):
+    """Against drawing files one by one and scoring each draw anew."""
     labels, first = voices(rng, np.full((2, 60), 0.5))
     _, second = voices(rng, np.full((3, 60), 0.65))
-    groups = np.repeat(np.arange(12), 5) if grouped else None
-    result = significance.uar_difference(labels, first, second, 3, groups)
-    assert significance.uar_difference(labels, first, second, 3, groups) == result
+    result = significance.uar_difference(labels, first, second, 3)
+    assert significance.uar_difference(labels, first, second, 3) == result
     means = [np.mean([metrics.uar(labels, s, 3) for s in seeds]) for seeds in (first, second)]
     assert result["difference"] == pytest.approx(means[1] - means[0])
     assert result["low"] <= result["difference"] <= result["high"]
-    assert result["units"] == (12 if grouped else 60)
-    units = np.arange(60).reshape(-1, 5 if grouped else 1)
     gain, drawn = (second == labels).mean(axis=0) - (first == labels).mean(axis=0), []
     for _ in range(1000):
-        i = units[rng.integers(len(units), size=len(units))].ravel()
+        i = rng.integers(60, size=60)
         drawn.append(np.mean([gain[i][labels[i] == c].mean() for c in range(3)]))
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    # So many of normal draws as Student's t with 59 degrees of freedom has beyond its 2.5 %,
+    # times the root of 60 / 59
+    low, high = np.quantile(drawn, [0.0218, 1 - 0.0218])
     assert (result["low"], result["high"]) == pytest.approx((low, high), abs=0.02)
-    plain = 2 * np.mean(np.array(drawn) <= 0)
-    assert plain < result["p"] + 0.02 < plain + 0.08
-
-
-def test_interval_and_p_agree_about_0(rng, monkeypatch):
-    """Where p is the level that the interval leaves out, the interval ends at 0."""
-    labels, first = voices(rng, np.full(40, 0.5))
-    _, second = voices(rng, np.full(40, 0.6))
-    for groups in (None, np.arange(40) // 5):
-        p = significance.uar_difference(labels, first, second, 3, groups)["p"]
-        monkeypatch.setattr(significance, "LEVEL", 1 - p)
-        ends = significance.uar_difference(labels, first, second, 3, groups)
-        assert min(abs(ends["low"]), abs(ends["high"])) < 0.01
+    one = significance.uar_difference(labels[:1], first[:, :1], second[:, :1], 3)
+    assert (one["low"], one["high"]) == (None, None)
 
 
 def test_equal_ones_differ_by_nothing(rng):
     labels, seeds = voices(rng, np.full((2, 80), 0.5))
-    for groups in (None, np.arange(80) // 3):
-        result = significance.uar_difference(labels, seeds, seeds[::-1], 3, groups, draws=300)
-        assert [result[key] for key in ("difference", "low", "high", "p")] == [0, 0, 0, 1]
-
-
-def test_what_differs_by_chance_is_seldom_told_apart(rng):
-    """Two configurations of the same quality, each suiting some speakers: p < 0.05 is an error."""
-    errors, repeats, speaker = 0, 200, np.repeat(np.arange(15), 8)
-    for _ in range(repeats):
-        suits = rng.normal(0, 0.15, (2, 15))[:, speaker]
-        labels, first = voices(rng, 0.6 + suits[0])
-        _, second = voices(rng, 0.6 + suits[1])
-        result = significance.uar_difference(labels, first, second, 3, speaker, 400)
-        errors += result["p"] < 0.05
-    assert 0.01 <= errors / repeats <= 0.08
-
-
-def test_a_real_difference_is_found_but_few_unanimous_speakers_prove_nothing(rng):
-    labels, first = voices(rng, np.full(300, 0.4))
-    _, second = voices(rng, np.full(300, 0.8))
-    # No draw is on the other side, which says no more than that there were 20,000.
-    assert 2 / 20_001 < significance.uar_difference(labels, first, second, 3)["p"] < 0.001
-    labels = np.arange(40) % 2
-    few = significance.uar_difference(labels, 1 - labels, labels, 2, np.arange(40) // 10)
-    assert (few["difference"], few["units"], few["p"]) == (1, 4, 0.125)  # 2 / 2^4
-    one = significance.uar_difference(labels, 1 - labels, labels, 2, np.zeros(40))
-    assert (one["difference"], one["low"], one["high"], one["p"]) == (1, None, None, None)
+    result = significance.uar_difference(labels, seeds, seeds[::-1], 3)
+    assert list(result.values()) == [0, 0, 0]
 
 
 def predictions(rng, rights, dataset="d", seeds=(0, 1), speakers=10, n=120, **columns):
@@ -140,24 +111,75 @@ def predictions(rng, rights, dataset="d", seeds=(0, 1), speakers=10, n=120, **co
     return pd.concat(parts, ignore_index=True)
 
 
-def test_a_study_of_several_corpora(rng, monkeypatch):
-    monkeypatch.setattr(significance, "DRAWS", 500)
+def test_a_study_of_several_corpora(rng):
     one = predictions(rng, {"cutmix": 0.8, "none": 0.5, "specaugment": 0.5})
     other = predictions(rng, {"none": 0.8, "cutmix": 0.4}, dataset="e", seeds=(0,), speakers=0)
     table = significance.compared(pd.concat([one, other]), "augmentation", "none")
-    columns = ["dataset", "augmentation", "baseline", "verdict", "unit", "units", "seeds"]
+    columns = ["dataset", "augmentation", "baseline", "seeds", "speakers"]
+    columns += ["verdict", "verdict_speakers", "comparisons", "comparisons_speakers"]
     assert table[columns].values.tolist() == [
-        ["d", "cutmix", "none", "better", "speaker", 10, 2],
-        ["d", "specaugment", "none", "not told apart", "speaker", 10, 2],
-        ["e", "cutmix", "none", "worse", "file", 120, 1],
+        ["d", "cutmix", "none", 2, 10, "better", "better", 2, 1],
+        ["d", "specaugment", "none", 2, 10, "not told apart", "too few for a test", 2, 1],
+        ["e", "cutmix", "none", 1, 0, "worse", "unknown", 1, 0],
     ]
-    assert (table["comparisons"] == 3).all()
+    assert table["speakers_better"].add(table["speakers_worse"]).tolist() == [10, 6, 0]
+    together = significance.compared(
+        pd.concat([one, other]), "augmentation", "none", family=["baseline"]
+    )
+    assert (together["comparisons"] == 3).all()
     assert table["low_speakers"].isna().tolist() == [False, False, True]
     assert (table["low"] <= table["difference"]).all()
-    for p in ("p", "p_mcnemar"):
-        assert table[f"{p}_holm"].tolist() == significance.holm(table[p]).tolist()
-    assert table["only_this"][0] > table["only_baseline"][0]
+    assert table["files_better"][0] > table["files_worse"][0]
     assert 20 < table["difference"][0] < 40  # points, not fractions
+
+
+def test_p_values_are_those_of_a_plain_script(rng):
+    """P and Holm's correction once more, from the predictions alone, with numpy and scipy."""
+    rights = {"none": 0.5, "cutmix": 0.62, "specaugment": 0.66, "both": 0.55}
+    rows = predictions(rng, rights, speakers=8, n=48)
+    table = significance.compared(rows, "augmentation", "none").set_index("augmentation")
+
+    def p_of(units):  # all choices of signs, or 20,000 of them; whole numbers tie exactly
+        how = {"permutation_type": "samples", "n_resamples": 20_000, "rng": 0}
+        return scipy.stats.permutation_test((np.rint(96 * units),), np.sum, **how).pvalue
+
+    right = rows.assign(right=(rows["label"] == rows["prediction"]).astype(float))
+    by = ["augmentation", "file", "label", "speaker"]
+    gains = right.groupby(by)["right"].mean().unstack("augmentation")
+    files, speakers = {}, {}
+    for name in ("cutmix", "specaugment", "both"):
+        gain = gains[name] - gains["none"]
+        files[name] = p_of((gain / gain.groupby("label").transform("size")).to_numpy())
+        recalls = gain.groupby(["speaker", "label"]).mean()
+        mean = recalls.groupby("speaker").mean().to_numpy()
+        speakers[name] = p_of(mean)
+        ends = scipy.stats.t.interval(0.95, 7, mean.mean(), scipy.stats.sem(mean))
+        row = table.loc[name]
+        assert row[["low_speakers", "high_speakers"]].tolist() == pytest.approx(
+            100 * np.array(ends)
+        )
+    for end, p in (("", files), ("_speakers", speakers)):
+        order, adjusted = sorted(p, key=p.get), {}
+        for i, name in enumerate(order):
+            before = adjusted[order[i - 1]] if i else 0
+            adjusted[name] = min(1, max(before, (len(order) - i) * p[name]))
+        expected = table[[f"p{end}", f"p_holm{end}"]].to_numpy().T
+        script = [[each[name] for name in table.index] for each in (p, adjusted)]
+        np.testing.assert_allclose(script, expected, atol=0.02)
+
+
+def test_few_unanimous_speakers_are_neither_tested_nor_called_equal(rng):
+    rows = predictions(rng, {"none": 0.9, "cutmix": 0.2}, seeds=(0,), speakers=6)
+    (row,) = significance.compared(rows, "augmentation", "none").to_dict("records")
+    assert (row["speakers_worse"], row["p_speakers"]) == (6, 2 / 2**6)
+    assert (row["verdict"], row["verdict_speakers"]) == ("worse", "worse")
+    # Of two such comparisons, neither could be significant after the correction.
+    both = pd.concat([rows, rows[rows["augmentation"] != "none"].assign(augmentation="both")])
+    table = significance.compared(both, "augmentation", "none")
+    assert table["verdict"].tolist() == ["worse", "worse"]
+    assert table["verdict_speakers"].tolist() == [significance.TOO_FEW] * 2
+    assert table[["p_speakers", "p_holm_speakers"]].isna().all(axis=None)
+    assert (table["high_speakers"] < 0).all()
 
 
 def test_only_seeds_and_labels_that_both_have_are_compared(rng):
@@ -175,15 +197,12 @@ def test_only_seeds_and_labels_that_both_have_are_compared(rng):
     assert table["verdict"].tolist() == ["unknown", "unknown", "better"]
     assert table["files"].tolist() == [0, 0, 120]
     assert table["p"].isna().tolist() == [True, True, False]
-    assert (table["comparisons"] == 1).all()  # what cannot be compared does not count
-    assert table["p_holm"][2] == table["p"][2]
-
-
-def test_more_comparisons_take_more_draws(rng, monkeypatch):
-    monkeypatch.setattr(significance, "DRAWS", 100)  # which give 40 x 2 / 101 at best
-    rights = {"none": 0.3, "a0": 0.9} | {f"a{i}": 0.3 for i in range(1, 40)}
-    rows = predictions(rng, rights, seeds=(0,), speakers=0, n=60)
-    assert significance.compared(rows, "augmentation", "none")["verdict"][0] == "better"
+    assert table["comparisons"].tolist() == [0, 0, 1]
+    together = significance.compared(
+        pd.concat([blinded, rows]), "augmentation", "none", family=["baseline"]
+    )
+    assert (together["comparisons"] == 1).all()  # what cannot be compared does not count
+    assert together["p_holm"][1] == together["p"][1]
 
 
 @pytest.mark.parametrize(
@@ -201,12 +220,13 @@ def test_runs_that_do_not_fit_together_are_refused(rng, change, text):
         significance.compared(rows, "augmentation", "none")
 
 
-def test_the_interval_covers_the_true_difference(rng):
+def test_the_interval_covers_the_true_difference(rng, monkeypatch):
     """Of 300 samples of 120 files about 95 % of the intervals hold what the samples come from."""
+    monkeypatch.setattr(significance, "DRAWS", 1000)
     held, repeats = 0, 300
     for _ in range(repeats):
         labels, first = voices(rng, np.full((2, 120), 0.55))
         _, second = voices(rng, np.full((2, 120), 0.65))
-        result = significance.uar_difference(labels, first, second, 3, draws=400)
+        result = significance.uar_difference(labels, first, second, 3)
         held += result["low"] <= 0.10 <= result["high"]
     assert 0.91 <= held / repeats <= 0.985

@@ -44,7 +44,7 @@ def test_every_question_has_its_baseline():
     assert (row["this"], row["baseline"], row["seeds"]) == ("none", "svm", 3)
     assert row["verdict"] == significance.BETTER
     assert row["low"] < row["difference"] < row["high"]
-    assert row["units"] == SPEAKERS
+    assert row["speakers"] == SPEAKERS
     # Presets within a configuration; CutMix has no partner.
     parts = [predicted(0.3, preset="paper"), predicted(0.8), predicted(0.8, configuration="cutmix")]
     table = answers(*parts)
@@ -72,12 +72,14 @@ def test_equals_recognise_the_same_files_and_the_worse_is_worse():
     verdicts_of = table.set_index("this")["verdict"].to_dict()
     assert verdicts_of == {"cutmix": significance.EQUAL, "specaugment": significance.WORSE}
     sentence = comparisons.summarise(comparisons.AUGMENTATION, table)
-    assert "of 1 tested comparison 1 worse; in 1 comparison both recognise the same" in sentence
-    assert (table["comparisons"] == 2).all()
+    assert sentence.startswith(
+        "On birds, of 2 comparisons on these files 1 the same files, 1 worse ("
+    )
+    assert (table["comparisons"] == 1).all()  # what cannot differ is not tested
 
 
 @pytest.mark.parametrize(("speakers", "better"), [(4, 4), (4, 3), (5, 0), (6, 6)])
-def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers, better):
+def test_few_speakers_are_counted_and_their_files_tested(speakers, better):
     baseline = predicted(0.6).assign(speaker=[f"{i % speakers}" for i in range(FILES)])
     # Of the first speakers everything is right, of the others nothing.
     wins = baseline["speaker"].astype(int) < better
@@ -85,17 +87,23 @@ def test_on_few_speakers_nothing_is_tested_and_the_speakers_are_counted(speakers
     this = baseline.assign(prediction=baseline["label"].where(wins, wrong), configuration="cutmix")
     row = answers(baseline, this.assign(run="this")).iloc[0]
     assert (row["speakers_better"], row["speakers_worse"]) == (better, speakers - better)
-    if speakers < significance.ENOUGH:
-        agree = better in (0, speakers)
-        assert row["verdict"] == (significance.AGREE if agree else significance.MIXED)
-        assert row[["p", "p_holm", "p_mcnemar", "p_mcnemar_holm"]].isna().all()
-        assert row["comparisons"] == 0
+    sided = {0: significance.WORSE, speakers: significance.BETTER}
+    if better in sided:
+        assert row["verdict"] == sided[better]
+    if speakers < 6:
+        assert row["verdict_speakers"] == significance.TOO_FEW
+        assert row[["p_speakers", "p_holm_speakers"]].isna().all()
+        assert row["comparisons_speakers"] == 0
     else:
-        assert row["verdict"] == significance.BETTER
-    # What cannot be tested does not count in the correction of what can.
-    other = predicted(0.9, configuration="cutmix", dataset="bats")
-    rows = answers(baseline, this, other, predicted(0.5, dataset="bats"))
-    assert (rows["comparisons"] == 1 + (speakers >= significance.ENOUGH)).all()
+        assert row["verdict_speakers"] == significance.BETTER
+    # Each network is a family, and what cannot be tested does not count in it.
+    parts = [predicted(0.9, 0, configuration=of) for of in ("specaugment", "cutmix+specaugment")]
+    parts += [part.assign(backbone="mobilenet_v2") for part in (baseline, parts[0])]
+    rows = answers(baseline, this, *(part.assign(speaker=baseline["speaker"]) for part in parts))
+    expected = {"mobilenet_v2": 1, "squeezenet": 3}
+    assert rows.groupby("backbone")["comparisons"].max().to_dict() == expected
+    alone = rows[rows["backbone"] == "mobilenet_v2"]["comparisons_speakers"].item()
+    assert alone == (speakers >= 6)
 
 
 def test_runs_are_read_from_results_and_records():
@@ -141,10 +149,16 @@ def mean(configuration, test, backbone="mobilenet_v2", preset="tuned", **other):
 def answer(**changed):
     row = {"question": comparisons.AUGMENTATION, "protocol": "5 folds", "backbone": "mobilenet_v2"}
     row |= {"preset": "tuned", "configuration": "", "this": "cutmix", "baseline": "none"}
-    row |= {"difference": 2.14, "low": 0.2, "high": 4.1, "low_speakers": -1.0}
-    row |= {"high_speakers": 5.0, "units": 23, "seeds": 3, "p_holm": 0.0381}
-    row |= {"p_mcnemar_holm": 0.0004, "dataset": "ravdess", "speakers_better": 15}
-    return row | {"verdict": significance.UNDECIDED} | changed
+    row |= {"dataset": "ravdess", "seeds": 3, "by_speaker": "4.0;-1.5", "verdict": "better"}
+    row |= {"verdict_speakers": significance.UNDECIDED, "speakers": 23, "speakers_better": 15}
+    for end, low, p in (("", 0.2, 0.0381), ("_speakers", -1.0, 0.2)):
+        numbers = {"difference": 2.14, "low": low, "high": 4.1, "p_holm": p}
+        row |= {f"{name}{end}": value for name, value in numbers.items()}
+    return row | {"files": 176, "files_better": 9, "files_worse": 4, "speakers_worse": 8} | changed
+
+
+FEW = dict.fromkeys(["low_speakers", "high_speakers", "p_holm_speakers"], np.nan)
+FEW |= {"verdict_speakers": significance.TOO_FEW, "speakers": 4, "by_speaker": "2.0;1.0;0.5;-1.0"}
 
 
 def test_every_result_is_counted_once():
@@ -163,38 +177,43 @@ def test_every_result_is_counted_once():
     assert "1 where the paper contradicts itself" in comparisons.count_verdicts(numbers)
 
 
-def test_an_answer_names_both_sides_the_interval_and_the_verdict():
+def test_an_answer_names_both_sides_the_intervals_and_the_verdicts():
     preset = answer(question=comparisons.PRESETS, preset="", configuration="none")
     preset |= {"this": "tuned", "baseline": "paper"}
-    alone = answer(low_speakers=np.nan, high_speakers=np.nan, seeds=1, baseline="svm")
-    rows = comparisons.answers_table(pd.DataFrame([answer(), alone, preset]))
-    assert rows.iloc[0].tolist() == [
-        *("MobileNetV2, tuned", "5 folds, 3 seeds", "CutMix against none", "+2.1"),
-        *("−1.0 to +5.0 (speakers)", "0.038", "0.0004", "not told apart"),
-    ]
-    # Of one seed without speakers: over files.
-    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM", "+0.2 to +4.1 (files)"]
-    assert rows.loc[1, ["on", "compared", "95 %"]].tolist() == expected
+    few = answer(**FEW, speakers_better=3, speakers_worse=1, seeds=1, baseline="svm")
+    unknown = answer(**FEW | {"speakers": 0, "by_speaker": "", "verdict_speakers": "unknown"})
+    alike = answer(**FEW, speakers_better=1, speakers_worse=0)
+    rows = comparisons.answers_table(pd.DataFrame([answer(), few, preset, unknown, alike]))
+    assert rows.iloc[0].to_dict() == {
+        **{"network": "MobileNetV2, tuned", "on": "5 folds, 3 seeds", "points": "+2.1"},
+        **{"compared": "CutMix against none", "95 % (files)": "+0.2 to +4.1"},
+        **{"p (files)": "0.038", "on these files": "better", "95 % (speakers)": "−1.0 to +4.1"},
+        **{"p (speakers)": "0.2", "for new speakers": "not told apart"},
+        "speakers that gain": "15 of 23",
+    }
+    of_speakers = ["95 % (speakers)", "p (speakers)", "for new speakers", "speakers that gain"]
+    expected = ["+2.0 / +1.0 / +0.5 / −1.0", "–", "too few speakers for a test (4)", "3 of 4"]
+    assert rows.loc[1, of_speakers].tolist() == expected
+    assert rows.loc[3, of_speakers].tolist() == ["–", "–", "unknown", "–"]
+    assert rows.loc[4, "for new speakers"] == "too few speakers for a test (1 of 4 differ)"
+    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM"]
+    assert rows.loc[1, ["on", "compared"]].tolist() == expected
     expected = ["MobileNetV2", "no augmentation: tuned against paper"]
     assert rows.loc[2, ["network", "compared"]].tolist() == expected
 
 
 def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
-    few = {"units": 4, "p_holm": np.nan, "p_mcnemar_holm": np.nan, "speakers_better": 4}
-    agree = [answer(**few, verdict=significance.AGREE, difference=d) for d in (2.0, 43.2, -3.0)]
-    mixed = answer(**few | {"speakers_better": 3}, verdict=significance.MIXED)
-    better = answer(verdict=significance.BETTER)
-    table = pd.DataFrame([*agree, mixed, better, answer(), answer(dataset="birds")])
-    outcomes = comparisons.answers_table(table)[["p", "p over files", "verdict"]]
-    assert outcomes.iloc[0].tolist() == ["–", "–", "all 4 speakers agree"]
-    assert outcomes["verdict"].tolist()[3:6] == [
-        *("mixed: 3 of 4 speakers better", significance.BETTER, significance.UNDECIDED)
+    sided = [
+        answer(**FEW, speakers_better=n, speakers_worse=4 - n, difference=d)
+        for n, d in ((4, 2.0), (4, 43.2), (3, 5.0))
     ]
+    sided.append(answer(**FEW, verdict="worse", difference=-3, speakers_better=0, speakers_worse=4))
+    table = pd.DataFrame([*sided, answer(verdict_speakers="better"), answer(dataset="birds")])
     assert comparisons.summarise(comparisons.AUGMENTATION, table) == (
-        "On RAVDESS, of 2 tested comparisons 1 better, 1 not told apart; of 4 comparisons on 4 "
-        "speakers, too few for a test, 2 better for each of them (+2.0 to +43.2 points), 1 worse "
-        "for each of them (−3.0 points), 1 mixed. On birds, of 1 tested comparison 1 not told "
-        "apart."
+        "On RAVDESS, of 5 comparisons on these files 4 better (+2.0 to +43.2 points), 1 worse "
+        "(−3.0 points); for new speakers 1 better (+2.1 points), 4 too few for a test (4 speakers; all "
+        "gain in 2, all lose in 1). On birds, of 1 comparison on these files 1 better (+2.1 "
+        "points); for new speakers 1 not told apart."
     )
 
 

@@ -54,11 +54,12 @@ def test_each_augmentation_is_compared_with_none(tmp_path, monkeypatch):
         predictions(tmp_path / run, right)
     (row,) = tables.comparisons_table(table).to_dict("records")
     assert (row["augmentation"], row["baseline"]) == ("cutmix", "none")
-    # Three speakers are too few for a test.
-    assert (row["comparisons"], row["speakers_better"]) == (0, 3)
-    assert (row["verdict"], str(row["p"])) == ("all speakers agree", "nan")
+    # Six files of three speakers that are all better: enough files, too few speakers for a test
+    assert (row["comparisons_speakers"], row["speakers_better"]) == (0, 3)
+    assert (row["verdict_speakers"], str(row["p_speakers"])) == ("too few for a test", "nan")
+    assert (row["comparisons"], row["verdict"]) == (1, "better")
     assert row["difference"] == pytest.approx(50)
-    assert (row["only_baseline"], row["only_this"], row["files"]) == (0, 6, 12)
+    assert (row["files_worse"], row["files_better"], row["files"]) == (0, 6, 12)
     # Nothing is compared without a baseline or a score.
     without = runs(("cutmix", 0, 0.5, 0.5), ("none", 0, 0.5, np.nan))
     assert tables.comparisons_table(without).empty
