@@ -211,9 +211,9 @@ def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
     table = pd.DataFrame([*sided, answer(verdict_speakers="better"), answer(dataset="birds")])
     assert comparisons.summarise(comparisons.AUGMENTATION, table) == (
         "On RAVDESS, of 5 comparisons on these files 4 better (+2.0 to +43.2 points), 1 worse "
-        "(−3.0 points); for new speakers 1 better (+2.1 points), 4 too few for a test (4 speakers; all "
-        "gain in 2, all lose in 1). On birds, of 1 comparison on these files 1 better (+2.1 "
-        "points); for new speakers 1 not told apart."
+        "(−3.0 points); for new speakers 1 better (+2.1 points), 4 too few for a test (4 "
+        "speakers; all gain in 2, all lose in 1). On birds, of 1 comparison on these files 1 "
+        "better (+2.1 points); for new speakers 1 not told apart."
     )
 
 
