@@ -61,8 +61,8 @@ def intervals(rng, right: np.ndarray) -> dict[str, metrics.Interval]:
     n, labels = len(right), np.tile(FILES, len(right))
     of = np.repeat(np.arange(n), len(FILES))
     ends = {T: metrics.speaker_interval(labels, np.where(right.ravel(), labels, -1), of)}
-    own = np.stack([right[:, label == FILES].mean(axis=1) for label in range(6)]).mean(axis=0)
-    means = own[rng.integers(n, size=(DRAWS, n))].mean(axis=1)
+    uars = np.stack([right[:, label == FILES].mean(axis=1) for label in range(6)]).mean(axis=0)
+    means = uars[rng.integers(n, size=(DRAWS, n))].mean(axis=1)
     tail = norm.cdf(t.ppf(0.025, n - 1) * np.sqrt(n / (n - 1)))
     for name, share in ((EXPANDED, tail), (PLAIN, 0.025)):
         ends[name] = np.quantile(means, [share, 1 - share])
