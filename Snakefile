@@ -51,16 +51,26 @@ def dataset(wildcards):
     return TABLES.get(wildcards.dataset, wildcards.dataset)
 
 
+def recipe(values):
+    """The settings of a training, checked."""
+    named = {key: values[key] for key in ("backbone", "weights")}
+    try:
+        card = cards.load(values["dataset"])
+        return cards.settings_of(card, values["preset"], values["overrides"], **named)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def training_threads(wildcards):
+    """As many as the training gives TensorFlow: its settings decide, not the cores there are."""
+    return recipe(options() | {"dataset": dataset(wildcards)}).threads
+
+
 def parameters(wildcards):
     """The notebooks' parameters as arguments of ``dslite notebook``, their values checked."""
     values = options() | {"dataset": dataset(wildcards)}
     values = {key: value for key, value in values.items() if key not in ("study", "gpus")}
-    try:
-        card = cards.load(values["dataset"])
-        named = {key: values[key] for key in ("backbone", "weights")}
-        cards.settings_of(card, values["preset"], values["overrides"], **named)
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    recipe(values)
     if "augmentation" in wildcards.keys():
         values["augmentation"] = wildcards.augmentation
     pairs = {key: value for key, value in values.items() if value not in ("", None)}
@@ -173,7 +183,7 @@ rule training:
         notebook="results/{dataset}/notebooks/3_training-{augmentation}.ipynb",
     params:
         arguments=parameters,
-    threads: 1
+    threads: training_threads
     resources:
         mem_mb=3000,
         runtime=240,
@@ -181,7 +191,7 @@ rule training:
     message:
         "{wildcards.dataset}: training, augmentation {wildcards.augmentation}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
+        "dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
 
 
 rule ablation:
@@ -196,7 +206,7 @@ rule ablation:
         table="results/{dataset}/ablation.csv",
     params:
         arguments=parameters,
-    threads: 1
+    threads: training_threads
     resources:
         mem_mb=3000,
         runtime=120,

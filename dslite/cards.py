@@ -35,8 +35,8 @@ PRESETS = {"paper": {}, "tuned": TUNED}
 READINGS = {
     "authors": {
         **{"power_floor": 1e-16, "mel_scale": "htk", "mel_norm": "none", "normalise": "off"},
-        **{"tail": "drop", "fine_tune_reading": "code", "probability_reading": "code"},
-        **{"cutmix_reading": "code", "mask_reading": "code", "fusion": "vote"},
+        **{"top_db": None, "tail": "drop", "fusion": "vote", "fine_tune_reading": "code"},
+        **{"probability_reading": "code", "cutmix_reading": "code", "mask_reading": "code"},
     },
     "repaired": {"learning_rate": 1.0},
 }

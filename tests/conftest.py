@@ -13,6 +13,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["TF_NUM_INTRAOP_THREADS"] = "2"  # of `Settings.threads`, whichever test starts it
 # The same examples in every run: no test passes or fails by chance.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
@@ -112,6 +113,7 @@ presets:
     epochs_phase1: 2
     epochs_phase2: 1
     trained_share: 0.3
+    epoch_choice: best
   untrained: {{units: 8, weights: random, learning_rate: 1.0, epochs_phase1: 1, epochs_phase2: 1}}
 """
 

@@ -60,7 +60,7 @@ def test_arrays_and_models_are_loaded_without_code():
 def test_values_go_to_the_workflows_shell_in_quotes():
     text = (paths.ROOT / "Snakefile").read_text("utf-8")
     commands = re.findall(r'shell:\n((?:\s+f?"[^"\n]*"\n)+)', text)
-    values = set(re.findall(r"\{([^{}]+)\}", "".join(commands))) - {"threads"}
+    values = set(re.findall(r"\{([^{}]+)\}", "".join(commands)))
     assert [value for value in values if not value.endswith(":q")] == []
     assert values
 

@@ -21,6 +21,16 @@ def words(wildcards):
     return job(wildcards).words()
 
 
+def job_threads(wildcards):
+    """As many as the job gives TensorFlow."""
+    return job(wildcards).settings.threads
+
+
+def choice_threads(wildcards):
+    """As many as the trainings of a grid have at most; it trains the best of them."""
+    return max(one.settings.threads for one in JOBS.values() if one.group == wildcards.group)
+
+
 TABLES = ("runs", "seeds", "comparisons", "cost")
 DEVICES = jobs.devices(STUDY, JOBS)
 
@@ -37,7 +47,7 @@ rule study_training:
         notebook="results/{dataset}/notebooks/runs/{run}.ipynb",
     params:
         arguments=lambda wildcards: [f"--parameter={pair}" for pair in words(wildcards)],
-    threads: 1
+    threads: job_threads
     resources:
         mem_mb=3000,
         runtime=240,
@@ -45,7 +55,7 @@ rule study_training:
     message:
         "{wildcards.dataset}: {wildcards.run}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
+        "dslite notebook 3_training {output.notebook:q} {params.arguments:q}"
 
 
 rule study_command:
@@ -57,7 +67,7 @@ rule study_command:
     params:
         arguments=words,
         draft="results/{dataset}/notebooks/runs/.{run}.draft",
-    threads: 1
+    threads: job_threads
     resources:
         mem_mb=3000,
         runtime=480,
@@ -65,7 +75,7 @@ rule study_command:
     message:
         "{wildcards.dataset}: {wildcards.run}"
     shell:
-        "TF_NUM_INTRAOP_THREADS={threads} dslite {params.arguments:q} > {params.draft:q}"
+        "dslite {params.arguments:q} > {params.draft:q}"
         " && mv {params.draft:q} {output.log:q}"
 
 
@@ -75,7 +85,7 @@ rule study_choice:
         lambda wildcards: [one.output for one in JOBS.values() if one.group == wildcards.group],
     output:
         f"{STUDY_FOLDER}/choice-{{group}}.csv",
-    threads: 1
+    threads: choice_threads
     resources:
         mem_mb=3000,
         runtime=240,

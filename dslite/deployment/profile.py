@@ -4,7 +4,6 @@ Keras and TensorFlow are imported where a trained model is measured: tables, plo
 of a single ``.tflite`` do without.
 """
 
-import os
 import re
 import sys
 import time
@@ -24,6 +23,7 @@ from dslite.deployment import plots, runtime
 from dslite.deployment.runtime import VARIANTS, file_name
 from dslite.errors import InputError
 from dslite.features import spectrogram
+from dslite.models.tensorflow_logging import running_threads
 from dslite.training.runs import Run
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def profile_run(run: Run, threads: Sequence[int] = THREADS, repeats: int = 50) -
     wave = (noise / 10).astype(np.float32)
     mel = mel_image(wave).numpy()
     calls = _lite_calls(files, {"model": wave, "spectrogram": wave, "cnn": mel}, threads)
-    most = tensorflow_threads()
+    most = running_threads()
     calls[Measurement("cnn", KERAS, most)] = lambda: predict(mel).numpy()
     calls[Measurement("spectrogram", TENSORFLOW, most)] = lambda: mel_image(wave).numpy()
     times = time_in_turn(calls, repeats)
@@ -149,13 +149,6 @@ def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
     if not files:
         raise InputError(f"{folder}: no .tflite here; convert the run first (`dslite convert`)")
     return files
-
-
-def tensorflow_threads() -> int:
-    """Return how many threads one operation of TensorFlow may use in this process."""
-    import tensorflow as tf
-
-    return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
 
 
 def _lite_calls(

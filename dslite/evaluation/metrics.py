@@ -17,6 +17,7 @@ from dslite.settings import Settings
 Interval = tuple[float, float]
 LEVEL = 0.95  # of every interval
 FEWEST = 5  # speakers that an interval is taken from; four points say more than their wide one
+DIGITS = 9  # of a file's scores behind the point: the largest one written is what is predicted
 VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a million chunks
 
 
@@ -68,7 +69,8 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
 
     ``files``, int [chunks], is the file of every chunk, 0 to files - 1. Fusion is the "mean" over
     a file's chunks, or by "vote" every class's share of the chunks whose largest score it is: a
-    millionth of the weight lies on the mean, which breaks ties and changes no other order.
+    millionth of the weight lies on the mean, which breaks ties and changes no other order. Classes
+    whose means agree to `DIGITS` are equal, and the first of them is what is predicted.
     """
     scores, files = np.asarray(scores, dtype=np.float64), np.asarray(files)
     if fusion not in ("mean", "vote"):
@@ -80,12 +82,13 @@ def fuse(scores: np.ndarray, files: np.ndarray, fusion: str = "mean") -> np.ndar
     def mean(of_chunks: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(chunks), scores.shape[1]))
         np.add.at(sums, files, of_chunks)
-        return sums / chunks[:, None]
+        means = sums / chunks[:, None]
+        return means if means.shape[1] == 1 else means.round(DIGITS)
 
     if fusion == "mean":
         return mean(scores)
     votes = np.eye(scores.shape[1])[scores.argmax(axis=1)]
-    return (1 - VOTE_TIE) * mean(votes) + VOTE_TIE * mean(scores)
+    return ((1 - VOTE_TIE) * mean(votes) + VOTE_TIE * mean(scores)).round(DIGITS + 6)
 
 
 def by_seed(
@@ -417,9 +420,9 @@ def score(
     table = files[["path", "speaker", "partition", "label"]].rename(columns={"path": "file"})
     if card.classes:
         table["prediction"] = np.asarray(card.classes)[fused.argmax(axis=1)]
-        table = table.join(pd.DataFrame(fused.round(9), columns=list(card.classes)))
+        table = table.join(pd.DataFrame(fused, columns=list(card.classes)))
     else:
-        table["prediction"] = fused[:, 0].round(9)
+        table["prediction"] = fused[:, 0].round(DIGITS)
     text = files["label"]
     if (text == "").any():
         return None, table

@@ -187,9 +187,10 @@ def compared(
         (``by_speaker``, joined by ";"). These files: the ``difference`` (points of UAR), its 95 %
         interval ``low, high`` (`uar_difference`), ``p`` (`sign_flip`), ``p_holm``, corrected for
         the number of ``comparisons`` in its ``family`` (columns; default: ``by``) that are
-        `testable`, ``files_better, files_worse`` and the ``verdict``: `BETTER` or `WORSE` if
-        ``p_holm`` is below `ALPHA`, else `UNDECIDED`; `EQUAL` where both recognise the same files,
-        `TOO_FEW` where no outcome could be significant, `UNKNOWN` without labels or seeds in both.
+        `testable` (those of the same predictions are one), ``files_better, files_worse`` and the
+        ``verdict``: `BETTER` or `WORSE` if ``p_holm`` is below `ALPHA`, else `UNDECIDED`; `EQUAL`
+        where both recognise the same files, `TOO_FEW` where no outcome could be significant,
+        `UNKNOWN` without labels or seeds in both.
         New speakers: the same, with the ending ``_speakers``, of the speakers' own UARs
         (`speaker_gains`), whose interval is that of `dslite.evaluation.metrics.over_speakers`.
 
@@ -206,17 +207,23 @@ def compared(
             if name != baseline:
                 pair = _pair(parts[baseline], parts[name], where | {varied: name})
                 rows.append(where | {varied: name, "baseline": baseline} | pair)
-    table = pd.DataFrame(rows, columns=[*keys, varied, "baseline", *COLUMNS])
+    table = pd.DataFrame(rows, columns=[*keys, varied, "baseline", *COLUMNS, "predicted"])
     table = table.astype({name: float for name, kind in COLUMNS.items() if kind is float})
     families = table.groupby(list(keys if family is None else family), dropna=False).indices
     equal = table["difference"].notna() & table["files_better"].add(table["files_worse"]).eq(0)
+    predicted = table.pop("predicted")
     for end, unit in UNITS.items():
         p, tested = table[f"p{end}"], np.zeros(len(table), bool)
         differing = table[f"{unit}_better"].add(table[f"{unit}_worse"]).where(p.notna())
         for places in families.values():
-            tested[places] = testable(differing.iloc[places])
-            table.loc[places, f"comparisons{end}"] = tested[places].sum()
-            table.loc[places, f"p_holm{end}"] = holm(p.where(tested).iloc[places])
+            _, members, of = np.unique(
+                predicted.iloc[places], return_index=True, return_inverse=True
+            )
+            members = places[members]
+            tested[members] = testable(differing.iloc[members])
+            table.loc[places, f"comparisons{end}"] = tested[members].sum()
+            table.loc[places, f"p_holm{end}"] = holm(p.where(tested).iloc[members])[of]
+            tested[places] = tested[members][of]
         side = np.where(table[f"difference{end}"] > 0, BETTER, WORSE)
         verdict = np.where(table[f"p_holm{end}"] < ALPHA, side, UNDECIDED)
         other = {UNKNOWN: p.isna(), EQUAL: equal, TOO_FEW: ~tested}
@@ -236,6 +243,7 @@ def _pair(first: pd.DataFrame, second: pd.DataFrame, where: Mapping[str, Any]) -
     files, labels, predicted = by_seed(both, classes, name, ("second", "seed"))
     pair, speakers = np.split(predicted, 2), known_speakers(files["speaker"].fillna(""))
     row = {"files": len(files), "speakers": 0, "seeds": len(seeds), "by_speaker": ""}
+    row |= {"predicted": predicted.tobytes()}  # by both, of these files
     row |= {f"{unit}_{side}": 0 for unit in UNITS.values() for side in ("better", "worse")}
     if files.empty:
         return row

@@ -60,8 +60,17 @@ def pin_threads(threads: int) -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
-        running = tf.config.threading.get_intra_op_parallelism_threads()
-        raise InputError(
-            f"threads {threads}: TensorFlow has been started with {running or 'as many as cores'} "
-            "in this process; begin anew (restart the notebook's kernel)"
-        ) from None
+        if threads != (running := running_threads()):
+            raise InputError(
+                f"threads {threads}: TensorFlow has been started with {running} in this process; "
+                "begin anew (restart the notebook's kernel)"
+            ) from None
+
+
+def running_threads() -> int:
+    """Return how many threads one operation of TensorFlow has in this process."""
+    import tensorflow as tf
+
+    pinned = tf.config.threading.get_intra_op_parallelism_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return pinned or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or cores or 1

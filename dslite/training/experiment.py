@@ -164,8 +164,10 @@ def gain_of_phase_2(phase: Mapping[str, Any], task: str) -> str:
     unit = "{:{}.3g}" if task == "regression" else "{:{}.1f} points"
     factor = 1 if task == "regression" else 100
     gain, noise = unit.format(factor * phase["gain"], "+"), unit.format(factor * phase["noise"], "")
-    if phase["phase"] == 2:
+    if phase["phase"] == 2 and phase["gain"] > phase["noise"]:
         return f"Phase 2 is kept: {gain} on devel, more than its noise ({noise})."
+    if phase["phase"] == 2:
+        return f"Phase 2 is kept as epoch_choice is last: {gain} on devel, noise {noise}."
     return f"Phase 1 is kept: phase 2 gained at best {gain} on devel, within its noise ({noise})."
 
 

@@ -170,7 +170,7 @@ class Trunks:
         settings, mel = self.task.settings, self.task.store.mel
         if place != "pooled":  # a head is solved from the copies, nothing else sees them
             mel = mel[: self.task.store.originals]
-        used = ("backbone", "feature_layer", "pooling", "segments", "image_size")
+        used = ("backbone", "feature_layer", "pooling", "segments", "image_size", "threads")
         described = {name: getattr(settings, name) for name in used}
         described |= {"place": place, "weights": weights_digest(frozen)}
         described |= {"spectrograms": self.task.store.key, "versions": provenance.versions()}

@@ -87,7 +87,7 @@ def ratios(table: pd.DataFrame) -> dict[str, float]:
     """Ratios of medians, by name; see the module."""
     ms = table.set_index(["part", "variant", "threads"])["ms_median"]
     size = table.groupby(["part", "variant"])["MB"].first()
-    one, threads = runtime.FLOAT32, profile.tensorflow_threads()
+    one, threads = runtime.FLOAT32, profile.running_threads()
     values = {}
     for part, variant in itertools.product(("model", "cnn"), runtime.VARIANTS[1:]):
         name = f"{part} {variant} x float32"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import OpResolverType
 
+from dslite.cards import READINGS
 from dslite.deployment import convert, predict, profile, runtime, stream, web
-from dslite.deployment.runtime import FLOAT32, INT8, VARIANTS
+from dslite.deployment.runtime import FLOAT16, FLOAT32, INT8, VARIANTS
 from dslite.features import spectrogram
 from dslite.models import classifier
 from dslite.settings import Settings
@@ -21,6 +22,7 @@ SETTINGS = Settings(
     **{"pooling": "segments", "head": "ridge"},
 )
 CLASSES = 3
+PLAIN = {"mel_scale": "slaney", "mel_norm": "slaney", "normalise": "on", "power_floor": 1e-10}
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,27 @@ def test_the_halves_of_the_model_have_the_shape_of_its_pictures(network, quantis
     assert shapes["picture"] == [64, 32, 3]
     assert shapes["pooled"] == [network.get_layer("output").kernel.shape[0]]
     assert "hidden" not in shapes
+
+
+@pytest.mark.parametrize("variant", [FLOAT32, FLOAT16])  # whose least number is 6e-8
+def test_the_device_reads_the_paper_as_the_settings_do(tiny, rng, variant):
+    """The public code's filters, floor and level, in the file as in Keras."""
+    read = {"mel_bands": 32, "image_size": 32, "chunk_length_s": 0.6} | READINGS["authors"]
+    used = Settings(backbone="squeezenet", weights=str(tiny), units=8, **read)
+    keras.utils.set_random_seed(0)
+    network, waves = classifier.build_classifier(used, CLASSES), sounds(used, rng)
+    mels = spectrogram.mel_image(waves, used).numpy()
+    parts = convert.convert_parts(
+        SimpleNamespace(settings=used), network, list(zip(waves, mels, strict=True))
+    )
+    mel, whole = (runtime.runner(parts[part].make(variant)) for part in ("spectrogram", "model"))
+    expected = network(classifier.inputs(mels, used), training=False).numpy()
+    for wave, image, outputs in zip(waves, mels, expected, strict=True):
+        assert np.abs(mel(wave[None])[0].astype(int) - image).max() <= 1
+        np.testing.assert_allclose(whole(wave[None])[0], outputs, atol=5e-3)
+    assert np.std(expected, axis=0).max() > 0.01
+    plain = spectrogram.mel_image(waves, Settings(**read | PLAIN)).numpy().astype(int)
+    assert np.abs(plain - mels).mean() > 5, "no setting shows"
 
 
 def test_a_typical_clip_is_the_window_of_a_stream():

@@ -31,7 +31,7 @@ def test_several_calls_take_turns():
 def test_what_is_measured(profiled, converted_run):
     measurements = [(row["part"], row["variant"], row["threads"]) for row in profiled["rows"]]
     assert len(set(measurements)) == len(measurements)
-    threads = profile.tensorflow_threads()
+    threads = profile.running_threads()
     assert set(measurements) == {
         *((part, of, n) for part in ("model", "cnn") for of in ("float32", "int8") for n in (1, 2)),
         *(("spectrogram", "float32", n) for n in (1, 2)),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from scipy.stats import pearsonr, spearmanr
@@ -13,8 +14,10 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import confusion_matrix as sklearn_matrix
 
+from dslite.cards import Card
 from dslite.errors import InputError
 from dslite.evaluation import metrics
+from dslite.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -59,6 +62,25 @@ def test_the_mean_breaks_a_tie_of_the_votes_and_overrules_no_majority_of_one():
     long = np.array([[0.51, 0.49]] * 501 + [[0.0, 1.0]] * 500)
     assert metrics.fuse(long, np.zeros(1001, int), "vote").argmax() == 0
     assert metrics.fuse(long, np.zeros(1001, int), "mean").argmax() == 1
+
+
+@pytest.mark.parametrize("fusion", ["mean", "vote"])
+def test_the_largest_score_that_is_written_is_the_prediction(rng, tmp_path, fusion):
+    """Also of classes whose scores agree to more digits than are written."""
+    card = Card(dataset="d", layout="table", title="d", classes=("a", "b", "c", "d"))
+    files = pd.DataFrame({"path": [f"{i}.wav" for i in range(400)], "speaker": "", "partition": ""})
+    scores = 0.25 + rng.integers(-2, 3, (1200, 4)) * 10.0 ** -rng.integers(3, 18, (1200, 1))
+    settings = Settings(fusion=fusion)
+    _, table = metrics.score(
+        files.assign(label=""), card, settings, np.arange(1200) // 3, scores, 0
+    )
+    table.to_csv(tmp_path / "predictions.csv", index=False)
+    again = pd.read_csv(tmp_path / "predictions.csv")
+    largest, file = again[list("abcd")].to_numpy().argmax(axis=1), np.arange(1200) // 3
+    assert again["prediction"].tolist() == np.array(list("abcd"))[largest].tolist()
+    scored = metrics.evaluate(largest[file], scores, file, None, "abcd", fusion=fusion)
+    assert scored["file"]["score"] == 1  # what is scored is what is written
+    assert len(set(largest)) == 4
 
 
 def test_the_interval_over_files_is_that_of_a_plain_loop(guesses, rng):

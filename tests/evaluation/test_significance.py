@@ -133,6 +133,30 @@ def test_a_study_of_several_corpora(rng):
     assert 20 < table["difference"][0] < 40  # points, not fractions
 
 
+def test_comparisons_of_the_same_predictions_are_one_of_a_family(rng):
+    """As augmentations are where phase 2 was not kept."""
+    rows = predictions(rng, {"none": 0.5, "cutmix": 0.7, "specaugment": 0.6})
+    names = {"cutmix": "both", "specaugment": "mixup"}
+    copies = [rows[rows["augmentation"] == of].assign(augmentation=to) for of, to in names.items()]
+    one = significance.compared(rows, "augmentation", "none").set_index("augmentation")
+    many = significance.compared(pd.concat([rows, *copies]), "augmentation", "none")
+    many = many.set_index("augmentation")
+    assert many["comparisons"].tolist() == [2] * 4
+    for twin, of in (names | {"both": "cutmix", "mixup": "specaugment"}).items():
+        assert many.loc[twin].equals(many.loc[of])
+        if of in one.index:
+            assert many.loc[twin].equals(one.loc[of])
+    # Of another baseline, or in a family of its own, it is another comparison.
+    others = rows.assign(backbone="x"), rows.assign(backbone="y")
+    table = significance.compared(pd.concat(others), "augmentation", "none", by=["backbone"])
+    assert table["comparisons"].tolist() == [2] * 4
+    together = pd.concat(
+        [others[0], predictions(rng, {"none": 0.4}, backbone="y"), copies[0].assign(backbone="y")]
+    )
+    table = significance.compared(together, "augmentation", "none", ["backbone"], ["baseline"])
+    assert table["comparisons"].tolist() == [3] * 3
+
+
 def test_p_values_are_those_of_a_plain_script(rng):
     """P and Holm's correction once more, from the predictions alone, with numpy and scipy."""
     rights = {"none": 0.5, "cutmix": 0.62, "specaugment": 0.66, "both": 0.55}

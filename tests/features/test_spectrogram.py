@@ -7,7 +7,9 @@ import matplotlib
 import numpy as np
 import pytest
 import scipy.signal
+import tensorflow as tf
 
+from dslite.cards import READINGS
 from dslite.datasets import demo
 from dslite.features import spectrogram
 from dslite.settings import Settings
@@ -24,13 +26,27 @@ SIGNALS = {
 }
 
 
+def reference_filters(settings: Settings, size: int) -> np.ndarray:
+    """Mel filters [mel_bands, bins]: librosa's, on the HTK scale TensorFlow's."""
+    rate, bands = settings.sample_rate, settings.mel_bands
+    whole = settings.mel_norm == "slaney"
+    if settings.mel_scale == "slaney":
+        how = {"dtype": np.float64, "norm": "slaney" if whole else None}
+        return librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands, **how)
+    mel = 2595 * np.log10(1 + rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, mel, bands + 2) / 2595) - 1)
+    linear = (bands, size // 2 + 1, rate, 0.0, rate / 2, tf.float64)
+    filters = tf.signal.linear_to_mel_weight_matrix(*linear).numpy().T
+    return filters * (2 / (edges[2:] - edges[:-2]))[:, None] if whole else filters
+
+
 def reference_power(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     """Loop over frames in float64, [mel_bands, frames]."""
-    rate, bands = settings.sample_rate, settings.mel_bands
+    rate = settings.sample_rate
     window, hop = (round(ms * rate / 1000) for ms in (settings.window_ms, settings.hop_ms))
     size = 2 ** int(np.ceil(np.log2(window)))
     taper = scipy.signal.get_window("hann", window)  # periodic
-    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands, dtype=np.float64)
+    filters = reference_filters(settings, size)
     starts = range(0, len(waveform) - window + 1, hop)
     spectra = [np.fft.rfft(taper * waveform[start : start + window], size) for start in starts]
     return filters @ np.abs(np.transpose(spectra)) ** 2
@@ -40,9 +56,10 @@ def reference_image(waveform: np.ndarray, settings: Settings) -> np.ndarray:
     """Grey levels before rounding, float64 [mel_bands, frames]."""
     waveform = np.float64(waveform)
     peak = np.abs(waveform).max()
-    if peak > 0:
+    if peak > 0 and settings.normalise == "on":
         waveform = waveform / peak * 10 ** (-3 / 20)
-    level = 10 * np.log10(np.maximum(reference_power(waveform, settings), 1e-10))
+    power = reference_power(waveform, settings)
+    level = 10 * np.log10(np.maximum(power, settings.power_floor))
     if settings.top_db:
         level = np.maximum(level, level.max() - settings.top_db)
     span = level.max() - level.min()
@@ -104,6 +121,37 @@ def test_image_is_the_references(name, used):
     difference = np.abs(mel - np.round(expected))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01  # where the reference lies between two grey levels
+
+
+CODE = {key: READINGS["authors"][key] for key in ("mel_scale", "mel_norm")}
+LEVELS = {key: READINGS["authors"][key] for key in ("normalise", "power_floor")}
+
+
+ALL = CODE | LEVELS
+
+
+@pytest.mark.parametrize("read", [*({key: value} for key, value in ALL.items()), ALL])
+def test_each_reading_of_the_public_code_shows(read):
+    """A noise at -66 dB of full scale and silence behind it, of which each setting moves values."""
+    used = Settings(chunk_length_s=1.0, **read)
+    waveform = np.where(np.arange(RATE) < RATE // 2, 1e-3, 0) * SIGNALS["noise"]
+    difference = np.abs(image(waveform, used) - np.round(reference_image(waveform, used)))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.05  # TensorFlow's triangles are straight in Mel, not in Hz
+    other = image(waveform, ONE_S)
+    assert np.abs(image(waveform, used) - other).mean() > 1
+
+
+def test_filters_of_the_public_code_are_tensorflow_s():
+    used = Settings(**CODE)
+    filters, expected = spectrogram.bands(used).filters, reference_filters(used, 512).T
+    assert filters.shape == expected.shape == (257, 128)
+    np.testing.assert_allclose(filters, expected, atol=0.003)  # of at most 1
+    assert filters.max() > 0.99
+    assert (filters.any(axis=0) == expected.any(axis=0)).all()
+    assert (~filters.any(axis=0)).sum() == 1  # a band between two bins
+    centres = 700 * (10 ** (np.arange(1, 129) * 2840.0230467 / 129 / 2595) - 1)
+    np.testing.assert_allclose(spectrogram.mel_frequencies(used), centres, rtol=1e-6)
 
 
 @pytest.mark.parametrize("top_db", [None, 80.0])

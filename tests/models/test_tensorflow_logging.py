@@ -37,3 +37,21 @@ def test_a_crash_inside_is_not_silent():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode < 0
     assert ("Aborted" in done.stderr, "chatter" in done.stderr) == (True, False)
+
+
+def test_threads_are_those_of_the_settings_or_the_process_begins_anew():
+    """However many cores and whatever the environment says, but only before TensorFlow starts."""
+    code = "from dslite.models import tensorflow_logging as logging\n"
+    code += "logging.import_tensorflow({})\nprint(logging.running_threads())\n"
+    code += "logging.pin_threads({})\nlogging.pin_threads(7)\n"
+    for started, pinned in ((3, 3), (0, 5)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(started, pinned)],
+            **{"capture_output": True, "text": True},
+            env=os.environ | {"TF_NUM_INTRAOP_THREADS": "5"},
+        )
+        assert (done.stdout, done.returncode) == (f"{pinned}\n", 1)
+        assert done.stderr.endswith(
+            f"InputError: threads 7: TensorFlow has been started with {pinned} in this process; "
+            "begin anew (restart the notebook's kernel)\n"
+        )

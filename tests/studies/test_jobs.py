@@ -133,7 +133,7 @@ def test_runs_come_in_the_studys_order_and_baselines_last(lay_study):
 def test_what_is_of_another_recipe_is_not_counted(lay_study, key, value, differing):
     file = lay_study()
     first = runs_of(file)[0]
-    settings = first.settings.model_dump(exclude={"copies"})  # there are none
+    settings = first.settings.model_dump()
     finish(first, **{key: settings | value if key == "settings" else value})
     first = runs_of(file)[0]
     assert (first.finished, first.runs) == (False, ())

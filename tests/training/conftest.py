@@ -31,6 +31,7 @@ def chosen(tiny, cache):
     def make(**differs):
         used = {"epochs_phase1": 2, "epochs_phase2": 0, "trained_share": 0.0, "dropout": 0.0}
         used |= {"batch_size": 8, "learning_rate": 1.0, "image_size": 32, "mel_bands": 16}
+        used |= {"epoch_choice": "best"}
         used |= {"units": 8, "backbone": "squeezenet", "weights": str(tiny)}
         return Settings(**(used | differs))
 

@@ -114,7 +114,7 @@ def test_a_regression_is_learnt_in_the_labels_unit(chosen):
     assert np.sqrt(np.mean((outputs - true) ** 2)) < np.std(true)
     chunks = pd.DataFrame({"true": true, "output": outputs})
     rho = spearmanr(chunks.groupby(task.store.file[devel]).mean())[0]
-    assert history["devel_score"][history["best"]].item() == pytest.approx(rho)
+    assert history["devel_score"][history["chosen"]].item() == pytest.approx(rho)
     assert rho > 0.8
 
 
@@ -157,25 +157,24 @@ def epochs_with_weights_of(network, weights):
 
 
 @pytest.mark.parametrize(
-    ("rows", "best", "epochs"),
+    ("rows", "choice", "kept", "epochs"),
     [
         # Of equal scores the lower loss, of equal epochs the first
-        ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], 2, {1: 2}),
-        (
-            [(0.1, 0.2), (0.2, 0.2), (0.3, 0.2), (5.0, 0.3)],
-            4,
-            {1: 2, 2: 2},
-        ),  # the score goes before the loss
-        # no correlation at all
-        ([(0.9, np.nan), (0.7, -0.1), (0.8, np.nan), (0.9, np.nan)], 2, {1: 2}),
+        ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], "best", 2, {1: 2}),
+        # The score goes before the loss
+        ([(0.1, 0.2), (0.2, 0.2), (0.3, 0.2), (5.0, 0.3)], "best", 4, {1: 2, 2: 2}),
+        # No correlation at all
+        ([(0.9, np.nan), (0.7, -0.1), (0.8, np.nan), (0.9, np.nan)], "best", 2, {1: 2}),
+        # Whatever devel says
+        ([(0.9, 0.5), (0.7, 0.9), (0.7, 0.5), (np.nan, 0.1)], "last", 4, {1: 2, 2: 2}),
     ],
 )
-def test_the_best_devel_epochs_weights_remain(chosen, scripted, rows, best, epochs):
+def test_the_weights_of_the_chosen_epoch_remain(chosen, scripted, rows, choice, kept, epochs):
     weights = scripted(rows)
-    network, history = trained(toy(chosen(**BOTH), (2, 2, 2)))
-    assert history["best"].tolist() == [epoch == best for epoch in (1, 2, 3, 4)]
-    assert epochs_with_weights_of(network, weights) == [best]
-    assert loop.epochs_to_best(history) == epochs
+    network, history = trained(toy(chosen(epoch_choice=choice, **BOTH), (2, 2, 2)))
+    assert history["chosen"].tolist() == [epoch == kept for epoch in (1, 2, 3, 4)]
+    assert epochs_with_weights_of(network, weights) == [kept]
+    assert loop.epochs_to_chosen(history) == epochs
 
 
 @pytest.mark.parametrize(
@@ -191,17 +190,17 @@ def test_each_phase_has_the_epochs_asked_for(chosen, epochs, phases, devel):
         assert history["epoch"].tolist() == list(range(1, len(phases) + 1))
         assert history["learning_rate"].tolist() == [{1: 1.0, 2: 0.1}[p] for p in phases]
     else:
-        assert loop.epochs_to_best(history) == {}
+        assert loop.epochs_to_chosen(history) == {}
 
 
 def test_columns_of_the_history(chosen):
     task, rows = toy(chosen(epochs_phase1=1), (2, 2, 2)), []
     columns = ["epoch", "phase", "learning_rate", "train_loss", "images_per_s"]
     _, history = trained(task, after_epoch=rows.append)
-    assert history.columns.tolist() == [*columns, "devel_loss", "devel_score", "seconds", "best"]
+    assert history.columns.tolist() == [*columns, "devel_loss", "devel_score", "seconds", "chosen"]
     # Images a second of the training alone: at least as many as over the whole epoch.
     assert (history["images_per_s"] * history["seconds"] >= len(task.store.chunks("train"))).all()
-    assert pd.DataFrame(rows).equals(history.drop(columns="best"))
+    assert pd.DataFrame(rows).equals(history.drop(columns="chosen"))
     assert trained(task, devel=False)[1].columns.tolist() == [*columns, "seconds"]
 
 
@@ -247,11 +246,11 @@ def test_out_of_patience_a_phase_ends_and_the_best_weights_remain(chosen, script
     task = toy(chosen(**differs), (2, 2, 2))
     network, history = trained(task, log=lines.append)
     assert history["phase"].tolist() == [1] * 4 + [2] * 4
-    assert history.index[history["best"]].tolist() == [5]
+    assert history.index[history["chosen"]].tolist() == [5]
     assert epochs_with_weights_of(network, weights) == [6]
     for number in (1, 2):
         assert f"phase {number} ends early: devel does not get better" in lines
-    assert loop.epochs_to_best(history) == {1: 4, 2: 2}
+    assert loop.epochs_to_chosen(history) == {1: 4, 2: 2}
     # Without devel there is nothing to lose patience over.
     _, final = trained(task, devel=False, epochs={1: 5})
     assert len(final) == 5
@@ -375,7 +374,7 @@ def test_phase_1_is_one_solved_row(chosen):
     task, lines = hard(chosen(**SOLVED)), []
     network, history = trained(task, log=lines.append)
     (row,) = history.to_dict("records")
-    assert (row["epoch"], row["phase"], row["learning_rate"], row["best"]) == (1, 1, 0.0, True)
+    assert (row["epoch"], row["phase"], row["learning_rate"], row["chosen"]) == (1, 1, 0.0, True)
     devel = task.store.chunks("devel")
     outputs, classes = outputs_of(network, task, devel), task.classes[devel]
     assert row["devel_loss"] == pytest.approx(-np.log(outputs[np.arange(24), classes]).mean(), 1e-2)
@@ -387,7 +386,7 @@ def test_phase_1_is_one_solved_row(chosen):
     assert any(line.startswith("head all: strength ") for line in lines)
     (head,) = history.attrs["heads"]
     assert head["chosen"]
-    assert loop.epochs_to_best(history) == {1: 1}
+    assert loop.epochs_to_chosen(history) == {1: 1}
     # The whole training does not depend on the seed, which draws nothing.
     assert equal(network, trained(task, seed=5)[0])
 
@@ -424,10 +423,10 @@ def test_phase_2_counts_where_its_gain_is_more_than_noise(chosen, scripted, rows
     np.testing.assert_allclose(history["gain"][1:], gains, atol=1e-9)
     for noise, right in zip(history["noise"][1:], rows[1:], strict=True):
         assert noise == pytest.approx(2 * np.std(np.subtract(right, HALF)) / 12**0.5, nan_ok=True)
-    assert history["best"].tolist() == [epoch == best for epoch in (1, 2, 3, 4)]
+    assert history["chosen"].tolist() == [epoch == best for epoch in (1, 2, 3, 4)]
     for mine, other in zip(network.get_weights(), weights[best - 1], strict=True):
         np.testing.assert_array_equal(mine, other)
-    assert loop.epochs_to_best(history) == ({1: 1, 2: best - 1} if best > 1 else {1: 1})
+    assert loop.epochs_to_chosen(history) == ({1: 1, 2: best - 1} if best > 1 else {1: 1})
     facts = experiment._of_training(toy(chosen(**SOLVED_BOTH)), history, np.arange(3), quiet)
     assert facts["kept"]["phase"] == (2 if best > 1 else 1)
     expected = gains[best - 2] if best > 1 else np.nanmax(gains)
@@ -472,7 +471,7 @@ def test_a_regression_is_solved_in_the_labels_unit(chosen):
     devel = task.store.chunks("devel")
     outputs, true = outputs_of(network, task, devel)[:, 0], task.targets[devel][:, 0]
     assert np.sqrt(np.mean((outputs - true) ** 2)) < 0.5 * np.std(true)
-    assert history["devel_score"][history["best"]].item() > 0.8
+    assert history["devel_score"][history["chosen"]].item() > 0.8
     assert np.isfinite(history[["gain", "noise"]].iloc[1:]).all(axis=None)
 
 

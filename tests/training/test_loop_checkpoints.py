@@ -33,7 +33,7 @@ def state(rng):
         {"epoch": 1, "devel_score": float("nan"), "devel_loss": float("inf")},
         {"epoch": 2, "devel_score": 0.1 + 0.2, "devel_loss": 1 / 3},
     ]
-    arrays = {"variables": [*variables, dropout, empty], "optimizer": optimizer, "best": []}
+    arrays = {"variables": [*variables, dropout, empty], "optimizer": optimizer, "chosen": []}
     return arrays, {"history": history, "order": generator.bit_generator.state}
 
 
@@ -93,7 +93,7 @@ def facts(**content):
         archive(variables=np.arange(3)),
         archive(json=np.arange(3)),
         archive(json=facts(lengths={}, facts={})),
-        archive(json=facts(identity="mine", lengths={"best": 1}, facts={})),
+        archive(json=facts(identity="mine", lengths={"chosen": 1}, facts={})),
         archive(json=facts(identity="mine", facts={})),
         archive(json=np.array([{"identity": "mine", "lengths": {}, "facts": {}}])),  # a pickle
     ],
