@@ -279,7 +279,7 @@ def _checked_card(values: dict[str, Any], path: Path) -> Card:
         presets = PRESETS | presets
         if isinstance(presets["paper"], dict):
             read = {name: presets["paper"] | changes for name, changes in READINGS.items()}
-            presets = read | presets
+            presets = {"paper": presets["paper"]} | read | presets
         values = values | {"presets": presets}
     card, where = checked(Card, values, str(path)), f"{path}, grid"
     for preset, keys in {"settings": card.settings, **card.presets}.items():

@@ -144,7 +144,8 @@ def _recipe(used: Settings) -> dict[str, str]:
     later = used.learning_rate_phase2 or used.learning_rate / 10
     part = "the same" if used.trained_whole else f"the last {used.trained_share:.0%} of layers too"
     second = f"{part}: {used.optimizer}, rate {later:g}, {used.epochs_phase2} epochs"
-    second += ", kept only where devel gains" * (used.head == "ridge")
+    if used.head == "ridge" and used.epoch_choice == "best":
+        second += ", kept only where devel gains"
     fine_tuned = used.epochs_phase2 and (used.trained_share or used.trained_whole)
     phases = {"Phase 1": first[used.head], "Phase 2": second if fine_tuned else "none"}
     return {"Picture": picture, "Network": network, **phases, "Augmentation": used.augmentation}

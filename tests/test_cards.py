@@ -187,6 +187,26 @@ def test_every_preset_of_every_card_loads(name):
         assert stated.items() <= loaded.items()
 
 
+def test_readings_change_a_cards_paper_and_nothing_else(user_card):
+    """What the text leaves open as the public code has it, and a rate that learns."""
+    texts = [f"presets: {{paper: {{units: 9}}{mine}}}\n" for mine in ("", ", repaired: {units: 8}")]
+    plain, own = map(user_card, texts)
+    ravdess = cards.load("ravdess")
+    for card, units in ((plain, 9), (ravdess, 128)):
+        paper = cards.settings_of(card, "paper")
+        assert (paper.units, paper.epoch_choice) == (units, "last")
+        for name, changes in cards.READINGS.items():
+            read = cards.settings_of(card, name)
+            assert read == paper.model_copy(update=changes)
+            differing = {key for key, value in read if value != getattr(paper, key)}
+            assert differing == set(changes) - {"top_db"}  # which they have already
+    assert set(cards.READINGS["repaired"]) == {"learning_rate"}
+    authors = cards.settings_of(ravdess, "authors")
+    assert {value for key, value in authors if key.endswith("_reading")} == {"code"}
+    assert cards.settings_of(ravdess, "tuned").epoch_choice == "best"
+    assert cards.settings_of(own, "repaired") == settings.Settings(units=8)
+
+
 def test_paper_presets_are_table_2():
     columns = {card.paper_column.lower(): card for card in map(cards.load, cards.names())}
     rows = [row for row in published("table2.csv") if row["value"]]  # two cells are empty

@@ -173,7 +173,12 @@ def test_begin_outside_a_notebook():
     stage = notebooks.begin("3_training", values)
     assert (stage.settings.units, stage.settings.augmentation) == (7, "cutmix")
     assert (stage.preset, stage.seed) == ("transfer", 3)
-    for text in ("`units` 512 → **7**", "| Augmentation | cutmix |", "(weights: random)"):
+    for text in (
+        "`units` 512 → **7**",
+        "`epoch_choice` last → **best**",
+        "| Augmentation | cutmix |",
+        "(weights: random)",
+    ):
         assert text in stage.summary()
     paper = notebooks.begin("3_training", {"preset": "paper"}).summary()
     assert "| Differs from the paper in | nothing |" in paper

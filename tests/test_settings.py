@@ -32,6 +32,8 @@ def test_defaults_are_the_paper():
     assert (default.weight_decay, default.label_smoothing, default.warmup_epochs) == (0, 0, 0)
     assert (default.mel_min_hz, default.mel_max_hz) == (0, None)
     assert (default.pooling, default.feature_layer) == ("global", "")
+    assert (default.epoch_choice, default.normalise, default.power_floor) == ("last", "on", 1e-10)
+    assert (default.mel_scale, default.mel_norm) == ("slaney", "slaney")
 
 
 def test_derived_lengths():
@@ -56,6 +58,8 @@ chunk_hop_s=0 image_size=16 backbone=vgg61 augmentation=mixup weights=7 optimize
 learning_rate_phase2=0 warmup_epochs=-1 warmup_epochs=0.5 weight_decay=-0.1 label_smoothing=1
 label_smoothing=-0.1 patience=0 trunk_cache=true trunk_cache_gib=-1 probability_reading=mine
 cutmix_reading=mine mask_reading=mine mel_min_hz=-1
+mel_scale=bark mel_norm=area normalise=maybe power_floor=0 power_floor=2
+epoch_choice=first threads=0
 """
 
 

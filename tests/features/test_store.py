@@ -132,8 +132,10 @@ CHANGES = {
     **{"trim": "on", "window_ms": 64, "hop_ms": 8, "mel_bands": 20, "mel_min_hz": 50.0},
     **{"mel_max_hz": 3000.0, "top_db": 60, "trim_db": 30, "picture": "clip", "columns": 64},
     **{"level_window_ms": 64.0, "level_max_hz": 2000.0, "level_range_db": 60.0},
+    **{"mel_scale": "htk", "mel_norm": "none", "normalise": "off", "power_floor": 1e-16},
 }
 HARMLESS = {"image_size": 64, "backbone": "mobilenet_v2", "augmentation": "cutmix", "units": 9}
+HARMLESS |= {"epoch_choice": "best", "threads": 1}
 
 
 def test_the_key_holds_all_that_a_spectrogram_depends_on(corpus):

@@ -57,6 +57,8 @@ OTHER = {
     **{"bootstrap_draws": 77, "weights": "random", "trim_db": 40, "picture": "clip"},
     **{"columns": 64, "level_window_ms": 64, "level_max_hz": 3000, "level_range_db": 80},
     **{"segments": 2, "head": "ridge", "copies": 2},
+    **{"mel_scale": "htk", "mel_norm": "none", "normalise": "off", "power_floor": 1e-16},
+    **{"epoch_choice": "best", "threads": 3},
 }
 
 
