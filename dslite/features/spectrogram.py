@@ -94,10 +94,8 @@ def mel_frequencies(settings: Settings, panel: int = 0) -> np.ndarray:
     highest = settings.highest_hz
     if panel:
         highest = min(highest, settings.level_max_hz)
-    edges = librosa.mel_frequencies(
-        *(settings.mel_bands + 2, settings.mel_min_hz, highest), htk=settings.mel_scale == "htk"
-    )
-    return edges[1:-1]
+    ends = {"fmin": settings.mel_min_hz, "fmax": highest, "htk": settings.mel_scale == "htk"}
+    return librosa.mel_frequencies(settings.mel_bands + 2, **ends)[1:-1]
 
 
 def panel_frequencies(settings: Settings) -> np.ndarray:

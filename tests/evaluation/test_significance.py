@@ -198,8 +198,8 @@ def test_few_unanimous_speakers_are_neither_tested_nor_called_equal(rng):
     assert (row["speakers_worse"], row["p_speakers"]) == (6, 2 / 2**6)
     assert (row["verdict"], row["verdict_speakers"]) == ("worse", "worse")
     # Of two such comparisons, neither could be significant after the correction.
-    both = pd.concat([rows, rows[rows["augmentation"] != "none"].assign(augmentation="both")])
-    table = significance.compared(both, "augmentation", "none")
+    both = predictions(rng, {"both": 0.2}, seeds=(0,), speakers=6)
+    table = significance.compared(pd.concat([rows, both]), "augmentation", "none")
     assert table["verdict"].tolist() == ["worse", "worse"]
     assert table["verdict_speakers"].tolist() == [significance.TOO_FEW] * 2
     assert table[["p_speakers", "p_holm_speakers"]].isna().all(axis=None)

@@ -1,11 +1,13 @@
 """TensorFlow starts without a word, and a real error still comes through."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
+from dslite import paths
 from dslite.models import tensorflow_logging
 
 
@@ -55,3 +57,19 @@ def test_threads_are_those_of_the_settings_or_the_process_begins_anew():
             f"InputError: threads 7: TensorFlow has been started with {pinned} in this process; "
             "begin anew (restart the notebook's kernel)\n"
         )
+
+
+def test_no_other_place_decides_how_many_threads_a_training_has():
+    """Neither workflow nor cluster: they reserve what the settings say."""
+    files = [paths.ROOT / "Snakefile", *paths.ROOT.glob("workflow/**/*.*")]
+    files += [*paths.ROOT.glob("dslite/**/*.py"), *paths.ROOT.glob("notebooks/*.ipynb")]
+    text = {file.name: file.read_text("utf-8") for file in files}
+    deciding = {name for name, of in text.items() if re.search("INTRAOP|OMP_NUM|intra_op", of)}
+    assert deciding == {"tensorflow_logging.py"}
+    for name, rule in (
+        ("Snakefile", "training"),
+        ("Snakefile", "ablation"),
+        ("study.smk", "study_"),
+    ):
+        _, _, body = text[name].partition(f"rule {rule}")
+        assert re.search(r"threads: (\w+)", body)[1] in ("training_threads", "job_threads")
