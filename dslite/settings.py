@@ -127,7 +127,7 @@ class Settings(Strict):
     trained_share: float = Field(0.1, ge=0, le=1)  # of the backbone's layers, phase 2
     fine_tune_reading: Literal["paper", "code"] = "paper"
     balance: Literal["upsample", "weights", "none"] = "upsample"
-    # Of TensorFlow within an operation, on which the last bits of a sum depend: not those there are
+    # Of one operation of TensorFlow, however many cores there are: a sum's last bits depend on them
     threads: int = Field(2, ge=1, le=512)
     # Store the frozen layers' output of every un-augmented picture
     trunk_cache: Literal["on", "off"] = "on"

@@ -111,7 +111,7 @@ def repeat(
 
 
 def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:
-    """Name what differs in predictions, metrics and history, and in what may explain it."""
+    """Name what differs in predictions, metrics, history and weights, and what may explain it."""
     both = (original, again)
     tables = {"predictions.csv": [run.predictions for run in both]}
     tables["history.csv"] = [run.history.drop(columns=TIMES, errors="ignore") for run in both]
@@ -121,6 +121,8 @@ def compare(original: runs.Run, again: runs.Run) -> tuple[list[str], list[str]]:
     lines = value_differences(*scores)
     differences += [f"metrics.json: {line}" for line in lines[:LISTED]]
     differences += [f"metrics.json: and {len(lines) - LISTED} more"] * (len(lines) > LISTED)
+    weights = {run.record.get("final_weights_sha256") for run in both} - {None}
+    differences += ["run.json: other final weights"] * (len(weights) > 1)
     surroundings = [{key: run.record.get(key) for key in SURROUNDINGS} for run in both]
     return differences, value_differences(*surroundings)
 

@@ -96,13 +96,13 @@ def test_what_differs_is_printed(copied, small_run, small_corpus, command, monke
     scores["file"]["score"] += 0.5
     edit(copied, "metrics.json", test=scores)
     versions = edit(copied, commit="abc")["versions"]
-    edit(copied, versions=versions | {"keras": "2.0.0"})
+    edit(copied, versions=versions | {"keras": "2.0.0"}, final_weights_sha256="0" * 64)
     status, out, err = command("rerun", copied, "--table", small_corpus, "--keep")
     assert (status, err) == (1, "")
     for text in (
         f"predictions.csv: 2 of {len(table)} rows differ (calm); largest difference 0.25",
         f"versions.keras: 2.0.0 then, {versions['keras']} now",
-        *("metrics.json: test.file.score", "commit: abc then"),
+        *("metrics.json: test.file.score", "commit: abc then", "run.json: other final weights"),
     ):
         assert text in out
     assert "history.csv" not in out
