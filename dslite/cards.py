@@ -118,6 +118,10 @@ class Card(Strict):
     table1: Table1 | None = None
     expected: tuple[Expectation, ...] = ()
 
+    # Preset -> partitions whose speakers it was chosen on: its scores on them are optimistic
+    chosen_on: dict[Name, tuple[Literal["train", "devel", "test"], ...]] = Field(
+        default_factory=dict
+    )
     default_preset: str = "tuned"
     settings: dict[str, Any] = Field(default_factory=dict)
     presets: dict[Name, dict[str, Any]] = Field(default_factory=lambda: dict(PRESETS))
@@ -164,6 +168,11 @@ class Card(Strict):
     def part_of_speaker(self) -> dict[str, str]:
         """Partition of each speaker that the card lists."""
         return {name: part for part, names in self.partition.items() for name in names}
+
+    def speakers_of_choice(self, preset: str) -> list[str]:
+        """Return the speakers on whom a preset was chosen, none if it was on other corpora."""
+        chosen_on = self.chosen_on.get(preset, ())
+        return sorted(name for name, part in self.part_of_speaker.items() if part in chosen_on)
 
 
 def names() -> list[str]:

@@ -97,7 +97,7 @@ rule study_choice:
 
 
 rule study_device:
-    # The files for the device, of the run that is best on devel among those of one network.
+    # The files for the device: of each network the first seed of what is best on devel in the mean.
     input:
         lambda wildcards: [one.output for one in DEVICES[wildcards.device]],
     output:

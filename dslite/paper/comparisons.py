@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dslite import provenance
+from dslite import cards
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.evaluation.significance import BETTER, TOO_FEW, UNITS, WORSE
-from dslite.paper import published
 from dslite.paper.published import NAMES
 from dslite.paper.reproduction import TITLES
 from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, all_runs, load
@@ -25,9 +24,17 @@ PARTITION = "test partition"  # the protocol of a run; that of a cross-validatio
 FINE_TUNING = "Does the network beat a support vector machine on its frozen features?"
 ACOUSTICS = "Does the network beat a support vector machine on acoustic statistics?"
 AUGMENTATION = "Does augmentation help?"
-PRESETS = "Does our recipe (tuned) beat the paper's method (paper)?"
-QUESTIONS = (FINE_TUNING, AUGMENTATION, PRESETS, ACOUSTICS)
-BASELINE = {FINE_TUNING: SVM, AUGMENTATION: NONE, ACOUSTICS: LIBROSA}  # of PRESETS: paper
+PRESETS = "Does our recipe (tuned) beat the paper's method as printed (paper)?"
+RATE = "Does the paper's method gain by a rate that learns (repaired against paper)?"
+RECIPE = "Does our recipe beat the paper's method with that rate (tuned against repaired)?"
+READINGS = "Do the readings of the authors' code gain (authors against paper)?"
+BASELINE = {AUGMENTATION: NONE, FINE_TUNING: SVM, ACOUSTICS: LIBROSA}
+BETWEEN = {  # a question between presets -> this, baseline
+    **{PRESETS: ("tuned", "paper"), RATE: ("repaired", "paper")},
+    **{RECIPE: ("tuned", "repaired"), READINGS: ("authors", "paper")},
+}
+QUESTIONS = (*BETWEEN, *BASELINE)
+CLEAN = "clean speakers"  # of folds: those on whom no preset was chosen
 WHERE = ["dataset", "protocol", "backbone", "preset"]
 COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "prediction"]
 
@@ -38,7 +45,9 @@ COLUMNS = [*WHERE, "configuration", "seed", "run", "file", "speaker", "label", "
 def predictions(dataset: str) -> pd.DataFrame:
     """Read the test predictions of every finished run and cross-validation of a corpus: `COLUMNS`.
 
-    Runs from random weights or with settings of their own answer other questions: left out.
+    Runs from random weights or with settings of their own answer other questions: left out. Where
+    a preset was chosen on some of the speakers that folds test, the others' files follow as a
+    protocol of their own (`CLEAN`).
     """
     runs = all_runs(True, dataset=dataset, metric="uar", random_weights=False, overridden=False)
     folds = runs.groupby("run")["fold"].transform("max")
@@ -54,7 +63,12 @@ def predictions(dataset: str) -> pd.DataFrame:
             table = table[(table["partition"] == "test") & (table["label"] != "")]
             shared = {key: run[key] for key in (*WHERE, "configuration", "seed", "run")}
             parts.append(table.assign(**shared)[COLUMNS])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+    table = pd.concat(parts[1:] or parts, ignore_index=True)
+    card = cards.load(dataset) if dataset in cards.names() else None
+    used = [name for of in card.chosen_on for name in card.speakers_of_choice(of)] if card else []
+    clean = table[(table["protocol"] != PARTITION) & ~table["speaker"].isin(["", *used])]
+    clean = clean.assign(protocol=clean["protocol"] + f", {CLEAN}")
+    return pd.concat([table, clean], ignore_index=True) if used and len(clean) else table
 
 
 def answers(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +85,9 @@ def answers(predictions: pd.DataFrame) -> pd.DataFrame:
             rows = _with_baseline(networks, of_kind) if baseline in BASELINES else networks
             parts.append(_compared(question, rows, "configuration", baseline, WHERE))
         by = [*WHERE[:3], "configuration"]
-        parts.append(_compared(PRESETS, networks, "preset", "paper", by))
+        for question, presets in BETWEEN.items():
+            pair = networks[networks["preset"].isin(presets)]
+            parts.append(_compared(question, pair, "preset", presets[1], by))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     return table.sort_values(
         "question", key=lambda column: column.map(QUESTIONS.index), kind="stable", ignore_index=True
@@ -113,29 +129,13 @@ def _compared(
 READING = (
     "Of a comparison's two answers take the one for new speakers if it shall hold for others, and "
     "the one on these files to know whether the difference there is more than chance. "
-    "Points are of UAR; p is corrected for the number of comparisons of its question and network."
+    "Points are of UAR; p is corrected for the number of comparisons of its question and network. "
+    "Too few: so few speakers that no outcome could be significant; each one's points stand "
+    "instead of an interval."
 )
 BEGIN = "<!-- results: begin; made by `make paper` from results/records, do not edit -->"
 END = "<!-- results: end -->"
 ANSWERS = {"": "on these files", "_speakers": "for new speakers"}  # by their columns' ending
-RESULTS = (3, 4, 5)  # tables of results; the others describe corpora and settings
-SETTINGS = {"paper": "with the paper's method (paper)", "tuned": "with our recipe (tuned)"}
-AT_CHANCE = 10  # points of UAR above chance within which a network has learnt next to nothing
-
-
-def count_verdicts(numbers: pd.DataFrame) -> str:
-    """Say how many results of Tables 3 to 5 got which verdict; a score and its interval are one."""
-    bounds = {"ci_low": "test", "ci_high": "test"}
-    judged = numbers[numbers["table"].isin(RESULTS)].replace({"column": bounds})
-    # Of a score and its bounds, one that the paper contradicts goes before
-    judged = judged.sort_values("verdict", key=lambda of: of != published.ITSELF, kind="stable")
-    judged = judged.drop_duplicates(["table", "dataset", "configuration", "column"])
-    counts, words = judged["verdict"].value_counts(), published.words("sentence")
-    parts = [f"{counts[v]} {words[v]}" for v in published.ORDER if v in counts]
-    sentence = f"Of the {len(judged)} results in Tables 3 to 5: {', '.join(parts)}."
-    computed = ((judged["verdict"] == published.REPRODUCED) & (judged["column"] == "chance")).sum()
-    chances = f" Of the reproduced ones {computed} are chance levels, which are computed."
-    return sentence + chances * bool(computed)
 
 
 def signed(points: float) -> str:
@@ -154,14 +154,11 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
     """Write `answers` as texts; of too few speakers for an interval, each one's points."""
     rows = []
     for row in answers.to_dict("records"):
-        seeds = f", {row['seeds']} seeds" * (row["seeds"] > 1)
-        this, other = (LABELS.get(row[key], row[key]) for key in ("this", "baseline"))
-        other = "none" if row["baseline"] == NONE else other
-        which = f"{LABELS[row['configuration']]}: " if row["question"] == PRESETS else ""
+        configuration = row["configuration"] if row["question"] in BETWEEN else row["this"]
         line = {
             "network": network(row),
-            "on": f"{row['protocol']}{seeds}",
-            "compared": f"{which}{this} against {other}",
+            "on": row["protocol"] + f", {row['seeds']} seeds" * (row["seeds"] > 1),
+            "configuration": LABELS[configuration],
             "points": signed(row["difference"]),
         }
         each = [signed(float(of)) for of in str(row["by_speaker"]).split(";") if of]
@@ -172,7 +169,7 @@ def answers_table(answers: pd.DataFrame) -> pd.DataFrame:
             if verdict == TOO_FEW:
                 n = row[f"{unit}_better"] + row[f"{unit}_worse"]
                 which = row[unit] if n == row[unit] else f"{n} of {row[unit]} differ"
-                verdict = f"too few {unit} for a test ({which})"
+                verdict = f"too few ({which})"
             line[f"95 % ({unit})"] = span or "–"
             line[f"p ({unit})"] = f"{row[f'p_holm{end}']:.2g}".replace("nan", "–")
             line[ANSWERS[end]] = verdict
@@ -206,28 +203,6 @@ def summarise(question: str, answers: pd.DataFrame) -> str:
         where = f"On {NAMES.get(dataset, dataset)}, of {len(rows)} comparison{plural}"
         sentences.append(f"{where} {'; '.join(parts)}.")
     return " ".join(sentences)
-
-
-def learning(means: pd.DataFrame, chance: float) -> list[str]:
-    """Say of each network and preset of a corpus whether it is above chance (in percent) at all."""
-    networks = means[~means["configuration"].isin(BASELINES) & (means["protocol"] == PARTITION)]
-    sentences, by = [], ["dataset", "backbone", "preset"]
-    for (dataset, backbone, preset), scores in networks.groupby(by, sort=False)["test"]:
-        low, high = scores.min(), scores.max()
-        span = f"{low:.1f} to {high:.1f} %" if high - low >= 0.05 else f"{high:.1f} %"
-        settings = SETTINGS.get(preset, f"with the settings {preset}" if preset else "")
-        who = " ".join(filter(None, [TITLES.get(backbone, backbone), settings]))
-        verdict = "learns next to nothing" if high < chance + AT_CHANCE else "learns"
-        outcome = f"{verdict}: test UAR {span} (chance {chance:.1f} %)"
-        sentences.append(f"On {NAMES.get(dataset, dataset)}, {who} {outcome}.")
-    return sentences
-
-
-def cost(runs: pd.DataFrame) -> str:
-    """Say what the runs took, from ``seconds`` of `dslite.training.runs.all_runs`."""
-    took = provenance.duration_in_words(runs["seconds"].sum())
-    machines = ", ".join(sorted(set(filter(None, runs["hardware"]))))
-    return f"{len(runs)} runs took {took}, added up, on {machines}."
 
 
 def inserted(text: str, results: str, name: str = "README.md") -> str:

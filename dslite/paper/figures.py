@@ -19,7 +19,7 @@ from dslite.paper.reproduction import TITLES
 from dslite.paper.tables import environment, words
 from dslite.provenance import size_in_words
 from dslite.training import runs as training_runs
-from dslite.training.runs import BASELINES, LABELS
+from dslite.training.runs import LABELS
 
 EXPLAINED = ("explanation/shap_confident.png", "explanation/shap_confident.svg")  # Figure 2
 POOLINGS = {"global": "mean over the picture", "time": "mean over time"}
@@ -69,25 +69,24 @@ def _of_corpus(
     """Figures 1 to 3 of one corpus, its scores and trade-offs."""
     runs, printed, scores = (of[of["dataset"] == dataset] for of in (runs, printed, scores))
     chance = 100 / len(cards.load(dataset).classes)
-    profiles = {
-        name: content | {"record": run.record, "tested": run.metrics["test"]["file"]}
-        for name, (run, content) in reproduction.profiles().items()
-        if content["dataset"] == dataset and not content["random_weights"]
-    }
+    measured, profiles = reproduction.profiles(), {}
+    for name in reproduction.best_measured(runs):
+        run, content = measured[name]
+        profiles[name] = content | {"record": run.record, "tested": run.metrics["test"]["file"]}
     if pipeline := pipeline_facts(profiles):
         svg = environment().get_template("figure1.svg.j2").render(pipeline)
         yield _figure("figure1", svg, dataset, **pipeline)
-    for run in runs.sort_values("devel", ascending=False).to_dict("records"):
+    best = reproduction.best_on_devel(runs)
+    for run in best.to_dict("records"):
         files = [file for name in EXPLAINED if (file := Path(run["folder"], name)).is_file()]
         if files:
             is_text = files[0].suffix == ".svg"
             drawn = files[0].read_text("utf-8") if is_text else plots.reduced(files[0])
-            yield _figure("figure2", drawn, dataset, run=f"{dataset}/{run['run']}")
+            yield _figure("figure2", drawn, dataset, run=run["name"])
             break
-    networks = runs[~runs["random_weights"] & ~runs["configuration"].isin(BASELINES)]
-    tested = networks[networks["test"].notna() & networks["devel"].notna()]
+    tested = best[best["test"].notna() & best["devel"].notna()]
     if len(tested):
-        run = training_runs.load(tested.loc[tested["devel"].idxmax(), "folder"])
+        run = training_runs.load(tested["folder"].iloc[0])
         measured = {"test": run.metrics["test"]}
         inputs = (measured, run.predictions, run.classes, run.name)
         drawn = evaluation_confusion.figures(*inputs)
@@ -110,13 +109,10 @@ def _profiled(content: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def pipeline_facts(profiles: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Read what ``figure1.svg.j2`` fills in, of the profiled network that is best on devel."""
-    shaped = {name: content for name, content in profiles.items() if "shapes" in content}
-    if not shaped:
+    """Read what ``figure1.svg.j2`` fills in, of the first profile that has the shapes."""
+    content = next((content for content in profiles.values() if "shapes" in content), None)
+    if not content:
         return None
-    scores = {name: of.get("devel", {}).values() for name, of in shaped.items()}
-    devel = {name: max((one or 0 for one in of), default=0) for name, of in scores.items()}
-    content = shaped[max(shaped, key=lambda name: (devel[name], name))]
     record, threads = content["record"], content["threads"][0]
     rows = [row for row in content["rows"] if row["threads"] == threads]
     lite = {row["part"]: row for row in rows if row["variant"] == "float32"}

@@ -11,6 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -33,20 +34,24 @@ UNITS = {
 # Cells of Table 5 that stand in a column only by our reading: the FLOPs are printed once for all
 # columns, parameters and size once for both devices.
 READ_INTO = {"5/flops/tf_model", "5/parameters/tflite_phone", "5/model_size/tflite_phone"}
+SAME_FILE = READ_INTO - {"5/flops/tf_model"}  # of the phone, which are the CPU's once more
 ASSUMED, PRINTED = "assumed", "published"
 COLUMNS = ["key", "table", "dataset", "configuration", "column", "value", "low", "high", "unit"]
 BACKBONE, PRESET = "densenet121", "paper"  # of the runs that count as the paper's
 
-REPRODUCED, OVERLAPPING, CONTRADICTED = "reproduced", "overlapping", "contradicted"
+EQUAL = "equal as printed"  # a count or a size, which cannot vary
+COMPATIBLE, OVERLAPPING, CONTRADICTED = TESTED = ("compatible", "overlapping", "contradicted")
+ANOTHER = "another definition"
 RESTRICTED = "not run: corpus restricted"
 WEIGHTS = "not run: weights unavailable"
 ITSELF = "paper contradicts itself"
 HARDWARE = "not testable: other hardware"
 NOT_RUN = "not run"
+COMPUTED = "computed"  # a chance level, from the number of classes
 SETTING = "a setting"  # chosen by the paper's authors and taken over: nothing to be reproduced
 ORDER = (
-    *(REPRODUCED, OVERLAPPING, CONTRADICTED, ITSELF),
-    *(HARDWARE, WEIGHTS, RESTRICTED, NOT_RUN, SETTING),
+    *(EQUAL, COMPATIBLE, OVERLAPPING, CONTRADICTED, ANOTHER, ITSELF),
+    *(HARDWARE, WEIGHTS, RESTRICTED, NOT_RUN, COMPUTED, SETTING),
 )
 # Of a run that is not the paper's: the same rule in other words, as it can reproduce nothing
 INSIDE_BOTH, INSIDE_OURS, APART = "inside both intervals", "inside our interval", "apart"
@@ -117,19 +122,30 @@ def rule(
 ) -> str:
     """Judge a published number by ours, rounded to the ``decimals`` that are printed.
 
-    `REPRODUCED` if each number lies in the other's 95 % interval (bounds included), `OVERLAPPING`
+    `COMPATIBLE` if each number lies in the other's 95 % interval (bounds included), `OVERLAPPING`
     if only the intervals have something in common, else `CONTRADICTED`. Where no interval is
-    published: `REPRODUCED` if the number lies in ours. Without one, ours cannot vary (a count).
+    published: `COMPATIBLE` if the number lies in ours. Without any it cannot vary: `EQUAL` or not.
     """
     ends = [published, ours, *(ours_interval or (ours, ours)), *(published_interval or ())]
     printed, reproduced, low, high, *theirs = (round(float(end), decimals) for end in ends)
     inside_ours = low <= printed <= high
     if not theirs:
-        return REPRODUCED if inside_ours else CONTRADICTED
+        same = COMPATIBLE if ours_interval else EQUAL
+        return same if inside_ours else CONTRADICTED
     bottom, top = theirs
     if max(low, bottom) > min(high, top):
         return CONTRADICTED
-    return REPRODUCED if inside_ours and bottom <= reproduced <= top else OVERLAPPING
+    return COMPATIBLE if inside_ours and bottom <= reproduced <= top else OVERLAPPING
+
+
+def half_widths(theirs: Interval, ours: Interval) -> str:
+    """Write by how much two scores can vary, without which being compatible says nothing.
+
+    >>> half_widths((72.7, 84.5), (70.0, 84.0)), half_widths((np.nan, np.nan), (80.0, 84.0))
+    ('± 6 / ± 7', 'none printed / ± 2')
+    """
+    spans = [(high - low) / 2 for low, high in (theirs, ours)]
+    return " / ".join("none printed" if np.isnan(half) else f"± {half:.0f}" for half in spans)
 
 
 def agreement(published: float, published_interval: Interval | None, *ours: Any) -> str:
@@ -139,7 +155,7 @@ def agreement(published: float, published_interval: Interval | None, *ours: Any)
     """
     inside = INSIDE_OURS if published_interval is None else INSIDE_BOTH
     verdict = rule(published, published_interval, *ours)
-    return {REPRODUCED: inside, CONTRADICTED: APART}.get(verdict, verdict)
+    return {COMPATIBLE: inside, EQUAL: inside, CONTRADICTED: APART}.get(verdict, verdict)
 
 
 def differences(backbone: str, preset: str, overrides: str, random_weights: bool) -> list[str]:

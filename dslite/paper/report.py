@@ -18,10 +18,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from dslite import cards, paths, plots
-from dslite.paper import comparisons, figures, published, reproduction, tables
+from dslite.paper import comparisons, figures, published, reproduction, sentences, tables
 from dslite.paper.comparisons import WHERE, network
 from dslite.paper.figures import PaperFigure
-from dslite.paper.published import NAMES, PRESET
+from dslite.paper.published import NAMES
 from dslite.paper.reproduction import COUNT_DECIMALS
 from dslite.paper.tables import Sheet
 from dslite.provenance import duration_in_words
@@ -29,13 +29,13 @@ from dslite.studies import to_markdown
 from dslite.training.runs import LABELS, all_runs
 
 README = "README.md"
-IN_README = 3  # headlines
+IN_README = 6  # headlines
 READMES = (README, "results/ravdess/README.md")  # texts with a place for results
 TABLES = (3, 4, 5, 1, 2)  # results before circumstances
 CSV = ("numbers", "substitutes", "findings", "claims", "means", "answers")
 MEANS = [*WHERE, "configuration", "seeds", "files", "speakers", "test", "deviation"]
 # Letters stay letters, in a font that every system has or measures alike
-RECIPES = "paper: the paper's method, tuned: ours"  # presets, in titles
+RECIPES = "paper: the paper's method, repaired: at a rate that learns, tuned: ours"  # in titles
 SVG = {"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Verdana"]}
 UNRUN = {published.RESTRICTED, published.WEIGHTS, published.NOT_RUN}
 
@@ -51,6 +51,7 @@ class Material:
     claims: pd.DataFrame
     answers: pd.DataFrame
     scores: pd.DataFrame
+    networks: pd.DataFrame
 
     @property
     def means(self) -> pd.DataFrame:
@@ -68,18 +69,20 @@ def gather() -> Material:
     papers = runs[runs["dataset"].isin(corpora)]
     return Material(
         runs=papers,
-        numbers=reproduction.numbers(runs, findings, others),
+        numbers=reproduction.numbers(runs, findings),
         substitutes=others,
         findings=findings,
         claims=published.claims_checked(findings),
         answers=comparisons.answers(predictions),
         scores=tables.scores(papers, predictions),
+        networks=sentences.final_networks(papers),
     )
 
 
 def sheets(material: Material) -> dict[str, Sheet]:
     """Return Tables 1 to 5, published and ours, by their names."""
-    runs, measured = material.runs, reproduction.measurements(set(material.runs["dataset"]))
+    runs = material.runs
+    measured = reproduction.measurements(reproduction.best_measured(runs))
     titles = [f"{network(r)}, {LABELS[r['configuration']]}" for r in runs.to_dict("records")]
     names = dict(zip(runs["dataset"] + "/" + runs["run"], titles, strict=True))
     measured["label"] = measured["label"].replace(names)
@@ -87,22 +90,20 @@ def sheets(material: Material) -> dict[str, Sheet]:
 
 
 def headlines(material: Material) -> list[str]:
-    """Say in a few paragraphs what came out, most important first."""
-    texts, printed = [comparisons.count_verdicts(material.numbers)], published.scores()
-    for dataset, means in material.means.groupby("dataset", sort=False):
-        theirs = printed.loc[printed["dataset"] == dataset, "test"]
-        scores = material.scores[material.scores["dataset"] == dataset]
-        scores = scores[scores["protocol"] == scores["protocol"].iloc[0]]  # folds, if nothing else
-        top = scores.loc[scores["test"].idxmax()]
-        best = ", ".join(filter(None, [top["network"], LABELS[top["configuration"]]]))
-        text = comparisons.learning(means, 100 / len(cards.load(dataset).classes))
-        text.append(f"Best on test is {best} with {top['test']:.1f} %; the paper prints")
-        text.append(f"{theirs.min():.1f} to {theirs.max():.1f} % for DenseNet121.")
-        texts.append(" ".join(text))
-    for question in (comparisons.AUGMENTATION, comparisons.PRESETS):
-        if question in set(material.answers["question"]):
-            texts.append(f"{question} {comparisons.summarise(question, material.answers)}")
-    return [*texts, published.counted(material.findings)]
+    """Say in a few paragraphs what came out, for everybody first; `dslite.paper.sentences`."""
+    numbers, scores, answers = material.numbers, material.scores, material.answers
+    questions = (*comparisons.BETWEEN, comparisons.AUGMENTATION)
+    return [
+        *(sentences.in_short(numbers, scores), sentences.verdicts(numbers)),
+        *sentences.choice(scores),
+        *(
+            f"{question} {comparisons.summarise(question, answers)}"
+            for question in questions
+            if question in set(answers["question"])
+        ),
+        *sentences.training(material.networks),
+        published.counted(material.findings),
+    ]
 
 
 def recipes(material: Material) -> dict[str, pd.DataFrame]:
@@ -112,7 +113,8 @@ def recipes(material: Material) -> dict[str, pd.DataFrame]:
         card = cards.load(dataset)
         presets = {name: cards.settings_of(card, name).model_dump() for name in card.presets}
         table = pd.DataFrame(presets).map(lambda value: "none" if value is None else str(value))
-        table = table[table.nunique(axis=1) > 1][[PRESET, *card.presets.keys() - {PRESET}]]
+        order = sorted(card.presets, key=tables.recipe_order)
+        table = table[table.nunique(axis=1) > 1][order]
         parts[NAMES[dataset]] = table.rename_axis("setting").reset_index()
     return parts
 
@@ -127,10 +129,14 @@ def scores(material: Material) -> dict[str, pd.DataFrame]:
 
 def results(material: Material) -> dict[str, pd.DataFrame]:
     """Return the scores and the tested comparisons of each question, as texts."""
-    asked = dict(list(material.answers.groupby("question")))
-    return scores(material) | {
-        of: comparisons.answers_table(asked[of]) for of in comparisons.QUESTIONS if of in asked
-    }
+    shown, answers = scores(material), material.answers
+    for question in comparisons.QUESTIONS:
+        rows, title = answers[answers["question"] == question], question
+        if question in (comparisons.FINE_TUNING, comparisons.ACOUSTICS):  # else five alike each
+            rows = rows[rows["this"] == comparisons.NONE]
+            title += " Without augmentation"
+        shown |= {title: comparisons.answers_table(rows)} if len(rows) else {}
+    return shown
 
 
 # Files
@@ -165,12 +171,12 @@ def _saved(figure: PaperFigure, folder: Path) -> PaperFigure:
 
 def readme_section(material: Material, name: str = README) -> str:
     """Write the results as one of `READMES` has them: of the project's, the most important."""
-    texts = [*headlines(material), comparisons.cost(material.runs)]
-    lead = [f"- {line}" for line in texts[: IN_README if name == README else None]]
+    first, *texts = [*headlines(material), sentences.cost(material.runs)]
+    lead = [f"- {line}" for line in texts[: IN_README - 1 if name == README else None]]
     lead += [f"- {comparisons.READING}"] * (name != README)
     parts = (scores if name == README else results)(material)
     shown = [f"\n**{title}**\n\n{to_markdown(table)}" for title, table in parts.items()]
-    return "\n".join([comparisons.BEGIN, *lead, *shown, comparisons.END])
+    return "\n".join([comparisons.BEGIN, f"{first}\n", *lead, *shown, comparisons.END])
 
 
 def update_readmes(material: Material) -> list[Path]:
@@ -214,7 +220,7 @@ def html(material: Material, sheets: Mapping[str, Sheet], pictures: Sequence[Pap
         findings=material.findings.to_dict("records"),
         claims=material.claims.to_dict("records"),
         sheets={name: tables.to_html(sheet) for name, sheet in sheets.items()},
-        cost=comparisons.cost(material.runs) if len(material.runs) else "no runs",
+        cost=sentences.cost(material.runs) if len(material.runs) else "no runs",
     )
 
 
@@ -283,5 +289,6 @@ def _number(number: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, A
         "ours_span": shown(number["reproduced_ci_low"], number["reproduced_ci_high"]),
         "difference": difference.replace("-", "−") if difference[:1] in "-0" else f"+{difference}",
         "assumed": f"assumed: {reason}" if number["status"] == published.ASSUMED else "",
+        "varies": f"({number['half_widths']})" if number["half_widths"] else "",
         "others": others,
     }

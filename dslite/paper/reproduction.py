@@ -17,7 +17,7 @@ from dslite.paper import published
 from dslite.paper.published import BACKBONE, PRESET
 from dslite.settings import Settings
 from dslite.training import runs as training_runs
-from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM, Run, all_runs, load
+from dslite.training.runs import BASELINES, LABELS, LIBROSA, SHORTENED, SVM, Run, all_runs, load
 
 COUNT_DECIMALS = {"files": 0, "classes": 0, "speakers": 0, "minutes": 1, "mean_s": 2, "std_s": 4}
 OWN_PARTITION = ("demos", "ravdess")  # speaker-independent, says the paper, and no more
@@ -29,7 +29,8 @@ SCORES = ["reproduced", "deviation", *BOUNDS]  # of `mean_score`, percent
 UNSCORED = dict.fromkeys(SCORES, np.nan) | {"seeds": 0, "note": ""}
 EMPTY = {  # what `numbers` adds to a published number
     **dict.fromkeys(["reproduced", *BOUNDS], np.nan),
-    **dict.fromkeys(["verdict", "remark", "runs", "command", "date", "commit", "hardware"], ""),
+    **dict.fromkeys(["verdict", "half_widths", "remark", "runs", "command"], ""),
+    **dict.fromkeys(["date", "commit", "hardware"], ""),
     "seconds": np.nan,
 }
 SUBSTITUTES = {
@@ -52,17 +53,20 @@ STAGES = {  # column of Table 5 -> what of a profile stands in it: part and vari
 COLUMNS = (*STAGES, "tflite_phone")
 OF_A_MACHINE = ("mean_time", "mean_memory")  # the other quantities are those of the model alone
 UNITS = 512  # of the published model: with such a head DenseNet121 has 7.6 M parameters
+BACKBONES = 7_037_504  # parameters of DenseNet121 without a head
+TRAINED = 5_755_840  # of them in its last 298 layers, which Table 2 trains for CCS and ESS
+FILTERS = 128 * 257  # numbers in the Mel filters of section 2.1: bands, bins of 512 samples
 SHAPE = ("feature_layer", "pooling", "image_size")  # settings that make another network of it
 
 
 # All numbers
 
 
-def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFrame) -> pd.DataFrame:
+def numbers(runs: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     """Lay what was reproduced beside every number of Tables 1 to 5, with a verdict.
 
-    Takes what `dslite.training.runs.all_runs`, `dslite.paper.published.findings` and
-    `substitutes` give. Adds the columns `EMPTY`; an interval is over files, of the mean over seeds.
+    Takes what `dslite.training.runs.all_runs` and `dslite.paper.published.findings` give. Adds the
+    columns `EMPTY`; an interval is over files, of the mean over seeds.
     """
     printed, classes = published.numbers(), published.table(1).set_index("dataset")["classes"]
     corpora = {name: _corpus(name) for name in published.NAMES}
@@ -80,13 +84,14 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
             judgement = cost_judged(row, measured[0]) | {"command": measured[1]}
         elif row["column"] == "chance":
             chance = 100 / classes[row["dataset"]]
-            verdict = published.rule(row["value"], None, chance, None, 1)
+            same = published.rule(row["value"], None, chance, None, 1) == published.EQUAL
+            verdict = published.COMPUTED if same else published.CONTRADICTED
             judgement = {"reproduced": chance, "verdict": verdict, "command": "dslite datasets"}
-            judgement["remark"] = "computed: 100 / classes of Table 1"
+            judgement["remark"] = "100 / classes of Table 1"
         elif _score_key(row) in scores:
             judgement = _judged_score(row, scores[_score_key(row)])
         else:
-            judgement = _not_run(row, runs, substitutes, corpus)
+            judgement = _not_run(row, runs, corpus)
         rows.append(EMPTY | judgement)
     joined = printed.join(pd.DataFrame(rows)[list(EMPTY)])
     # What stands in a finding that does not hold cannot be reproduced, whatever was run.
@@ -95,7 +100,11 @@ def numbers(runs: pd.DataFrame, findings: pd.DataFrame, substitutes: pd.DataFram
     reasons = joined["key"].map(wrong.groupby("key")["explanation"].agg(" ".join))
     verdicts = joined["verdict"].mask(reasons.notna(), published.ITSELF)
     remarks = joined["remark"].mask(reasons.notna(), reasons.astype(object))
-    return joined.assign(verdict=verdicts, remark=remarks)
+    joined = joined.assign(verdict=verdicts, remark=remarks)
+    scored = joined["verdict"].isin(published.TESTED) & joined["reproduced_ci_low"].notna()
+    spans = joined.loc[scored, ["low", "high", *BOUNDS]].to_numpy()
+    joined.loc[scored, "half_widths"] = [published.half_widths(s[:2], s[2:]) for s in spans]
+    return joined
 
 
 def summary(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -183,9 +192,9 @@ def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _not_run(
-    row: Mapping[str, Any], runs: pd.DataFrame, others: pd.DataFrame, corpus: Mapping[str, Any]
+    row: Mapping[str, Any], runs: pd.DataFrame, corpus: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Say why there is no run of a number of Table 3 or 4, and what there is instead."""
+    """Say why there is no run of a number of Table 3 or 4."""
     runs = runs[(runs["dataset"] == row["dataset"]) & (runs["configuration"] != LIBROSA)]
     verdict, remark = published.NOT_RUN, corpus["absent"]
     if corpus["restricted"]:
@@ -194,12 +203,6 @@ def _not_run(
         if not ((runs["backbone"] == BACKBONE) & ~runs["random_weights"]).any():
             verdict = published.WEIGHTS
         remark = f"no run of pre-trained {TITLES[BACKBONE]} with the paper's preset"
-    instead = [
-        f"{one.label}: {one.reproduced:.1f} % ({one.reproduced_ci_low:.1f} to "
-        f"{one.reproduced_ci_high:.1f}), {one.agreement}"
-        for one in others[others["key"] == _score_key(row)].itertuples()
-    ]
-    remark += f"; instead of it {'; '.join(instead)}" if instead else ""
     line = _command(row["dataset"], row["configuration"], PRESET, BACKBONE)
     return {"verdict": verdict, "remark": remark, "command": line}
 
@@ -339,7 +342,29 @@ def ablation_block(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns, index=index)
 
 
+def best_on_devel(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return each pre-trained network's configuration by the first seed, best on devel first.
+
+    Of `dslite.training.runs.all_runs`. Best is the mean over the seeds, never the lucky run; of
+    equals, what comes first in `LABELS`.
+    """
+    by = ["dataset", "backbone", "preset", "overrides", "configuration"]
+    runs = runs[~runs["random_weights"] & ~runs["configuration"].isin(BASELINES)]
+    devel = runs.groupby(by)["devel"].transform("mean").round(6)
+    order = runs["configuration"].map(list(LABELS).index)
+    first = runs.assign(mean=devel, order=order).sort_values("seed", kind="stable")
+    first = first.drop_duplicates(by).assign(name=first["dataset"] + "/" + first["run"])
+    return first.sort_values(["mean", "order"], ascending=[False, True], kind="stable")
+
+
 # Table 5
+
+
+def best_measured(runs: pd.DataFrame) -> list[str]:
+    """Return, `best_on_devel` first, the measured run of each network and preset: its name."""
+    best = best_on_devel(runs)
+    best = best[best["name"].isin(profiles())]
+    return best.drop_duplicates(["dataset", "backbone", "preset", "overrides"])["name"].tolist()
 
 
 def _measured() -> tuple[tuple[str, dict[str, Any], pd.DataFrame] | None, str]:
@@ -371,7 +396,7 @@ def measured(run: Run, content: Mapping[str, Any]) -> pd.DataFrame:
     remembered = any(stage.get("growth_mb") is not None for stage in stages.values())
     rows = {
         "mean_time": ("ms", 1, []),
-        "flops": ("multiply_adds", 1e9, ["multiply-adds, as published; FLOPs are twice as many"]),
+        "flops": ("multiply_adds", 1e9, ["multiply-adds; FLOPs are twice as many"]),
         "parameters": ("parameters", 1e6, ["counted in the TF model only"]),
         "mean_memory": ("growth_mb", 1, [MEMORY if remembered else "memory not measured"]),
         "model_size": ("size_bytes", 1e6, []),
@@ -401,8 +426,8 @@ def _threads(n: int) -> str:
     return f"{n} thread{'s' * (n > 1)}" if n else ""
 
 
-def measurements(datasets: Collection[str]) -> pd.DataFrame:
-    """Read what was measured of these corpora's pre-trained networks, in the units of Table 5."""
+def measurements(runs: Collection[str]) -> pd.DataFrame:
+    """Read what was measured of these runs, ``dataset/run``, in the units of Table 5."""
     empty = pd.DataFrame(columns=["label", "quantity", "column", "reproduced", "hardware", "other"])
     tables = [
         measured(*of)
@@ -411,7 +436,7 @@ def measurements(datasets: Collection[str]) -> pd.DataFrame:
         .melt(["quantity", "hardware"], var_name="column", value_name="reproduced")
         .assign(label=name, other=of[1]["backbone"] != BACKBONE)
         for name, of in sorted(profiles().items(), key=lambda item: item[0])
-        if name.partition("/")[0] in datasets and not of[1]["random_weights"]
+        if name in runs
     ]
     table = pd.concat(tables or [empty]).sort_values("other", kind="stable", ignore_index=True)
     return table.drop(columns="other").dropna(subset=["reproduced"], ignore_index=True)
@@ -460,9 +485,40 @@ def cost_judged(
         # "150.0 kb" is printed of the preprocessing, everything else in MB, M or G
         decimals = 4 if row["key"] == "5/model_size/preprocessing" else 1
         verdict = published.rule(row["value"], None, value, None, decimals)
+        if verdict != published.EQUAL and (text := _definition(row, table)):
+            verdict, remarks = published.ANOTHER, [text, *remarks]
         remarks += ["counts and sizes are those of any weights"] if "random" in remarks[0] else []
     return {
         **{"reproduced": float(value), "verdict": verdict, "remark": "; ".join(remarks)},
         **{"runs": name, "date": record["measured"], "commit": record.get("commit", "")},
         **{"hardware": measure["hardware"], "seconds": record.get("seconds", np.nan)},
     }
+
+
+def _definition(row: Mapping[str, Any], table: pd.DataFrame) -> str:
+    """Compute from what was `measured` of what else a printed number is; empty if that fails."""
+    printed, sizes, key = row["value"], table.loc["model_size"], row["key"].removeprefix("5/")
+    if key == "model_size/tf_model":
+        trained = TRAINED / 1e6 + table.loc["parameters", "tf_model"] - BACKBONES / 1e6
+        total = sizes["tf_model"] + 2 * 4 * trained
+        if abs(total / printed - 1) < 0.01:
+            return (
+                "the printed file holds AdaDelta's two slots of each trained parameter, ours the "
+                f"weights alone: {sizes['tf_model']:.1f} MB + 2 x 4 bytes x {trained:.2f} M = "
+                f"{total:.1f} MB"
+            )
+    elif key == "model_size/preprocessing":
+        filters = 4 * FILTERS / 1e6
+        if filters < min(printed, sizes["preprocessing"]):
+            return (
+                "the file of another program, the authors': the Mel filters of both take 128 x 257 "
+                f"x 4 bytes = {filters:.3f} MB, the rest is how the program is written"
+            )
+    elif key == "flops/tf_model":
+        adds = table.loc["flops", "tf_model"]
+        if adds < printed < 2 * adds:
+            return (
+                f"between the multiply-adds, {adds:.2f} G, and the FLOPs, 2 x {adds:.2f} = "
+                f"{2 * adds:.2f} G: which operations are counted is not said"
+            )
+    return ""

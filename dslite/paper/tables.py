@@ -20,17 +20,17 @@ from pandas.io.formats.style import Styler
 
 from dslite import cards
 from dslite.evaluation import metrics
-from dslite.paper import published
+from dslite.paper import published, sentences
 from dslite.paper.comparisons import PARTITION, WHERE, network
-from dslite.paper.published import NAMES, ORDER
-from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION
+from dslite.paper.published import NAMES, ORDER, PRESET
+from dslite.paper.reproduction import COUNT_DECIMALS, OWN_PARTITION, TITLES
 from dslite.training.runs import LABELS, LIBROSA, SHORTENED, SVM
 
 # Letters raised beside a number, as Unicode has them: readable in every format
 RAISED = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
 MARKS = {verdict: RAISED.get(of, "") for verdict, of in published.words("letter").items()}
 WITH_COMMON = (1, 3, 4)  # tables that show a corpus's most frequent verdict at its name
-COMPARED = {published.REPRODUCED, published.OVERLAPPING, published.CONTRADICTED}
+COMPARED = {published.EQUAL, *published.TESTED}
 AS_PUBLISHED, NONE = "as published", "–"
 PAPER_ROWS = {c: f"DS Lite ({label})" for c, label in LABELS.items()}  # as the paper calls them
 PAPER_ROWS[SVM] = "Deep Spectrum + SVM (Schuller et al., 2021)"
@@ -42,6 +42,7 @@ STAGES = {
 KEY = ["dataset", "protocol", "network", "configuration"]
 PRINTED, MEAN = "paper: DenseNet121", "{:.1f} ± {:.1f}"
 BOUNDS = ["low", "high", "low_speakers", "high_speakers"]
+RECIPES = (PRESET, "repaired", "tuned")  # in the order of columns
 WIDE = 5  # columns that still fit in one of a page's two
 LATEX = str.maketrans(
     {sign: rf"\textsuperscript{{{letter}}}" for letter, sign in RAISED.items()}
@@ -212,8 +213,7 @@ def _legend(numbers: pd.DataFrame, n: int) -> list[str]:
     whose = " A letter at a corpus's name holds for each of its published numbers that has none."
     whose *= n in WITH_COMMON
     notes = [f"Verdicts on the published numbers: {meanings}.{whose}"] if meanings else []
-    compared = COMPARED & set(numbers.loc[numbers["column"] != "chance", "verdict"])
-    return notes + [words("tables")[str(n)]["rule"]] * bool(compared)
+    return notes + [words("tables")[str(n)]["rule"]] * bool(COMPARED & judged)
 
 
 # The tables
@@ -288,7 +288,7 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     means of the seeds' own bounds stand for those of their mean. Scores are in percent. Rows are in
     the order of Table 4b; by their index, in that of the runs' names.
     """
-    folds, by = predictions[predictions["protocol"] != PARTITION], ["dataset", "run"]
+    folds, by = predictions[predictions["protocol"] != PARTITION], ["dataset", "protocol", "run"]
     right = folds.assign(test=folds["label"] == folds["prediction"])
     # The files of all folds of a cross-validation are one test.
     pooled = 100 * right.groupby([*by, "label"])["test"].mean().groupby(by).mean()
@@ -314,7 +314,11 @@ def scores(runs: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         )
     )
     drawn = [
-        _intervals(predictions[predictions["dataset"].eq(key[0]) & predictions["run"].isin(names)])
+        _intervals(
+            predictions[
+                (predictions[KEY[:2]] == list(key[:2])).all(axis=1) & predictions["run"].isin(names)
+            ]
+        )
         for key, names in table.pop("of").items()
     ]
     drawn = pd.DataFrame(drawn, table.index, ["files", "speakers", *BOUNDS, "of_speakers"])
@@ -347,23 +351,31 @@ def _intervals(predictions: pd.DataFrame) -> dict[str, Any]:
 def _ours(name: str, scores: pd.DataFrame) -> Sheet:
     """What was run here on the corpora of Table 3 or 4."""
     of, notes = words("tables")[name], []
-    names = scores["dataset"].map(NAMES)
+    names, titles = scores["dataset"].map(NAMES), scores["backbone"].map(lambda b: TITLES.get(b, b))
     corpus = names + ", " if names.nunique() > 1 else ""
-    groups = corpus + scores["protocol"] + ": " + scores["network"].replace("", "no network")
     best = scores.groupby(["dataset", "protocol"])["test"].transform("max") == scores["test"]
     tests = pd.Series(_texts(scores, MEAN, "test", "deviation"), scores.index)
-    columns = {
-        "Seeds": scores["seeds"].astype(str).tolist(),
-        "Dev": _texts(scores, MEAN, "devel", "devel_deviation"),
-        "Test": tests.where(~best, "**" + tests + "**").tolist(),
-        "CI over files": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[:2]),
-        "CI over speakers": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[2:]),
-    }
-    few = scores["speakers"].between(1, metrics.FEWEST - 1)
-    for i, each in enumerate(scores["of_speakers"].where(few)):
-        if few.iloc[i]:
-            columns["CI over speakers"][i] = " / ".join(map("{:.0f}".format, each))
-    index = pd.MultiIndex.from_arrays([groups, scores["configuration"].map(LABELS)])
+    pairs = zip(scores["network"], titles, strict=True)
+    recipe = pd.Series([of.removeprefix(title).removeprefix(", ") for of, title in pairs])
+    recipe.index, of_protocol = scores.index, [scores["dataset"], scores["protocol"]]
+    every = recipe.groupby(of_protocol).transform(lambda some: ";".join(set(some) - {""}) or NONE)
+    cells = pd.DataFrame(
+        {
+            "group": corpus + scores["protocol"] + ": " + titles.replace("", "no network"),
+            "row": scores["configuration"],
+            "recipe": recipe.where(recipe != "", every).str.split(";"),
+            "Dev": _texts(scores, MEAN, "devel", "devel_deviation"),
+            "Test": tests.where(~best, "**" + tests + "**"),
+            "CI over files": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[:2]),
+            "CI over speakers": _texts(scores, "{:.1f}–{:.1f}", *BOUNDS[2:]),
+        }
+    ).explode("recipe")
+    lines = itertools.product(cells["group"].unique(), LABELS)
+    recipes = sorted(cells["recipe"].unique(), key=recipe_order)
+    wide = cells.set_index(["group", "row", "recipe"]).unstack(fill_value=NONE).swaplevel(axis=1)
+    wide = wide[list(itertools.product(recipes, cells.columns[3:]))]
+    wide = wide.loc[[line for line in lines if line in wide.index], (wide != NONE).any()]
+    wide = wide.rename(index=LABELS, level=1).rename_axis([None, None])
     for (dataset, protocol), same in scores.groupby(["dataset", "protocol"], sort=False):
         facts = {"corpus": NAMES[dataset], "protocol": protocol}
         facts |= same[["files", "speakers"]].max().astype(int).to_dict()
@@ -371,8 +383,15 @@ def _ours(name: str, scores: pd.DataFrame) -> Sheet:
             too_few = facts["speakers"] < metrics.FEWEST
             notes.append(of["few" if too_few else "size"].format(**facts))
         notes += [of["own"].format(**facts)] * (dataset in OWN_PARTITION and protocol == PARTITION)
-    frame = pd.DataFrame(columns, index).rename_axis([None, None])
-    return _sheet(name, frame, "[UAR %]", notes, corpora=" and ".join(names.unique()))
+    several = sorted(set(scores.loc[scores["seeds"] > 1, "seeds"].astype(str)))
+    notes += [of["seeds"].format(n=" or ".join(several))] * bool(several)
+    notes += sentences.choice(scores)
+    return _sheet(name, wide, "[UAR %]", notes, corpora=" and ".join(names.unique()))
+
+
+def recipe_order(recipe: str) -> tuple[int, str]:
+    """Sort recipes: the paper's, what repairs it, ours; then by the alphabet."""
+    return next((i for i, of in enumerate(RECIPES) if recipe == of), len(RECIPES)), recipe
 
 
 def _texts(scores: pd.DataFrame, form: str, first: str, second: str) -> list[str]:
@@ -385,7 +404,9 @@ def scores_table(means: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
     """Lay out one corpus's test UAR: configurations as rows; the paper and networks as columns."""
     columns = {PRINTED: printed.set_index("configuration")["test"].map("{:.1f}".format)}
     acoustic, by = means["backbone"] == "", ["protocol", "backbone", "preset"]
-    for (protocol, *of), rows in means[~acoustic].groupby(by, sort=False):
+    groups = list(means[~acoustic].groupby(by))
+    groups.sort(key=lambda of: (of[0][0] != PARTITION, *of[0][:2], recipe_order(of[0][2])))
+    for (protocol, *of), rows in groups:
         rows = pd.concat([rows, means[acoustic & (means["protocol"] == protocol)]])
         title = network(dict(zip(by[1:], of, strict=True)))
         title += "" if protocol == PARTITION else f", {protocol}"

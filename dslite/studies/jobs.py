@@ -157,10 +157,10 @@ def groups(jobs: Iterable[Job]) -> list[str]:
 
 
 def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
-    """Return the trainings of each network, with the first seed: the best on devel is converted."""
+    """Return the trainings of each network, of which `best_on_devel` is converted: all seeds."""
     by_network: dict[str, list[Job]] = {}
     for one in jobs.values():
-        if one.by_notebook and one.config.seed == study.seeds[0] and study.variants:
+        if one.by_notebook and study.variants:
             name = f"{one.dataset}-{one.config.preset}-{one.config.backbone}"
             by_network.setdefault(name, []).append(one)
     return by_network

@@ -356,8 +356,16 @@ def write(
 
 
 def best_on_devel(runs: Sequence[Run]) -> Run:
-    """Return the run with the highest devel score, of equals the first."""
-    return max(runs, key=lambda run: np.nan_to_num(run.devel, nan=-np.inf))
+    """Return the first run of the augmentation that is best on devel, in the mean over the seeds.
+
+    Of equals the first; never the run of a lucky seed.
+    """
+    scores: dict[str, list[float]] = {}
+    for run in runs:
+        devel = np.nan_to_num(run.devel, nan=-np.inf)
+        scores.setdefault(run.settings.augmentation, []).append(devel)
+    best = max(scores, key=lambda name: round(float(np.mean(scores[name])), 9))
+    return next(run for run in runs if run.settings.augmentation == best)
 
 
 def cautions(metrics: Mapping[str, Any] | None) -> list[str]:

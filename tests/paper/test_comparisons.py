@@ -7,7 +7,7 @@ import pytest
 from dslite import paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
-from dslite.paper import comparisons, published
+from dslite.paper import comparisons
 from tests import finished_runs
 from tests.finished_runs import into_record, write_run
 
@@ -51,6 +51,13 @@ def test_every_question_has_its_baseline():
     (row,) = table[table["question"] == comparisons.PRESETS].to_dict("records")
     names = ["this", "baseline", "backbone", "configuration", "verdict"]
     assert [row[name] for name in names] == ["tuned", "paper", "squeezenet", "none", "better"]
+    # Pairs of presets are questions of their own.
+    parts += [predicted(0.5, preset=of) for of in ("repaired", "authors")]
+    table = answers(*parts).query("question in @comparisons.BETWEEN").set_index("question")
+    assert table.index.tolist() == list(comparisons.BETWEEN)
+    assert list(zip(table["this"], table["baseline"], strict=True)) == list(
+        comparisons.BETWEEN.values()
+    )
     # Acoustic statistics for every backbone
     acoustic = predicted(0.9, configuration="librosa", backbone="", preset="")
     table = answers(predicted(0.5), predicted(0.5, backbone="mobilenet_v2"), acoustic)
@@ -137,13 +144,21 @@ def test_cross_validations_are_a_protocol_of_their_own():
             into_record(fold.with_name("fold1"), fold)
 
 
+def test_speakers_on_whom_no_preset_was_chosen_are_a_protocol_of_their_own():
+    folder = write_run(paths.results())
+    fold = folder.with_name(f"{folder.name}-2folds") / "fold1"
+    fold.parent.mkdir()
+    folder.rename(fold)
+    (fold.parent / "folds.json").write_text("{}", encoding="utf-8")
+    file = fold / "predictions.csv"
+    speakers = np.resize(["07", "19", "21", "24"], len(table := pd.read_csv(file)))
+    table.assign(speaker=speakers).to_csv(file, index=False)
+    files = comparisons.predictions("ravdess").groupby("protocol")["speaker"].unique().map(sorted)
+    assert files["1 folds"] == ["07", "19", "21", "24"]
+    assert files[f"1 folds, {comparisons.CLEAN}"] == ["21", "24"]
+
+
 # Sentences and tables on what came out
-
-
-def mean(configuration, test, backbone="mobilenet_v2", preset="tuned", **other):
-    row = {"dataset": "ravdess", "protocol": comparisons.PARTITION, "backbone": backbone}
-    row |= {"preset": preset, "configuration": configuration, "seeds": 3, "files": 176}
-    return row | {"speakers": 4, "test": test, "deviation": 1.26} | other
 
 
 def answer(**changed):
@@ -161,22 +176,6 @@ FEW = dict.fromkeys(["low_speakers", "high_speakers", "p_holm_speakers"], np.nan
 FEW |= {"verdict_speakers": significance.TOO_FEW, "speakers": 4, "by_speaker": "2.0;1.0;0.5;-1.0"}
 
 
-def test_every_result_is_counted_once():
-    outcomes = [published.REPRODUCED] * 2 + [published.RESTRICTED] * 2 + [published.HARDWARE]
-    columns = ["files", "chance", "test", "devel", "tf_model"]
-    numbers = pd.DataFrame({"table": [1, 3, 3, 4, 5], "verdict": outcomes, "column": columns})
-    numbers = numbers.assign(dataset="ess", configuration="svm")
-    # A score and its bounds are one, which the paper contradicts if it does one of them.
-    bounds = numbers.iloc[[2, 2]].assign(column=["ci_low", "ci_high"])
-    assert comparisons.count_verdicts(pd.concat([numbers, bounds])) == (
-        "Of the 4 results in Tables 3 to 5: 1 reproduced, 1 not testable on other hardware, "
-        "2 not run for want of the corpus. "
-        "Of the reproduced ones 1 are chance levels, which are computed."
-    )
-    numbers = pd.concat([numbers, bounds.assign(verdict=[published.RESTRICTED, published.ITSELF])])
-    assert "1 where the paper contradicts itself" in comparisons.count_verdicts(numbers)
-
-
 def test_an_answer_names_both_sides_the_intervals_and_the_verdicts():
     preset = answer(question=comparisons.PRESETS, preset="", configuration="none")
     preset |= {"this": "tuned", "baseline": "paper"}
@@ -186,20 +185,18 @@ def test_an_answer_names_both_sides_the_intervals_and_the_verdicts():
     rows = comparisons.answers_table(pd.DataFrame([answer(), few, preset, unknown, alike]))
     assert rows.iloc[0].to_dict() == {
         **{"network": "MobileNetV2, tuned", "on": "5 folds, 3 seeds", "points": "+2.1"},
-        **{"compared": "CutMix against none", "95 % (files)": "+0.2 to +4.1"},
+        **{"configuration": "CutMix", "95 % (files)": "+0.2 to +4.1"},
         **{"p (files)": "0.038", "on these files": "better", "95 % (speakers)": "−1.0 to +4.1"},
         **{"p (speakers)": "0.2", "for new speakers": "not told apart"},
         "speakers that gain": "15 of 23",
     }
     of_speakers = ["95 % (speakers)", "p (speakers)", "for new speakers", "speakers that gain"]
-    expected = ["+2.0 / +1.0 / +0.5 / −1.0", "–", "too few speakers for a test (4)", "3 of 4"]
+    expected = ["+2.0 / +1.0 / +0.5 / −1.0", "–", "too few (4)", "3 of 4"]
     assert rows.loc[1, of_speakers].tolist() == expected
     assert rows.loc[3, of_speakers].tolist() == ["–", "–", "unknown", "–"]
-    assert rows.loc[4, "for new speakers"] == "too few speakers for a test (1 of 4 differ)"
-    expected = ["5 folds", "CutMix against Deep Spectrum + linear SVM"]
-    assert rows.loc[1, ["on", "compared"]].tolist() == expected
-    expected = ["MobileNetV2", "no augmentation: tuned against paper"]
-    assert rows.loc[2, ["network", "compared"]].tolist() == expected
+    assert rows.loc[4, "for new speakers"] == "too few (1 of 4 differ)"
+    assert rows.loc[1, ["on", "configuration"]].tolist() == ["5 folds", "CutMix"]
+    assert rows.loc[2, ["network", "configuration"]].tolist() == ["MobileNetV2", "no augmentation"]
 
 
 def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
@@ -217,17 +214,6 @@ def test_a_question_is_summed_up_by_its_verdicts_for_each_corpus():
     )
 
 
-def test_who_learns():
-    rows = [mean("none", 82.0), mean("cutmix", 80.0), mean("none", 21.0, preset="paper")]
-    rows += [mean("svm", 75.0), mean("none", 60.0, protocol="5 folds")]
-    assert comparisons.learning(pd.DataFrame(rows), 16.67) == [
-        "On RAVDESS, MobileNetV2 with our recipe (tuned) learns: "
-        "test UAR 80.0 to 82.0 % (chance 16.7 %).",
-        "On RAVDESS, MobileNetV2 with the paper's method (paper) learns next to nothing: "
-        "test UAR 21.0 % (chance 16.7 %).",
-    ]
-
-
 def test_a_section_goes_between_its_markers_and_nowhere_else():
     section = f"{comparisons.BEGIN}\nLead.\n{comparisons.END}"
     text = f"# Title\n\n{comparisons.BEGIN}\nold\n{comparisons.END}\n\nbelow\n"
@@ -237,8 +223,3 @@ def test_a_section_goes_between_its_markers_and_nowhere_else():
     for broken in ("# Title", text + comparisons.BEGIN, f"{comparisons.END}{comparisons.BEGIN}"):
         with pytest.raises(InputError, match="expected once"):
             comparisons.inserted(broken, section)
-
-
-def test_what_it_took():
-    runs = pd.DataFrame({"seconds": [90.0, 7000.0], "hardware": ["P, 2 cores", ""]})
-    assert comparisons.cost(runs) == "2 runs took 2 hours, added up, on P, 2 cores."

@@ -164,6 +164,5 @@ def test_every_figure_of_a_corpus_that_was_run(material, elsewhere):
     names = ("figure2", "figure3", "forest")
     assert stems == [*(f"{name}-ravdess" for name in names), "gains"]
     assert all(figure.alt and figure.caption for figure in drawn)
-    networks = material.runs[~material.runs["configuration"].isin(["svm"])]
-    best = networks.loc[networks["devel"].idxmax(), "run"]
-    assert f"ravdess/{best}" in drawn[1].caption  # chosen on devel, not on test
+    # Chosen on devel, not on test; of equals without augmentation, and of it the first seed
+    assert "ravdess/mobilenet_v2-none-s0:" in drawn[1].caption

@@ -82,12 +82,12 @@ def test_a_grid_makes_candidates_in_groups_and_the_device_gets_none(lay_study):
         assert "--devel-only" in job.words()
         assert ("/candidates/" in job.name, "/candidate-" in job.key) == (True, True)
     assert studies_jobs.devices(study, jobs) == {}
-    # The device gets the first seed of each network, and no candidate.
+    # The device gets every seed of each network, the study's first one first, and no candidate.
     study = load_study(lay_study(seeds=[1, 0]))
     devices = studies_jobs.devices(study, study_jobs(study))
     assert list(devices) == ["birds-quick-squeezenet"]
-    first = {job.config.augmentation: job.config.seed for job in devices.popitem()[1]}
-    assert first == {"none": 1, "cutmix+specaugment": 1}
+    of = [(job.config.augmentation, job.config.seed) for job in devices.popitem()[1]]
+    assert of == [(name, seed) for name in ("none", "cutmix+specaugment") for seed in (1, 0)]
 
 
 def test_a_corpus_that_is_not_here_is_passed_over_and_named(lay_study, tmp_path, monkeypatch):

@@ -1,0 +1,191 @@
+"""What came out, in sentences generated from the rows: the same on the page and in all texts.
+
+The first one is for a reader who knows neither the paper nor statistics.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from dslite import cards, provenance
+from dslite.paper import published
+from dslite.paper.comparisons import CLEAN, PARTITION, network
+from dslite.paper.published import NAMES
+from dslite.paper.reproduction import OF_A_MACHINE, TITLES
+from dslite.training.runs import BASELINES, LABELS, LIBROSA, SVM, load
+
+TUNED = "tuned"
+WHO = {  # presets and baselines, in the order of a sentence
+    "paper": "the paper's method with its printed settings (paper)",
+    "authors": "the same as its authors' code reads it (authors)",
+    "repaired": "the paper's method at a rate that learns (repaired)",
+    TUNED: "our recipe (tuned)",
+    SVM: "a support vector machine on the networks' frozen features",
+    LIBROSA: "one on acoustic statistics, without a network,",
+}
+
+
+def results(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the paper's results, which were measured, and the properties of its network.
+
+    Of Tables 3 to 5. A score and its interval are one, which the paper contradicts if it does one
+    of them; a file that is printed for two devices is one. Chance levels are computed: none.
+    """
+    rows = numbers.replace({"column": {"ci_low": "test", "ci_high": "test"}})
+    rows = rows[~rows["key"].isin(published.SAME_FILE) & (rows["column"] != "chance")]
+    rows = rows.sort_values("verdict", key=lambda of: of != published.ITSELF, kind="stable")
+    rows = rows.drop_duplicates(["table", "dataset", "configuration", "column"])
+    scores, costs = rows[rows["table"].isin((3, 4))], rows[rows["table"] == 5]
+    machine = costs["configuration"].isin(OF_A_MACHINE)
+    return pd.concat([scores, costs[machine]]), costs[~machine]
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    """Say how many rows have which verdict."""
+    counts, words = rows["verdict"].value_counts(), published.words("sentence")
+    return ", ".join(f"{counts[v]} {words[v]}" for v in published.ORDER if v in counts)
+
+
+def in_short(numbers: pd.DataFrame, scores: pd.DataFrame) -> str:
+    """Say it all for a reader who knows neither the paper nor statistics."""
+    rows, _ = results(numbers)
+    tested, of = rows["verdict"].isin(published.TESTED).sum(), rows[rows["dataset"] != ""]
+    text = f"{tested or 'None'} of the paper's {len(rows)} results could be checked here"
+    locked = of.loc[of["verdict"] == published.RESTRICTED, "dataset"].nunique()
+    if locked:
+        n, lacking = of["dataset"].nunique(), of["verdict"].eq(published.WEIGHTS).any()
+        text += f": {locked} of its {n} corpora are handed out under agreements"
+        text += ", and the weights of its network could not be had" if lacking else ""
+    texts, about = [f"{text}."], published.table(1).set_index("dataset")["name"]
+    for dataset, same in scores[scores["protocol"] == PARTITION].groupby("dataset", sort=False):
+        chance = 100 / len(cards.load(dataset).classes)
+        spans = [f"guessing gets {chance:.0f} right", *_spans(same)]
+        name = f"{NAMES[dataset]} ({about[dataset].lower()})"
+        texts.append(f"Of 100 test files of {name}, every class alike, {'; '.join(spans)}.")
+    return " ".join(texts)
+
+
+def _spans(scores: pd.DataFrame) -> Iterator[str]:
+    """How many of 100 files each preset and baseline recognises, from the worst to the best."""
+    plain = scores["network"].eq([network(row) for row in scores.to_dict("records")])
+    kinds = scores["configuration"].where(scores["configuration"].isin(BASELINES), scores["preset"])
+    for kind, who in WHO.items():
+        of = scores.loc[plain & kinds.eq(kind), "test"].dropna()
+        if len(of):
+            ends = dict.fromkeys(f"{end:.0f}" for end in (of.min(), of.max()))
+            yield f"{who} {' to '.join(ends)}"
+
+
+def verdicts(numbers: pd.DataFrame) -> str:
+    """Say how many results could be reproduced or contradicted, and which properties are equal."""
+    rows, properties = results(numbers)
+    n = rows["table"].eq(5).sum()
+    kinds = f"{len(rows) - n} scores in Tables 3 and 4, {n} times and amounts of memory in Table 5"
+    tested = rows["verdict"].isin(published.TESTED)
+    if tested.any():
+        text = f"{tested.sum()} could be tested by runs of its own network and settings: "
+        text += f"{_counted(rows[tested])}; the others: {_counted(rows[~tested])}"
+    else:
+        text = f"none could be reproduced or contradicted with what can be had: {_counted(rows)}"
+    texts = [f"Of the paper's {len(rows)} experimental results ({kinds}) {text}."]
+    what = "parameters, operations and sizes"
+    texts += [f"Of the {len(properties)} {what} in Table 5: {_counted(properties)}."]
+    costs = numbers.set_index("key")
+    small, large = (costs.loc[f"5/model_size/{of}"] for of in ("tflite_cpu", "tf_model"))
+    if large["verdict"] == published.ANOTHER:
+        printed, ours = (large[of] / small[of] for of in ("value", "reproduced"))
+        texts.append(
+            f"That TF Lite makes the file {printed:.1f} times smaller ({large['value']:.1f} to "
+            f"{small['value']:.1f} MB) compares weights and the optimizer's state with weights; "
+            f"weights with weights it is {ours:.2f} times."
+        )
+    return " ".join(texts)
+
+
+def choice(scores: pd.DataFrame) -> list[str]:
+    """Say on whose speakers a preset was chosen and, of folds, how the others are recognised."""
+    corpora = [card for name in cards.names() if TUNED in (card := cards.load(name)).chosen_on]
+    places = " and ".join(NAMES.get(card.dataset, card.title) for card in corpora)
+    texts = []
+    for dataset, of in scores.groupby("dataset", sort=False):
+        card, name = cards.load(dataset), NAMES.get(dataset, dataset)
+        presets = [preset for preset in card.chosen_on if preset in set(of["preset"])]
+        if not presets:
+            text = f"The recipe tuned was chosen on {places}, on no speaker of {name}."
+            texts += [text] * (TUNED in set(of["preset"]))
+            continue
+        every, parts, used = sorted(card.part_of_speaker), [], set()
+        for preset in presets:
+            names = card.speakers_of_choice(preset)
+            start = every.index(names[0])
+            in_order = names == every[start : start + len(names)]
+            span = f"{names[0]} to {names[-1]}" if in_order else ", ".join(names)
+            partitions = " and ".join(card.chosen_on[preset])
+            parts.append(f"{preset} on {len(names)} ({partitions}: {span})")
+            used |= set(names)
+        text = f"Of the {len(every)} speakers of {name}, these recipes were chosen on some: "
+        text += f"{', '.join(parts)}."
+        if test := [speaker for speaker in card.partition.get("test", ()) if speaker not in used]:
+            text += f" Those of the test partition ({', '.join(test)}) were never used."
+        for protocol, clean in of[of["protocol"].str.endswith(CLEAN)].groupby("protocol"):
+            whole = protocol.removesuffix(f", {CLEAN}")
+            n = of.loc[of["protocol"] == whole, "speakers"].max()
+            text += f" The {whole} test all {n}, so that their score is optimistic; on the "
+            text += f"{clean['speakers'].max()} clean speakers alone "
+            rows = clean.sort_values("test", ascending=False).to_dict("records")
+            text += ", ".join(f"{_kind(row)} has {row['test']:.1f} %" for row in rows) + "."
+        texts.append(text)
+    return texts
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    """A row of the scores in words: a network, or a baseline."""
+    label = LABELS[row["configuration"]]
+    return label if row["configuration"] in BASELINES else f"{row['network']}, {label}"
+
+
+def final_networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Read of each network's run for how many epochs it learnt, of how many, and which was kept."""
+    runs = runs[~runs["configuration"].isin(BASELINES) & ~runs["random_weights"]]
+    rows = []
+    for row in runs[~runs["overridden"]].to_dict("records"):
+        run = load(row["folder"])
+        rows.append(
+            {key: row[key] for key in ("dataset", "backbone", "preset", "configuration", "seed")}
+            | {"epochs": run.record.get("epochs"), "solved": run.settings.head == "ridge"}
+            | {"of": run.settings.epochs_phase1 + run.settings.epochs_phase2}
+            | {"cut": run.settings.epoch_choice == "best"}
+            | {"phase": run.record.get("kept", {}).get("phase")}
+        )
+    return pd.DataFrame(rows)
+
+
+def training(networks: pd.DataFrame) -> list[str]:
+    """Say what `TUNED` is, and for how many epochs the other presets' final networks learnt."""
+    texts = []
+    for (dataset, preset), same in networks.groupby(["dataset", "preset"], sort=False):
+        name = NAMES.get(dataset, dataset)
+        if same["solved"].all():
+            text = (
+                f"What {preset} is on {name}: early layers, frozen, pooled over time, and a solved "
+            )
+            text += "head; the paper's second phase, which fine-tunes, was kept in "
+            texts.append(f"{text}{same['phase'].eq(2).sum() or 'none'} of {len(same)} runs.")
+            continue
+        parts = []
+        for backbone, of in same.groupby("backbone"):
+            ends = dict.fromkeys(f"{end:.0f}" for end in (of["epochs"].min(), of["epochs"].max()))
+            parts.append(f"{' to '.join(ends)} ({TITLES.get(backbone, backbone)})")
+        text = f"The final networks of {preset} on {name} learnt for {', '.join(parts)} of "
+        text += f"{same['of'].max()} epochs"
+        cut = (same["cut"] & (same["epochs"] < same["of"])).any()
+        texts.append(text + ("; fewer: cut at the epoch that was best on devel." if cut else "."))
+    return texts
+
+
+def cost(runs: pd.DataFrame) -> str:
+    """Say what the runs took, from ``seconds`` of `dslite.training.runs.all_runs`."""
+    took = provenance.duration_in_words(runs["seconds"].sum())
+    machines = ", ".join(sorted(set(filter(None, runs["hardware"]))))
+    return f"{len(runs)} runs took {took}, added up, on {machines}."
