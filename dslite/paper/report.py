@@ -51,7 +51,6 @@ class Material:
     claims: pd.DataFrame
     answers: pd.DataFrame
     scores: pd.DataFrame
-    networks: pd.DataFrame
 
     @property
     def means(self) -> pd.DataFrame:
@@ -75,7 +74,6 @@ def gather() -> Material:
         claims=published.claims_checked(findings),
         answers=comparisons.answers(predictions),
         scores=tables.scores(papers, predictions),
-        networks=sentences.final_networks(papers),
     )
 
 
@@ -101,7 +99,7 @@ def headlines(material: Material) -> list[str]:
             for question in questions
             if question in set(answers["question"])
         ),
-        *sentences.training(material.networks),
+        *sentences.training(material.runs),
         published.counted(material.findings),
     ]
 

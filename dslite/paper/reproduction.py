@@ -497,28 +497,25 @@ def cost_judged(
 
 def _definition(row: Mapping[str, Any], table: pd.DataFrame) -> str:
     """Compute from what was `measured` of what else a printed number is; empty if that fails."""
-    printed, sizes, key = row["value"], table.loc["model_size"], row["key"].removeprefix("5/")
-    if key == "model_size/tf_model":
-        trained = TRAINED / 1e6 + table.loc["parameters", "tf_model"] - BACKBONES / 1e6
-        total = sizes["tf_model"] + 2 * 4 * trained
-        if abs(total / printed - 1) < 0.01:
-            return (
-                "the printed file holds AdaDelta's two slots of each trained parameter, ours the "
-                f"weights alone: {sizes['tf_model']:.1f} MB + 2 x 4 bytes x {trained:.2f} M = "
-                f"{total:.1f} MB"
-            )
-    elif key == "model_size/preprocessing":
-        filters = 4 * FILTERS / 1e6
-        if filters < min(printed, sizes["preprocessing"]):
-            return (
-                "the file of another program, the authors': the Mel filters of both take 128 x 257 "
-                f"x 4 bytes = {filters:.3f} MB, the rest is how the program is written"
-            )
-    elif key == "flops/tf_model":
-        adds = table.loc["flops", "tf_model"]
-        if adds < printed < 2 * adds:
-            return (
-                f"between the multiply-adds, {adds:.2f} G, and the FLOPs, 2 x {adds:.2f} = "
-                f"{2 * adds:.2f} G: which operations are counted is not said"
-            )
-    return ""
+    printed, adds, filters = row["value"], table.loc["flops", "tf_model"], 4 * FILTERS / 1e6
+    ours, program = table.loc["model_size", ["tf_model", "preprocessing"]]
+    trained = (TRAINED - BACKBONES) / 1e6 + table.loc["parameters", "tf_model"]
+    total = ours + 2 * 4 * trained
+    holds, text = {
+        "5/model_size/tf_model": (
+            abs(total / printed - 1) < 0.01,
+            "the printed file holds AdaDelta's two slots of each trained parameter, ours the "
+            f"weights alone: {ours:.1f} MB + 2 x 4 bytes x {trained:.2f} M = {total:.1f} MB",
+        ),
+        "5/model_size/preprocessing": (
+            filters < min(printed, program),
+            "the file of another program, the authors': the Mel filters of both take 128 x 257 x 4 "
+            f"bytes = {filters:.3f} MB, the rest is how the program is written",
+        ),
+        "5/flops/tf_model": (
+            adds < printed < 2 * adds,
+            f"between the multiply-adds, {adds:.2f} G, and the FLOPs, 2 x {adds:.2f} = "
+            f"{2 * adds:.2f} G: which operations are counted is not said",
+        ),
+    }.get(row["key"], (False, ""))
+    return text if holds else ""

@@ -3,8 +3,8 @@
 The first one is for a reader who knows neither the paper nor statistics.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import itertools
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -106,81 +106,56 @@ def verdicts(numbers: pd.DataFrame) -> str:
 def choice(scores: pd.DataFrame) -> list[str]:
     """Say on whose speakers a preset was chosen and, of folds, how the others are recognised."""
     corpora = [card for name in cards.names() if TUNED in (card := cards.load(name)).chosen_on]
-    places = " and ".join(NAMES.get(card.dataset, card.title) for card in corpora)
-    texts = []
-    for dataset, of in scores.groupby("dataset", sort=False):
-        card, name = cards.load(dataset), NAMES.get(dataset, dataset)
-        presets = [preset for preset in card.chosen_on if preset in set(of["preset"])]
-        if not presets:
+    places, texts = " and ".join(NAMES.get(of.dataset, of.title) for of in corpora), []
+    for dataset, same in scores.groupby("dataset", sort=False):
+        card, name, presets = cards.load(dataset), NAMES[dataset], set(same["preset"])
+        used = {of: card.speakers_of_choice(of) for of in card.chosen_on if of in presets}
+        if not used:
             text = f"The recipe tuned was chosen on {places}, on no speaker of {name}."
-            texts += [text] * (TUNED in set(of["preset"]))
+            texts += [text] * (TUNED in presets)
             continue
-        every, parts, used = sorted(card.part_of_speaker), [], set()
-        for preset in presets:
-            names = card.speakers_of_choice(preset)
-            start = every.index(names[0])
-            in_order = names == every[start : start + len(names)]
-            span = f"{names[0]} to {names[-1]}" if in_order else ", ".join(names)
-            partitions = " and ".join(card.chosen_on[preset])
-            parts.append(f"{preset} on {len(names)} ({partitions}: {span})")
-            used |= set(names)
-        text = f"Of the {len(every)} speakers of {name}, these recipes were chosen on some: "
-        text += f"{', '.join(parts)}."
-        if test := [speaker for speaker in card.partition.get("test", ()) if speaker not in used]:
-            text += f" Those of the test partition ({', '.join(test)}) were never used."
-        for protocol, clean in of[of["protocol"].str.endswith(CLEAN)].groupby("protocol"):
-            whole = protocol.removesuffix(f", {CLEAN}")
-            n = of.loc[of["protocol"] == whole, "speakers"].max()
-            text += f" The {whole} test all {n}, so that their score is optimistic; on the "
-            text += f"{clean['speakers'].max()} clean speakers alone "
-            rows = clean.sort_values("test", ascending=False).to_dict("records")
-            text += ", ".join(f"{_kind(row)} has {row['test']:.1f} %" for row in rows) + "."
+        parts = [f"{preset} on {len(of)} ({', '.join(of)})" for preset, of in used.items()]
+        test = set(card.partition.get("test", ())) - set(itertools.chain(*used.values()))
+        text = f"Of the {len(card.part_of_speaker)} speakers of {name}, recipes were chosen on: "
+        text += f"{'; '.join(parts)}."
+        text += f" {', '.join(sorted(test))} of test were never used." if test else ""
+        for protocol, clean in same[same["protocol"].str.endswith(CLEAN)].groupby("protocol"):
+            folds = protocol.removesuffix(f", {CLEAN}")
+            n = same.loc[same["protocol"] == folds, "speakers"].max()
+            each = [
+                f"{LABELS[row.configuration]}{f' ({row.network})' if row.preset else ''} "
+                f"{row.test:.1f} %"
+                for row in clean.sort_values("test", ascending=False).itertuples()
+            ]
+            text += f" The {folds} test all {n}, so that their score is optimistic; on the "
+            text += f"{clean['speakers'].max()} clean speakers alone: {', '.join(each)}."
         texts.append(text)
     return texts
 
 
-def _kind(row: Mapping[str, Any]) -> str:
-    """A row of the scores in words: a network, or a baseline."""
-    label = LABELS[row["configuration"]]
-    return label if row["configuration"] in BASELINES else f"{row['network']}, {label}"
-
-
-def final_networks(runs: pd.DataFrame) -> pd.DataFrame:
-    """Read of each network's run for how many epochs it learnt, of how many, and which was kept."""
-    runs = runs[~runs["configuration"].isin(BASELINES) & ~runs["random_weights"]]
-    rows = []
-    for row in runs[~runs["overridden"]].to_dict("records"):
-        run = load(row["folder"])
-        rows.append(
-            {key: row[key] for key in ("dataset", "backbone", "preset", "configuration", "seed")}
-            | {"epochs": run.record.get("epochs"), "solved": run.settings.head == "ridge"}
-            | {"of": run.settings.epochs_phase1 + run.settings.epochs_phase2}
-            | {"cut": run.settings.epoch_choice == "best"}
-            | {"phase": run.record.get("kept", {}).get("phase")}
-        )
-    return pd.DataFrame(rows)
-
-
-def training(networks: pd.DataFrame) -> list[str]:
+def training(runs: pd.DataFrame) -> list[str]:
     """Say what `TUNED` is, and for how many epochs the other presets' final networks learnt."""
+    other = runs["configuration"].isin(BASELINES) | runs["random_weights"] | runs["overridden"]
     texts = []
-    for (dataset, preset), same in networks.groupby(["dataset", "preset"], sort=False):
-        name = NAMES.get(dataset, dataset)
-        if same["solved"].all():
-            text = (
+    for (dataset, preset), same in runs[~other].groupby(["dataset", "preset"], sort=False):
+        name, loaded = NAMES[dataset], list(map(load, same["folder"]))
+        if all(run.settings.head == "ridge" for run in loaded):
+            kept = sum(run.record.get("kept", {}).get("phase") == 2 for run in loaded)
+            texts.append(
                 f"What {preset} is on {name}: early layers, frozen, pooled over time, and a solved "
+                "head; the paper's second phase, which fine-tunes, was kept in "
+                f"{kept or 'none'} of {len(loaded)} runs."
             )
-            text += "head; the paper's second phase, which fine-tunes, was kept in "
-            texts.append(f"{text}{same['phase'].eq(2).sum() or 'none'} of {len(same)} runs.")
             continue
+        total = max(run.settings.epochs_phase1 + run.settings.epochs_phase2 for run in loaded)
+        epochs = pd.Series([run.record.get("epochs", total) for run in loaded], same["backbone"])
         parts = []
-        for backbone, of in same.groupby("backbone"):
-            ends = dict.fromkeys(f"{end:.0f}" for end in (of["epochs"].min(), of["epochs"].max()))
+        for backbone, of in epochs.groupby(level=0):
+            ends = dict.fromkeys([str(of.min()), str(of.max())])
             parts.append(f"{' to '.join(ends)} ({TITLES.get(backbone, backbone)})")
-        text = f"The final networks of {preset} on {name} learnt for {', '.join(parts)} of "
-        text += f"{same['of'].max()} epochs"
-        cut = (same["cut"] & (same["epochs"] < same["of"])).any()
-        texts.append(text + ("; fewer: cut at the epoch that was best on devel." if cut else "."))
+        text = f"The final networks of {preset} on {name} learnt for {', '.join(parts)} of {total} "
+        best = epochs.min() < total and loaded[0].settings.epoch_choice == "best"
+        texts.append(text + f"epochs{'; fewer: cut at the one that was best on devel' * best}.")
     return texts
 
 

@@ -165,4 +165,4 @@ def test_every_figure_of_a_corpus_that_was_run(material, elsewhere):
     assert stems == [*(f"{name}-ravdess" for name in names), "gains"]
     assert all(figure.alt and figure.caption for figure in drawn)
     # Chosen on devel, not on test; of equals without augmentation, and of it the first seed
-    assert "ravdess/mobilenet_v2-none-s0:" in drawn[1].caption
+    assert "ravdess/mobilenet_v2-none-s0-tuned:" in drawn[1].caption
