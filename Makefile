@@ -11,11 +11,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# make demo BACKBONE=mobilenet_v2 WEIGHTS=imagenet and the like; unset: as in the corpus's card
-OPTIONS := $(if $(PRESET),preset=$(PRESET)) $(if $(BACKBONE),backbone=$(BACKBONE)) \
-	$(if $(WEIGHTS),weights=$(WEIGHTS)) $(if $(SEED),seed=$(SEED)) \
-	$(if $(OVERRIDES),"overrides=$(OVERRIDES)")
-CONFIG := $(if $(strip $(OPTIONS)),--config $(OPTIONS))
+# make demo BACKBONE=mobilenet_v2 WEIGHTS=imagenet and the like; unset: as in the corpus's card.
+# The shell expands them, once: what they hold is never part of a command.
+export PRESET BACKBONE WEIGHTS SEED OVERRIDES ONLY
+CONFIG := $${PRESET:+"preset=$$PRESET"} $${BACKBONE:+"backbone=$$BACKBONE"} \
+	$${WEIGHTS:+"weights=$$WEIGHTS"} $${SEED:+"seed=$$SEED"} \
+	$${OVERRIDES:+"overrides=$$OVERRIDES"}
 
 .DEFAULT_GOAL := help
 .PHONY: help install slurm demo paper test test-all lab docs docs-notebooks lint lock clean
@@ -42,7 +43,7 @@ slurm: $(READY)  ## the workflow's plugin for Slurm clusters
 
 demo: $(READY)  ## the whole chain on the embedded demo corpus (some minutes)
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) results/demo/report.html --rerun-incomplete \
-		--quiet host reason $(CONFIG)
+		--quiet host reason --config $(CONFIG)
 	@$(BIN)/dslite results demo
 
 # From the committed records alone, also where other runs lie in results/ (dslite paper takes both).
@@ -55,7 +56,7 @@ test: $(READY)  ## what a contributor runs: minutes, in as many processes as COR
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
-	$(BIN)/python -m pytest -m "not huge" -n $(MORE) --dist loadfile --no-loadscope-reorder $(if $(ONLY),-k "$(ONLY)")
+	$(BIN)/python -m pytest -m "not huge" -n $(MORE) --dist loadfile --no-loadscope-reorder $${ONLY:+-k "$$ONLY"}
 
 lab: $(READY)  ## JupyterLab, opened at the start page of the collection
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/0_start.ipynb

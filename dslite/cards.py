@@ -215,8 +215,11 @@ def load(
     >>> load("ravdess").classes
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
-    if is_own(dataset):
-        card = _own_card(paths.find(dataset), name, columns or {})
+    with paths.reading(dataset):
+        own = is_own(dataset)
+        card = _own_card(paths.find(dataset), name, columns or {}) if own else None
+    if card:
+        pass
     elif name or columns:
         raise InputError(f"{dataset}: --name and --columns are for a corpus of yours")
     else:

@@ -1,5 +1,6 @@
 """The command ``dslite``: every command of the package, and errors as messages."""
 
+import errno
 import os
 import signal
 import sys
@@ -112,10 +113,31 @@ def run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _end_with_workflow()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, since at the interpreter's end it would be no message
     except (InputError, NotebookError, ConversionError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        message = _of_the_system(error)
+        if not message:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what stdout still holds goes nowhere
+        sys.exit(2)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Say of a full disk, also behind stdout, or a denied file what it is; empty: of any other."""
+    from dslite import paths
+
+    if error.errno not in (*paths.NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS):
+        return ""
+    place = paths.shown(error.filename) if isinstance(error.filename, str) else "standard output"
+    remedy = paths.ROOM if error.errno in paths.NO_SPACE else "look who may read and write it"
+    return f"{place}: {error.strerror}: {remedy} and give the same command again"
 
 
 def _end_with_workflow() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from dslite import paths
 from dslite.errors import InputError
 
 # What a file of sound is called, film with sound included
@@ -472,10 +473,12 @@ def _refusal(path: str | PathLike, reason: str) -> InputError:
 @contextmanager
 def opened(file: Path, name: str | PathLike) -> Iterator[AudioFile]:
     """Open an audio file, called ``name`` in messages; what its reader refuses is an InputError."""
-    if not file.is_file():
-        raise InputError(f"{name}: there is no such audio file")
+    with paths.reading(file):
+        if not file.is_file():
+            raise InputError(f"{name}: there is no such audio file")
+        stored = file.open("rb", buffering=0)
     try:
-        with file.open("rb", buffering=0) as stored, closing(AudioFile(name, stored)) as audio_file:
+        with stored, closing(AudioFile(name, stored)) as audio_file:
             yield audio_file
     except soundfile.SoundFileError as error:
         raise _refusal(name, _reason(error)) from None

@@ -9,7 +9,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,7 +305,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     source = source if source.is_file() else paths.find(notebook)
     if not source.is_file():
         raise InputError(f"there is no notebook '{notebook}'{nearest(notebook, ORDER)}")
-    parameters = _typed(parameters, papermill.inspect_notebook(str(source)))
+    parameters = _typed(parameters, papermill.inspect_notebook(_literal(source)))
     output = Path(output)
     if output.exists() and output.samefile(source):
         raise InputError(
@@ -318,7 +317,7 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
     logger.setLevel(logging.INFO)
     logger.filters = [_Progress()]
     failed.unlink(missing_ok=True)
-    with paths.replacing(output) as draft, tempfile.TemporaryDirectory() as sockets:
+    with paths.replacing(output) as draft, paths.scratch() as sockets:
         try:
             # Sockets in a folder of its own: TCP is open to all local users, and Jupyter's own
             # name, in the working folder, is taken twice by two kernels that start side by side.
@@ -326,7 +325,9 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
             config = Config({} if sys.platform == "win32" else {"KernelManager": ipc})
             how = {"kernel_name": "python3", "progress_bar": False, "log_output": True}
             how |= {"cwd": str(Path.cwd()), "config": config}
-            papermill.execute_notebook(str(source), str(draft), parameters=parameters, **how)
+            papermill.execute_notebook(
+                _literal(source), _literal(draft), parameters=parameters, **how
+            )
         except papermill.PapermillExecutionError as error:
             draft.replace(failed)
             kind = InputError if error.ename == "InputError" else NotebookError
@@ -338,6 +339,11 @@ def execute(notebook: str, output: str | Path, parameters: Mapping[str, Any]) ->
                 f"as far as it came: {paths.shown(failed)}"
             ) from None
     return output
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which takes braces in it for places of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 class _Progress:

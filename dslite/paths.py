@@ -4,12 +4,15 @@ Three folders can be moved by an environment variable: ``DSLITE_DATA`` (the corp
 ``DSLITE_CACHE`` (what can be computed again), ``DSLITE_RESULTS`` (the results of runs).
 """
 
+import ctypes
 import errno
 import glob
 import os
 import re
 import shutil
+import socket
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +26,11 @@ LONGEST = 150  # bytes of a name, to which a draft or a run adds its own
 LOCK, NEW, OLD = "lock", "new", "old"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+# What another process that replaces the same target leaves for a moment
+RACES = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+EXCHANGE, AT_FDCWD = 2, -100  # of Linux's renameat2: RENAME_EXCHANGE, paths from the working folder
+ATTEMPTS = 100
+ABANDONED = 60  # s after which a draft without a lock is nobody's
 # For want of space, and otherwise
 ROOM = "there is no space for it, make room"
 RIGHT = "make the folder writable, or choose another one (DSLITE_RESULTS, DSLITE_CACHE)"
@@ -103,7 +111,9 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
     Yields the temporary name, which has the target's suffix and does not exist yet; InputError
     where the disk is full or must not be written to. After an exception the older target is as it
     was, so an interrupted stage is never taken for a finished one. A killed process leaves its
-    draft in a hidden folder, which whoever replaces the same target next removes.
+    draft in a hidden folder, which whoever replaces the same target next removes. What is not in
+    the cache, and every single file, is on the disk before it has its name. On Linux there is no
+    moment without the target; of several writers at once the last to finish wins.
     """
     target = Path(target)
     with _explained(target, NO_SPACE + NO_RIGHT):
@@ -118,17 +128,50 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
             (folder / NEW).mkdir()
             draft = folder / NEW / target.name
             yield draft
-            if draft.is_dir() and target.is_dir():
-                target.rename(folder / OLD)
-            try:
-                draft.replace(target)
-            except BaseException:
-                if (folder / OLD).exists():
-                    (folder / OLD).rename(target)
-                raise
+            _flush(draft, target)
+            _put(draft, target, folder / OLD)
     finally:
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put(draft: Path, target: Path, old: Path) -> None:
+    """Rename a draft to its target; where that cannot be one step, the older folder is ``old``."""
+    for attempt in range(ATTEMPTS):
+        try:
+            if draft.is_dir() and target.is_dir():
+                if _exchange(draft, target):
+                    return
+                target.rename(old)
+            draft.replace(target)
+        except BaseException as error:
+            if old.exists() and not target.exists():
+                old.rename(target)
+            race = isinstance(error, OSError) and error.errno in RACES and draft.exists()
+            if attempt == ATTEMPTS - 1 or not race:
+                raise
+        else:
+            return
+        shutil.rmtree(old, ignore_errors=True)  # another writer's is there already
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False where the system cannot."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    names = [os.fsencode(path.absolute()) for path in (one, other)]
+    return call is not None and not call(AT_FDCWD, names[0], AT_FDCWD, names[1], EXCHANGE)
+
+
+def _flush(draft: Path, target: Path) -> None:
+    """Let a draft reach the disk: after a power failure a name without content would look whole."""
+    if draft.is_dir():
+        computable = target.absolute().is_relative_to(cache().absolute())
+        files = [] if computable else [file for file in draft.rglob("*") if file.is_file()]
+    else:
+        files = [draft] if draft.is_file() else []
+    for file in files:
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
 
 
 def write(target: str | os.PathLike, text: str) -> None:
@@ -145,8 +188,11 @@ def clear_drafts(target: str | os.PathLike) -> None:
     target = Path(target)
     for folder in target.parent.glob(f".{glob.escape(target.stem)}-????????"):
         with suppress(OSError, NotImplementedError):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
             # Made once the lock is held: without it a process may be about to take the lock.
-            if folder.is_symlink() or not (folder / NEW).is_dir():
+            recent = time.time() - folder.stat().st_mtime < ABANDONED
+            if recent and not (folder / NEW).is_dir():
                 continue
             with _lock(folder / LOCK).acquire(timeout=0):
                 if (folder / OLD).exists() and not target.exists():
@@ -172,6 +218,62 @@ def alone(target: str | os.PathLike) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def claimed(target: str | os.PathLike, doing: str) -> Iterator[None]:
+    """Hold a target, by a hidden file beside it; InputError where another process does.
+
+    ``doing`` is what the message says of that process: ``trains this run``. The lock of a process
+    that has died is free.
+    """
+    from filelock import Timeout
+
+    target = Path(target)
+    file = target.with_name(f".{target.name}.{LOCK}")
+    lock = _lock(file)
+    with _explained(target, NO_SPACE + NO_RIGHT):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with suppress(NotImplementedError):  # a file system without locks
+                lock.acquire(timeout=0)
+        except Timeout:
+            holder = file.read_text("utf-8", "replace")[:100] if file.is_file() else ""
+            raise InputError(
+                f"{shown(target)}: another process {doing}{f' ({holder})' if holder else ''}; "
+                "wait until it has ended, or end it, and give the same command again"
+            ) from None
+        file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # while it is held: who opened it meanwhile looks again
+        lock.release()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a temporary folder and remove it; a full or absent TMPDIR is an InputError."""
+    try:
+        place = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:  # it tries to write there
+        raise InputError(f"no temporary folder can be written to: {ROOM}, or set TMPDIR") from error
+    with (
+        _explained(place, NO_SPACE, f"{ROOM}, or set TMPDIR to another folder,"),
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+    ):
+        yield Path(folder)
+
+
+@contextmanager
+def reading(place: str | os.PathLike = "") -> Iterator[None]:
+    """Turn an error of the system, of what cannot be read, into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        name = shown(error.filename if isinstance(error.filename, str) else place)
+        remedy = "make it readable" if error.errno in NO_RIGHT else "look whether it is in order"
+        raise InputError(f"{name}: cannot be read ({error.strerror or error}); {remedy}") from error
+
+
 def _lock(file: Path):
     """Return the lock of a file; its library takes a tenth of the time of `dslite --help`."""
     from filelock import FileLock
@@ -180,7 +282,7 @@ def _lock(file: Path):
 
 
 @contextmanager
-def _explained(target: Path, codes: tuple[int, ...]) -> Iterator[None]:
+def _explained(target: Path, codes: tuple[int, ...], remedy: str = "") -> Iterator[None]:
     """Turn an error of the disk into an InputError."""
     try:
         yield
@@ -194,7 +296,7 @@ def _explained(target: Path, codes: tuple[int, ...]) -> Iterator[None]:
             raise
         # Of a draft in a draft the name that it would have got.
         name = re.sub(rf"(^|/)\.[^/]+-[a-z0-9_]{{8}}/{NEW}(?=/)", "", shown(target))
-        remedy = ROOM if code in NO_SPACE else RIGHT
+        remedy = remedy or (ROOM if code in NO_SPACE else RIGHT)
         raise InputError(
             f"{name}: cannot be written ({os.strerror(code)}): {remedy} "
             "and give the same command again; what was finished before is as it was"

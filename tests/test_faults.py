@@ -1,21 +1,25 @@
 """A full disk, a folder that must not be written to, a corpus that changes: nothing is lost."""
 
 import functools
+import importlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 import soundfile
 
 from dslite import cards, cli, paths
-from dslite.datasets import load_manifest, manifest
+from dslite.datasets import demo, load_manifest, manifest
 from dslite.training import runs
-from tests.refusals import assert_refused
+from tests.refusals import assert_refused, refusal
 
 refused = functools.partial(assert_refused, worked=True)
 FULL = os.strerror(28)
@@ -172,3 +176,114 @@ def test_a_job_ends_with_the_workflow_that_started_it(tmp_path, name, shell, end
     if not ended:
         job.kill()
     assert ended == ends
+
+
+@pytest.fixture
+def nobody():
+    """A folder in which the test, even of root, has no rights but those that files give it."""
+    # Nobody may not read the environment, perhaps.
+    for module in ("dslite.datasets.pattern", "dslite.datasets.table", "encodings.utf_8_sig"):
+        importlib.import_module(module)
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    if root := os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    for place, _, _ in os.walk(folder):
+        Path(place).chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are others'")
+@pytest.mark.parametrize("mode", [0o600, 0o300, 0])
+def test_a_folder_that_may_not_be_entered_or_listed_is_one_line(nobody, monkeypatch, mode):
+    monkeypatch.setenv("DSLITE_CACHE", str(nobody / "cache"))
+    for label in ("happy", "sad"):
+        (nobody / "my" / label).mkdir(parents=True)
+        soundfile.write(nobody / "my" / label / "a.wav", [0.1] * 1600, 16000)
+    (nobody / "my.csv").write_text("path,label\nmy/happy/a.wav,happy\nmy/sad/a.wav,sad\n")
+    (nobody / "my" / "happy").chmod(mode)
+    for corpus in (nobody / "my", nobody / "my.csv"):
+        if corpus.suffix and mode == 0o300:  # by its path each file is read
+            continue
+        card = cards.load(str(corpus))
+        message = refusal(manifest.build, card)
+        assert str(nobody / "my" / "happy") in message
+        assert "cannot be read (Permission denied)" in message
+    (nobody / "my").chmod(0)
+    assert "Permission denied" in refusal(cards.load, str(nobody / "my" / "my.csv"))
+    assert "Permission denied" in refusal(runs.load, nobody / "my" / "run")
+
+
+def test_a_full_disk_while_the_demo_corpus_is_made(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("DSLITE_CACHE", str(tmp_path))
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setattr(demo, "clip", lambda *which: np.zeros(1600, np.float32))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    refused(command("partition", "demo"), str(tmp_path / "demo"), FULL, "make room")
+    assert tree(tmp_path) == {}
+
+
+def full(*_):
+    raise OSError(28, FULL)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [["datasets"], ["--help"], ["check", "--help"]])
+def test_a_full_standard_output_is_one_line(words):
+    with Path("/dev/full").open("w") as sink:
+        words = [sys.executable, "-m", "dslite", *words]
+        done = subprocess.run(words, stdout=sink, stderr=subprocess.PIPE, text=True)
+    message = "error: standard output: No space left on device: there is no space for it, make room"
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("value", ['a=1"; touch x; "', "$(touch x)", "`touch x`", "a b/c'd", ""])
+def test_what_make_is_given_is_never_a_command(tmp_path, value):
+    """On the command line, where $ is make's own, and from the environment."""
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    script = "#!/bin/sh\n[ $(basename $0) = dslite ] || printf '%s\\n' \"$@\" > words\n"
+    for name in ("snakemake", "dslite", "python"):
+        (binaries / name).write_text(script)
+        (binaries / name).chmod(0o755)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(paths.ROOT / name, tmp_path)
+    (binaries.parent / ".ready").touch()
+    keys = ("OVERRIDES", "WEIGHTS", "PRESET", "BACKBONE", "SEED", "ONLY")
+    words = ["make", "-s", "VENV=venv", "PYTHON=true"]
+    asked = [f"{key.lower()}={value}" for key in keys[:-1] if value]
+    escaped = [f"{key}={value.replace('$', '$$')}" for key in keys]
+    for more, environment in (([], dict.fromkeys(keys, value)), (escaped, {})):
+        for target, expected in (("demo", asked), ("test-all", ["-k", value] if value else [])):
+            environment = os.environ | environment
+            subprocess.run([*words, target, *more], cwd=tmp_path, env=environment, check=True)
+            given = (tmp_path / "words").read_text().splitlines()
+            after = {"demo": "--config", "test-all": "--no-loadscope-reorder"}[target]
+            assert sorted(given[given.index(after) + 1 :]) == sorted(expected)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(command, table, monkeypatch):
+    """And one that comes when the other has just finished takes that."""
+    words = ("baseline", table, "--features", "librosa")
+    claimed, claims, seconds = runs.claimed, [], []
+
+    def nested(place):
+        claims.append(place)
+        if len(claims) == 1:
+            with claimed(place):
+                seconds.append(command(*words))
+            seconds.append(command(*words))
+        return claimed(place)
+
+    monkeypatch.setattr(runs, "claimed", nested)
+    status, out, _ = command(*words)
+    refused(seconds[0], claims[0].name, "another process trains this run", str(os.getpid()))
+    assert (seconds[1][0], status, len(set(claims))) == (0, 0, 1)
+    assert "chosen on devel" in seconds[1][1]
+    assert "not repeated" in out
+    assert not list(paths.results("small").glob(".*"))

@@ -293,15 +293,16 @@ def outputs(path):
 
 @pytest.mark.notebooks
 def test_a_kernel_runs_where_it_was_started_and_up_to_a_failing_cell(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "{dataset} {}").mkdir()  # papermill's places of parameters
+    monkeypatch.chdir(tmp_path / "{dataset} {}")
     deep = "def f(n):\n    if n:\n        return f(n - 1)\n    raise KeyError('a\\nb' * 99)\n"
     deep += "if word == 'no': f(60)"
     look = "import os\nprint(word, os.listdir('out'), os.getcwd())"
-    source, target = "source.ipynb", Path("out/a.ipynb")
+    source, target = "{source}.ipynb", Path("out/a.ipynb").absolute()
     nbformat.write(a_book(look, deep, "print('after')"), source)
     notebooks.execute(source, target, {"word": "yes"})
     # While it ran, nothing stood in its place.
-    assert re.match(rf"yes \['\.a-.*{tmp_path}.*after", outputs(target), re.DOTALL)
+    assert re.match(rf"yes \['\.a-.*{tmp_path}/.dataset. .*after", outputs(target), re.DOTALL)
     with pytest.raises(NotebookError, match=r"a, cell \d+: KeyError") as caught:
         notebooks.execute(source, target, {})
     assert max(map(len, str(caught.value).splitlines())) < 500

@@ -3,8 +3,10 @@
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -136,8 +138,9 @@ from dslite import paths
 
 target, how = Path(sys.argv[1]), sys.argv[2]
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-if how == "between":  # the two renames of a folder
+if how == "between":  # the two renames of a folder, where they are not one step
     rename = Path.rename
+    paths._exchange = lambda *both: False
     Path.rename = lambda self, other: (rename(self, other), die())
 with paths.replacing(target) as draft:
     draft.mkdir()
@@ -195,6 +198,10 @@ def test_a_draft_that_has_just_begun_stays(tmp_path):
         step()
         write(tmp_path / "a")
         assert begun.is_dir()
+    os.utime(begun, (0, 0))  # nobody takes it any more
+    write(tmp_path / "a")
+    assert tree(tmp_path) == {"a": "now"}
+    begun.mkdir()
     (begun / paths.NEW).mkdir()
     paths.clear_drafts(tmp_path / "a")
     assert tree(tmp_path) == {"a": "now"}
@@ -208,6 +215,90 @@ def test_killed_between_the_two_renames_the_older_folder_comes_back(tmp_path):
     with pytest.raises(ZeroDivisionError):
         failing(target, ZeroDivisionError())
     assert tree(tmp_path) == {"a": "", "a/inner": "", "a/inner/before": "before"}
+
+
+RACER = """
+import sys
+from pathlib import Path
+from dslite import paths
+
+target, how = Path(sys.argv[1]), sys.argv[2]
+if how == "renamed":
+    paths._exchange = lambda *both: False
+print("begun", flush=True)
+sys.stdin.readline()
+for _ in range(100):
+    with paths.replacing(target) as draft:
+        draft.mkdir()
+        (draft / "whole").write_text("whole")
+"""
+
+
+@pytest.mark.parametrize("how", ["exchanged", "renamed"])
+def test_writers_of_one_folder_at_once_and_a_reader(tmp_path, how):
+    """No writer fails, and where two names are exchanged no look finds the folder missing."""
+    target, pipes = tmp_path / "a", {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    fill(target, "folder", "before")
+    words = [sys.executable, "-c", RACER, str(target), how]
+    racers = [subprocess.Popen(words, **pipes) for _ in range(3)]
+    for racer in racers:
+        racer.stdout.readline()
+    for racer in racers:
+        racer.stdin.close()
+    looks = []
+    while any(racer.poll() is None for racer in racers):
+        looks.append(target.exists())
+    assert [racer.wait() for racer in racers] == [0, 0, 0]
+    assert tree(tmp_path) == {"a": "", "a/whole": "whole"}
+    if how == "exchanged" and sys.platform == "linux":
+        assert all(looks), f"missing in {looks.count(False)} of {len(looks)} looks"
+
+
+CLAIMER = """
+import sys
+from dslite import paths
+with paths.claimed(sys.argv[1], "trains this run"):
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_claim_names_its_holder_and_dies_with_it(tmp_path):
+    def holder():
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        process = subprocess.Popen([sys.executable, "-c", CLAIMER, str(tmp_path / "a")], **pipes)
+        process.stdout.readline()
+        return process
+
+    def claim():
+        with paths.claimed(tmp_path / "a", "trains this run"):
+            return [file.name for file in tmp_path.iterdir()]
+
+    one = holder()
+    message = refusal(claim)
+    assert "a: another process trains this run (process " in message
+    assert f"{one.pid} on {socket.gethostname()}); wait" in message
+    one.kill()
+    one.wait()
+    assert claim() == [".a.lock"]
+    assert list(tmp_path.iterdir()) == []
+    two = holder()
+    two.communicate(b"end")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_is_full_is_a_message(monkeypatch, tmp_path):
+    def fill_up():
+        with paths.scratch():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert "set TMPDIR" in refusal(fill_up)
+    monkeypatch.setattr(tempfile, "gettempdir", failing_lookup)
+    assert "set TMPDIR" in refusal(fill_up)
+
+
+def failing_lookup():
+    raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])

@@ -17,6 +17,7 @@ syllable, with a consonant-like noise before many of them. The filters are appli
 overlapping frames in the frequency domain, which makes them time-varying at the cost of a few FFTs.
 """
 
+import io
 import itertools
 import sys
 from dataclasses import dataclass, make_dataclass
@@ -392,7 +393,12 @@ def generate(folder: Path) -> None:
         for number, affect, take in tqdm(todo, "voices", leave=False, disable=None):
             file = draft / f"spk{number:02d}" / f"spk{number:02d}_{affect}_{take:02d}.wav"
             file.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(file, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16")
+            # Not by libsndfile itself, whose error does not say that the disk is full
+            content = io.BytesIO()
+            soundfile.write(
+                content, clip(number, affect, take), SAMPLE_RATE, subtype="PCM_16", format="WAV"
+            )
+            file.write_bytes(content.getvalue())
         provenance.write_json(draft / MARKER, _marker())
 
 

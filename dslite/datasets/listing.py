@@ -59,7 +59,8 @@ def read(card: Card) -> Listing:
     ``is_present(card, folder)``. InputError where the corpus is not there or not in its layout; the
     demo corpus is generated on its first use.
     """
-    return import_module(f"dslite.datasets.{card.layout}").read(card, home(card))
+    with paths.reading(home(card)):
+        return import_module(f"dslite.datasets.{card.layout}").read(card, home(card))
 
 
 def is_present(card: Card) -> bool:
@@ -96,15 +97,17 @@ def table_of(rows: Sequence[Sequence[str]]) -> pd.DataFrame:
 
 def audio_files(folder: Path, deep: int = 3) -> list[Path]:
     """List audio in ``folder`` and up to ``deep`` folders below, sorted, without what is hidden."""
-    # Not rglob, which does not enter a folder that is a link.
-    files = [f for depth in range(deep + 1) for f in folder.glob("*/" * depth + "*")]
-    return sorted(
-        file
-        for file in files
-        if is_audio_name(file.name)
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    )
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        depth = len(Path(place).relative_to(folder).parts)
+        folders[:] = [n for n in folders if not n.startswith(".")] if depth < deep else []
+        files += [Path(place, name) for name in names if is_audio(Path(name))]
+    return sorted(file for file in files if file.is_file())
 
 
 def leads_out(folder: Path, path: str | Path) -> bool:

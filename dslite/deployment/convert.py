@@ -9,7 +9,6 @@ a file loses there is the least that it loses.
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from dslite.models.weights import REGISTRY
 from dslite.settings import Settings
 from dslite.training.runs import Run
 
-FILE = "agreement.json"
+FILE = runtime.AGREEMENT
 PARTITIONS = ("devel", "test")
 LOST = 0.005  # of UAR: what loses more has layers put back into float32
 MOST_RESTORED = 16  # layers
@@ -110,9 +109,9 @@ def convert(function: Callable, network: keras.Model) -> bytes:
     holder = tf.Module()
     holder.weights = [variable.value for variable in network.variables]
     holder.function = function
-    with tempfile.TemporaryDirectory() as folder, silent():
-        tf.saved_model.save(holder, folder, signatures={"serving_default": function})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    with paths.scratch() as folder, silent():
+        tf.saved_model.save(holder, str(folder), signatures={"serving_default": function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         return converter.convert()
 
@@ -234,6 +233,7 @@ def convert_run(
     _drop_unusable(halves, results)
     spectrogram_file = {of: file for of, file in halves.items() if of[0] == "spectrogram"}
     agreeing = {of: file for of, file in (files | halves).items() if "failed" not in results[of[1]]}
+    (run.folder / FILE).unlink(missing_ok=True)  # until all files are those that it is of
     for (part, variant), file in write(run, spectrogram_file | agreeing).items():
         if part == "model":
             results[variant]["size_bytes"] = file.stat().st_size  # with its metadata

@@ -148,6 +148,7 @@ def converted_files(folder: Path) -> dict[tuple[str, str], Path]:
     files = {key: path for key, path in files.items() if path.is_file()}
     if not files:
         raise InputError(f"{folder}: no .tflite here; convert the run first (`dslite convert`)")
+    runtime.require_whole(folder)
     return files
 
 

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,11 +19,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from dslite import paths
 from dslite.errors import InputError
 from dslite.models import tensorflow_logging
 from dslite.settings import VARIANTS, Settings, nearest
 
 MEMBER = "dslite.json"
+AGREEMENT = "agreement.json"  # of a run: written last by a conversion
 FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS
 _RUN = """
@@ -43,6 +44,16 @@ for file in sys.argv[1:]:
 def file_name(part: str, variant: str) -> str:
     """Return the name of a part's file in a variant: ``model.tflite``, ``cnn-int8.tflite``."""
     return f"{part}.tflite" if variant == FLOAT32 else f"{part}-{variant}.tflite"
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a run's files of a conversion that broke off, some of which may be older ones."""
+    broken_off = (folder / "run.json").is_file() and not (folder / AGREEMENT).is_file()
+    if broken_off and any(folder.glob("*.tflite")):
+        raise InputError(
+            f"{folder}: a conversion broke off here ({AGREEMENT}, which is written last, is "
+            f"missing); convert the run again (`dslite convert {folder}`)"
+        )
 
 
 def parse_variants(text: str) -> tuple[str, ...]:
@@ -145,8 +156,8 @@ def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
     In a process of its own, since a file may end the one that loads it: one for all, and only if
     that fails one for each.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        files = {key: Path(folder, f"{i}.tflite") for i, key in enumerate(contents)}
+    with paths.scratch() as folder:
+        files = {key: folder / f"{i}.tflite" for i, key in enumerate(contents)}
         for key, file in files.items():
             file.write_bytes(contents[key])
         if not files or not _failure(files.values()):

@@ -55,6 +55,8 @@ def find_model(place: str | os.PathLike) -> Path:
     file = path / "model.tflite" if path.is_dir() else path
     if file.suffix.lower() != ".tflite":
         raise InputError(f"{place}: neither a run's folder nor a .tflite file")
+    if path.is_dir():
+        runtime.require_whole(path)
     if path.is_dir() and not file.is_file():
         raise InputError(
             f"{place}: holds no model.tflite; convert the run (`dslite convert {place}`)"

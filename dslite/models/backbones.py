@@ -3,7 +3,6 @@
 import math
 import re
 import shutil
-import tempfile
 import textwrap
 import warnings
 import zipfile
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dslite import paths
 from dslite.errors import InputError
 from dslite.models.weights import REGISTRY, fetch, suffix
 from dslite.settings import nearest
@@ -189,8 +189,8 @@ def _named(path: Path) -> Iterator[Path]:
     if path.name.endswith(ending) and (ending != ".h5" or not path.name.endswith(".weights.h5")):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copy(path, Path(folder) / f"network{ending}"))
+    with paths.scratch() as folder:
+        yield Path(shutil.copy(path, folder / f"network{ending}"))
 
 
 def _load(model: keras.Model, file: Path) -> None:

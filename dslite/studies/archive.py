@@ -5,7 +5,6 @@ Both are an RO-Crate 1.1 (https://w3id.org/ro/crate/1.1), in which a run is a ``
 
 import mimetypes
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,8 +132,8 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
         file = cards.card_file(card.table or paths.data("cards") / dataset)
         contents.files[f"cards/{dataset}.yaml"] = file
     try:
-        with tempfile.TemporaryDirectory() as folder, paths.replacing(place) as draft:
-            _lay_out(contents, Path(folder)).write_zip(draft)
+        with paths.scratch() as folder, paths.replacing(place) as draft:
+            _lay_out(contents, folder).write_zip(draft)
     except OSError as error:
         raise InputError(f"{place}: cannot be written ({error.strerror}); name another") from None
     return place

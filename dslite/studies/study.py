@@ -119,7 +119,8 @@ def load_study(name: str | Path) -> Study:
 
     Raises an InputError of whatever it or a corpus's card does not allow: everything is tried.
     """
-    path = source(name)
+    with paths.reading(name):
+        path = source(name)
     values = dslite_settings.read_yaml(path)
     if "name" in values:
         raise InputError(f"{path}: a study is called as its file; leave out the key 'name'")

@@ -6,6 +6,8 @@ Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Ac
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,17 +112,31 @@ def train_baseline(
     kind is ``"svm"`` (Deep Spectrum features, linear) or ``"librosa"`` (acoustic statistics, radial
     basis functions), which uses no settings but `runs.ACOUSTIC`.
     """
-    acoustic = kind == runs.LIBROSA
-    if acoustic:
+    if kind == runs.LIBROSA:
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
     else:
         settings = settings.model_copy(update={"augmentation": "none"})
-    described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, kind, force=force, log=log
-    )
+    asked = (manifest, settings, seed, preset, kind, False, force, log)
+    described, place, finished = runs.look_up(*asked)
     if finished:
         return finished
-    meter = runs.Meter()
+    with runs.claimed(place):  # perhaps another process has trained it since
+        finished = runs.look_up(*asked)[2]
+        return finished or _trained(manifest, settings, seed, preset, log, kind, described, place)
+
+
+def _trained(
+    manifest: Manifest,
+    settings: Settings,
+    seed: int,
+    preset: str,
+    log: Callable[[str], None],
+    kind: str,
+    described: dict[str, Any],
+    place: Path,
+) -> runs.Run:
+    """Train and evaluate what was looked up and is not finished."""
+    acoustic, meter = kind == runs.LIBROSA, runs.Meter()
     card, files = manifest.card, manifest.table
     values = file_features(manifest, settings, kind, preset)
     present = np.flatnonzero(~np.isnan(values).all(axis=1))

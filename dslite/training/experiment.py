@@ -108,12 +108,21 @@ def train(
     candidate is gone on with. A ``candidate`` is a point of a grid, compared on devel: the first
     training alone, without test or its labels. The preset is only written down.
     """
-    described, place, finished = runs.look_up(
-        manifest, settings, seed, preset, runs.NETWORK, candidate, force, log
-    )
+    asked = (manifest, settings, seed, preset, runs.NETWORK, candidate, force, log)
+    described, place, finished = runs.look_up(*asked)
     if finished:
         return finished
-    work = _Work(manifest, settings, seed, described, force, log, "test" if candidate else "")
+    with runs.claimed(place):
+        # Perhaps another process has trained it since.
+        if finished := runs.look_up(*asked)[2]:
+            return finished
+        hidden = "test" if candidate else ""
+        work = _Work(manifest, settings, seed, described, force, log, hidden)
+        return _trained(work, described, place, candidate)
+
+
+def _trained(work: _Work, described: dict[str, Any], place: Path, candidate: bool) -> runs.Run:
+    """Train and evaluate what was looked up and is not finished."""
     first, devel = work.choose()
     epochs = loop.epochs_to_chosen(first)
     total = sum(epochs.values())
@@ -124,11 +133,13 @@ def train(
         for name in (COST, CANDIDATE):
             provenance.write_json(work.checkpoints / name, cost)
         return runs.load(place)
-    until = {"best": " that were best on devel", "last": ", all of them"}[settings.epoch_choice]
-    log(f"training on train + devel for the {total} epochs{until}")
+    until = {"best": " that were best on devel", "last": ", all of them"}[
+        work.task.settings.epoch_choice
+    ]
+    work.log(f"training on train + devel for the {total} epochs{until}")
     train_chunks, devel_chunks, test_chunks = map(work.task.store.chunks, PARTITIONS)
     both = np.concatenate([train_chunks, devel_chunks])
-    described |= _of_training(work.task, first, both, log)
+    described |= _of_training(work.task, first, both, work.log)
     network, final = work.train("train+devel", both, epochs=epochs)
     scores = {"devel": devel, "test": work.score(network, test_chunks, epochs)}
     # Part of this cost, and written down with the candidate already.

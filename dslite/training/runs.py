@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -24,6 +25,7 @@ from dslite.training import records
 # Of a run, below results/ as in a record
 NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
 TEXTS = ("file", "speaker", "partition", "label", "prediction")  # of predictions
+CANDIDATES = "candidates"  # the folder of those of a corpus
 LAST = "run.json"  # written last: a folder without it is not a finished run
 NETWORK, SVM, LIBROSA = "deepspectrumlite", "svm", "librosa"  # kinds of run
 EARLIER = {"epoch_choice": "best"}  # of a record from before there was the setting
@@ -132,7 +134,8 @@ def load(path: str | Path) -> Run:
 
     The path is its folder, a model file inside it, or ``results/records/<study>/<dataset>/<run>``.
     """
-    place, home = _find(Path(path).expanduser())
+    with paths.reading(path):
+        place, home = _find(Path(path).expanduser())
     try:
         record = Run(place, {}, Settings(), home).content("run")
         for key in {"dataset", "seed"} & record.keys():  # of folders
@@ -190,6 +193,15 @@ def look_up(
     if log:
         log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
     return described, place, load(place)
+
+
+def claimed(place: Path) -> AbstractContextManager[None]:
+    """Hold a run while it is trained; InputError where another process trains it.
+
+    A run and its candidate share their checkpoints, and so the lock.
+    """
+    parts = [part for part in place.relative_to(paths.results()).parts if part != CANDIDATES]
+    return paths.claimed(paths.results().joinpath(*parts), "trains this run")
 
 
 def describe(
@@ -279,7 +291,7 @@ def folder(
     One deeper lie a fold (``<name>-5folds/fold2``) and a candidate (``candidates/<name>``).
     """
     run_name = name(settings, seed, kind, _recipe(card, settings, kind, preset))
-    place = paths.results(card.dataset) / ("candidates" if candidate else "")
+    place = paths.results(card.dataset) / (CANDIDATES if candidate else "")
     return place / (f"{run_name}-{fold}" if fold else run_name)
 
 

@@ -1,5 +1,6 @@
 """Predicting: which files a user names, what is predicted of them and where, what is left out."""
 
+import ast
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from dslite import audio
+from dslite import audio, paths
 from dslite.deployment import predict
 from dslite.errors import InputError
 from tests.deployment.stand_in import RATE, loudness, noise, peak_memory, predictor, started
@@ -292,3 +293,22 @@ def test_a_name_that_is_not_utf_8(tmp_path):
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, b"")
     assert name in out
+
+
+@pytest.mark.parametrize("seconds", [0.4, 2.3], ids=["short", "several chunks"])
+def test_the_lines_of_the_documentation_predict_the_same(converted_run, seconds, tmp_path, rng):
+    """docs/device.md: a file is run without this package."""
+    page = (paths.ROOT / "docs" / "device.md").read_text("utf-8")
+    (tmp_path / "classify.py").write_text(page.split("```python\n")[1].split("```")[0], "utf-8")
+    model, clip = converted_run.folder / "model-int8.tflite", tmp_path / "clip.wav"
+    rate = converted_run.settings.sample_rate
+    soundfile.write(clip, rng.normal(0, 0.1, int(seconds * rate)), rate, "PCM_16")
+    hidden = "import runpy, sys; sys.modules['dslite'] = None; sys.argv[:] = sys.argv[1:]"
+    words = [sys.executable, "-c", f"{hidden}; runpy.run_path(sys.argv[0])"]
+    words += [tmp_path / "classify.py", model, clip]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    row = predict.predict_files(model, [clip]).iloc[0]
+    shown = ast.literal_eval(done.stdout)
+    assert list(shown) == list(converted_run.classes)
+    assert row[list(shown)].tolist() == pytest.approx(list(shown.values()), abs=1e-4)

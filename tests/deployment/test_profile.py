@@ -156,11 +156,14 @@ def test_a_file_of_other_origin(converted_run, tmp_path):
         ("bad.tflite", "1", "not a TensorFlow Lite model"),
         ("run", "1", "no finished run here"),
         ("unconverted", "1", "convert the run first"),
+        ("broken", "1", "a conversion broke off here"),
     ],
 )
 def test_what_cannot_be_profiled(refused, small_run, tmp_path, name, threads, message):
     (tmp_path / "bad.tflite").write_bytes(b"nothing of the kind")
     (tmp_path / "run").mkdir()
-    (tmp_path / "unconverted").mkdir()
-    shutil.copy(small_run.folder / "run.json", tmp_path / "unconverted")
+    for folder in ("unconverted", "broken"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(small_run.folder / "run.json", tmp_path / folder)
+    (tmp_path / "broken" / "model.tflite").write_bytes(b"")
     assert message in refused("profile", tmp_path / name, "--threads", threads)
