@@ -140,11 +140,11 @@ def training(runs: pd.DataFrame) -> list[str]:
     for (dataset, preset), same in runs[~other].groupby(["dataset", "preset"], sort=False):
         name, loaded = NAMES[dataset], list(map(load, same["folder"]))
         if all(run.settings.head == "ridge" for run in loaded):
-            kept = sum(run.record.get("kept", {}).get("phase") == 2 for run in loaded)
+            second = sum(run.record.get("kept", {}).get("phase") == 2 for run in loaded)
             texts.append(
                 f"What {preset} is on {name}: early layers, frozen, pooled over time, and a solved "
                 "head; the paper's second phase, which fine-tunes, was kept in "
-                f"{kept or 'none'} of {len(loaded)} runs."
+                f"{second or 'none'} of {len(loaded)} runs."
             )
             continue
         total = max(run.settings.epochs_phase1 + run.settings.epochs_phase2 for run in loaded)
