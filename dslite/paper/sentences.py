@@ -91,8 +91,8 @@ def verdicts(numbers: pd.DataFrame) -> str:
     texts = [f"Of the paper's {len(rows)} experimental results ({kinds}) {text}."]
     what = "parameters, operations and sizes"
     texts += [f"Of the {len(properties)} {what} in Table 5: {_counted(properties)}."]
-    costs = numbers.set_index("key")
-    small, large = (costs.loc[f"5/model_size/{of}"] for of in ("tflite_cpu", "tf_model"))
+    sizes = ["5/model_size/tflite_cpu", "5/model_size/tf_model"]
+    small, large = numbers.set_index("key").reindex(sizes).to_dict("records")
     if large["verdict"] == published.ANOTHER:
         printed, ours = (large[of] / small[of] for of in ("value", "reproduced"))
         texts.append(
