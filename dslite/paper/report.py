@@ -130,6 +130,8 @@ def results(material: Material) -> dict[str, pd.DataFrame]:
     shown, answers = scores(material), material.answers
     for question in comparisons.QUESTIONS:
         rows, title = answers[answers["question"] == question], question
+        if rows.empty:
+            continue
         if question in (comparisons.FINE_TUNING, comparisons.ACOUSTICS):  # else five alike each
             rows = rows[rows["this"] == comparisons.NONE]
             title += " Without augmentation"

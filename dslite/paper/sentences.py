@@ -91,8 +91,8 @@ def verdicts(numbers: pd.DataFrame) -> str:
     texts = [f"Of the paper's {len(rows)} experimental results ({kinds}) {text}."]
     what = "parameters, operations and sizes"
     texts += [f"Of the {len(properties)} {what} in Table 5: {_counted(properties)}."]
-    costs = numbers.set_index("key")
-    small, large = (costs.loc[f"5/model_size/{of}"] for of in ("tflite_cpu", "tf_model"))
+    sizes = ["5/model_size/tflite_cpu", "5/model_size/tf_model"]
+    small, large = numbers.set_index("key").reindex(sizes).to_dict("records")
     if large["verdict"] == published.ANOTHER:
         printed, ours = (large[of] / small[of] for of in ("value", "reproduced"))
         texts.append(
@@ -140,11 +140,11 @@ def training(runs: pd.DataFrame) -> list[str]:
     for (dataset, preset), same in runs[~other].groupby(["dataset", "preset"], sort=False):
         name, loaded = NAMES[dataset], list(map(load, same["folder"]))
         if all(run.settings.head == "ridge" for run in loaded):
-            kept = sum(run.record.get("kept", {}).get("phase") == 2 for run in loaded)
+            second = sum(run.record.get("kept", {}).get("phase") == 2 for run in loaded)
             texts.append(
                 f"What {preset} is on {name}: early layers, frozen, pooled over time, and a solved "
                 "head; the paper's second phase, which fine-tunes, was kept in "
-                f"{kept or 'none'} of {len(loaded)} runs."
+                f"{second or 'none'} of {len(loaded)} runs."
             )
             continue
         total = max(run.settings.epochs_phase1 + run.settings.epochs_phase2 for run in loaded)

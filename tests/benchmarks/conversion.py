@@ -28,6 +28,7 @@ from dslite.datasets import load_manifest
 from dslite.errors import ConversionError
 from dslite.features import load_spectrograms
 from dslite.models import tensorflow_logging
+from dslite.settings import Settings
 
 RATE = 16000
 FILES = 48
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=1)
     asked = parser.parse_args()
-    tensorflow_logging.import_tensorflow()
+    tensorflow_logging.import_tensorflow(Settings().threads)
     from dslite.deployment import convert
     from dslite.training import experiment
 

@@ -105,7 +105,7 @@ def test_whom_the_recipe_was_chosen_on_is_named_and_the_others_score_stands_by_i
 
 
 def test_how_long_networks_learnt_and_which_phase_was_kept(monkeypatch):
-    made = {
+    trained = {
         **{"a": ("paper", "arelu", 44, "best"), "b": ("paper", "arelu", 120, "best")},
         **{"c": ("repaired", "arelu", 120, "last"), "d": ("tuned", "ridge", 1, "best")},
         **{"e": ("tuned", "ridge", 1, "best")},
@@ -115,10 +115,10 @@ def test_how_long_networks_learnt_and_which_phase_was_kept(monkeypatch):
             settings=Settings(head=head, epoch_choice=choice, epochs_phase1=40, epochs_phase2=80),
             record={"epochs": epochs, "kept": {"phase": 1 + (name == "e")}},
         )
-        for name, (_, head, epochs, choice) in made.items()
+        for name, (_, head, epochs, choice) in trained.items()
     }
     monkeypatch.setattr(sentences, "load", loaded.get)
-    runs = pd.DataFrame({"folder": list(made), "preset": [of[0] for of in made.values()]})
+    runs = pd.DataFrame({"folder": list(trained), "preset": [of[0] for of in trained.values()]})
     runs = runs.assign(dataset="ravdess", backbone="squeezenet", configuration="none")
     texts = sentences.training(runs.assign(random_weights=False, overridden=False))
     assert texts[:2] == [
