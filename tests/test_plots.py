@@ -84,7 +84,7 @@ def test_labels_that_no_font_has_are_spelled_and_one_message_says_so(
     message, _ = capsys.readouterr().err.splitlines()
     assert f" for {labels[0].split()[0]}" in message
     assert "Install" in message
-    (legend,) = legends
+    legend, _ = legends
     assert f" for {labels[0].split()[0]}" in legend
 
 
