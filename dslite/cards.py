@@ -216,8 +216,8 @@ def load(
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     with paths.reading(dataset):
-        own = is_own(dataset)
-        card = _own_card(paths.find(dataset), name, columns or {}) if own else None
+        of_user = is_own(dataset)
+        card = _own_card(paths.find(dataset), name, columns or {}) if of_user else None
     if card:
         pass
     elif name or columns:

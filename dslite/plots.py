@@ -222,6 +222,10 @@ def _characters(file: str) -> frozenset[int]:
 def _report(replaced: tuple[tuple[str, str], ...]) -> None:
     """Say once what is drawn instead of labels that no font has, and what to install."""
     spelled = ", ".join(f"{drawn} for {label}" for label, drawn in replaced)
+    ipython = sys.modules.get("IPython")
+    if ipython and ipython.get_ipython():  # a legend for the notebook and its page
+        legend = f"In the figures {spelled}: no font of this machine has all characters."
+        ipython.display.display(ipython.display.Markdown(legend))
     print(
         f"no font of this machine has some characters of the figure; drawn is {spelled}. Install "
         "one, for instance Noto Sans (Debian: fonts-noto-cjk, fonts-noto-core), and delete "

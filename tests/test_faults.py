@@ -261,9 +261,9 @@ def test_what_make_is_given_is_never_a_command(tmp_path, value):
         for target, expected in (("demo", asked), ("test-all", ["-k", value] if value else [])):
             environment = os.environ | environment
             subprocess.run([*words, target, *more], cwd=tmp_path, env=environment, check=True)
-            given = (tmp_path / "words").read_text().splitlines()
+            handed = (tmp_path / "words").read_text().splitlines()
             after = {"demo": "--config", "test-all": "--no-loadscope-reorder"}[target]
-            assert sorted(given[given.index(after) + 1 :]) == sorted(expected)
+            assert sorted(handed[handed.index(after) + 1 :]) == sorted(expected)
     assert not (tmp_path / "x").exists()
 
 

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import nbformat
+import numpy as np
+import pandas as pd
 import papermill
 import pytest
 from nbclient.exceptions import DeadKernelError
@@ -18,6 +20,7 @@ from papermill.parameterize import parameterize_notebook
 
 from dslite import notebooks, paths
 from dslite.errors import InputError, NotebookError
+from dslite.evaluation import metrics
 from dslite.settings import Settings
 from tests.refusals import refusal
 
@@ -94,6 +97,20 @@ def test_no_parameter_is_without_effect(file, book):
     others = {name for name, *_ in parameters(book)} - set(Settings.model_fields)
     others -= {"dataset", "preset", "seed", "overrides"}
     assert [name for name in others if not re.search(rf"\b{name}\b", rest)] == []
+
+
+def test_chance_is_that_of_the_classes_in_a_partition():
+    """Test lacks one of three."""
+    book = BOOKS[paths.ROOT / "notebooks" / "1_partition.ipynb"]
+    (cell,) = (cell for cell in code(book) if "def uar_by_hand" in cell.source)
+    table = pd.DataFrame({"label": [*"abcab"], "partition": [*["train"] * 3, "test", "test"]})
+    names = {"np": np, "pd": pd, "metrics": metrics, "table": table, "regression": False}
+    names["corpus"] = SimpleNamespace(classes=("a", "b", "c"))
+    exec(cell.source, names)
+    assert names["chance"] == 50
+    assert set(names["guesses"].ravel()) == {0, 1}
+    training = BOOKS[paths.ROOT / "notebooks" / "3_training.ipynb"]
+    assert not any("card.classes" in cell.source for cell in code(training))
 
 
 @each

@@ -1,6 +1,8 @@
 """Figures are saved as they are, and leave no trace."""
 
 import io
+import sys
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import pytest
@@ -69,15 +71,21 @@ def fonts(monkeypatch):
     ],
 )
 def test_labels_that_no_font_has_are_spelled_and_one_message_says_so(
-    capsys, fonts, labels, others, text
+    capsys, monkeypatch, fonts, labels, others, text
 ):
     fonts("DejaVu Sans")
+    legends = []
+    display = SimpleNamespace(display=legends.append, Markdown=str)
+    kernel = SimpleNamespace(get_ipython=lambda: True, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
     (first, texts), (second, _) = drawn(labels), drawn(others)
     assert first != second
     assert {text, f"{text}: files"} <= set(texts)
     message, _ = capsys.readouterr().err.splitlines()
     assert f" for {labels[0].split()[0]}" in message
     assert "Install" in message
+    legend, _ = legends
+    assert f" for {labels[0].split()[0]}" in legend
 
 
 @pytest.mark.filterwarnings("error")

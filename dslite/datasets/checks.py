@@ -11,7 +11,7 @@ import pandas as pd
 
 from dslite import audio, paths
 from dslite.cards import Card
-from dslite.datasets import fingerprint, listing, manifest, scan
+from dslite.datasets import listing, manifest, partitions, scan
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
@@ -46,9 +46,16 @@ def load_manifest(card: Card) -> Manifest:
     return corpus
 
 
-def build(card: Card) -> Manifest:
+def load_audio(card: Card, listed: listing.Listing) -> Manifest:
+    """Build the manifest of audio without labels; InputError where some cannot be decoded."""
+    corpus = build(card, listed)
+    listing.require_none([*_bad_files(corpus).values()], f"audio of {card.table or card.dataset}")
+    return corpus
+
+
+def build(card: Card, listed: listing.Listing | None = None) -> Manifest:
     """Build a manifest without its bad files, if they are no more than the card's ``skip_bad``."""
-    corpus = manifest.build(card)
+    corpus = manifest.build(card, listed)
     bad = _bad_files(corpus) if card.skip_bad else {}  # which are decoded once more
     if not 0 < len(bad) <= card.skip_bad:
         return corpus
@@ -225,19 +232,18 @@ def _absent(corpus: Manifest, partition: str) -> list[str]:
 def _absences(corpus: Manifest) -> list[str]:
     """What is not scored: classes that devel or test has no file of."""
     table = corpus.table
-    drawn = corpus.partition_source.startswith("drawn")
+    absent = {p: _absent(corpus, p) for p in ("devel", "test") if (table["partition"] == p).any()}
     reason = ""
-    sentences = []
-    for partition in ("devel", "test"):
-        for name in _absent(corpus, partition) if (table["partition"] == partition).any() else ():
-            if drawn:
-                speakers = table["speaker"][table["label"] == name].nunique()
-                reason = f"; its files are of {speakers} speaker(s), and each partition needs one"
-            sentences.append(
-                f"class '{name}' has no file in {partition}: the score there, and chance, are of "
-                f"the other classes{reason}"
-            )
-    return sentences
+    if any(absent.values()) and corpus.partition_source.startswith("drawn"):
+        k = partitions.folds_that_test_all(corpus)
+        reason = "; no division of its speakers puts it into train, devel and test: "
+        reason += f"--folds {k} tests every class" if k else "add speakers of it"
+    return [
+        f"class '{name}' has no file in {partition}: the score there, and chance, are of the other "
+        f"classes{reason}"
+        for partition, names in absent.items()
+        for name in names
+    ]
 
 
 def _shared_audio(corpus: Manifest) -> list[str]:
@@ -256,7 +262,7 @@ def _near_duplicates(corpus: Manifest) -> dict[str, list[str]]:
     table = corpus.table
     file = _files(corpus)
     kinds: dict[str, dict[int, str]] = {NEAR_SPLIT: {}, NEAR_TWICE: {}}
-    for i, j in fingerprint.near_duplicates(table["fingerprint"]):
+    for i, j in scan.near_duplicates(table["fingerprint"], corpus.card.dataset):
         if file[i] != file[j] and table["audio_hash"][i] != table["audio_hash"][j]:
             text = f"{_at(corpus, j)} ({table['partition'][j]}): the same recording as " + (
                 f"{_at(corpus, i)} ({table['partition'][i]}), by its sound; listen, and remove one"

@@ -77,7 +77,11 @@ def parse(text: str) -> dict[str, str]:
 
 
 def resolve(
-    table: Path, header: Sequence[str], rows: Sequence[Sequence[str]], chosen: Mapping[str, str]
+    table: Path,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    chosen: Mapping[str, str],
+    required: Sequence[str] = REQUIRED,
 ) -> Columns:
     """Return which column is what; ``chosen`` are those that the user named.
 
@@ -117,7 +121,7 @@ def resolve(
             places[name] = (exact or like)[0]
             unused = [header[i] for i in by_content if i not in (*exact, *like)]
             notes += [f"column '{one}' is not used: '{header[places[name]]}' is" for one in unused]
-    _require(table, header, places)
+    _require(table, header, places, required)
     thousandths = [
         name for name in TIMES if name in places and spelled[places[name]].endswith("ms")
     ]
@@ -190,9 +194,11 @@ def _unlike(column: str, rows: Sequence[Sequence[str]], place: int) -> str:
     )
 
 
-def _require(table: Path, header: Sequence[str], places: Mapping[str, int]) -> None:
+def _require(
+    table: Path, header: Sequence[str], places: Mapping[str, int], required: Sequence[str]
+) -> None:
     """Refuse a table without a path or a label, or whose segments have no start."""
-    for name in REQUIRED:
+    for name in required:
         if name not in places:
             data = " (which looks like a row of data)" * any(map(is_audio_name, header))
             raise InputError(

@@ -45,18 +45,19 @@ def load_card(
     return card if skip_bad is None else card.model_copy(update={"skip_bad": skip_bad})
 
 
-def checked(card):
-    """Return a corpus's checked manifest; warnings go to the user."""
+def checked(card, listed=None):
+    """Return a corpus's checked manifest, or that of listed audio; warnings go to the user."""
     from dataclasses import replace
 
     from dslite.datasets import checks
 
-    corpus = checks.load_manifest(card)
+    corpus = checks.load_audio(card, listed) if listed else checks.load_manifest(card)
     for note in corpus.notes if not card.package else ():
         typer.echo(f"note: {note}", err=True)
     for sentence in corpus.skipped:
         typer.echo(f"passed over: {sentence}", err=True)
-    for warning in checks.in_short(checks.warnings(replace(corpus, skipped=()))):
+    warnings = {} if listed else checks.warnings(replace(corpus, skipped=()))
+    for warning in checks.in_short(warnings):
         typer.echo(f"warning: {warning}", err=True)
     return corpus
 

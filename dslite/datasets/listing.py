@@ -63,6 +63,18 @@ def read(card: Card) -> Listing:
         return import_module(f"dslite.datasets.{card.layout}").read(card, home(card))
 
 
+def unlabelled(card: Card, always: bool = False) -> Listing | None:
+    """List the audio of a user's table or folder that has no labels; None where there are some.
+
+    With ``always`` labels are passed over. Labels, speakers and partitions are empty.
+    """
+    if card.layout not in ("table", "pattern"):
+        return None
+    layout = import_module(f"dslite.datasets.{card.layout}")
+    with paths.reading(home(card)):
+        return layout.unlabelled(card, home(card), always)
+
+
 def is_present(card: Card) -> bool:
     """Return whether `read` has something to read without a download; touches nothing."""
     return import_module(f"dslite.datasets.{card.layout}").is_present(card, home(card))

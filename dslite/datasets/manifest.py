@@ -39,13 +39,13 @@ class Manifest(listing.Listing):
         return self.card.classes
 
 
-def build(card: Card) -> Manifest:
-    """Build the manifest of a corpus; decode what was not decoded before.
+def build(card: Card, listed: listing.Listing | None = None) -> Manifest:
+    """Build the manifest of a corpus, or of a listing; decode what was not decoded before.
 
     Missing and broken files do not stop it (`checks.problems` names them all); InputError where the
     corpus is not there or not in its layout.
     """
-    listed = listing.read(card)
+    listed = listed or listing.read(card)
     table = listed.table.reset_index(drop=True)
     if card.task == "classification":
         classes = card.classes or tuple(sorted(set(table["label"]) - {""}))

@@ -1,5 +1,6 @@
 """Train, devel and test: from file lists, cards and folds, and compared with the published ones."""
 
+import itertools
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ EVALUATION = ("eval", "evaluation")  # test where there is a devel, as in many c
 SEED = 0  # of every division: not the run's, so that all seeds and models have the same one
 TRIED = 60_000  # divisions at most that are all tried
 TRIED_GROUPS, STARTS = 50, 10  # of more: groups that are moved or exchanged, and beginnings
+ORDERS = 5000  # of a cross-validation's parts that are tried: all of 6
 FEWEST = 3  # folds: one part each for train, devel and test
 BINS = 5  # quantile bins at most of a regression's labels, so that each part has their whole range
 
@@ -233,8 +235,9 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     The speakers are divided into k parts (3 or more), stratified by label; files without a label
     are left out. In fold i part i is test, the next one (after the last the first) devel, the rest
     train. Returns a manifest a fold: the same rows in the same order, other partitions, whatever a
-    run's seed. InputError where a speaker is unknown, k is below 3 or above the number of speakers,
-    a fold would lack a class in a partition, or the same audio is in two parts.
+    run's seed. A class of fewer than k speakers is tested, as each file is, but not in each fold.
+    InputError where a speaker is unknown, k is below 3 or above the number of speakers, a fold
+    would not learn a class, or the same audio is in two parts.
 
     Examples
     --------
@@ -255,6 +258,8 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
     if card.task == "regression":  # each bin must have a file for each part
         strata = bins(strata, max(1, min(BINS, len(table) // k)))
     part = completed(groups, strata, parts(groups, strata, k), [1 / k] * k)
+    if card.task == "classification":
+        part = _learnt(part, table["label"], k)
     for i, j in listing.in_two_partitions(table.assign(partition=part), "audio_hash"):
         raise InputError(
             f"{where}: {table['path'][i]} and {table['path'][j]} are the same audio under two "
@@ -273,14 +278,39 @@ def divide(manifest: Manifest, k: int) -> list[Manifest]:
             divided=digest(manifest),
         )
         for name in PARTITIONS:
-            labels = set(table["label"][partition == name])
-            needed = card.classes if card.task == "classification" else ()
-            missing = [f"file of class '{c}'" for c in needed if c not in labels]
-            if missing or not labels:
-                what = [*missing, "file"][0]
-                raise InputError(f"{where}: fold{i + 1} has no {what} in {name}; take fewer folds")
+            if name not in partition:
+                raise InputError(f"{where}: fold{i + 1} has no file in {name}; take fewer folds")
+        learnt = set(table["label"][partition == "train"])
+        for name in card.classes if card.task == "classification" else ():
+            if name not in learnt:
+                raise InputError(
+                    f"{where}: fold{i + 1} has no file of class '{name}' in train; take more folds"
+                )
         folds.append(fold)
     return folds
+
+
+def _learnt(part: np.ndarray, labels: pd.Series, k: int) -> np.ndarray:
+    """Number the parts so that every fold's train has every class, if it can be."""
+    has = (pd.crosstab(part, labels) > 0).reindex(range(k), fill_value=False).to_numpy()
+
+    def learns_all(order: Sequence[int]) -> bool:
+        held_out = zip(order, (*order[1:], order[0]), strict=True)
+        return all(np.delete(has, pair, axis=0).any(axis=0).all() for pair in held_out)
+
+    orders = itertools.islice(itertools.permutations(range(k)), ORDERS)
+    return np.argsort(next(filter(learns_all, orders), range(k)))[part]
+
+
+def folds_that_test_all(manifest: Manifest) -> int | None:
+    """Return how many folds test every class of a corpus, 5 if they do; None: no such number."""
+    for k in (5, 4, 3):
+        try:
+            divide(manifest, k)
+        except InputError:
+            continue
+        return k
+    return None
 
 
 def of_run(manifest: Manifest, record: dict[str, Any]) -> Manifest:
@@ -340,11 +370,10 @@ def _require_enough(card: Card, groups: pd.Series, labels: pd.Series, k: int, wh
         return
     for name in card.classes:
         speaking = groups[labels == name].nunique()
-        if speaking < k:
-            remedy = f"at most {speaking} folds" if speaking >= FEWEST else "no cross-validation"
+        if speaking < 2:
             raise InputError(
-                f"{where}: class '{name}' has files of {speaking} {unit} only, too few for every "
-                f"fold to test it; take {remedy}"
+                f"{where}: class '{name}' has files of {speaking} {unit} only, and whoever is "
+                "tested is not learnt from; add speakers, leave the class out, or take no folds"
             )
 
 
@@ -385,8 +414,7 @@ def verify(manifest: Manifest) -> dict[str, list[str]]:
             f"there is: {names}. Compare the hash of partition.json that `dslite partition` writes"
         )
     theirs = listing.read_table(file, (*COLUMNS, LEVELS))
-    theirs = theirs.set_index(theirs["path"].map(_without_suffix))
-    ours = manifest.table.set_index(manifest.table["path"].map(_without_suffix))
+    ours, theirs = _matched(manifest.table, theirs)
     both = ours.index.intersection(theirs.index)
     comparison = {
         "missing": theirs.index.difference(ours.index).tolist(),
@@ -425,6 +453,15 @@ def _levels(manifest: Manifest, names: pd.Series) -> list[np.ndarray]:
         return list(pool.map(of_file, names))
 
 
-def _without_suffix(path: str) -> str:
-    """What the rows of two copies are matched by."""
-    return str(PurePosixPath(path).with_suffix(""))
+def _matched(*copies: pd.DataFrame) -> list[pd.DataFrame]:
+    """Tables of two copies by what their rows are matched by: names in any case, without suffixes.
+
+    Folders tell files apart only where names do not.
+    """
+    names = [table["path"].map(_file_key).str.casefold() for table in copies]
+    if not all(of.is_unique for of in names):
+        names = [
+            table["path"].map(lambda path: str(PurePosixPath(path).with_suffix(""))).str.casefold()
+            for table in copies
+        ]
+    return [table.set_index(of) for table, of in zip(copies, names, strict=True)]

@@ -89,6 +89,17 @@ def read(card: Card, folder: Path) -> Listing:
     return Listing(home, table_of(rows), source, tuple(problems), **facts)
 
 
+def unlabelled(card: Card, folder: Path, always: bool = False) -> Listing | None:
+    """List the audio of a folder without labels; None of a folder that has some by names."""
+    named, others = _match(card, folder)
+    labels = {file.groups["label"] for file in named}
+    files = sorted([*(file.path for file in named), *others])
+    if not files or (not always and (card.pattern or len(labels) > 1)):
+        return None
+    rows = [(path.as_posix(), "", "", "", "") for path in files]
+    return Listing(folder, table_of(rows), "none")
+
+
 def _match(card: Card, folder: Path) -> tuple[list[Named], list[Path]]:
     """The audio that the pattern matches, and the paths of the other."""
     pattern = re.compile(card.pattern) if card.pattern else CLASSES

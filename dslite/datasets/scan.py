@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import sys
 import zlib
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from dslite import paths
+from dslite import paths, provenance
 from dslite.audio import Balance, blocks, cancelling, opened, require_finite, source
 from dslite.datasets import fingerprint
 from dslite.errors import InputError
@@ -153,3 +154,19 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")
     rows = [vars(cached.get(state, unknown)) for state in states]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def near_duplicates(fingerprints: Sequence[str], dataset: str) -> list[tuple[int, int]]:
+    """List the pairs of `fingerprint.near_duplicates`, from the cache where they are known."""
+    store = paths.cache() / "audio" / f"{dataset}-pairs.json"
+    key = provenance.digest(list(fingerprints))
+    try:
+        head, _, text = store.read_text(encoding="utf-8").partition("\n")
+    except (OSError, ValueError):
+        head = text = ""
+    if head == _checksum(text) and (stored := json.loads(text))["fingerprints"] == key:
+        return [(one, other) for one, other in stored["pairs"]]
+    pairs = fingerprint.near_duplicates(fingerprints)
+    text = json.dumps({"fingerprints": key, "pairs": pairs})
+    paths.write(store, f"{_checksum(text)}\n{text}")
+    return pairs

@@ -85,10 +85,23 @@ def read(card: Card, folder: Path) -> Listing:
     )
 
 
-def _columns(card: Card, table: Path) -> tuple[pd.DataFrame, table_columns.Columns]:
+def unlabelled(card: Card, folder: Path, always: bool = False) -> Listing | None:
+    """List the audio of a table without labels; None of a table that has some."""
+    columns, resolved = _columns(card, Path(card.table), ["path"])
+    if "label" in columns and not always:
+        return None
+    columns["path"], respelled = _on_disk(folder, columns["path"])
+    rows = pd.DataFrame({"path": _segments(columns, Path(card.table), resolved.milliseconds)})
+    rows = rows.reindex(columns=list(listing.COLUMNS), fill_value="").astype("str")
+    return Listing(folder, rows, "none", notes=(*resolved.notes, *respelled))
+
+
+def _columns(
+    card: Card, table: Path, required: Sequence[str] = table_columns.REQUIRED
+) -> tuple[pd.DataFrame, table_columns.Columns]:
     """The cells of the columns that are used, under our names."""
     header, *rows = listing.read_rows(table)
-    resolved = table_columns.resolve(table, header, rows, card.columns)
+    resolved = table_columns.resolve(table, header, rows, card.columns, required)
     return listing.cells(table, len(header), rows, resolved.places), resolved
 
 

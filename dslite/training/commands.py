@@ -102,17 +102,25 @@ def features(
     overrides: Overrides = None,
     name: Name = "",
     columns: Columns = "",
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="take all audio, and no labels or partitions")
+    ] = False,
     skip_bad: SkipBad = None,
 ) -> None:
-    """Write the features that a baseline learns from, one row a file: name, label, partition."""
+    """Write the features that a baseline learns from, one row a file: name, label, partition.
+
+    A table without labels or a folder of recordings will do: label and partition are empty then.
+    """
     from dslite import paths
+    from dslite.datasets import listing
     from dslite.features import export, functionals
 
     output = output.expanduser().absolute()
     export.suffix(output)
     card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     kind, chosen = _of_baseline(card, kind, backbone, weights, preset, overrides)
-    built = commands.checked(card)
+    listed = listing.unlabelled(card, unlabelled)
+    built = commands.checked(card, listed)
     tensorflow_logging.import_tensorflow(chosen.threads)
     import numpy as np
 
@@ -127,7 +135,8 @@ def features(
     names = names or [f"neuron_{i}" for i in range(values.shape[1])]
     export.write(output, built.table[present], values[present], names, built.classes)
     count, width = values[present].shape
-    typer.echo(f"{count} files, {width} features each: {paths.shown(output)}")
+    without = ", without labels" if listed else ""
+    typer.echo(f"{count} files, {width} features each{without}: {paths.shown(output)}")
 
 
 def _of_baseline(card, features: str, backbone: str, weights: str, preset: str, overrides):

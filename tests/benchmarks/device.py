@@ -56,7 +56,8 @@ def a_run(folder: Path, used: settings.Settings, variants=runtime.VARIANTS) -> r
     folder.mkdir()
     network.save(folder / "model.keras")
     described = {
-        **{"dataset": "", "identity": "", "task": "classification", "classes": list(CLASSES)},
+        **{"dataset": "benchmark", "identity": "", "task": "classification"},
+        "classes": list(CLASSES),
         **{"settings": used.model_dump(), "weights": runs.weights_record(used)},
     }
     provenance.write_json(folder / runs.LAST, described)

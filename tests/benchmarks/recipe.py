@@ -1,6 +1,6 @@
 """How good the preset `tuned` is beside the baselines, and what solving its head takes.
 
-    python tests/benchmarks/recipe.py --corpus ravdess:5 --corpus FSDD/fsdd.csv:6
+    python tests/benchmarks/recipe.py --corpus ravdess:5 --corpus fsdd:6
         --weights mobilenet_v2=FILE --weights squeezenet=FILE
     python tests/benchmarks/recipe.py --sizes 1000 4000 16000
     python tests/benchmarks/recipe.py --clips 1000 4000 --weights mobilenet_v2=FILE

@@ -112,6 +112,9 @@ def test_a_class_that_devel_lacks_is_said_and_one_that_train_lacks_is_refused(co
     kind = "class absent from a partition"
     (sentence,) = checks.warnings(with_cells(corpus, label=(4, "yes")))[kind]
     assert sentence.startswith("class 'no' has no file in devel: the score there, and chance, are")
+    drawn = replace(with_cells(corpus, label=(4, "yes")), partition_source="drawn here")
+    (sentence,) = checks.warnings(drawn)[kind]
+    assert sentence.endswith("puts it into train, devel and test: --folds 4 tests every class")
     train = corpus.table["label"].mask(corpus.table["partition"] == "train", "yes")
     lines = problems(replace(corpus, table=corpus.table.assign(label=train)))
     assert len(lines) == 1

@@ -75,6 +75,28 @@ def test_a_beep_in_front_is_no_copy_and_what_is_steady_has_no_fingerprint(tmp_pa
     assert fingerprint.near_duplicates([]) == fingerprint.near_duplicates([""]) == []
 
 
+def test_no_neighbour_is_overlooked(rng):
+    """The same pairs of files as all syllables compared with all."""
+    shapes, file = np.eye(80)[rng.integers(0, 3, 600)], np.arange(600) // 3
+    shapes += rng.uniform(0, 0.06, (600, 1)) * rng.normal(size=(600, 80))
+    shapes = (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
+    one, other = np.nonzero(np.triu(shapes @ shapes.T > fingerprint.SEVERAL))
+    expected = {(i, j) for i, j in zip(file[one], file[other], strict=True) if i < j}
+    assert len(expected) > 100
+    assert expected <= set(fingerprint._neighbours(shapes, file))
+
+
+def test_pairs_are_searched_once(cache, monkeypatch):
+    calls, search = [], "near_duplicates"
+    monkeypatch.setattr(fingerprint, search, lambda texts: calls.append(texts) or [(0, 1)])
+    for texts in (["a", "a"], ["a", "a"], ["a", "b"]):
+        assert scan.near_duplicates(texts, "few") == [(0, 1)]
+    assert len(calls) == 2
+    next(cache.rglob("few-pairs.json")).write_text("damaged")
+    assert scan.near_duplicates(["a", "b"], "few") == [(0, 1)]
+    assert len(calls) == 3
+
+
 def test_the_powers_are_those_of_one_piece(rng):
     """Blocks of any length give what SciPy gives of the whole file, in bands."""
     wave, spectrogram = rng.uniform(-0.5, 0.5, 20001), fingerprint.Spectrogram(RATE, 1)

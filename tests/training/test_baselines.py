@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.svm import SVC
 
@@ -92,6 +93,30 @@ def test_features_are_written_as_the_svm_sees_them(
         count, width = table["features"].shape
         assert len(set(table["feature_names"])) == width
     assert f"{count} files, {width} features each" in out
+
+
+def test_features_need_no_labels(command, tmp_path, rng):
+    """Of a folder of recordings, of a table without labels, and where labels are passed over."""
+    folder = tmp_path / "rec"
+    for name in ("a.wav", "deep/b.flac", "deep/c.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, rng.uniform(-0.1, 0.1, 8000), 16000)
+    (folder / "few.csv").write_text("file,age\na.wav,30\ndeep/c.wav,40\n", encoding="utf-8")
+    (folder / "two.csv").write_text("file,label\na.wav,x\ndeep/c.wav,y\n", encoding="utf-8")
+    two = ["a.wav", "deep/c.wav"]
+    words = {folder: [], folder / "few.csv": [], folder / "two.csv": ["--unlabelled"]}
+    for corpus, more in words.items():
+        output = tmp_path / "x.csv"
+        status, out, err = command("features", corpus, "--features=librosa", "-o", output, *more)
+        assert (status, "without labels" in out) == (0, True), err
+        table = pd.read_csv(output, keep_default_na=False)
+        expected = two if corpus.suffix else [two[0], "deep/b.flac", two[1]]
+        assert table["name"].tolist() == expected
+        assert set(table["label"]) == set(table["partition"]) == {""}
+    (folder / "a.wav").write_text("no audio")
+    status, _, err = command("features", folder, "--features=librosa", "-o", tmp_path / "y.csv")
+    assert status == 2
+    assert "a.wav: not readable as audio" in err
 
 
 def test_test_is_scored_once_by_a_machine_of_train_and_devel(corpus, compute, monkeypatch):
