@@ -24,6 +24,7 @@ from dslite.deployment import plots, runtime
 from dslite.deployment.runtime import VARIANTS, file_name
 from dslite.errors import InputError
 from dslite.features import spectrogram
+from dslite.training import contents
 from dslite.training.runs import Run
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ COLUMNS = (
     *("parameters", "multiply_adds", "flops", "devel", "test", "test_low", "test_high", "metric"),
     "hardware",
 )
+# Of them those that all rows of a profile have in common
+FACTS = ("dataset", "run", "backbone", "random_weights", "parameters", "multiply_adds", "flops")
+FACTS += ("metric", "hardware")
 
 
 class Measurement(NamedTuple):
@@ -102,6 +106,7 @@ def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50
     """Measure one ``.tflite`` of whatever origin, without TensorFlow, as `profile_run` does."""
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
+    runtime.require_usable(file)
     value = runtime.example_input(file)
     try:
         facts = runtime.read_metadata(file).facts
@@ -259,13 +264,14 @@ def profile_table(profile: Mapping[str, Any]) -> pd.DataFrame:
     """Return a profile as a table of `COLUMNS`: sizes and memory in 1e6 bytes, scores fractions."""
     table = pd.DataFrame(profile["rows"])
     scored = table["variant"].where(table["part"] != "spectrogram")
-    scores = {of: scored.map(profile.get(of, {})).astype(float) for of in PARTITIONS}
+    scores = {of: scored.map(dict(profile.get(of, {}))).astype(float) for of in PARTITIONS}
     intervals = profile.get("test_interval", {})
     for i, end in enumerate(("test_low", "test_high")):
         ends = {variant: interval[i] for variant, interval in intervals.items() if interval}
         scores[end] = scored.map(ends).astype(float)
     table = table.assign(**scores, MB=table.get("size_bytes", np.nan) / 1e6)
-    facts = {name: profile.get(name, np.nan) for name in COLUMNS if name not in table}
+    facts = {name: np.nan for name in COLUMNS if name not in table}
+    facts |= {name: profile[name] for name in FACTS if name in profile}
     return table.assign(**facts)[list(COLUMNS)]
 
 
@@ -273,7 +279,7 @@ def all_profiles(dataset: str) -> pd.DataFrame:
     """Return the `profile_table` of every profiled run of a corpus, folds too, in one."""
     folder, tables = paths.results(dataset), [pd.DataFrame(columns=list(COLUMNS))]
     for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")]):
-        table = profile_table(provenance.read_json(file, "measure it again"))
+        table = profile_table(contents.read(file, "measure it again"))
         # A fold's own name says little.
         tables.append(table.assign(run=file.parent.relative_to(folder).as_posix()))
     return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -20,7 +20,7 @@ from dslite.errors import InputError
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.settings import Settings
-from dslite.training import records
+from dslite.training import contents, records
 
 # Of a run, below results/ as in a record
 NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
@@ -89,7 +89,7 @@ class Run:
     @property
     def devel(self) -> float:
         """Score of the devel partition's files; NaN where it is undefined or blinded."""
-        score = (self.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
+        score = (self.metrics.get("devel") or {"file": {"score": None}})["file"]["score"]
         return np.nan if score is None else score
 
     @property
@@ -104,10 +104,11 @@ class Run:
 
     def content(self, name: str) -> dict[str, Any] | None:
         """Read ``<name>.json``: metrics, profile, agreement or device; None if it has none."""
-        if self.home:
-            return records.read(self.home)[self.name].get(name)
         file = self.folder / f"{name}.json"
-        return provenance.read_json(file, "run it again") if file.is_file() else None
+        if self.home:
+            values = records.read(self.home)[self.name].get(name)
+            return values and contents.check(values, file, "record it again")
+        return contents.read(file) if file.is_file() else None
 
     def model_file(self) -> Path:
         """Return the file of the final model; an InputError for a run that keeps none."""
@@ -141,6 +142,8 @@ def load(path: str | Path) -> Run:
             paths.plain_name(str(record[key]))
         return Run(place, record, Settings(**record["settings"]), home)
     except (ValueError, KeyError, TypeError) as error:
+        if str(error).startswith(paths.shown(place / LAST)):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{place / LAST}: not the record of a run of this version ({reason})"
@@ -506,7 +509,8 @@ def _in_words(overrides: Mapping[str, Any]) -> str:
     """Overrides as one phrase, fewer epochs first."""
     epochs, others = [], []
     for key, (old, new) in sorted(overrides.items()):
-        fewer = key.startswith("epochs_") and new < old
+        numbers = all(isinstance(value, int | float) for value in (old, new))
+        fewer = key.startswith("epochs_") and numbers and new < old
         (epochs if fewer else others).append(f"{key} {old} -> {new}")
     phrases = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
     return ", ".join(phrases + ([f"override {'; '.join(others)}"] if others else []))
