@@ -127,7 +127,7 @@ def headline(summary: Summary) -> list[str]:
     uar = record["metric"] == "uar"
     name, factor, unit, digits = ("UAR", 100, " %", ".1f") if uar else ("rho", 1, "", ".3f")
     over = f"undefined, as in one of {record['k']} folds"
-    if record["mean"] is not None:
+    if None not in (record["mean"], record["deviation"]):
         mean, deviation = (f"{factor * record[key]:{digits}}" for key in ("mean", "deviation"))
         over = f"{mean}{unit} ± {deviation} (mean and standard deviation of {record['k']} folds)"
     of_all, speakers = _pooled(record), ""

@@ -399,9 +399,11 @@ def _score_text(metrics: Mapping[str, Any]) -> str:
     file = metrics["file"]
     low, high = file["interval_files"] or (np.nan, np.nan)
     if metrics["metric"] == "uar":
+        pair = (file["score"], metrics["chance"])
+        score, chance = (np.nan if value is None else value for value in pair)
         return (
-            f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
-            f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
+            f"UAR {100 * score:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
+            f"of {file['n']} files, chance {100 * chance:.1f} %"
         )
     errors = f"MAE {file['mae']:.3g}, RMSE {file['rmse']:.3g}"
     if file["score"] is None:
