@@ -112,7 +112,7 @@ def test_weights_with_a_pickle(tmp_path, harmful):
 
     np.savez(tmp_path / "weights.npz", kernel=harmful)
     message = refusal(backbones.build_backbone, "squeezenet", str(tmp_path / "weights.npz"), 32)
-    assert "weights.npz do not fit" in message
+    assert "weights.npz are none of Keras" in message
 
 
 @pytest.mark.parametrize("where", ["lambda", "layer", "activation"])

@@ -4,6 +4,7 @@ Keras and TensorFlow are imported where a trained model is measured: tables, plo
 of a single ``.tflite`` do without.
 """
 
+import math
 import os
 import re
 import sys
@@ -364,11 +365,13 @@ def parse_phone(text: str) -> dict[str, Any]:
     if len(times) > 1:
         raise InputError("more than one measurement: paste the output of one benchmark_model run")
     result: dict[str, Any] = {"ms": float(times[0]) / 1000}
-    if not result["ms"] > 0:
+    if not 0 < result["ms"] < math.inf:
         raise InputError(f"no time that could be one ({result['ms']:g} ms); {EXPECTED}")
     for key, (pattern, factor) in _FACTS.items():
         if match := re.search(pattern, text):
             value = float(match[1]) * factor
+            if not math.isfinite(value):
+                raise InputError(f"'{match[1]}' is no {key}; {EXPECTED}")
             result[key] = value if key.endswith("_mb") else round(value)
     if graph := re.search(r"Graph: \[(?:.*/)?(.+?)\]", text):
         result["file"] = graph[1]

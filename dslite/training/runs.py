@@ -200,10 +200,11 @@ def look_up(
 def claimed(place: Path) -> AbstractContextManager[None]:
     """Hold a run while it is trained; InputError where another process trains it.
 
-    A run and its candidate share their checkpoints, and so the lock.
+    A run and its candidate share their checkpoints, and so the lock, which lies beside the runs.
     """
-    parts = [part for part in place.relative_to(paths.results()).parts if part != CANDIDATES]
-    return paths.claimed(paths.results().joinpath(*parts), "trains this run")
+    dataset, *names = place.relative_to(paths.results()).parts
+    name = "-".join(name for name in names if name != CANDIDATES)
+    return paths.claimed(paths.results(dataset) / name, "trains this run")
 
 
 def describe(
