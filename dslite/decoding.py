@@ -34,6 +34,9 @@ FORMATS = (
     "wav,w64,flac,aiff,au,caf,ogg,mp3,aac,ac3,eac3,mov,matroska,amr,asf,avi,flv,mpeg,mpegts,"
     "wv,ape,tta,nistsphere,voc,mpc,mpc8,tak,dsf"
 )
+# What a header may claim: at 1 Hz a file of 1 MB would be a week, at a GHz its spectrum 30 GB
+RATES_HZ = (1000, 1_000_000)
+CHANNELS = 64
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 # What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
 # 479)"). All ones is no promise: a stream's unknown length.
@@ -392,9 +395,15 @@ class AudioFile:
         spans = [Span(file, *ends, head) for ends in pairwise([*begins, size])]
         self._whole = len(spans) == 1 and not head
         self._first, self._rest = self._reader(spans[0]), spans[1:]
+        self._require_plausible(self._first.rate, self._first.channels)
         self.rate, self.channels = self._first.rate, self._first.channels
         self.frames = 0 if self._rest else self._first.frames
         self.broken_off, self.remarks = self._structure.broken_off, []
+
+    def _require_plausible(self, rate: int, channels: int) -> None:
+        """Refuse what no recording has before anything is allocated for it."""
+        if not (RATES_HZ[0] <= rate <= RATES_HZ[1] and channels <= CHANNELS):
+            raise _refusal(self._path, f"its header says {rate} Hz and {channels} channels")
 
     def _reader(self, span: Span) -> SoundFileReader | FFmpegReader:
         """Open a part of the file by what reads it best."""
@@ -429,6 +438,7 @@ class AudioFile:
         """Decode the file: blocks [frames, channels], from a frame on where ``frames`` is known."""
         for rate, run in groupby(self._pieces(dtype, begin), itemgetter(0)):
             resampler = None
+            self._require_plausible(rate, self.channels)
             if rate != self.rate:
                 how = (rate, self.rate, self.channels, dtype)
                 resampler = soxr.ResampleStream(*how, quality="VHQ")
@@ -436,9 +446,13 @@ class AudioFile:
                 if block.shape[1] != self.channels:
                     mono = block.mean(axis=1, dtype=dtype, keepdims=True)
                     block = np.repeat(mono, self.channels, axis=1)
-                yield resampler.resample_chunk(block) if resampler else block
+                block = resampler.resample_chunk(block) if resampler else block
+                if len(block):  # a resampler may hold it all back
+                    yield block
             if resampler:
-                yield resampler.resample_chunk(np.zeros((0, self.channels), dtype), last=True)
+                rest = resampler.resample_chunk(np.zeros((0, self.channels), dtype), last=True)
+                if len(rest):
+                    yield rest
 
     def _pieces(self, dtype: str, begin: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield rates and blocks of one part after the other."""

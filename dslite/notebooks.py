@@ -414,7 +414,7 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         cells = [cell for _, of_section in sections for cell in of_section]
         tagged = [cell for cell in cells if "abstract" in cell.metadata.get("tags", [])]
         abstract += [rendered(f"{anchor}-abstract", tagged, False)] if tagged else []
-        parameters = book.metadata.get("papermill", {}).get("parameters", {})
+        parameters = _parameters(book)
         parts = [f"{key} {of}" for key, of in parameters.items() if path.stem.endswith(f"-{of}")]
         chapters[anchor] = {
             "name": name,
@@ -460,6 +460,13 @@ def _read(path: Path):
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
         raise InputError(f"{path}: is no notebook ({reason}); execute it again") from None
     return book
+
+
+def _parameters(book) -> Mapping[str, Any]:
+    """What papermill says that a notebook was executed with."""
+    papermill = book.metadata.get("papermill", {})
+    parameters = papermill.get("parameters", {}) if isinstance(papermill, dict) else {}
+    return parameters if isinstance(parameters, dict) else {}
 
 
 def _sections(cells: Iterable) -> tuple[str, list[tuple[str, list]]]:

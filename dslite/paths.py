@@ -42,9 +42,12 @@ def find(path: str | os.PathLike) -> Path:
     A relative path is looked up from the working folder and, since a notebook's kernel starts in
     ``notebooks/``, from the top of the project next; else it is taken from the working folder.
     """
-    typed = Path(path).expanduser()
-    if typed.is_absolute() or typed.exists() or not (ROOT / typed).exists():
-        return typed.absolute()
+    with suppress(RuntimeError):  # ~name, of nobody
+        path = Path(path).expanduser()
+    typed = Path(path)
+    with reading(path):
+        if typed.is_absolute() or typed.exists() or not (ROOT / typed).exists():
+            return typed.absolute()
     return ROOT / typed
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 import dslite
 from dslite import paths
@@ -105,12 +106,59 @@ def write_json(path: str | os.PathLike, content: object) -> None:
 
 
 def read_json(path: str | os.PathLike, remedy: str = "delete it and repeat what wrote it") -> Any:
-    """Read a JSON file; where it cannot be read, an InputError says so, and the ``remedy``."""
+    """Read a JSON file; where it cannot be read, an InputError says so, and the ``remedy``.
+
+    It holds a mapping; a key that is asked for and missing is an InputError, too.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{paths.shown(path)}: not readable ({reason}); {remedy}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{paths.shown(path)}: not readable (it holds no mapping); {remedy}")
+    return placed(content, path, remedy)
+
+
+class _Mapping(dict):
+    """A mapping of a file, which says where a key is missing."""
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"{self.place}: '{key}' is missing; {self.remedy}")
+
+
+def placed(content: Any, path: str | os.PathLike, remedy: str) -> Any:
+    """Return content of a file whose mappings name it where a key is missing (InputError)."""
+    if isinstance(content, str) and not content.isascii():
+        if any("\ud800" <= character <= "\udfff" for character in content):
+            raise InputError(f"{paths.shown(path)}: {content!r} is no text; {remedy}")
+    elif isinstance(content, list):
+        return [placed(value, path, remedy) for value in content]
+    elif isinstance(content, dict):
+        content = _Mapping(
+            (placed(k, path, remedy), placed(content[k], path, remedy)) for k in content
+        )
+        content.place, content.remedy = paths.shown(path), remedy
+    return content
+
+
+def checked(content: Any, schema: Any, path: str | os.PathLike, remedy: str) -> Any:
+    """Return what was read of a file if it is as a pydantic schema says, else an InputError."""
+    try:
+        _adapter(schema).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        raise InputError(
+            f"{paths.shown(path)}: {place} = {str(first['input'])[:80]!r}: {first['msg']}; {remedy}"
+        ) from None
+    return content
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter:
+    """What validates by a schema; kept, since it takes longer to make than to use."""
+    return TypeAdapter(schema)
 
 
 def quoted(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -27,6 +27,17 @@ SIDE = 224  # pixels: Table 2's layer counts and the paper's patch and mask size
 class _Yaml(yaml.SafeLoader):
     """See `parse_yaml`."""
 
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):  # ten lines of them stand for a billion values
+            raise yaml.YAMLError("a reference (*name) is not read; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_scalar(self, node):
+        text = super().construct_scalar(node)
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise yaml.YAMLError(f"{text!r} is no text")
+        return text
+
 
 _Yaml.yaml_implicit_resolvers = {
     first: [(tag, rule) for tag, rule in pairs if first in "tTfF" or not tag.endswith("bool")]
@@ -42,7 +53,12 @@ def parse_yaml(text: str) -> Any:
     >>> parse_yaml("1e-3"), parse_yaml("null"), parse_yaml("on"), parse_yaml("[1, b]")
     ('1e-3', None, 'on', [1, 'b'])
     """
-    return yaml.load(text, Loader=_Yaml)  # noqa: S506, it is a SafeLoader
+    try:
+        return yaml.load(text, Loader=_Yaml)  # noqa: S506, it is a SafeLoader
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except (ValueError, OverflowError, TypeError, AttributeError, LookupError) as error:
+        raise yaml.YAMLError(str(error)) from None  # of numbers, dates and tags that are none
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -50,7 +66,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML: {reason}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}")
     return content
@@ -66,8 +83,8 @@ class Settings(Strict):
     """Everything that can change a run's numbers, except the corpus and the seed."""
 
     # Chunks (paper 2.1; Table 2 for the length)
-    sample_rate: int = Field(16000, ge=1000)  # Hz; audio is resampled to it
-    chunk_length_s: float = Field(4.0, gt=0.05)  # seconds of audio per image
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)  # Hz; audio is resampled to it
+    chunk_length_s: float = Field(4.0, gt=0.05, le=3600)  # seconds of audio per image
     chunk_hop_s: float | None = Field(None, gt=0)  # seconds; half a chunk if unset
     tail: Literal["keep", "drop"] = "keep"
     trim: Literal["off", "on"] = "off"

@@ -22,6 +22,7 @@ from dslite import notebooks, paths
 from dslite.errors import InputError, NotebookError
 from dslite.evaluation import metrics
 from dslite.settings import Settings
+from tests.deployment import browser
 from tests.refusals import refusal
 
 COMMITTED = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
@@ -401,7 +402,9 @@ HOSTILE = (
 )
 
 
-def test_a_card_s_words_are_text_and_the_page_forbids_scripts(tmp_path, user_card):
+@pytest.fixture
+def hostile_page(tmp_path, user_card):
+    """The report of a corpus whose card, labels and headings hold HTML and Markdown."""
     card = user_card(f"title: {json.dumps(HOSTILE)}\nlicence: {json.dumps(HOSTILE)}\n")
     summary = notebooks.begin("1_partition", {"dataset": card.table}).summary()
     cell = nbformat.v4.new_code_cell("1")
@@ -409,11 +412,26 @@ def test_a_card_s_words_are_text_and_the_page_forbids_scripts(tmp_path, user_car
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/markdown": t}) for t in texts]
     heading = nbformat.v4.new_markdown_cell(f"# 1 {HOSTILE}\n{HOSTILE}\n\n## {HOSTILE}")
     nbformat.write(nbformat.v4.new_notebook(cells=[heading, cell]), tmp_path / "a.ipynb")
-    page = notebooks.write_page(HOSTILE, [tmp_path / "a.ipynb"], tmp_path / "r.html").read_text()
+    return notebooks.write_page(HOSTILE, [tmp_path / "a.ipynb"], tmp_path / "r.html")
+
+
+def test_a_card_s_words_are_text_and_the_page_forbids_scripts(hostile_page):
+    page = hostile_page.read_text()
     assert not re.search(r"<script|<img src=x|href=.javascript:", page)
     shown = html.unescape(re.sub(r"<[^>]*>", "", page))
     assert shown.count(HOSTILE) >= 2 + 2  # title, and licence and title of the summary
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:" in page
+
+
+@pytest.mark.browser
+def test_a_browser_runs_nothing_of_them_and_has_nothing_to_refuse(hostile_page, tmp_path):
+    if not browser.program():
+        pytest.skip("no Chromium")
+    with browser.started(tmp_path / "profile") as page:
+        page.open(hostile_page.as_uri())
+        assert page.run("document.title") == HOSTILE
+        assert page.run("document.scripts.length + document.querySelectorAll('img').length") == 0
+        assert (page.errors, page.requests) == ([], [hostile_page.as_uri()])
 
 
 def test_a_report_replaces_a_page_and_nothing_else(tmp_path):

@@ -19,8 +19,8 @@ def test_json_comes_back(tmp_path):
     provenance.write_json(tmp_path / "a.json", content)
     assert provenance.read_json(tmp_path / "a.json", "run it again") == content
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
-    (tmp_path / "bom.json").write_text("\ufeff[1]", encoding="utf-8")  # of Windows' editors
-    assert provenance.read_json(tmp_path / "bom.json", "") == [1]
+    (tmp_path / "bom.json").write_text('\ufeff{"a": 1}', encoding="utf-8")  # of Windows' editors
+    assert provenance.read_json(tmp_path / "bom.json", "") == {"a": 1}
     with pytest.raises(ValueError, match="not JSON compliant"):  # the old file stays
         provenance.write_json(tmp_path / "a.json", float("nan"))
     assert json.loads((tmp_path / "a.json").read_text()) == content
@@ -38,7 +38,7 @@ def test_a_spreadsheet_computes_nothing_and_every_text_comes_back(cells):
     assert (list(unquoted), unquoted["label"].tolist()) == (["label", "=score"], cells)
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [None, b"", b'{"a": 1', b"\xff\xfe", b"[1]", b"[" * 99999])
 def test_json_that_cannot_be_read(tmp_path, content):
     file = tmp_path / "a.json"
     if content is not None:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from dslite import paths
+from dslite.errors import InputError
 from tests.refusals import assert_refused, refusal
 
 # Ruff looks for the rest (pyproject.toml). By default these two are safe: they are to say so.
@@ -111,7 +112,7 @@ def test_weights_with_a_pickle(tmp_path, harmful):
 
     np.savez(tmp_path / "weights.npz", kernel=harmful)
     message = refusal(backbones.build_backbone, "squeezenet", str(tmp_path / "weights.npz"), 32)
-    assert "weights.npz do not fit" in message
+    assert "weights.npz are none of Keras" in message
 
 
 @pytest.mark.parametrize("where", ["lambda", "layer", "activation"])
@@ -145,3 +146,9 @@ def test_a_model_that_carries_or_names_a_function(tmp_path, marker, where):
     assert f"model.keras: not loaded as a model ({reason}" in refusal(
         classifier.load_classifier, saved
     )
+
+
+def test_a_message_obeys_nothing_of_a_file_and_is_short():
+    text = str(InputError(f"\x1b[31m \u202e \ud800 é 語\n{'x' * 9999}"))
+    assert text.startswith("\\x1b[31m \\u202e \\ud800 é 語\nxxx")
+    assert len(text) < 3000

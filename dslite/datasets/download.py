@@ -1,5 +1,6 @@
 """Corpora that may be downloaded: fetched, verified and unpacked."""
 
+import errno
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from dslite.provenance import size_in_words
 
 # What of an archive is unpacked: nothing hidden, and nothing that would leave the folder
 MEMBER = re.compile(r"(?:Audio_Song_Actors_01-24/)?Actor_\d\d/[^/\\.][^/\\]*\.wav")
+# What `zipfile` raises of a broken archive
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,18 @@ def _unpack(file: Path, archive: Archive, target: Path, licence: str) -> None:
                     f"{file}: holds {len(members)} of the {archive.files} expected audio files; "
                     "nothing was unpacked, delete that archive and fetch again"
                 )
+            unpacked = sum(bundle.getinfo(name).file_size for name in members)
+            if unpacked > archive.unpacked:
+                raise InputError(
+                    f"{file}: would unpack to {size_in_words(unpacked)} instead of "
+                    f"{size_in_words(archive.unpacked)}; delete that archive and fetch again"
+                )
             for name in members:
                 bundle.extract(name, draft)
             (draft / "LICENSE.txt").write_text(licence, encoding="utf-8")
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except (*BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file
+            raise
         raise InputError(f"{file}: not a sound zip file ({error}); delete it") from None

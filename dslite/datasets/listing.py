@@ -209,7 +209,7 @@ def read_rows(file: Path) -> list[list[str]]:
     delimiters = "\t" if file.suffix.lower() == ".tsv" else ",;\t"
     try:
         if file.suffix.lower() == ".arff":
-            return _arff_rows(file)
+            return _without_nul(file, _arff_rows(file))
         with file.open(encoding="utf-8-sig", newline="") as source:
             header, begin = source.readline(), 0
             if separator := SEPARATOR.fullmatch(header.strip()):  # Excel's, which it does not show
@@ -226,6 +226,13 @@ def read_rows(file: Path) -> list[list[str]]:
         rows.pop()
     if len(rows) < 2:
         raise InputError(f"{file}: no rows below the header")
+    return _without_nul(file, rows)
+
+
+def _without_nul(file: Path, rows: list[list[str]]) -> list[list[str]]:
+    """Refuse a character that no text and no path holds."""
+    if any("\0" in cell for row in rows for cell in row):
+        raise InputError(f"{file}: holds NUL characters, as no table does; save it as 'CSV UTF-8'")
     return rows
 
 

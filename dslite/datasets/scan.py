@@ -83,6 +83,8 @@ def of_file(path: str | PathLike) -> Facts:
             peak = max(peak, float(magnitude.max()))
             clipped += _clipped(magnitude)
             frames += len(block)
+        if not frames:
+            raise InputError(f"{path}: the file holds no audio; replace or remove it")
         clipped = 0 if peak > 1 else clipped  # of floats that exceed full scale nothing is cut off
         stored = (frames / file.rate, file.rate, file.channels, peak, clipped)
         louder, remarks = balance.louder_channel(), file.remarks

@@ -51,7 +51,7 @@ def load_model(place: str | Path) -> Predictor:
     """
     if Path(place).suffix.lower() == ".tflite":
         file = paths.find(place)
-        metadata, predict = runtime.read_metadata(file), runtime.runner(file)
+        metadata, predict = runtime.load(file)
         settings, classes = metadata.settings, metadata.classes
         typical_s = metadata.facts.get("typical_s")
 

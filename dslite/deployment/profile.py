@@ -4,6 +4,7 @@ Keras and TensorFlow are imported where a trained model is measured: tables, plo
 of a single ``.tflite`` do without.
 """
 
+import math
 import re
 import sys
 import time
@@ -24,6 +25,7 @@ from dslite.deployment.runtime import VARIANTS, file_name
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.models.tensorflow_logging import running_threads
+from dslite.training import contents
 from dslite.training.runs import Run
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ COLUMNS = (
     *("parameters", "multiply_adds", "flops", "devel", "test", "test_low", "test_high", "metric"),
     "hardware",
 )
+# Of them those that all rows of a profile have in common
+FACTS = ("dataset", "run", "backbone", "random_weights", "parameters", "multiply_adds", "flops")
+FACTS += ("metric", "hardware")
 
 
 class Measurement(NamedTuple):
@@ -102,6 +107,7 @@ def profile_file(file: Path, threads: Sequence[int] = THREADS, repeats: int = 50
     """Measure one ``.tflite`` of whatever origin, without TensorFlow, as `profile_run` does."""
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
+    runtime.require_usable(file)
     value = runtime.example_input(file)
     try:
         facts = runtime.read_metadata(file).facts
@@ -252,13 +258,14 @@ def profile_table(profile: Mapping[str, Any]) -> pd.DataFrame:
     """Return a profile as a table of `COLUMNS`: sizes and memory in 1e6 bytes, scores fractions."""
     table = pd.DataFrame(profile["rows"])
     scored = table["variant"].where(table["part"] != "spectrogram")
-    scores = {of: scored.map(profile.get(of, {})).astype(float) for of in PARTITIONS}
+    scores = {of: scored.map(dict(profile.get(of, {}))).astype(float) for of in PARTITIONS}
     intervals = profile.get("test_interval", {})
     for i, end in enumerate(("test_low", "test_high")):
         ends = {variant: interval[i] for variant, interval in intervals.items() if interval}
         scores[end] = scored.map(ends).astype(float)
     table = table.assign(**scores, MB=table.get("size_bytes", np.nan) / 1e6)
-    facts = {name: profile.get(name, np.nan) for name in COLUMNS if name not in table}
+    facts = {name: np.nan for name in COLUMNS if name not in table}
+    facts |= {name: profile[name] for name in FACTS if name in profile}
     return table.assign(**facts)[list(COLUMNS)]
 
 
@@ -266,7 +273,7 @@ def all_profiles(dataset: str) -> pd.DataFrame:
     """Return the `profile_table` of every profiled run of a corpus, folds too, in one."""
     folder, tables = paths.results(dataset), [pd.DataFrame(columns=list(COLUMNS))]
     for file in sorted([*folder.glob(f"*/{FILE}"), *folder.glob(f"*/*/{FILE}")]):
-        table = profile_table(provenance.read_json(file, "measure it again"))
+        table = profile_table(contents.read(file, "measure it again"))
         # A fold's own name says little.
         tables.append(table.assign(run=file.parent.relative_to(folder).as_posix()))
     return pd.concat(tables[1:] or tables, ignore_index=True)
@@ -351,11 +358,13 @@ def parse_phone(text: str) -> dict[str, Any]:
     if len(times) > 1:
         raise InputError("more than one measurement: paste the output of one benchmark_model run")
     result: dict[str, Any] = {"ms": float(times[0]) / 1000}
-    if not result["ms"] > 0:
+    if not 0 < result["ms"] < math.inf:
         raise InputError(f"no time that could be one ({result['ms']:g} ms); {EXPECTED}")
     for key, (pattern, factor) in _FACTS.items():
         if match := re.search(pattern, text):
             value = float(match[1]) * factor
+            if not math.isfinite(value):
+                raise InputError(f"'{match[1]}' is no {key}; {EXPECTED}")
             result[key] = value if key.endswith("_mb") else round(value)
     if graph := re.search(r"Graph: \[(?:.*/)?(.+?)\]", text):
         result["file"] = graph[1]

@@ -12,24 +12,37 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from dslite import paths
+from dslite import paths, provenance
 from dslite.errors import InputError
 from dslite.models import tensorflow_logging
-from dslite.settings import VARIANTS, Settings, nearest
+from dslite.settings import VARIANTS, Settings, checked, nearest
 
 MEMBER = "dslite.json"
 AGREEMENT = "agreement.json"  # of a run: written last by a conversion
 FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS
-_RUN = """
+LARGEST = 1 << 24  # bytes of the metadata
+GUARD_S = 60  # in which a file has to be run once
+SPARE = 1 << 33  # bytes of address space, beside twenty times its own size
+_RUN = f"""
+import os
 import sys
+try:
+    import resource
+except ImportError:  # Windows
+    pass
+else:
+    most = {SPARE} + 20 * max(map(os.path.getsize, sys.argv[1:]))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 import numpy
 from ai_edge_litert.interpreter import Interpreter
 for file in sys.argv[1:]:
@@ -63,6 +76,20 @@ def parse_variants(text: str) -> tuple[str, ...]:
         if name not in VARIANTS:
             raise InputError(f"variants {text}: unknown '{name}'{nearest(name, VARIANTS)}")
     return names
+
+
+class Facts(TypedDict, total=False):
+    """The types of what is read of a file's metadata."""
+
+    format: int
+    settings: dict[str, Any]
+    task: Literal["classification", "regression"]
+    classes: list[str]
+    typical_s: Annotated[float, Field(gt=0, le=3600)] | None
+    part: str
+    variant: str
+    dataset: str
+    run: str
 
 
 @dataclass(frozen=True)
@@ -103,19 +130,20 @@ def read_metadata(file: str | os.PathLike) -> Metadata:
         raise InputError(f"{file}: there is no such file")
     try:
         with zipfile.ZipFile(file) as archive:
+            if archive.getinfo(MEMBER).file_size > LARGEST:
+                raise ValueError("it is too large")
             facts = json.loads(archive.read(MEMBER))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError):
+    except Exception:  # of zipfile, zlib, json: whatever a broken file provokes
         raise InputError(
             f"{file}: holds no metadata (no {MEMBER} in it), so its input and classes are unknown; "
             "convert the run with `dslite convert`"
         ) from None
+    remedy = f"its {MEMBER} is damaged, convert the run again"
+    facts = provenance.checked(provenance.placed(facts, file, remedy), Facts, file, remedy)
     if facts.get("format", 0) > FORMAT:
         raise InputError(f"{file}: was written by a newer dslite ({facts.get('version')})")
-    try:
-        settings = Settings(**facts["settings"])
-        classes = () if facts["task"] == "regression" else tuple(facts["classes"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise InputError(f"{file}: its {MEMBER} is damaged ({error})") from None
+    settings = checked(Settings, facts["settings"], f"{file}: {remedy}")
+    classes = () if facts["task"] == "regression" else tuple(facts["classes"])
     return Metadata(settings, classes, facts)
 
 
@@ -150,6 +178,37 @@ def runner(
     return run
 
 
+def load(file: Path) -> tuple[Metadata, Callable[[np.ndarray], np.ndarray]]:
+    """Load a whole model of whatever origin to predict with: what it says of itself, a `runner`.
+
+    A file may end the process that runs it, so each content is tried once in another process,
+    unless the cache says that it was. InputError where that fails, or where the model has another
+    input or output than its metadata says.
+    """
+    metadata = read_metadata(file)
+    require_usable(file)
+    loaded = interpreter(file)
+    shapes = (loaded.get_input_details()[0]["shape"], loaded.get_output_details()[0]["shape"])
+    expected = ([1, metadata.settings.chunk_samples], [1, len(metadata.classes) or 1])
+    if [shape.tolist() for shape in shapes] != list(expected):
+        raise InputError(
+            f"{file}: takes {shapes[0].tolist()} and gives {shapes[1].tolist()}, and its {MEMBER} "
+            f"says {expected[0]} and {expected[1]}; convert the run again"
+        )
+    return metadata, runner(file)
+
+
+def require_usable(file: Path) -> None:
+    """Refuse a ``.tflite`` with which another process fails or ends, unless it was tried before."""
+    tried = paths.cache() / "tflite" / provenance.file_digest(file)
+    if tried.is_file():
+        return
+    if reason := _failure([file]):
+        raise InputError(f"{file}: not a TensorFlow Lite model ({reason})")
+    with suppress(InputError):  # no cache: it is tried again
+        paths.write(tried, "")
+
+
 def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
     """Run the contents of ``.tflite`` files on zeros and return, of those that fail, why.
 
@@ -169,7 +228,11 @@ def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
 def _failure(files: Iterable[Path]) -> str:
     """Run files in another process; return why that failed, empty if it did not."""
     words = [sys.executable, "-c", _RUN, *map(str, files)]
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace")
+    try:
+        how = {"capture_output": True, "text": True, "errors": "replace", "timeout": GUARD_S}
+        done = subprocess.run(words, **how)
+    except subprocess.TimeoutExpired:
+        return f"not run within {GUARD_S} s"
     if not done.returncode:
         return ""
     last = (done.stderr.strip().splitlines() or ["without a word"])[-1]

@@ -5,7 +5,6 @@ import re
 import shutil
 import textwrap
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,8 +171,10 @@ def _load_weights(model: keras.Model, title: str, path: Path) -> None:
         with _named(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one a layer of what is checked below
             _load(model, file)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:160]
+    except InputError:
+        raise
+    except Exception as error:  # of h5py, zipfile, Keras: whatever a broken file provokes
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
         raise InputError(f"weights {path} do not fit {title} without top: {reason}") from None
     if unset := sum(np.isnan(kernel.numpy()).any() for kernel in kernels):
         raise InputError(

@@ -1,6 +1,8 @@
 """Backbone + attention-ReLU head, and which of its layers are trained (paper 2.1)."""
 
 import os
+import zipfile
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -8,6 +10,7 @@ import tensorflow as tf
 from dslite.errors import InputError
 from dslite.features import spectrogram
 from dslite.models import backbones, pooling
+from dslite.models.weights import require_plausible
 from dslite.settings import Settings
 
 
@@ -93,7 +96,11 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
     No such file, not a model, or one with a layer that carries code of its own is an InputError.
     """
     try:
+        if zipfile.is_zipfile(path):
+            require_plausible(Path(path))
         return keras.models.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
     except Exception as error:  # of zipfile, json, h5py, any layer: whatever a broken file provokes
         if "Lambda" in str(error) and "safe_mode" in str(error):
             reason = "a Lambda layer in it carries code, which is not run"

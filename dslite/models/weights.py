@@ -1,13 +1,19 @@
 """Files of weights: the published ones of ImageNet without top, and what a file is."""
 
 import csv
+import io
+import json
 import zipfile
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dslite import paths
 from dslite.datasets.download import retrieve
 from dslite.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
 
 # Names and checksums: keras/src/applications of Keras 3.15, which has none for the two MobileNets.
 # Of SqueezeNet a commit, since a branch may change. Licences: keras.io/api/applications (up to
@@ -15,6 +21,9 @@ from dslite.errors import InputError
 with (resources.files("dslite.models") / "backbones.csv").open(encoding="utf-8") as _table:
     REGISTRY = {row["name"]: row for row in csv.DictReader(_table)}
 
+MOST_COMPRESSED = 20  # times that weights become smaller
+NUMBERS = ("seed", "shared_object_id")  # of a layer, that size nothing
+WIDEST = 4096  # units or pixels that a layer may have whatever its weights
 OTHERS = "only weights of Keras will do"
 # What a file that is not of Keras has at some place -> what it is
 SIGNATURES = {
@@ -64,11 +73,15 @@ def suffix(path: Path) -> str:
             begin = file.read(64)
         if h5py.is_hdf5(path):
             with h5py.File(path) as content:
+                require_stored(content, path)
                 legacy = "layer_names" in content.attrs or "model_weights" in content
                 return ".h5" if legacy else ".weights.h5"
         names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"weights {path}: not readable ({error})") from None
+    except InputError:
+        raise
+    except Exception as error:  # of h5py and zipfile: whatever a broken file provokes
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"weights {path}: not readable ({reason})") from None
     if "model.weights.h5" in names:
         return ".keras"
     meaning = f"of an unknown format; {OTHERS}" if begin else "it is empty"
@@ -79,3 +92,49 @@ def suffix(path: Path) -> str:
         torch = any(name.endswith("data.pkl") for name in names)
         meaning = f"{'a model of PyTorch' if torch else 'a ZIP archive'}; {OTHERS}"
     raise InputError(f"weights {path} are none of Keras: {meaning}")
+
+
+def require_plausible(path: Path) -> None:
+    """Refuse a ``.keras`` that claims layers, or members, that its weights cannot fill.
+
+    Whatever else is wrong with the file, Keras says when it loads it.
+    """
+    import h5py
+
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_COMPRESSED * path.stat().st_size:
+            raise InputError(f"{path}: would unpack to {size} bytes: it is damaged, train it again")
+        config = json.loads(archive.read("config.json"))
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as content:
+            most = max(WIDEST, require_stored(content, path))
+    waiting = [config]
+    while waiting:
+        place = waiting.pop()
+        if isinstance(place, dict):
+            waiting += [value for key, value in place.items() if key not in NUMBERS]
+        elif isinstance(place, list):
+            waiting += place
+        elif isinstance(place, int) and place > most:
+            raise InputError(f"{path}: a layer of {place} does not fit its weights; train it again")
+
+
+def require_stored(content: "h5py.File", path: Path) -> int:
+    """Refuse HDF5 whose arrays claim more bytes than compression could have saved; count values."""
+    import h5py
+
+    def size(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            claimed.append(item.size * item.dtype.itemsize)
+            values.append(item.size)
+
+    claimed: list[int] = []
+    values: list[int] = []
+    content.visititems(size)
+    stored = path.stat().st_size
+    if sum(claimed) > MOST_COMPRESSED * stored:
+        raise InputError(
+            f"weights {path}: its arrays claim {sum(claimed)} bytes in a file of {stored}: "
+            "it is damaged, get it again"
+        )
+    return sum(values)

@@ -13,6 +13,7 @@ from dslite.datasets.manifest import Manifest, claim_results
 from dslite.errors import InputError
 from dslite.evaluation import metrics, significance
 from dslite.settings import PARTITIONS
+from dslite.training import contents as run_contents
 from dslite.training import records, runs
 
 LAST = "folds.json"  # written last: without it a cross-validation is not finished
@@ -99,8 +100,11 @@ def summaries(dataset: str) -> list[Summary]:
 
 def load(folder: Path) -> Summary:
     """Read a finished cross-validation."""
-    record = provenance.read_json(folder / LAST, "run it again")
-    return Summary(folder, pd.read_csv(folder / "folds.csv"), record)
+    record, file = run_contents.read(folder / LAST), folder / "folds.csv"
+    try:
+        return Summary(folder, pd.read_csv(file), record)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -123,14 +127,20 @@ def headline(summary: Summary) -> list[str]:
     uar = record["metric"] == "uar"
     name, factor, unit, digits = ("UAR", 100, " %", ".1f") if uar else ("rho", 1, "", ".3f")
     over = f"undefined, as in one of {record['k']} folds"
-    if record["mean"] is not None:
+    if None not in (record["mean"], record["deviation"]):
         mean, deviation = (f"{factor * record[key]:{digits}}" for key in ("mean", "deviation"))
         over = f"{mean}{unit} ± {deviation} (mean and standard deviation of {record['k']} folds)"
-    of_all, speakers = record | {"file": pooled}, ""
+    of_all, speakers = _pooled(record), ""
     if pooled["interval_speakers"]:
         low, high = (f"{factor * value:{digits}}" for value in pooled["interval_speakers"])
         speakers = f"; for new speakers [{low}, {high}]"
     return [f"test: {name} {over}", f"pooled: {runs.headline(of_all)}{speakers}"]
+
+
+def _pooled(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the score of all files together, as a run's partition has it."""
+    shared = {"metric": record["metric"], "chance": record["chance"], "file": record["pooled"]}
+    return shared | ({"absent": record["absent"]} if "absent" in record else {})
 
 
 def against_baselines(summary: Summary) -> list[str]:
@@ -147,7 +157,7 @@ def against_baselines(summary: Summary) -> list[str]:
         theirs, same = _tested(other)
         if same != manifests:
             continue
-        pooled = runs.headline(other.record | {"file": other.record["pooled"]})
+        pooled = runs.headline(_pooled(other.record))
         lines.append(f"{runs.LABELS[kind]}, same folds: {pooled}")
         if record["task"] == "regression":
             continue

@@ -98,6 +98,9 @@ def fit(
     variables = _learnt(network, phases, settings)
     rng = np.random.default_rng(seed)
     stored = load_state(*checkpoint) if checkpoint else None
+    if stored:
+        shapes = [array.shape for array in stored[0].get("variables", ())]
+        stored = stored if shapes == [tuple(v.shape) for v in variables] else None
     arrays, facts = stored or ({"chosen": []}, {"history": []})
     history: list[Row] = facts["history"]
     merit = _rank if settings.epoch_choice == "best" else operator.itemgetter("epoch")
@@ -328,6 +331,10 @@ def load_state(path: Path, identity: str) -> tuple[Arrays, Row] | None:
                 group: [stored[f"{group}.{number}"] for number in range(length)]
                 for group, length in content["lengths"].items()
             }
+            facts = content["facts"]
+            whole = all(isinstance(array, np.ndarray) for of in arrays.values() for array in of)
+            if not whole or not isinstance(facts.get("history", []), list):
+                return None
     except Exception:  # not there, or damaged in whatever way
         return None
-    return arrays, content["facts"]
+    return arrays, facts

@@ -80,7 +80,10 @@ def table(folder: Path, name: str, part: str) -> pd.DataFrame | None:
 @lru_cache
 def _read(file: Path, _changed: int) -> dict[str, dict[str, Any]]:
     frame = _frame(file)
-    values = [_nested(row) for row in frame.drop(columns=KEYS).to_dict("records")]
+    try:
+        values = [_nested(row) for row in frame.drop(columns=KEYS).to_dict("records")]
+    except (TypeError, AttributeError) as error:  # a.b beside a value of a
+        raise InputError(f"{paths.shown(file)}: not readable ({error}); record it again") from None
     return dict(zip(_names(frame), values, strict=True))
 
 
@@ -92,9 +95,12 @@ def _tables(file: Path, _changed: int) -> dict[str, pd.DataFrame]:
 
 def _frame(file: Path) -> pd.DataFrame:
     try:
-        return provenance.unquoted(pd.read_csv(file, **TEXTS))
+        frame = provenance.unquoted(pd.read_csv(file, **TEXTS))
     except (OSError, ValueError) as error:
         raise InputError(f"{paths.shown(file)}: not readable ({error}); record it again") from None
+    if file.parent.parent == paths.records() and not set(KEYS) <= set(frame):
+        raise InputError(f"{paths.shown(file)}: needs columns {', '.join(KEYS)}; record it again")
+    return frame
 
 
 def _names(frame: pd.DataFrame) -> pd.Series:
@@ -117,7 +123,7 @@ def cells(content: Any, name: str = "") -> dict[str, str]:
 def _value(cell: str) -> Any:
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
 
 

@@ -20,7 +20,7 @@ from dslite.errors import InputError
 from dslite.features import functionals
 from dslite.features import store as feature_store
 from dslite.settings import Settings
-from dslite.training import records
+from dslite.training import contents, records
 
 # Of a run, below results/ as in a record
 NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
@@ -90,7 +90,7 @@ class Run:
     @property
     def devel(self) -> float:
         """Score of the devel partition's files; NaN where it is undefined or blinded."""
-        score = (self.metrics["devel"] or {"file": {"score": None}})["file"]["score"]
+        score = (self.metrics.get("devel") or {"file": {"score": None}})["file"]["score"]
         return np.nan if score is None else score
 
     @property
@@ -105,10 +105,11 @@ class Run:
 
     def content(self, name: str) -> dict[str, Any] | None:
         """Read ``<name>.json``: metrics, profile, agreement or device; None if it has none."""
-        if self.home:
-            return records.read(self.home)[self.name].get(name)
         file = self.folder / f"{name}.json"
-        return provenance.read_json(file, "run it again") if file.is_file() else None
+        if self.home:
+            values = records.read(self.home)[self.name].get(name)
+            return values and contents.check(values, file, "record it again")
+        return contents.read(file) if file.is_file() else None
 
     def model_file(self) -> Path:
         """Return the file of the final model; an InputError for a run that keeps none."""
@@ -142,6 +143,8 @@ def load(path: str | Path) -> Run:
             paths.plain_name(str(record[key]))
         return Run(place, record, Settings(**(EARLIER | record["settings"])), home)
     except (ValueError, KeyError, TypeError) as error:
+        if str(error).startswith(paths.shown(place / LAST)):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{place / LAST}: not the record of a run of this version ({reason})"
@@ -198,10 +201,11 @@ def look_up(
 def claimed(place: Path) -> AbstractContextManager[None]:
     """Hold a run while it is trained; InputError where another process trains it.
 
-    A run and its candidate share their checkpoints, and so the lock.
+    A run and its candidate share their checkpoints, and so the lock, which lies beside the runs.
     """
-    parts = [part for part in place.relative_to(paths.results()).parts if part != CANDIDATES]
-    return paths.claimed(paths.results().joinpath(*parts), "trains this run")
+    dataset, *names = place.relative_to(paths.results()).parts
+    name = "-".join(name for name in names if name != CANDIDATES)
+    return paths.claimed(paths.results(dataset) / name, "trains this run")
 
 
 def describe(
@@ -404,9 +408,11 @@ def _score_text(metrics: Mapping[str, Any]) -> str:
     file = metrics["file"]
     low, high = file["interval_files"] or (np.nan, np.nan)
     if metrics["metric"] == "uar":
+        pair = (file["score"], metrics["chance"])
+        score, chance = (np.nan if value is None else value for value in pair)
         return (
-            f"UAR {100 * file['score']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
-            f"of {file['n']} files, chance {100 * metrics['chance']:.1f} %"
+            f"UAR {100 * score:.1f} % [{100 * low:.1f}, {100 * high:.1f}] "
+            f"of {file['n']} files, chance {100 * chance:.1f} %"
         )
     errors = f"MAE {file['mae']:.3g}, RMSE {file['rmse']:.3g}"
     if file["score"] is None:
@@ -514,7 +520,8 @@ def _in_words(overrides: Mapping[str, Any]) -> str:
     """Overrides as one phrase, fewer epochs first."""
     epochs, others = [], []
     for key, (old, new) in sorted(overrides.items()):
-        fewer = key.startswith("epochs_") and new < old
+        numbers = all(isinstance(value, int | float) for value in (old, new))
+        fewer = key.startswith("epochs_") and numbers and new < old
         (epochs if fewer else others).append(f"{key} {old} -> {new}")
     phrases = [f"{SHORTENED} (override {'; '.join(epochs)})"] if epochs else []
     return ", ".join(phrases + ([f"override {'; '.join(others)}"] if others else []))

@@ -23,7 +23,7 @@ def test_an_example_has_the_inputs_shape_and_type(converted_run):
 
 
 BAD_SETTINGS = {"settings": {"units": 0}, "classes": [], "task": "x"}
-NO_MODEL = {"settings": {}, "classes": ["a"], "task": "x"}
+NO_MODEL = {"settings": {}, "classes": ["a"], "task": "classification"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""Broken files of every kind that is read: used, or refused in a sentence; see `tests.fuzz`."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests import fuzz
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A bench of each kind, made once; the environment is as before afterwards."""
+    before, benches = dict(os.environ), {}
+
+    def of(kind):
+        if kind not in benches:
+            benches[kind] = fuzz.Bench(kind, tmp_path_factory.mktemp("bench"))
+        benches[kind].enter()
+        return benches[kind]
+
+    yield of
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def hold(bench, examples):
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(SEEDS)
+    def each(seed):
+        bench.outcome(bench.broken(seed))
+
+    each()
+
+
+@pytest.mark.parametrize("kind", fuzz.TARGETS)
+def test_a_broken_file_is_used_or_refused_in_a_sentence(bench, kind):
+    hold(bench(kind), fuzz.TARGETS[kind].few)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", fuzz.TARGETS)
+def test_many_broken_files_are(bench, kind):
+    hold(bench(kind), fuzz.TARGETS[kind].many)
