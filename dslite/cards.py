@@ -26,7 +26,7 @@ TUNED = {
     **{"window_ms": 64, "mel_bands": 96, "columns": 64, "mel_max_hz": "corpus"},
     **{"level_max_hz": 3000, "pooling": "segments", "head": "ridge", "balance": "weights"},
     **{"optimizer": "adam", "learning_rate_phase2": 1e-4, "epochs_phase2": 6},
-    **{"patience": 3, "trained_share": 0.5, "epoch_choice": "best"},
+    **{"patience": 3, "trained_share": 0.5, "epoch_choice": "best", "products": "on"},
 }
 # Those of a card that names none: `paper` is the defaults then, the paper's method.
 PRESETS = {"paper": {}, "tuned": TUNED}

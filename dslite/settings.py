@@ -120,6 +120,8 @@ class Settings(Strict):
     # the deviation over all of it, of the picture's rows and of several depths
     pooling: Literal["global", "time", "segments"] = "global"
     segments: int = Field(4, ge=1, le=16)
+    # on: features of the absolute level's earliest depth are also multiplied in pairs, head ridge
+    products: Literal["off", "on"] = "off"
     # arelu: a hidden layer, trained in phase 1; ridge: one layer, solved in closed form
     head: Literal["arelu", "ridge"] = "arelu"
     units: int = Field(512, ge=1)
@@ -187,6 +189,9 @@ class Settings(Strict):
             raise ValueError("probability_min is larger than probability_max")
         if self.pooling == "segments":
             self._require_segments()
+        paired = self.pooling == "segments" and self.panels == 2 and self.head == "ridge"
+        if self.products == "on" and not paired:
+            raise ValueError("products need picture clip+level, pooling segments and head ridge")
         fine_tuned = self.trained_whole or self.trained_share > 0
         learns = self.epochs_phase1 or (self.epochs_phase2 and fine_tuned)
         if self.head == "arelu" and not learns:

@@ -493,7 +493,7 @@ def _read_pcm(file: Path) -> object:
 def _checkpoint(folder: Path) -> Path:
     from dslite.training import loop
 
-    arrays = {"best": [np.ones((3, 4), np.float32)], "variables": [np.ones(5, np.float32)]}
+    arrays = {"chosen": [np.ones((3, 4), np.float32)], "variables": [np.ones(5, np.float32)]}
     loop.save_state(
         folder / "train.npz", "identity", arrays, {"history": [{"phase": 1}], "order": 1}
     )

@@ -86,14 +86,22 @@ def divide_head(network: keras.Model) -> keras.Model:
     if not blocks:
         return network
     place = 1 + [layer.name for layer in network.layers].index("pooling")
-    dense, *behind = network.layers[place:]
+    behind = network.layers[place:]
+    products = pooling.products(network)
+    dense, *behind = behind[1:] if products else behind
     kernel, bias = dense.get_weights()
-    ends = np.cumsum([block.output.shape[1] for block in blocks])[:-1]
-    pairs = list(zip(blocks, np.split(kernel, ends), strict=True))
+    features = {block.name: block.output for block in blocks}
+    if products:
+        options = products.get_config() | {"begin": 0, "joined": False}
+        alone = pooling.Products.from_config(options)
+        features[products.name] = alone(features[pooling.PAIRED.name])
+        alone.set_weights(products.get_weights())
+    ends = np.cumsum([of.shape[1] for of in features.values()])[:-1]
+    pairs = list(zip(features, np.split(kernel, ends), strict=True))
     parts = []
-    for block, weights in [pair for pair in pairs if pair[1].any()] or pairs[:1]:
-        part = keras.layers.Dense(len(bias), use_bias=not parts, name=f"output_{block.name}")
-        parts.append(part(block.output))
+    for name, weights in [pair for pair in pairs if pair[1].any()] or pairs[:1]:
+        part = keras.layers.Dense(len(bias), use_bias=not parts, name=f"output_{name}")
+        parts.append(part(features[name]))
         part.set_weights([weights, bias] if part.use_bias else [weights])
     x = keras.layers.Add(name="output_sum")(parts) if len(parts) > 1 else parts[0]
     x = keras.layers.Activation(dense.activation)(x)

@@ -61,6 +61,8 @@ def build_classifier(
     x, start = pooled.output, "glorot_uniform"
     if settings.head == "ridge":
         start = "zeros"
+        if settings.products == "on":
+            x = pooling.add_products(settings, pooled)
     else:
         x = keras.layers.Dense(settings.units, name="hidden")(x)
         x = AReLU(name="arelu")(x)

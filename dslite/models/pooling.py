@@ -34,7 +34,12 @@ class Block(NamedTuple):
         return f"{('relative', 'level')[self.panel]}_{self.source}"
 
 
-NAMES = ("brightness", "pooling", *(Block(i, *of).name for i in range(2) for of in BLOCKS[i]))
+PAIRED = Block(1, "stride2", 2)  # the block whose features are also multiplied in pairs
+PRODUCTS = "products"
+NAMES = (
+    *("brightness", "pooling", PRODUCTS),
+    *(Block(i, *of).name for i in range(2) for of in BLOCKS[i]),
+)
 
 
 def blocks(settings: Settings) -> list[Block]:
@@ -132,6 +137,61 @@ def _deviation(x):
     """Standard deviation over the columns, [batch, rows, maps]."""
     centred = x - keras.ops.mean(x, 2, keepdims=True)
     return keras.ops.sqrt(keras.ops.mean(centred * centred, 2) + VARIANCE)
+
+
+@keras.saving.register_keras_serializable("dslite")
+class Products(keras.layers.Layer):
+    """Products of a block's standardised features in pairs, behind all features.
+
+    The block begins at ``begin``; its ``shape`` is [parts, rows, maps], and each feature is
+    multiplied with the one at its place in [maps, rows, parts]: another part of the time, another
+    row and another map, for nearly all of them. A linear head over many such products stands for a
+    quadratic kernel. Not ``joined``, the block is all of the input and the products are all of the
+    output. The weights, 0 and 1 at first, are learnt with a head in closed form.
+    """
+
+    def __init__(self, begin: int, shape: Sequence[int], joined: bool = True, **options):
+        super().__init__(**options)
+        self.used = {"begin": begin, "shape": list(map(int, shape)), "joined": joined}
+
+    @property
+    def columns(self) -> slice:
+        """Place of the block among the features."""
+        return slice(self.used["begin"], self.used["begin"] + int(np.prod(self.used["shape"])))
+
+    def build(self, input_shape):
+        """Create mean and factor of each of the block's features."""
+        size = (int(np.prod(self.used["shape"])),)
+        fixed = {"shape": size, "trainable": False}
+        self.mean = self.add_weight(initializer="zeros", name="mean", **fixed)
+        self.factor = self.add_weight(initializer="ones", name="factor", **fixed)
+
+    def call(self, x):
+        """Multiply in pairs."""
+        ops = keras.ops
+        standardised = (x[:, self.columns] - self.mean) * self.factor
+        turned = ops.transpose(ops.reshape(standardised, (-1, *self.used["shape"])), (0, 3, 2, 1))
+        products = standardised * ops.reshape(turned, (-1, self.mean.shape[0]))
+        return ops.concatenate([x, products], 1) if self.used["joined"] else products
+
+    def get_config(self):
+        """Return what the layer is built from."""
+        return super().get_config() | self.used
+
+
+def products(network: keras.Model) -> Products | None:
+    """Return a network's layer of products, if it has one."""
+    return next((layer for layer in network.layers if isinstance(layer, Products)), None)
+
+
+def add_products(settings: Settings, network: keras.Model) -> keras.KerasTensor:
+    """Add products of the block `PAIRED` to a network's features."""
+    layers = list(statistics(network))
+    place = [layer.name for layer in layers].index(PAIRED.name)
+    maps, parts = layers[place].input.shape[-1], settings.segments + 1
+    shape = parts, layers[place].output.shape[-1] // (parts * maps), maps
+    begin = sum(layer.output.shape[-1] for layer in layers[:place])
+    return Products(begin, shape, name=PRODUCTS)(network.output)
 
 
 def join(

@@ -209,6 +209,8 @@ def _learnt(network: keras.Model, phases: list[Phase], settings: Settings) -> li
         return network.variables
     classifier.set_trained(network, max(phase.trained for phase in phases))
     solved = [] if settings.head == "arelu" else _head_layer(network).weights
+    products = pooling.products(network)
+    solved = [*solved, *(products.weights if products else [])]
     weights = set(map(id, network.weights))
     random_states = [v for v in network.variables if id(v) not in weights]
     return [*network.trainable_variables, *solved, *random_states]
@@ -258,7 +260,8 @@ def _solve(
         begin = columns[layer.name].stop
     rows = np.concatenate([train, task.store.copies(train)])
     features, targets = trunks.features(network), task.targets[rows]
-    dense = _head_layer(network)
+    dense, products = _head_layer(network), pooling.products(network)
+    paired = (pooling.PAIRED.name, products.used["shape"]) if products else None
     if task.regression:
         undone = network.get_layer("output")
         targets = (targets - undone.offset) / undone.scale
@@ -273,7 +276,10 @@ def _solve(
         task.settings.balance != "none",
         log,
         len(train),
+        paired,
     )
+    if products:
+        _assign(products.weights, solution.paired)
     dense.kernel.assign(solution.kernel)
     dense.bias.assign(solution.bias)
     return solution.heads

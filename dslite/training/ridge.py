@@ -31,6 +31,7 @@ DRAWN = 2048  # of more; what they do not span is left out (Nystroem's subset of
 LEAST = 0.1  # of a block's deviation: that of a feature counts as no smaller, it may be silent
 JITTER = 1e-5  # of a sample's mean squared norm
 TINY = 1e-12  # in place of 0 where no feature varies
+PRODUCTS = 3  # weight of the products of features, in blocks
 BLOCK = 256  # samples in memory at a time
 THREADS = 2  # each of which holds what a head takes
 AVERAGED = 2  # heads
@@ -38,7 +39,7 @@ AVERAGED = 2  # heads
 HEADS = {
     "deep": ("relative_stride8",),
     "relative": ("relative_rows", "relative_stride4", "relative_stride8"),
-    "level": ("level_rows", "level_stride2", "level_stride4"),
+    "level": ("level_rows", "level_stride2", "level_stride4", "products"),
 }
 HEADS["both"] = (*HEADS["relative"], *HEADS["level"])
 
@@ -52,11 +53,35 @@ class Solution:
     # A row a head: its name, strength, loss and score on held-out training speakers, and whether
     # it was chosen
     heads: list[dict[str, Any]]
+    paired: tuple[np.ndarray, ...] = ()  # float32: mean and factor of the features multiplied
+
+
+class _WithProducts:
+    """Features, and products of some of them in pairs behind, computed when they are read.
+
+    See `dslite.models.pooling.Products`; an array as far as `solve` needs one.
+    """
+
+    def __init__(self, features: np.ndarray, paired: slice, shape: Sequence[int], scaling: tuple):
+        mean, factor = scaling
+        self._features, self._paired, self._axes = features, paired, shape
+        self.scaling = mean, factor * np.float32(np.sqrt(len(mean)))  # of unit deviation
+        self.columns = slice(features.shape[1], features.shape[1] + len(mean))
+        self.shape = len(features), self.columns.stop
+
+    def __getitem__(self, place: tuple[np.ndarray, slice]) -> np.ndarray:
+        rows, columns = place
+        if columns != self.columns:
+            return self._features[rows, columns]
+        x = _scaled(self._features, rows, self._paired, self.scaling)
+        return x * x.reshape(-1, *self._axes).transpose(0, 3, 2, 1).reshape(x.shape)
 
 
 def heads(blocks: Mapping[str, slice]) -> dict[str, tuple[str, ...]]:
     """Return the heads that a network's blocks allow; one of everything if it has others."""
-    present = {name: parts for name, parts in HEADS.items() if set(parts) <= set(blocks)}
+    usable = {*blocks, "products"}  # which a head does without
+    present = {name: parts for name, parts in HEADS.items() if set(parts) <= usable}
+    present = {name: tuple(p for p in parts if p in blocks) for name, parts in present.items()}
     return present or {"all": tuple(blocks)}
 
 
@@ -70,16 +95,23 @@ def solve(
     balance: bool = True,
     log: Callable[[str], None] = lambda line: None,
     originals: int | None = None,
+    paired: tuple[str, Sequence[int]] | None = None,
 ) -> Solution:
     """Solve a head on some ``rows``, int64 [n], of features [samples, features], maybe on disk.
 
     ``targets``, float32 [n, outputs], are one-hot classes or a regression's standardised target,
     ``blocks`` columns by name. No two parts of an inner division share one of the ``groups``,
-    speakers [n]. Rows behind the first ``originals`` are copies, which are never scored.
+    speakers [n]. Rows behind the first ``originals`` are copies, which are never scored. ``paired``
+    names a block, and the shape of it, whose features are also multiplied in pairs.
     """
     weights = _weights(targets, classification and balance)
     part = _divide(groups, targets, classification)
     scaling = _scaling(features, rows, blocks)
+    if paired:
+        name, shape = paired
+        features = _WithProducts(features, blocks[name], shape, scaling[name])
+        blocks = {**blocks, "products": features.columns}
+        scaling["products"] = _scaling_of_products(features, rows)
     landmarks = _landmarks(len(rows), targets)
     grams = _grams(features, rows, landmarks, blocks, scaling)
     learnt = (targets.astype(np.float64), weights, part)
@@ -116,7 +148,8 @@ def solve(
         kernel[columns] *= scale[:, None]
         bias = bias - mean @ kernel[columns]
     records = [head.record(head in chosen) for head in solved]
-    return Solution(kernel.astype(np.float32), bias.astype(np.float32), records)
+    standardised = features.scaling if paired else ()
+    return Solution(kernel.astype(np.float32), bias.astype(np.float32), records, standardised)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,14 +321,7 @@ def _scaling(
     features: np.ndarray, rows: np.ndarray, blocks: Mapping[str, slice]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean and factor of each feature, by block: unit deviation, every block of the same weight."""
-
-    def sums(i: int) -> np.ndarray:
-        part = features[rows[i : i + BLOCK]].astype(np.float32)
-        return np.stack([part.sum(axis=0), np.einsum("ij,ij->j", part, part)]).astype(np.float64)
-
-    total, squares = sum(_in_threads(sums, zip(range(0, len(rows), BLOCK))))
-    mean = total / len(rows)
-    variance = np.maximum(squares / len(rows) - mean**2, 0)
+    mean, variance = _moments(features, rows, slice(0, features.shape[1]))
     scaling = {}
     for name, columns in blocks.items():
         least = LEAST * np.sqrt(variance[columns].mean())
@@ -303,6 +329,29 @@ def _scaling(
         factor = 1 / (deviation * np.sqrt(len(deviation)))
         scaling[name] = mean[columns].astype(np.float32), factor.astype(np.float32)
     return scaling
+
+
+def _scaling_of_products(
+    features: "_WithProducts", rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of each product, and one factor for all: those that vary most say most."""
+    mean, variance = _moments(features, rows, features.columns)
+    factor = np.sqrt(PRODUCTS / max(float(variance.sum()), TINY))
+    return mean.astype(np.float32), np.full(len(mean), factor, np.float32)
+
+
+def _moments(
+    features: "np.ndarray | _WithProducts", rows: np.ndarray, columns: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of some columns, float64."""
+
+    def sums(i: int) -> np.ndarray:
+        part = features[rows[i : i + BLOCK], columns].astype(np.float32)
+        return np.stack([part.sum(axis=0), np.einsum("ij,ij->j", part, part)]).astype(np.float64)
+
+    total, squares = sum(_in_threads(sums, zip(range(0, len(rows), BLOCK))))
+    mean = total / len(rows)
+    return mean, np.maximum(squares / len(rows) - mean**2, 0)
 
 
 def _landmarks(n: int, targets: np.ndarray) -> np.ndarray:

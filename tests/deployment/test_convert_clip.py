@@ -19,7 +19,7 @@ from tests.deployment.test_convert import sounds
 SETTINGS = Settings(
     **{"backbone": "mobilenet_v2", "weights": "random", "chunk_length_s": 0.6, "trim": "on"},
     **{"picture": "clip+level", "mel_bands": 32, "columns": 32, "trim_db": 30, "top_db": 80},
-    **{"pooling": "segments", "head": "ridge"},
+    **{"pooling": "segments", "head": "ridge", "products": "on"},
 )
 CLASSES = 3
 PLAIN = {"mel_scale": "slaney", "mel_norm": "slaney", "normalise": "on", "power_floor": 1e-10}
@@ -35,6 +35,8 @@ def network():
     for layer in convert.pooling.statistics(network):
         scale = 1 if layer.source == convert.pooling.ROWS else 0.01
         parts.append(scale * rng.normal(0, 0.3, (layer.output.shape[1], CLASSES)))
+    products = convert.pooling.products(network)
+    parts.append(1e-3 * rng.normal(0, 0.3, (products.mean.shape[0], CLASSES)))
     dense.set_weights([np.concatenate(parts), np.array([0.1, 0.0, -0.1])])
     return network
 

@@ -106,6 +106,26 @@ def test_a_network_ends_with_its_blocks(rng, picture):
     assert np.ptp(pooled, axis=0).max() > 0.1
 
 
+def test_products_are_of_standardised_features_in_pairs(rng):
+    """Each with that of another part, row and map, behind the features, or alone."""
+    x, shape = rng.normal(size=(3, 7 + 5 * 4 * 2)).astype(np.float32), (5, 4, 2)
+    layer = pooling.Products(7, shape)
+    layer.build(x.shape)
+    mean, factor = rng.normal(size=(2, 40))
+    layer.set_weights([mean, factor])
+    z = ((x[:, 7:] - mean) * factor).reshape(3, *shape)
+    products = [[[z[:, p, r, m] for m in range(2)] for r in range(4)] for p in range(5)]
+    for place, (m, r, p) in enumerate(itertools.product(range(2), range(4), range(5))):
+        a, b, c = np.unravel_index(place, shape)
+        products[a][b][c] = products[a][b][c] * z[:, p, r, m]
+    products = np.stack([of for rows in products for maps in rows for of in maps], axis=1)
+    np.testing.assert_allclose(layer(x), np.concatenate([x, products], 1), rtol=1e-4, atol=1e-5)
+    alone = pooling.Products.from_config(layer.get_config() | {"begin": 0, "joined": False})
+    alone.build((3, 40))
+    alone.set_weights([mean, factor])
+    np.testing.assert_allclose(alone(x[:, 7:]), products, rtol=1e-4, atol=1e-5)
+
+
 def test_depths_are_told_by_their_stride():
     assert pooling.depths(chosen()) == ("stride2", "stride4", "stride8")
     assert pooling.depths(chosen(picture="clip")) == ("stride4", "stride8")

@@ -515,7 +515,7 @@ def test_nothing_is_trained_whole_below_a_solved_head(chosen, tiny, weights):
 def test_of_several_depths_every_head_is_solved(cache):
     """SqueezeNet, two panels: features on disk in half precision, the same without a store."""
     used = {"backbone": "squeezenet", "weights": "random", "batch_size": 8, "head": "ridge"}
-    used |= {"epochs_phase2": 0}
+    used |= {"epochs_phase2": 0, "products": "on"}
     histories = []
     for word in ("on", "off"):
         task = toy(Settings(**used | SEGMENTS, trunk_cache=word), (5, 5, 5))

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
+from dslite.models import pooling
 from dslite.training import ridge
 
 WHOLE = {"all": slice(0, 20)}
@@ -249,13 +250,14 @@ def network_blocks(names):
     return {name: slice(10 * i, 10 * i + 10) for i, name in enumerate(names)}
 
 
-NAMES = [*ridge.HEADS["relative"], *ridge.HEADS["level"]]
+NAMES = [*ridge.HEADS["relative"], *ridge.HEADS["level"][:-1]]
 
 
 def test_which_heads_there_are():
     assert ridge.heads({"all": slice(0, 5)}) == {"all": ("all",)}
     assert list(ridge.heads(network_blocks(ridge.HEADS["relative"]))) == ["deep", "relative"]
-    assert ridge.heads(network_blocks(NAMES)) == ridge.HEADS
+    assert ridge.heads(network_blocks((*NAMES, "products"))) == ridge.HEADS
+    assert ridge.heads(network_blocks(NAMES))["level"] == ridge.HEADS["level"][:-1]
 
 
 def test_the_two_best_heads_are_averaged(rng):
@@ -273,6 +275,25 @@ def test_the_two_best_heads_are_averaged(rng):
     assert lines[0].startswith("head deep: strength ")
     right = logits(solution, values).argmax(1) == targets.argmax(1)
     assert right.mean() > 0.8
+
+
+def test_products_of_features_are_solved_as_the_network_makes_them(rng):
+    """Classes that are the sign of two features' product, which no linear head tells apart."""
+    values = rng.normal(3, 2, (400, 10)).astype(np.float32)
+    classes = ((values[:, 3] - 3) * (values[:, 6] - 3) > 0).astype(int)  # see `Products`, of 2 x 8
+    targets, groups = np.eye(2, dtype=np.float32)[classes], np.arange(400) % 20
+    blocks = {"other": slice(0, 2), "level_stride2": slice(2, 10)}
+    shape, rows = (2, 2, 2), np.arange(400)
+    solution = ridge.solve(
+        *(values.astype(np.float16), rows, targets, groups, blocks), paired=("level_stride2", shape)
+    )
+    layer = pooling.Products(2, shape)
+    layer.build(values.shape)
+    layer.set_weights(solution.paired)
+    right = (layer(values).numpy() @ solution.kernel + solution.bias).argmax(1) == classes
+    assert right.mean() > 0.85
+    plain = solved(values, targets, groups, blocks)
+    assert (logits(plain, values).argmax(1) == classes).mean() < 0.7
 
 
 def test_a_blocks_length_and_unit_do_not_decide(rng):
