@@ -216,17 +216,15 @@ def load(
     ('angry', 'calm', 'fearful', 'happy', 'neutral', 'sad')
     """
     with paths.reading(dataset):
-        of_user = is_own(dataset)
-        card = _own_card(paths.find(dataset), name, columns or {}) if of_user else None
-    if card:
-        pass
-    elif name or columns:
-        raise InputError(f"{dataset}: --name and --columns are for a corpus of yours")
-    else:
-        path = paths.data("cards") / f"{dataset}.yaml"
-        if dataset not in names():
-            raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
-        card = _checked_card(dslite_settings.read_yaml(path), path)
+        if is_own(dataset):
+            card = _own_card(paths.find(dataset), name, columns or {})
+        elif name or columns:
+            raise InputError(f"{dataset}: --name and --columns are for a corpus of yours")
+        else:
+            path = paths.data("cards") / f"{dataset}.yaml"
+            if dataset not in names():
+                raise InputError(f"unknown dataset '{dataset}'{nearest(dataset, names())}")
+            card = _checked_card(dslite_settings.read_yaml(path), path)
     if not folder:
         return card
     place = paths.find(folder)

@@ -157,7 +157,7 @@ def checked(content: Any, schema: Any, path: str | os.PathLike, remedy: str) -> 
 
 @cache
 def _adapter(schema: Any) -> TypeAdapter:
-    """What validates by a schema; kept, since it takes longer to make than to use."""
+    """What validates by a schema, made once, since that takes longer than to use it."""
     return TypeAdapter(schema)
 
 

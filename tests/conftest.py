@@ -20,8 +20,9 @@ hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_fuzz.py")
+    """The longest files first, so that no process is left alone with one at the end."""
+    longest = ("test_loop_checkpoints.py", "test_steps.py", "test_fuzz.py")
+    items.sort(key=lambda item: item.path.name not in longest)
 
 
 @pytest.fixture

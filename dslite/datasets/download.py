@@ -18,7 +18,7 @@ from dslite.provenance import size_in_words
 # What of an archive is unpacked: nothing hidden, and nothing that would leave the folder
 MEMBER = re.compile(r"(?:Audio_Song_Actors_01-24/)?Actor_\d\d/[^/\\.][^/\\]*\.wav")
 # What `zipfile` raises of a broken archive
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)

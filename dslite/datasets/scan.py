@@ -103,15 +103,11 @@ def _state(file: Path | None) -> State | None:
 
 
 def _load(store: Path) -> dict[State, Facts]:
-    try:
-        head, _, rows = store.read_text(encoding="utf-8").partition("\n")
-    except FileNotFoundError:  # none yet: everything is decoded
-        return {}
-    except (OSError, ValueError):
-        head = rows = ""
-    if head != _checksum(rows):
+    rows = _stored(store)
+    if rows is None:
         text = f"{paths.shown(store)} is damaged (wrong checksum): the audio is decoded again"
         print(text, file=sys.stderr, flush=True)
+    if not rows:
         return {}
     # As strings first: read_csv's own floats may differ from the written ones in the last bit.
     table = pd.read_csv(io.StringIO(rows), dtype="str", keep_default_na=False)
@@ -121,9 +117,25 @@ def _load(store: Path) -> dict[State, Facts]:
     return {row[:3]: Facts(*row[3:]) for row in rows}
 
 
-def _checksum(rows: str) -> str:
-    """First line of a stored table."""
-    return f"# crc32 {zlib.crc32(rows.encode()):08x}"
+def _stored(store: Path) -> str | None:
+    """Text of a store; empty where there is none yet, None where it is damaged."""
+    try:
+        head, _, text = store.read_text(encoding="utf-8").partition("\n")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return None
+    return text if head == _checksum(text) else None
+
+
+def _store(store: Path, text: str) -> None:
+    """Write a store: a checksum, and below it the text."""
+    paths.write(store, f"{_checksum(text)}\n{text}")
+
+
+def _checksum(text: str) -> str:
+    """First line of a store."""
+    return f"# crc32 {zlib.crc32(text.encode()):08x}"
 
 
 def _facts_or_none(file: Path) -> Facts | None:
@@ -150,9 +162,7 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     if decoded:
         rows = [(*s, *vars(cached[s]).values()) for s in dict.fromkeys(states) if s in cached]
         table = pd.DataFrame(rows, columns=[*STATE, *COLUMNS])
-        text = table.to_csv(index=False, lineterminator="\n")
-        with paths.replacing(store) as draft:
-            draft.write_text(f"{_checksum(text)}\n{text}", encoding="utf-8", newline="\n")
+        _store(store, table.to_csv(index=False, lineterminator="\n"))
     unknown = Facts(float("nan"), 0, 0, float("nan"), 0, 0, "")
     rows = [vars(cached.get(state, unknown)) for state in states]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -162,13 +172,9 @@ def near_duplicates(fingerprints: Sequence[str], dataset: str) -> list[tuple[int
     """List the pairs of `fingerprint.near_duplicates`, from the cache where they are known."""
     store = paths.cache() / "audio" / f"{dataset}-pairs.json"
     key = provenance.digest(list(fingerprints))
-    try:
-        head, _, text = store.read_text(encoding="utf-8").partition("\n")
-    except (OSError, ValueError):
-        head = text = ""
-    if head == _checksum(text) and (stored := json.loads(text))["fingerprints"] == key:
-        return [(one, other) for one, other in stored["pairs"]]
+    text = _stored(store)
+    if text and (content := json.loads(text))["fingerprints"] == key:
+        return [(one, other) for one, other in content["pairs"]]
     pairs = fingerprint.near_duplicates(fingerprints)
-    text = json.dumps({"fingerprints": key, "pairs": pairs})
-    paths.write(store, f"{_checksum(text)}\n{text}")
+    _store(store, json.dumps({"fingerprints": key, "pairs": pairs}))
     return pairs

@@ -166,7 +166,11 @@ def runner(
     model: str | os.PathLike | bytes, threads: int = 1
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that runs a ``.tflite``, or the content of one, on one input at a time."""
-    loaded = interpreter(model, num_threads=threads)
+    return _call(interpreter(model, num_threads=threads))
+
+
+def _call(loaded) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a loaded model as a function."""
     source = loaded.get_input_details()[0]["index"]
     result = loaded.get_output_details()[0]["index"]
 
@@ -179,7 +183,8 @@ def runner(
 
 
 def load(file: Path) -> tuple[Metadata, Callable[[np.ndarray], np.ndarray]]:
-    """Load a whole model of whatever origin to predict with: what it says of itself, a `runner`.
+    """Load a whole model of whatever origin to predict with: what it says of itself, and
+    what `runner` returns.
 
     A file may end the process that runs it, so each content is tried once in another process,
     unless the cache says that it was. InputError where that fails, or where the model has another
@@ -187,7 +192,7 @@ def load(file: Path) -> tuple[Metadata, Callable[[np.ndarray], np.ndarray]]:
     """
     metadata = read_metadata(file)
     require_usable(file)
-    loaded = interpreter(file)
+    loaded = interpreter(file, num_threads=1)
     shapes = (loaded.get_input_details()[0]["shape"], loaded.get_output_details()[0]["shape"])
     expected = ([1, metadata.settings.chunk_samples], [1, len(metadata.classes) or 1])
     if [shape.tolist() for shape in shapes] != list(expected):
@@ -195,7 +200,7 @@ def load(file: Path) -> tuple[Metadata, Callable[[np.ndarray], np.ndarray]]:
             f"{file}: takes {shapes[0].tolist()} and gives {shapes[1].tolist()}, and its {MEMBER} "
             f"says {expected[0]} and {expected[1]}; convert the run again"
         )
-    return metadata, runner(file)
+    return metadata, _call(loaded)
 
 
 def require_usable(file: Path) -> None:

@@ -14,9 +14,8 @@ from dslite import provenance
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
-Change = Annotated[
-    list[Any], Field(min_length=2, max_length=2)
-]  # of a setting: the preset's value, the run's
+# Of a setting: the preset's value, the run's
+Change = Annotated[list[Any], Field(min_length=2, max_length=2)]
 Task = Literal["classification", "regression"]
 
 
@@ -83,15 +82,15 @@ class Hardware(TypedDict, total=False):
     cores: int | None
 
 
-class Kept(TypedDict, total=False):
-    """Which phase was kept, and why."""
+class PhaseChoice(TypedDict, total=False):
+    """Which phase a run ends with, and why."""
 
     phase: Literal[1, 2]
     gain: Number
     noise: Number
 
 
-WithKept = TypedDict("WithKept", {"kept": Kept}, total=False)  # noqa: UP013, no name for code
+WithPhase = TypedDict("WithPhase", {"kept": PhaseChoice}, total=False)  # noqa: UP013, no name for code
 
 
 class Table(TypedDict, total=False):
@@ -101,7 +100,7 @@ class Table(TypedDict, total=False):
     columns: dict[str, str]
 
 
-class Record(Shared, WithKept, total=False):
+class Record(Shared, WithPhase, total=False):
     """Content of ``run.json``."""
 
     settings: dict[str, Any]
