@@ -189,15 +189,18 @@ class Settings(Strict):
             raise ValueError("probability_min is larger than probability_max")
         if self.pooling == "segments":
             self._require_segments()
-        paired = self.pooling == "segments" and self.panels == 2 and self.head == "ridge"
-        if self.products == "on" and not paired:
-            raise ValueError("products need picture clip+level, pooling segments and head ridge")
         fine_tuned = self.trained_whole or self.trained_share > 0
         learns = self.epochs_phase1 or (self.epochs_phase2 and fine_tuned)
         if self.head == "arelu" and not learns:
             raise ValueError("no epoch to train: raise epochs_phase1 or epochs_phase2")
         if self.copies and self.head != "ridge":
             raise ValueError(f"copies {self.copies} belong to head ridge, not to {self.head}")
+        paired = self.pooling == "segments" and self.panels == 2 and self.head == "ridge"
+        if self.products == "on" and not paired:
+            raise ValueError(
+                "products belong to picture clip+level, pooling segments and head ridge: "
+                "set products=off, too"
+            )
         return self
 
     def _require_segments(self) -> None:

@@ -81,7 +81,7 @@ epoch_choice=first threads=0
         ("feature_layer=conv1", "feature_layer belongs to pooling global or time, not to segments"),
         ("copies=2 head=arelu", "copies 2 belong to head ridge, not to arelu"),
         ("copies=-1", "copies = -1: "),
-        ("products=on", "products need picture clip+level, pooling segments and head ridge"),
+        ("picture=clip", "products belong to picture clip+level, pooling segments and head ridge"),
         ("picture=chunk", "pooling segments needs picture clip or clip+level"),
         ("columns=40", "columns 40 must be a multiple of 8 x segments (4), and mel_bands 96"),
         ("mel_bands=40", "mel_bands 40 one of 16"),

@@ -37,7 +37,8 @@ def expanded(load):
 
 
 def test_the_committed_studies():
-    assert names() == ["demo", "paper", "ravdess", "ravdess-folds", "small", "table5"]
+    ravdess = ["ravdess", "ravdess-authors", "ravdess-folds"]
+    assert names() == ["demo", "paper", *ravdess, "small", "table5"]
     for name in names():
         study = load_study(name)
         assert study.name == name

@@ -404,7 +404,7 @@ def test_copies_are_learnt_from_by_the_solved_head_alone(recipe, corpus, cache, 
     solved, fitted, solve, sources = [], [], ridge.solve, steps.sources
 
     def spy(features, rows, targets, groups, *rest):
-        solved.append((rows, groups, rest[-1]))
+        solved.append((rows, groups, rest[-2]))
         return solve(features, rows, targets, groups, *rest)
 
     def spy_sources(stage, task):
