@@ -190,7 +190,7 @@ def test_every_preset_of_every_card_loads(name):
 def test_readings_change_a_cards_paper_and_nothing_else(user_card):
     """What the text leaves open as the public code has it, and a rate that learns."""
     texts = [f"presets: {{paper: {{units: 9}}{mine}}}\n" for mine in ("", ", repaired: {units: 8}")]
-    plain, own = map(user_card, texts)
+    plain, changed = map(user_card, texts)
     ravdess = cards.load("ravdess")
     for card, units in ((plain, 9), (ravdess, 128)):
         paper = cards.settings_of(card, "paper")
@@ -204,7 +204,7 @@ def test_readings_change_a_cards_paper_and_nothing_else(user_card):
     authors = cards.settings_of(ravdess, "authors")
     assert {value for key, value in authors if key.endswith("_reading")} == {"code"}
     assert cards.settings_of(ravdess, "tuned").epoch_choice == "best"
-    assert cards.settings_of(own, "repaired") == settings.Settings(units=8)
+    assert cards.settings_of(changed, "repaired") == settings.Settings(units=8)
 
 
 def test_paper_presets_are_table_2():

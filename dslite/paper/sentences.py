@@ -154,7 +154,7 @@ def training(runs: pd.DataFrame) -> list[str]:
             ends = dict.fromkeys([str(of.min()), str(of.max())])
             parts.append(f"{' to '.join(ends)} ({TITLES.get(backbone, backbone)})")
         text = f"The final networks of {preset} on {name} learnt for {', '.join(parts)} of {total} "
-        best = epochs.min() < total and loaded[0].settings.epoch_choice == "best"
+        best = bool(epochs.min() < total) and loaded[0].settings.epoch_choice == "best"
         texts.append(text + f"epochs{'; fewer: cut at the one that was best on devel' * best}.")
     return texts
 

@@ -157,7 +157,7 @@ def epochs_with_weights_of(network, weights):
 
 
 @pytest.mark.parametrize(
-    ("rows", "choice", "kept", "epochs"),
+    ("rows", "choice", "remaining", "epochs"),
     [
         # Of equal scores the lower loss, of equal epochs the first
         ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], "best", 2, {1: 2}),
@@ -169,11 +169,11 @@ def epochs_with_weights_of(network, weights):
         ([(0.9, 0.5), (0.7, 0.9), (0.7, 0.5), (np.nan, 0.1)], "last", 4, {1: 2, 2: 2}),
     ],
 )
-def test_the_weights_of_the_chosen_epoch_remain(chosen, scripted, rows, choice, kept, epochs):
+def test_the_weights_of_the_chosen_epoch_remain(chosen, scripted, rows, choice, remaining, epochs):
     weights = scripted(rows)
     network, history = trained(toy(chosen(epoch_choice=choice, **BOTH), (2, 2, 2)))
-    assert history["chosen"].tolist() == [epoch == kept for epoch in (1, 2, 3, 4)]
-    assert epochs_with_weights_of(network, weights) == [kept]
+    assert history["chosen"].tolist() == [epoch == remaining for epoch in (1, 2, 3, 4)]
+    assert epochs_with_weights_of(network, weights) == [remaining]
     assert loop.epochs_to_chosen(history) == epochs
 
 
