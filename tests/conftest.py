@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["TF_NUM_INTRAOP_THREADS"] = "2"  # of `Settings.threads`, whichever test starts it
 # The same examples in every run: no test passes or fails by chance.
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
 
 
@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items):
 def rng() -> np.random.Generator:
     """Seeded generator: the same draws in every run of a test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def hz():
+    """Centres of 64 bands, evenly spaced on the HTK Mel scale, of a filter bank of 0 to 8 kHz."""
+    mels = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 66)[1:-1]
+    return 700 * (10 ** (mels / 2595) - 1)
 
 
 @pytest.fixture
@@ -216,23 +223,45 @@ def small_run(small_corpus, small_cache, once):
 
 
 @pytest.fixture
-def tiny(monkeypatch, tmp_path):
-    """A CNN of 8 layers in SqueezeNet's place; gives the path of weights for it."""
-    import keras
-
+def instead_of_squeezenet(monkeypatch, tmp_path):
+    """Put another network in SqueezeNet's place; gives the path of weights for it."""
     from dslite.models import backbones
 
-    layers = keras.layers
+    def put(build):
+        small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale)
+        monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
+        path = tmp_path / "tiny.weights.h5"
+        _save_filters_that_pass_a_signal(build(32, 32), path)
+        return path
+
+    return put
+
+
+@pytest.fixture
+def tiny(instead_of_squeezenet):
+    """A CNN of 8 layers in SqueezeNet's place; gives the path of weights for it."""
+    from keras import Input, Model, layers
 
     def build(height, width):
-        x = image = keras.Input((height, width, 3), name="image")
+        x = image = Input((height, width, 3), name="image")
         for i in (1, 2):
             x = layers.Conv2D(8, 3, strides=2, name=f"conv{i}")(x)
             x = layers.ReLU(name=f"relu{i}")(layers.BatchNormalization(name=f"bn{i}")(x))
-        return keras.Model(image, layers.Conv2D(16, 3, name="conv3")(x), name="tiny")
+        return Model(image, layers.Conv2D(16, 3, name="conv3")(x), name="tiny")
 
-    small = backbones.Backbone("Tiny", build, backbones.BACKBONES["squeezenet"].scale)
-    monkeypatch.setitem(backbones.BACKBONES, "squeezenet", small)
-    path = tmp_path / "tiny.weights.h5"
-    _save_filters_that_pass_a_signal(build(32, 32), path)
-    return path
+    return instead_of_squeezenet(build)
+
+
+@pytest.fixture
+def tiny_depths(instead_of_squeezenet):
+    """A CNN with maps of a half, a 4th and an 8th of the picture, as `tiny`."""
+    from keras import Input, Model, layers
+
+    def build(height, width):
+        x = image = Input((height, width, 3), name="image")
+        for i in (1, 2, 3):
+            x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"conv{i}")(x)
+            x = layers.ReLU(name=f"relu{i}")(x)
+        return Model(image, x, name="depths")
+
+    return instead_of_squeezenet(build)

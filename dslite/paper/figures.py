@@ -172,7 +172,7 @@ def plot_gains(printed: pd.DataFrame, answers: pd.DataFrame) -> Figure:
     ours = answers[answers["question"] == comparisons.AUGMENTATION]
     columns = ["difference", "low", "high", *SPEAKERS, "by_speaker", "files"]  # none without a run
     ours = ours.reindex(columns=ours.columns.union(columns, sort=False))
-    each = ours["by_speaker"].fillna("").astype(str).str.split(";")
+    each = ours["by_speaker"].astype("str").fillna("").str.split(";")
     few = ours["low_speakers"].isna()
     ours = ours.rename(columns={"difference": "value"}).assign(
         of_speakers=each.map(lambda points: [float(of or "nan") for of in points]).where(few),

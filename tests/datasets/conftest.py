@@ -26,5 +26,4 @@ def card(tmp_path, cache, rng):
 
 @pytest.fixture
 def corpus(card):
-    """The manifest of `card`."""
     return manifest.build(card)

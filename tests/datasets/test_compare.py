@@ -49,7 +49,6 @@ REVEALING = {"mpssc": "ComParE2017_Snore_test.tsv", "sleep": "labels_confidentia
 @pytest.mark.parametrize("test", ["?", "absent"])
 @pytest.mark.parametrize("name", REVEALING)
 def test_a_revealing_file_replaces_unknown_labels(tmp_path, name, test):
-    """And may leave some unknown."""
     trees.package(name, tmp_path, test)
     rows = [*trees.entries(name)[-8:-1], (trees.entries(name)[-1][0], "")]
     trees.label_file(tmp_path / "lab" / REVEALING[name], trees.PACKAGES[name][3], rows)
@@ -117,7 +116,6 @@ def test_later_release(tmp_path, name, pointed):
 
 @pytest.fixture
 def released(tmp_path):
-    """The later release of CCS: its card."""
     trees.release("ccs", tmp_path)
     return trees.card("ccs", tmp_path)
 
@@ -138,7 +136,6 @@ def test_later_release_unblinds_the_label_files(tmp_path, released):
         ("filename_x\ntrain_001.wav\n", "train 1, devel 0, test 0"),
         ("index,other\n0,train_001.wav\n", "has no column filename_x"),
         ("", "no rows below the header"),
-        ("filename_x\ntrain_999.wav\n", "train 0, devel 0, test 0"),
     ],
 )
 def test_lists_of_low_rates(tmp_path, released, content, words):
@@ -157,7 +154,6 @@ LABEL_FILE = {
 
 @pytest.fixture
 def ccs(tmp_path):
-    """A good package: its card, one of its label files and the folder of its audio."""
     card = trees.good("ccs", tmp_path)
     return card, tmp_path / LABEL_FILE["ccs"], tmp_path / "dist" / "wav"
 
@@ -184,17 +180,12 @@ def test_the_second_column_of_2017_may_be_called_anything(tmp_path):
         before = header
 
 
-WRONG_HEADERS = [
-    *("name{}label", "filename{}class{}label2", "filename{}file_name{}label", "filename"),
-    *("label{}file", "filename{}label{}label"),
-]
-
-
 @pytest.mark.parametrize(
     ("name", "header"),
-    [("ccs", header) for header in WRONG_HEADERS]
-    # The second column of 2017 may be called anything.
-    + [("sleep", "filename{}lable"), ("mpssc", "class{}file_name"), ("mpssc", "filename")],
+    [
+        *(("ccs", "name{}label"), ("ccs", "filename{}file_name{}label"), ("ccs", "filename")),
+        *(("sleep", "filename{}lable"), ("mpssc", "class{}file_name")),
+    ],
 )
 def test_wrong_header(tmp_path, name, header):
     card = trees.good(name, tmp_path)
@@ -208,10 +199,7 @@ def test_wrong_header(tmp_path, name, header):
     assert "', which is a row of data; expected" in refusal(listing.read, card)
 
 
-NO_NAMES = """
-valid_001.wav wav/devel_009.wav devel001.wav devel_.wav devel_1a.wav devel_\u0663.wav
-a_devel_001.wav devel_001.mp3
-"""
+NO_NAMES = ("", "valid_001.wav", "wav/devel_009.wav", "devel_\u0663.wav", "devel_001.mp3")
 
 
 @pytest.mark.parametrize(
@@ -222,9 +210,8 @@ a_devel_001.wav devel_001.mp3
         ("train_005.wav,negative", "devel.csv, row 6: train_005.wav is not of devel; move it"),
         *(
             (f"{name},negative", f"devel.csv, row 6: '{name}' is not a name like train_001.wav")
-            for name in ("", *NO_NAMES.split())
+            for name in NO_NAMES
         ),
-        ("devel_005.wav", "devel.csv, row 6: 1 cells where the header has 2"),
         ("devel_005.wav,negative,x", "devel.csv, row 6: 3 cells where the header has 2"),
     ],
 )
@@ -239,7 +226,7 @@ def test_bad_rows(ccs, row, words):
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("ccs", "?"), ("ccs", ""), ("ccs", "Negative"), ("ess", "0.0"), ("ess", "3")],
+    [("ccs", "?"), ("ccs", ""), ("ccs", "Negative"), ("ess", "0.0")],
 )
 def test_labels_that_are_none(tmp_path, name, label):
     card = trees.good(name, tmp_path)
@@ -260,13 +247,11 @@ def test_labels_that_are_none(tmp_path, name, label):
         ("7.5", "not sleepy"),
         ("7.51", "sleepy"),
         ("10", "sleepy"),
-        ("7.0", "not sleepy"),
         ("08", "sleepy"),
         *((score, "") for score in ("11", "-1", "nan", "inf", "8,", "x")),
     ],
 )
 def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
-    """And are no scores outside the scale."""
     card = trees.good("sleep", tmp_path)
     replace_text(tmp_path / LABEL_FILE["sleep"], "devel_0001.wav,1", f'devel_0001.wav,"{score}"')
     row = listed(card).table.set_index("path").loc["wav/devel_0001.wav"]

@@ -201,15 +201,6 @@ def test_how_to_obtain_what_is_not_downloaded(command, target, tmp_path):
     assert err.strip().endswith(paths.shown(listing.home(cards.load(str(table)))))
 
 
-@pytest.mark.parametrize("way", ["target", "cache"])
-def test_a_file_in_the_way(archive, target, cache, way):
-    place = target if way == "target" else cache
-    place.parent.mkdir(exist_ok=True)
-    place.write_text("a file where the folder should be")
-    with pytest.raises(InputError, match=r"move that folder away|cannot be written"):
-        fetch(archive, target)
-
-
 Usage = namedtuple("Usage", "total used free")
 
 

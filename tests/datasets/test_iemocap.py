@@ -45,7 +45,6 @@ def test_listing(tmp_path):
 
 @pytest.fixture
 def evaluation(tmp_path):
-    """IEMOCAP's card, and one of its label files."""
     card = trees.good("iemocap", tmp_path)
     place = "IEMOCAP_full_release/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     return card, tmp_path / place
@@ -53,10 +52,7 @@ def evaluation(tmp_path):
 
 GOOD_LINE = "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]"
 
-NO_NAMES = """
-Ses01F_impro01_X000 Ses06F_impro01_F000 Ses01F_impro01_1_F000 Ses01F_script01_F000
-Ses01F_script01_1B_F000 Ses01F_impro01 ses01F_impro01_F000 Ses01F_impro01_F000.wav
-"""
+NO_NAMES = ("Ses01F_impro01_X000", "Ses06F_impro01_F000", "Ses01F_script01_F000")
 
 
 @pytest.mark.parametrize(
@@ -64,14 +60,9 @@ Ses01F_script01_1B_F000 Ses01F_impro01 ses01F_impro01_F000 Ses01F_impro01_F000.w
     [
         (GOOD_LINE.replace("\t", " "), "Ses01F_impro01.txt, line 24: neither time"),
         (GOOD_LINE.replace("\tneu", ""), "neither time, utterance, label and dimensions"),
-        (GOOD_LINE[:50], "neither time"),
         ("[", "neither time"),
-        *(
-            (GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time")
-            for name in NO_NAMES.split()
-        ),
+        *((GOOD_LINE.replace("Ses01F_impro01_F000", name), "neither time") for name in NO_NAMES),
         (GOOD_LINE.replace("neu", "bored"), "label 'bored' of Ses01F_impro01_F000 is not known"),
-        (GOOD_LINE.replace("neu", "NEU"), "label 'NEU'"),
         (GOOD_LINE.replace("neu", "ang"), "Ses01F_impro01_F000 is 'ang', and 'neu' in Session1"),
         (GOOD_LINE.replace("Ses01", "Ses02"), "Ses02F_impro01_F000 is of Session2; move the file"),
     ],

@@ -117,7 +117,6 @@ def division(files, **of_card):
 
 
 def balanced(speakers=6, takes=2, **of_card):
-    """Each speaker says each class."""
     files = [(f"s{s}", c) for s in range(speakers) for c in CLASSES for _ in range(takes)]
     return division(files, **of_card)
 
@@ -129,7 +128,6 @@ def parts(folds, partition="test"):
 
 @pytest.mark.parametrize("speakers", [6, 14, 40])
 def test_every_part_has_every_class_where_that_can_be(speakers):
-    """A class a speaker, and one class that three speakers have."""
     files = [(f"s{s}", "ab"[s % 2]) for s in range(speakers) for _ in range(4)]
     files += [(f"s{s}", "c") for s in (0, 2, 5)]
     table = pd.DataFrame(files, columns=["speaker", "label"])

@@ -25,12 +25,10 @@ def tree(folder, names: str) -> None:
 
 
 def shipped(name: str, folder):
-    """The listing of a corpus whose card comes with the project."""
     return listed(cards.load(name, folder))
 
 
 def of_user(folder, card: str = ""):
-    """The listing of a user's folder, whose card lies beside it."""
     if card:
         folder.with_name(f"{folder.name}.yaml").write_text(card)
     return listing.read(cards.load(f"{folder}/"))

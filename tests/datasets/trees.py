@@ -238,12 +238,10 @@ def table(folder: Path, speakers: dict[str, str], wave, n=2, place="", rate=1600
 
 
 def card(name: str, folder: Path) -> cards.Card:
-    """The corpus's committed card, of the corpus in this folder."""
     return cards.load(str(folder / "own.csv")) if name == "own" else cards.load(name, folder)
 
 
 def good(name: str, folder: Path) -> cards.Card:
-    """Make a sound corpus; gives its card."""
     if name in ("ccs", "css", "ess"):
         package(name, folder / "dist")
     elif name in COMPARE:
@@ -285,12 +283,10 @@ def no_audio(name: str, folder: Path) -> None:
 
 
 def twin(name: str, folder: Path) -> None:
-    """The same audio in two partitions."""
     (folder / OTHER[name]).write_bytes((folder / FIRST[name]).read_bytes())
 
 
 def leak(name: str, folder: Path) -> None:
-    """One speaker in two partitions."""
     file = folder / "own.csv" if name == "own" else partition_list(name, folder)
     stem = Path(FIRST[name]).stem
     lines = file.read_text().splitlines()
@@ -300,7 +296,6 @@ def leak(name: str, folder: Path) -> None:
 
 
 def replace_text(file: Path, old: str, new: str) -> None:
-    """Put other words into a file that holds the old ones."""
     content = file.read_bytes()
     assert old.encode() in content
     file.write_bytes(content.replace(old.encode(), new.encode()))
@@ -320,7 +315,6 @@ BLINDED = "{0} of {0} test files have no label: this package keeps them back"
 
 
 def verdict(card) -> tuple[dict, dict]:
-    """Problems and warnings of a corpus."""
     corpus = manifest.build(card)
     return checks.problems(corpus), checks.warnings(corpus)
 

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 
 from dslite.deployment import plots
 from dslite.plots import COLOURS
@@ -15,21 +14,6 @@ def drawn(figure):
     figure.savefig(io.BytesIO(), format="png")
     assert figure.get_figwidth() <= 7
     return figure.axes
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-@pytest.fixture
-def measured():
-    rows = [
-        *(("model", "float32", 1, 9.9, 12), ("model", "float32", 2, 6, 7)),
-        *(("model", "int8", 1, 4.5, 5), ("model", "int8", 2, 2.7, 3)),
-        *(("cnn", "float32", 1, 9, 10), ("cnn", "Keras", 2, 36, 44)),
-        ("spectrogram", "drawn", 1, 60, 61),
-    ]
-    return pd.DataFrame(rows, columns=["part", "variant", "threads", "ms_median", "ms_p95"])
 
 
 @pytest.fixture
@@ -46,30 +30,6 @@ def models():
     ]
     table = pd.DataFrame(rows, columns=["backbone", "variant", "ms_median", "MB", "test"])
     return table.assign(test_low=table["test"] - 0.1, test_high=table["test"] + 0.05)
-
-
-def test_dots_of_time(measured):
-    figure = plots.times(measured)
-    whole, network, _ = drawn(figure)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == list(plots.PARTS.values())
-    lines, dots = whole.collections
-    assert dots.get_offsets()[:, 0].tolist() == [9.9, 6, 4.5, 2.7]
-    colours = [to_hex(colour).upper() for colour in dots.get_facecolors()]
-    assert colours == [*COLOURS[:2]] * 2
-    labels = [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes]
-    assert labels == [["float32", "int8"], ["float32", "Keras"], ["drawn"]]
-    assert to_hex(network.collections[1].get_facecolors()[1]).upper() == COLOURS[1]  # two threads
-    assert [text.get_text() for text in whole.texts] == ["9.9", "6", "4.5", "2.7"]
-    ends = [line[:, 0].tolist() for line in lines.get_segments()]
-    assert ends == [[9.9, 12], [6, 7], [4.5, 5], [2.7, 3]]
-    assert whole.yaxis_inverted()
-    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
-    assert legend(figure) == ["1 thread", "2 threads"]
-    # Of one file
-    figure = plots.times(measured.head(1).assign(part="mine"))
-    (axes,) = drawn(figure)
-    assert axes.get_title(loc="left") == "mine"
-    assert legend(figure) == ["1 thread"]
 
 
 def test_front_by_hand():

@@ -46,10 +46,6 @@ def test_a_file_that_cannot_be_used(tmp_path, refused, content, message):
     assert message in error
 
 
-def test_a_file_that_is_not_there(refused, tmp_path):
-    assert "there is no such file" in refused("predict", tmp_path / "no.tflite", "a.wav")
-
-
 def test_a_file_that_ends_the_process_is_named_with_its_last_words(monkeypatch):
     script = "import os, sys\nfor file in sys.argv[1:]:\n    text = open(file).read()\n"
     script += "    text == 'bad' and (os.write(2, b'note\\nheap corrupted\\n'), os.abort())\n"

@@ -26,7 +26,6 @@ def test_a_table_of_repeated_runs():
 
 
 def signed_sums(values):
-    """Sums of all choices of signs."""
     return [np.dot(signs, values) for signs in itertools.product((-1, 1), repeat=len(values))]
 
 

@@ -1,19 +1,11 @@
 """Where frequencies lie in a drawn spectrogram."""
 
 import numpy as np
-import pytest
 
 from dslite.features import plots
 from dslite.plots import panels
 
 BANDS = 64
-
-
-@pytest.fixture
-def hz():
-    """Centres of 64 bands, evenly spaced on the HTK Mel scale, of a filter bank of 0 to 8 kHz."""
-    mels = np.linspace(0, 2595 * np.log10(1 + 8000 / 700), BANDS + 2)[1:-1]
-    return 700 * (10 ** (mels / 2595) - 1)
 
 
 def test_hz_ticks_lie_where_interpolation_puts_them(hz):

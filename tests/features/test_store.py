@@ -36,7 +36,6 @@ def manifest_of(folder):
 
 
 def make_corpus(folder, seconds=SECONDS, places=PLACES, labels=LABELS, card="", seed=0):
-    """A corpus of noise with its table in a folder."""
     rng = np.random.default_rng(seed)
     rows = ["path,label,speaker,partition"]
     for i, (length, place, label) in enumerate(zip(seconds, places, labels, strict=True)):
@@ -51,7 +50,6 @@ def make_corpus(folder, seconds=SECONDS, places=PLACES, labels=LABELS, card="", 
 
 @pytest.fixture
 def corpus(tmp_path, cache):
-    """Makes a corpus of this test's own: ``corpus(seconds, places, labels)``."""
     return lambda *args, **kwargs: make_corpus(tmp_path, *args, **kwargs)
 
 
@@ -119,12 +117,6 @@ def test_copies_follow_the_files_and_belong_to_a_seed(corpus, cache, stored):
     keys |= {feature_store.store_key(built, used.model_copy(update={"copies": 1}), 7)}
     assert len(keys) == 4
     assert {stored.key, store.key} < keys
-
-
-@pytest.mark.parametrize("partitions", [("train",), ("test", "train"), ()])
-def test_chunks_of_partitions(stored, partitions):
-    expected = [i for i, row in enumerate(stored.file) if PLACES[row] in partitions]
-    assert stored.chunks(*partitions).tolist() == expected
 
 
 CHANGES = {
@@ -258,7 +250,6 @@ def load(compute=VALUES.__getitem__, log=None, limit_gib=1.0):
 
 
 def leftovers():
-    """Everything in the corpus's folder but locks."""
     return sorted(p.name for p in folder_of().parent.glob("*") if p.suffix != ".lock")
 
 

@@ -182,12 +182,6 @@ def same_weights(one, other) -> None:
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_weights_fit_every_image_size(networks, files):
-    loaded = backbones.build_backbone("squeezenet", str(files["squeezenet"]), 64)
-    assert loaded.output_shape[1] > networks["squeezenet"].output_shape[1]
-    same_weights(loaded, networks["squeezenet"])
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -284,7 +278,7 @@ def test_imagenet_weights_tell_spectrograms_apart(rng, name, file):
 
 # The others take half a minute to five minutes each, most of it the tracing and conversion of
 # hundreds of layers.
-LEAN = {"mobilenet", "mobilenet_v2", "mobilenet_v3_small", "squeezenet"}
+LEAN = {"mobilenet_v2", "mobilenet_v3_small", "squeezenet"}
 
 
 @pytest.mark.slow

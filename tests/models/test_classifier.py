@@ -39,7 +39,6 @@ def test_arelu_is_the_formula(rng, alpha, beta):
 
 
 def test_the_head_by_hand(rng):
-    """Pooling, dense, AReLU, dense, softmax, computed from the backbone's maps in numpy."""
     network = classifier.build_classifier(chosen(units=6), 3)
     order = [layer.name for layer in network.layers][2:]
     assert order == ["pooling", "hidden", "arelu", "dropout", "output"]

@@ -26,7 +26,6 @@ def small(small_corpus, workplace):
 
 @pytest.fixture
 def copied(small_run, workplace):
-    """The small run in this test's own results folder, to be damaged."""
     folder = workplace / "small" / small_run.folder.name
     shutil.copytree(small_run.folder, folder)
     return folder
@@ -37,7 +36,6 @@ def everything(folder):
 
 
 def edit(folder, name="run.json", **changes):
-    """Change some keys of one of a run's JSON files; gives what it held."""
     content = json.loads((folder / name).read_text("utf-8"))
     (folder / name).write_text(json.dumps(content | changes), "utf-8")
     return content
@@ -46,7 +44,6 @@ def edit(folder, name="run.json", **changes):
 @pytest.mark.parametrize(
     ("kind", "epochs"),
     [
-        pytest.param("network", 2, marks=pytest.mark.slow),
         pytest.param("fold", 2, marks=pytest.mark.slow),
         pytest.param("svm", 0, marks=pytest.mark.slow),
         ("candidate", 1),
