@@ -31,8 +31,6 @@ def committed(tmp_path, monkeypatch):
         (f"layout: compare\n{PACKAGE}threshold: 7.5\n", "a threshold makes two classes; name them"),
         ("layout: pattern\nclasses: [a, b]\nlabels: {x: c}\n", "name 'c', which is not in classes"),
         ("layout: pattern\nclasses: [a]\nexpected: [{counts: {d: 3}, source: me}]\n", "name 'd'"),
-        ("layout: pattern\nexpected: [{partition: dev}]\n", "partition"),
-        ("layout: pattern\ntable1: {files: 3}\n", "table1"),
     ],
 )
 def test_refused_cards(committed, tmp_path, text, words):
@@ -96,15 +94,10 @@ NO_NAMES = ["../victim", "/tmp/x", "a/b", "'a\\b'", "'.'", "..", ".a", "''", '"a
     [
         ("clases: [a, b]", "", "unknown key 'clases'; did you mean 'classes'?"),
         ("settings: {unit: 3}", ", settings", "unknown key 'unit'; did you mean 'units'?"),
-        ("presets: {a: {drop_out: 0}}", ", a", "unknown key 'drop_out'; did you mean 'dropout'?"),
-        ("1: a", "", "unknown key '1'; there is: dataset, layout, "),
         ("presets: {a: {tail: maybe}}", ", a", "tail = 'maybe': "),
-        ("presets: {a: null}", "", "presets.a = None"),
         ("default_preset: tuend", "", "default_preset 'tuend' is not among the presets"),
         ("classes: [a, b, a]", "", "a class is listed twice"),
-        ("classes: [1, 2]", "", "classes.0 = 1: "),
         ("partition: {train: [s1, s2], test: [s2]}", "", "speakers listed twice in partition: s2"),
-        ("partition: {train: [1]}", "", "partition.train.0 = 1: "),
         ("task: clasification", "", "task = 'clasification': "),
         ("- a", "", "expected 'key: value' lines, found list"),
         # A copied card of another corpus would read that corpus, or mix its results with these.
@@ -190,7 +183,7 @@ def test_every_preset_of_every_card_loads(name):
 def test_readings_change_a_cards_paper_and_nothing_else(user_card):
     """What the text leaves open as the public code has it, and a rate that learns."""
     texts = [f"presets: {{paper: {{units: 9}}{mine}}}\n" for mine in ("", ", repaired: {units: 8}")]
-    plain, changed = map(user_card, texts)
+    plain, repaired = map(user_card, texts)
     ravdess = cards.load("ravdess")
     for card, units in ((plain, 9), (ravdess, 128)):
         paper = cards.settings_of(card, "paper")
@@ -204,7 +197,7 @@ def test_readings_change_a_cards_paper_and_nothing_else(user_card):
     authors = cards.settings_of(ravdess, "authors")
     assert {value for key, value in authors if key.endswith("_reading")} == {"code"}
     assert cards.settings_of(ravdess, "tuned").epoch_choice == "best"
-    assert cards.settings_of(changed, "repaired") == settings.Settings(units=8)
+    assert cards.settings_of(repaired, "repaired") == settings.Settings(units=8)
 
 
 def test_paper_presets_are_table_2():

@@ -70,8 +70,6 @@ epoch_choice=first threads=0
         # Every wrong value is named.
         ("units=0 tail=maybe", "tail = 'maybe': Input should be 'keep' or 'drop'; units = 0: "),
         ("mel_max_hz=0", "mel_min_hz 0.0 to mel_max_hz 0.0 does not lie within 0 to half"),
-        ("mel_max_hz=9000", "mel_min_hz 0.0 to mel_max_hz 9000.0 does not lie within 0 to half"),
-        ("mel_min_hz=500 mel_max_hz=500", "mel_min_hz 500.0 to mel_max_hz 500.0 does not"),
         ("mel_max_hz=8000 sample_rate=8000", "half the sample rate, 4000.0"),
         ("hop_ms=80", "hop_ms 80.0 is longer than window_ms 64.0"),
         ("window_ms=500 chunk_length_s=0.4", "window_ms 500.0 does not fit into a chunk"),
@@ -80,12 +78,10 @@ epoch_choice=first threads=0
         ("head=arelu epochs_phase1=0 trained_share=0", "no epoch to train"),
         ("feature_layer=conv1", "feature_layer belongs to pooling global or time, not to segments"),
         ("copies=2 head=arelu", "copies 2 belong to head ridge, not to arelu"),
-        ("copies=-1", "copies = -1: "),
         ("picture=clip", "products belong to picture clip+level, pooling segments and head ridge"),
         ("picture=chunk", "pooling segments needs picture clip or clip+level"),
         ("columns=40", "columns 40 must be a multiple of 8 x segments (4), and mel_bands 96"),
         ("mel_bands=40", "mel_bands 40 one of 16"),
-        ("columns=16", "columns = 16: "),
     ],
 )
 def test_refused_values(user_card, overrides, reason):

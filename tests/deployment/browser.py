@@ -23,7 +23,6 @@ FLAGS = (
 
 
 def program() -> str | None:
-    """Path of a Chromium on this machine."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
@@ -82,7 +81,6 @@ class Page:
             self.errors.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
     def run(self, expression):
-        """Value of an expression, awaited."""
         answer = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )

@@ -11,7 +11,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def small_store(small_run, small_corpus, small_cache):
-    """The small corpus's spectrograms and files."""
     from dslite import cards
     from dslite.datasets import load_manifest
     from dslite.features import store
@@ -55,7 +54,6 @@ def converted_run(conversion, small_run):
 
 @pytest.fixture
 def converted_copy(converted_run, tmp_path, monkeypatch):
-    """A converted run that a test may change, in the results folder."""
     from dslite.training import runs
 
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
@@ -89,7 +87,6 @@ def profiled(once, converted_run):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The commands use loudness instead of loading a model."""
     from dslite.deployment import predict
     from tests.deployment.stand_in import predictor
 

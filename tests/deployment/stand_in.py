@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 
 import numpy as np
 import soundfile
@@ -29,7 +30,6 @@ def predictor(outputs=loudness, classes=("loud", "quiet"), **changed):
 
 
 def noise(path, seconds=1.5, rate=RATE, channels=1, **how):
-    """Write white noise that becomes louder; gives its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(round(100 * seconds))
     envelope = np.linspace(0.05, 0.9, round(seconds * rate))[:, None]
@@ -37,8 +37,13 @@ def noise(path, seconds=1.5, rate=RATE, channels=1, **how):
     return path
 
 
+def without_metadata(file):
+    """Content of a ``.tflite`` as the converter made it."""
+    with zipfile.ZipFile(file) as archive:
+        return file.read_bytes()[: archive.infolist()[0].header_offset]
+
+
 def peak_memory(call):
-    """Value of a call and the bytes that it took at most."""
     tracemalloc.start()
     try:
         return call(), tracemalloc.get_traced_memory()[1]

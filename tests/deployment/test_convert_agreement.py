@@ -19,6 +19,7 @@ from dslite import provenance
 from dslite.deployment import convert, predict, quantise, runtime
 from dslite.deployment.runtime import DYNAMIC, FLOAT16, FLOAT32, INT8, VARIANTS, file_name
 from dslite.settings import Settings
+from tests.deployment.stand_in import without_metadata
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_each_variant_stands_alone(converted_copy, small_corpus, small_cache, co
     folder = converted_copy.folder
     monkeypatch.setenv("DSLITE_CACHE", str(small_cache))
     parts = {
-        part: quantise.Quantiser((folder / f"{part}.tflite").read_bytes(), [])
+        part: quantise.Quantiser(without_metadata(folder / f"{part}.tflite"), [])
         for part in ("model", "cnn", "spectrogram")
     }
     make = quantise.Quantiser.make
@@ -204,7 +205,7 @@ def louder():
     return {n: converted(n) for n in (2, 5)}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(classes=st.lists(CLASSES, min_size=5, max_size=5, unique=True), n=st.sampled_from([2, 5]))
 def test_labels_of_any_script_come_back_from_the_file(louder, tmp_path_factory, classes, n):
     folder, classes = tmp_path_factory.mktemp("labels"), classes[:n]

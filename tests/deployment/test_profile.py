@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from dslite.deployment import profile
 from dslite.deployment.runtime import VARIANTS
 from dslite.errors import InputError
 from dslite.features import spectrogram
+from tests.deployment.stand_in import without_metadata
 
 
 def test_several_calls_take_turns():
@@ -75,7 +75,9 @@ def test_memory_size_and_scores_of_each_file(profiled, converted_run):
         assert score == metrics[partition]["file"]["score"]
     columns = ["devel", "test", "test_low", "test_high"]
     np.testing.assert_array_equal(first.loc[("model", "int8"), columns], [np.nan, 0.75, 0.5, 0.875])
-    assert first.loc[[("model", "float32"), ("spectrogram", "float32")], columns].isna().all(None)
+    assert (
+        first.loc[[("model", "float32"), ("spectrogram", "float32")], columns].isna().all(axis=None)
+    )
 
 
 def test_what_is_written(profiled, converted_copy, monkeypatch):
@@ -138,9 +140,7 @@ def test_one_file_needs_no_tensorflow(converted_run, tmp_path):
 
 
 def test_a_file_of_other_origin(converted_run, tmp_path):
-    file = converted_run.folder / "cnn.tflite"
-    with zipfile.ZipFile(file) as metadata:
-        content = file.read_bytes()[: metadata.infolist()[0].header_offset]
+    content = without_metadata(converted_run.folder / "cnn.tflite")
     (tmp_path / "mine.tflite").write_bytes(content)
     measured = profile.profile_file(tmp_path / "mine.tflite", (1,), 2)
     assert [(row["part"], row["variant"]) for row in measured["rows"]] == [("mine", "")]

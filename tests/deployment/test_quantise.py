@@ -10,7 +10,6 @@ from litert_quantizer.utils import tfl_flatbuffer_utils
 from dslite.deployment import convert, quantise, runtime
 from dslite.deployment.runtime import DYNAMIC, INT8, VARIANTS
 from dslite.features import store as feature_store
-from dslite.settings import Settings
 
 
 def test_layers_to_keep_stay_in_float32(converted_run, small_store):
@@ -85,15 +84,3 @@ def test_ranges_that_are_next_to_nothing_are_widened():
     for name in ("c", "d"):
         width = widened[name]["max"] - widened[name]["min"]
         assert width == pytest.approx(quantise.SMALLEST_RANGE * 4.0, rel=1e-5)
-
-
-def test_synthetic_sounds_of_calibration_are_not_those_that_are_compared():
-    settings = Settings(chunk_length_s=0.5, sample_rate=8000)
-    one, other = (quantise.synthetic_sounds(settings, of) for of in quantise.TONES_HZ)
-    assert one.dtype == np.float32
-    assert one.shape == other.shape == (9, 4000)
-    assert not one[0].any()
-    assert np.abs(one).max() <= 1.0
-    assert [np.array_equal(*pair) for pair in zip(one, other, strict=True)] == [True] * 3 + [
-        False
-    ] * 6

@@ -6,7 +6,6 @@ import select
 import signal
 import sys
 import threading
-import time
 from contextlib import nullcontext
 from itertools import repeat
 from types import SimpleNamespace
@@ -29,7 +28,6 @@ BLOCK = RATE // 10
 
 
 def streamed(source, of=None, hop=None, smooth=1):
-    """Table of what was written, and the messages."""
     written, messages = [], []
     arguments = (hop, smooth, "csv", written.append, messages.append)
     deployment_stream.run(of or predictor(), source, *arguments)
@@ -49,7 +47,7 @@ def raw_pcm(samples):
     return (np.asarray(samples) * 32767).round().astype("<i2").tobytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     n=st.integers(0, 120),
     chunk=st.integers(1, 30),
@@ -180,8 +178,6 @@ def clock(monkeypatch):
 
 
 def live(clock, seconds):
-    """Silence that comes in real time."""
-
     def blocks():
         begin = clock.now
         for number in range(1, round(10 * seconds) + 1):
@@ -192,8 +188,6 @@ def live(clock, seconds):
 
 
 def slow(clock, seconds):
-    """A model that takes so long for one chunk after the other."""
-
     def outputs(waveforms):
         clock.sleep(next(seconds, 0))
         return loudness(waveforms)
@@ -224,12 +218,6 @@ def test_what_is_slower_says_by_how_much_and_loses_nothing(clock):
     assert table["latency_ms"].max() > 5000
     _, messages = streamed(live(clock, 15), slow(clock, repeat(1.0, 6)))  # it catches up
     assert [line.split()[0] for line in messages] == ["behind:", "caught", "summary:"]
-
-
-def test_a_fast_writer_is_held_back_and_nobody_is_behind():
-    table, messages = streamed(pcm(bytes(2 * 60 * RATE)), slow(time, repeat(0.002)))
-    assert (len(table), len(messages)) == (149, 1)
-    assert table["behind_s"].max() == 0
 
 
 def test_memory_does_not_grow_with_the_input(monkeypatch):
@@ -342,19 +330,7 @@ def test_what_a_microphone_loses_is_counted_with_its_time(monkeypatch):
     assert messages[-1].endswith("lost: 5.00 s in 2 gaps")
 
 
-def test_a_full_line_takes_no_more_until_it_is_half_empty(monkeypatch):
-    line, block = Line(), np.zeros((BLOCK, 1), np.float32)
-    for _ in range(105):
-        line.offer(block, False)
-    blocks, lost = iter(line), []
-    for _ in range(150):  # half as fast as it comes
-        lost.append(next(blocks).lost // BLOCK)
-        line.offer(block, False)
-        line.offer(block, False)
-    # 5 and, until half is taken, 2 more with each block.
-    assert np.flatnonzero(lost).tolist() == [100]
-    assert max(lost) == 5 + 2 * 50
-    assert line.lost > 0
+def test_a_device_that_sends_nothing_is_named(monkeypatch):
     monkeypatch.setattr(deployment_stream, "SILENT_S", 0.1)
     with pytest.raises(InputError, match=r"microphone: the device has sent nothing for 0\.1 s"):
         next(iter(Line()))

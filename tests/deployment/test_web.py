@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ from dslite.deployment import predict, runtime, web
 from dslite.errors import InputError
 from dslite.settings import Settings
 from tests.deployment import browser
+from tests.deployment.stand_in import without_metadata
+from tests.refusals import refusal
 
 RATE = 16000
 PAGE = paths.ROOT / "dslite" / "deployment" / "page"
@@ -25,7 +26,6 @@ FILES = {*web.SOURCES, "model.json", "model.tflite", "spectrogram.tflite", "lite
 
 
 def facts(part="model", identity="abc", **changed):
-    """A file's metadata, see `dslite.deployment.runtime`."""
     return {
         **{"dataset": "small", "run": "squeezenet-none-s0", "identity": identity, "part": part},
         **{"variant": "float32", "task": "classification", "classes": ["quiet", "loud"]},
@@ -37,7 +37,6 @@ def facts(part="model", identity="abc", **changed):
 
 @pytest.fixture
 def model(tmp_path):
-    """Path of what a page takes for a model and its spectrogram, beside each other."""
     (tmp_path / "run").mkdir()
     for part in ("spectrogram", "model"):
         file = tmp_path / "run" / f"{part}.tflite"
@@ -120,21 +119,14 @@ def test_nothing_of_a_page_is_inline_or_elsewhere():
         assert not re.search(r"(https?|wss?):|//[a-z0-9-]+\.", (PAGE / name).read_text("utf-8"))
 
 
-def message_of(call, *arguments):
-    with pytest.raises(InputError) as error:
-        call(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_a_folder_with_something_else_and_what_is_no_whole_model(model, registry, tmp_path):
     folder, half = tmp_path / "web", model.with_name("spectrogram.tflite")
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "thesis.tex").write_text("years")
-    assert "thesis.tex" in message_of(web.write_page, model, other)
+    assert "thesis.tex" in refusal(web.write_page, model, other)
     assert (other / "thesis.tex").read_text() == "years"
-    assert "is a file" in message_of(web.write_page, model, other / "thesis.tex")
+    assert "is a file" in refusal(web.write_page, model, other / "thesis.tex")
     site = tmp_path / "site"  # of the names that a page has
     for name in ("index.html", "style.css", "litert/notes.html", "litert/index.js", "model.json"):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
@@ -142,16 +134,16 @@ def test_a_folder_with_something_else_and_what_is_no_whole_model(model, registry
     for lacking, reason in (("", "litert/notes.html"), ("litert/notes.html", "model.json")):
         (site / lacking).unlink() if lacking else None
         before = {file: file.read_text() for file in site.rglob("*.*")}
-        assert reason in message_of(web.write_page, model, site)
+        assert reason in refusal(web.write_page, model, site)
         assert {file: file.read_text() for file in site.rglob("*.*")} == before
-    assert "is a part of a model (spectrogram)" in message_of(web.write_page, half, folder)
+    assert "is a part of a model (spectrogram)" in refusal(web.write_page, half, folder)
     half.write_bytes(runtime.attach(b"flatbuffer", facts("spectrogram", identity="def")))
-    assert "another run" in message_of(web.write_page, model, folder)
+    assert "another run" in refusal(web.write_page, model, folder)
     half.unlink()
-    assert "spectrogram.tflite: is missing" in message_of(web.write_page, model, folder)
+    assert "spectrogram.tflite: is missing" in refusal(web.write_page, model, folder)
     assert not folder.exists()
     model.write_bytes(b"flatbuffer")
-    assert "holds no metadata" in message_of(web.write_page, model, tmp_path / "other")
+    assert "holds no metadata" in refusal(web.write_page, model, tmp_path / "other")
 
 
 def test_the_command_and_which_model_is_meant(command, refused, model, registry, tmp_path):
@@ -230,9 +222,7 @@ def opened(browsing, converted_run, tmp_path):
             metadata = runtime.read_metadata(original).facts
             metadata["settings"] |= changed
             metadata["task"] = task or metadata["task"]
-            with zipfile.ZipFile(original) as archive:
-                end = archive.infolist()[0].header_offset
-            content = runtime.attach(original.read_bytes()[:end], metadata)
+            content = runtime.attach(without_metadata(original), metadata)
             (tmp_path / "model.tflite").write_bytes(content)
             shutil.copy(converted_run.folder / "spectrogram.tflite", tmp_path)
             web.write_page(tmp_path / "model.tflite", folder)
@@ -271,7 +261,6 @@ def shown(page, file):
 
 
 def compare(page, file, path, atol=1e-3):
-    """The page shows what `predict_files` predicts."""
     expected = predict.predict_files(file, [path]).iloc[0]
     actual = shown(page, path)
     assert (actual["state"], actual["status"]) == ("done", "")
@@ -287,7 +276,6 @@ def compare(page, file, path, atol=1e-3):
 
 
 def of_script(page, call):
-    """Value of a call of a function of sound.js."""
     return page.run(f"import('./sound.js').then(async (sound) => sound.{call})")
 
 
@@ -295,11 +283,10 @@ def samples(waveform):
     return f"Float32Array.from({waveform.tolist()})"
 
 
-SETTINGS = [{}, {"chunk_hop_s": 0.7}, {"fusion": "vote"}, {"trim": "on"}]
-
-
 @pytest.mark.browser
-@pytest.mark.parametrize("changed", SETTINGS, ids=["own", "hop", "vote", "trim"])
+@pytest.mark.parametrize(
+    "changed", [{}, {"chunk_hop_s": 0.7, "fusion": "vote"}, {"trim": "on"}], ids=str
+)
 def test_the_page_says_what_predict_says(opened, clips, changed):
     page, file = opened(**changed)
     for name in clips.keys() - {"44100.wav"}:
@@ -339,17 +326,6 @@ def test_another_rate_is_resampled_alike(opened, clips, rng):
         bins = round(0.9 * min(rate, RATE) / RATE * len(spectra[0]))
         error = np.abs(spectra[0] - spectra[1])[:bins].max() / np.abs(spectra[1]).max()
         assert error < 0.01
-
-
-@pytest.mark.browser
-def test_the_rate_that_a_file_says_it_has(opened, tmp_path, rng):
-    page, _ = opened()
-    for name in ("a.wav", "a.flac", "a.ogg"):
-        for rate in (8000, 22050, 96000):
-            soundfile.write(tmp_path / "page" / name, rng.uniform(-1, 1, rate // 10), rate)
-            content = f"await (await fetch('{name}', {{cache: 'reload'}})).arrayBuffer()"
-            actual = of_script(page, f"storedRate({content})")
-            assert actual == (0 if name == "a.ogg" else rate)
 
 
 @pytest.mark.browser

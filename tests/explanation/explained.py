@@ -79,7 +79,6 @@ def looking_at(rows, columns, side=SIDE):
 
 
 def waveform(seconds, hz=440.0, rate=SMALL.sample_rate):
-    """A tone that rises, float32 of a quarter of full scale."""
     time_s = np.arange(round(seconds * rate)) / rate
     return (0.25 * np.sin(2 * np.pi * hz * time_s * (1 + time_s / 4))).astype(np.float32)
 
@@ -114,7 +113,6 @@ def predictions(rows, classes=CLASSES):
 
 
 def a_run(folder, table, classes=CLASSES, settings=SMALL, network=None, metrics=None):
-    """A finished run with given predictions, a regression without classes."""
     folder.mkdir(parents=True, exist_ok=True)
     task = "classification" if classes else "regression"
     record = {"classes": list(classes), "task": task, "seed": 0, "settings": settings.model_dump()}

@@ -3,7 +3,6 @@
 import re
 import shutil
 from functools import partial
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -32,12 +31,10 @@ def explain(command, run, small_corpus):
 
 @pytest.fixture
 def audio_file(small_run):
-    """A file of the corpus."""
     return small_run.predictions["file"].iloc[0]
 
 
 def contents(folder):
-    """Every file of a folder, by its path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
@@ -134,16 +131,3 @@ def test_what_is_mistyped_is_told_in_a_line_and_nothing_written(explain, run, wo
     assert err.rstrip().endswith(message)
     assert all(text in message for text in texts)
     assert contents(run) == before
-
-
-def test_an_interrupted_writing_leaves_what_there_was(explain, run, audio_file, monkeypatch):
-    folder = run / "explanation_files"
-    folder.mkdir()
-    (folder / "samples.csv").write_text("of before\n")
-    before = contents(run)
-    monkeypatch.setattr(report, "save_sounds", Mock(side_effect=KeyboardInterrupt))
-    status, _, err = explain("--file", audio_file, "--method", "grad-cam")
-    assert status == 130
-    assert "Traceback" not in err
-    assert contents(run) == before
-    assert not [file for file in run.iterdir() if file.name.startswith(".")]

@@ -150,7 +150,6 @@ def test_a_file_of_the_corpus_is_known_and_another_is_not(store, tmp_path):
 
 @pytest.fixture
 def explain(tiny, store, tmp_path):
-    """Explain files of a corpus of three, named as in the corpus or elsewhere."""
     whole = network()
     table = predictions([("one.wav", "test", "sad", 0.2, 0.2, 0.6)])
     run = a_run(tmp_path / "run", table, network=whole)
@@ -168,7 +167,6 @@ def explain(tiny, store, tmp_path):
 
 
 def outputs(whole, store, row):
-    """Keras' outputs for a file's chunks, from the store."""
     chunks = np.flatnonzero(store.file == row)
     return whole(classifier.inputs(store.mel[chunks], SMALL), training=False).numpy()
 
@@ -222,12 +220,6 @@ def test_a_file_shorter_than_a_chunk_and_one_from_elsewhere(explain, store, tmp_
     assert list(other.explanations) == [other.predicted]
     expected, _ = soundfile.read(store.folder / "a/short.wav")
     np.testing.assert_allclose(short.waveform, expected, atol=1e-3)
-
-
-def test_a_file_that_is_no_audio_is_refused(explain, tmp_path):
-    (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(InputError, match=r"text\.wav"):
-        explain(tmp_path / "text.wav")
 
 
 def test_a_number_is_explained_as_the_prediction(tiny, store, tmp_path):

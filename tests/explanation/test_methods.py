@@ -6,7 +6,6 @@ import pytest
 import shap
 import tensorflow as tf
 
-from dslite.errors import InputError
 from dslite.explanation import attributions, methods
 from dslite.explanation.methods import ExplainedModel, explain
 from dslite.models import backbones, classifier, pooling
@@ -16,7 +15,6 @@ SCALE = backbones.BACKBONES["squeezenet"].scale
 
 
 def keras_outputs(network, pictures):
-    """Outputs of Keras itself, float32 [n, outputs]."""
     return network(SCALE(tf.constant(pictures)), training=False).numpy()
 
 
@@ -55,13 +53,6 @@ def test_every_method_knows_the_output_its_kind_and_its_draws(tiny, rng):
             assert not np.allclose(first[0].values, other.values)
         elif method not in methods.SEEDED:
             np.testing.assert_array_equal(first[0].values, other.values)
-
-
-def test_what_is_refused_names_the_nearest():
-    with pytest.raises(InputError, match="there is: partition, gradient, grad-cam, occlusion"):
-        explain("lime", None, None, [0])
-    with pytest.raises(InputError, match="masker 'means'; did you mean 'mean'"):
-        ExplainedModel(None, SMALL, "means")
 
 
 def test_the_model_s_outputs_and_pictures_are_keras_own(tiny, rng):
@@ -234,25 +225,10 @@ def test_partition_is_what_shap_makes_of_the_picture_itself(rng):
         assert one.base == pytest.approx(theirs.base_values[0][output], abs=1e-6)
 
 
-def test_outputs_explained_together_share_their_masked_pictures(tiny, rng):
-    model = ExplainedModel(network(outputs=6), SMALL)
-    calls, real = [], model._network
-
-    def counting(pictures):
-        calls.append(len(pictures))
-        return real(pictures)
-
-    model._network = counting
-    assert len(explain("partition", model, noise(rng)[0], range(6), 80)) == 6
-    assert 60 < sum(calls) <= 80 + 3
-    assert max(calls) <= methods.BATCH
-
-
 # Expected gradients
 
 
 def linear(rng, outputs, side):
-    """A network whose outputs are weighted sums of its input, and the weights."""
     image = keras.Input((side, side, 3))
     sums = keras.layers.Dense(outputs)(keras.layers.Flatten()(image))
     whole = keras.Model(image, sums)

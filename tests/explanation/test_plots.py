@@ -6,10 +6,8 @@ from itertools import combinations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
-from dslite import plots as dslite_plots
 from dslite.explanation import attributions, plots
 from dslite.explanation.methods import Explanation
 from dslite.features import plots as feature_plots
@@ -132,16 +130,6 @@ def test_two_panels_stand_on_one_time_axis_each_with_its_frequencies(rng, hz):
         np.testing.assert_allclose([y0, y1], [2 * (64 - 56) - 0.5, 2 * (64 - 40) - 0.5], atol=2)
 
 
-@pytest.mark.parametrize(("seconds", "times"), [(4.0, [False, True]), (9.0, [True, True])])
-def test_time_stands_below_the_last_row_or_below_each_where_they_differ(rng, hz, seconds, times):
-    *axes, _ = drawn(plots.overlays([file(rng, 2), file(rng, 1, span_s=(0.0, seconds))], hz))
-    lines = np.reshape(axes, (2, 3))
-    assert [line[0].get_xlabel() for line in lines] == ["", "Time (s)"]
-    assert [any(tick_texts(line[0].xaxis)) for line in lines] == times
-    shown = [[axes.axison for axes in line] for line in lines]
-    assert shown == [[True] * 3, [True, True, False]]  # with fewer panels, empty axes
-
-
 def test_no_effect_at_all_is_see_through(rng, hz):
     of = file(rng, [np.zeros((SIDE, SIDE))])
     left, right, _ = drawn(plots.overlays([of], hz))
@@ -151,18 +139,6 @@ def test_no_effect_at_all_is_see_through(rng, hz):
     assert middle[3] < 0.01 < low[3] == high[3] == 1
     assert low[2] > low[0]  # purple
     assert high[0] > high[2]  # orange
-
-
-def test_a_stitched_picture_is_white_where_there_is_none(rng, hz):
-    picture = rng.uniform(0, 255, (2, SIDE, SIDE, 3))
-    spans = [(0, 4), (8, 12)]
-    joined = attributions.stitch_pictures(picture, spans)
-    values = attributions.stitch_values(picture[..., 0], spans)
-    of = file(rng, [values], picture=joined, span_s=(0.0, 12.0))
-    left, right, _ = drawn(plots.overlays([of], hz))
-    assert (left.get_images()[0].get_array()[:, SIDE:-SIDE] == 1).all()
-    np.testing.assert_allclose(right.get_images()[0].get_array()[:, SIDE:-SIDE], 1)
-    assert left.get_images()[0].get_extent()[1] == 12
 
 
 def test_six_classes_with_long_names_fit_on_a_page(rng, hz):
@@ -260,60 +236,3 @@ def test_profiles_show_each_class_s_shares_their_error_and_the_mean_of_all(profi
         assert [any(tick_texts(axes.xaxis)) for axes in shown] == [False] * 2 + [True] * 3
         assert set(legend(figure)) == {"± standard error", "class", "mean of the classes", "even"}
         assert figure._supylabel.get_text() == "Share of total |SHAP| (%)"
-
-
-def test_frequencies_stand_on_the_mel_axis_in_hz(profiles):
-    figure = plots.frequencies(profiles[0])
-    axes = drawn(figure)[2]
-    edges = np.append(0.0, profiles[0]["high_hz"][:16])
-    ticks = dict(zip(tick_texts(axes.xaxis), axes.get_xticks(), strict=True))
-    assert set(ticks) >= {"500", "1k", "2k", "4k", "8k"}
-    for text, at in ticks.items():
-        tick = 1000 * float(text[:-1]) if text.endswith("k") else float(text)
-        assert at == pytest.approx(np.interp(tick, edges, np.arange(17)), abs=0.3)
-    boxes = [text.get_window_extent() for text in figure.axes[4].get_xticklabels()]
-    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
-
-
-def test_one_class_with_one_file_has_neither_an_error_nor_others():
-    values, edges = np.array([[1.0, 2.0]]), [0, 0.5, 1]
-    table = attributions.class_table(values, ["a"], ["a"], attributions.TIME, edges)
-    (axes,) = drawn(plots.times(table))
-    assert title(axes) == "a (1 file)"
-    (steps,) = axes.patches
-    assert steps.get_label() == "class"
-    np.testing.assert_allclose(steps.get_data().edges, [0, 0.5, 1])
-    drawn(plots.times(table.assign(mean_abs=0.0)))
-
-
-def test_curves_of_deletion_and_insertion():
-    share = np.array([0.5, 0, 1])  # in no order
-    rows = [
-        pd.DataFrame({"method": name, "curve": curve, "share": share, "score": score}).assign(
-            low=score - 0.1, high=score + 0.2, pictures=6
-        )
-        for name in ("random", "SHAP", "Grad-CAM")
-        for curve, score in (("deletion", 1 - share), ("insertion", share))
-    ]
-    figure = plots.curves(pd.concat(rows, ignore_index=True))
-    share = np.sort(share)
-    expected = ("Deletion", "removed", 1 - share), ("Insertion", "shown", share)
-    for axes, (name, verb, score) in zip(drawn(figure), expected, strict=True):
-        assert title(axes) == f"{name}, 6 chunks"
-        assert axes.get_xlabel() == f"Share of the picture {verb}"
-        lines = axes.get_lines()
-        assert [line.get_label() for line in lines] == ["SHAP", "Grad-CAM", "random"]
-        for line in lines:
-            np.testing.assert_array_equal(line.get_xydata().T, [share, score])
-        assert (lines[-1].get_color(), lines[-1].get_linestyle()) == ("grey", "--")
-        assert len({line.get_marker() for line in lines}) == 3
-        assert len({line.get_color() for line in lines}) == 3
-    assert legend(figure) == ["SHAP", "Grad-CAM", "random"]
-
-
-def test_an_svg_embeds_pictures_as_rasters(tmp_path, rng, hz):
-    figure = plots.overlays([file(rng, 2) for _ in range(3)], hz)
-    dslite_plots.save(figure, tmp_path / "a.svg", dpi=100)
-    content = (tmp_path / "a.svg").read_text()
-    assert content.count("<image") == 3 * 3 + 1  # the colour scale too
-    assert len(content) < 1_000_000

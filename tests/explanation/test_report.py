@@ -37,32 +37,6 @@ def plain(text):
     return "".join(text.split())
 
 
-@pytest.mark.parametrize(("n", "pages"), [(1, 1), (2, 1), (5, 3)])
-def test_so_many_files_fill_a_page(rng, monkeypatch, n, pages):
-    monkeypatch.setattr(report, "ROWS", 2)
-    several = [explained(rng, f"file-{i}.wav", files.CONFIDENT) for i in range(n)]
-    figures = report.of_files(several, SMALL).figures
-    assert list(figures) == ["shap_confident", "shap_confident_2", "shap_confident_3"][:pages]
-    shown = [plain(title) for figure in figures.values() for title in titles(figure)]
-    shown = [title for title in shown if "file-" in title]
-    assert [f"file-{i}.wav" in title for i, title in enumerate(shown)] == [True] * n
-
-
-@pytest.mark.parametrize(
-    ("rules", "names"),
-    [
-        ((files.CONFIDENT, files.MEDIAN, files.WRONG), ("confident", "median", "wrong")),
-        (files.REGRESSION, ("highest", "middle", "error")),
-        ((*files.BLINDED, ""), ("confident", "median", "files")),
-    ],
-)
-def test_every_rule_has_a_figure_of_its_own(rng, rules, names):
-    several = [explained(rng, f"{i}.wav", rules[i % 3]) for i in (0, 1, 2, 0)]
-    figures = report.of_files(several, SMALL).figures
-    assert list(figures) == [f"shap_{name}" for name in names]
-    assert sum(".wav" in title for title in titles(figures[f"shap_{names[0]}"])) == 2
-
-
 def test_a_row_of_the_table_for_each_class_of_a_file_and_two_sounds_that_sum_to_its_clip(
     rng, tmp_path
 ):
@@ -210,18 +184,6 @@ def test_what_blinded_files_and_numbers_are_explained_for(tables_of):
     assert {tuple(outputs) for _, _, outputs, _, _ in tables_of.asked} == {(0,)}
     assert frequencies["class"].unique().tolist() == ["prediction"]
     assert frequencies["files"].unique().tolist() == [3]
-
-
-def test_of_each_class_the_same_number_is_drawn_and_of_many_it_tells_how_far_it_is(tables_of):
-    drawn = set()
-    for seed in range(6):
-        _, times = tables_of(count=2, seed=seed)
-        assert times.groupby("class")["files"].first().to_dict() == {"calm": 1, "happy": 1}
-        drawn.add(tuple(chunk for _, chunk, *_ in tables_of.asked))
-    assert drawn == {(0, 1, 2), (2, 3)}
-    lines = []
-    tables_of(PREDICTED[:1] * 101, log=lines.append)
-    assert lines == ["summary: 50 of 101 files", "summary: 100 of 101 files"]
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ FILES = [f"{partition}_{i}.wav" for partition in ("train", "devel", "test") for 
 
 
 def runs_of(study):
-    """Every run of a study, by its path."""
     return study_runs(load_study(study))
 
 

@@ -23,14 +23,12 @@ SHARED |= {"tables/runs.csv", "tables/README.md", archive.METADATA}
 
 
 def archived(study, models=False):
-    """Name -> content of the archive's members."""
     with zipfile.ZipFile(archive.write_archive(archive.collect(study, models))) as packed:
         assert packed.testzip() is None
         return {name: packed.read(name) for name in packed.namelist()}
 
 
 def recorded(study):
-    """Name -> content of the record's files."""
     place = archive.write_record(archive.collect(study))
     files = [file for file in place.rglob("*") if file.is_file()]
     return {file.relative_to(place).as_posix(): file.read_bytes() for file in files}
@@ -50,7 +48,6 @@ def actions(entities):
 
 
 def change(file, **changes):
-    """Change some keys of a run's record."""
     record = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps(record | changes), encoding="utf-8")
     return record

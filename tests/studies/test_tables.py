@@ -18,7 +18,6 @@ RUN = {
 
 
 def runs(*rows):
-    """A table of runs: augmentation, seed, devel, test of each."""
     table = pd.DataFrame(rows, columns=["augmentation", "seed", "devel", "test"])
     return table.assign(**RUN, run=[f"d/{name}-s{seed}" for name, seed, *_ in rows])
 

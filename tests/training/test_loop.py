@@ -157,7 +157,7 @@ def epochs_with_weights_of(network, weights):
 
 
 @pytest.mark.parametrize(
-    ("rows", "choice", "remaining", "epochs"),
+    ("rows", "choice", "best", "epochs"),
     [
         # Of equal scores the lower loss, of equal epochs the first
         ([(0.9, 0.5), (0.7, 0.5), (0.7, 0.5), (np.nan, 0.5)], "best", 2, {1: 2}),
@@ -169,11 +169,11 @@ def epochs_with_weights_of(network, weights):
         ([(0.9, 0.5), (0.7, 0.9), (0.7, 0.5), (np.nan, 0.1)], "last", 4, {1: 2, 2: 2}),
     ],
 )
-def test_the_weights_of_the_chosen_epoch_remain(chosen, scripted, rows, choice, remaining, epochs):
+def test_the_weights_of_the_chosen_epoch_remain(chosen, scripted, rows, choice, best, epochs):
     weights = scripted(rows)
     network, history = trained(toy(chosen(epoch_choice=choice, **BOTH), (2, 2, 2)))
-    assert history["chosen"].tolist() == [epoch == remaining for epoch in (1, 2, 3, 4)]
-    assert epochs_with_weights_of(network, weights) == [remaining]
+    assert history["chosen"].tolist() == [epoch == best for epoch in (1, 2, 3, 4)]
+    assert epochs_with_weights_of(network, weights) == [best]
     assert loop.epochs_to_chosen(history) == epochs
 
 
@@ -277,7 +277,8 @@ def test_two_trainings_share_one_trunk(chosen, monkeypatch):
 
     monkeypatch.setattr(steps.split, "frozen", counted_frozen)
     monkeypatch.setattr(feature_store, "load_activations", counted_load)
-    task = toy(chosen(augmentation="specaugment", **BOTH), (6, 6, 6))
+    both = {"epochs_phase1": 1, "epochs_phase2": 1, "trained_share": 0.5}
+    task = toy(chosen(augmentation="specaugment", **both), (6, 6, 6))
     trunks = steps.Trunks(task, quiet)
     first = trained(task, trunks=trunks)
     second = trained(task, trunks=trunks)  # once for each phase, in both trainings together
@@ -512,9 +513,9 @@ def test_nothing_is_trained_whole_below_a_solved_head(chosen, tiny, weights):
     assert not equal(before.get_layer("output"), after.get_layer("output"))
 
 
-def test_of_several_depths_every_head_is_solved(cache):
-    """SqueezeNet, two panels: features on disk in half precision, the same without a store."""
-    used = {"backbone": "squeezenet", "weights": "random", "batch_size": 8, "head": "ridge"}
+def test_of_several_depths_every_head_is_solved(cache, tiny_depths):
+    """Two panels: features on disk in half precision, the same without a store."""
+    used = {"backbone": "squeezenet", "weights": str(tiny_depths), "batch_size": 8, "head": "ridge"}
     used |= {"epochs_phase2": 0, "products": "on"}
     histories = []
     for word in ("on", "off"):

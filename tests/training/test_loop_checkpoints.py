@@ -15,10 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import cards
+from dslite import cards, paths
 from dslite.datasets import load_manifest
+from dslite.models import backbones
 from dslite.training import experiment, runs
 from dslite.training.loop import load_state, save_state
+from tests.random_networks import alive
+from tests.training import inverted_residuals
 
 
 @pytest.fixture
@@ -177,7 +180,8 @@ class Place:
         self.enter()
         words = [str(self.table), json.dumps(self.settings), str(SEED), place, str(count)]
         words = [sys.executable, "-c", CHILD, *words]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+        options = {"capture_output": True, "text": True, "timeout": 300}
+        done = subprocess.run(words, cwd=paths.ROOT, **options)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
         assert "not killed" not in done.stdout
         assert not list(self.results.glob("*/*/run.json"))
@@ -292,8 +296,11 @@ import io, json, os, signal, sys
 import numpy as np
 from dslite import cards
 from dslite.datasets import load_manifest
+from dslite.models import backbones
 from dslite.training import experiment, loop, runs, steps
+from tests.training import inverted_residuals
 
+backbones.BACKBONES["squeezenet"] = inverted_residuals.backbone()
 table, used, seed, place, count = sys.argv[1:]
 left = int(count)
 
@@ -338,25 +345,26 @@ print("not killed")
 """
 
 
-@pytest.fixture
-def unbroken(small_corpus, tmp_path, monkeypatch):
-    """A run that nothing came in the way of."""
-    run, lines = Place(tmp_path / "unbroken", small_corpus, monkeypatch).run()
-    # What the kills rely on.
-    first, final = (run.history.query("training == @name") for name in ("train", "train+devel"))
-    assert first["phase"].tolist() == [1] * PHASE1 + [2] * (EPOCHS - PHASE1)
-    assert len(final) > PHASE1, "choose settings in which phase 2 is better on devel"
-    assert any(line.startswith("training on train: 70 chunks; ") for line in lines)
-    return run
-
-
 @pytest.mark.slow
-def test_killed_again_and_again(small_corpus, tmp_path, monkeypatch, unbroken):
-    place = Place(tmp_path, small_corpus, monkeypatch)
+def test_killed_again_and_again(small_corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(backbones.BACKBONES, "squeezenet", inverted_residuals.backbone())
+    path = tmp_path / "small.weights.h5"
+    alive(inverted_residuals.build(32, 32)).save_weights(path)
+    whole, place = (
+        Place(tmp_path / name, small_corpus, monkeypatch, weights=str(path))
+        for name in ("whole", "killed")
+    )
+    unbroken, lines = whole.run()
+    # What the kills rely on.
+    first, second = (
+        unbroken.history.query("training == @name") for name in ("train", "train+devel")
+    )
+    assert first["phase"].tolist() == [1] * PHASE1 + [2] * (EPOCHS - PHASE1)
+    assert len(second) > PHASE1, "choose settings in which phase 2 is better on devel"
+    assert any(line.startswith("training on train: 70 chunks; ") for line in lines)
     final = unbroken.record["epochs"]
     for at, count, after, epochs in (
         ("half", 2, [], 1),  # while the checkpoint of epoch 2 is written
-        ("step", 2, [1], 0),  # within epoch 2, in phase 1
         ("step", 2 * STEPS + 2, [1], 2),  # within epoch 4, the second one of phase 2
         ("epoch", 2 + PHASE1 + 1, [3], 2 + PHASE1 + 1),  # in phase 2 of the second training
         ("results", 1, [EPOCHS, PHASE1 + 1], final - PHASE1 - 1),

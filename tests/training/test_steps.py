@@ -1,11 +1,13 @@
 """A step: what it learns from, and that stored activations change nothing in it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from keras.src.applications import densenet
 
 from dslite.features import store as feature_store
 from dslite.models import backbones, classifier
@@ -102,26 +104,33 @@ def assert_stored_activations_change_nothing(take, settings, last, count):
 
 @pytest.mark.parametrize(
     ("last", "differs"),
-    [(0, {"augmentation": "none"}), (4, {"pooling": "time", "dropout": 0.5})],
+    [(0, {"augmentation": "none"}), (0, {}), (4, {"pooling": "time", "dropout": 0.5})],
 )
 def test_steps_are_the_same_with_and_without_stored_activations(take, chosen, last, differs):
     settings = chosen(**AUGMENTED | differs)
     assert_stored_activations_change_nothing(take, settings, last, 16)
 
 
+@pytest.fixture
+def short_densenet(monkeypatch):
+    """A DenseNet of 8 dense layers in the place of that with 58, which takes a minute to trace."""
+
+    def build(height, width):
+        options = {"include_top": False, "weights": None, "input_shape": (height, width, 3)}
+        return densenet.DenseNet([2, 2, 2, 2], **options)
+
+    short = replace(backbones.BACKBONES["densenet121"], build=build)
+    monkeypatch.setitem(backbones.BACKBONES, "densenet121", short)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("backbone", "share", "differs"),
-    [
-        ("densenet121", 0.1, {}),  # Table 2: 42 layers
-        ("mobilenet_v2", 0.0, {}),
-        ("mobilenet_v2", 0.2, {}),
-        ("squeezenet", 0.0, {"augmentation": "none"}),
-        ("squeezenet", 0.7, {}),
-        ("squeezenet", 0.2, {"pooling": "time", "dropout": 0.5}),
-    ],
+    ("backbone", "share", "count"),
+    [("densenet121", 0.2, 12), ("mobilenet_v2", 0.2, 50), ("squeezenet", 0.7, 12)],
 )
-def test_50_steps_of_real_backbones_are_the_same(take, cache, tmp_path, backbone, share, differs):
+def test_steps_of_real_backbones_are_the_same(
+    take, cache, tmp_path, short_densenet, backbone, share, count
+):
     """Training enlarges rounding errors: what is stored has to be exact to the last bit.
 
     At this rate, a MobileNetV2 whose input was changed by a ten millionth is another network
@@ -133,8 +142,8 @@ def test_50_steps_of_real_backbones_are_the_same(take, cache, tmp_path, backbone
     used = {"units": 8, "batch_size": BATCH, "learning_rate": 1.0, "mel_bands": 16}
     used |= {"backbone": backbone, "image_size": side, "weights": str(file)}
     last = int(len(network.layers) * share)
-    settings = Settings(**used | AUGMENTED | differs)
-    assert_stored_activations_change_nothing(take, settings, last, 50)
+    settings = Settings(**used | AUGMENTED)
+    assert_stored_activations_change_nothing(take, settings, last, count)
 
 
 @pytest.fixture
