@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("repeatable")
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left alone with one at the end."""
-    longest = ("test_loop_checkpoints.py", "test_steps.py", "test_fuzz.py")
+    longest = ("test_chain.py", "test_loop_checkpoints.py", "test_steps.py", "test_fuzz.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
 

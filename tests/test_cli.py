@@ -90,9 +90,7 @@ def test_an_unknown_corpus(command, name):
         (["--set", "unit=3"], "'unit'; did you mean 'units'?"),
         (["--set", "units"], "expected key=value"),
         (["--augmentation", "cutmx"], "augmentation = 'cutmx'"),
-        (["--backbone", "resnet"], "backbone = 'resnet'"),
         (["--preset", "papr"], "no preset 'papr'"),
-        (["--weights", "no/such.h5"], "no such file"),
     ],
 )
 def test_a_bad_setting(command, workplace, options, message):

@@ -39,7 +39,6 @@ LOCKED = [Requirement(line.split("--hash")[0]) for line in LOCK]
 
 
 def installed(requirements, environment) -> dict[str, str]:
-    """Name -> exact version of what a list installs in an environment."""
     return {
         re.sub("[-_.]+", "-", r.name).lower(): str(r.specifier)
         for r in requirements

@@ -35,7 +35,6 @@ def code(book):
 
 
 def parameters(book):
-    """Line by line of the parameters cell: name, type, value, help."""
     lines = book.cells[1].source.splitlines()
     parts = [re.match(r"(\w+): (str|int|float|bool) = (.+?)  # (.+)$", line) for line in lines]
     assert all(parts), "not 'name: type = value  # help'"
@@ -126,7 +125,6 @@ def test_nothing_of_a_run_is_committed(file, book):
 
 
 def a_book(*codes):
-    """A notebook with three parameters and some code cells."""
     declared = 'word: str = "no"  # a word\nseed: int = 0  # a seed\nshare: float = 0.1  # a share'
     cells = [nbformat.v4.new_code_cell(code) for code in (declared, *codes)]
     book = nbformat.v4.new_notebook(cells=cells)
@@ -226,7 +224,6 @@ def test_a_training_is_a_line_an_epoch_by_machine_and_one_bar_in_jupyterlab(monk
 
 @pytest.fixture
 def source(tmp_path):
-    """Path of `a_book` without other cells."""
     nbformat.write(a_book(), tmp_path / "source.ipynb")
     return str(tmp_path / "source.ipynb")
 
@@ -250,7 +247,6 @@ def execution(monkeypatch):
     [
         ("3_trainig", {}, "'3_trainig'; did you mean '3_training'"),
         ("3_training", {"overrides": "units=4", "sead": 3}, "'sead'; did you mean 'seed'"),
-        ("3_training", {"seed": "x"}, "parameter seed = 'x': expected a whole number"),
         ("3_training", {"seed": "-1"}, "parameter seed = '-1': expected a whole number from 0"),
     ],
 )

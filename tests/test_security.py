@@ -68,7 +68,6 @@ def test_values_go_to_the_workflows_shell_in_quotes():
 
 @pytest.fixture
 def marker(tmp_path):
-    """A file that exists as soon as code of a file has run; the test fails then."""
     file = tmp_path / "harm was done"
     yield file
     assert not file.exists()

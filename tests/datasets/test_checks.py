@@ -13,7 +13,6 @@ from dslite.datasets import checks, load_manifest, manifest
 from dslite.errors import InputError
 from tests.datasets import trees
 from tests.datasets.trees import with_cells
-from tests.refusals import assert_refused
 
 RATE = 16000
 
@@ -139,28 +138,6 @@ def test_bad_files_are_passed_over_if_they_are_few(card, corpus, command):
     assert command("check", card.table)[0] == 2
     status, out, _ = command("check", card.table, "--skip-bad", "2", "--strict")
     assert (status, "row 5, s11.wav: not readable" in out) == (1, True)
-
-
-def test_long_lists_are_cut(corpus):
-    table = pd.concat([corpus.table] * 4, ignore_index=True)
-    lines = problems(replace(corpus, table=table))
-    assert len(lines) == 21
-    assert lines[-1] == "  ... and 4 more"
-    kinds = {"clipped": [f"row {i}" for i in range(25)], "labels": ["x"]}
-    lines = checks.sentences_text("warning", kinds).splitlines()
-    assert len(lines) == 24
-    assert lines[21:] == ["  ... and 5 more", "warning, labels: 1", "  - x"]
-    assert checks.in_short(kinds) == ["clipped: row 0 (and 24 more)", "labels: x"]
-
-
-def test_a_corpus_of_which_nothing_is_placed(tmp_path, cache):
-    unplaced = trees.good("demos", tmp_path).model_copy(update={"partition": {"test": ("99",)}})
-    empty = manifest.build(unplaced)
-    assert empty.table.empty
-    kinds = checks.problems(empty)
-    assert list(kinds) == ["layout", "partitions"]
-    assert len(kinds["layout"]) == len(trees.DEMOS_SPEAKERS)
-    assert checks.warnings(empty) == {}
 
 
 # The report
@@ -314,12 +291,3 @@ def test_json_is_all_of_it_and_says_errors_too(table, command):
     figures = json.loads(out)
     assert figures["verdict"] == "errors"
     assert "no column 'path'" in figures["errors"]["layout"][0]
-
-
-def test_another_folder(table, command, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    for file in tmp_path.glob("*.wav"):
-        file.rename(tmp_path / "elsewhere" / file.name)
-    assert command("check", table, "--data", tmp_path / "elsewhere")[0] == 0
-    done = command("check", table, "--data", tmp_path / "nowhere")
-    assert_refused(done, "nowhere: there is no such folder")

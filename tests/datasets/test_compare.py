@@ -260,28 +260,6 @@ def test_scores_are_divided_at_the_threshold(tmp_path, score, expected):
     assert listed(card).problems == (() if expected else (problem,))
 
 
-def test_a_missing_label_file(ccs):
-    card, file, _ = ccs
-    file.unlink()
-    corpus = listed(card)
-    (problem,) = corpus.problems
-    assert problem.startswith("lab/devel.csv: there is no such file, and 4 audio files")
-    assert corpus.surplus == tuple(f"wav/devel_00{n}.wav" for n in range(1, 5))
-    for other in file.parent.glob("*.csv"):
-        other.unlink()
-    message = refusal(listing.read, card)
-    assert "none of the label files train.csv, devel.csv, test.csv is there" in message
-
-
-def test_audio_beside_the_rows(ccs):
-    card, _, wav = ccs
-    trees.sound(wav / "train_099.wav")
-    (wav / "train_098.mp3").write_bytes(b"")
-    (wav / "below").mkdir()
-    assert listed(card).surplus == ("wav/train_098.mp3", "wav/train_099.wav")
-    assert listed(card).problems == ()
-
-
 ARFF = """@relation snore
 
 @attribute name string

@@ -3,11 +3,8 @@
 import hashlib
 import io
 import shutil
-import threading
-import time
 import zipfile
 from collections import namedtuple
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -219,24 +216,3 @@ def test_a_full_disk_is_seen_before_anything_is_written(server, archive, target,
     shutil.rmtree(target)
     free = archive.unpacked  # the archive is there
     assert fetch(archive, target) == target
-
-
-def test_two_at_once_download_once(server, target):
-    asked, go_on = threading.Event(), threading.Event()
-
-    def parts():
-        yield bundle()[:1000]
-        asked.set()
-        go_on.wait(60)
-        yield bundle()[1000:]
-
-    archive = serve(server, bundle(), (parts(), len(bundle())))
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(fetch, archive, target)
-        assert asked.wait(60)
-        second = pool.submit(fetch, archive, target)
-        time.sleep(0.5)  # time to ask the server, if it did
-        go_on.set()
-        assert first.result(60) == second.result(60) == target
-    assert everything_below(target) == FILES
-    assert server.asked == 1

@@ -409,16 +409,6 @@ def test_what_is_not_published(table, command):
         assert_refused(command("partition", table, option), reason)
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["path,label\na,b\n", "", "\n".join([",".join(partitions.COLUMNS) + ",levels_db", "a,b"])],
-)
-def test_a_damaged_table_is_named(table, content):
-    partitions.published_file("own").write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=r"own\.csv"):
-        compared(table)
-
-
 def test_the_published_partition_is_the_cards_and_a_file_list(tmp_path):
     """Only corpora whose licence allows it are published."""
     files = {file.stem for file in paths.data("partitions").glob("*.csv")}

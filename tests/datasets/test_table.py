@@ -121,14 +121,6 @@ def test_segments(tmp_path, header, cells, fragment):
     assert read(tmp_path, rows).table["path"][0] == f"a.wav#t={fragment}"
 
 
-def test_columns_that_look_like_ours_and_are_not_used_are_noted(tmp_path):
-    parts = ["train", "train", "dev", "dev", "eval", "eval"]
-    rows = [f"{n}.wav,{n}.mp3,{'xy'[n % 2]},{part},{n}" for n, part in enumerate(parts)]
-    corpus = read(tmp_path, "\n".join(["path,mp3,label,split,fold", *rows]))
-    assert "column 'mp3' is not used: 'path' is" in corpus.notes
-    assert corpus.cautions == ()  # what `fold` is does not matter beside `split`
-
-
 ARFF = """@RELATION own
 % openSMILE's
 @attribute name string

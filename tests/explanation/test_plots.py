@@ -41,10 +41,6 @@ def drawn(figure):
     return figure.axes
 
 
-def grid(figure, columns):
-    return np.reshape(np.array(drawn(figure), dtype=object), (-1, columns))
-
-
 def title(axes):
     return axes.get_title(loc="left")
 

@@ -28,10 +28,6 @@ def explained(rng, name, rule="", classes=("calm",), base=0.25, **changed):
     return explained_file(name, parts, rule=rule, **changed)
 
 
-def titles(figure):
-    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
-
-
 def plain(text):
     """Without the spaces and line breaks of a title that was made to fit."""
     return "".join(text.split())

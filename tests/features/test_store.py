@@ -2,9 +2,6 @@
 
 import dataclasses
 import re
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -299,20 +296,6 @@ def test_an_error_while_writing_leaves_nothing(cache):
         load(computing([], KeyboardInterrupt))
     assert leftovers() == []
     np.testing.assert_array_equal(load(), VALUES)  # there is room again
-
-
-def test_of_two_trainings_the_second_waits(cache):
-    begun = threading.Event()
-
-    def slow(part):
-        begun.set()
-        time.sleep(0.1)
-        return VALUES[part]
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(load, slow)
-        assert begun.wait(60)
-        np.testing.assert_array_equal(pool.submit(load, forbidden).result(), first.result())
 
 
 ARRAY, INDEX = "activations.bin", "index.json"
