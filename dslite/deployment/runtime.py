@@ -7,12 +7,8 @@ passes over it, and ``unzip model.tflite`` shows it.
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +19,7 @@ from typing_extensions import TypedDict
 
 from dslite import paths, provenance
 from dslite.errors import InputError
-from dslite.models import tensorflow_logging
+from dslite.models import guard, tensorflow_logging
 from dslite.settings import VARIANTS, Settings, checked, nearest
 
 MEMBER = "dslite.json"
@@ -31,18 +27,8 @@ AGREEMENT = "agreement.json"  # of a run: written last by a conversion
 FORMAT = 1  # of the metadata; a reader refuses what is newer than itself
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS
 LARGEST = 1 << 24  # bytes of the metadata
-GUARD_S = 60  # in which a file has to be run once
-SPARE = 1 << 33  # bytes of address space, beside twenty times its own size
-_RUN = f"""
-import os
+_RUN = """
 import sys
-try:
-    import resource
-except ImportError:  # Windows
-    pass
-else:
-    most = {SPARE} + 20 * max(map(os.path.getsize, sys.argv[1:]))
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 import numpy
 from ai_edge_litert.interpreter import Interpreter
 for file in sys.argv[1:]:
@@ -205,13 +191,8 @@ def load(file: Path) -> tuple[Metadata, Callable[[np.ndarray], np.ndarray]]:
 
 def require_usable(file: Path) -> None:
     """Refuse a ``.tflite`` with which another process fails or ends, unless it was tried before."""
-    tried = paths.cache() / "tflite" / provenance.file_digest(file)
-    if tried.is_file():
-        return
-    if reason := _failure([file]):
+    if reason := guard.failure_once(_RUN, file):
         raise InputError(f"{file}: not a TensorFlow Lite model ({reason})")
-    with suppress(InputError):  # no cache: it is tried again
-        paths.write(tried, "")
 
 
 def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
@@ -224,25 +205,10 @@ def unusable(contents: Mapping[Any, bytes]) -> dict[Any, str]:
         files = {key: folder / f"{i}.tflite" for i, key in enumerate(contents)}
         for key, file in files.items():
             file.write_bytes(contents[key])
-        if not files or not _failure(files.values()):
+        if not files or not guard.failure(_RUN, files.values()):
             return {}
-        reasons = {key: _failure([file]) for key, file in files.items()}
+        reasons = {key: guard.failure(_RUN, [file]) for key, file in files.items()}
     return {key: reason for key, reason in reasons.items() if reason}
-
-
-def _failure(files: Iterable[Path]) -> str:
-    """Run files in another process; return why that failed, empty if it did not."""
-    words = [sys.executable, "-c", _RUN, *map(str, files)]
-    try:
-        how = {"capture_output": True, "text": True, "errors": "replace", "timeout": GUARD_S}
-        done = subprocess.run(words, **how)
-    except subprocess.TimeoutExpired:
-        return f"not run within {GUARD_S} s"
-    if not done.returncode:
-        return ""
-    last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-    number = -done.returncode
-    return f"{signal.Signals(number).name}, {last}" if number > 0 else last
 
 
 def example_input(path: str | os.PathLike) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Backbone + attention-ReLU head, and which of its layers are trained (paper 2.1)."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import keras
@@ -98,8 +97,7 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
     No such file, not a model, or one with a layer that carries code of its own is an InputError.
     """
     try:
-        if zipfile.is_zipfile(path):
-            require_plausible(Path(path))
+        require_plausible(Path(path))
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except InputError:
         raise

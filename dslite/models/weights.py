@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dslite import paths
 from dslite.datasets.download import retrieve
 from dslite.errors import InputError
+from dslite.models import guard
 
 if TYPE_CHECKING:
     import h5py
@@ -25,6 +26,45 @@ MOST_COMPRESSED = 20  # times that weights become smaller
 NUMBERS = ("seed", "shared_object_id")  # of a layer, that size nothing
 WIDEST = 4096  # units or pixels that a layer may have whatever its weights
 OTHERS = "only weights of Keras will do"
+# Reads all that HDF5 would be asked for; what only raises an error is the reader's to explain.
+_READ = f"""
+import io
+import sys
+import zipfile
+from contextlib import suppress
+import h5py
+
+OTHER_FILES = "it takes arrays from other files"
+
+def read(item, most, visited):
+    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+        sys.exit(OTHER_FILES)
+    with suppress(Exception):
+        dict(item.attrs)
+    with suppress(Exception):
+        if isinstance(item, h5py.Dataset) and item.size * item.dtype.itemsize <= most:
+            item[()]
+    place = h5py.h5o.get_info(item.id).addr
+    if isinstance(item, h5py.Group) and place not in visited:
+        visited.add(place)
+        for name in list(item):
+            with suppress(Exception):
+                link = item.get(name, getlink=True)
+                if isinstance(link, h5py.ExternalLink):
+                    sys.exit(OTHER_FILES)
+                if isinstance(link, h5py.HardLink):
+                    read(item[name], most, visited)
+
+for file in sys.argv[1:]:
+    most = {MOST_COMPRESSED} * os.path.getsize(file)
+    with suppress(Exception), h5py.File(file) as content:
+        read(content, most, set())
+    with suppress(Exception), zipfile.ZipFile(file) as archive:
+        member = archive.getinfo("model.weights.h5")
+        if member.file_size <= most:
+            with h5py.File(io.BytesIO(archive.read(member))) as content:
+                read(content, most, set())
+"""
 # What a file that is not of Keras has at some place -> what it is
 SIGNATURES = {
     (0, b"version https://git-lfs"): "a pointer of Git LFS to the file; get it with `git lfs pull`",
@@ -57,6 +97,8 @@ def fetch(url: str, checksum: str | None = None) -> Path:
     if not h5py.is_hdf5(file):
         file.unlink()
         raise InputError(f"{url} is not an HDF5 file; {remedy}")
+    if checksum:
+        trust(file)
     return file
 
 
@@ -71,12 +113,15 @@ def suffix(path: Path) -> str:
     try:
         with path.open("rb") as file:
             begin = file.read(64)
-        if h5py.is_hdf5(path):
+        hdf5, archive = h5py.is_hdf5(path), zipfile.is_zipfile(path)
+        if hdf5 or archive:
+            require_readable(path)
+        if hdf5:
             with h5py.File(path) as content:
                 require_stored(content, path)
                 legacy = "layer_names" in content.attrs or "model_weights" in content
                 return ".h5" if legacy else ".weights.h5"
-        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+        names = zipfile.ZipFile(path).namelist() if archive else []
     except InputError:
         raise
     except Exception as error:  # of h5py and zipfile: whatever a broken file provokes
@@ -94,12 +139,27 @@ def suffix(path: Path) -> str:
     raise InputError(f"weights {path} are none of Keras: {meaning}")
 
 
+def require_readable(path: Path) -> None:
+    """Refuse a file with HDF5 that ends, or stops, the process that reads it; tried once."""
+    if reason := guard.failure_once(_READ, path):
+        raise InputError(f"weights {path}: not readable ({reason}): it is damaged, get it again")
+
+
+def trust(path: Path) -> None:
+    """Let a model or weights that this process has written not be tried."""
+    guard.trust(_READ, path)
+
+
 def require_plausible(path: Path) -> None:
     """Refuse a ``.keras`` that claims layers, or members, that its weights cannot fill.
 
     Whatever else is wrong with the file, Keras says when it loads it.
     """
     import h5py
+
+    require_readable(path)
+    if not zipfile.is_zipfile(path):
+        return
 
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())

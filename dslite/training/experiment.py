@@ -15,7 +15,7 @@ from dslite import paths, provenance
 from dslite.datasets.manifest import Manifest
 from dslite.evaluation import metrics
 from dslite.features import store as feature_store
-from dslite.models import classifier
+from dslite.models import classifier, weights
 from dslite.models.tensorflow_logging import pin_threads
 from dslite.settings import AUGMENTATIONS, PARTITIONS, Settings
 from dslite.training import loop, runs, steps
@@ -197,6 +197,7 @@ def write(
         draft.mkdir()
         if network is not None:
             network.save(draft / "model.keras")
+            weights.trust(draft / "model.keras")
         history.to_csv(draft / "history.csv", index=False)
         runs.write(draft, described, measured, predictions, cost)
 

@@ -7,10 +7,11 @@ import re
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import pytest
 
-from dslite.models import backbones, weights
+from dslite.models import backbones, classifier, guard, weights
 from dslite.settings import BACKBONE_NAMES
 from tests.refusals import refusal
 
@@ -74,7 +75,7 @@ def test_a_download_happens_once_and_mends_a_damaged_copy(server, cache, facts, 
         assert weights.fetch(server.url, **facts) == path
         assert path.read_bytes() == HDF5
     assert server.asked == 1
-    assert [each for each in cache.rglob("*") if each.is_file()] == [path]
+    assert [each for each in (cache / "weights").rglob("*") if each.is_file()] == [path]
 
 
 PAGE = b"<html>Please log in</html>".ljust(700)  # what a hotel's network answers to everything
@@ -133,3 +134,36 @@ def test_a_file_that_holds_no_weights_is_called_what_it_is(tmp_path, content, re
     message = refusal(weights.suffix, path)
     assert re.match(rf"weights {path}(: | are none of Keras: ){reason}", message)
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("form", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    ("hostile", "reason"),
+    [
+        ("link", "it takes arrays from other files"),
+        ("array", "it takes arrays from other files"),
+        ("loop", "it takes too long to read"),
+    ],
+)
+def test_hdf5_that_leads_elsewhere_or_never_ends(tmp_path, monkeypatch, form, hostile, reason):
+    monkeypatch.setattr(guard, "CPU_S", 1)
+    path = tmp_path / f"a{form}"
+    with h5py.File(buffer := io.BytesIO(), "w") as file:
+        if hostile == "link":
+            file["group/x"] = h5py.ExternalLink("/etc/passwd", "/")
+        elif hostile == "array":
+            file.create_dataset("group/x", (9,), "u1", external=[("/etc/passwd", 0, 9)])
+        file.attrs["layer_names"] = "text, which lies in a heap"
+    content = buffer.getvalue()
+    if hostile == "loop":  # an object of the heap that is empty: HDF5 looks for the next one there
+        place = content.index(b"GCOL") + 16
+        content = content[:place] + bytes(16) + content[place + 16 :]
+    if form == ".h5":
+        path.write_bytes(content)
+        message = refusal(weights.suffix, path)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", content)
+        message = refusal(classifier.load_classifier, path)
+    assert message.startswith(f"weights {path}: not readable ({reason})")
