@@ -431,7 +431,8 @@ def write_page(title: str, notebooks: Iterable[Path], output: str | Path) -> Pat
         files=[name for name in files if name != Path(output).name],
         code=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
     )
-    paths.write(output, page)
+    # A half of a surrogate pair, from JSON or a file's name, is shown as its number.
+    paths.write(output, page.encode("utf-8", "backslashreplace").decode())
     return Path(output)
 
 

@@ -446,7 +446,9 @@ def test_a_report_replaces_a_page_and_nothing_else(tmp_path):
             notebooks.write_page, "x", [tmp_path / "broken.ipynb"], page
         )
     for _ in range(2):
-        assert notebooks.write_page("x", [first], page).read_text().startswith("<!doctype html>")
+        text = notebooks.write_page("half a pair: \ud800", [first], page).read_text("utf-8")
+        assert text.startswith("<!doctype html>")
+        assert "half a pair: \\ud800" in text
 
 
 @each
