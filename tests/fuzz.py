@@ -22,7 +22,7 @@ import time
 import traceback
 import unicodedata
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,7 @@ SILENT_S = 120  # after which an input counts as one that ends the process
 FORK = multiprocessing.get_context("fork")
 PRELOADED = ("datasets.checks", "datasets.table", "studies.jobs", "notebooks", "training.runs")
 HEAVY = ("training.loop", "models.classifier", "deployment.convert")  # each seconds to import
+TOGETHER = 20  # inputs with HDF5 that one process tries
 EVERY_HOUR = 300  # inputs that each kind has first; the time that is left is shared alike
 ODD = (
     *(None, True, -1, 0, 1, 2**31, 10**30, 1e308, float("inf"), float("nan"), -0.5),
@@ -643,7 +644,7 @@ TARGETS = {
     # From here on with TensorFlow
     "checkpoint": Target(_checkpoint, _read_checkpoint, broken_zip),
     "weights": Target(_saved("a.weights.h5", "save_weights"), _read_weights, few=20, hdf5=True),
-    "weights, older": Target(_saved("a.h5"), _read_weights, few=2, many=20),
+    "weights, older": Target(_saved("a.h5"), _read_weights, few=20, many=100, hdf5=True),
     ".keras": Target(_saved("model.keras"), _read_keras, broken_zip, 20, hdf5=True),
     ".tflite": Target(_tflite, _read_tflite, few=3, many=15),
 }
@@ -680,21 +681,18 @@ class Bench:
         """Return the input of a seed."""
         return self.target.broken(self.valid, random.Random(seed))
 
-    def hold(self, *seeds: int) -> None:
-        """Try inputs; those with HDF5 first in one process, in place of one each."""
-        if self.target.hdf5:
-            from dslite.models import guard, weights
+    def try_together(self, seeds: Sequence[int]) -> None:
+        """Try inputs with HDF5 in one process, in place of one each, unless one of them ends it."""
+        from dslite.models import guard, weights
 
-            files = [self.home / f"tried-{seed}" for seed in seeds]
-            for seed, file in zip(seeds, files, strict=True):
-                file.write_bytes(self.broken(seed))
-            ended = guard.failure(weights._READ, files)
-            for file in files:
-                if not ended:
-                    weights.trust(file)
-                file.unlink()
-        for seed in seeds:
-            self.outcome(self.broken(seed))
+        files = [self.home / f"tried-{seed}" for seed in seeds]
+        for seed, file in zip(seeds, files, strict=True):
+            file.write_bytes(self.broken(seed))
+        ended = guard.failure(weights._READ, files)
+        for file in files:
+            if not ended:
+                weights.trust(file)
+            file.unlink()
 
     def outcome(self, content: bytes) -> str:
         """Read an input: ``accepted`` or ``refused``; a `Failure` says what else came of it."""
@@ -754,6 +752,8 @@ def work(kind: str, first: int, inputs: int, seconds: float, log: Path) -> None:
             faulthandler.dump_traceback_later(SILENT_S, exit=True)
             print(json.dumps([seed, "begun", "", 0]), file=lines, flush=True)
             began = sum(os.times()[:4])
+            if bench.target.hdf5 and (seed - first) % TOGETHER == 0:
+                bench.try_together(range(seed, seed + TOGETHER))
             try:
                 outcome, text = bench.outcome(bench.broken(seed)), ""
             except Failure as failure:
