@@ -127,19 +127,15 @@ def test_a_second_call_has_nothing_to_do_and_a_mistyped_key_is_named(chain):
 
 
 def test_what_was_deleted_is_made_again_with_what_depends_on_it(chain, tmp_path):
+    """The jobs that Snakemake would run; what a notebook does in an older one's place is known."""
     copied = chain.copy(tmp_path / "chain")
-    before = copied.times()
     (copied.results / "small" / "notebooks" / "5_tflite.ipynb").unlink()
     # While the target is newer than all that is there, Snakemake does not miss an intermediate.
     (copied.results / "small" / "report.html").unlink()
-    after = copied.finish().times()
-    assert after.keys() == before.keys()
-    changed = {name for name in after if after[name] != before[name]}
-    measured = ("/profile.", "/agreement.json", "/pareto.png", ".tflite")
-    changed = {name for name in changed if not any(part in name for part in measured)}
-    executed = {f"small/notebooks/{name}.ipynb" for name in ("5_tflite", "7_paper")}
-    paper = {name for name in after if name.startswith("paper/")}
-    assert changed == executed | paper | {"small/tflite.csv", "small/report.html"}
+    status, log = copied.run("--dry-run")
+    assert status == 0, log
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", log, re.MULTILINE))
+    assert counts == {"tflite": "1", "paper": "1", "report": "1", "total": "3"}, log
 
 
 def test_one_notebook_with_plain_papermill(chain, named, small_corpus, tmp_path):

@@ -31,18 +31,15 @@ class Workflow:
             return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, **options)
 
     def run(self, *options, config=()):
-        """To the end; gives the status and the log."""
         status = self.start(*options, config=config).wait(1800)
         return status, self.log.read_text()
 
     def finish(self, *options):
-        """To a good end; gives itself."""
         status, log = self.run(*options)
         assert status == 0, log[-5000:]
         return self
 
     def copy(self, folder):
-        """The same at the same point, to be changed."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workflow(folder, *self.targets, config=self.config)
 
