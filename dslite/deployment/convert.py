@@ -176,10 +176,10 @@ def convert_run(
     until it does not or `MOST_RESTORED` are reached. float32 is always among the ``variants``.
 
     Gives the content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have
-    weights), ``float32_layers`` (names of those restored), ``size_bytes``, ``test`` (`compare` on
-    test, which nothing was chosen on) and ``synthetic`` (differences on sounds that are no
-    recordings). One that cannot be made or opened, or still differs too much, has ``failed``, the
-    reason, and no file; a ConversionError where that is so of all.
+    weights), ``float32_layers`` (names of those restored or never quantised), ``size_bytes``,
+    ``test`` (`compare` on test, which nothing was chosen on) and ``synthetic`` (differences on
+    sounds that are no recordings). One that cannot be made or opened, or still differs too much,
+    has ``failed``, the reason, and no file; a ConversionError where that is so of all.
     """
     network = classifier.load_classifier(run.model_file())
     predictor = classifier.predictor(network, run.settings)
@@ -212,7 +212,8 @@ def convert_run(
         allowed = unit * TOLERANCE[variant]
         args = (quantiser, variant, content, waveforms, compared, log, allowed)
         keep[variant], content, devel = _restored(*args)
-        layers = {"layers": len(quantiser.layers()), "float32_layers": keep[variant]}
+        exact = list(dict.fromkeys([*quantiser.exact(variant), *keep[variant]]))
+        layers = {"layers": len(quantiser.layers()), "float32_layers": exact}
         result |= devel | layers | {"size_bytes": len(content), "test": compared(content, "test")}
         result["synthetic"] = differences(of_sounds, outputs(content, sounds["comparison"]), run)
         if not result["mean_difference"] <= allowed:

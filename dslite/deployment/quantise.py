@@ -20,6 +20,7 @@ SCOPE = r".*dslite_.*"
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 STATISTICS = rf"{SCOPE}/({'|'.join(pooling.NAMES)})_.*"  # layers that compute them
 HEAD = rf"{SCOPE}/output_({'|'.join(pooling.NAMES)}|sum)_.*"  # see `convert.divide_head`
+PRODUCTS = rf"{SCOPE}/output_{pooling.PRODUCTS}_.*"
 FILTERS = rf".*{spectrogram.FILTERS}.*"  # of a clip's panels
 THREADS = 2
 SMALLEST_RANGE = 1e-3  # of the median one
@@ -105,14 +106,33 @@ class Quantiser:
 
     def layers(self) -> list[str]:
         """Return the names of the layers with weights, in the order in which they run."""
+        weighted = (outputs[0] for name, _, outputs in self._operations() if name in WEIGHTED)
+        return [name for name in weighted if re.match(SCOPE, name)]
+
+    def exact(self, variant: str) -> list[str]:
+        """Return the layers that a variant never quantises: `INT8` those of multiplied features.
+
+        A product of two features has the errors of both, many times what the sum over features
+        averages out; up to them it is a handful of small layers.
+        """
+        needed = set()
+        for _, inputs, outputs in reversed(self._operations() if variant == INT8 else []):
+            if needed.intersection(outputs) or re.match(PRODUCTS, outputs[0]):
+                needed.update(inputs, outputs)
+        other = f"{STATISTICS}|{HEAD}"
+        return [of for of in self.layers() if of in needed and not re.match(other, of)]
+
+    def _operations(self) -> list[tuple[str, list[str], list[str]]]:
+        """Operations as they run: kind, names of what each reads and of what it writes."""
         from ai_edge_litert.interpreter import OpResolverType
 
         plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = runtime.interpreter(self._content, experimental_op_resolver_type=plain)
         names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
-        weighted = (of for of in interpreter._get_ops_details() if of["op_name"] in WEIGHTED)
-        outputs = (names[operator["outputs"][0]] for operator in weighted)
-        return [name for name in outputs if re.match(SCOPE, name)]
+        return [
+            (of["op_name"], *([names.get(i, "") for i in of[key]] for key in ("inputs", "outputs")))
+            for of in interpreter._get_ops_details()
+        ]
 
     def make(self, variant: str, keep: Sequence[str] = ()) -> bytes:
         """Return the file in a variant, the layers to ``keep`` (see `layers`) in float32.
@@ -165,6 +185,6 @@ class Quantiser:
             update(HEAD, kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
             for scope in (HEAD, FILTERS):
                 recipe.add_weight_only_config(scope, kind.FULLY_CONNECTED, num_bits=8)
-        for name in keep:
+        for name in [*self.exact(variant), *keep]:
             update(re.escape(name), kind.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
         return recipe

@@ -108,14 +108,19 @@ def test_each_variant_agrees_with_keras(network, quantisers, rng, variant):
     assert np.std(expected, axis=0).max() > 0.01, "a constant would agree too"
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     loaded = runtime.interpreter(content, experimental_op_resolver_type=plain)
-    types = {t["index"]: np.dtype(t["dtype"]).name for t in loaded.get_tensor_details()}
-    operations = [(of["op_name"], types[of["outputs"][0]]) for of in loaded._get_ops_details()]
-    assert not [name for name, _ in operations if name.startswith("Flex") or "CUSTOM" in name]
-    for name, dtype in operations:  # statistics, spectrogram, head: whatever is no convolution
+    tensors = {of["index"]: of for of in loaded.get_tensor_details()}
+    results = [(of["op_name"], tensors[of["outputs"][0]]) for of in loaded._get_ops_details()]
+    operations = [(name, np.dtype(of["dtype"]).name, of["name"]) for name, of in results]
+    assert not [name for name, *_ in operations if name.startswith("Flex") or "CUSTOM" in name]
+    for name, dtype, _ in operations:  # statistics, spectrogram, head: whatever is no convolution
         if name in ("MEAN", "SQRT", "LOG", "FULLY_CONNECTED", "SOFTMAX"):
             assert dtype == "float32", name
-        if "CONV_2D" in name:
-            assert dtype == ("int8" if variant == INT8 else "float32"), name
+    exact = quantisers["model"].exact(variant)  # of the features that are multiplied
+    assert bool(exact) == (variant == INT8)
+    convolutions = [of for of in operations if "CONV_2D" in of[0]]
+    floats = [layer for _, dtype, layer in convolutions if dtype == "float32"]
+    assert floats == (exact if variant == INT8 else [layer for *_, layer in convolutions])
+    assert len(floats) < len(convolutions) or variant != INT8
     whole = len(quantisers["model"].make(FLOAT32))
     assert len(content) <= whole
     if variant == INT8:
