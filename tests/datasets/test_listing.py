@@ -31,6 +31,7 @@ PAIRS = [
     for name in LAYOUTS
     for tree in WRONG
     if (tree, name in trees.COMPARE) != ("leak", True)
+    and (tree not in ("broken_off", "no_audio") or name in ("ravdess", "own"))  # of any layout
 ]
 
 

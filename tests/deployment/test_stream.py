@@ -94,22 +94,6 @@ def test_a_hop_and_what_a_user_should_know_beforehand(tmp_path):
     assert messages[1] == "note: of every 1.5 s, 0.5 s are in no chunk"
 
 
-def test_a_trained_run(command, small_run, small_corpus, tmp_path):
-    parts = [audio.read(path, RATE) for path in sorted(small_corpus.parent.glob("spk03/*.wav"))[:4]]
-    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), RATE)
-    words = [small_run.folder, tmp_path / "long.wav", "--format", "jsonl"]
-    _, expected, _ = command("predict", *words, "--level", "chunk")
-    status, out, err = command("stream", *words, "--smooth", 1)
-    assert (status, err.count("\n")) == (0, 1)
-    decisions, expected = ([json.loads(x) for x in text.splitlines()] for text in (out, expected))
-    assert len(decisions) == len(expected) > 3
-    for decision, row in zip(decisions, expected, strict=True):
-        assert decision["end_s"] == pytest.approx(row["end_s"], abs=1e-4)
-        probabilities = decision["probabilities"]
-        assert probabilities == pytest.approx({k: row[k] for k in probabilities}, abs=1e-5)
-        assert decision["probability"] == max(probabilities.values())
-
-
 def test_smoothing_is_the_mean_of_the_last_ones(tmp_path):
     file, lines = noise(tmp_path / "a.wav", 4), []
     rough = streamed(audio_file(file))[0]["probability"]

@@ -60,6 +60,13 @@ def test_kept_and_removed_are_the_original(n, seed, rate):
     np.testing.assert_allclose(retained + removed, waveform, atol=1e-5)
 
 
+def test_after_the_picture_all_is_removed(rng, hz):
+    waveform = rng.uniform(-1, 1, RATE).astype(np.float32)
+    retained, removed = split(waveform, np.ones((8, 8)), hz, 0.5)
+    np.testing.assert_allclose(retained[:7400], waveform[:7400], atol=1e-5)
+    np.testing.assert_allclose(removed[9200:], waveform[9200:], atol=1e-5)
+
+
 def test_what_either_panel_marks_is_kept_from_where_the_picture_begins(hz):
     t = np.arange(RATE) / RATE
     tones = [np.sin(2 * np.pi * of * t) / 2 for of in (440, 3000)]
