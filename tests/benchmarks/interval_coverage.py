@@ -1,6 +1,6 @@
 """How often intervals and tests over few speakers are right, on drawn corpora.
 
-    python tests/benchmarks/coverage.py
+    python tests/benchmarks/interval_coverage.py
 
 A speaker's recalls come from a beta distribution, and each of their files is right with that
 probability: 6 classes and 44 files a speaker, as in RAVDESS. Two configurations of the same mean
@@ -21,7 +21,7 @@ FILES = np.repeat(np.arange(6), [4, 8, 8, 8, 8, 8])  # classes of one speaker's
 CASES = {"75": (0.75, 0.08), "85": (0.85, 0.08)}  # mean and deviation of speakers
 TEXT = """# How often intervals and tests over few speakers are right
 
-`python tests/benchmarks/coverage.py`: {:,} drawn corpora a row ({:,} pairs in the second table), 6
+`python tests/benchmarks/interval_coverage.py`: {:,} drawn corpora a row ({:,} pairs in the second table), 6
 classes, 44 files a speaker. All figures are per cent.
 
 ## Intervals of a UAR that should hold the true one in 95 %
