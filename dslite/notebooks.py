@@ -18,7 +18,7 @@ from dslite import cards, paths, provenance
 from dslite.cards import Card
 from dslite.errors import InputError, NotebookError
 from dslite.models import tensorflow_logging
-from dslite.settings import MOST_SEED, Settings, nearest
+from dslite.settings import MOST_SEED, Settings, nearest, parse_overrides, without_effect
 
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
 ORDER += ("6_explainability", "7_paper")
@@ -194,6 +194,8 @@ def begin(name: str, namespace: MutableMapping[str, Any]) -> Stage:
     card, preset = cards.load(values["dataset"]), values.get("preset", "")
     named = {key: value for key, value in values.items() if key in Settings.model_fields}
     chosen = cards.settings_of(card, preset, values.get("overrides", ""), **named)
+    if idle := without_effect(chosen, parse_overrides(values.get("overrides", ""))):
+        print(f"warning: {idle}", file=sys.stderr, flush=True)
     seed = values.get("seed", 0)
     stage = Stage(name, card, chosen, preset or card.default_preset, seed, tuple(declared))
     if shell:

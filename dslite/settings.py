@@ -1,7 +1,7 @@
 """Typed settings: everything that can change a run's numbers, with defaults and ranges."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -266,6 +266,72 @@ class Settings(Strict):
     def trained_whole(self) -> bool:
         """Whether nothing is frozen: random weights, unless a head is solved on top of them."""
         return self.random_weights and self.head == "arelu"
+
+
+def _fine_tunes(settings: Settings) -> bool:
+    return bool(settings.epochs_phase2 and settings.trained_share and not settings.trained_whole)
+
+
+def _trains(settings: Settings) -> bool:
+    """Whether epochs are trained, of a head or of fine-tuned layers."""
+    return settings.head == "arelu" or _fine_tunes(settings)
+
+
+# When settings act that do not always: in words, and as a condition
+ACTING: tuple[tuple[str, str, Callable[[Settings], bool]], ...] = (
+    ("columns", "picture clip or clip+level", lambda s: s.picture != "chunk"),
+    ("image_size", "picture chunk", lambda s: s.picture == "chunk"),
+    ("level_window_ms level_max_hz level_range_db", "picture clip+level", lambda s: s.panels == 2),
+    ("trim_db", "trim on or picture clip", lambda s: s.trim == "on" or s.picture != "chunk"),
+    ("segments", "pooling segments", lambda s: s.pooling == "segments"),
+    ("units dropout epochs_phase1", "head arelu", lambda s: s.head == "arelu"),
+    (
+        "optimizer schedule warmup_epochs weight_decay label_smoothing patience epoch_choice",
+        "head arelu or fine-tuning",
+        _trains,
+    ),
+    ("augmentation", "head arelu or fine-tuning", lambda s: _trains(s) or s.augmentation == "none"),
+    (
+        "learning_rate",
+        "head arelu or fine-tuning without a learning_rate_phase2",
+        lambda s: s.head == "arelu" or (_fine_tunes(s) and not s.learning_rate_phase2),
+    ),
+    (
+        "learning_rate_phase2 fine_tune_reading",
+        "fine-tuning (epochs_phase2, trained_share)",
+        _fine_tunes,
+    ),
+    (
+        "trained_share",
+        "epochs_phase2 and pre-trained weights or head ridge",
+        lambda s: bool(s.epochs_phase2) and not s.trained_whole,
+    ),
+    ("epochs_phase2", "trained_share above 0", lambda s: s.trained_whole or s.trained_share > 0),
+    ("trunk_cache_gib", "trunk_cache on", lambda s: s.trunk_cache == "on"),
+    (
+        "sap_a sap_s probability_min probability_max probability_reading",
+        "an augmentation, and head arelu or fine-tuning",
+        lambda s: s.augmentation != "none" and _trains(s),
+    ),
+    ("cutmix_px cutmix_reading", "augmentation cutmix", lambda s: "cutmix" in s.augmentation),
+    ("mask_px mask_reading", "augmentation specaugment", lambda s: "spec" in s.augmentation),
+)
+
+
+def without_effect(settings: Settings, keys: Iterable[str]) -> str:
+    """Say which of some settings do nothing under the others, and when they would, in one line.
+
+    Empty where all act.
+
+    Examples
+    --------
+    >>> without_effect(Settings(head="ridge"), ["units", "segments", "top_db"])
+    'without effect: units (acts with head arelu), segments (acts with pooling segments)'
+    """
+    idle = ((names.split(), text) for names, text, acts in ACTING if not acts(settings))
+    reasons = {key: text for names, text in idle for key in names}
+    idle = [f"{key} (acts with {reasons[key]})" for key in dict.fromkeys(keys) if key in reasons]
+    return f"without effect: {', '.join(idle)}" if idle else ""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

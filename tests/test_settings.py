@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dslite import cards, settings
+from dslite import cards, notebooks, settings
 from tests.refusals import refusal
 
 CARD = """\
@@ -164,3 +164,38 @@ def test_parse_overrides(overrides, parsed):
 def test_overrides_that_are_none(item):
     reason = "the value cannot be read" if "[" in item else "expected key=value"
     assert refusal(settings.parse_overrides, [item]).startswith(f"override '{item}': {reason}")
+
+
+RIDGE = "pooling=segments picture=clip+level head=ridge epochs_phase2=0"
+IDLE = [
+    ("units=8", RIDGE, "units (acts with head arelu)"),
+    ("weight_decay=1e-3", RIDGE, "weight_decay (acts with head arelu or fine-tuning)"),
+    ("augmentation=cutmix", RIDGE, "augmentation (acts with head arelu or fine-tuning)"),
+    ("image_size=64", RIDGE, "image_size (acts with picture chunk)"),
+    ("learning_rate=1", f"{RIDGE} epochs_phase2=2 learning_rate_phase2=1", "learning_rate (acts"),
+    ("segments=2 columns=64", "", "segments (acts with pooling segments), columns (acts with"),
+    ("mask_px=3", "augmentation=cutmix", "mask_px (acts with augmentation specaugment)"),
+    ("trained_share=0.5", "weights=random", "trained_share (acts with epochs_phase2 and"),
+    ("units=8 trim_db=50 level_max_hz=2000", "trim=on picture=clip+level", ""),
+    ("learning_rate=1 augmentation=none segments=2", f"{RIDGE} epochs_phase2=2", ""),
+    ("mask_px=3 sap_a=0.3", "augmentation=specaugment", ""),
+]
+
+
+@pytest.mark.parametrize(("overrides", "others", "text"), IDLE)
+def test_settings_without_effect_are_named(overrides, others, text):
+    used = settings.Settings(**settings.parse_overrides(f"{others} {overrides}"))
+    message = settings.without_effect(used, settings.parse_overrides(overrides))
+    assert message.startswith(f"without effect: {text}") if text else message == ""
+    assert {name for names, *_ in settings.ACTING for name in names.split()} <= {*dict(used)}
+
+
+def test_training_and_notebooks_name_them(user_card, command, capsys):
+    card = user_card()
+    warning = "warning: without effect: units (acts with head arelu)\n"
+    status, _, err = command("train", card.table, "--set", "units=8")
+    assert status == 2  # the audio is not there
+    assert err.startswith(warning)
+    assert warning not in command("train", card.table, "--preset", "paper", "--set", "units=8")[2]
+    notebooks.begin("3_training", {"dataset": "demo", "overrides": "head=ridge units=8"})
+    assert capsys.readouterr().err == warning

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dslite import audio, paths
 from dslite.cards import Card
-from dslite.datasets import listing, manifest, partitions, scan
+from dslite.datasets import fingerprint, listing, manifest, partitions, scan
 from dslite.datasets.manifest import Manifest
 from dslite.errors import InputError
 from dslite.settings import PARTITIONS, Settings
@@ -24,6 +24,7 @@ NOBODY = (
 )
 NEAR_SPLIT = "one recording in two partitions"  # kinds of warnings
 NEAR_TWICE = "one recording twice"
+CROWDED = "one sound in many files"
 UNEXPECTED = "not the expected counts"
 # Table 1's columns -> heading and the decimals that are printed
 TABLE1 = {
@@ -259,16 +260,23 @@ def _shared_audio(corpus: Manifest) -> list[str]:
 
 def _near_duplicates(corpus: Manifest) -> dict[str, list[str]]:
     """Files that are one recording though their samples differ: in two partitions, and in one."""
-    table = corpus.table
+    table, most = corpus.table, fingerprint.MOST_NEIGHBOURS
     file = _files(corpus)
     kinds: dict[str, dict[int, str]] = {NEAR_SPLIT: {}, NEAR_TWICE: {}}
-    for i, j in scan.near_duplicates(table["fingerprint"], corpus.card.dataset):
+    pairs, crowded = scan.near_duplicates(table["fingerprint"], corpus.card.dataset)
+    for i, j in pairs:
         if file[i] != file[j] and table["audio_hash"][i] != table["audio_hash"][j]:
             text = f"{_at(corpus, j)} ({table['partition'][j]}): the same recording as " + (
                 f"{_at(corpus, i)} ({table['partition'][i]}), by its sound; listen, and remove one"
             )
             apart = table["partition"][i] != table["partition"][j]
             kinds[NEAR_SPLIT if apart else NEAR_TWICE].setdefault(j, text)  # of many, the first
+    if crowded:
+        kinds[CROWDED] = {
+            0: f"{len(crowded)} files, as {_at(corpus, crowded[0])}, hold a sound that {most} "
+            "files before them hold, too, perhaps a tone; by that sound they are compared with the "
+            f"first {most} of these only"
+        }
     return {kind: list(sentences.values()) for kind, sentences in kinds.items()}
 
 

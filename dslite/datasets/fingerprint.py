@@ -8,10 +8,12 @@ are alike and equally far apart.
 import base64
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 from scipy import fft
+from threadpoolctl import threadpool_limits
 
 LEVELS_RATE = 8000  # Hz: what a corpus at 16 kHz and its original at 48 kHz have in common
 LEVELS_PARTS = 16
@@ -27,14 +29,24 @@ APART = 12  # hops between two syllables at least
 MOST = 8  # syllables: the loudest
 HALF = 16  # hops of a syllable's surroundings, to each side
 SHAPE = (10, 8)  # coefficients that are stored: over time, over frequency
+FRAMES = 64  # transformed at a time: they stay in the cache, and BLAS starts no threads
 STEADY = 1.0  # dB: a sound that varies less (a tone, a hum) has no shape
 SYLLABLE = np.dtype([("at", "<u4"), ("shape", "i1", SHAPE[0] * SHAPE[1])])
+KERNEL = np.hanning(SMOOTHING + 2)[1:-1]
+KERNEL = KERNEL / KERNEL.sum()
+TAPER = np.hanning(2 * HALF + 3)[1:-1, None]
+# Discrete cosine transforms, of which only so many coefficients are needed
+OVER_TIME = fft.dct(np.eye(2 * HALF + 1), norm="ortho", axis=0)[: SHAPE[0]]
+OVER_BANDS = fft.dct(np.eye(BANDS), norm="ortho", axis=0)[: SHAPE[1]].T
 
 ALIKE = 0.9  # cosine of the shapes of two syllables that may be the same one
 JITTER = 20  # ms by which a syllable may move
 SINGLE, SEVERAL = 0.99, 0.965  # mean cosine that recognises a file by one syllable, by three
-COARSE = 8  # principal components of the shapes in which neighbours are searched
-ROWS = 65536  # pairs of neighbours that are compared at a time
+COARSE = 16  # principal components of the shapes in which neighbours are searched
+ROWS = 256  # syllables that are compared with as many others at a time
+MOST_NEIGHBOURS = (
+    16  # earlier ones of a syllable: of a beep in every file, only the first are taken
+)
 
 
 def loudness_levels(waveform: np.ndarray) -> np.ndarray:
@@ -79,28 +91,32 @@ class Spectrogram:
 
     def add(self, block: np.ndarray) -> None:
         """Take the next samples: float [frames, channels]."""
-        samples = np.concatenate([self._rest, block.astype(np.float32)])
-        length = len(self._window)
+        self._transform()  # those before it: a file of one block is transformed once
+        self._rest = np.concatenate([self._rest, block], dtype=np.float32)
+
+    def _transform(self) -> None:
+        """Turn the samples that are there into powers, but for those of the next frame."""
+        samples, length = self._rest, len(self._window)
         last = int((self._first + len(samples) - length) / self._hop)
         starts = np.arange(self._frames, last + 1) * self._hop
         starts = np.round(starts).astype(int) - self._first
         starts = starts[starts <= len(samples) - length]
-        if not len(starts):
-            self._rest = samples
-            return
-        power = np.zeros((len(starts), BANDS), np.float32)
-        for channel in samples.T:  # summed, so that channels that cancel are heard, too
-            frames = np.lib.stride_tricks.sliding_window_view(channel, length)[starts]
-            bins = fft.rfft(frames * self._window)[:, self._bins]
-            power += (np.square(bins.real) + np.square(bins.imag)) @ self._bands
-        self._power.append(power)
+        for part in (starts[i : i + FRAMES] for i in range(0, len(starts), FRAMES)):
+            power = np.zeros((len(part), BANDS), np.float32)
+            for channel in samples.T:  # summed, so that channels that cancel are heard, too
+                frames = np.lib.stride_tricks.sliding_window_view(channel, length)[part]
+                bins = fft.rfft(frames * self._window)[:, self._bins]
+                power += (np.square(bins.real) + np.square(bins.imag)) @ self._bands
+            self._power.append(power)
         self._frames += len(starts)
         done = max(0, round(self._frames * self._hop) - self._first)
         self._rest, self._first = samples[done:], self._first + done
 
     def levels(self) -> np.ndarray:
         """Return the levels in dB to the end of the audio: float32 [frames, BANDS]."""
-        self.add(np.zeros((len(self._window), self._rest.shape[1])))
+        end = np.zeros((len(self._window), self._rest.shape[1]), np.float32)
+        self._rest = np.concatenate([self._rest, end])
+        self._transform()
         power = np.concatenate([*self._power, np.zeros((0, BANDS), np.float32)])
         return 10 * np.log10(np.maximum(power, 1e-9))
 
@@ -111,14 +127,17 @@ def of_levels(levels: np.ndarray) -> str:
     It is empty where nothing sounds, or nothing changes.
     """
     power = 10 ** (levels / 10)
-    kernel = np.hanning(SMOOTHING + 2)[1:-1]
-    loudness = np.log(np.convolve(power.sum(axis=1), kernel / kernel.sum(), "same") + 1e-9)
-    around = np.pad(loudness, APART, constant_values=-np.inf)
+    loudness = np.log(np.convolve(power.sum(axis=1), KERNEL, "same") + 1e-9)
+    around = np.full(len(loudness) + 2 * APART, -np.inf)
+    around[APART:-APART] = loudness
     highest = np.lib.stride_tricks.sliding_window_view(around, 2 * APART + 1).max(axis=1)
     lowest = max(loudness.max() - 2 / 3 * RANGE * np.log(10) / 10, np.log(SILENCE))
     peaks = np.flatnonzero((loudness == highest) & (loudness > lowest))
+    if not peaks.size:
+        return ""
     peaks = np.sort(peaks[np.argsort(-loudness[peaks], kind="stable")[:MOST]])
-    before, top, after = (np.pad(loudness, 1, mode="edge")[peaks + i] for i in range(3))
+    before, after = np.maximum(peaks - 1, 0), np.minimum(peaks + 1, len(loudness) - 1)
+    before, top, after = loudness[before], loudness[peaks], loudness[after]
     curve = before - 2 * top + after
     # Between the frames: a parabola's peak, so that a copy may begin anywhere.
     shift = np.divide(before - after, 2 * curve, out=np.zeros_like(top), where=curve < -1e-6)
@@ -134,57 +153,86 @@ def _shapes(levels: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     place = at[:, None] + np.arange(-HALF, HALF + 1)
     before = np.floor(place).astype(int)
     share = (place - before)[..., None]
-    padded = np.pad(levels, ((HALF + 1, HALF + 2), (0, 0)), constant_values=levels.min() - RANGE)
+    padded = np.full((len(levels) + 2 * HALF + 3, BANDS), levels.min() - RANGE, levels.dtype)
+    padded[HALF + 1 : HALF + 1 + len(levels)] = levels
     first, second = padded[before + HALF + 1], padded[before + HALF + 2]
     floor = first.max(axis=(1, 2), keepdims=True) - RANGE
     level = (1 - share) * np.maximum(first, floor) + share * np.maximum(second, floor)
     # What is silent, or beyond the file's ends, counts for nothing.
     inside = ((before >= 0) & (before + 1 < len(levels)))[..., None]
     loud = inside * (level.max(axis=2, keepdims=True) - floor)
-    weight = np.hanning(2 * HALF + 3)[1:-1, None] * np.maximum(loud, 1e-6)
+    weight = TAPER * np.maximum(loud, 1e-6)
     weight = weight / weight.sum(axis=1, keepdims=True)
     level = (level - (weight * level).sum(axis=1, keepdims=True)) * np.sqrt(weight)
     varied = np.sqrt(np.square(level).sum(axis=(1, 2)) / BANDS) >= STEADY
-    shapes = fft.dctn(level, axes=(1, 2), norm="ortho")[:, : SHAPE[0], : SHAPE[1]]
-    shapes = shapes.reshape(len(at), SHAPE[0] * SHAPE[1])
+    shapes = (OVER_TIME @ level @ OVER_BANDS).reshape(len(at), -1)
     size = np.maximum(np.linalg.norm(shapes, axis=1, keepdims=True), 1e-9)
     return np.clip(np.round(254 * shapes / size), -127, 127).astype(np.int8), varied
 
 
-def near_duplicates(fingerprints: Sequence[str]) -> list[tuple[int, int]]:
-    """List pairs of files that are one recording, by place: (earlier, later), sorted."""
+def near_duplicates(fingerprints: Sequence[str]) -> tuple[list[tuple[int, int]], list[int]]:
+    """List pairs of files that are one recording, by place: (earlier, later), sorted.
+
+    A second list names the files with a syllable that `MOST_NEIGHBOURS` files before it have, too,
+    as a beep in every file is one: it is not compared with more of them.
+    """
     each = [np.frombuffer(base64.b64decode(text), SYLLABLE) for text in fingerprints]
     counts = np.array([len(one) for one in each], int)
     if counts.sum() < 2:
-        return []
+        return [], []
     every, ends = np.concatenate(each), np.cumsum(counts)
     at, shapes = every["at"].astype(int), every["shape"].astype(np.float32)
     shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
     of_file = [slice(*ends) for ends in zip(ends - counts, ends, strict=True)]
-    return [
+    neighbours, crowded = _neighbours(shapes, np.repeat(np.arange(len(each)), counts))
+    pairs = [
         (one, other)
-        for one, other in _neighbours(shapes, np.repeat(np.arange(len(each)), counts))
+        for one, other in neighbours
         if _one_recording(
             shapes[of_file[one]] @ shapes[of_file[other]].T, at[of_file[one]], at[of_file[other]]
         )
     ]
+    return pairs, crowded
 
 
-def _neighbours(shapes: np.ndarray, file: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of files of which two syllables are so alike as the best ones of a recording are."""
-    from scipy.spatial import KDTree  # here, since it takes a fifth of a second
+def _neighbours(shapes: np.ndarray, file: np.ndarray) -> tuple[list[tuple[int, int]], list[int]]:
+    """Pairs of files of which two syllables are so alike as the best ones of a recording are.
 
+    The second list holds the files of syllables that have `MOST_NEIGHBOURS` earlier neighbours.
+    """
+    cosine = SEVERAL - 1e-4
     # No distance grows by a projection, so that none of them is overlooked.
-    axes = np.linalg.eigh(shapes.T @ shapes).eigenvectors[:, -COARSE:]
-    tree = KDTree(shapes @ axes)
-    near = tree.query_pairs(np.sqrt(2 - 2 * SEVERAL) + 1e-4, output_type="ndarray")
-    near = near[file[near[:, 0]] != file[near[:, 1]]]
-    pairs = set()
-    for first in range(0, len(near), ROWS):
-        one, other = near[first : first + ROWS].T
-        alike = np.einsum("ij,ij->i", shapes[one], shapes[other]) > SEVERAL - 1e-4
-        pairs |= set(zip(file[one[alike]].tolist(), file[other[alike]].tolist(), strict=True))
-    return sorted({(min(pair), max(pair)) for pair in pairs})
+    coarse = shapes @ np.linalg.eigh(shapes.T @ shapes).eigenvectors[:, -COARSE:]
+    half, ones = np.square(coarse).sum(axis=1) / 2, np.ones(len(coarse), np.float32)
+    # The product of two rows is the cosine where what lies outside the projection is alike.
+    left = np.column_stack([coarse, ones, -half])
+    right = np.column_stack([coarse, -half, ones])
+
+    def search(first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Neighbours before some syllables, and which of these have as many as are taken."""
+        later = np.arange(first, min(first + ROWS, len(shapes)))
+        room, pairs = np.full(len(later), MOST_NEIGHBOURS), [np.zeros((0, 2), int)]
+        for start in range(0, first + 1, ROWS):
+            near = left[start : start + ROWS] @ right[later[room > 0]].T >= cosine - 1
+            if not near.any():
+                continue
+            rows = start + np.flatnonzero(near.any(axis=1))
+            columns = np.flatnonzero(room > 0)[near.any(axis=0)]
+            alike = shapes[rows] @ shapes[later[columns]].T > cosine
+            alike &= file[rows, None] < file[later[columns]]
+            alike &= np.cumsum(alike, axis=0, dtype=np.int32) <= room[columns]
+            room[columns] -= alike.sum(axis=0)
+            one, other = np.nonzero(alike)
+            pairs.append(np.column_stack([file[rows[one]], file[later[columns[other]]]]))
+            if not room.any():
+                break
+        return np.concatenate(pairs), later[room == 0]
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor() as pool:
+        pairs, crowded = zip(*pool.map(search, range(0, len(shapes), ROWS)), strict=True)
+    pairs = np.unique(np.concatenate(pairs), axis=0)
+    crowded = np.unique(file[np.concatenate(crowded)])
+    return [(one, other) for one, other in pairs.tolist()], crowded.tolist()
 
 
 def _one_recording(cosine: np.ndarray, at: np.ndarray, at_other: np.ndarray) -> bool:

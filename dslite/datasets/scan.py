@@ -168,13 +168,16 @@ def gather(files: Sequence[Path | None], dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def near_duplicates(fingerprints: Sequence[str], dataset: str) -> list[tuple[int, int]]:
-    """List the pairs of `fingerprint.near_duplicates`, from the cache where they are known."""
+def near_duplicates(
+    fingerprints: Sequence[str], dataset: str
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return what `fingerprint.near_duplicates` does, from the cache where it is known."""
     store = paths.cache() / "audio" / f"{dataset}-pairs.json"
     key = provenance.digest(list(fingerprints))
     text = _stored(store)
-    if text and (content := json.loads(text))["fingerprints"] == key:
-        return [(one, other) for one, other in content["pairs"]]
-    pairs = fingerprint.near_duplicates(fingerprints)
-    _store(store, json.dumps({"fingerprints": key, "pairs": pairs}))
-    return pairs
+    content = json.loads(text) if text else {}
+    if content.get("fingerprints") != key or "crowded" not in content:
+        pairs, crowded = fingerprint.near_duplicates(fingerprints)
+        content = {"fingerprints": key, "pairs": pairs, "crowded": crowded}
+        _store(store, json.dumps(content))
+    return [(one, other) for one, other in content["pairs"]], content["crowded"]

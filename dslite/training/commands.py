@@ -49,11 +49,16 @@ def train(
 
     An interrupted training goes on from its last finished epoch.
     """
-    from dslite import cards
+    from dslite import cards, settings
 
     named = {"augmentation": augmentation, "backbone": backbone, "weights": weights}
     card = commands.load_card(dataset, name=name, columns=columns, skip_bad=skip_bad)
     chosen = cards.settings_of(card, preset, overrides or "", **named)
+    named = [key for key, value in named.items() if value]
+    if idle := settings.without_effect(
+        chosen, [*named, *settings.parse_overrides(overrides or "")]
+    ):
+        typer.echo(f"warning: {idle}", err=True)
     built = commands.checked(card)
     tensorflow_logging.import_tensorflow(chosen.threads)
     from dslite.datasets.partitions import divide

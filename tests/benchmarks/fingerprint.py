@@ -95,7 +95,7 @@ def main(corpora: list[str], copies: int) -> None:
             texts.append(of(wave, rate))
         spent = time.process_time() - begin
         begin = time.process_time()
-        pairs = fingerprint.near_duplicates(texts)
+        pairs, _ = fingerprint.near_duplicates(texts)
         compared = time.process_time() - begin
         lines += [
             f"- {name}: {len(files):,} files, {len(files) * (len(files) - 1) // 2:,} pairs, "
@@ -110,7 +110,7 @@ def main(corpora: list[str], copies: int) -> None:
             right = 0
             for i in drawn:
                 copy, rate = change(*soundfile.read(files[i]))
-                right += bool(fingerprint.near_duplicates([texts[i], of(copy, rate)]))
+                right += bool(fingerprint.near_duplicates([texts[i], of(copy, rate)])[0])
             columns[name][kind] = f"{100 * right / copies:.0f}"
             print(kind, columns[name][kind], flush=True)
     table = pd.DataFrame(columns)

@@ -1,6 +1,9 @@
 """Fingerprints: a recording is recognised in its copies, and nothing else is."""
 
+import base64
+
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import soxr
@@ -8,6 +11,7 @@ from scipy.signal import stft
 
 from dslite import cards
 from dslite.datasets import checks, fingerprint, load_manifest, scan
+from dslite.datasets.manifest import Manifest
 from tests.datasets import trees
 
 RATE = 16000
@@ -56,9 +60,8 @@ def test_a_copy_is_recognised_and_nothing_else(tmp_path, kind):
         soundfile.write(tmp_path / f"{seed}.wav", voice(seed), RATE)
     soundfile.write(tmp_path / f"5.{suffix}", change(voice(2)), rate)
     files = sorted(tmp_path.iterdir())
-    assert fingerprint.near_duplicates([scan.of_file(file).fingerprint for file in files]) == [
-        (2, 5)
-    ]
+    texts = [scan.of_file(file).fingerprint for file in files]
+    assert fingerprint.near_duplicates(texts) == ([(2, 5)], [])
 
 
 def test_a_beep_in_front_is_no_copy_and_what_is_steady_has_no_fingerprint(tmp_path, rng):
@@ -70,30 +73,67 @@ def test_a_beep_in_front_is_no_copy_and_what_is_steady_has_no_fingerprint(tmp_pa
     for wave in (*beeps, *noises, hum, np.zeros(RATE), np.zeros(3)):
         soundfile.write(tmp_path / "a.wav", wave, RATE)
         texts.append(scan.of_file(tmp_path / "a.wav").fingerprint)
-    assert fingerprint.near_duplicates(texts) == []
+    assert fingerprint.near_duplicates(texts) == ([], [])
     assert texts[-2:] == ["", ""]
-    assert fingerprint.near_duplicates([]) == fingerprint.near_duplicates([""]) == []
+    assert fingerprint.near_duplicates([]) == fingerprint.near_duplicates([""]) == ([], [])
 
 
-def test_no_neighbour_is_overlooked(rng):
-    """The same pairs of files as all syllables compared with all."""
-    shapes, file = np.eye(80)[rng.integers(0, 3, 600)], np.arange(600) // 3
-    shapes += rng.uniform(0, 0.06, (600, 1)) * rng.normal(size=(600, 80))
-    shapes = (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
-    one, other = np.nonzero(np.triu(shapes @ shapes.T > fingerprint.SEVERAL))
-    expected = {(i, j) for i, j in zip(file[one], file[other], strict=True) if i < j}
-    assert len(expected) > 100
-    assert expected <= set(fingerprint._neighbours(shapes, file))
+def alike(rng, files, each, noise):
+    """Syllables of three kinds with noise: float32 [syllables, 80] of norm 1, and their files."""
+    shapes = np.eye(80)[rng.integers(0, 3, files * each)]
+    shapes += noise * rng.uniform(0, 1, (len(shapes), 1)) * rng.normal(size=shapes.shape)
+    shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
+    return shapes.astype(np.float32), np.repeat(np.arange(files), each)
+
+
+def test_no_neighbour_is_overlooked_and_of_many_the_first_are_taken(rng, monkeypatch):
+    """The same pairs of files as all syllables compared with all; of a crowd, the first of them."""
+    shapes, file = alike(rng, 200, 3, 0.06)
+    near = (shapes @ shapes.T > fingerprint.SEVERAL - 1e-4) & (file[:, None] < file)
+    pairs, crowded = fingerprint._neighbours(shapes, file)
+    first = near & (np.cumsum(near, axis=0) <= fingerprint.MOST_NEIGHBOURS)
+    assert set(pairs) == set(zip(*(file[i].tolist() for i in np.nonzero(first)), strict=True))
+    enough = near.sum(axis=0) >= fingerprint.MOST_NEIGHBOURS
+    assert crowded == sorted(set(file[enough].tolist())) != []
+    monkeypatch.setattr(fingerprint, "MOST_NEIGHBOURS", 600)
+    pairs, crowded = fingerprint._neighbours(shapes, file)
+    assert set(pairs) == set(zip(*(file[i].tolist() for i in np.nonzero(near)), strict=True))
+    assert crowded == []
+
+
+def test_thousands_of_files_of_one_beep_have_few_pairs(rng, cache):
+    """All but the first are named as copies, each of the first; two beeps are two groups."""
+    shapes, file = alike(rng, 3000, 1, 0)
+    syllables = np.zeros(len(shapes), fingerprint.SYLLABLE)
+    noise = rng.integers(-1, 2, shapes.shape)
+    syllables["shape"] = np.clip(np.round(127 * shapes) + noise, -127, 127)
+    texts = [base64.b64encode(one.tobytes()).decode() for one in syllables]
+    pairs, crowded = fingerprint.near_duplicates(texts)
+    assert len(pairs) < fingerprint.MOST_NEIGHBOURS * len(texts)
+    assert len(crowded) == len(texts) - 3 * fingerprint.MOST_NEIGHBOURS
+    earliest = {}
+    for one, other in pairs:
+        earliest.setdefault(other, one)
+    kinds = shapes.argmax(axis=1)
+    firsts = {int(np.flatnonzero(kinds == kind)[0]) for kind in range(3)}
+    assert earliest.keys() == set(file.tolist()) - firsts
+    assert set(earliest.values()) == firsts
+    table = pd.DataFrame({"path": texts, "partition": "train", "fingerprint": texts})
+    corpus = Manifest(cache, table.assign(audio_hash=texts), card=cards.load("demo"))
+    kinds = checks._near_duplicates(corpus)
+    assert len(kinds[checks.NEAR_TWICE]) == 2997
+    assert len(kinds[checks.CROWDED]) == 1
+    assert kinds[checks.CROWDED][0].startswith("2952 files, as row ")
 
 
 def test_pairs_are_searched_once(cache, monkeypatch):
     calls, search = [], "near_duplicates"
-    monkeypatch.setattr(fingerprint, search, lambda texts: calls.append(texts) or [(0, 1)])
+    monkeypatch.setattr(fingerprint, search, lambda texts: calls.append(texts) or ([(0, 1)], [1]))
     for texts in (["a", "a"], ["a", "a"], ["a", "b"]):
-        assert scan.near_duplicates(texts, "few") == [(0, 1)]
+        assert scan.near_duplicates(texts, "few") == ([(0, 1)], [1])
     assert len(calls) == 2
     next(cache.rglob("few-pairs.json")).write_text("damaged")
-    assert scan.near_duplicates(["a", "b"], "few") == [(0, 1)]
+    assert scan.near_duplicates(["a", "b"], "few") == ([(0, 1)], [1])
     assert len(calls) == 3
 
 
