@@ -9,6 +9,7 @@ import sys
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -83,3 +84,27 @@ def test_the_pages_are_built_without_a_warning_and_every_link_leads_somewhere(tm
     page = (tmp_path / "site" / "notebooks" / "demo" / "3_training.html").read_text("utf-8")
     assert "<math" in page
     assert "cdn" not in page
+
+
+def test_what_ravdess_readme_says_of_explanations_is_what_the_record_holds():
+    text = (paths.ROOT / "results/ravdess/README.md").read_text()
+    run = paths.ROOT / "results/records/ravdess/ravdess/mobilenet_v2-none-s0"
+    tables = {file.stem: pd.read_csv(file) for file in (run / "explanation").glob("*.csv")}
+    panels = tables["panels"].sort_values("level_share", ascending=False, kind="stable")
+    mean = np.average(panels["level_share"], weights=panels["files"])
+    each = zip(panels["level_share"], panels["class"], strict=True)
+    shares = ", ".join(f"{100 * share:.0f} % for *{label}*" for share, label in each)
+    assert f"\n{100 * mean:.0f} % of the absolute attribution" in text
+    assert f": {shares}. How loud" in " ".join(text.split())
+    for row in tables["scrutiny"].to_dict("records")[:-1]:
+        cells = [
+            f"{row[of]:.3f} | {row[f'{of}_gain']:.3f} ({row[f'{of}_low']:.3f}–{row[f'{of}_high']:.3f})"
+            for of in ("deletion", "insertion")
+        ]
+        assert " | ".join(cells) in text, row["method"]
+    worst = tables["confusions_test"].iloc[0]
+    assert f"{worst['true']} for {worst['predicted']} ({worst['files']} of 32)" in text
+    recalls = tables["recalls"].set_index(["partition", "class"]).loc["test", worst["true"]]
+    low, high = (f"{100 * recalls[end]:.0f}" for end in ("low", "high"))
+    assert f"recall of {100 * recalls['recall']:.0f} % has" in text
+    assert f"interval of {low} to {high} over files" in text

@@ -114,11 +114,16 @@ def choice(scores: pd.DataFrame) -> list[str]:
             text = f"The recipe tuned was chosen on {places}, on no speaker of {name}."
             texts += [text] * (TUNED in presets)
             continue
-        parts = [f"{preset} on {len(of)} ({', '.join(of)})" for preset, of in used.items()]
+        every = [preset for preset, of in used.items() if len(of) == len(card.part_of_speaker)]
+        whom = {preset: f"{len(of)} ({', '.join(of)})" for preset, of in used.items()}
+        whom |= dict.fromkeys(every, "all of them")
+        parts = [f"{preset} on {of}" for preset, of in whom.items()]
         test = set(card.partition.get("test", ())) - set(itertools.chain(*used.values()))
         text = f"Of the {len(card.part_of_speaker)} speakers of {name}, recipes were chosen on: "
         text += f"{'; '.join(parts)}."
         text += f" {', '.join(sorted(test))} of test were never used." if test else ""
+        for preset in every:
+            text += f" So every score of {preset} on {name} is optimistic: other corpora judge it."
         for protocol, clean in same[same["protocol"].str.endswith(CLEAN)].groupby("protocol"):
             folds = protocol.removesuffix(f", {CLEAN}")
             n = same.loc[same["protocol"] == folds, "speakers"].max()
