@@ -177,7 +177,7 @@ def broken_zip(content: bytes, rng: random.Random) -> bytes:
                 name = rng.choice(("../victim", "/tmp/victim", f"../{name}", "a\\b", name.upper()))
             elif kind is not None:
                 data = (broken_json if name.endswith("json") else broken_bytes)(data, rng)
-            new.writestr(name, data)
+            new.writestr(zipfile.ZipInfo(name), data)  # whose date is fixed
     return target.getvalue()
 
 

@@ -17,16 +17,15 @@ SPARE = 1 << 33  # bytes of address space, beside twenty times the size of the f
 _LIMIT = """
 import os
 import sys
-try:
+from contextlib import suppress
+size = sum(map(os.path.getsize, sys.argv[1:]))
+with suppress(ImportError):  # Windows
     import resource
-except ImportError:  # Windows
-    pass
-else:
-    size = sum(map(os.path.getsize, sys.argv[1:]))
-    seconds = SECONDS + size // 10**6
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (SPARE + 20 * size,) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for name, most in ("CPU", SECONDS + size // 10**6), ("AS", SPARE + 20 * size), ("CORE", 0):
+        limit = getattr(resource, "RLIMIT_" + name)
+        limits = [value for value in resource.getrlimit(limit) if value != resource.RLIM_INFINITY]
+        with suppress(ValueError, OSError):  # macOS has no such limit of memory
+            resource.setrlimit(limit, (min([most, *limits]), resource.getrlimit(limit)[1]))
 """
 
 

@@ -29,9 +29,7 @@ OTHERS = "only weights of Keras will do"
 # Reads all that HDF5 would be asked for; what only raises an error is the reader's to explain.
 _READ = f"""
 import io
-import sys
 import zipfile
-from contextlib import suppress
 import h5py
 
 OTHER_FILES = "it takes arrays from other files"
