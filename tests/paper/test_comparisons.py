@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dslite import paths
+from dslite import cards, paths
 from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.paper import comparisons
@@ -145,7 +145,8 @@ def test_cross_validations_are_a_protocol_of_their_own():
             into_record(fold.with_name("fold1"), fold)
 
 
-def test_speakers_on_whom_no_preset_was_chosen_are_a_protocol_of_their_own():
+def test_speakers_on_whom_no_preset_was_chosen_are_a_protocol_of_their_own(monkeypatch):
+    chosen = cards.load("ravdess").model_copy(update={"chosen_on": {"tuned": ("train", "devel")}})
     folder = write_run(paths.results())
     fold = folder.with_name(f"{folder.name}-2folds") / "fold1"
     fold.parent.mkdir()
@@ -154,9 +155,14 @@ def test_speakers_on_whom_no_preset_was_chosen_are_a_protocol_of_their_own():
     file = fold / "predictions.csv"
     speakers = np.resize(["07", "19", "21", "24"], len(table := pd.read_csv(file)))
     table.assign(speaker=speakers).to_csv(file, index=False)
-    files = comparisons.predictions("ravdess").groupby("protocol")["speaker"].unique().map(sorted)
+    with monkeypatch.context() as patched:
+        patched.setattr(comparisons.cards, "load", lambda name: chosen)
+        files = comparisons.predictions("ravdess").groupby("protocol")["speaker"].unique()
+    files = files.map(sorted)
     assert files["1 folds"] == ["07", "19", "21", "24"]
     assert files[f"1 folds, {comparisons.CLEAN}"] == ["21", "24"]
+    # Nobody is left on whom `tuned` was not chosen.
+    assert set(comparisons.predictions("ravdess")["protocol"]) == {"1 folds"}
 
 
 # Sentences and tables on what came out
