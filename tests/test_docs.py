@@ -97,11 +97,9 @@ def test_what_ravdess_readme_says_of_explanations_is_what_the_record_holds():
     assert f"\n{100 * mean:.0f} % of the absolute attribution" in text
     assert f": {shares}. How loud" in " ".join(text.split())
     for row in tables["scrutiny"].to_dict("records")[:-1]:
-        cells = [
-            f"{row[of]:.3f} | {row[f'{of}_gain']:.3f} ({row[f'{of}_low']:.3f}–{row[f'{of}_high']:.3f})"
-            for of in ("deletion", "insertion")
-        ]
-        assert " | ".join(cells) in text, row["method"]
+        for of in ("deletion", "insertion"):
+            gain, *ends = (f"{row[f'{of}_{end}']:.3f}" for end in ("gain", "low", "high"))
+            assert f" {row[of]:.3f} | {gain} ({'–'.join(ends)})" in text, row["method"]
     worst = tables["confusions_test"].iloc[0]
     assert f"{worst['true']} for {worst['predicted']} ({worst['files']} of 32)" in text
     recalls = tables["recalls"].set_index(["partition", "class"]).loc["test", worst["true"]]

@@ -21,8 +21,8 @@ FILES = np.repeat(np.arange(6), [4, 8, 8, 8, 8, 8])  # classes of one speaker's
 CASES = {"75": (0.75, 0.08), "85": (0.85, 0.08)}  # mean and deviation of speakers
 TEXT = """# How often intervals and tests over few speakers are right
 
-`python tests/benchmarks/interval_coverage.py`: {:,} drawn corpora a row ({:,} pairs in the second table), 6
-classes, 44 files a speaker. All figures are per cent.
+`python tests/benchmarks/interval_coverage.py`: {:,} drawn corpora a row ({:,} pairs in the second
+table), 6 classes, 44 files a speaker. All figures are per cent.
 
 ## Intervals of a UAR that should hold the true one in 95 %
 

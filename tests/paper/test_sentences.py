@@ -87,8 +87,9 @@ def test_whom_the_recipe_was_chosen_on_is_named_and_the_others_score_stands_by_i
     rows = [score("none", 82.3), score("none", 83.4, protocol="5 folds", speakers=23)]
     (text,) = sentences.choice(pd.DataFrame([*rows, score("none", 61, "repaired")]))
     assert text == (
-        "Of the 23 speakers of RAVDESS, recipes were chosen on: tuned on all of them; repaired on 4 "
-        "(16, 17, 19, 20). So every score of tuned on RAVDESS is optimistic: other corpora judge it."
+        "Of the 23 speakers of RAVDESS, recipes were chosen on: tuned on all of them; repaired on "
+        "4 (16, 17, 19, 20). So every score of tuned on RAVDESS is optimistic: other corpora judge "
+        "it."
     )
     clean = {"protocol": f"5 folds, {CLEAN}"}
     rows += [score("none", 85.9, **clean), score("librosa", 87.5, **clean | ACOUSTIC)]
