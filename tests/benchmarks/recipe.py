@@ -247,8 +247,8 @@ def solutions_section(sizes: list[int]) -> list[str]:
     text = (
         f"Four heads of {FEATURES} features in half precision and products of 11520 of them, "
         f"{CLASSES} classes and {SPEAKERS} speakers, drawn. Own memory is anonymous; the pages of "
-        "the memory-mapped file lie in the page cache anyway, and the system takes them back when it needs them. Up to 3,072 samples "
-        "are solved exactly, more are spanned by 2,048 of them."
+        "the memory-mapped file lie in the page cache anyway, and the system takes them back when "
+        "it needs them. Up to 3,072 samples are solved exactly, more are spanned by 2,048 of them."
     )
     return [text, "", *_table(rows)]
 
