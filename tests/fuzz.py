@@ -612,9 +612,9 @@ def _read_tflite(file: Path) -> object:
 
 
 TARGETS = {
-    "table": Target(_of_sounds("my.csv"), _read_corpus, broken_table, 20, 200),
-    "table, segments": Target(_segments, _read_corpus, broken_table, 15, 100),
-    "table, Weka": Target(_weka, _read_weka, broken_table, 15, 100),
+    "table": Target(_of_sounds("my.csv"), _read_corpus, broken_table, 20, 120),
+    "table, segments": Target(_segments, _read_corpus, broken_table, 15, 60),
+    "table, Weka": Target(_weka, _read_weka, broken_table, 15, 60),
     "card": Target(_of_sounds("my.yaml"), _read_corpus, broken_yaml, 20, 200),
     "study": Target(_study, _read_study, broken_yaml, 15),
     "--set": Target(
@@ -644,7 +644,7 @@ TARGETS = {
     # From here on with TensorFlow
     "checkpoint": Target(_checkpoint, _read_checkpoint, broken_zip),
     "weights": Target(_saved("a.weights.h5", "save_weights"), _read_weights, few=20, hdf5=True),
-    "weights, older": Target(_saved("a.h5"), _read_weights, few=20, many=100, hdf5=True),
+    "weights, older": Target(_saved("a.h5"), _read_weights, few=20, many=40, hdf5=True),
     ".keras": Target(_saved("model.keras"), _read_keras, broken_zip, 20, hdf5=True),
     ".tflite": Target(_tflite, _read_tflite, few=3, many=15),
 }

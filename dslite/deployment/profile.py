@@ -341,7 +341,7 @@ def _save(table: pd.DataFrame, csv: Path, figure: Figure | None, picture: Path) 
 # On a phone: what TensorFlow Lite's ``benchmark_model`` prints
 
 EXPECTED = "expected is what benchmark_model prints, with the line 'Inference timings in us: ...'"
-_NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
+_NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)(?![\w.])"
 _TIMES = re.compile(rf"Inference timings in us: .*Inference \(avg\): {_NUMBER}")
 _FACTS = {  # printed by some versions and options only; a factor makes MiB 1e6 bytes, MB bytes
     "growth_mb": (rf"[Mm]emory footprint.* \(MB\): init=.* overall={_NUMBER}", 1024**2 / 1e6),

@@ -67,8 +67,9 @@ def test_an_older_benchmark_model_through_logcat():
         (PRINTED.partition("INFO: Inference")[0], "no measurement"),
         (PRINTED * 2, "more than one measurement"),
         (PRINTED.replace("(avg): 242000", "(avg): 0"), "no time"),
+        (PRINTED.replace("(avg): 242000", "(avg): 2..4e5"), "no measurement"),
     ],
-    ids=["empty", "interrupted", "two", "zero"],
+    ids=["empty", "interrupted", "two", "zero", "points"],
 )
 def test_what_is_no_measurement(text, message):
     with pytest.raises(InputError, match=re.escape(message)):
