@@ -58,13 +58,14 @@ OTHER = {
     **{"columns": 64, "level_window_ms": 64, "level_max_hz": 3000, "level_range_db": 80},
     **{"segments": 2, "head": "ridge", "copies": 2},
     **{"mel_scale": "htk", "mel_norm": "none", "normalise": "off", "power_floor": 1e-16},
-    **{"epoch_choice": "best", "threads": 3},
+    **{"epoch_choice": "best", "threads": 3, "products": "on"},
 }
 
 
 def test_every_setting_tells_two_runs_apart():
     assert set(OTHER) == set(Settings.model_fields) - {"backbone", "augmentation"}
-    needed = {"copies": {"head": "ridge"}}
+    segments = {"picture": "clip+level", "pooling": "segments", "head": "ridge"}
+    needed = {"copies": {"head": "ridge"}, "products": segments}
     names = {k: name("paper", **{k: value}, **needed.get(k, {})) for k, value in OTHER.items()}
     several = {"": {}, "two": {"units": 33, "dropout": 0.35}, "33": {"units": 34}}
     names |= {key: name("paper", **differs) for key, differs in several.items()}
