@@ -23,7 +23,7 @@ from dslite.settings import MOST_SEED, Settings, nearest, parse_overrides, witho
 ORDER = ("1_partition", "2_spectrograms", "3_training", "4_ablation", "5_tflite")
 ORDER += ("6_explainability", "7_paper")
 INJECTED = "# Parameters"  # first line of the cell that papermill adds
-LEAST = {"threads": 1, "evaluations": 3}  # of a number; of all others 0
+LEAST = {"evaluations": 3}  # of a number; of all others 0
 PAGE = Path(__file__).with_suffix(".html.j2")  # of executed notebooks
 CELLS = Path(__file__).with_suffix(".cells.j2")
 FORMULA = re.compile(
