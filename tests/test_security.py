@@ -22,7 +22,7 @@ BAD = """\
 import pickle
 import dill
 import cloudpickle
-import joblib
+from joblib import load
 from shelve import open
 from marshal import loads
 from .paths import *

@@ -3,6 +3,7 @@
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -132,3 +133,17 @@ def test_facts_depend_neither_on_the_blocks_nor_on_what_follows(tmp_path, noise,
     with (tmp_path / "a.wav").open("ab") as file:
         file.write(b"LIST\x04\0\0\0INFO")  # behind what the header says
     assert scan.of_file(tmp_path / "a.wav") == expected
+
+
+def test_many_files_are_decoded_in_processes_with_the_same_facts(tmp_path, rng, monkeypatch):
+    files = [tmp_path / f"{name}.wav" for name in "abc"]
+    for file in files[:2]:
+        soundfile.write(file, rng.uniform(-0.5, 0.5, RATE), RATE)
+    files[2].write_bytes(b"no audio")
+    facts = []
+    for least in (scan.LARGE, 1):
+        monkeypatch.setattr(scan, "LARGE", least)
+        monkeypatch.setenv("DSLITE_CACHE", str(tmp_path / f"cache{least}"))
+        facts.append(scan.gather([*files, None, tmp_path / "missing.wav"], "my"))
+    pd.testing.assert_frame_equal(*facts)
+    assert (facts[0]["audio_hash"] != "").tolist() == [True, True, False, False, False]
