@@ -44,9 +44,7 @@ JITTER = 20  # ms by which a syllable may move
 SINGLE, SEVERAL = 0.99, 0.965  # mean cosine that recognises a file by one syllable, by three
 COARSE = 16  # principal components of the shapes in which neighbours are searched
 ROWS = 256  # syllables that are compared with as many others at a time
-MOST_NEIGHBOURS = (
-    16  # earlier ones of a syllable: of a beep in every file, only the first are taken
-)
+MOST_NEIGHBOURS = 16  # earlier ones of a syllable: of a beep in every file, only the first
 
 
 def loudness_levels(waveform: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from unittest import mock
 
 import numpy as np
@@ -106,7 +107,7 @@ class Quantiser:
 
     def layers(self) -> list[str]:
         """Return the names of the layers with weights, in the order in which they run."""
-        weighted = (outputs[0] for name, _, outputs in self._operations() if name in WEIGHTED)
+        weighted = (outputs[0] for name, _, outputs in self._operations if name in WEIGHTED)
         return [name for name in weighted if re.match(SCOPE, name)]
 
     def exact(self, variant: str) -> list[str]:
@@ -116,12 +117,13 @@ class Quantiser:
         averages out; up to them it is a handful of small layers.
         """
         needed = set()
-        for _, inputs, outputs in reversed(self._operations() if variant == INT8 else []):
+        for _, inputs, outputs in reversed(self._operations if variant == INT8 else []):
             if needed.intersection(outputs) or re.match(PRODUCTS, outputs[0]):
                 needed.update(inputs, outputs)
         other = f"{STATISTICS}|{HEAD}"
         return [of for of in self.layers() if of in needed and not re.match(other, of)]
 
+    @cached_property
     def _operations(self) -> list[tuple[str, list[str], list[str]]]:
         """Operations as they run: kind, names of what each reads and of what it writes."""
         from ai_edge_litert.interpreter import OpResolverType
