@@ -31,7 +31,7 @@ DRAWN = 2048  # of more; what they do not span is left out (Nystroem's subset of
 LEAST = 0.1  # of a block's deviation: that of a feature counts as no smaller, it may be silent
 JITTER = 1e-5  # of a sample's mean squared norm
 TINY = 1e-12  # in place of 0 where no feature varies
-PRODUCTS = 3  # weight of the products of features, in blocks
+PRODUCTS_WEIGHT = 3  # of the products of features, in blocks
 BLOCK = 256  # samples in memory at a time
 THREADS = 2  # each of which holds what a head takes
 AVERAGED = 2  # heads
@@ -336,7 +336,7 @@ def _scaling_of_products(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean of each product, and one factor for all: those that vary most say most."""
     mean, variance = _moments(features, rows, features.columns)
-    factor = np.sqrt(PRODUCTS / max(float(variance.sum()), TINY))
+    factor = np.sqrt(PRODUCTS_WEIGHT / max(float(variance.sum()), TINY))
     return mean.astype(np.float32), np.full(len(mean), factor, np.float32)
 
 
