@@ -333,11 +333,16 @@ def picture(mel: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     """
     import tensorflow as tf
 
-    lowest = mel[:, : settings.mel_bands]
-    drawn = tf.gather(tf.constant(colours()), tf.cast(tf.reverse(lowest, axis=[1]), tf.int32))
+    # Rows and shades of all panels at once: the device is slow at parts, turns and repetitions.
+    panels, height = settings.panels, settings.mel_bands
+    rows = np.arange(panels * height).reshape(panels, height)[:, ::-1].ravel()
+    shades = tf.cast(tf.gather(mel, rows, axis=1), tf.int32)
+    table = colours()
+    if panels > 1:
+        shades += np.repeat(256 * np.arange(panels, dtype=np.int32), height)[:, None]
+        gray = np.arange(256, dtype=np.float32)[:, None]
+        table = np.concatenate([table, np.repeat(gray, 3, axis=1)])
+    drawn = tf.gather(tf.constant(table), shades)
     if settings.picture == "chunk":
         return tf.image.resize(drawn, settings.picture_shape, method="bilinear")
-    if settings.panels > 1:
-        second = tf.cast(tf.reverse(mel[:, settings.mel_bands :], axis=[1]), tf.float32)
-        drawn = tf.concat([drawn, tf.repeat(second[..., None], 3, axis=-1)], axis=1)
     return tf.ensure_shape(drawn, [None, *settings.picture_shape, 3])
