@@ -195,6 +195,6 @@ def test_picture_is_drawn_and_resized(rng, bands, frames, size):
     mel = rng.integers(0, 256, (2, bands, frames), dtype=np.uint8)
     table = np.round(255 * np.array(matplotlib.colormaps["viridis"].colors))
     expected = [bilinear(table[values[::-1]], size) for values in mel]
-    pictures = spectrogram.picture(mel, Settings(image_size=size)).numpy()
+    pictures = spectrogram.picture(mel, Settings(image_size=size, mel_bands=bands)).numpy()
     assert pictures.dtype == np.float32
     np.testing.assert_allclose(pictures, expected, atol=1e-2)
