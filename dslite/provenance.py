@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import dslite
 from dslite import paths
-from dslite.errors import InputError
+from dslite.errors import HALVES, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,12 +129,11 @@ class _Mapping(dict):
 
 def placed(content: Any, path: str | os.PathLike, remedy: str) -> Any:
     """Return content of a file whose mappings name it where a key is missing (InputError)."""
-    if isinstance(content, str) and not content.isascii():
-        if any("\ud800" <= character <= "\udfff" for character in content):
-            raise InputError(f"{paths.shown(path)}: {content!r} is no text; {remedy}")
-    elif isinstance(content, list):
+    if isinstance(content, str) and HALVES.search(content):
+        raise InputError(f"{paths.shown(path)}: {content!r} is no text; {remedy}")
+    if isinstance(content, list):
         return [placed(value, path, remedy) for value in content]
-    elif isinstance(content, dict):
+    if isinstance(content, dict):
         content = _Mapping(
             (placed(k, path, remedy), placed(content[k], path, remedy)) for k in content
         )
@@ -192,6 +191,16 @@ def unquoted(frame: "pd.DataFrame") -> "pd.DataFrame":
 
     frame = frame.rename(columns=plain)
     return frame.apply(lambda column: column.map(plain) if _holds_texts(column) else column)
+
+
+def read_csv(path: str | os.PathLike, remedy: str = "run it again", **how: Any) -> "pd.DataFrame":
+    """Read a CSV file of a `quoted` frame; InputError with the ``remedy`` where that fails."""
+    import pandas as pd
+
+    try:
+        return unquoted(pd.read_csv(path, **how))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths.shown(path)}: not readable ({error}); {remedy}") from None
 
 
 def _holds_texts(column: "pd.Series") -> bool:

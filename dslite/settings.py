@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from dslite.errors import InputError
+from dslite.errors import HALVES, InputError
 
 AUGMENTATIONS = ("none", "cutmix", "specaugment", "cutmix+specaugment")
 PARTITIONS = ("train", "devel", "test")
@@ -34,7 +34,7 @@ class _Yaml(yaml.SafeLoader):
 
     def construct_scalar(self, node):
         text = super().construct_scalar(node)
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        if HALVES.search(text):
             raise yaml.YAMLError(f"{text!r} is no text")
         return text
 

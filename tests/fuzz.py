@@ -542,12 +542,15 @@ def _read_audio(file: Path) -> object:
     return decoded, scan.of_file(file)
 
 
-def _m4a(folder: Path) -> Path:
-    from tests import encoded
+def _encoded(codec: str, form: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        from tests import encoded
 
-    file = folder / "a.m4a"
-    file.write_bytes(encoded.encode("aac", "mp4", encoded.sound(0.5, 16000), rate=16000))
-    return file
+        rate, file = 8000 if form == "amr" else 16000, folder / f"a.{form}"
+        file.write_bytes(encoded.encode(codec, form, encoded.sound(0.5, rate), rate=rate))
+        return file
+
+    return make
 
 
 def _network() -> Any:
@@ -640,7 +643,9 @@ TARGETS = {
     "AIFF": Target(_audio("AIFF"), _read_audio),
     "Ogg": Target(_audio("OGG"), _read_audio, few=15),
     "MP3": Target(_audio("MP3"), _read_audio, few=15),
-    "M4A": Target(_m4a, _read_audio, few=15),
+    "M4A": Target(_encoded("aac", "mp4"), _read_audio, few=15),
+    "WebM": Target(_encoded("libopus", "webm"), _read_audio, few=15),
+    "AMR": Target(_encoded("libopencore_amrnb", "amr"), _read_audio, few=15),
     # From here on with TensorFlow
     "checkpoint": Target(_checkpoint, _read_checkpoint, broken_zip),
     "weights": Target(_saved("a.weights.h5", "save_weights"), _read_weights, few=20, hdf5=True),

@@ -30,7 +30,11 @@ def bench(tmp_path_factory):
     guard.CPU_S = seconds
 
 
-def hold(bench, inputs):
+@pytest.mark.parametrize("kind", fuzz.TARGETS)
+def test_a_broken_file_is_used_or_refused_in_a_sentence(bench, kind, request):
+    bench = bench(kind)
+    few = "not slow" in request.config.option.markexpr  # `make test`
+    inputs = bench.target.few if few else bench.target.many
     together = fuzz.TOGETHER if bench.target.hdf5 else 1
 
     @settings(
@@ -45,14 +49,3 @@ def hold(bench, inputs):
             bench.outcome(bench.broken(seed))
 
     each()
-
-
-@pytest.mark.parametrize("kind", fuzz.TARGETS)
-def test_a_broken_file_is_used_or_refused_in_a_sentence(bench, kind):
-    hold(bench(kind), fuzz.TARGETS[kind].few)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", fuzz.TARGETS)
-def test_many_broken_files_are(bench, kind):
-    hold(bench(kind), fuzz.TARGETS[kind].many)

@@ -159,7 +159,7 @@ def in_two_partitions(table: pd.DataFrame, column: str) -> list[tuple[int, int]]
     return repeats(rows, [column])
 
 
-def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(file: Path, required: Sequence[str]) -> pd.DataFrame:
     """Read columns of a CSV or TSV file as strings; row i stands in row i + 2 of the file.
 
     Their names may be written in any case and order; other columns are left out. InputError where a
@@ -169,16 +169,13 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str] = ()
     names = [name.lower() for name in header]
     for name in required:
         if name not in names:
-            others = f"; {' and '.join(optional)} may be there" if optional else ""
             raise InputError(
                 f"{file}: no column '{name}' in its first row{nearest(name, header)}"
-                f" (needed are {' and '.join(required)}{others})"
+                f" (needed are {' and '.join(required)})"
             )
-    for name in (*required, *optional):
         if names.count(name) > 1:
             raise InputError(f"{file}: there are two columns '{name}'; keep one")
-    places = {name: names.index(name) for name in (*required, *optional) if name in names}
-    return cells(file, len(names), rows, places)
+    return cells(file, len(names), rows, {name: names.index(name) for name in required})
 
 
 def cells(

@@ -12,7 +12,7 @@ from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.studies.jobs import FINISHED, Job, absent, study_runs
 from dslite.studies.study import Study
-from dslite.training import cross_validation
+from dslite.training import cross_validation, records
 from dslite.training.runs import BASELINES
 
 BASELINE = "none"  # the augmentation that all others are compared with
@@ -122,8 +122,7 @@ def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for row in tested[[*keys, "augmentation", "seed", "run"]].to_dict("records"):
         file = paths.results() / row.pop("run") / "predictions.csv"
-        table = provenance.unquoted(pd.read_csv(file, dtype=str, keep_default_na=False))
-        table = table.query("partition == 'test'")
+        table = provenance.read_csv(file, **records.TEXTS).query("partition == 'test'")
         parts.append(table[["file", "speaker", "label", "prediction"]].assign(**row))
     every = pd.concat(parts, ignore_index=True)
     return significance.compared(every, "augmentation", BASELINE, by=keys)

@@ -6,6 +6,7 @@ Deep Spectrum features + linear SVM are the first row of the paper's Table 3. Ac
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,8 @@ def train_baseline(
         settings = Settings(**{key: getattr(settings, key) for key in runs.ACOUSTIC})
     else:
         settings = settings.model_copy(update={"augmentation": "none"})
-    asked = (manifest, settings, seed, preset, kind, False, force, log)
-    described, place, finished = runs.look_up(*asked)
-    if finished:
-        return finished
-    with runs.claimed(place):  # perhaps another process has trained it since
-        finished = runs.look_up(*asked)[2]
-        return finished or _trained(manifest, settings, seed, preset, log, kind, described, place)
+    make = partial(_trained, manifest, settings, seed, preset, log, kind)
+    return runs.look_up_or_make(make, manifest, settings, seed, preset, kind, False, force, log)
 
 
 def _trained(

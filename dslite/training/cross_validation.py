@@ -100,11 +100,8 @@ def summaries(dataset: str) -> list[Summary]:
 
 def load(folder: Path) -> Summary:
     """Read a finished cross-validation."""
-    record, file = run_contents.read(folder / LAST), folder / "folds.csv"
-    try:
-        return Summary(folder, pd.read_csv(file), record)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
+    record = run_contents.read(folder / LAST)
+    return Summary(folder, provenance.read_csv(folder / "folds.csv"), record)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -117,7 +114,7 @@ def identities(folder: Path) -> list[str]:
     """Return those of the folds that a cross-validation was gathered from; empty if it was not."""
     try:
         return provenance.read_json(folder / LAST)["identities"]
-    except (InputError, KeyError):
+    except InputError:
         return []
 
 

@@ -108,17 +108,14 @@ def train(
     candidate is gone on with. A ``candidate`` is a point of a grid, compared on devel: the first
     training alone, without test or its labels. The preset is only written down.
     """
-    asked = (manifest, settings, seed, preset, runs.NETWORK, candidate, force, log)
-    described, place, finished = runs.look_up(*asked)
-    if finished:
-        return finished
-    with runs.claimed(place):
-        # Perhaps another process has trained it since.
-        if finished := runs.look_up(*asked)[2]:
-            return finished
+
+    def make(described: dict[str, Any], place: Path) -> runs.Run:
         hidden = "test" if candidate else ""
         work = _Work(manifest, settings, seed, described, force, log, hidden)
         return _trained(work, described, place, candidate)
+
+    asked = (manifest, settings, seed, preset, runs.NETWORK, candidate, force, log)
+    return runs.look_up_or_make(make, *asked)
 
 
 def _trained(work: _Work, described: dict[str, Any], place: Path, candidate: bool) -> runs.Run:

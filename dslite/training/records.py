@@ -94,10 +94,7 @@ def _tables(file: Path, _changed: int) -> dict[str, pd.DataFrame]:
 
 
 def _frame(file: Path) -> pd.DataFrame:
-    try:
-        frame = provenance.unquoted(pd.read_csv(file, **TEXTS))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{paths.shown(file)}: not readable ({error}); record it again") from None
+    frame = provenance.read_csv(file, "record it again", **TEXTS)
     if file.parent.parent == paths.records() and not set(KEYS) <= set(frame):
         raise InputError(f"{paths.shown(file)}: needs columns {', '.join(KEYS)}; record it again")
     return frame

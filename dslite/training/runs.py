@@ -124,10 +124,7 @@ class Run:
             texts = records.table(self.home, self.name, name)
             csv = StringIO("" if texts is None else texts.to_csv(index=False))
             return None if texts is None else pd.read_csv(csv, **how)
-        try:
-            return provenance.unquoted(pd.read_csv(file, **how)) if file.is_file() else None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{paths.shown(file)}: not readable ({error}); run it again") from None
+        return provenance.read_csv(file, **how) if file.is_file() else None
 
 
 def load(path: str | Path) -> Run:
@@ -188,7 +185,7 @@ def look_up(
     place = folder(card, settings, seed, kind, preset, fold, candidate)
     try:
         identity = provenance.read_json(place / LAST)["identity"]
-    except (InputError, KeyError):
+    except InputError:
         identity = ""  # none is finished
     claim_results(manifest)
     if force or identity != described["identity"]:
@@ -196,6 +193,18 @@ def look_up(
     if log:
         log(f"{paths.shown(place)}: finished before with the same settings, not repeated")
     return described, place, load(place)
+
+
+def look_up_or_make(make: Callable[[dict[str, Any], Path], Run], *asked: Any) -> Run:
+    """Return the run that `look_up` finds, else what ``make`` makes while no other process does.
+
+    ``make`` takes what the run would be and where it would lie.
+    """
+    described, place, finished = look_up(*asked)
+    if finished:
+        return finished
+    with claimed(place):  # perhaps another process has trained it since
+        return look_up(*asked)[2] or make(described, place)
 
 
 def claimed(place: Path) -> AbstractContextManager[None]:
@@ -345,7 +354,7 @@ def load_cost(path: Path) -> dict[str, float] | None:
     try:
         stored = provenance.read_json(path)
         return {key: stored[key] for key in COST}
-    except (InputError, KeyError, TypeError):
+    except InputError:
         return None
 
 

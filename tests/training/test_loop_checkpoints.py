@@ -77,43 +77,18 @@ def test_nothing_of_this_identity(file, tmp_path):
     assert load_state(tmp_path, "mine") is None  # a folder
 
 
-def archive(**arrays):
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    return content.getvalue()
-
-
-def facts(**content):
-    return np.frombuffer(json.dumps(content).encode(), np.uint8)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"PK\x03\x04",
-        b"no archive at all" * 100,
-        archive(variables=np.arange(3)),
-        archive(json=np.arange(3)),
-        archive(json=facts(lengths={}, facts={})),
-        archive(json=facts(identity="mine", lengths={"chosen": 1}, facts={})),
-        archive(json=facts(identity="mine", facts={})),
-        archive(json=np.array([{"identity": "mine", "lengths": {}, "facts": {}}])),  # a pickle
-    ],
-)
-def test_not_a_state(tmp_path, content):
-    (tmp_path / "state.npz").write_bytes(content)
+def test_a_pickle_is_no_state(tmp_path):
+    np.savez(tmp_path / "state.npz", json=np.array([{"identity": "mine", "lengths": {}}]))
     assert load_state(tmp_path / "state.npz", "mine") is None
 
 
 def test_a_truncated_file_and_a_flipped_bit(file, state, rng):
     """A bit that means nothing (a date) may be flipped; nothing else is taken up."""
     content = file.read_bytes()
-    for length in [*range(0, len(content), 997), len(content) - 1]:
-        file.write_bytes(content[:length])
-        assert load_state(file, "mine") is None
-    some = rng.integers(0, len(content), 200)
-    for place in (*range(400), *some, *range(len(content) - 900, len(content))):
+    file.write_bytes(content[:-1])
+    assert load_state(file, "mine") is None
+    some = rng.integers(0, len(content), 10)
+    for place in (*range(0, 400, 20), *some, *range(len(content) - 900, len(content), 45)):
         broken = bytearray(content)
         broken[place] ^= 1 << int(rng.integers(8))
         file.write_bytes(broken)
