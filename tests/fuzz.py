@@ -44,7 +44,7 @@ FORK = multiprocessing.get_context("fork")
 PRELOADED = ("datasets.checks", "datasets.table", "studies.jobs", "notebooks", "training.runs")
 HEAVY = ("training.loop", "models.classifier", "deployment.convert")  # each seconds to import
 TOGETHER = 20  # inputs with HDF5 that one process tries
-EVERY_HOUR = 300  # inputs that each kind has first; the time that is left is shared alike
+MANY = 300  # in `make test-all`; of `--minutes` in an hour, before the rest is shared alike
 ODD = (
     *(None, True, -1, 0, 1, 2**31, 10**30, 1e308, float("inf"), float("nan"), -0.5),
     *("", " ", "x" * 5000, "../victim", "/etc/passwd", "a/b", "\0", "\x1b[31m", "\u202e", "\ud800"),
@@ -191,8 +191,7 @@ class Target:
     make: Callable[[Path], Path]  # writes valid files; gives the one that is broken
     read: Callable[[Path], object]  # reads and uses it
     broken: Callable[[bytes, random.Random], bytes] = broken_bytes
-    few: int = 30  # inputs in `make test`
-    many: int = 300  # and in `make test-all`
+    few: int = 30  # inputs in `make test`; `MANY` in `make test-all`
     hdf5: bool = False
 
 
@@ -615,10 +614,10 @@ def _read_tflite(file: Path) -> object:
 
 
 TARGETS = {
-    "table": Target(_of_sounds("my.csv"), _read_corpus, broken_table, 20, 120),
-    "table, segments": Target(_segments, _read_corpus, broken_table, 15, 60),
-    "table, Weka": Target(_weka, _read_weka, broken_table, 15, 60),
-    "card": Target(_of_sounds("my.yaml"), _read_corpus, broken_yaml, 20, 200),
+    "table": Target(_of_sounds("my.csv"), _read_corpus, broken_table, 20),
+    "table, segments": Target(_segments, _read_corpus, broken_table, 15),
+    "table, Weka": Target(_weka, _read_weka, broken_table, 15),
+    "card": Target(_of_sounds("my.yaml"), _read_corpus, broken_yaml, 20),
     "study": Target(_study, _read_study, broken_yaml, 15),
     "--set": Target(
         _words("units=64", "top_db=null", "dropout=0.5", "weights=random", "mel_max_hz=corpus"),
@@ -631,11 +630,11 @@ TARGETS = {
     "run": Target(_run, _read_run, broken_json, 15),
     "metrics": Target(_beside("metrics.json"), _read_run, broken_json, 15),
     "predictions": Target(_beside("predictions.csv"), _read_run, broken_table, 5),
-    "record": Target(_record, _read_record, broken_table, 10, 50),
+    "record": Target(_record, _read_record, broken_table, 10),
     "folds": Target(_folds, _read_folds, broken_json),
     "profile": Target(_profile, _read_profile, broken_json, 15),
     "device text": Target(_phone, _read_phone, _broken_text),
-    "notebook": Target(_notebook, _read_notebook, broken_json, 10, 100),
+    "notebook": Target(_notebook, _read_notebook, broken_json, 10),
     "archive": Target(_archive, _read_archive, broken_zip),
     "raw PCM": Target(_pcm, _read_pcm, few=10),
     "WAV": Target(_audio("WAV"), _read_audio),
@@ -649,9 +648,9 @@ TARGETS = {
     # From here on with TensorFlow
     "checkpoint": Target(_checkpoint, _read_checkpoint, broken_zip),
     "weights": Target(_saved("a.weights.h5", "save_weights"), _read_weights, few=20, hdf5=True),
-    "weights, older": Target(_saved("a.h5"), _read_weights, few=20, many=40, hdf5=True),
+    "weights, older": Target(_saved("a.h5"), _read_weights, few=20, hdf5=True),
     ".keras": Target(_saved("model.keras"), _read_keras, broken_zip, 20, hdf5=True),
-    ".tflite": Target(_tflite, _read_tflite, few=3, many=15),
+    ".tflite": Target(_tflite, _read_tflite, few=3),
 }
 
 
@@ -837,7 +836,7 @@ def main() -> None:
         for each in every:
             if list(TARGETS).index(each.kind) >= list(TARGETS).index("checkpoint"):
                 load(HEAVY)
-            each.go_on(end - time.monotonic(), round(EVERY_HOUR * asked.minutes / 60))
+            each.go_on(end - time.monotonic(), round(MANY * asked.minutes / 60))
             print(each.row(), each.failures or "", file=sys.stderr, flush=True)
         for i, each in enumerate(every):
             each.go_on((end - time.monotonic()) / (len(every) - i))

@@ -34,7 +34,7 @@ def bench(tmp_path_factory):
 def test_a_broken_file_is_used_or_refused_in_a_sentence(bench, kind, request):
     bench = bench(kind)
     few = "not slow" in request.config.option.markexpr  # `make test`
-    inputs = bench.target.few if few else bench.target.many
+    inputs = bench.target.few if few else fuzz.MANY
     together = fuzz.TOGETHER if bench.target.hdf5 else 1
 
     @settings(
