@@ -36,7 +36,9 @@ from dslite.training.runs import Run
 FILE = runtime.AGREEMENT
 PARTITIONS = ("devel", "test")
 LOST = 0.005  # of UAR: what loses more has layers put back into float32
-MOST_RESTORED = 16  # layers
+# Neighbours are restored together: a layer between quantised ones still gets their rounding.
+GROUPS = 16  # or a few more, of layers
+MOST_RESTORED = 8  # groups
 SENSITIVITY_CHUNKS = 24
 CALIBRATION_CHUNKS = 64  # of train
 LARGEST_SUM = 1e30  # of a chunk's samples; more is no audio
@@ -172,8 +174,8 @@ def convert_run(
     """Convert a run in its variants, compare them with Keras, restore layers, write the files.
 
     A variant that loses more than `LOST` of UAR on devel, or differs by more than its `TOLERANCE`,
-    gets its most sensitive layers (on training chunks) back in float32, twice as many each time,
-    until it does not or `MOST_RESTORED` are reached. float32 is always among the ``variants``.
+    gets its most sensitive groups of layers (on training chunks) back in float32, twice as many
+    each time, until it does not or `MOST_RESTORED` are reached. float32 is always a variant.
 
     Gives the content of `FILE`: variant -> `compare` on devel, with ``layers`` (how many have
     weights), ``float32_layers`` (names of those restored or never quantised), ``size_bytes``,
@@ -401,18 +403,22 @@ def _restored(
     some = waveforms[:: max(1, len(waveforms) // SENSITIVITY_CHUNKS)]
     exact = outputs(quantiser.make(FLOAT32), some)
 
-    def difference(layer: str) -> float:
-        return np.abs(outputs(quantiser.make(variant, [layer]), some) - exact).mean()
+    def difference(group: list[str]) -> float:
+        return np.abs(outputs(quantiser.make(variant, group), some) - exact).mean()
 
-    ranked = sorted(quantiser.layers(), key=difference)  # the most sensitive ones first
-    while is_off(result) and count <= min(MOST_RESTORED, len(ranked)):
-        keep, count, before = ranked[:count], 2 * count, in_words(result)
+    layers = quantiser.layers()
+    size = max(1, len(layers) // GROUPS)
+    groups = [layers[i : i + size] for i in range(0, len(layers), size)]
+    ranked = sorted(groups, key=difference)  # the most sensitive ones first
+    while is_off(result) and count <= min(MOST_RESTORED, len(groups)):
+        keep, before = [layer for group in ranked[:count] for layer in group], in_words(result)
+        count *= 2
         content = quantiser.make(variant, keep)
         for reason in runtime.unusable({variant: content}).values():
             raise ConversionError(f"with {len(keep)} layers in float32 it cannot be run: {reason}")
         result = compared(content, "devel")
         log(
-            f"{variant}: {before} (devel); with the {len(keep)} most sensitive of {len(ranked)} "
+            f"{variant}: {before} (devel); with the {len(keep)} most sensitive of {len(layers)} "
             f"layers in float32 {in_words(result)}"
         )
     return keep, content, result
