@@ -1,20 +1,58 @@
 // From an audio file to chunks and from their outputs to a file's, number for number as
 // dslite.audio and dslite.evaluation do it. No function here touches the page.
 
-/** The rate that a WAV or FLAC file says it has, in Hz; 0: another kind of file. */
+/** The rate that a WAV, FLAC, Ogg, MP3, MP4 or WebM file says it has, in Hz; 0: another kind. */
 export function storedRate(content) {
   const view = new DataView(content);
-  const name = (at) => at + 4 <= view.byteLength ? String.fromCharCode(...new Uint8Array(content, at, 4)) : '';
-  if (name(0) === 'fLaC' && view.byteLength >= 22) {
-    return view.getUint32(18) >>> 12;  // the 20 bits after the sizes of blocks and frames
+  try {
+    return rateOf(view, (at) => String.fromCharCode(...new Uint8Array(content, at, 4)));
+  } catch (error) {
+    if (error instanceof RangeError) return 0;  // the file ends before its header does
+    throw error;
   }
-  if (name(0) !== 'RIFF' || name(8) !== 'WAVE') return 0;
-  for (let at = 12; at + 16 <= view.byteLength;) {
-    if (name(at) === 'fmt ') return view.getUint32(at + 12, true);
-    const size = view.getUint32(at + 4, true);
-    at += 8 + size + size % 2;
+}
+
+/** `storedRate` of a view; `text` gives the four characters at a place. */
+function rateOf(view, text) {
+  const flac = (at) => view.getUint32(at + 18) >>> 12;  // the 20 bits after sizes of blocks, frames
+  if (text(0) === 'fLaC') return flac(0);
+  if (text(0) === 'RIFF' && text(8) === 'WAVE') {
+    let at = 12;
+    for (let size; text(at) !== 'fmt '; at += 8 + size + size % 2) size = view.getUint32(at + 4, true);
+    return view.getUint32(at + 12, true);
   }
-  return 0;
+  if (text(0) === 'OggS') {
+    const at = 27 + view.getUint8(26);  // the first packet
+    if (text(at) === 'Opus') return 48000;
+    return text(at) === '\x01vor' ? view.getUint32(at + 12, true) : text(at + 9) === 'fLaC' ? flac(at + 9) : 0;
+  }
+  if (text(4) === 'ftyp') return timescale(view, text);
+  if (view.getUint32(0) === 0x1a45dfa3) return 48000;  // WebM, which holds Opus
+  let at = 0;
+  while (text(at).startsWith('ID3')) {  // tags before an MP3, of a size in bytes of seven bits
+    at += 10 + [6, 7, 8, 9].reduce((size, k) => 128 * size + view.getUint8(at + k), 0);
+  }
+  const head = view.getUint32(at), version = head >>> 19 & 3, rate = head >>> 10 & 3;
+  if (head >>> 21 !== 0x7ff || (head >>> 17 & 3) !== 1 || version === 1 || rate === 3) return 0;
+  return [44100, 48000, 32000][rate] >> {3: 0, 2: 1, 0: 2}[version];
+}
+
+/** Time units a second of an MP4's sound, which are its samples; 0: it has none. */
+function timescale(view, text) {
+  const inside = (spans, name) => spans.flatMap(([at, end]) => {
+    const boxes = [];
+    for (let size; at + 8 <= end; at += size) {
+      const wide = view.getUint32(at) === 1;
+      size = wide ? Number(view.getBigUint64(at + 8)) : view.getUint32(at) || end - at;
+      if (size < 8) break;
+      if (text(at + 4) === name) boxes.push([at + (wide ? 16 : 8), Math.min(end, at + size)]);
+    }
+    return boxes;
+  });
+  const media = ['moov', 'trak', 'mdia'].reduce(inside, [[0, view.byteLength]]);
+  const sound = media.filter((span) => inside([span], 'hdlr').some(([at]) => text(at + 8) === 'soun'));
+  const [at] = inside(sound, 'mdhd')[0] ?? [];
+  return at ? view.getUint32(at + (view.getUint8(at) ? 20 : 12)) : 0;
 }
 
 /**
@@ -110,8 +148,8 @@ function bessel(x) {
 }
 
 /**
- * A waveform at another rate, by a Kaiser-windowed sinc that passes 91 % of the lower rate's band,
- * as dslite's soxr does at "very high quality". The browser's own resampling is shorter, and a
+ * A waveform at another rate, by the Kaiser-windowed sinc of soxr's "very high quality", with which
+ * dslite resamples: fitted to its impulse response. The browser's own resampling is shorter, and a
  * spectrogram in dB shows what it leaves of the frequencies above.
  */
 export function resampled(waveform, from, to) {
@@ -119,15 +157,13 @@ export function resampled(waveform, from, to) {
   const divisor = (a, b) => b ? divisor(b, a % b) : a;
   const up = to / divisor(from, to), down = from / divisor(from, to);
   const top = Math.min(1, to / from);  // the lower rate's Nyquist, of the file's
-  const pass = 0.913 * top, width = top - pass;
-  const attenuation = 170, beta = 0.1102 * (attenuation - 8.7);
-  const half = Math.ceil((attenuation - 8) / (2.285 * Math.PI * width) / 2);
-  const cutoff = (pass + top) / 2, scale = bessel(beta);
+  const cutoff = 0.95566 * top, beta = 18.43, scale = bessel(beta);
+  const reach = 133 / top, half = Math.ceil(reach);  // of the window, in samples of the file
   const kernels = new Map();  // one for each place between two samples
   const kernel = (phase) => {
     const taps = new Float64Array(2 * half);
     for (let k = 0; k < taps.length; k++) {
-      const x = k - half + 1 - phase / up, inside = 1 - (x / half) ** 2;
+      const x = k - half + 1 - phase / up, inside = 1 - (x / reach) ** 2;
       const sinc = x ? Math.sin(Math.PI * cutoff * x) / (Math.PI * x) : cutoff;
       taps[k] = inside > 0 ? sinc * bessel(beta * Math.sqrt(inside)) / scale : 0;
     }
