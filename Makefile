@@ -55,7 +55,7 @@ paper: $(READY)  ## results/paper and the README's results, from the records, wi
 test: $(READY)  ## what a contributor runs: minutes, in as many processes as CORES
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-test-all: $(READY)  ## with notebooks, kills, Chromium, Slurm, backbones; ONLY="vgg16 or ..."
+test-all: $(READY)  ## with notebooks, kills, browsers, Slurm, backbones; ONLY="vgg16 or ..."
 	$(BIN)/python -m pytest -m "not huge" -n $(MORE) --dist loadfile --no-loadscope-reorder $${ONLY:+-k "$$ONLY"}
 
 lab: $(READY)  ## JupyterLab, opened at the start page of the collection

@@ -4,12 +4,16 @@ import os
 import shutil
 import sys
 import threading
-from pathlib import Path
 
 import filelock
 import hypothesis
 import numpy as np
 import pytest
+
+from dslite import cards, cli
+from dslite.datasets import demo, load_manifest
+from dslite.training import runs
+from tests.file_server import FileServer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -46,10 +50,16 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def results(tmp_path, monkeypatch):
+    """An empty results folder, and no corpus at hand."""
+    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
+    return tmp_path / "results"
+
+
+@pytest.fixture
 def file_server(monkeypatch):
     """A running `FileServer` for a name: ``file_server("network.h5")``; no proxy, no mirror."""
-    from tests.file_server import FileServer
-
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("DSLITE_MIRROR", raising=False)
     servers = []
@@ -66,21 +76,8 @@ def file_server(monkeypatch):
 
 
 @pytest.fixture
-def real_ravdess():
-    """Folder of the real RAVDESS song; the test is skipped where it is not."""
-    from dslite import paths
-
-    sibling = paths.ROOT.parent / "shared" / "corpora"
-    folder = Path(os.environ.get("DSLITE_REAL_DATA", sibling)) / "ravdess"
-    if not folder.is_dir():
-        pytest.skip(f"no RAVDESS song: {folder}")
-    return folder
-
-
-@pytest.fixture
 def command(monkeypatch, capsys):
     """Run the command as a shell would: gives status, stdout and stderr."""
-    from dslite import cli
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["dslite", *map(str, words)])
@@ -94,7 +91,6 @@ def command(monkeypatch, capsys):
 @pytest.fixture
 def user_card(tmp_path):
     """Make a user's table with its card and load it: ``user_card(text of my.yaml)``."""
-    from dslite import cards
 
     def load(text=None, name="my"):
         (tmp_path / f"{name}.csv").write_text("path,label\n")
@@ -167,8 +163,6 @@ SMALL_TEST = ("spk03", "spk06", "spk11")  # speakers
 @pytest.fixture(scope="session")
 def small_corpus(once):
     """Path of ``small.csv``: 96 clips of the demo corpus as a user's own table with its card."""
-    from dslite import cards
-    from dslite.datasets import demo
     from dslite.models import backbones
 
     def make(place):
@@ -206,9 +200,7 @@ def workplace(small_cache, tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def small_run(small_corpus, small_cache, once):
     """A finished run of the small corpus with its preset. Tests only read it."""
-    from dslite import cards
-    from dslite.datasets import load_manifest
-    from dslite.training import experiment, runs
+    from dslite.training import experiment
 
     def make(folder):
         with pytest.MonkeyPatch.context() as patched:

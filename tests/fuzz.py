@@ -30,18 +30,28 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import nbformat
 import numpy as np
 import soundfile
 import yaml
 
-from dslite import paths, provenance
+from dslite import audio, cards, notebooks, paths, provenance
+from dslite.datasets import checks, download, manifest, scan
+from dslite.deployment import predict, runtime, stream
+from dslite.deployment import profile as deployment_profile
 from dslite.errors import InputError
+from dslite.models import guard, weights
+from dslite.settings import Settings
+from dslite.studies import jobs, study
+from dslite.training import cross_validation, records, runs
+from tests import encoded
+from tests.deployment import stand_in
+from tests.finished_runs import into_record, write_run
 
 SECONDS, MIB = 5, 1024  # that an input may take
 LINES, LENGTH = 25, 20_000  # of a message
 SILENT_S = 120  # after which an input counts as one that ends the process
 FORK = multiprocessing.get_context("fork")
-PRELOADED = ("datasets.checks", "datasets.table", "studies.jobs", "notebooks", "training.runs")
 HEAVY = ("training.loop", "models.classifier", "deployment.convert")  # each seconds to import
 TOGETHER = 20  # inputs with HDF5 that one process tries
 MANY = 300  # in `make test-all`; of `--minutes` in an hour, before the rest is shared alike
@@ -216,9 +226,6 @@ def _sounds(folder: Path) -> Path:
 
 
 def _read_corpus(file: Path) -> object:
-    from dslite import cards
-    from dslite.datasets import checks, manifest
-
     card = cards.load(str(file.with_name("my.csv")))
     used = cards.settings_of(card)
     corpus = checks.build(card)
@@ -246,9 +253,6 @@ def _weka(folder: Path) -> Path:
 
 
 def _read_weka(file: Path) -> object:
-    from dslite import cards
-    from dslite.datasets import checks
-
     return checks.findings(checks.build(card := cards.load(str(file))), cards.settings_of(card))
 
 
@@ -274,8 +278,6 @@ def _study(folder: Path) -> Path:
 
 
 def _read_study(file: Path) -> object:
-    from dslite.studies import jobs, study
-
     loaded = study.load_study(file)
     every = [*study.expand(loaded), *study.baselines(loaded)]
     assert all(isinstance(word, str) for config in every for word in config.override_words())
@@ -307,9 +309,6 @@ def _lines(file: Path) -> list[str]:
 
 
 def _read_settings(file: Path) -> object:
-    from dslite import cards
-    from dslite.training import runs
-
     card = cards.load("ravdess")
     used = cards.settings_of(card, "", _lines(file))
     assert used.picture_shape[0] > 0
@@ -318,8 +317,6 @@ def _read_settings(file: Path) -> object:
 
 
 def _read_parameters(file: Path) -> object:
-    from dslite import notebooks
-
     kinds = {"dataset": "str", "seed": "int", "preset": "str", "overrides": "str", "gain": "float"}
     declared = {name: {"inferred_type_name": kind} for name, kind in kinds.items()}
     typed = notebooks._typed(notebooks.parse_parameters(_lines(file)), declared)
@@ -329,8 +326,6 @@ def _read_parameters(file: Path) -> object:
 
 def _run(folder: Path) -> Path:
     """A finished run's folder in the results; gives its ``run.json``."""
-    from tests.finished_runs import write_run
-
     run = write_run(paths.results(), seed=3, bootstrap_draws=10)
     return run / "run.json"
 
@@ -340,8 +335,6 @@ def _beside(name: str) -> Callable[[Path], Path]:
 
 
 def _read_run(file: Path) -> object:
-    from dslite.training import runs
-
     run = runs.load(file.parent)
     used = run.name, run.task, run.classes, run.devel, run.predictions, run.history
     for part in ("devel", "test"):
@@ -363,8 +356,6 @@ def _folds(folder: Path) -> Path:
 
 
 def _read_folds(file: Path) -> object:
-    from dslite.training import cross_validation
-
     return [cross_validation.headline(each) for each in cross_validation.summaries("my")]
 
 
@@ -383,10 +374,9 @@ def _profile(folder: Path) -> Path:
 
 
 def _read_profile(file: Path) -> object:
-    from dslite.deployment import profile
-
-    table = profile.all_profiles("my")
-    return profile.display_table(table).to_string(), profile.operations_text(table)
+    table = deployment_profile.all_profiles("my")
+    text = deployment_profile.operations_text(table)
+    return deployment_profile.display_table(table).to_string(), text
 
 
 PHONE = """\
@@ -404,9 +394,7 @@ def _phone(folder: Path) -> Path:
 
 
 def _read_phone(file: Path) -> object:
-    from dslite.deployment import profile
-
-    return profile.store_phone(file.parent / "run", str(file), "phone")
+    return deployment_profile.store_phone(file.parent / "run", str(file), "phone")
 
 
 def _broken_text(content: bytes, rng: random.Random) -> bytes:
@@ -419,8 +407,6 @@ def _broken_text(content: bytes, rng: random.Random) -> bytes:
 
 
 def _notebook(folder: Path) -> Path:
-    import nbformat
-
     make = nbformat.v4
     cells = [make.new_markdown_cell("# 1 Title\ntext $x^2$\n\n## Method\n`a`")]
     cells += [make.new_code_cell("print(1)"), make.new_markdown_cell("## Outcome\n$$y$$")]
@@ -437,8 +423,6 @@ def _notebook(folder: Path) -> Path:
 
 
 def _read_notebook(file: Path) -> object:
-    from dslite import notebooks
-
     page = notebooks.write_page("title", [file], file.parent / "report.html").read_text("utf-8")
     assert "<script" not in page.partition("</head>")[2].replace("&lt;script", "")
     return page
@@ -452,8 +436,6 @@ def _archive(folder: Path) -> Path:
 
 
 def _read_archive(file: Path) -> object:
-    from dslite.datasets import download
-
     size = file.stat().st_size
     archive = download.Archive("http://x/songs.zip", "", size, unpacked=4 * 504, files=4)
     target = paths.raw("songs")
@@ -471,9 +453,6 @@ def _pcm(folder: Path) -> Path:
 
 
 def _read_pcm(file: Path) -> object:
-    from dslite.deployment import stream
-    from tests.deployment import stand_in
-
     logged, written = [], []
     with file.open("rb") as raw:
         blocks = stream.raw_blocks(raw, 16000, 1 + len(logged), logged.append)
@@ -506,16 +485,12 @@ def _read_checkpoint(file: Path) -> object:
 
 
 def _record(folder: Path) -> Path:
-    from tests.finished_runs import into_record
-
     run = _run(folder).parent
     into_record(run)
     return paths.records() / "study" / "runs.csv"
 
 
 def _read_record(file: Path) -> object:
-    from dslite.training import records, runs
-
     for name in records.read(file.parent):
         run = runs.load(file.parent / name)
         runs.headline(run.metrics.get("test"))
@@ -533,9 +508,6 @@ def _audio(form: str, **how: Any) -> Callable[[Path], Path]:
 
 
 def _read_audio(file: Path) -> object:
-    from dslite import audio
-    from dslite.datasets import scan
-
     decoded = audio.decode(file, 16000)
     assert np.isfinite(decoded.waveform).all()
     return decoded, scan.of_file(file)
@@ -543,8 +515,6 @@ def _read_audio(file: Path) -> object:
 
 def _encoded(codec: str, form: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        from tests import encoded
-
         rate, file = 8000 if form == "amr" else 16000, folder / f"a.{form}"
         file.write_bytes(encoded.encode(codec, form, encoded.sound(0.5, rate), rate=rate))
         return file
@@ -590,9 +560,6 @@ def _read_keras(file: Path) -> object:
 def _tflite(folder: Path) -> Path:
     import tensorflow as tf
 
-    from dslite.deployment import runtime
-    from dslite.settings import Settings
-
     kernel = tf.constant(np.ones((1600, 2), np.float32))
     function = tf.function(
         lambda wave: tf.nn.softmax(tf.matmul(wave, kernel)),
@@ -607,8 +574,6 @@ def _tflite(folder: Path) -> Path:
 
 
 def _read_tflite(file: Path) -> object:
-    from dslite.deployment import predict
-
     model = predict.load_model(file)
     return model.outputs(np.zeros((2, model.settings.chunk_samples), np.float32))
 
@@ -687,8 +652,6 @@ class Bench:
 
     def try_together(self, seeds: Sequence[int]) -> None:
         """Try inputs with HDF5 in one process, in place of one each, unless one of them ends it."""
-        from dslite.models import guard, weights
-
         files = [self.home / f"tried-{seed}" for seed in seeds]
         for seed, file in zip(seeds, files, strict=True):
             file.write_bytes(self.broken(seed))
@@ -811,12 +774,6 @@ class Explored:
         return f"| {' | '.join(map(str, cells))} |"
 
 
-def load(modules: tuple[str, ...]) -> None:
-    """Import modules once for all kinds, whose processes are copies of this one."""
-    for module in modules:
-        importlib.import_module(f"dslite.{module}")
-
-
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -830,12 +787,12 @@ def main() -> None:
             print(bench.broken(asked.seed)[:2000])
             print(bench.outcome(bench.broken(asked.seed)))
     else:
-        load(PRELOADED)
         end = time.monotonic() + 60 * asked.minutes
         every = [Explored(kind, asked.seed) for kind in asked.kind or TARGETS]
         for each in every:
             if list(TARGETS).index(each.kind) >= list(TARGETS).index("checkpoint"):
-                load(HEAVY)
+                for module in HEAVY:  # once for all kinds, whose processes are copies of this
+                    importlib.import_module(f"dslite.{module}")
             each.go_on(end - time.monotonic(), round(MANY * asked.minutes / 60))
             print(each.row(), each.failures or "", file=sys.stderr, flush=True)
         for i, each in enumerate(every):

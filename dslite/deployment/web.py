@@ -13,13 +13,15 @@ from typing import Any
 
 from dslite import audio, paths
 from dslite.datasets.download import retrieve
+from dslite.decoding import SUFFIXES
 from dslite.deployment import runtime
 from dslite.deployment.runtime import Metadata
 from dslite.errors import InputError
 from dslite.features import spectrogram
 
 VERSION = "2.5.3"  # of LiteRT.js
-SOURCES = ("index.html", "style.css", "page.js", "sound.js", "picture.js", "microphone.js")
+SCRIPTS = ("page.js", "files.js", "sound.js", "picture.js", "microphone.js")
+SOURCES = ("index.html", "style.css", *SCRIPTS)
 REGISTRY = "https://registry.npmjs.org/@litertjs/{0}/-/{0}-{1}.tgz"
 # The build for a browser with relaxed SIMD and that for one without; neither uses threads, which
 # need a server that sends headers for cross-origin isolation.
@@ -151,6 +153,7 @@ def description(metadata: Metadata) -> dict[str, Any]:
         **{"window": window, "window_hop": window_hop},
         "trim": trim if settings.trim == "on" else None,
         "sound": sound if of_clip else None,
+        "suffixes": sorted(SUFFIXES),
         "panels": [{"mel_hz": hz.round(2).tolist(), "colours": of} for hz, of in panels],
     }
 

@@ -50,7 +50,6 @@ STAGES = {  # column of Table 5 -> what of a profile stands in it: part and vari
     "tf_model": ("cnn", "Keras, compiled"),
     "tflite_cpu": ("cnn", "float32"),
 }
-COLUMNS = (*STAGES, "tflite_phone")
 OF_A_MACHINE = ("mean_time", "mean_memory")  # the other quantities are those of the model alone
 UNITS = 512  # of the published model: with such a head DenseNet121 has 7.6 M parameters
 BACKBONES = 7_037_504  # parameters of DenseNet121 without a head

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through the DevTools protocol: its page's requests and errors."""
+"""A headless Chromium (DevTools) or Firefox (WebDriver BiDi): its page's requests and errors."""
 
 import functools
 import http.server
@@ -12,7 +12,10 @@ import threading
 import time
 from contextlib import closing, contextmanager
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+    "firefox": ("firefox-esr", "firefox"),
+}
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -20,10 +23,14 @@ FLAGS = (
     *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
+PREFERENCES = {  # of Firefox
+    **{"media.navigator.streams.fake": True, "media.navigator.permission.disabled": True},
+    **{"browser.download.folderList": 2, "browser.download.useDownloadDir": True},
+}
 
 
-def program() -> str | None:
-    return next(filter(None, map(shutil.which, NAMES)), None)
+def program(name="chromium") -> str | None:
+    return next(filter(None, map(shutil.which, NAMES[name])), None)
 
 
 @contextmanager
@@ -98,38 +105,109 @@ class Page:
         text = self.run("document.body.innerText")
         raise TimeoutError(f"{expression}\n{self.errors}\n{text}")
 
+    def go(self, address):
+        """Go there, whatever is there."""
+        self.call("Page.navigate", url=address)
+
     def open(self, address):
         """Go there and wait until the page has loaded its model, or failed."""
-        self.call("Page.navigate", url=address)
+        self.go(address)
         self.wait(f"location.href === {json.dumps(address)} && document.readyState === 'complete'")
         self.wait("document.body.dataset.state !== 'loading'")
 
-    def choose(self, selector, file):
-        """Choose a file of the disk, as with the browser's own dialogue."""
+    def choose(self, selector, *files):
+        """Choose files of the disk, or a folder, as with the browser's own dialogue."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[*map(str, files)])
+
+
+class FirefoxPage(Page):
+    """The same of Firefox; what it runs is an expression."""
+
+    def __init__(self, socket):
+        self._socket, self._ids, self._session = socket, itertools.count(1), None
+        self.requests, self.errors = [], []
+        self.call("session.new", capabilities={})
+        self._tab = self.call("browsingContext.create", type="tab")["context"]
+        self.call("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
+
+    def _note(self, method, event):
+        if method == "network.beforeRequestSent":
+            self.requests.append(event["request"]["url"])
+        elif method == "log.entryAdded" and event["level"] == "error":
+            self.errors.append(event["text"])
+
+    def run(self, expression):
+        text = f"Promise.resolve({expression}).then((value) => JSON.stringify(value) ?? 'null')"
+        answer = self.call(
+            *("script.evaluate",),
+            **{"expression": text, "target": {"context": self._tab}, "awaitPromise": True},
+        )
+        if answer["type"] != "success":
+            raise RuntimeError(json.dumps(answer["exceptionDetails"]))
+        return json.loads(answer["result"]["value"])
+
+    def go(self, address):
+        self.call("browsingContext.navigate", context=self._tab, url=address, wait="complete")
+
+    def choose(self, selector, *files):
+        locator = {"type": "css", "value": selector}
+        (node,) = self.call("browsingContext.locateNodes", context=self._tab, locator=locator)[
+            "nodes"
+        ]
+        element = {"sharedId": node["sharedId"]}
+        files = [*map(str, files)]
+        self.call("input.setFiles", context=self._tab, element=element, files=files)
+
+
+@contextmanager
+def _connected(words, file, address, cls):
+    """A browser that writes into a file how it can be reached; gives a page of it."""
+    import websocket
+
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, start_new_session=True, **quiet)
+    try:
+        until = time.monotonic() + 60
+        while not (file.is_file() and file.read_text().count("\n")):
+            if process.poll() is not None or time.monotonic() > until:
+                raise TimeoutError(f"{words[0]} did not start")
+            time.sleep(0.05)
+        place = address(file.read_text())
+        socket = websocket.create_connection(place, timeout=120, suppress_origin=True)
+        with closing(socket):
+            yield cls(socket)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @contextmanager
 def started(folder, *flags):
-    """A browser with its profile in ``folder``; gives a `Page`."""
-    import websocket
-
+    """Chromium with its profile in ``folder``; gives a `Page`, which downloads to ``downloads``."""
     words = [program(), *FLAGS, *flags, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(words, start_new_session=True, **quiet)
-    try:
-        file, until = folder / "DevToolsActivePort", time.monotonic() + 60
-        while not (file.is_file() and file.read_text().count("\n")):
-            if process.poll() is not None or time.monotonic() > until:
-                raise TimeoutError("Chromium did not start")
-            time.sleep(0.05)
-        port, place = file.read_text().split()
-        address = f"ws://127.0.0.1:{port}{place}"
-        socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
-        with closing(socket):
-            yield Page(socket)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    file = folder / "DevToolsActivePort"
+    address = "ws://127.0.0.1:{}{}".format
+    with _connected(words, file, lambda text: address(*text.split()), Page) as page:
+        page.downloads = folder / "downloads"
+        path = str(page.downloads)
+        page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=path)
+        yield page
+
+
+@contextmanager
+def started_firefox(folder):
+    """The same of Firefox; gives a `FirefoxPage`."""
+    preferences = PREFERENCES | {"browser.download.dir": str(folder / "downloads")}
+    lines = [f"user_pref({json.dumps(n)}, {json.dumps(v)});\n" for n, v in preferences.items()]
+    (folder / "user.js").write_text("".join(lines))
+    words = [program("firefox"), "--headless", "--remote-debugging-port=0", "--profile", folder]
+
+    def address(text):
+        return "ws://127.0.0.1:{ws_port}/session".format(**json.loads(text))
+
+    file = folder / "WebDriverBiDiServer.json"
+    with _connected([*map(str, words)], file, address, FirefoxPage) as page:
+        page.downloads = folder / "downloads"
+        yield page

@@ -8,11 +8,16 @@ import sys
 
 import pytest
 
+from dslite import cards, cli
+from dslite.datasets import load_manifest
+from dslite.deployment import predict, profile
+from dslite.training import runs
+from tests.deployment.stand_in import predictor
+from tests.refusals import assert_refused
+
 
 @pytest.fixture(scope="session")
 def small_store(small_run, small_corpus, small_cache):
-    from dslite import cards
-    from dslite.datasets import load_manifest
     from dslite.features import store
 
     with pytest.MonkeyPatch.context() as patched:
@@ -24,7 +29,6 @@ def small_store(small_run, small_corpus, small_cache):
 @pytest.fixture(scope="session")
 def conversion(once, small_run, small_corpus, small_cache):
     """Folder with ``small/<run>``, converted by the command, and what it printed (``out.txt``)."""
-    from dslite import cli
 
     def make(folder):
         run = folder / "small" / small_run.folder.name
@@ -47,15 +51,11 @@ def conversion(once, small_run, small_corpus, small_cache):
 @pytest.fixture(scope="session")
 def converted_run(conversion, small_run):
     """The small run with its files in four variants and ``agreement.json``."""
-    from dslite.training import runs
-
     return runs.load(conversion / "small" / small_run.folder.name)
 
 
 @pytest.fixture
 def converted_copy(converted_run, tmp_path, monkeypatch):
-    from dslite.training import runs
-
     monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
     folder = tmp_path / "small" / converted_run.folder.name
     shutil.copytree(converted_run.folder, folder)
@@ -68,8 +68,6 @@ def profiled(once, converted_run):
 
     The agreement beside them is invented: of int8 alone, which reaches 0.75 on test.
     """
-    from dslite.deployment import profile
-    from dslite.training import runs
 
     def make(folder):
         place = folder / converted_run.folder.name
@@ -87,9 +85,6 @@ def profiled(once, converted_run):
 
 @pytest.fixture
 def quick(monkeypatch):
-    from dslite.deployment import predict
-    from tests.deployment.stand_in import predictor
-
     monkeypatch.setattr(predict, "load_model", lambda place: predictor())
 
 
@@ -98,9 +93,8 @@ def refused(command):
     """Run a command that refuses its input: gives the message."""
 
     def run(*words):
-        status, out, err = command(*words)
-        assert (status, out) == (2, "")
-        assert "Traceback" not in err
-        return " ".join(err.split())
+        done = command(*words)
+        assert_refused(done)
+        return " ".join(done[2].split())
 
     return run

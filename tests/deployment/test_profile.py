@@ -11,7 +11,6 @@ import pytest
 
 from dslite.deployment import profile
 from dslite.deployment.runtime import VARIANTS
-from dslite.errors import InputError
 from dslite.features import spectrogram
 from tests.deployment.stand_in import without_metadata
 
@@ -108,9 +107,6 @@ def test_all_runs_of_a_corpus_folds_too(profiled, workplace):
     table = profile.all_profiles("mine")
     assert table.groupby("run")["backbone"].first().to_dict() == expected
     assert profile.pareto_figure(table.assign(test=np.nan)) is None  # no scores
-    (workplace / "mine" / "a-s0" / profile.FILE).write_text("{")
-    with pytest.raises(InputError, match=r"a-s0/profile\.json: not readable"):
-        profile.all_profiles("mine")
 
 
 def test_the_command_of_a_run(command, converted_copy, profiled, monkeypatch):

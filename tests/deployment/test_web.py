@@ -1,14 +1,18 @@
 """The page: what is written and refused, and what it shows and asks for in a real browser."""
 
 import base64
+import functools
 import hashlib
 import io
 import json
 import re
 import shutil
 import tarfile
+import time
+from contextlib import ExitStack
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import soxr
@@ -165,10 +169,8 @@ def test_the_command_and_which_model_is_meant(command, refused, model, registry,
 
 @pytest.fixture(scope="module")
 def litert():
-    """Chromium and the real LiteRT.js are there."""
+    """The real LiteRT.js is there."""
     pytest.importorskip("websocket")
-    if not browser.program():
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
     try:
         for name in web.PACKAGES:
             web.fetch(name)
@@ -199,11 +201,30 @@ def clips(small_corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browsing(litert, clips, tmp_path_factory):
-    """One browser for all tests; its microphone hears the long file."""
-    microphone = f"--use-file-for-fake-audio-capture={clips['long.wav']}"
-    with browser.started(tmp_path_factory.mktemp("profile"), microphone) as page:
-        yield page
+def tabs(litert, clips, tmp_path_factory):
+    """A function from a browser's name to a tab of it; each is started once."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def tab(name):
+            if not browser.program(name):
+                pytest.skip(f"no {name} on this machine (apt-get install {browser.NAMES[name][0]})")
+            folder = tmp_path_factory.mktemp("profile")
+            if name == "firefox":
+                return stack.enter_context(browser.started_firefox(folder))
+            microphone = f"--use-file-for-fake-audio-capture={clips['long.wav']}"
+            return stack.enter_context(browser.started(folder, microphone))
+
+        yield tab
+
+
+@pytest.fixture
+def browsing(request, tabs):
+    """Chromium, whose microphone hears the long file, or the browser that a test names."""
+    return tabs(getattr(request, "param", "chromium"))
+
+
+in_both = pytest.mark.parametrize("browsing", ["chromium", "firefox"], indirect=True)
 
 
 @pytest.fixture
@@ -230,26 +251,32 @@ def opened(browsing, converted_run, tmp_path):
             return browsing, tmp_path / "model.tflite"
 
         yield go
-        browsing.call("Page.navigate", url="about:blank")
+        browsing.go("about:blank")
         own_files = (address, "data:", f"blob:{address}")  # data: the browser's own audio player
         foreign = {url for url in browsing.requests if not url.startswith(own_files)}
         assert foreign <= {"about:blank"}
 
 
-def shown(page, file):
-    """Choose a file; gives what the page shows of it, by name."""
+def shown(page, *files, within="#file"):
+    """Choose files; gives what the page shows of them, by name."""
     page.run("document.body.dataset.state = 'chosen'")
-    page.choose("#file", file)
+    page.choose(within, *files)
+    return displayed(page)
+
+
+def displayed(page):
     page.wait("['done', 'failed'].includes(document.body.dataset.state)")
     return page.run(
         """(() => {
           const text = (id) => document.getElementById(id).textContent;
-          const ids = ['status', 'source', 'decision', 'caption', 'time'];
+          const ids = ['counts', 'status', 'source', 'decision', 'caption', 'time'];
           const rows = [...document.querySelectorAll('#bars li')];
           return {
             ...Object.fromEntries(ids.map((id) => [id, text(id)])),
             state: document.body.dataset.state,
             number: Number(document.getElementById('decision').dataset.value),
+            table: [...document.querySelectorAll('#rows tr')].map(
+              (row) => [...row.children].map((cell) => cell.textContent)),
             names: rows.map((row) => row.querySelector('.name').textContent),
             shares: rows.map((row) => Number(row.dataset.value)),
             percent: rows.map((row) => row.querySelector('.share').textContent),
@@ -372,6 +399,58 @@ def test_the_rate_of_a_file_is_read(opened):
 
 
 @pytest.mark.browser
+@in_both
+def test_of_several_files_there_is_a_table_and_a_csv(opened, clips, tmp_path):
+    page, file = opened()
+    odd, rate, broken = tmp_path / '=a, "b".wav', tmp_path / "rate.flac", tmp_path / "broken.wav"
+    shutil.copy(clips["padded.wav"], odd)
+    soundfile.write(rate, 0.9 * audio.read(clips["corpus"], 44100), 44100)
+    broken.write_text("no audio")
+    actual = shown(page, rate, broken, odd)
+    assert (actual["state"], actual["status"]) == ("done", "")
+    assert actual["counts"] == "2 of 3 files predicted, 1 failed."
+    expected = predict.predict_files(file, [odd, rate])
+    shares = [f"{100 * share:.1f} %" for share in expected.iloc[:, 3:].max(axis=1)]
+    rows = zip([odd.name, rate.name], expected["prediction"], shares, strict=True)
+    assert actual["table"][::2] == [*map(list, rows)]
+    name, reason = actual["table"][1]
+    assert (name, reason.startswith("cannot be read as audio (")) == (broken.name, True)
+    page.run("document.getElementById('csv').click()")
+    table, until = page.downloads / "predictions.csv", time.monotonic() + 20
+    while not (table.is_file() and table.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.05)
+    expected["file"] = [f"'{odd.name}", rate.name]
+    pd.testing.assert_frame_equal(pd.read_csv(table), expected, rtol=0, atol=1e-3)
+    page.run("document.querySelector('#rows tr:last-child button').click()")
+    actual = displayed(page)
+    assert actual["source"].startswith("rate.flac, ")
+    assert actual["shares"] == pytest.approx([*expected.iloc[1, 3:]], abs=1e-3)
+    compare(page, file, clips["corpus"])
+    assert page.run("document.getElementById('files').hidden")
+    assert page.errors == []
+
+
+@pytest.mark.browser
+def test_a_folder_is_chosen_or_dropped(opened, clips, tmp_path):
+    page, _ = opened()
+    folder = tmp_path / "new"
+    for name in ("b.wav", "far/a.wav", ".hidden/c.wav", "notes.txt", "table.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips["corpus"], folder / name)
+    actual = shown(page, folder, within="#folder")
+    counts = "2 of 2 files predicted; 2 that are no audio left out."
+    assert actual["counts"] == counts
+    assert [row[0] for row in actual["table"]] == ["new/b.wav", "new/far/a.wav"]
+    dropped = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    page.run("document.body.dataset.state = document.getElementById('counts').textContent = ''")
+    for kind in ("dragEnter", "dragOver", "drop"):
+        page.call("Input.dispatchDragEvent", type=kind, x=50, y=50, data=dropped)
+    again = displayed(page)
+    assert (again["counts"], again["table"]) == (counts, actual["table"])
+    assert page.errors == []
+
+
+@pytest.mark.browser
 def test_a_regression_shows_its_number(opened, clips):
     page, file = opened(task="regression")
     chunks, _ = audio.chunks_of(clips["long.wav"], runtime.read_metadata(file).settings)
@@ -404,7 +483,7 @@ def test_what_is_no_audio_is_named_the_page_goes_on_and_a_file_beside_it(opened,
     (tmp_path / "notes.wav").write_text("no audio at all")
     actual = shown(page, tmp_path / "notes.wav")
     assert actual["state"] == "failed"
-    assert actual["status"].startswith("notes.wav cannot be read as audio")
+    assert actual["status"].startswith("notes.wav: cannot be read as audio")
     compare(page, file, clips["corpus"])
     (tmp_path / "page" / "clip.wav").write_bytes(clips["corpus"].read_bytes())
     page.open(page.run("location.href") + "?file=clip.wav")

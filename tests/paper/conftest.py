@@ -38,11 +38,3 @@ def material(elsewhere):
         patch.setenv("DSLITE_RESULTS", str(elsewhere / "results"))
         patch.setenv("DSLITE_DATA", str(elsewhere / "raw"))
         return report.gather()
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """An empty results folder, and no corpus at hand."""
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setenv("DSLITE_DATA", str(tmp_path / "raw"))
-    return tmp_path / "results"

@@ -170,11 +170,6 @@ def findings():
     return published.findings()
 
 
-@pytest.fixture(scope="module")
-def checked(findings):
-    return published.claims_checked(findings).set_index("id")
-
-
 @pytest.fixture
 def invented(monkeypatch):
     """Make up scores and claims of a paper; gives its findings by id."""
@@ -247,7 +242,8 @@ def test_the_readme_names_the_place_of_every_failing_finding(findings):
 # The claims
 
 
-def test_every_claim_has_an_outcome(checked):
+def test_every_claim_has_an_outcome(findings):
+    checked = published.claims_checked(findings).set_index("id")
     plain = {published.HOLDS, published.FAILS, published.NO_RESULT}
     other = checked.loc[~checked["outcome"].isin(plain), "outcome"]
     assert other.str.match(r"not testable here: \w+").all()

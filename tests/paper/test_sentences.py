@@ -54,7 +54,7 @@ def test_a_run_of_the_papers_network_changes_the_sentence(results):
 
 def test_what_is_counted(results):
     measured, properties = sentences.results(numbers := judged())
-    assert set(measured["column"]) == {"devel", "test", *reproduction.COLUMNS}
+    assert set(measured["column"]) == {"devel", "test", *reproduction.STAGES, "tflite_phone"}
     assert properties["configuration"].value_counts().to_dict() == {
         **{"model_size": 3, "parameters": 2, "flops": 1}  # a file for two devices is one
     }

@@ -18,13 +18,6 @@ def deterministic():
 
 
 @pytest.fixture
-def results(tmp_path, monkeypatch):
-    """An empty results folder."""
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path / "results"))
-    return tmp_path / "results"
-
-
-@pytest.fixture
 def chosen(tiny, cache):
     """Settings of a training of the CNN of 8 layers on 32 pixels; takes what differs."""
 

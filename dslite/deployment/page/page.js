@@ -1,10 +1,12 @@
-// The page: a file or the microphone -> chunks -> the model -> probabilities, picture and times.
+// The page: files or the microphone -> chunks -> the model -> probabilities, picture and times.
 // `?file=clip.wav` opens a file that lies beside the page, for demonstrations and tests.
 import {Tensor, loadAndCompile, loadLiteRt} from './litert/index.js';
+import {chosenFiles, csvLine, divided, droppedFiles} from './files.js';
 import {draw} from './picture.js';
 import {chunkStarts, cut, fuse, largest, mixed, resampled, sounding, storedRate, trimmed} from './sound.js';
 
 const at = (id) => document.getElementById(id);
+const number = (value, digits = 4) => String(Number(value.toPrecision(digits)));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const seconds = (samples) => (samples / model.rate).toFixed(2);
 // A browser that is kept busy would neither draw nor hear a click.
@@ -14,6 +16,7 @@ let model;  // what model.json says
 let decide, depict;  // waveform -> output, waveform -> Mel spectrogram
 let shown = null;  // what is on the canvas: to be drawn again when the window changes
 let opened = null;  // the file: its sound, where its chunks begin, their outputs
+let lines = [];  // of the table of several files, as CSV
 let microphone = null;  // while it is on
 let task = 0;  // a file that is opened ends the work on the one before
 
@@ -46,7 +49,7 @@ function showOutputs(outputs, source) {
   at('result').hidden = false;
   at('source').textContent = source;
   if (!model.classes.length) {
-    at('decision').textContent = Number(outputs[0].toPrecision(4));
+    at('decision').textContent = number(outputs[0]);
     at('decision').dataset.value = outputs[0];
     return;
   }
@@ -98,20 +101,15 @@ async function decoded(content) {
   return {waveform, duration: buffer.duration};
 }
 
-async function open(content, name) {
-  const mine = ++task;
-  const over = () => mine !== task;
-  await stop();
-  say(`Reading ${name} …`, 'busy');
-  at('time').textContent = '';
+/** A file's sound, its chunks, their outputs and the file's; undefined: another task has begun. */
+async function analysed(content, name, over) {
   let sound;
   try {
     sound = await decoded(content);
   } catch (error) {
-    if (!over()) say(`${name} cannot be read as audio (${error.message}).`, 'failed');
-    return;
+    throw new Error(`cannot be read as audio (${error.message})`);
   }
-  const whole = sound.waveform;
+  const {waveform: whole, duration} = sound;
   const [begin, end] = model.trim ? trimmed(whole, model.trim) : [0, whole.length];
   const waveform = whole.subarray(begin, end);
   const starts = chunkStarts(waveform.length, model.chunk, model.hop);
@@ -122,20 +120,36 @@ async function open(content, name) {
     outputs.push(values);
     times.push(took);
     if (performance.now() - paused > 200) {
-      say(`Chunk ${outputs.length} of ${starts.length} …`, 'busy');
+      say(`${name}: chunk ${outputs.length} of ${starts.length} …`, 'busy');
       await pause();
       paused = performance.now();
     }
     if (over()) return;
   }
-  opened = {waveform, begin, starts, outputs};
-  const chunks = starts.length === 1 ? '1 chunk' : `${starts.length} chunks, ${model.fusion === 'vote' ? 'their votes' : 'their mean'}`;
-  showOutputs(fuse(outputs, model.fusion), `${name}, ${sound.duration.toFixed(2)} s, ${chunks}`);
-  at('chunk').max = starts.length - 1;
-  at('chunk').value = 0;
-  at('which').hidden = starts.length === 1;
-  showTimes(times, [await showChunk(0)]);
-  say('', 'done');
+  return {waveform, begin, starts, outputs, times, duration, fused: fuse(outputs, model.fusion)};
+}
+
+async function open(content, name) {
+  const mine = ++task;
+  const over = () => mine !== task;
+  await stop();
+  say(`Reading ${name} …`, 'busy');
+  at('time').textContent = '';
+  try {
+    const file = await analysed(await content, name, over);
+    if (over()) return;
+    opened = file;
+    const {starts, times, duration, fused} = file;
+    const chunks = starts.length === 1 ? '1 chunk' : `${starts.length} chunks, ${model.fusion === 'vote' ? 'their votes' : 'their mean'}`;
+    showOutputs(fused, `${name}, ${duration.toFixed(2)} s, ${chunks}`);
+    at('chunk').max = starts.length - 1;
+    at('chunk').value = 0;
+    at('which').hidden = starts.length === 1;
+    showTimes(times, [await showChunk(0)]);
+    say('', 'done');
+  } catch (error) {  // it is no audio, was moved away, or the model failed
+    if (!over()) say(`${name}: ${error.message}.`, 'failed');
+  }
 }
 
 /** Draw one chunk of the file; gives the time it took. */
@@ -145,7 +159,7 @@ async function showChunk(index) {
   const {values, took} = await depict(chunk);
   const from = begin + starts[index], row = outputs[index], best = largest(row);
   const last = Math.min(from + model.chunk, begin + waveform.length);
-  const answer = model.classes.length ? `${model.classes[best]} ${percent(row[best])}` : Number(row[0].toPrecision(4));
+  const answer = model.classes.length ? `${model.classes[best]} ${percent(row[best])}` : number(row[0]);
   const padded = last < from + model.chunk && !model.sound ? ', then zeros' : '';
   const caption = `Chunk ${index + 1} of ${starts.length}, ${seconds(from)} to ${seconds(last)} s${padded}: ${answer}`;
   showPicture(values, chunk, from, 's', caption);
@@ -153,16 +167,66 @@ async function showChunk(index) {
   return took;
 }
 
-async function take(file) {
-  if (!file || document.body.dataset.state === 'loading') return;
-  if (at('player').src) URL.revokeObjectURL(at('player').src);
+async function show(file) {
+  URL.revokeObjectURL(at('player').src);
   at('player').src = URL.createObjectURL(file);
   at('player').hidden = false;
-  try {
-    await open(await file.arrayBuffer(), file.name);
-  } catch (error) {  // it was moved away, say, or the model failed
-    say(`${file.name}: ${error.message}`, 'failed');
+  await open(file.arrayBuffer(), file.name);
+}
+
+/** What was chosen or dropped: one file is shown; of several, or a folder's, a table is made. */
+async function take(files) {
+  if (document.body.dataset.state === 'loading') return;
+  const {audio, others} = divided(files, model.suffixes);
+  if (!audio.length) return say('There is no audio in it.', 'failed');
+  at('files').hidden = files.length === 1 && !files[0].path.includes('/');
+  await (at('files').hidden ? show(files[0].file) : tabulate(audio, others));
+}
+
+async function tabulate(files, others) {
+  const mine = ++task;
+  const over = () => mine !== task;
+  await stop();
+  for (const id of ['player', 'result', 'picture']) at(id).hidden = true;
+  at('player').pause();
+  at('rows').replaceChildren();
+  lines = [csvLine(['file', 'duration_s', 'prediction', ...model.classes])];
+  let failed = 0;
+  for (const [i, {file, path}] of files.entries()) {
+    say(`File ${i + 1} of ${files.length} …`, 'busy');
+    await pause();
+    try {
+      const result = await analysed(await file.arrayBuffer(), path, over);
+      if (over()) return;
+      const {duration, fused} = result, best = largest(fused);
+      const decision = model.classes[best] ?? number(fused[0], 6);
+      const shares = model.classes.length ? fused : [];
+      lines.push(csvLine([path, duration.toFixed(4), decision, ...shares.map((share) => share.toFixed(4))]));
+      addRow(file, path, [decision, ...shares.length ? [percent(fused[best])] : []]);
+    } catch (error) {
+      if (over()) return;
+      failed++;
+      addRow(file, path, [error.message], 'failed');
+    }
+    at('counts').textContent = `${lines.length - 1} of ${files.length} files predicted` +
+      `${failed ? `, ${failed} failed` : ''}${others ? `; ${others} that are no audio left out` : ''}.`;
   }
+  say('', 'done');
+}
+
+/** A row of the table; a click on it shows its file as if it were the only one. */
+function addRow(file, path, cells, kind = '') {
+  const row = Object.assign(at('rows').insertRow(), {className: kind});
+  const name = Object.assign(document.createElement('button'), {type: 'button', textContent: path});
+  row.insertCell().append(name);
+  for (const text of cells) row.insertCell().textContent = text;
+  row.lastChild.colSpan = at('heads').children.length - cells.length;
+  row.addEventListener('click', () => {
+    if (document.body.dataset.state === 'busy') return;
+    at('rows').querySelector('[aria-current]')?.removeAttribute('aria-current');
+    row.setAttribute('aria-current', 'true');
+    show(file);
+  });
 }
 
 // The microphone
@@ -184,6 +248,7 @@ async function start() {
   at('player').hidden = true;
   at('player').pause();
   at('which').hidden = true;
+  at('files').hidden = true;
   at('result').hidden = true;
   at('time').textContent = '';
   at('microphone').textContent = 'Stop the microphone';
@@ -278,6 +343,7 @@ function describe() {
     `a decision every ${hop} s. Model: ${model.variant || 'float32'}.`;
   at('licence').textContent = `Licence of the pre-trained weights: ${model.licence}. Made with ` +
     `dslite ${model.version}; runs on LiteRT.js (Apache-2.0).`;
+  if (!model.classes.length) at('heads').lastElementChild.remove();
   for (const name of model.classes) {
     const row = document.createElement('li');
     for (const part of ['name', 'track', 'share']) {
@@ -290,9 +356,15 @@ function describe() {
 }
 
 function listen() {
-  at('file').addEventListener('change', () => {
-    take(at('file').files[0]);
-    at('file').value = '';  // so that the same file can be chosen again
+  for (const input of [at('file'), at('folder')]) {
+    input.addEventListener('change', () => {
+      take(chosenFiles(input));
+      input.value = '';  // so that the same file can be chosen again
+    });
+  }
+  at('csv').addEventListener('click', () => {
+    URL.revokeObjectURL(at('csv').href);
+    at('csv').href = URL.createObjectURL(new Blob(lines, {type: 'text/csv'}));
   });
   at('chunk').addEventListener('input', () => showChunk(Number(at('chunk').value)));
   at('microphone').addEventListener('click', async () => {
@@ -312,10 +384,14 @@ function listen() {
   document.addEventListener('dragleave', (event) => {
     if (!event.relatedTarget) document.body.classList.remove('over');  // left the window
   });
-  document.addEventListener('drop', (event) => {
+  document.addEventListener('drop', async (event) => {
     event.preventDefault();
     document.body.classList.remove('over');
-    take(event.dataTransfer.files[0]);
+    try {
+      await take(await droppedFiles(event.dataTransfer));
+    } catch (error) {
+      say(`What was dropped cannot be read (${error.message}).`, 'failed');
+    }
   });
   window.addEventListener('resize', () => shown?.());
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => shown?.());
@@ -333,12 +409,12 @@ async function begin() {
   await decide(new Float32Array(model.chunk));
   await depict(new Float32Array(model.chunk));
   listen();
-  at('microphone').disabled = at('file').disabled = false;
+  for (const id of ['microphone', 'file', 'folder']) at(id).disabled = false;
   say('');
   const name = new URLSearchParams(location.search).get('file');
   if (!name) return;
   const answer = await fetch(name);
-  if (answer.ok) await open(await answer.arrayBuffer(), name);
+  if (answer.ok) await open(answer.arrayBuffer(), name);
   else say(`${name} is not there.`, 'failed');
 }
 
