@@ -248,7 +248,6 @@ def execution(monkeypatch):
     [
         ("3_trainig", {}, "'3_trainig'; did you mean '3_training'"),
         ("3_training", {"overrides": "units=4", "sead": 3}, "'sead'; did you mean 'seed'"),
-        ("3_training", {"seed": "-1"}, "parameter seed = '-1': expected a whole number from 0"),
     ],
 )
 def test_what_cannot_be_run_starts_no_kernel(tmp_path, execution, name, parameters, message):
@@ -441,11 +440,6 @@ def test_a_report_replaces_a_page_and_nothing_else(tmp_path):
         refusal(notebooks.write_page, "x", [first, second], output)
     assert second.read_bytes() == named.read_bytes() == content
     assert not (tmp_path / "NEW.IPYNB").exists()
-    for broken in ("", "{}", "[]", '{"cells": 1}', "\0"):
-        (tmp_path / "broken.ipynb").write_text(broken)
-        assert "broken.ipynb" in refusal(
-            notebooks.write_page, "x", [tmp_path / "broken.ipynb"], page
-        )
     for _ in range(2):
         text = notebooks.write_page("half a pair: \ud800", [first], page).read_text("utf-8")
         assert text.startswith("<!doctype html>")

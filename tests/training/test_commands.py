@@ -8,7 +8,7 @@ import pytest
 from dslite import cards
 from dslite.datasets.manifest import digest
 from dslite.training import baselines, commands, cross_validation, loop, runs
-from tests.refusals import refusal
+from tests.refusals import assert_refused, refusal
 from tests.training.conftest import SHORT
 
 
@@ -105,10 +105,7 @@ def test_the_baseline_takes_the_networks_features_unless_told_otherwise(
     ],
 )
 def test_what_the_baseline_refuses(command, corpus, workplace, words, message):
-    status, out, err = command("baseline", corpus().card.table, *words.split())
-    assert (status, out) == (2, "")
-    assert message in err
-    assert "Traceback" not in err
+    assert_refused(command("baseline", corpus().card.table, *words.split()), message)
     assert not workplace.exists()
 
 
