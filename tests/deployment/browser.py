@@ -26,6 +26,7 @@ FLAGS = (
 PREFERENCES = {  # of Firefox
     **{"media.navigator.streams.fake": True, "media.navigator.permission.disabled": True},
     **{"browser.download.folderList": 2, "browser.download.useDownloadDir": True},
+    "media.autoplay.default": 0,
 }
 
 
