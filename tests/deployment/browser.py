@@ -23,11 +23,8 @@ FLAGS = (
     *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
-PREFERENCES = {  # of Firefox
-    **{"media.navigator.streams.fake": True, "media.navigator.permission.disabled": True},
-    **{"browser.download.folderList": 2, "browser.download.useDownloadDir": True},
-    "media.autoplay.default": 0,
-}
+# Of Firefox: where it downloads to is in another preference
+PREFERENCES = {"browser.download.folderList": 2, "browser.download.useDownloadDir": True}
 
 
 def program(name="chromium") -> str | None:
@@ -141,10 +138,8 @@ class FirefoxPage(Page):
 
     def run(self, expression):
         text = f"Promise.resolve({expression}).then((value) => JSON.stringify(value) ?? 'null')"
-        answer = self.call(
-            *("script.evaluate",),
-            **{"expression": text, "target": {"context": self._tab}, "awaitPromise": True},
-        )
+        where = {"target": {"context": self._tab}, "awaitPromise": True}
+        answer = self.call("script.evaluate", expression=text, **where)
         if answer["type"] != "success":
             raise RuntimeError(json.dumps(answer["exceptionDetails"]))
         return json.loads(answer["result"]["value"])
@@ -154,12 +149,9 @@ class FirefoxPage(Page):
 
     def choose(self, selector, *files):
         locator = {"type": "css", "value": selector}
-        (node,) = self.call("browsingContext.locateNodes", context=self._tab, locator=locator)[
-            "nodes"
-        ]
-        element = {"sharedId": node["sharedId"]}
-        files = [*map(str, files)]
-        self.call("input.setFiles", context=self._tab, element=element, files=files)
+        nodes = self.call("browsingContext.locateNodes", context=self._tab, locator=locator)
+        chosen = {"element": nodes["nodes"][0], "files": [*map(str, files)]}
+        self.call("input.setFiles", context=self._tab, **chosen)
 
 
 @contextmanager

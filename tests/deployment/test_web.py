@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import soxr
 
-from dslite import audio, paths
+from dslite import audio, paths, provenance
 from dslite.deployment import predict, runtime, web
 from dslite.errors import InputError
 from dslite.settings import Settings
@@ -190,6 +190,7 @@ def clips(small_corpus, tmp_path_factory):
         ("short.wav", voices[2][:9000]),
         ("long.wav", long),
         ("stereo.wav", np.stack([long[:50_000], 0.3 * long[5000:55_000]], axis=1)),
+        ("cancelling.wav", np.stack([0.5 * voices[1], -0.4 * voices[1]], axis=1)),
         ("silence.wav", np.zeros(RATE)),
         ("faded.wav", voices[1] * np.exp(-np.linspace(0, 12, len(voices[1])))),
         ("padded.wav", np.concatenate([silence, voices[3], silence[:7777]])),
@@ -447,6 +448,9 @@ def test_a_folder_is_chosen_or_dropped(opened, clips, tmp_path):
         page.call("Input.dispatchDragEvent", type=kind, x=50, y=50, data=dropped)
     again = displayed(page)
     assert (again["counts"], again["table"]) == (counts, actual["table"])
+    cells = ["a", "-0.5", "+1e5", "=1", "'=1", "-", "-x", "@x", "\tx", "-inf", 'b "c"', "d,e\nf"]
+    line = page.run(f"import('./files.js').then((files) => files.csvLine({json.dumps(cells)}))")
+    assert line == provenance.quoted(pd.DataFrame([cells])).to_csv(index=False, header=False)
     assert page.errors == []
 
 

@@ -70,15 +70,27 @@ export function evened(channel) {
   return channel;
 }
 
-/** Mean of the channels of an AudioBuffer. */
+/** Variance of samples. */
+function variance(samples) {
+  let sum = 0, squares = 0;
+  for (const x of samples) {
+    sum += x;
+    squares += x * x;
+  }
+  return squares / samples.length - (sum / samples.length) ** 2;
+}
+
+/** Mean of an AudioBuffer's channels; of those that cancel each other the loudest: dslite.audio.Balance. */
 export function mixed(buffer) {
+  const channels = Array.from({length: buffer.numberOfChannels}, (_, c) => evened(buffer.getChannelData(c)));
   const waveform = new Float32Array(buffer.length);
-  for (let c = 0; c < buffer.numberOfChannels; c++) {
-    const channel = evened(buffer.getChannelData(c));
+  for (const channel of channels) {
     for (let i = 0; i < waveform.length; i++) waveform[i] += channel[i];
   }
-  for (let i = 0; i < waveform.length; i++) waveform[i] /= buffer.numberOfChannels;
-  return waveform;
+  for (let i = 0; i < waveform.length; i++) waveform[i] /= channels.length;
+  const powers = channels.map(variance), total = powers.reduce((a, b) => a + b);
+  const cancelled = total / channels.length > 1e-8 && channels.length ** 2 * variance(waveform) < total / 4;
+  return cancelled ? channels[largest(powers)] : waveform;
 }
 
 /** Where the sound begins and ends: see dslite.audio.sounding. `trim`: frame, hop, db. */
