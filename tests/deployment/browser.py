@@ -23,8 +23,12 @@ FLAGS = (
     *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
-# Of Firefox: where it downloads to is in another preference
-PREFERENCES = {"browser.download.folderList": 2, "browser.download.useDownloadDir": True}
+PREFERENCES = {  # of Firefox: where it downloads to is another one; few processes start sooner
+    **{"browser.download.folderList": 2, "browser.download.useDownloadDir": True},
+    **{"dom.ipc.processPrelaunch.enabled": False, "fission.autostart": False},
+    **{"extensions.webextensions.remote": False, "browser.startup.page": 0},
+    "browser.tabs.remote.separatePrivilegedContentProcess": False,
+}
 
 
 def program(name="chromium") -> str | None:
