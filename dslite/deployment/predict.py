@@ -170,11 +170,10 @@ def tables(
 
     def decode(path: Path) -> tuple[Path, Clip | InputError]:
         try:
-            return path, audio.clip(path, predictor.settings)
+            with paths.reading(path):  # no right to look into its folder, a name too long
+                return path, audio.clip(path, predictor.settings)
         except InputError as error:
             return path, error
-        except OSError as error:  # no right to look into its folder, a name too long
-            return path, InputError(f"{path}: cannot be read ({error.strerror})")
 
     group: list[tuple[Path, Clip]] = []
     with ThreadPoolExecutor(1) as pool:

@@ -374,12 +374,11 @@ def parse_phone(text: str) -> dict[str, Any]:
 def store_phone(folder: Path, source: str, name: str) -> dict[str, Any]:
     """Store a measurement, of a file or stdin (``-``), for the phone's column of Table 5."""
     place = "standard input" if source == "-" else source
-    try:
+    with paths.reading(place):
         piped = source == "-"
         text = sys.stdin.read() if piped else paths.find(source).read_text("utf-8", "replace")
+    try:
         measurement = {"name": name, "date": provenance.now(), **parse_phone(text)}
-    except OSError as error:
-        raise InputError(f"{place}: cannot be read ({error.strerror})") from None
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     provenance.write_json(folder / PHONE, measurement)

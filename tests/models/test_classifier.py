@@ -74,17 +74,6 @@ def test_features_are_means_of_the_maps(rng, files, kind, length):
     np.testing.assert_allclose(outputs, network(images, training=False), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("share", "paper", "code"),
-    [(0.7, 298, 129), (0.3, 128, 299), (0.2, 85, 342), (0.1, 42, 385), (0, 0, 0), (1, 427, 0)],
-)
-def test_shares_of_densenet121(share, paper, code):
-    """Table 2's counts; the public code freezes as many first layers instead."""
-    for reading, expected in (("paper", paper), ("code", code)):
-        used = Settings(trained_share=share, fine_tune_reading=reading)
-        assert classifier.trained_layers(used, 427) == expected
-
-
 def assert_trained(network, last: int) -> None:
     """Exactly the last layers of the backbone, and the head, have trained variables."""
     inner = classifier.backbone_of(network)

@@ -223,34 +223,6 @@ def test_a_finished_run_is_not_repeated_unless_something_differs(short, corpus, 
     assert "a name of their own" in refusal(train, built, dropout=0.5)
 
 
-def test_an_interruption_leaves_no_finished_run_and_the_older_one(short, corpus, monkeypatch):
-    built, fit = corpus(), loop.fit
-    used = short(built, epochs_phase2=0)
-
-    def interrupted(*args, devel=None, **options):
-        if devel is None:  # the final training
-            raise KeyboardInterrupt
-        return fit(*args, devel=devel, **options)
-
-    def half_written(draft, *args):
-        assert (draft / "model.keras").is_file()
-        raise OSError("no space left on device")
-
-    place = runs.folder(built.card, used, 0)
-    experiment.train(built, used, 0, log=quiet)
-    before = contents(place)
-    for module, name, fails, error in (
-        (loop, "fit", interrupted, KeyboardInterrupt),
-        (runs, "write", half_written, OSError),
-    ):
-        with monkeypatch.context() as broken:
-            broken.setattr(module, name, fails)
-            with pytest.raises(error):
-                experiment.train(built, used, 0, force=True, log=quiet)
-        assert contents(place) == before
-        assert [path.name for path in place.parent.iterdir() if path.is_dir()] == [place.name]
-
-
 # Candidates of a grid
 
 
