@@ -395,8 +395,8 @@ def test_the_rate_of_a_file_is_read(opened):
         *((b"notes on a sound", 0), (b"\xff\xfb\xfe\0", 0)),
     ):
         text = base64.b64encode(content).decode()
-        given = f"Uint8Array.from(atob('{text}'), (letter) => letter.charCodeAt())"
-        assert of_script(page, f"storedRate({given}.buffer)") == rate, content[:40]
+        stream = f"Uint8Array.from(atob('{text}'), (letter) => letter.charCodeAt())"
+        assert of_script(page, f"storedRate({stream}.buffer)") == rate, content[:40]
 
 
 @pytest.mark.browser

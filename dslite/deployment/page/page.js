@@ -190,6 +190,7 @@ async function tabulate(files, others) {
   for (const id of ['player', 'result', 'picture']) at(id).hidden = true;
   at('player').pause();
   at('rows').replaceChildren();
+  at('counts').textContent = '';
   lines = [csvLine(['file', 'duration_s', 'prediction', ...model.classes])];
   let failed = 0;
   for (const [i, {file, path}] of files.entries()) {
