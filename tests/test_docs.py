@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import json
 import re
 import subprocess
 import sys
@@ -106,3 +107,22 @@ def test_what_ravdess_readme_says_of_explanations_is_what_the_record_holds():
     low, high = (f"{100 * recalls[end]:.0f}" for end in ("low", "high"))
     assert f"recall of {100 * recalls['recall']:.0f} % has" in text
     assert f"interval of {low} to {high} over files" in text
+
+
+def test_what_the_guide_says_of_tuned_on_a_device_is_what_was_measured():
+    text = " ".join((DOCS / "device.md").read_text("utf-8").split())
+    figures = json.loads((paths.ROOT / "results/benchmarks/device.json").read_text())["tuned"]
+    for variant, words in {
+        "float32": "{:.1f} ms against {:.1f} ms in float32 ({:.2f} against {:.1f} MB)",
+        "int8": "{:.1f} against {:.1f} ms in int8 ({:.2f} against {:.1f} MB)",
+    }.items():
+        of = [f"{preset} model {variant}" for preset in ("tuned", "paper")]
+        values = [figures[f"{name}, {unit}"] for unit in ("ms", "MB") for name in of]
+        assert words.format(*values) in text
+    ratio = "tuned / paper, {}, per s of {}"
+    for length, words in {
+        "buffer": "{:.2f} (float32) and {:.2f} (int8) of the time",
+        "clip": "a clip of 2.7 s, {:.2f} and {:.2f}",
+    }.items():
+        values = [figures[ratio.format(variant, length)] for variant in ("float32", "int8")]
+        assert words.format(*values) in text
