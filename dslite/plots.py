@@ -36,7 +36,7 @@ STYLE |= {"axes.prop_cycle": mpl.cycler(color=COLOURS), "savefig.dpi": 200}
 STYLE |= {"pdf.fonttype": 42, "svg.hashsalt": "dslite"}
 METRICS = {"uar": ("UAR (%)", 100, ".1f"), "spearman": ("Spearman's ρ", 1, ".2f")}
 PICTURE_BYTES = 240_000  # of a PNG that is committed, at most
-LONGEST = 36  # characters of a label at an axis; a longer one is shortened in its middle
+LONGEST = 42  # characters of a label at an axis; a longer one is shortened in its middle
 # Fonts of many scripts, looked at before all others that are installed
 FONTS = ("Noto Sans", "Source Han", "WenQuanYi", "IPA", "Nanum", "Amiri", "Droid Sans", "Arial")
 # Their glyphs are boxes or nothing.
