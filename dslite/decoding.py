@@ -5,7 +5,7 @@ import itertools
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -37,6 +37,7 @@ FORMATS = (
 # What a header may claim: at 1 Hz a file of 1 MB would be a week, at a GHz its spectrum 30 GB
 RATES_HZ = (1000, 1_000_000)
 CHANNELS = 64
+PLANES = 7  # channels of a frame, one beside the other, that PyAV lists rightly
 BLOCK = 1 << 18  # frames decoded at a time: 2 MiB per channel
 # What libsndfile says of a header that promises more bytes than there are ("data : 960 (should be
 # 479)"). All ones is no promise: a stream's unknown length.
@@ -331,7 +332,7 @@ class FFmpegReader:
                 try:
                     for frame in packet.decode():
                         seconds += frame.samples / frame.sample_rate
-                        yield frame
+                        yield from _readable(frame)
                     failed = packet.is_corrupt
                 except FFmpegError:
                     failed = True
@@ -367,6 +368,16 @@ class FFmpegReader:
                     waiting, count = [], 0
             if waiting:
                 yield rate, np.concatenate(waiting)
+
+
+def _readable(frame) -> Iterable:
+    """Return a frame as PyAV can read it: of more than `PLANES` it reads beyond the list's end."""
+    if not frame.format.is_planar or frame.layout.nb_channels <= PLANES:
+        return [frame]
+    from av import AudioResampler
+
+    packed = frame.format.packed.name
+    return AudioResampler(packed, frame.layout, frame.sample_rate).resample(frame)
 
 
 def _samples(frame, dtype: str) -> np.ndarray:

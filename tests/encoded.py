@@ -6,7 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-LAYOUTS = {1: "mono", 2: "stereo"}
+LAYOUTS = {1: "mono", 2: "stereo", 8: "7.1"}
 
 
 def sound(seconds, rate, channels=1):
@@ -34,8 +34,8 @@ def encode(codec, container, *waves, rate, options=None, video=False):
             stream.bit_rate = 64000
         for stream, wave in zip(streams, waves, strict=True):
             for first in range(0, len(wave), 1024):
-                part = np.ascontiguousarray(wave[first : first + 1024].T)
-                frame = av.AudioFrame.from_ndarray(part, "fltp", LAYOUTS[wave.shape[1]])
+                part = wave[first : first + 1024].reshape(1, -1)
+                frame = av.AudioFrame.from_ndarray(part, "flt", LAYOUTS[wave.shape[1]])
                 frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))

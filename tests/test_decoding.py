@@ -253,6 +253,19 @@ def test_an_mp4_without_its_index_says_what_it_lacks(tmp_path):
 # Containers
 
 
+def test_each_channel_of_surround_sound_is_heard(tmp_path):
+    """PyAV reads beyond the list of such a frame's channels, which ended the process."""
+    rate, hertz = 48000, 200 + 100 * np.arange(8)
+    wave = 0.1 * np.sin(2 * np.pi * hertz * np.arange(rate)[:, None] / rate)
+    file = tmp_path / "a.m4a"
+    file.write_bytes(encode("aac", "ipod", wave.astype(np.float32), rate=rate))
+    with file.open("rb") as opened:
+        decoded = np.concatenate(list(decoding.AudioFile(file, opened).blocks("float32")))
+    spectrum = np.abs(np.fft.rfft(decoded[4000 : 4000 + rate // 2], axis=0))
+    loudest = 2.0 * spectrum.argmax(axis=0)
+    assert {*hertz} - {*loudest} <= {500}  # the subwoofer's, which has the lowest tones only
+
+
 def test_films_and_several_streams(tmp_path):
     wave = sound(1, RATE)
     film = tmp_path / "a.mp4"

@@ -339,7 +339,8 @@ def load_state(path: Path, identity: str) -> tuple[Arrays, Row] | None:
             }
             facts = content["facts"]
             whole = all(isinstance(array, np.ndarray) for of in arrays.values() for array in of)
-            if not whole or not isinstance(facts.get("history", []), list):
+            np.random.default_rng().bit_generator.state = facts["order"]  # raises if it is none
+            if not whole or not isinstance(facts["history"], list):
                 return None
     except Exception:  # not there, or damaged in whatever way
         return None
