@@ -60,6 +60,32 @@ def measured(environment: dict, backbone: str, weights: str, seed: int) -> list[
     ]
 
 
+def lines(rows: list[dict], imagenet: bool) -> list[str]:
+    """Write the table: a row a variant."""
+    table = pd.DataFrame(rows)
+    networks, seconds = table["network"].nunique(), table.groupby("network")["seconds"].first()
+    text = [
+        "# Conversion of barely trained networks",
+        "",
+        f"{networks} networks ({', '.join(BACKBONES)}), one epoch a phase on the demo corpus, "
+        f"pictures of 112 x 112, preset paper, weights {'of ImageNet' if imagenet else 'random'}; "
+        "{processor}, {cores} cores. ".format(**provenance.hardware())
+        + f"`dslite convert` takes {seconds.median():.0f} s for all variants (median; most "
+        f"{seconds.max():.0f} s), the start of TensorFlow included.",
+        "",
+        "| variant | kept | off Keras on average, largest | with layers in float32 | not kept |",
+        "|:--|--:|--:|--:|:--|",
+    ]
+    for variant, of in table.groupby("variant", sort=False):
+        failed = of[of["failed"] != ""]
+        reasons = "; ".join(f"{row.network}: {row.off:.2g}" for row in failed.itertuples())
+        text.append(
+            f"| {variant} | {len(of) - len(failed)} of {len(of)} | {of['off'].max():.2g} "
+            f"| {(of['restored'] > 0).sum()} | {reasons} |"
+        )
+    return text
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -74,29 +100,9 @@ def main() -> None:
             for seed in range(options.seeds):
                 used = weights.get(backbone, "random")
                 rows += measured(os.environ | places, backbone, used, seed)
-    table = pd.DataFrame(rows)
-    networks, seconds = table["network"].nunique(), table.groupby("network")["seconds"].first()
-    lines = [
-        "# Conversion of barely trained networks",
-        "",
-        f"{networks} networks ({', '.join(BACKBONES)}), one epoch a phase on the demo corpus, "
-        f"pictures of 112 x 112, preset paper, weights {'of ImageNet' if weights else 'random'}; "
-        "{processor}, {cores} cores. ".format(**provenance.hardware())
-        + f"`dslite convert` takes {seconds.median():.0f} s for all variants (median; most "
-        f"{seconds.max():.0f} s), the start of TensorFlow included.",
-        "",
-        "| variant | kept | off Keras on average, largest | with layers in float32 | not kept |",
-        "|:--|--:|--:|--:|:--|",
-    ]
-    for variant, of in table.groupby("variant", sort=False):
-        failed = of[of["failed"] != ""]
-        reasons = "; ".join(f"{row.network}: {row.failed}" for row in failed.itertuples())
-        lines.append(
-            f"| {variant} | {len(of) - len(failed)} of {len(of)} | {of['off'].max():.2g} "
-            f"| {(of['restored'] > 0).sum()} | {reasons} |"
-        )
-    print("\n".join(lines))
-    write("convert.md", lines)
+    text = lines(rows, bool(weights))
+    print("\n".join(text))
+    write("convert.md", text)
 
 
 if __name__ == "__main__":
