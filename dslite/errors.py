@@ -3,8 +3,8 @@
 import re
 
 LONGEST = 2000  # characters of a line
-# Control characters but the line's end, halves of characters, and what turns the reading direction
 HALVES = re.compile("[\ud800-\udfff]")  # of characters beyond 16 bits: what has one is no text
+# Control characters but the line's end, halves of characters, and what turns the reading direction
 UNSHOWN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 

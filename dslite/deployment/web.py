@@ -20,8 +20,8 @@ from dslite.errors import InputError
 from dslite.features import spectrogram
 
 VERSION = "2.5.3"  # of LiteRT.js
-SCRIPTS = ("page.js", "files.js", "sound.js", "picture.js", "microphone.js")
-SOURCES = ("index.html", "style.css", *SCRIPTS)
+SOURCES = ("index.html", "style.css", "page.js", "files.js", "sound.js", "picture.js")
+SOURCES += ("microphone.js",)
 REGISTRY = "https://registry.npmjs.org/@litertjs/{0}/-/{0}-{1}.tgz"
 # The build for a browser with relaxed SIMD and that for one without; neither uses threads, which
 # need a server that sends headers for cross-origin isolation.
@@ -139,8 +139,10 @@ def description(metadata: Metadata) -> dict[str, Any]:
     sound = {"frame": frame, "hop": hop, "db": settings.trim_db}
     trim = sound | {"margin": audio.MARGIN * hop * of_clip}
     window, window_hop = runtime.stream_window(settings, facts.get("typical_s"))
-    colours = (spectrogram.colours().astype(int).tolist(), [[grey] * 3 for grey in range(256)])
-    panels = zip(spectrogram.panel_frequencies(settings), colours, strict=False)
+    panels = [
+        {"mel_hz": hz.round(2).tolist(), "colours": spectrogram.colours(i).astype(int).tolist()}
+        for i, hz in enumerate(spectrogram.panel_frequencies(settings))
+    ]
     return {
         **{"dataset": facts["dataset"], "run": facts["run"]},
         **{"variant": facts.get("variant", ""), "version": facts.get("version", "")},
@@ -154,7 +156,7 @@ def description(metadata: Metadata) -> dict[str, Any]:
         "trim": trim if settings.trim == "on" else None,
         "sound": sound if of_clip else None,
         "suffixes": sorted(SUFFIXES),
-        "panels": [{"mel_hz": hz.round(2).tolist(), "colours": of} for hz, of in panels],
+        "panels": panels,
     }
 
 

@@ -316,8 +316,13 @@ def compiled_mel_image(settings: Settings) -> Callable[["tf.Tensor"], "tf.Tensor
 
 
 @cache
-def colours() -> np.ndarray:
-    """Return matplotlib's viridis as float32 RGB from 0 to 255 in whole steps, shape [256, 3]."""
+def colours(panel: int = 0) -> np.ndarray:
+    """Return a panel's colours as float32 RGB from 0 to 255 in whole steps, shape [256, 3].
+
+    Those of the first panel are matplotlib's viridis, those of a second one gray.
+    """
+    if panel:
+        return np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
     import matplotlib
 
     table = matplotlib.colormaps["viridis"](np.arange(256))[:, :3]
@@ -337,12 +342,9 @@ def picture(mel: "tf.Tensor", settings: Settings) -> "tf.Tensor":
     panels, height = settings.panels, settings.mel_bands
     rows = np.arange(panels * height).reshape(panels, height)[:, ::-1].ravel()
     shades = tf.cast(tf.gather(mel, rows, axis=1), tf.int32)
-    table = colours()
     if panels > 1:
         shades += np.repeat(256 * np.arange(panels, dtype=np.int32), height)[:, None]
-        gray = np.arange(256, dtype=np.float32)[:, None]
-        table = np.concatenate([table, np.repeat(gray, 3, axis=1)])
-    drawn = tf.gather(tf.constant(table), shades)
+    drawn = tf.gather(np.concatenate([colours(panel) for panel in range(panels)]), shades)
     if settings.picture == "chunk":
         return tf.image.resize(drawn, settings.picture_shape, method="bilinear")
     return tf.ensure_shape(drawn, [None, *settings.picture_shape, 3])

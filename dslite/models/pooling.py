@@ -82,10 +82,9 @@ class Brightness(keras.layers.Layer):
 
 def brightness(settings: Settings, scale: Callable[[tf.Tensor], tf.Tensor]) -> Brightness:
     """Make the layer for a backbone's scaling: least squares over the shades of each colour map."""
-    gray = np.repeat(np.arange(256, dtype=np.float32)[:, None], 3, axis=1)
     fitted = []
-    for shades in (spectrogram.colours(), gray)[: settings.panels]:
-        scaled = np.asarray(scale(tf.constant(shades[None])))[0]
+    for panel in range(settings.panels):
+        scaled = np.asarray(scale(tf.constant(spectrogram.colours(panel)[None])))[0]
         padded = np.column_stack([scaled, np.ones(256)])
         fitted.append(np.linalg.lstsq(padded, np.arange(256) / 255, rcond=None)[0])
     return Brightness(fitted, name="brightness")

@@ -131,8 +131,11 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     for dataset, card in {run.dataset: run.card for run in contents.runs}.items():
         file = cards.card_file(card.table or paths.data("cards") / dataset)
         contents.files[f"cards/{dataset}.yaml"] = file
-    with paths.reading(place), paths.scratch() as folder, paths.replacing(place) as draft:
-        _lay_out(contents, folder).write_zip(draft)
+    try:
+        with paths.scratch() as folder, paths.replacing(place) as draft:
+            _lay_out(contents, folder).write_zip(draft)
+    except OSError as error:
+        raise InputError(f"{place}: cannot be written ({error.strerror}); name another") from None
     return place
 
 

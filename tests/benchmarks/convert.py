@@ -29,11 +29,9 @@ BACKBONES = ("mobilenet_v2", "squeezenet")
 def command(environment: dict, *words: str) -> tuple[int, str, float]:
     """Run ``dslite``; return its status, what it wrote and how many seconds it took."""
     begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "dslite", *words],
-        **{"env": environment, "text": True, "stdout": subprocess.PIPE},
-        stderr=subprocess.STDOUT,
-    )
+    command_line = [sys.executable, "-m", "dslite", *words]
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command_line, env=environment, text=True, **both)
     return done.returncode, done.stdout, time.perf_counter() - begin
 
 
