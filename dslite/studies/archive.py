@@ -125,13 +125,13 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     """Write a record, the cards, the licence and the environment as one ZIP."""
     place = paths.results("studies") / f"{contents.study.name}.zip"
     place = Path(output).expanduser().absolute() if output else place
-    if place.suffix.lower() != ".zip" or place.is_dir():
-        raise InputError(f"{place}: an archive's name ends in .zip; choose another")
     contents.files |= {name: paths.ROOT / name for name in ("LICENSE", ENVIRONMENT)}
     for dataset, card in {run.dataset: run.card for run in contents.runs}.items():
         file = cards.card_file(card.table or paths.data("cards") / dataset)
         contents.files[f"cards/{dataset}.yaml"] = file
     try:
+        if place.suffix.lower() != ".zip" or place.is_dir():
+            raise InputError(f"{place}: an archive's name ends in .zip; choose another")
         with paths.scratch() as folder, paths.replacing(place) as draft:
             _lay_out(contents, folder).write_zip(draft)
     except OSError as error:
