@@ -134,6 +134,9 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
             _flush(draft, target)
             _put(draft, target, folder / OLD)
     finally:
+        # Under the lock: the next writer of this target would put the older folder back.
+        for part in (NEW, OLD):
+            shutil.rmtree(folder / part, ignore_errors=True)
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,7 +152,8 @@ def _put(draft: Path, target: Path, old: Path) -> None:
             draft.replace(target)
         except BaseException as error:
             if old.exists() and not target.exists():
-                old.rename(target)
+                with suppress(OSError):  # another writer's is there by now
+                    old.rename(target)
             race = isinstance(error, OSError) and error.errno in RACES and draft.exists()
             if attempt == ATTEMPTS - 1 or not race:
                 raise

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dslite import paths
 from dslite.errors import InputError
@@ -212,6 +213,46 @@ def test_killed_between_the_two_renames_the_older_folder_comes_back(tmp_path):
     with pytest.raises(ZeroDivisionError):
         failing(target, ZeroDivisionError())
     assert tree(tmp_path) == {"a": "", "a/inner": "", "a/inner/before": "before"}
+
+
+def test_what_was_replaced_is_gone_before_the_lock_is_free(tmp_path, monkeypatch):
+    """Else the next one puts it back while yet another writer is between its two renames."""
+    target, looks = tmp_path / "a", []
+    fill(target, "folder", "before")
+
+    class Lock(FileLock):
+        def release(self, force=False):
+            looks.append((Path(self.lock_file).parent / paths.OLD).exists())
+            super().release(force)
+
+    monkeypatch.setattr(paths, "_exchange", lambda *names: False)
+    monkeypatch.setattr(paths, "_lock", Lock)
+    with paths.replacing(target) as draft:
+        fill(draft, "folder", "after")
+    assert set(looks) == {False}
+    assert tree(tmp_path) == {"a": "", "a/inner": "", "a/inner/after": "after"}
+
+
+def test_another_writer_may_win_while_the_older_folder_is_put_back(tmp_path, monkeypatch):
+    target, rename = tmp_path / "a", Path.rename
+    fill(target, "folder", "before")
+
+    def lose(path, new):
+        if path.name == paths.OLD and not target.exists():
+            fill(target, "folder", "another")
+        return rename(path, new)
+
+    def fail(path, new):
+        monkeypatch.setattr(Path, "replace", replace)
+        raise OSError(errno.ENOTEMPTY, "another writer's")
+
+    replace = Path.replace
+    monkeypatch.setattr(paths, "_exchange", lambda *names: False)
+    monkeypatch.setattr(Path, "rename", lose)
+    monkeypatch.setattr(Path, "replace", fail)
+    with paths.replacing(target) as draft:
+        fill(draft, "folder", "after")
+    assert tree(tmp_path) == {"a": "", "a/inner": "", "a/inner/after": "after"}
 
 
 RACER = """
