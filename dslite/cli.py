@@ -130,14 +130,18 @@ def run() -> None:
 
 
 def _of_the_system(error: OSError) -> str:
-    """Say of a full disk, also behind stdout, or a denied file what it is; empty: of any other."""
+    """Say what is to be done about a full disk, also behind stdout, a denied file or a name that is
+    too long; empty: of any other error.
+    """
     from dslite import paths
 
-    if error.errno not in (*paths.NO_SPACE, errno.EACCES, errno.EPERM, errno.EROFS):
+    denied = (errno.EACCES, errno.EPERM, errno.EROFS)
+    remedies = dict.fromkeys(denied, "look who may read and write it")
+    remedies |= dict.fromkeys(paths.NO_SPACE, paths.ROOM) | dict.fromkeys(paths.NO_NAME, paths.NAME)
+    if error.errno not in remedies:
         return ""
     place = paths.shown(error.filename) if isinstance(error.filename, str) else "standard output"
-    remedy = paths.ROOM if error.errno in paths.NO_SPACE else "look who may read and write it"
-    return f"{place}: {error.strerror}: {remedy} and give the same command again"
+    return f"{place}: {error.strerror}: {remedies[error.errno]} and give the same command again"
 
 
 def _end_with_workflow() -> None:

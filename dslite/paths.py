@@ -26,13 +26,15 @@ LONGEST = 150  # bytes of a name, to which a draft or a run adds its own
 LOCK, NEW, OLD = "lock", "new", "old"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)
+NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 # What another process that replaces the same target leaves for a moment
 RACES = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 EXCHANGE, AT_FDCWD = 2, -100  # of Linux's renameat2: RENAME_EXCHANGE, paths from the working folder
 ATTEMPTS = 100
 ABANDONED = 60  # s after which a draft without a lock is nobody's
-# For want of space, and otherwise
+# For want of space, of a name that the system takes, and of the right to write
 ROOM = "there is no space for it, make room"
+NAME = "choose another name"
 RIGHT = "make the folder writable, or choose another one (DSLITE_RESULTS, DSLITE_CACHE)"
 
 
@@ -119,7 +121,7 @@ def replacing(target: str | os.PathLike) -> Iterator[Path]:
     moment without the target; of several writers at once the last to finish wins.
     """
     target = Path(target)
-    with _explained(target, NO_SPACE + NO_RIGHT):
+    with _explained(target, NO_SPACE + NO_RIGHT + NO_NAME):
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_drafts(target)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
@@ -303,7 +305,7 @@ def _explained(target: Path, codes: tuple[int, ...], remedy: str = "") -> Iterat
             raise
         # Of a draft in a draft the name that it would have got.
         name = re.sub(rf"(^|/)\.[^/]+-[a-z0-9_]{{8}}/{NEW}(?=/)", "", shown(target))
-        remedy = remedy or (ROOM if code in NO_SPACE else RIGHT)
+        remedy = remedy or (ROOM if code in NO_SPACE else NAME if code in NO_NAME else RIGHT)
         raise InputError(
             f"{name}: cannot be written ({os.strerror(code)}): {remedy} "
             "and give the same command again; what was finished before is as it was"

@@ -21,6 +21,7 @@ COMMANDS = [
     *("explain", "convert", "profile", "device", "predict", "stream", "web", "study", "record"),
     *("archive", "paper", "results", "notebook", "report"),
 ]
+START = str(paths.ROOT / "notebooks" / "0_start.ipynb")
 HEAVY = {"tensorflow", "keras", "shap", "pandas", "librosa", "numpy", "sklearn", "papermill"}
 HEAVY.add("matplotlib")
 
@@ -58,6 +59,25 @@ def test_every_command_is_helped_with_a_sentence_and_every_corpus_listed(command
         for text in (f"{card.dataset}  (", card.title, ", ".join(card.classes)):
             assert text in out
     assert out.count("licence:") == len(cards.names())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ["check", "{}"],
+            ["train", "demo", "--weights", "{}.h5"],
+            ["predict", "{}.tflite", "a.wav"],
+        ),
+        *(["convert", "{}"], ["explain", "{}"], ["profile", "{}"], ["device", "{}", "a.txt"]),
+        *(["stream", "{}.tflite", "-"], ["web", "{}.tflite"], ["study", "{}.yaml"]),
+        *(["archive", "{}.yaml"], ["paper", "{}"], ["report", "A", "{}.html", START]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_is_too_long(command, tmp_path, words):
+    done = command(*(word.format(tmp_path / ("x" * 300)) for word in words))
+    assert_refused(done, "File name too long", worked=True)
 
 
 @pytest.mark.parametrize("words", [[], ["trian"], ["train", "demo", "--backbon", "x"], ["train"]])

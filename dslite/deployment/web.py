@@ -96,13 +96,10 @@ def write_page(file: Path, folder: Path) -> Path:
     contents["litert/NOTICE.txt"] = NOTICE.encode()
     for name, archive in archives.items():
         contents |= unpacked(archive, PACKAGES[name][1])
-    try:
-        with paths.replacing(folder) as draft:
-            for name, content in contents.items():
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                (draft / name).write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    with paths.replacing(folder) as draft:
+        for name, content in contents.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).write_bytes(content)
     return folder
 
 

@@ -129,13 +129,10 @@ def write_archive(contents: Contents, output: str | Path | None = None) -> Path:
     for dataset, card in {run.dataset: run.card for run in contents.runs}.items():
         file = cards.card_file(card.table or paths.data("cards") / dataset)
         contents.files[f"cards/{dataset}.yaml"] = file
-    try:
-        if place.suffix.lower() != ".zip" or place.is_dir():
-            raise InputError(f"{place}: an archive's name ends in .zip; choose another")
-        with paths.scratch() as folder, paths.replacing(place) as draft:
-            _lay_out(contents, folder).write_zip(draft)
-    except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror}); name another") from None
+    if place.suffix.lower() != ".zip" or place.is_dir():
+        raise InputError(f"{place}: an archive's name ends in .zip; choose another")
+    with paths.scratch() as folder, paths.replacing(place) as draft:
+        _lay_out(contents, folder).write_zip(draft)
     return place
 
 
