@@ -82,7 +82,7 @@ def check(
     dataset: Dataset,
     data: Data = None,
     columns: Columns = "",
-    preset: Annotated[str, typer.Option(help="whose chunks are counted: paper or tuned")] = "",
+    preset: Annotated[str, typer.Option(help="whose chunks are counted")] = "",
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option(help="exit 1 when there are warnings")] = False,
     skip_bad: SkipBad = None,

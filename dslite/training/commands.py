@@ -14,7 +14,7 @@ from dslite.settings import MOST_SEED
 # Modules that take long to import are imported inside the commands: the help must not wait.
 Backbone = Annotated[str, typer.Option(help="densenet121, mobilenet_v2, …")]
 Weights = Annotated[str, typer.Option(help="imagenet, random or a file")]
-Preset = Annotated[str, typer.Option(help="paper or tuned")]
+Preset = Annotated[str, typer.Option(help="tuned, repaired, paper or authors")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED)]
 Folds = Annotated[
     int | None,
