@@ -36,7 +36,7 @@ KEY = (  # the settings that a stored spectrogram depends on
     *("mel_scale", "mel_norm", "normalise", "power_floor"),
 )
 COPIES_VERSION = 1  # the same for spectrograms of augmented copies, `dslite.audio.augmented_copy`
-ACTIVATIONS_VERSION = 2  # part of the key: raise it when a stored value would change
+ACTIVATIONS_VERSION = 3  # part of the key: raise it when a stored value would change
 # float16 would move losses by 1e-3 (MobileNetV2), more than the 1e-4 to which a training with and
 # without the store has to agree.
 ACTIVATIONS_DTYPE = np.float32

@@ -118,6 +118,8 @@ class TimeStatistics(keras.layers.Layer):
         x = x[:, first : first + height]
         if used["rows"] > 1:
             x = ops.average_pool(x, (used["rows"], 1), (used["rows"], 1))
+        if used["source"] == ROWS:  # as maps: devices are slow at means over what lies side by side
+            x = ops.transpose(x, (0, 3, 2, 1))
         edges = np.linspace(0, width, used["segments"] + 1).round().astype(int).tolist()
         spans = ((min(a, width - 1), b) for a, b in itertools.pairwise(edges))
         # Of fewer columns than segments some are taken twice: none is empty.
