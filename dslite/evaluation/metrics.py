@@ -17,7 +17,7 @@ from dslite.settings import Settings
 Interval = tuple[float, float]
 LEVEL = 0.95  # of every interval
 FEWEST = 5  # speakers that an interval is taken from; four points say more than their wide one
-DIGITS = 9  # of a file's scores behind the point: the largest one written is what is predicted
+DIGITS = 9  # of a file's class scores behind the point: the largest written is what is predicted
 VOTE_TIE = 1e-6  # weight of the mean in a vote: breaks ties of files of up to a million chunks
 
 
@@ -422,7 +422,7 @@ def score(
         table["prediction"] = np.asarray(card.classes)[fused.argmax(axis=1)]
         table = table.join(pd.DataFrame(fused, columns=list(card.classes)))
     else:
-        table["prediction"] = fused[:, 0].round(DIGITS)
+        table["prediction"] = fused[:, 0]
     text = files["label"]
     if (text == "").any():
         return None, table

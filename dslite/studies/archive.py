@@ -79,7 +79,10 @@ def collect(study: str | Path, models: bool = False) -> Contents:
     patterns = EXPLANATION + (MODELS if models else ())
     for run in [run for run in contents.runs if run.finished]:
         for one in run.runs:
-            contents.values[one.name] = values = records.contents(one.folder)
+            values = (
+                records.of_run(one.home, one.name) if one.home else records.contents(one.folder)
+            )
+            contents.values[one.name] = values
             if recorded := values["run"].get("table"):
                 recorded["path"] = Path(recorded["path"]).name  # a folder of the user's machine
             if not _is_open(run.card):
@@ -87,10 +90,14 @@ def collect(study: str | Path, models: bool = False) -> Contents:
                 continue
             for file in [file for pattern in patterns for file in one.folder.glob(pattern)]:
                 contents.files[f"{one.name}/{file.relative_to(one.folder)}"] = file
-        if run.config.folds:
+        if run.config.folds and run.recorded:
+            contents.values[run.name] = records.of_run(run.runs[0].home, run.name)
+        elif run.config.folds:
             contents.values[run.name] = cross_validation.contents(run.folder)
     private = sorted({run.dataset for run in contents.runs if not _is_open(run.card)})
     contents.left_out = [f"{dataset}: {NOT_OPEN}" for dataset in private]
+    if models and (number := sum(run.recorded for run in contents.runs)):
+        contents.left_out.append(f"models of runs that are here as records only: {number}")
     contents.files |= {source(study).name: source(study)} | {
         f"tables/{file.name}": file
         for file in sorted(tables_folder(loaded).glob("*"))
@@ -108,10 +115,7 @@ def write_record(contents: Contents) -> Path:
     """Write ``results/records/<study>``; what was recorded before and is not here now stays."""
     place = paths.records() / contents.study.name
     if (place / records.RUNS).is_file():
-        earlier = {
-            name: values | {t: records.table(place, name, t) for t in records.TABLES if t in values}
-            for name, values in records.read(place).items()
-        }
+        earlier = {name: records.of_run(place, name) for name in records.read(place)}
         contents.values = earlier | contents.values
         names = [file.relative_to(place).as_posix() for file in place.rglob("*")]
         others = [name for name in names if not name.startswith(WRITTEN)]

@@ -75,11 +75,10 @@ def study(
     from dslite.studies.study import load_study
 
     loaded = load_study(name)
-    present = jobs.study_jobs(loaded)
     if choose:
         _choose(loaded, choose)
     elif device:
-        _device(loaded, jobs.devices(loaded, present), device)
+        _device(loaded, jobs.devices(loaded, jobs.study_jobs(loaded)), device)
     else:
         for line in jobs.absent(loaded).values():
             typer.echo(f"warning: {line}", err=True)

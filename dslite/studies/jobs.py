@@ -1,12 +1,14 @@
 """A study as jobs: what the workflow runs, in which words, what each has left, what is chosen.
 
-What lies in a folder counts only if its record is that of the job, of whatever versions.
+What lies in a folder or a committed record counts only if it is that of the job, of whatever
+versions.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from dslite.datasets import listing
 from dslite.errors import InputError
 from dslite.settings import Settings, nearest
 from dslite.studies.study import AXES, Config, Study, baselines, expand
-from dslite.training import cross_validation, runs
+from dslite.training import cross_validation, records, runs
 from dslite.training.runs import Run
 
 TRAINING, CANDIDATE, CHOSEN, BASELINE = "training", "candidate", "chosen", "baseline"  # roles
@@ -78,6 +80,21 @@ class Job:
     def finished(self) -> bool:
         """Whether all of it is there."""
         return self.state == FINISHED
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it is there as a record only."""
+        return self.finished and self.runs[0].home is not None
+
+    @property
+    def predictions(self) -> pd.DataFrame | None:
+        """Those of test, of a cross-validation of all its files; None of a private record's."""
+        tables = [run.predictions for run in self.runs]
+        if any(table is None for table in tables):
+            if self.recorded:
+                return None
+            raise InputError(f"{self.name}: has no predictions.csv; run it again")
+        return pd.concat(tables).query("partition == 'test'")
 
     def row(self) -> dict[str, Any]:
         """Return what tells the job apart in a table."""
@@ -167,18 +184,25 @@ def devices(study: Study, jobs: Mapping[str, Job]) -> dict[str, list[Job]]:
 
 
 def study_runs(study: Study) -> list[Job]:
-    """Look up every run of a study: trainings in its order, the grids' choices, baselines."""
-    every = [look_up(one) for one in _all_jobs(study)]
-    choices = [_chosen(candidates(every, group)) for group in groups(every)]
+    """Look up every run of a study: trainings in its order, the grids' choices, baselines.
+
+    What is not in results/ is looked for in the committed records.
+    """
+    recorded = {name: home / name for home, name, _ in records.committed()}
+    every = [look_up(one, recorded) for one in _all_jobs(study)]
+    choices = [_chosen(candidates(every, group), recorded) for group in groups(every)]
     return sorted([*every, *choices], key=lambda one: one.role == BASELINE)
 
 
-def look_up(planned: Job) -> Job:
-    """Look up what a job has left, and whether that is all of it."""
+def look_up(planned: Job, recorded: Mapping[str, Path] = MappingProxyType({})) -> Job:
+    """Look up what a job has left, and whether that is all of it; ``recorded``: name -> place."""
     config, folders = planned.config, [planned.folder]
     if config.folds:
         folders = [planned.folder / f"fold{i}" for i in range(1, config.folds + 1)]
     present = [folder for folder in folders if (folder / runs.LAST).is_file()]
+    if not present and recorded:
+        names = [folder.relative_to(paths.results()).as_posix() for folder in folders]
+        present = [recorded[name] for name in names if name in recorded]
     if not present:
         available = listing.is_present(planned.card)
         return replace(planned, state=MISSING if available else ABSENT)
@@ -191,11 +215,12 @@ def look_up(planned: Job) -> Job:
     )
     differing = [text for run in loaded if (text := _differing(run.record, described))]
     if differing:
-        return replace(planned, state=f"{MISSING}: what lies there has other {differing[0]}")
+        what = "what is recorded" if loaded[0].home else "what lies there"
+        return replace(planned, state=f"{MISSING}: {what} has other {differing[0]}")
     state, identities = FINISHED, [run.record["identity"] for run in loaded]
     if len(loaded) < len(folders):
         state = f"{MISSING}: {len(loaded)} of {len(folders)} folds are finished"
-    elif config.folds and identities != cross_validation.identities(planned.folder):
+    elif config.folds and identities != cross_validation.identities(present[0].parent):
         state = f"{MISSING}: the folds are not gathered"
     return replace(planned, state=state, runs=loaded)
 
@@ -215,7 +240,7 @@ def _differing(record: dict[str, Any], described: dict[str, Any]) -> str:
     return ""
 
 
-def _chosen(candidates: Sequence[Job]) -> Job:
+def _chosen(candidates: Sequence[Job], recorded: Mapping[str, Path]) -> Job:
     """Look up the training that a grid's candidates lead to."""
     first, unfinished = candidates[0], sum(not one.finished for one in candidates)
     state = f"{MISSING}: {unfinished} of {len(candidates)} candidates are to be tried first"
@@ -223,7 +248,7 @@ def _chosen(candidates: Sequence[Job]) -> Job:
         state = ABSENT
     elif not unfinished:
         try:
-            return look_up(job(best(candidates).config, CHOSEN))
+            return look_up(job(best(candidates).config, CHOSEN), recorded)
         except InputError as error:
             state = f"{MISSING}: {error}"
     return replace(job(first.config, CHOSEN), state=state)

@@ -1,7 +1,7 @@
 """A study's tables: its runs, what their seeds say together, tested differences, and the cost."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from dslite.errors import InputError
 from dslite.evaluation import significance
 from dslite.studies.jobs import FINISHED, Job, absent, study_runs
 from dslite.studies.study import Study
-from dslite.training import cross_validation, records
+from dslite.training import cross_validation
 from dslite.training.runs import BASELINES
 
 BASELINE = "none"  # the augmentation that all others are compared with
@@ -38,12 +38,13 @@ def folder(study: Study) -> Path:
 
 def write_tables(study: Study) -> Path:
     """Write all tables as CSV and, together, as ``README.md`` into the folder that is returned."""
-    runs = _runs_table(study_runs(study))
+    jobs = study_runs(study)
+    runs = _runs_table(jobs)
     if not (runs["status"] == FINISHED).any():
         raise InputError(f"study {study.name}: none of its {len(runs)} runs is finished")
     tables = {
         "seeds": seeds_table(runs),
-        "comparisons": comparisons_table(runs),
+        "comparisons": comparisons_table(runs, {one.name: one for one in jobs}),
         "cost": runs.loc[runs["wall_s"].notna(), ["dataset", "run", *COST]],
         "runs": runs.drop(columns=list(COST)),
     }
@@ -72,7 +73,7 @@ def _runs_table(runs: Sequence[Job]) -> pd.DataFrame:
 def _scores(finished: Job) -> dict[str, Any]:
     """Scores of a finished run, or those of a cross-validation over all its files."""
     if finished.config.folds:
-        record = cross_validation.load(finished.folder).record
+        record = cross_validation.load(finished.runs[0].folder.parent).record
         metrics = {"test": {"metric": record["metric"], "file": record["pooled"]}}
         scores = {"identity": provenance.digest(record["identities"])}
     else:
@@ -109,11 +110,16 @@ def seeds_table(runs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(low=table["low"].clip(-1, 1), high=table["high"].clip(-1, 1))
 
 
-def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Compare every augmentation with none on the same test files; a regression is left out."""
+def comparisons_table(runs: pd.DataFrame, jobs: Mapping[str, Job]) -> pd.DataFrame:
+    """Compare every augmentation with none on the same test files; a regression is left out.
+
+    So are runs whose record keeps the predictions private.
+    """
     # A candidate of a grid is finished and has never seen test; blinded labels have no score.
     tested = runs[runs["test"].notna() & (runs["metric"] == "uar")]
     tested = tested[~tested["augmentation"].isin(BASELINES)]
+    predictions = {name: jobs[name].predictions for name in tested["run"]}
+    tested = tested.loc[[predictions[name] is not None for name in tested["run"]]]
     keys = [*KEYS, "overrides", "folds"]
     tested = tested.assign(folds=tested["folds"].fillna(0).astype(int))
     tested = tested.groupby(keys).filter(lambda group: (group["augmentation"] == BASELINE).any())
@@ -121,8 +127,7 @@ def comparisons_table(runs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=[*keys, "augmentation", "verdict"])
     parts = []
     for row in tested[[*keys, "augmentation", "seed", "run"]].to_dict("records"):
-        file = paths.results() / row.pop("run") / "predictions.csv"
-        table = provenance.read_csv(file, **records.TEXTS).query("partition == 'test'")
+        table = predictions[row.pop("run")]
         parts.append(table[["file", "speaker", "label", "prediction"]].assign(**row))
     every = pd.concat(parts, ignore_index=True)
     return significance.compared(every, "augmentation", BASELINE, by=keys)

@@ -55,16 +55,15 @@ def file_features(
 
 
 def support_vector_machine(complexity: float, regression: bool, seed: int, kind: str = runs.SVM):
-    """Make a pipeline of standardisation and an SVM, linear or for `LIBROSA` radial."""
-    if kind == runs.LIBROSA:
-        if regression:
-            svm = TransformedTargetRegressor(SVR(C=complexity), transformer=StandardScaler())
-        else:
-            svm = SVC(C=complexity, class_weight="balanced")
-    elif regression:
-        svm = LinearSVR(C=complexity, max_iter=20_000, random_state=seed)
+    """Make a pipeline of standardisation, also of a number, and an SVM, radial for `LIBROSA`."""
+    if regression:
+        limits = {"max_iter": 20_000, "random_state": seed}
+        svm = SVR(C=complexity) if kind == runs.LIBROSA else LinearSVR(C=complexity, **limits)
+        svm = TransformedTargetRegressor(svm, transformer=StandardScaler())
     else:
-        svm = LinearSVC(C=complexity, class_weight="balanced", max_iter=5_000, random_state=seed)
+        shared = {"C": complexity, "class_weight": "balanced"}
+        limits = {"max_iter": 5_000, "random_state": seed}
+        svm = SVC(**shared) if kind == runs.LIBROSA else LinearSVC(**shared, **limits)
     return make_pipeline(StandardScaler(), svm)
 
 

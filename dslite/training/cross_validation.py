@@ -90,16 +90,18 @@ def summaries(dataset: str) -> list[Summary]:
     gathered = {}
     for home, name, values in records.committed():
         if "folds" in values and name.startswith(f"{dataset}/"):
-            record = dict(values["folds"])
-            table = pd.DataFrame(record.pop("table"))
-            gathered[Path(name).name] = Summary(home / name, table, record)
+            gathered[Path(name).name] = load(home / name)
     files = paths.results(dataset).glob(f"*folds/{LAST}")
     gathered |= {file.parent.name: load(file.parent) for file in files}
     return [gathered[name] for name in sorted(gathered)]
 
 
 def load(folder: Path) -> Summary:
-    """Read a finished cross-validation."""
+    """Read a finished cross-validation: its folder, or where it would lie in a record's."""
+    home = folder.parent.parent
+    if (home / records.RUNS).is_file():
+        record = dict(records.read(home)[folder.relative_to(home).as_posix()]["folds"])
+        return Summary(folder, pd.DataFrame(record.pop("table")), record)
     record = run_contents.read(folder / LAST)
     return Summary(folder, provenance.read_csv(folder / "folds.csv"), record)
 
@@ -113,8 +115,8 @@ def contents(folder: Path) -> dict[str, Any]:
 def identities(folder: Path) -> list[str]:
     """Return those of the folds that a cross-validation was gathered from; empty if it was not."""
     try:
-        return provenance.read_json(folder / LAST)["identities"]
-    except InputError:
+        return load(folder).record["identities"]
+    except (InputError, KeyError):
         return []
 
 

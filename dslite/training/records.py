@@ -77,6 +77,12 @@ def table(folder: Path, name: str, part: str) -> pd.DataFrame | None:
     return _tables(file, file.stat().st_mtime_ns).get(name, empty)[value["columns"]]
 
 
+def of_run(folder: Path, name: str) -> dict[str, Any]:
+    """Return what a record holds of a run, as `contents` does of its folder."""
+    values = read(folder)[name]
+    return values | {part: table(folder, name, part) for part in TABLES if part in values}
+
+
 @lru_cache
 def _read(file: Path, _changed: int) -> dict[str, dict[str, Any]]:
     frame = _frame(file)

@@ -95,6 +95,9 @@ def test_what_was_recorded_before_stays_until_it_is_repeated(lay_finished):
     assert [values[f"birds/squeezenet-none-s{i}"]["run"]["commit"] for i in (0, 1)] == [
         *("abc+changes", "later")
     ]
+    assert runs_of(file)[0].recorded
+    models = "models of runs that are here as records only: 1"
+    assert archive.collect(file, models=True).left_out == [models]
     assert len(actions(graph(second))) == 6
     assert "Missing" not in graph(second)["./"]["description"]
 

@@ -8,6 +8,7 @@ from dslite.studies import jobs as studies_jobs
 from dslite.studies.jobs import ABSENT, BASELINE, CANDIDATE, CHOSEN, FINISHED, MISSING, TRAINING
 from dslite.training import runs
 from dslite.training.runs import LIBROSA, NETWORK, SVM
+from tests.finished_runs import into_record
 from tests.refusals import refusal
 from tests.studies.finished_study import finish, runs_of
 
@@ -161,6 +162,21 @@ def test_a_cross_validation_is_finished_when_it_is_gathered(lay_study):
     assert runs_of(file)[0].state == f"{MISSING}: the folds are not gathered"
     (first.folder / "fold2" / "run.json").unlink()
     assert runs_of(file)[0].state == f"{MISSING}: 2 of 3 folds are finished"
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_what_is_recorded_counts_unless_it_is_of_another_recipe(lay_study, folds):
+    file = lay_study(folds=folds, baselines=[], seeds=[0])
+    first, second = runs_of(file)
+    finish(first)
+    finish(second, settings=second.settings.model_dump() | {"units": 9})
+    into_record(*(run.parent for run in sorted(first.folder.parent.rglob("run.json"))))
+    first, second = runs_of(file)
+    assert second.state == f"{MISSING}: what is recorded has other settings: units"
+    if folds:  # those that were gathered are no part of this record
+        assert first.state == f"{MISSING}: the folds are not gathered"
+    else:
+        assert (first.state, first.recorded) == (FINISHED, True)
 
 
 @pytest.fixture

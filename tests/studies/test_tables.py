@@ -1,6 +1,8 @@
 """A study's tables from records that a test writes: what is in them, and what is not."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -35,23 +37,33 @@ def test_seeds_are_gathered_by_configuration_and_partition():
 
 
 def predictions(folder, right):
-    """12 test files of three speakers, so many recognised, and the same as devel."""
+    """12 test files of three speakers, so many recognised, and the same as devel.
+
+    Of a fold they are its own.
+    """
     labels = ["x", "y"] * 6
     guesses = [true if i < right else "y" if true == "x" else "x" for i, true in enumerate(labels)]
-    table = pd.DataFrame({"file": [f"{i:02d}.wav" for i in range(12)], "label": labels})
+    fold = folder.name if folder.name.startswith("fold") else ""
+    table = pd.DataFrame({"file": [f"{fold}{i:02d}.wav" for i in range(12)], "label": labels})
     table["speaker"] = [f"p{i % 3}" for i in range(12)]
     table = table.assign(partition="test", prediction=guesses)
-    folder.mkdir(parents=True, exist_ok=True)
     both = pd.concat([table, table.assign(partition="devel")])
     both.to_csv(folder / "predictions.csv", index=False)
+    return table
 
 
-def test_each_augmentation_is_compared_with_none(tmp_path, monkeypatch):
-    monkeypatch.setenv("DSLITE_RESULTS", str(tmp_path))
+def test_each_augmentation_is_compared_with_none(tmp_path):
+    def compared(table):
+        """As many recognised as the scores say, but none of those without one."""
+        right = (12 * table["test"].fillna(0)).astype(int)
+        jobs = {
+            run: SimpleNamespace(predictions=predictions(tmp_path, n))
+            for run, n in zip(table["run"], right, strict=True)
+        }
+        return tables.comparisons_table(table, jobs)
+
     table = runs(("none", 0, 0.5, 0.5), ("cutmix", 0, 0.5, 1.0), ("svm", 0, 0.5, 0.5))
-    for run, right in zip(table["run"], (6, 12, 0), strict=True):
-        predictions(tmp_path / run, right)
-    (row,) = tables.comparisons_table(table).to_dict("records")
+    (row,) = compared(table).to_dict("records")
     assert (row["augmentation"], row["baseline"]) == ("cutmix", "none")
     # Six files of three speakers that are all better: enough files, too few speakers for a test
     assert (row["comparisons_speakers"], row["speakers_better"]) == (0, 3)
@@ -61,9 +73,11 @@ def test_each_augmentation_is_compared_with_none(tmp_path, monkeypatch):
     assert (row["files_worse"], row["files_better"], row["files"]) == (0, 6, 12)
     # Nothing is compared without a baseline or a score.
     without = runs(("cutmix", 0, 0.5, 0.5), ("none", 0, 0.5, np.nan))
-    assert tables.comparisons_table(without).empty
+    assert compared(without).empty
     regression = runs(("cutmix", 0, 0.5, 0.5), ("none", 0, 0.5, 0.5)).assign(metric="rho")
-    assert tables.comparisons_table(regression).empty
+    assert compared(regression).empty
+    private = {run: SimpleNamespace(predictions=None) for run in table["run"]}
+    assert tables.comparisons_table(table, private).empty
 
 
 @pytest.mark.parametrize("folds", [None, 3])
@@ -82,7 +96,6 @@ def test_the_tables_of_a_study(lay_study, command, folds):
             file.write_text(json.dumps(scores), "utf-8")
             predictions(file.parent, 6)
         if folds:
-            predictions(run.folder, 6)
             summary = run.folder / "folds.json"
             pooled = {"score": 0.6, "interval_files": [0.5, 0.7]}
             record = json.loads(summary.read_text("utf-8"))
@@ -109,6 +122,13 @@ def test_the_tables_of_a_study(lay_study, command, folds):
     assert set(pd.read_csv(place / "seeds.csv")["partition"]) == partitions
     assert page.startswith("# Do birds like augmentation?\n\nStudy `flock`: 3 runs, 1 missing\n")
     assert all(run.name in page for run in study_runs(load_study(study)))
+    # Runs that are here as records only give the same tables.
+    assert command("record", study)[0] == 0
+    before = {file.name: file.read_text("utf-8") for file in place.iterdir()}
+    for run in (none, augmented):
+        shutil.rmtree(run.folder)
+    assert command("study", study)[1] == out
+    assert {file.name: file.read_text("utf-8") for file in place.iterdir()} == before
 
 
 def test_to_markdown_aligns_numbers_and_leaves_missing_cells_empty():

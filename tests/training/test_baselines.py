@@ -281,3 +281,4 @@ def test_a_regression_is_scored_by_its_correlations(ages, compute, kind):
     measured = run.metrics["test"]["file"]
     assert measured["pearson"] == pytest.approx(true.corr(predicted), abs=1e-5)
     assert measured["score"] == pytest.approx(true.corr(predicted, "spearman"), abs=1e-3)
+    assert measured["mae"] < true.std() + abs(true.mean() - predicted.mean()) < 2 * true.std()
