@@ -167,5 +167,5 @@ def training(runs: pd.DataFrame) -> list[str]:
 def cost(runs: pd.DataFrame) -> str:
     """Say what the runs took, from ``seconds`` of `dslite.training.runs.all_runs`."""
     took = provenance.duration_in_words(runs["seconds"].sum())
-    machines = ", ".join(sorted(set(filter(None, runs["hardware"]))))
+    machines = " and ".join(sorted(set(filter(None, runs["hardware"]))))
     return f"{len(runs)} runs took {took}, added up, on {machines}."

@@ -141,5 +141,6 @@ def test_how_long_networks_learnt_and_which_phase_was_kept(monkeypatch):
 
 
 def test_what_it_took():
-    runs = pd.DataFrame({"seconds": [90.0, 7000.0], "hardware": ["P, 2 cores", ""]})
-    assert sentences.cost(runs) == "2 runs took 2 hours, added up, on P, 2 cores."
+    machines = ["P, 2 cores", "", "Q, 4 cores"]
+    runs = pd.DataFrame({"seconds": [90.0, 3000.0, 4000.0], "hardware": machines})
+    assert sentences.cost(runs) == "3 runs took 2 hours, added up, on P, 2 cores and Q, 4 cores."
