@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,9 @@ from dslite.errors import InputError
 from dslite.settings import Settings
 
 # A file's path and, in seconds, the begin and the end of a segment of it
-SEGMENT = re.compile(r"(?P<file>.+)#t=(?P<start>[\d.]+)(,(?P<end>[\d.]+))?", re.DOTALL)
+SECONDS = r"\d{1,9}(\.\d{1,6})?"
+SEGMENT = re.compile(rf"(?P<file>.+)#t=(?P<start>{SECONDS})(,(?P<end>{SECONDS}))?", re.DOTALL)
+LATEST = 1e8  # s, of a segment's ends
 OVERHANG = 0.05  # s that a segment may end after its file, for rounding
 BROKEN_OFF = "the audio ends before its header says, after {:.2f} s; copy the file again"
 CANCELLED = 0.25  # of the power: two channels x and -0.42 x, or a correlation of -0.75
@@ -52,7 +54,10 @@ def fragment(path: str, start_s: float, end_s: float = math.nan) -> str:
 def source(path: str | PathLike) -> Path:
     """Return the file that a path or a segment's path names."""
     match = SEGMENT.fullmatch(os.fspath(path))
-    return Path(match["file"] if match and not Path(path).exists() else path)
+    with suppress(OSError):  # too long a name for a file, as of absurd times
+        if not match or Path(path).exists():
+            return Path(path)
+    return Path(match["file"])
 
 
 def opened(path: str | PathLike) -> AbstractContextManager[AudioFile]:

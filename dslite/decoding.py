@@ -255,7 +255,7 @@ def _mp3(file: BinaryIO, begin: int, size: int) -> Structure:
     """MPEG audio or ADTS: frames; the first one may say how many bytes follow."""
     head = _bytes(file, begin, 256)
     place = max(head.find(b"Xing"), head.find(b"Info"))
-    if place < 0 or not head[place + 7] & 2:
+    if place < 0 or len(head) < place + 8 or not head[place + 7] & 2:
         return Structure([0], ffmpeg=True)
     place += 12 if head[place + 7] & 1 else 8
     stated = int.from_bytes(head[place : place + 4], "big")

@@ -291,6 +291,7 @@ def test_no_other_file_is_opened_and_noise_is_no_audio(tmp_path, rng):
             rng.bytes(50_000),
             bytes(50_000),
             b"\xff\xfb",
+            b"\xff\xfb" + bytes(30) + b"Xing\0\0",
             b"OggS",
             b"fLaC",
             b"\x1aE\xdf\xa3",
@@ -320,3 +321,5 @@ def test_segments_of_what_ffmpeg_reads(tmp_path, box):
     assert rest.duration_s == pytest.approx(whole.duration_s - 1)
     assert "before the segment does" in refusal(audio.read, f"{file}#t=1,9", 8000)
     assert "before the segment does" in refusal(audio.read, f"{file}#t=9", 8000)
+    for absurd in ("1.2.3", "1" * 20, "1" * 300):
+        assert "a.x#t=1" in refusal(audio.read, f"{file}#t={absurd}", 8000)

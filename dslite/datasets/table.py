@@ -172,7 +172,8 @@ def _segments(columns: pd.DataFrame, table: Path, milliseconds: Sequence[str]) -
     seconds[list(milliseconds)] /= 1000
     end = seconds["end"].fillna(seconds["start"] + seconds["duration"])
     ends = ~times[["end", "duration"]].isin(table_columns.OPEN).all(axis=1)
-    wrong = ~(seconds["start"] >= 0) | (ends & ~(end > seconds["start"]))
+    wrong = ~seconds["start"].between(0, audio.LATEST, inclusive="left")
+    wrong |= ends & ~((end > seconds["start"]) & (end < audio.LATEST))
     text = "start {}, end {}: expected seconds, the end after the start"
     cells = times.to_numpy()
     problems = [(i, text.format(cells[i][0], cells[i][1] or end[i])) for i in np.flatnonzero(wrong)]

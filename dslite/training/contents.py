@@ -11,8 +11,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from dslite import provenance
+from dslite.settings import MOST_SEED
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 # Of a setting: the preset's value, the run's
 Change = Annotated[list[Any], Field(min_length=2, max_length=2)]
@@ -23,8 +25,8 @@ class Level(TypedDict, total=False):
     """Scores of files, or of chunks."""
 
     score: Number | None
-    n: int
-    speakers: int | None
+    n: Count
+    speakers: Count | None
     interval_files: Pair | None
     interval_speakers: Pair | None
     mae: Number | None
@@ -50,7 +52,7 @@ class Shared(TypedDict, total=False):
     dataset: str
     kind: str
     preset: str
-    seed: int
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)]
     task: Task
     classes: list[str]
     overrides: dict[str, Change]
@@ -79,7 +81,7 @@ class Hardware(TypedDict, total=False):
     """The machine of a run."""
 
     processor: str
-    cores: int | None
+    cores: Count | None
 
 
 class PhaseChoice(TypedDict, total=False):
@@ -117,7 +119,7 @@ class Record(Shared, WithPhase, total=False):
     fold: str
     candidate: bool
     typical_s: Annotated[float, Field(gt=0, le=3600)] | None
-    epochs: int
+    epochs: Count
 
 
 class Folds(Shared, total=False):
@@ -139,12 +141,12 @@ class Row(TypedDict, total=False):
 
     part: Required[str]
     variant: Required[str]
-    threads: Required[int]
+    threads: Required[Count]
     ms: Required[Number]
     ms_median: Number
     ms_p95: Number
     ms_std: Number
-    runs: int
+    runs: Count
     size_bytes: Number
     peak_mb: Number
     growth_mb: Number
@@ -159,7 +161,7 @@ class Profile(TypedDict, total=False):
     random_weights: bool
     hardware: str
     metric: str
-    parameters: int
+    parameters: Count
     multiply_adds: Number
     flops: Number
     rows: Annotated[list[Row], Field(min_length=1)]
@@ -182,7 +184,7 @@ class Variant(TypedDict, total=False):
     uar_interval: Pair | None
     test: dict[str, Any]
     synthetic: dict[str, Number]
-    layers: int
+    layers: Count
     float32_layers: list[str]
 
 
@@ -193,7 +195,7 @@ class Device(TypedDict, total=False):
     ms: Number
     growth_mb: Number
     size_bytes: Number
-    threads: int
+    threads: Count
 
 
 SCHEMAS = {"metrics": Metrics, "run": Record, "folds": Folds, "profile": Profile}

@@ -23,7 +23,7 @@ from dslite.settings import Settings
 from dslite.training import contents, records
 
 # Of a run, below results/ as in a record
-NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d+))?")
+NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<run>[^/]+)(/fold(?P<fold>\d{1,4}))?")
 TEXTS = ("file", "speaker", "partition", "label", "prediction")  # of predictions
 CANDIDATES = "candidates"  # the folder of those of a corpus
 LAST = "run.json"  # written last: a folder without it is not a finished run

@@ -207,6 +207,7 @@ def test_labels_that_differ_by_case_or_blanks_are_one_class_and_named(tmp_path):
         ("path,emotion,Target\na.wav,no,no\n", "'emotion' and 'Target' may both be the label"),
         ("path,label,stop\na.wav,no,2\n", "a column 'stop', but none for the start of a segment"),
         ("path,label,start,end\na.wav,no,2,1\n", "row 2, a.wav: start 2, end 1: expected seconds"),
+        ("path,label,start,end\na.wav,no,1,1e64\n", "start 1, end 1e64: expected seconds"),
         ("path,label,Label\na.wav,no,no\n", "two columns 'label'; keep one"),
         (FULL.replace("b.wav", ""), "row 3, no path: path is empty"),
         (FULL.replace("yes", ""), "row 3, b.wav: label is empty; where a test file's label is un"),

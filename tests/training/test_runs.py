@@ -228,6 +228,15 @@ def test_finished_runs_are_read_others_passed_over(results):
     assert runs.all_runs(dataset="demos").empty
 
 
+SPEAKERS = {"file": {"score": 0.5, "speakers": 10**30, "interval_speakers": [0.4, 0.6]}}
+
+
+@pytest.mark.parametrize("changes", [{"seed": 2**70}, {"seed": -1}, {"test": SPEAKERS}])
+def test_a_number_that_no_run_has_is_refused(results, changes):
+    file = write_metrics(results, **changes) / "metrics.json"
+    assert str(file) in refusal(runs.all_runs)
+
+
 def test_the_users_run_goes_before_the_committed_record(results):
     runs_of = [write_metrics(results, seed=seed, test=evaluation(0.5)) for seed in (0, 1)]
     first, _ = into_record(*runs_of)
