@@ -38,11 +38,11 @@ GROUPS = {
 READING = """
 float32 against int8 of paper: {groups}. All other operators take {others:.2f} ms of the int8 file,
 the Fourier transform {fft:.2f} of them: with a network of half its float32 time the file would take
-{half:.2f} of the float32 one. int8 gains where convolutions are matrix products, and loses in
-depthwise convolutions and in that of three channels, for which this processor's kernels are slower.
+{half:.2f} of the float32 one. How much int8 gains depends on the processor's instructions: on an
+Intel Xeon depthwise convolutions and that of three channels took longer than in float32.
 
-Tried on MobileNetV2 of paper, one thread, least of 60 runs in turn, and left out: int8 with its
-depthwise layers in float32 7.9 ms instead of 7.1 (each needs a conversion before and behind it),
+Tried there on MobileNetV2 of paper, one thread, least of 60 runs in turn, and left out: int8 with
+its depthwise layers in float32 7.9 ms instead of 7.1 (each needs a conversion before and behind),
 with its first convolution in float32 6.9, with both 7.5; XNNPACK's flags (latest operators,
 transient indirection, reshaping, half precision) are within the noise. Colours and resizing, folded
 into the first convolution, could save no more than {picture:.2f} ms. The int8 file is not
@@ -52,7 +52,7 @@ one, which is no faster, since whatever reads the samples first waits for them.
 
 Kept, for tuned, by this profile: rows and colours of a picture are looked up at once (2.16 instead
 of 2.46 ms), and means over the picture's own rows are taken along the axis of the maps (1.88
-instead of 2.01 ms, on a faster processor).
+instead of 2.01 ms, on an AMD EPYC).
 """
 
 
