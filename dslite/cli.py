@@ -136,12 +136,11 @@ def _of_the_system(error: OSError) -> str:
     from dslite import paths
 
     denied = (errno.EACCES, errno.EPERM, errno.EROFS)
-    remedies = dict.fromkeys(denied, "look who may read and write it")
-    remedies |= dict.fromkeys(paths.NO_SPACE, paths.ROOM) | dict.fromkeys(paths.NO_NAME, paths.NAME)
-    if error.errno not in remedies:
+    if error.errno not in (*paths.NO_SPACE, *paths.NO_NAME, *denied):
         return ""
     place = paths.shown(error.filename) if isinstance(error.filename, str) else "standard output"
-    return f"{place}: {error.strerror}: {remedies[error.errno]} and give the same command again"
+    remedy = paths.remedy_of(error.errno, "look who may read and write it")
+    return f"{place}: {error.strerror}: {remedy} and give the same command again"
 
 
 def _end_with_workflow() -> None:

@@ -290,6 +290,11 @@ def _lock(file: Path):
     return FileLock(file)
 
 
+def remedy_of(code: int, right: str) -> str:
+    """Return what is to be done about an error of the system; ``right`` for want of rights."""
+    return ROOM if code in NO_SPACE else NAME if code in NO_NAME else right
+
+
 @contextmanager
 def _explained(target: Path, codes: tuple[int, ...], remedy: str = "") -> Iterator[None]:
     """Turn an error of the disk into an InputError."""
@@ -305,7 +310,7 @@ def _explained(target: Path, codes: tuple[int, ...], remedy: str = "") -> Iterat
             raise
         # Of a draft in a draft the name that it would have got.
         name = re.sub(rf"(^|/)\.[^/]+-[a-z0-9_]{{8}}/{NEW}(?=/)", "", shown(target))
-        remedy = remedy or (ROOM if code in NO_SPACE else NAME if code in NO_NAME else RIGHT)
+        remedy = remedy or remedy_of(code, RIGHT)
         raise InputError(
             f"{name}: cannot be written ({os.strerror(code)}): {remedy} "
             "and give the same command again; what was finished before is as it was"

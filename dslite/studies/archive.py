@@ -90,10 +90,8 @@ def collect(study: str | Path, models: bool = False) -> Contents:
                 continue
             for file in [file for pattern in patterns for file in one.folder.glob(pattern)]:
                 contents.files[f"{one.name}/{file.relative_to(one.folder)}"] = file
-        if run.config.folds and run.recorded:
-            contents.values[run.name] = records.of_run(run.runs[0].home, run.name)
-        elif run.config.folds:
-            contents.values[run.name] = cross_validation.contents(run.folder)
+        if run.config.folds:
+            contents.values[run.name] = cross_validation.contents(run.runs[0].folder.parent)
     private = sorted({run.dataset for run in contents.runs if not _is_open(run.card)})
     contents.left_out = [f"{dataset}: {NOT_OPEN}" for dataset in private]
     if models and (number := sum(run.recorded for run in contents.runs)):
